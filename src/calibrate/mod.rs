@@ -1,0 +1,1 @@
+//! What a detector has to learn from its own data: templates, gains, noise, time offsets.

@@ -1,0 +1,14 @@
+//! `nuwave evaluate`.
+
+use std::process::ExitCode;
+
+use super::Talk;
+use crate::error::{Error, Result};
+
+/// Hold hits against the truth
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args, _talk: Talk) -> Result<ExitCode> {
+    Err(Error::internal("not built yet"))
+}

@@ -1,0 +1,83 @@
+//! The command line: one file a command, from the arguments as typed to a validated configuration.
+
+mod calibrate;
+mod detector;
+mod evaluate;
+mod inspect;
+mod reconstruct;
+mod shared;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+
+/// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
+#[derive(Debug, Parser)]
+#[command(name = "nuwave", version, max_term_width = 110)]
+struct Cli {
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Print the result as JSON on stdout, for machines
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Reconstruct(reconstruct::Args),
+    Simulate(simulate::Args),
+    Calibrate(calibrate::Args),
+    Evaluate(evaluate::Args),
+    Inspect(inspect::Args),
+    Detector(detector::Args),
+}
+
+/// How a command talks to its user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Talk {
+    /// Errors only.
+    pub quiet: bool,
+    /// JSON on stdout.
+    pub json: bool,
+}
+
+/// Runs the command line of this process; the exit code says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` arrive here too; clap knows which stream and code each takes.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let talk = Talk {
+        quiet: cli.quiet,
+        json: cli.json,
+    };
+    match run(cli.command, talk) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn run(command: Command, talk: Talk) -> Result<ExitCode> {
+    match command {
+        Command::Reconstruct(args) => reconstruct::run(args, talk),
+        Command::Simulate(args) => simulate::run(args, talk),
+        Command::Calibrate(args) => calibrate::run(args, talk),
+        Command::Evaluate(args) => evaluate::run(args, talk),
+        Command::Inspect(args) => inspect::run(args, talk),
+        Command::Detector(args) => detector::run(args, talk),
+    }
+}

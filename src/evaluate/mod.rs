@@ -1,0 +1,1 @@
+//! Reconstruction against truth: tables and plots.

@@ -1,0 +1,16 @@
+//! nuwave: raw waveforms of photomultiplier tubes in, photoelectron hits out.
+//!
+//! Everything the binary does can be done from this library. `ARCHITECTURE.md` says which folder answers which question.
+
+pub mod calibrate;
+pub mod cli;
+pub mod detector;
+pub mod error;
+pub mod evaluate;
+pub mod extract;
+pub mod io;
+pub mod model;
+pub mod pipeline;
+pub mod simulate;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,298 @@
+//! A batch: the samples of many waveforms back to back, with the event and channel each belongs to.
+
+use serde::{Deserialize, Serialize};
+
+/// Fewest samples a waveform may have.
+pub const MIN_SAMPLES: usize = 32;
+/// Most samples a waveform may have.
+pub const MAX_SAMPLES: usize = 65_536;
+
+/// The direction in which light moves the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Polarity {
+    /// Light lowers the sample values (a PMT anode on a digitiser).
+    Negative,
+    /// Light raises the sample values.
+    Positive,
+}
+
+impl Polarity {
+    /// `-1.0` or `1.0`: what a pulse has to be multiplied with to stand upright.
+    #[must_use]
+    pub fn sign(self) -> f32 {
+        match self {
+            Self::Negative => -1.0,
+            Self::Positive => 1.0,
+        }
+    }
+}
+
+/// Raw samples in ADC counts. Integer data up to 16 bits stay `u16`; every other type is held as `f32`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// Unsigned counts, as nearly every digitiser writes them.
+    U16(Vec<u16>),
+    /// Signed, wider, or floating-point samples.
+    F32(Vec<f32>),
+}
+
+impl Samples {
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U16(samples) => samples.len(),
+            Self::F32(samples) => samples.len(),
+        }
+    }
+
+    /// True if there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The samples of one waveform, borrowed from a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SamplesRef<'a> {
+    /// Unsigned counts.
+    U16(&'a [u16]),
+    /// Everything else.
+    F32(&'a [f32]),
+}
+
+impl SamplesRef<'_> {
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U16(samples) => samples.len(),
+            Self::F32(samples) => samples.len(),
+        }
+    }
+
+    /// True if there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The samples as `f32` (exact for 16-bit counts).
+    #[must_use]
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Self::U16(samples) => samples.iter().map(|&sample| f32::from(sample)).collect(),
+            Self::F32(samples) => samples.to_vec(),
+        }
+    }
+}
+
+/// One waveform, borrowed from a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Waveform<'a> {
+    /// The event it belongs to.
+    pub event_id: u64,
+    /// The channel it was recorded on.
+    pub channel_id: u32,
+    /// Where its window begins in the event's time; 0 where the input does not say.
+    pub start_ns: f64,
+    /// The samples.
+    pub samples: SamplesRef<'a>,
+}
+
+/// Waveforms of one input, in the input's order.
+///
+/// Waveform `i` has the samples `offsets[i]..offsets[i + 1]`; `offsets` has one entry more than there are
+/// waveforms and begins with 0. `event_id`, `channel_id` and (where not empty) `start_ns` have one entry a waveform.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    input_id: u32,
+    event_id: Vec<u64>,
+    channel_id: Vec<u32>,
+    start_ns: Vec<f64>,
+    offsets: Vec<usize>,
+    samples: Samples,
+}
+
+impl Batch {
+    /// An empty batch of input `input_id` that holds samples of the type of `samples` (its content is dropped).
+    #[must_use]
+    pub fn new(input_id: u32, mut samples: Samples) -> Self {
+        match &mut samples {
+            Samples::U16(samples) => samples.clear(),
+            Samples::F32(samples) => samples.clear(),
+        }
+        Self {
+            input_id,
+            event_id: Vec::new(),
+            channel_id: Vec::new(),
+            start_ns: Vec::new(),
+            offsets: vec![0],
+            samples,
+        }
+    }
+
+    /// An empty batch of `u16` samples.
+    #[must_use]
+    pub fn new_u16(input_id: u32) -> Self {
+        Self::new(input_id, Samples::U16(Vec::new()))
+    }
+
+    /// An empty batch of `f32` samples.
+    #[must_use]
+    pub fn new_f32(input_id: u32) -> Self {
+        Self::new(input_id, Samples::F32(Vec::new()))
+    }
+
+    /// Appends a waveform. Samples of the other type are converted: `f32` into a `u16` batch turns the whole batch into `f32`.
+    pub fn push(&mut self, waveform: Waveform<'_>) {
+        match (&mut self.samples, waveform.samples) {
+            (Samples::U16(all), SamplesRef::U16(new)) => all.extend_from_slice(new),
+            (Samples::F32(all), SamplesRef::F32(new)) => all.extend_from_slice(new),
+            (Samples::F32(all), SamplesRef::U16(new)) => {
+                all.extend(new.iter().map(|&sample| f32::from(sample)))
+            }
+            (Samples::U16(all), SamplesRef::F32(new)) => {
+                let mut converted: Vec<f32> = all.iter().map(|&sample| f32::from(sample)).collect();
+                converted.extend_from_slice(new);
+                self.samples = Samples::F32(converted);
+            }
+        }
+        self.event_id.push(waveform.event_id);
+        self.channel_id.push(waveform.channel_id);
+        // An absent `start_ns` column stays absent until a waveform has one.
+        if waveform.start_ns != 0.0 || !self.start_ns.is_empty() {
+            self.start_ns.resize(self.event_id.len() - 1, 0.0);
+            self.start_ns.push(waveform.start_ns);
+        }
+        self.offsets.push(self.samples.len());
+    }
+
+    /// The input's place in the run's list of inputs.
+    #[must_use]
+    pub fn input_id(&self) -> u32 {
+        self.input_id
+    }
+
+    /// Number of waveforms.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.event_id.len()
+    }
+
+    /// True if there is no waveform.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.event_id.is_empty()
+    }
+
+    /// The event of each waveform.
+    #[must_use]
+    pub fn event_id(&self) -> &[u64] {
+        &self.event_id
+    }
+
+    /// The channel of each waveform.
+    #[must_use]
+    pub fn channel_id(&self) -> &[u32] {
+        &self.channel_id
+    }
+
+    /// Where each waveform's window begins in the event's time; empty where all begin at 0.
+    #[must_use]
+    pub fn start_ns(&self) -> &[f64] {
+        &self.start_ns
+    }
+
+    /// Where each waveform's samples begin, and at the end their number: `len() + 1` entries.
+    #[must_use]
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// All samples, back to back.
+    #[must_use]
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// Waveform `index`, or `None` past the end.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Waveform<'_>> {
+        let event_id = *self.event_id.get(index)?;
+        let channel_id = *self.channel_id.get(index)?;
+        let range = *self.offsets.get(index)?..*self.offsets.get(index + 1)?;
+        let samples = match &self.samples {
+            Samples::U16(samples) => SamplesRef::U16(samples.get(range)?),
+            Samples::F32(samples) => SamplesRef::F32(samples.get(range)?),
+        };
+        let start_ns = self.start_ns.get(index).copied().unwrap_or(0.0);
+        Some(Waveform {
+            event_id,
+            channel_id,
+            start_ns,
+            samples,
+        })
+    }
+
+    /// The waveforms in order.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Waveform<'_>> {
+        (0..self.len()).map(|index| {
+            self.get(index)
+                .unwrap_or_else(|| unreachable!("`push` keeps the columns of a batch equally long"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_what_was_pushed() {
+        let mut batch = Batch::new_u16(3);
+        batch.push(Waveform {
+            event_id: 7,
+            channel_id: 1,
+            start_ns: 0.0,
+            samples: SamplesRef::U16(&[1, 2, 3]),
+        });
+        batch.push(Waveform {
+            event_id: 8,
+            channel_id: 2,
+            start_ns: 40.0,
+            samples: SamplesRef::U16(&[4]),
+        });
+        assert_eq!(batch.len(), 2);
+        assert_eq!(batch.offsets(), [0, 3, 4]);
+        assert_eq!(batch.start_ns(), [0.0, 40.0]);
+        let second = batch.get(1).expect("there are two");
+        assert_eq!(
+            (second.event_id, second.channel_id, second.start_ns),
+            (8, 2, 40.0)
+        );
+        assert_eq!(second.samples, SamplesRef::U16(&[4]));
+        assert_eq!(batch.get(2), None);
+    }
+
+    #[test]
+    fn a_float_waveform_turns_the_batch_into_floats() {
+        let mut batch = Batch::new_u16(0);
+        batch.push(Waveform {
+            event_id: 0,
+            channel_id: 0,
+            start_ns: 0.0,
+            samples: SamplesRef::U16(&[65_535]),
+        });
+        batch.push(Waveform {
+            event_id: 1,
+            channel_id: 0,
+            start_ns: 0.0,
+            samples: SamplesRef::F32(&[-0.5]),
+        });
+        assert_eq!(batch.samples(), &Samples::F32(vec![65_535.0, -0.5]));
+    }
+}

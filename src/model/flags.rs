@@ -1,0 +1,157 @@
+//! The one bit mask of flags that every table carries. Append only: a bit never changes its meaning.
+
+use std::ops::{BitOr, BitOrAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// A set of flags, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// Samples at the digitiser's highest value.
+    pub const SATURATED_HIGH: Self = Self(1 << 0);
+    /// Samples at the digitiser's lowest value.
+    pub const SATURATED_LOW: Self = Self(1 << 1);
+    /// The baseline rests on too few quiet samples, or drifts within the window.
+    pub const UNSTABLE_BASELINE: Self = Self(1 << 2);
+    /// Light at the very beginning of the window, where the baseline is normally read.
+    pub const PULSE_IN_BASELINE: Self = Self(1 << 3);
+    /// A pulse is cut by the beginning or the end of the window.
+    pub const TRUNCATED_AT_EDGE: Self = Self(1 << 4);
+    /// Samples that are NaN or infinite; nothing was reconstructed.
+    pub const NON_FINITE: Self = Self(1 << 5);
+    /// The channel has no calibration of its own; a default template was used.
+    pub const NO_CALIBRATION: Self = Self(1 << 6);
+    /// Overlapping photoelectrons that could not be told apart (a hit much wider than a single photoelectron).
+    pub const PILE_UP: Self = Self(1 << 7);
+    /// The window is shorter than the template.
+    pub const SHORT_WINDOW: Self = Self(1 << 8);
+    /// Every sample has the same value: a dead or fully saturated channel.
+    pub const FLAT: Self = Self(1 << 9);
+    /// Calibration: too few single photoelectrons; the template is that of the channel's type or the global one.
+    pub const TEMPLATE_FALLBACK: Self = Self(1 << 10);
+    /// Calibration: the charge spectrum fit failed; gain and width come from the fallback.
+    pub const SPECTRUM_FIT_FAILED: Self = Self(1 << 11);
+    /// Calibration: no baseline or noise could be measured on this channel.
+    pub const NOISE_UNKNOWN: Self = Self(1 << 12);
+
+    /// Every flag with its name in reports and its meaning, in the order of the bits.
+    pub const ALL: [(Self, &'static str, &'static str); 13] = [
+        (
+            Self::SATURATED_HIGH,
+            "saturated_high",
+            "samples at the digitiser's highest value",
+        ),
+        (
+            Self::SATURATED_LOW,
+            "saturated_low",
+            "samples at the digitiser's lowest value",
+        ),
+        (
+            Self::UNSTABLE_BASELINE,
+            "unstable_baseline",
+            "too few quiet samples, or a drifting baseline",
+        ),
+        (
+            Self::PULSE_IN_BASELINE,
+            "pulse_in_baseline",
+            "light at the very beginning of the window",
+        ),
+        (
+            Self::TRUNCATED_AT_EDGE,
+            "truncated_at_edge",
+            "a pulse is cut by the window's edge",
+        ),
+        (
+            Self::NON_FINITE,
+            "non_finite",
+            "NaN or infinite samples; nothing was reconstructed",
+        ),
+        (
+            Self::NO_CALIBRATION,
+            "no_calibration",
+            "no calibration of its own; a default template was used",
+        ),
+        (
+            Self::PILE_UP,
+            "pile_up",
+            "overlapping photoelectrons that could not be told apart",
+        ),
+        (
+            Self::SHORT_WINDOW,
+            "short_window",
+            "the window is shorter than the template",
+        ),
+        (Self::FLAT, "flat", "every sample has the same value"),
+        (
+            Self::TEMPLATE_FALLBACK,
+            "template_fallback",
+            "too few single photoelectrons; the template is a fallback",
+        ),
+        (
+            Self::SPECTRUM_FIT_FAILED,
+            "spectrum_fit_failed",
+            "the charge spectrum fit failed; gain and width are a fallback",
+        ),
+        (
+            Self::NOISE_UNKNOWN,
+            "noise_unknown",
+            "baseline and noise could not be measured",
+        ),
+    ];
+
+    /// True if every flag of `other` is set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True if any flag of `other` is set.
+    #[must_use]
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The names of the flags that are set, in the order of the bits.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::ALL
+            .into_iter()
+            .filter(move |(flag, _, _)| self.contains(*flag))
+            .map(|(_, name, _)| name)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_a_bit_of_its_own_in_order() {
+        for (place, (flag, _, _)) in Flags::ALL.into_iter().enumerate() {
+            assert_eq!(flag.0, 1 << place);
+        }
+        assert_eq!(
+            (Flags::FLAT | Flags::NON_FINITE)
+                .names()
+                .collect::<Vec<_>>(),
+            ["non_finite", "flat"]
+        );
+    }
+}

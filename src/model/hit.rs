@@ -1,0 +1,46 @@
+//! What extraction returns: hits, and a summary of each waveform.
+
+use super::Flags;
+
+/// One reconstructed hit: a time and a charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hit {
+    /// Time of the photoelectron, from the first sample of the window, the channel's offset subtracted.
+    pub time_ns: f32,
+    /// Charge in photoelectrons.
+    pub charge_pe: f32,
+    /// Expected standard deviation of the charge from noise and baseline error (not the single-PE spread).
+    pub charge_sigma_pe: f32,
+    /// What is special about this hit.
+    pub flags: Flags,
+}
+
+/// What there is to say about one waveform as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WaveformSummary {
+    /// Sum of the charges of the hits.
+    pub charge_pe: f32,
+    /// Time of the earliest hit; `None` if there is none.
+    pub first_time_ns: Option<f32>,
+    /// Number of hits.
+    pub n_hits: u32,
+    /// Baseline in ADC counts, as recorded (not inverted).
+    pub baseline_adc: f32,
+    /// Standard deviation of the baseline's estimate.
+    pub baseline_sigma_adc: f32,
+    /// Standard deviation of a single sample where there is no light.
+    pub noise_adc: f32,
+    /// What is special about this waveform; includes its hits' flags.
+    pub flags: Flags,
+}
+
+/// The hits and summaries of one batch, in the batch's order.
+///
+/// `summaries` has one entry a waveform; waveform `i` owns the next `summaries[i].n_hits` hits, in time order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extracted {
+    /// All hits, waveform after waveform.
+    pub hits: Vec<Hit>,
+    /// One summary a waveform.
+    pub summaries: Vec<WaveformSummary>,
+}

@@ -1,0 +1,13 @@
+//! The project's nouns as plain data: waveforms in batches, hits, flags, calibration, truth. No I/O.
+
+mod batch;
+mod calibration;
+mod flags;
+mod hit;
+mod truth;
+
+pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, Waveform};
+pub use calibration::{Calibration, ChannelCalibration};
+pub use flags::Flags;
+pub use hit::{Extracted, Hit, WaveformSummary};
+pub use truth::{Photoelectron, TrueEvent, Truth};

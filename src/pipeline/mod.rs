@@ -1,0 +1,1 @@
+//! Source -> extract -> sink: batching, back-pressure, order, report.

@@ -1,0 +1,1 @@
+//! Waveforms with truth, from a detector's description and a seed.
