@@ -15,3 +15,12 @@ pub trait Backend: Send + Sync {
     /// If the backend itself fails; bad waveforms are flagged, not errors.
     fn extract(&self, batch: &Batch) -> Result<Extracted>;
 }
+
+pub mod baseline;
+pub mod decimate;
+pub mod deconvolve;
+pub mod filter;
+pub mod parameters;
+pub mod sanity;
+#[cfg(test)]
+mod testing;

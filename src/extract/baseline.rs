@@ -1,0 +1,141 @@
+//! Stage 2: baseline and noise from the raw samples, not fooled by pulses or their undershoot.
+//!
+//! A block of 16 samples is quiet if its own variance is that of noise. Undershoot tails are quiet too, but
+//! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
+//! of the quiet blocks' means.
+
+use super::sanity::BLOCK;
+
+/// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
+const NOISE_QUANTILE: f32 = 0.25;
+/// The 25 % quantile of the variance of 16 Gaussian samples, in units of the true variance (chi-square, 15 degrees of freedom).
+const NOISE_QUANTILE_OF_GAUSS: f32 = 0.7358;
+/// A quiet block's variance is below this many times the noise's (chi-square, 15 degrees of freedom: 99.9 %).
+const QUIET: f32 = 2.52;
+/// Half width of the cluster of block means, in standard deviations of a block's mean.
+const CLUSTER_SIGMA: f32 = 2.0;
+/// With fewer agreeing blocks than this the baseline is flagged unstable.
+pub const MIN_BLOCKS: usize = 4;
+
+/// What the raw samples say about baseline and noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Baseline {
+    /// Level without light, in ADC counts as recorded.
+    pub level_adc: f32,
+    /// Standard deviation of that level.
+    pub sigma_adc: f32,
+    /// Standard deviation of one sample where there is no light.
+    pub noise_adc: f32,
+    /// Blocks that agree on the level.
+    pub n_blocks: usize,
+}
+
+/// Noise of one sample, from the variances of the blocks; `sorted` is room to sort in.
+///
+/// Formula: sqrt of the 25 % quantile of the block variances over that quantile of a Gaussian's.
+#[must_use]
+pub fn noise_adc(block_variance: &[f32], sorted: &mut Vec<f32>) -> f32 {
+    if block_variance.is_empty() {
+        return 0.0;
+    }
+    sorted.clear();
+    sorted.extend_from_slice(block_variance);
+    let place = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
+    let (_, &mut quantile, _) = sorted.select_nth_unstable_by(place, f32::total_cmp);
+    (quantile / NOISE_QUANTILE_OF_GAUSS).sqrt()
+}
+
+/// The level of the quietest block: cheap, and good enough where a later stage refines it.
+#[must_use]
+pub fn rough_level_adc(block_mean: &[f32], block_variance: &[f32]) -> f32 {
+    let mut best = (f32::INFINITY, 0.0);
+    for (&mean, &variance) in block_mean.iter().zip(block_variance) {
+        if variance < best.0 {
+            best = (variance, mean);
+        }
+    }
+    best.1
+}
+
+/// Baseline and noise of a waveform from its blocks' means and variances; `sorted` is room to sort in.
+#[must_use]
+pub fn estimate(block_mean: &[f32], block_variance: &[f32], sorted: &mut Vec<f32>) -> Baseline {
+    let noise_adc = noise_adc(block_variance, sorted);
+    // Quantisation leaves at least this much uncertainty even in a noiseless channel.
+    let noise_floor = noise_adc.max(0.29);
+    sorted.clear();
+    sorted.extend(
+        block_mean
+            .iter()
+            .zip(block_variance)
+            .filter(|&(_, &variance)| variance <= QUIET * noise_floor * noise_floor)
+            .map(|(&mean, _)| mean),
+    );
+    sorted.sort_unstable_by(f32::total_cmp);
+    let width = 2.0 * CLUSTER_SIGMA * noise_floor / (BLOCK as f32).sqrt();
+    let (mut begin, mut best) = (0, 0..0);
+    for end in 1..=sorted.len() {
+        while sorted[end - 1] - sorted[begin] > width {
+            begin += 1;
+        }
+        if end - begin > best.len() {
+            best = begin..end;
+        }
+    }
+    let cluster = sorted.get(best).unwrap_or_default();
+    if cluster.is_empty() {
+        return Baseline { level_adc: rough_level_adc(block_mean, block_variance), noise_adc, ..Baseline::default() };
+    }
+    let level_adc = cluster.iter().sum::<f32>() / cluster.len() as f32;
+    let sigma_adc = noise_floor / ((cluster.len() * BLOCK) as f32).sqrt();
+    Baseline { level_adc, sigma_adc, noise_adc, n_blocks: cluster.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sanity::{Loaded, load};
+    use super::*;
+    use crate::model::SamplesRef;
+    use crate::extract::testing::{gaussian, juno_template};
+
+    fn baseline_of(samples: &[f32]) -> Baseline {
+        let mut loaded = Loaded::default();
+        load(SamplesRef::F32(samples), (f32::NEG_INFINITY, f32::INFINITY), &mut loaded);
+        estimate(&loaded.block_mean, &loaded.block_variance, &mut Vec::new())
+    }
+
+    fn noisy(seed: u64, level: f32, noise: f32) -> Vec<f32> {
+        gaussian(seed, 1000).into_iter().map(|value| level + noise * value).collect()
+    }
+
+    #[test]
+    fn level_and_noise_of_noise_alone() {
+        let all: Vec<Baseline> = (0..200).map(|seed| baseline_of(&noisy(seed, 4000.0, 3.0))).collect();
+        let mean = all.iter().map(|one| one.level_adc - 4000.0).sum::<f32>() / 200.0;
+        let noise = all.iter().map(|one| one.noise_adc).sum::<f32>() / 200.0;
+        assert!(mean.abs() < 0.05, "bias {mean}");
+        assert!((noise - 3.0).abs() < 0.05, "noise {noise}");
+        let pull = all.iter().map(|one| ((one.level_adc - 4000.0) / one.sigma_adc).powi(2)).sum::<f32>() / 200.0;
+        assert!((0.7..1.6).contains(&pull), "the stated error holds: {pull}");
+    }
+
+    #[test]
+    fn an_early_pulse_and_its_undershoot_do_not_move_it() {
+        let template = juno_template(0.10);
+        for at in [0, 5, 40, 300] {
+            let mut samples = noisy(7, 4000.0, 3.0);
+            for (sample, response) in samples[at..].iter_mut().zip(&template) {
+                *sample -= 20.0 * response;
+            }
+            let found = baseline_of(&samples);
+            assert!((found.level_adc - 4000.0).abs() < 1.5, "pulse at {at}: {found:?}");
+            assert!((found.noise_adc - 3.0).abs() < 0.7, "pulse at {at}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_noiseless_waveform_has_its_level() {
+        let found = baseline_of(&[812.0; 100]);
+        assert_eq!((found.level_adc, found.noise_adc), (812.0, 0.0));
+    }
+}

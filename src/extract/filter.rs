@@ -1,0 +1,362 @@
+//! Design of the deconvolution of one template: low-pass filter, decimation, kernel, and what they do to noise.
+//!
+//! Runs once a template, in double precision. The deconvolved trace of a photoelectron at time t0 with charge q is
+//! q K(t - t0), in PE per ns, where K, the kernel, is the low-pass F in time: K = IFFT(F). For the Gaussian
+//! F(f) = exp(-f^2 / 2 s^2) it is a Gaussian with a standard deviation of 1 / (2 pi s). The filter's shape and the
+//! method follow arXiv:1707.03699 and arXiv:2411.07620.
+
+use rustfft::FftPlanner;
+use rustfft::num_complex::Complex64;
+
+use super::decimate;
+use super::parameters::Filter;
+use crate::error::{Error, Result};
+use crate::model::ChannelCalibration;
+
+/// Height of a single photoelectron over the standard deviation of the deconvolved noise that `auto` aims at.
+/// Lower separates closer photoelectrons and times first hits worse; higher the other way round.
+pub const AUTO_SIGNIFICANCE: f64 = 14.0;
+/// `auto` goes no wider than this share of the frequency where the template's spectrum has fallen to 5 %:
+/// beyond it a template that is not quite right makes ringing.
+const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
+/// Noise that `auto` assumes, as a share of the template's peak, where the calibration has none.
+const AUTO_NOISE: f64 = 0.1;
+/// Below this share of its maximum the template's spectrum is not divided by any more.
+const REGULARISATION: f64 = 1e-4;
+/// The filter counts as zero below this. Half of the samples are dropped if it is that small beyond a fifth of the sampling rate.
+const FILTER_END: f64 = 2e-4;
+/// Values of the kernel a sample.
+const KERNEL_STEPS: usize = 8;
+/// Share of the inverse's absolute sum that may wrap round the end of the transform.
+const WRAP: f64 = 0.01;
+
+/// The low-pass filter, frequencies in cycles a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Flat { flat: f64, sigma: f64 },
+    Wiener { noise_power: f64 },
+}
+
+/// How the waveforms of one template are deconvolved, whatever their length.
+#[derive(Clone, Debug)]
+pub struct Design {
+    template_adc: Vec<f64>,
+    shape: Shape,
+    /// Largest |S|, for the regularisation.
+    peak_spectrum: f64,
+    /// Every how many samples the deconvolved trace has one: 1 or 2.
+    pub decimation: usize,
+    /// Sampling interval.
+    pub sampling_ns: f64,
+    /// Standard deviation of the Gaussian that has the kernel's height.
+    pub kernel_sigma_ns: f64,
+    /// Samples beyond the window that keep the inverse's tail from wrapping round.
+    pub padding: usize,
+    /// Kernel integrated from minus infinity, [`KERNEL_STEPS`] values a sample from `-kernel_lead`.
+    kernel_integral: Vec<f64>,
+    /// Samples after which the kernel and the inverse's response before its time are nothing.
+    pub kernel_lead: usize,
+    /// Standard deviation of the deconvolved trace in PE/ns for white noise of 1 ADC count a sample.
+    pub noise_gain: f64,
+    /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample, from `-kernel_lead`.
+    inverse: Vec<f64>,
+}
+
+impl Design {
+    /// Designs the deconvolution of `row`'s template with `filter`.
+    ///
+    /// # Errors
+    /// If the filter is wider than the sampling allows.
+    pub fn new(row: &ChannelCalibration, filter: Filter) -> Result<Self> {
+        let template_adc: Vec<f64> = row.template_adc.iter().map(|&value| f64::from(value)).collect();
+        let sampling_ns = f64::from(row.sampling_ns);
+        let length = (4 * template_adc.len()).next_power_of_two().max(4096);
+        let spectrum = spectrum_of(&template_adc, length);
+        let magnitude: Vec<f64> = spectrum[..=length / 2].iter().map(|bin| bin.norm()).collect();
+        let peak_spectrum = magnitude.iter().copied().fold(0.0, f64::max);
+        let noise_adc = if row.noise_adc > 0.0 {
+            f64::from(row.noise_adc)
+        } else {
+            AUTO_NOISE * template_adc.iter().copied().fold(0.0, f64::max)
+        };
+        let per_sample = |mhz: f64| mhz * 1e-3 * sampling_ns;
+        let shape = match filter {
+            Filter::Auto => {
+                Shape::Flat { flat: 0.0, sigma: auto_sigma(&magnitude, peak_spectrum, noise_adc) }
+            }
+            Filter::Gaussian { sigma_mhz } => Shape::Flat { flat: 0.0, sigma: per_sample(sigma_mhz) },
+            Filter::Flat { flat_mhz, sigma_mhz } => {
+                Shape::Flat { flat: per_sample(flat_mhz), sigma: per_sample(sigma_mhz) }
+            }
+            // Power of white noise in the same transform as |S|^2, over the length of the pulse.
+            Filter::Wiener => Shape::Wiener { noise_power: noise_adc * noise_adc * template_adc.len().min(64) as f64 },
+        };
+        if let Shape::Flat { flat, sigma } = shape
+            && (flat + sigma > 0.5 || sigma < 1e-3)
+        {
+            return Err(Error::usage(format!(
+                "the filter `{filter}` does not fit a sampling interval of {sampling_ns} ns"
+            ))
+            .with_hint(format!(
+                "frequencies go up to half the sampling rate, {:.0} MHz here; `--filter auto` chooses",
+                500.0 / sampling_ns
+            )));
+        }
+        let mut design = Self {
+            template_adc,
+            shape,
+            peak_spectrum,
+            decimation: 1,
+            sampling_ns,
+            kernel_sigma_ns: 0.0,
+            padding: 0,
+            kernel_integral: Vec::new(),
+            kernel_lead: 0,
+            noise_gain: 0.0,
+            inverse: Vec::new(),
+        };
+        let beyond = (length / 5..=length / 2)
+            .map(|bin| design.filter(bin as f64 / length as f64, magnitude[bin]))
+            .fold(0.0, f64::max);
+        design.decimation = if beyond < FILTER_END { 2 } else { 1 };
+        design.derive_kernels(&spectrum);
+        Ok(design)
+    }
+
+    /// The low-pass at `frequency` (cycles a sample), where the template's spectrum has the magnitude `magnitude`.
+    fn filter(&self, frequency: f64, magnitude: f64) -> f64 {
+        match self.shape {
+            Shape::Flat { flat, sigma } => {
+                let over = ((frequency - flat) / sigma).max(0.0);
+                (-0.5 * over * over).exp()
+            }
+            Shape::Wiener { noise_power } => magnitude * magnitude / (magnitude * magnitude + noise_power),
+        }
+    }
+
+    /// F conj(S) / (|S|^2 + e^2) in PE/ns an ADC count.
+    fn inverse_at(&self, frequency: f64, bin: Complex64) -> Complex64 {
+        let magnitude = bin.norm();
+        let smallest = REGULARISATION * self.peak_spectrum;
+        bin.conj() * (self.filter(frequency, magnitude) / (magnitude * magnitude + smallest * smallest) / self.sampling_ns)
+    }
+
+    fn derive_kernels(&mut self, spectrum: &[Complex64]) {
+        let length = spectrum.len();
+        // The kernel is wanted between the samples too: a longer transform with nothing beyond the band interpolates it.
+        let mut kernel = vec![Complex64::ZERO; KERNEL_STEPS * length];
+        let mut inverse = vec![Complex64::ZERO; length];
+        for bin in 0..length {
+            let frequency = bin.min(length - bin) as f64 / length as f64;
+            inverse[bin] = self.inverse_at(frequency, spectrum[bin]);
+            let place = if bin <= length / 2 { bin } else { bin + (KERNEL_STEPS - 1) * length };
+            kernel[place] = Complex64::from(self.filter(frequency, spectrum[bin].norm()));
+        }
+        let power: f64 = inverse.iter().map(Complex64::norm_sqr).sum();
+        self.noise_gain = (power / length as f64).sqrt();
+        let mut planner = FftPlanner::new();
+        planner.plan_fft_inverse(kernel.len()).process(&mut kernel);
+        planner.plan_fft_inverse(length).process(&mut inverse);
+        let scale = 1.0 / length as f64;
+        // A Gaussian of height h and area 1 has a standard deviation of 1 / (h sqrt(2 pi)).
+        let height = kernel[0].re * scale / self.sampling_ns;
+        self.kernel_sigma_ns = 1.0 / (height * (2.0 * std::f64::consts::PI).sqrt());
+        let sigma_samples = self.kernel_sigma_ns / self.sampling_ns;
+        self.kernel_lead = ((8.0 * sigma_samples).ceil() as usize + 2).min(length / 4);
+        let lead = self.kernel_lead;
+        let fine_lead = KERNEL_STEPS * lead;
+        let mut sum = 0.0;
+        self.kernel_integral = (0..=2 * fine_lead)
+            .map(|offset| {
+                let value = kernel[(offset + kernel.len() - fine_lead) % kernel.len()].re * scale / KERNEL_STEPS as f64;
+                sum += value;
+                // Half of each value stands before its time and half behind it.
+                sum - 0.5 * value
+            })
+            .collect();
+        self.inverse = (0..length).map(|offset| inverse[(offset + length - lead) % length].re * scale).collect();
+        let absolute: f64 = self.inverse.iter().map(|value| value.abs()).sum();
+        let mut tail = 0.0;
+        let mut padding = length - lead;
+        // The last `lead` samples of the circle are the response before time 0.
+        while padding > lead && tail <= WRAP * absolute {
+            tail += self.inverse[padding + lead - 1].abs();
+            padding -= 1;
+        }
+        self.padding = padding.max(4 * lead);
+    }
+
+    /// The spectrum by which the decimated waveform's is multiplied, for a transform of `n_fft` decimated samples:
+    /// bins 0 to `n_fft / 2`, the transform's own factor `1 / n_fft` included.
+    #[must_use]
+    pub fn spectrum(&self, n_fft: usize) -> Vec<Complex64> {
+        let full = n_fft * self.decimation;
+        let spectrum = spectrum_of(&self.template_adc, full);
+        (0..=n_fft / 2)
+            .map(|bin| {
+                let frequency = bin as f64 / full as f64;
+                let folded = if self.decimation == 2 { decimate::response(frequency) } else { 1.0 };
+                // Both halves of the band come down on the last bin of a halved rate; the filter has ended there.
+                if self.decimation == 2 && 2 * bin == n_fft {
+                    return Complex64::ZERO;
+                }
+                let bin = self.inverse_at(frequency, spectrum[bin]);
+                bin / (folded * n_fft as f64)
+            })
+            .collect()
+    }
+
+    /// What decimated samples from a photoelectron's own time on hold of its pulse, in ADC counts.
+    pub fn decimated_template(&self, out: &mut [f32]) {
+        let at = |index: i64| {
+            usize::try_from(index).ok().and_then(|index| self.template_adc.get(index)).copied().unwrap_or(0.0)
+        };
+        for (place, sample) in out.iter_mut().enumerate() {
+            let centre = (place * self.decimation) as i64;
+            *sample = if self.decimation == 2 {
+                let weights = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
+                (weights.iter().zip(centre - 3..).map(|(weight, index)| weight * at(index)).sum::<f64>() / 64.0) as f32
+            } else {
+                at(centre) as f32
+            };
+        }
+    }
+
+    /// Kernel integrated from minus infinity to `time_ns`.
+    #[must_use]
+    pub fn kernel_integral(&self, time_ns: f64) -> f64 {
+        let place = time_ns / self.sampling_ns + self.kernel_lead as f64;
+        interpolate(&self.kernel_integral, KERNEL_STEPS as f64 * place)
+    }
+
+    /// Standard deviation of the charge summed over 0, 1, .. `longest` decimated samples, for white noise of 1 ADC count.
+    #[must_use]
+    pub fn charge_noise_pe(&self, longest: usize) -> Vec<f64> {
+        let length = self.inverse.len();
+        let mut spectrum: Vec<Complex64> = self.inverse.iter().map(|&value| Complex64::from(value)).collect();
+        let mut planner = FftPlanner::new();
+        planner.plan_fft_forward(length).process(&mut spectrum);
+        for bin in &mut spectrum {
+            *bin = Complex64::from(bin.norm_sqr() / length as f64);
+        }
+        planner.plan_fft_inverse(length).process(&mut spectrum);
+        let step_ns = self.decimation as f64 * self.sampling_ns;
+        let covariance = |lag: usize| spectrum[(lag * self.decimation) % length].re * step_ns * step_ns;
+        // var(w + 1) = var(w) + c(0) + 2 (c(1) + .. + c(w))
+        let (mut variance, mut ahead) = (0.0_f64, 0.0);
+        let mut all = vec![0.0];
+        for width in 0..longest {
+            if width > 0 {
+                ahead += 2.0 * covariance(width);
+            }
+            variance += covariance(0) + ahead;
+            all.push(variance.max(0.0).sqrt());
+        }
+        all
+    }
+
+    /// Length of the transform, in decimated samples, for a window of `n_samples`: a multiple of small primes.
+    #[must_use]
+    pub fn n_fft(&self, n_samples: usize) -> usize {
+        let least = (n_samples + self.padding.min(n_samples + self.template_adc.len())).div_ceil(self.decimation).max(32);
+        let power = least.next_power_of_two();
+        if power / 4 * 3 >= least { power / 4 * 3 } else { power }
+    }
+}
+
+/// The discrete spectrum of `template` at the bins of a transform of `length` samples (a longer template is folded,
+/// which leaves the spectrum at these bins exact).
+fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
+    let mut spectrum = vec![Complex64::ZERO; length];
+    for (index, &value) in template.iter().enumerate() {
+        spectrum[index % length] += value;
+    }
+    FftPlanner::new().plan_fft_forward(length).process(&mut spectrum);
+    spectrum
+}
+
+/// The widest Gaussian (sigma in cycles a sample) in whose deconvolved trace a photoelectron has the wanted significance.
+fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
+    let length = 2 * (magnitude.len() - 1);
+    let smallest = REGULARISATION * peak;
+    let significance = |sigma: f64| {
+        let noise_power: f64 = magnitude
+            .iter()
+            .enumerate()
+            .map(|(bin, &s)| {
+                let over = bin as f64 / length as f64 / sigma;
+                let gain = (-0.5 * over * over).exp() * s / (s * s + smallest * smallest);
+                gain * gain * if bin == 0 { 1.0 } else { 2.0 }
+            })
+            .sum();
+        let height = sigma * (2.0 * std::f64::consts::PI).sqrt();
+        height / (noise_adc * (noise_power / length as f64).sqrt())
+    };
+    // The spectrum falls from its maximum; a dip at 0 (undershoot) does not end the band.
+    let top = magnitude.iter().position(|&s| s == peak).unwrap_or(0);
+    let end = magnitude.iter().skip(top).position(|&s| s < 0.05 * peak).map_or(magnitude.len() - 1, |bin| bin + top);
+    let widest = (AUTO_BANDWIDTH_SHARE * end as f64 / length as f64).clamp(0.01, 0.25);
+    let (mut low, mut high) = (0.2 * widest, widest);
+    if significance(high) >= AUTO_SIGNIFICANCE {
+        return high;
+    }
+    for _ in 0..40 {
+        let middle = 0.5 * (low + high);
+        if significance(middle) >= AUTO_SIGNIFICANCE { low = middle } else { high = middle }
+    }
+    low
+}
+
+fn interpolate(values: &[f64], place: f64) -> f64 {
+    let (Some(first), Some(last)) = (values.first(), values.last()) else { return 0.0 };
+    if place <= 0.0 {
+        return *first;
+    }
+    let index = place.floor() as usize;
+    match (values.get(index), values.get(index + 1)) {
+        (Some(a), Some(b)) => a + (b - a) * (place - index as f64),
+        _ => *last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::testing::juno_row;
+
+    fn design(undershoot: f32, filter: Filter) -> Design {
+        Design::new(&juno_row(undershoot, 0.1), filter).expect("a valid filter")
+    }
+
+    #[test]
+    fn auto_gives_the_wanted_significance() {
+        let design = design(0.05, Filter::Auto);
+        let height = 1.0 / (design.kernel_sigma_ns * (2.0 * std::f64::consts::PI).sqrt());
+        let significance = height / (design.noise_gain * f64::from(juno_row(0.05, 0.1).noise_adc));
+        assert!((significance - AUTO_SIGNIFICANCE).abs() < 0.1, "{significance}");
+        assert_eq!(design.decimation, 2);
+    }
+
+    #[test]
+    fn a_gaussian_filter_has_the_kernel_of_its_width() {
+        let design = design(0.05, Filter::Gaussian { sigma_mhz: 45.0 });
+        let expected = 1e3 / (2.0 * std::f64::consts::PI * 45.0);
+        assert!((design.kernel_sigma_ns / expected - 1.0).abs() < 1e-3, "{} for {expected}", design.kernel_sigma_ns);
+        assert!((design.kernel_integral(0.0) - 0.5).abs() < 1e-6);
+        assert!((design.kernel_integral(expected) - 0.841_345).abs() < 2e-3);
+        assert!((design.kernel_integral(100.0) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_filter_beyond_the_sampling_is_refused() {
+        let error = Design::new(&juno_row(0.05, 0.1), Filter::Gaussian { sigma_mhz: 900.0 }).expect_err("too wide");
+        assert!(error.to_string().contains("500 MHz"), "{error}");
+    }
+
+    #[test]
+    fn longer_undershoots_get_longer_padding() {
+        let short = design(0.0, Filter::Auto).padding;
+        let long = design(0.10, Filter::Auto).padding;
+        assert!(short < 200 && long > 300, "{short} {long}");
+    }
+}
