@@ -1,0 +1,48 @@
+//! Stage 7a: the charge of a hit: the integral of its share of the trace, corrected for what window and filter cut.
+
+use super::deconvolve::Plan;
+use super::find::Found;
+use crate::model::Flags;
+
+/// A hit that keeps less than this share of its charge inside the window is flagged.
+const EDGE_SHARE: f32 = 0.98;
+/// No charge is scaled up by more than one over this: beyond, too little of the pulse is seen to know.
+const LEAST_SHARE: f32 = 0.3;
+/// A hit whose charge exceeds that of one kernel of its height by this factor is several photoelectrons.
+const PILE_UP: f32 = 1.25;
+
+/// Charge of a hit, its standard deviation and what is special about it.
+///
+/// `q = sum(trace) step / share`, where `share` is what a photoelectron at that distance from the window's end
+/// shows inside it. The error is that of white noise of `noise_adc` through the same sum, and of a baseline that
+/// is wrong by `baseline_sigma_adc`.
+#[must_use]
+pub fn measure(
+    trace: &[f32],
+    plan: &Plan,
+    hit: Found,
+    noise_adc: f32,
+    baseline_sigma_adc: f32,
+) -> (f32, f32, Flags) {
+    let samples = trace.get(hit.begin..hit.end).unwrap_or_default();
+    let sum = samples.iter().sum::<f32>() * plan.step_ns;
+    let mut flags = Flags::NONE;
+    let share = plan.share_before_end.get(trace.len() - hit.peak.min(trace.len())).copied().unwrap_or(1.0);
+    let reach = (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize;
+    if share < EDGE_SHARE || hit.peak < reach {
+        flags |= Flags::TRUNCATED_AT_EDGE;
+    }
+    let share = if share < EDGE_SHARE { share.max(LEAST_SHARE) } else { 1.0 };
+    let height = trace.get(hit.peak).copied().unwrap_or(0.0);
+    let one_kernel = height * plan.kernel_sigma_ns * (2.0 * std::f32::consts::PI).sqrt();
+    let longest = plan.charge_noise.len() - 1;
+    let width = samples.len();
+    // Beyond the table the noise of far samples is independent.
+    let noise = plan.charge_noise[width.min(longest)] * (width as f32 / longest as f32).max(1.0).sqrt() * noise_adc;
+    if sum > PILE_UP * one_kernel + 3.0 * noise {
+        flags |= Flags::PILE_UP;
+    }
+    let response = plan.baseline_response.get(hit.peak).copied().unwrap_or(0.0);
+    let baseline = baseline_sigma_adc * response * width as f32 * plan.step_ns;
+    (sum / share, noise.hypot(baseline) / share, flags)
+}

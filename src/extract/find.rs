@@ -1,0 +1,181 @@
+//! Stage 6: where in the deconvolved trace there are hits, and where one ends and the next begins.
+//!
+//! A region is where the smoothed trace exceeds the threshold. It is extended on both sides by as much as a
+//! photoelectron's kernel needs to fall to zero, not to the first zero crossing of the noisy trace: stopping where noise
+//! happens to cross zero keeps what is above and drops what is below, +2 % of charge at one photoelectron. Regions whose
+//! extensions meet share out at the lowest sample between them. Within a region hits are the peaks whose valleys are deep enough.
+
+use super::floor::BLOCK;
+
+/// What the trace is searched with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Search {
+    /// Least height of the smoothed trace, in PE/ns.
+    pub threshold: f32,
+    /// Least depth of a valley between two hits, in PE/ns.
+    pub valley: f32,
+    /// Extension of a region, in samples of the trace.
+    pub reach: usize,
+}
+
+/// One hit's share of the trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// First sample.
+    pub begin: usize,
+    /// One past the last sample.
+    pub end: usize,
+    /// The highest sample.
+    pub peak: usize,
+    /// True if nothing lies before it in its region: its leading edge is its own.
+    pub leads: bool,
+}
+
+/// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of
+/// [`BLOCK`] samples; blocks below threshold are not looked at.
+pub fn find(trace: &[f32], smooth: &[f32], block_max: &[f32], search: Search, found: &mut Vec<Found>) {
+    found.clear();
+    let mut open: Option<Region> = None;
+    let mut previous_end = 0;
+    for (block, &max) in block_max.iter().enumerate() {
+        let range = block * BLOCK..((block + 1) * BLOCK).min(smooth.len());
+        if max <= search.threshold {
+            continue;
+        }
+        for index in range {
+            if smooth[index] <= search.threshold {
+                continue;
+            }
+            match &mut open {
+                Some(region) if region.last + 1 == index => region.last = index,
+                _ => {
+                    let next = Region { first: index, last: index };
+                    if let Some(region) = open.replace(next) {
+                        previous_end = close(trace, region, previous_end, Some(index), search, found);
+                    }
+                }
+            }
+        }
+    }
+    if let Some(region) = open {
+        close(trace, region, previous_end, None, search, found);
+    }
+}
+
+/// Samples over threshold without a gap.
+#[derive(Clone, Copy)]
+struct Region {
+    first: usize,
+    last: usize,
+}
+
+/// Extends and splits a region; returns where it ends.
+fn close(
+    trace: &[f32],
+    region: Region,
+    previous_end: usize,
+    next: Option<usize>,
+    search: Search,
+    found: &mut Vec<Found>,
+) -> usize {
+    let begin = region.first.saturating_sub(search.reach).max(previous_end);
+    let mut end = (region.last + 1 + search.reach).min(trace.len());
+    if let Some(next) = next
+        && end + search.reach > next
+    {
+        end = lowest(trace, region.last + 1, next) + 1;
+    }
+    let mut begin_of_hit = begin;
+    let mut peak: Option<usize> = None;
+    let mut leads = true;
+    for index in region.first..=region.last {
+        if !is_peak(trace, index) {
+            continue;
+        }
+        let Some(before) = peak else {
+            peak = Some(index);
+            continue;
+        };
+        let valley = lowest(trace, before, index);
+        if trace[before].min(trace[index]) - trace[valley] > search.valley {
+            found.push(Found { begin: begin_of_hit, end: valley + 1, peak: before, leads });
+            begin_of_hit = valley + 1;
+            leads = false;
+            peak = Some(index);
+        } else if trace[index] > trace[before] {
+            peak = Some(index);
+        }
+    }
+    // A region without a peak of its own is the flank of light beyond the window.
+    let peak = peak.unwrap_or_else(|| {
+        (region.first..=region.last).fold(region.first, |best, index| if trace[index] > trace[best] { index } else { best })
+    });
+    found.push(Found { begin: begin_of_hit, end, peak, leads });
+    end
+}
+
+fn is_peak(trace: &[f32], index: usize) -> bool {
+    let before = index.checked_sub(1).map_or(f32::NEG_INFINITY, |before| trace[before]);
+    let after = trace.get(index + 1).copied().unwrap_or(f32::NEG_INFINITY);
+    trace[index] >= before && trace[index] > after
+}
+
+/// The lowest sample in `begin..end` (the first of equals), `begin` if there is none.
+fn lowest(trace: &[f32], begin: usize, end: usize) -> usize {
+    (begin..end).fold(begin, |best, index| if trace[index] < trace[best] { index } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEARCH: Search = Search { threshold: 0.02, valley: 0.01, reach: 3 };
+
+    fn kernel(height: f32, at: f32, length: usize) -> Vec<f32> {
+        (0..length).map(|index| height * (-0.5 * ((index as f32 - at) / 1.7).powi(2)).exp()).collect()
+    }
+
+    fn hits(trace: &[f32]) -> Vec<Found> {
+        let block_max: Vec<f32> =
+            trace.chunks(BLOCK).map(|block| block.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
+        let mut found = Vec::new();
+        find(trace, trace, &block_max, SEARCH, &mut found);
+        found
+    }
+
+    #[test]
+    fn nothing_gives_nothing_and_one_gives_one() {
+        assert!(hits(&[0.0; 100]).is_empty());
+        let found = hits(&kernel(0.1, 40.0, 100));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].peak, found[0].leads), (40, true));
+        assert!(found[0].begin <= 35 && found[0].end >= 46, "{found:?}");
+    }
+
+    #[test]
+    fn hits_share_the_trace_without_overlap() {
+        for distance in 1..40 {
+            let mut trace = kernel(0.1, 30.0, 100);
+            for (sum, value) in trace.iter_mut().zip(kernel(0.15, 30.0 + distance as f32, 100)) {
+                *sum += value;
+            }
+            let found = hits(&trace);
+            assert_eq!(found.len(), if distance < 6 { found.len().min(2) } else { 2 }, "{distance}");
+            for pair in found.windows(2) {
+                assert!(pair[0].end <= pair[1].begin, "{distance}: {found:?}");
+            }
+            assert!(found.iter().all(|hit| (hit.begin..hit.end).contains(&hit.peak)), "{distance}: {found:?}");
+            let kept: f32 = found.iter().map(|hit| trace[hit.begin..hit.end].iter().sum::<f32>()).sum();
+            assert!((kept / trace.iter().sum::<f32>() - 1.0).abs() < 0.01, "{distance}: {kept}");
+        }
+    }
+
+    #[test]
+    fn light_at_the_ends_stays_inside() {
+        for at in [-2.0, 0.0, 1.0, 98.0, 99.0, 101.0] {
+            let found = hits(&kernel(0.2, at, 100));
+            assert_eq!(found.len(), 1, "{at}");
+            assert!(found[0].begin < found[0].end && found[0].end <= 100, "{at}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The methods without deconvolution: `integral` and `coti`, on the baseline-subtracted waveform itself.
+//!
+//! A pulse begins where the waveform exceeds the threshold and ends where it falls below. `coti` sums what is over
+//! threshold, as a front end does it continuously; `integral` looks for pulses in the smoothed waveform, sums the whole
+//! pulse, from before the threshold crossing to behind its end, and makes up for what its window leaves out of the template.
+
+use crate::model::{ChannelCalibration, Flags, Hit};
+
+/// Samples before the crossing and behind the end that belong to the pulse, as shares of the template's width at half its peak.
+const BEFORE: f32 = 0.5;
+const BEHIND: f32 = 1.0;
+/// The leading edge is read at this share of the pulse's height.
+const EDGE_SHARE: f32 = 0.2;
+
+/// What the methods need to know of a template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pulse {
+    sampling_ns: f32,
+    /// Area in ADC counts x samples.
+    gain: f32,
+    before: usize,
+    behind: usize,
+    /// Share of the template's area in the integral's window for a photoelectron of charge 1.
+    covered: f32,
+    /// When the template crosses [`EDGE_SHARE`] of its peak.
+    edge_ns: f32,
+    /// Samples over which `integral` smooths to find pulses: half the template's width at half its peak.
+    smoothing: usize,
+}
+
+impl Pulse {
+    /// What is needed of `row`'s template when the threshold is `threshold_sigma` times the noise.
+    #[must_use]
+    pub fn new(row: &ChannelCalibration, threshold_sigma: f32) -> Self {
+        let template = &row.template_adc;
+        let peak_adc = template.iter().copied().fold(0.0, f32::max);
+        let width = template.iter().filter(|&&value| value > 0.5 * peak_adc).count().max(1) as f32;
+        // The undershoot is not part of a pulse's charge here: the gain is the area of the positive pulse.
+        let first = template.iter().position(|&value| value > 0.0).unwrap_or(0);
+        let peak = template.iter().position(|&value| value == peak_adc).unwrap_or(first);
+        let end = template[peak..].iter().position(|&value| value <= 0.0).map_or(template.len(), |offset| peak + offset);
+        let gain: f32 = template[first..end].iter().sum();
+        let mut pulse = Self {
+            sampling_ns: row.sampling_ns,
+            gain,
+            before: (BEFORE * width).ceil() as usize,
+            behind: (BEHIND * width).ceil() as usize,
+            covered: 1.0,
+            edge_ns: edge(template, peak, EDGE_SHARE) * row.sampling_ns,
+            smoothing: (0.5 * width).round().max(1.0) as usize,
+        };
+        let threshold_adc = threshold_sigma * row.noise_adc / (pulse.smoothing as f32).sqrt();
+        if let Some((begin, last)) = span(template, threshold_adc.min(0.5 * peak_adc)) {
+            let begin = begin.saturating_sub(pulse.before);
+            let stop = (last + 1 + pulse.behind).min(end);
+            pulse.covered = (template[begin..stop.max(begin)].iter().sum::<f32>() / gain).clamp(0.1, 1.0);
+        }
+        pulse
+    }
+}
+
+/// First and last sample over `threshold` of the pulse that holds the highest sample.
+fn span(pulse: &[f32], threshold: f32) -> Option<(usize, usize)> {
+    let first = pulse.iter().position(|&value| value > threshold)?;
+    let last = pulse.iter().rposition(|&value| value > threshold)?;
+    Some((first, last))
+}
+
+/// Where `pulse` crosses `share` of its value at `peak` on the way up, in samples.
+fn edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
+    let Some(&height) = pulse.get(peak) else { return peak as f32 };
+    let level = share * height;
+    let mut index = peak;
+    while index > 0 && pulse[index - 1] > level {
+        index -= 1;
+    }
+    if index == 0 {
+        return 0.0;
+    }
+    let (below, above) = (pulse[index - 1], pulse[index]);
+    if above > below { index as f32 - (above - level) / (above - below) } else { index as f32 }
+}
+
+/// What the methods need to know of a waveform's noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Standard deviation of one sample.
+    pub sample_adc: f32,
+    /// Standard deviation of the baseline.
+    pub baseline_adc: f32,
+    /// Threshold in standard deviations of what it is applied to.
+    pub threshold_sigma: f32,
+}
+
+/// `integral`: the hits of an upright, baseline-subtracted waveform; `smooth` is room to work in.
+pub fn find_integral(upright: &[f32], pulse: &Pulse, noise: Noise, smooth: &mut Vec<f32>, hits: &mut Vec<Hit>) {
+    let width = pulse.smoothing;
+    smooth.clear();
+    let mut sum = 0.0_f64;
+    let at = |index: usize| upright.get(index).copied().map_or(0.0, f64::from);
+    // A running sum in double precision; the window is centred.
+    let ahead = width / 2;
+    for index in 0..ahead {
+        sum += at(index);
+    }
+    for index in 0..upright.len() {
+        sum += at(index + ahead);
+        if index + ahead >= width {
+            sum -= at(index + ahead - width);
+        }
+        smooth.push((sum / width as f64) as f32);
+    }
+    let threshold_adc = noise.threshold_sigma * noise.sample_adc / (width as f32).sqrt();
+    find(upright, smooth, pulse, threshold_adc, noise, true, hits);
+}
+
+/// `coti`: the hits of an upright, baseline-subtracted waveform.
+pub fn find_coti(upright: &[f32], pulse: &Pulse, noise: Noise, hits: &mut Vec<Hit>) {
+    find(upright, upright, pulse, noise.threshold_sigma * noise.sample_adc, noise, false, hits);
+}
+
+fn find(
+    upright: &[f32],
+    searched: &[f32],
+    pulse: &Pulse,
+    threshold_adc: f32,
+    noise: Noise,
+    whole: bool,
+    hits: &mut Vec<Hit>,
+) {
+    let mut index = 0;
+    let mut previous_end = 0;
+    while index < upright.len() {
+        if searched[index] <= threshold_adc {
+            index += 1;
+            continue;
+        }
+        let first = index;
+        // Pulses whose windows would overlap are one.
+        let gap = if whole { pulse.before + pulse.behind } else { 0 };
+        let mut last = index;
+        while index < upright.len() && index <= last + gap {
+            if searched[index] > threshold_adc {
+                last = index;
+            }
+            index += 1;
+        }
+        index = last + 1;
+        let (begin, end) = if whole {
+            (first.saturating_sub(pulse.before).max(previous_end), (last + 1 + pulse.behind).min(upright.len()))
+        } else {
+            (first, last + 1)
+        };
+        previous_end = end;
+        let peak = (first..=last).fold(first, |best, index| if upright[index] > upright[best] { index } else { best });
+        // One sample over threshold is noise unless the template is as narrow as that.
+        if !whole && last == first && pulse.before > 1 {
+            continue;
+        }
+        let covered = if whole { pulse.covered } else { 1.0 };
+        let sum: f32 = upright[begin..end].iter().sum();
+        let width = (end - begin) as f32;
+        let mut flags = Flags::NONE;
+        if first == 0 || last + 1 == upright.len() {
+            flags |= Flags::TRUNCATED_AT_EDGE;
+        }
+        hits.push(Hit {
+            time_ns: edge(upright, peak, EDGE_SHARE) * pulse.sampling_ns - pulse.edge_ns,
+            charge_pe: sum / (pulse.gain * covered),
+            charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width) / (pulse.gain * covered),
+            flags,
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! Stage 7b: the time of a hit: that of its first photoelectron, from the leading edge.
+//!
+//! For a Gaussian kernel of standard deviation s every photoelectron at t0 has d/dt ln(trace) = (t0 - t) / s^2, so that
+//! t + s^2 d/dt ln(trace) is t0 wherever on the flank one looks, and whatever the charge. Far down the flank the
+//! earliest photoelectron of a group weighs most; how far down is set by the noise. Hits behind a valley stand on the
+//! flank of the one before and take their peak's time.
+
+use super::deconvolve::Plan;
+use super::find::Found;
+
+/// The edge is read where the trace exceeds this many standard deviations of its noise.
+/// Lower is nearer to the first photoelectron of a group and noisier for a single one.
+const EDGE_SIGMA: f32 = 8.0;
+/// And this share of the peak: a template is not known well enough to go lower.
+const EDGE_SHARE: f32 = 0.04;
+
+/// Time of a hit from the first sample of the window; `noise` is the trace's standard deviation in PE/ns.
+#[must_use]
+pub fn measure_ns(trace: &[f32], plan: &Plan, hit: Found, noise: f32) -> f32 {
+    let peak_ns = peak_time_ns(trace, plan.step_ns, hit.peak);
+    if !hit.leads {
+        return peak_ns;
+    }
+    let peak = trace.get(hit.peak).copied().unwrap_or(0.0);
+    let least = (EDGE_SIGMA * noise).max(EDGE_SHARE * peak);
+    let mut edge = hit.peak;
+    while edge > hit.begin && trace[edge - 1] < trace[edge] && trace[edge - 1] > least {
+        edge -= 1;
+    }
+    if edge == hit.peak {
+        return peak_ns;
+    }
+    let slope = (trace[edge + 1] / trace[edge]).ln() / plan.step_ns;
+    let middle_ns = (edge as f32 + 0.5) * plan.step_ns;
+    let edge_ns = middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope;
+    edge_ns.min(peak_ns)
+}
+
+/// Time of the peak: the vertex of the parabola through the logarithms of the highest sample and its neighbours
+/// (exact for a Gaussian), or through the values where one of them is not positive.
+fn peak_time_ns(trace: &[f32], step_ns: f32, peak: usize) -> f32 {
+    let middle = peak as f32 * step_ns;
+    let neighbours = peak.checked_sub(1).and_then(|before| Some([*trace.get(before)?, *trace.get(peak)?, *trace.get(peak + 1)?]));
+    let Some(values) = neighbours else { return middle };
+    let [a, b, c] = if values.iter().all(|&value| value > 0.0) { values.map(f32::ln) } else { values };
+    let curvature = a - 2.0 * b + c;
+    if curvature < 0.0 { middle + step_ns * (0.5 * (a - c) / curvature).clamp(-1.0, 1.0) } else { middle }
+}
