@@ -14,7 +14,7 @@ const PILE_UP: f32 = 1.25;
 /// Charge of a hit, its standard deviation and what is special about it.
 ///
 /// `q = sum(trace) step / share`, where `share` is what a photoelectron at that distance from the window's end
-/// shows inside it. The error is that of white noise of `noise_adc` through the same sum, and of a baseline that
+/// shows inside it, less what its kernel has outside the hit where no other hit has taken that. The error is that of white noise of `noise_adc` through the same sum, and of a baseline that
 /// is wrong by `baseline_sigma_adc`.
 #[must_use]
 pub fn measure(
@@ -33,6 +33,11 @@ pub fn measure(
         flags |= Flags::TRUNCATED_AT_EDGE;
     }
     let share = if share < EDGE_SHARE { share.max(LEAST_SHARE) } else { 1.0 };
+    let peak_ns = hit.peak as f32 * plan.step_ns;
+    let edge_ns = |sample: usize| (sample as f32 - 0.5) * plan.step_ns - peak_ns;
+    let before = if hit.alone.0 { plan.kernel_integral(edge_ns(hit.begin)) } else { 0.0 };
+    let behind = if hit.alone.1 && hit.end < trace.len() { 1.0 - plan.kernel_integral(edge_ns(hit.end)) } else { 0.0 };
+    let share = share * (1.0 - before - behind).max(LEAST_SHARE);
     let height = trace.get(hit.peak).copied().unwrap_or(0.0);
     let one_kernel = height * plan.kernel_sigma_ns * (2.0 * std::f32::consts::PI).sqrt();
     let longest = plan.charge_noise.len() - 1;

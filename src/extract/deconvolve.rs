@@ -37,11 +37,39 @@ pub struct Plan {
     pub baseline_response_sum: Vec<f64>,
     /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its time from the end.
     pub share_before_end: Vec<f32>,
+    kernel_integral: KernelIntegral,
     spectrum: Vec<Complex32>,
     forward: Arc<dyn RealToComplex<f32>>,
     backward: Arc<dyn ComplexToReal<f32>>,
     lead_ramp: Vec<f32>,
     tail_ramp: Vec<f32>,
+}
+
+/// The kernel integrated from minus infinity, tabulated.
+struct KernelIntegral {
+    lead_ns: f32,
+    per_ns: f32,
+    values: Vec<f32>,
+}
+
+impl KernelIntegral {
+    fn new(design: &Design) -> Self {
+        let lead_ns = design.kernel_lead as f64 * design.sampling_ns;
+        let per_ns = 8.0 / design.kernel_sigma_ns;
+        let values = (0..=(2.0 * lead_ns * per_ns) as usize)
+            .map(|place| design.kernel_integral(place as f64 / per_ns - lead_ns) as f32)
+            .collect();
+        Self { lead_ns: lead_ns as f32, per_ns: per_ns as f32, values }
+    }
+
+    fn at(&self, time_ns: f32) -> f32 {
+        let place = ((time_ns + self.lead_ns) * self.per_ns).max(0.0);
+        let index = place as usize;
+        match (self.values.get(index), self.values.get(index + 1)) {
+            (Some(a), Some(b)) => a + (b - a) * (place - index as f32),
+            _ => 1.0,
+        }
+    }
 }
 
 /// Room for one waveform on its way through a plan.
@@ -81,6 +109,7 @@ impl Plan {
             baseline_response: Vec::new(),
             baseline_response_sum: Vec::new(),
             share_before_end: Vec::new(),
+            kernel_integral: KernelIntegral::new(design),
             spectrum: design.spectrum(n_fft).into_iter().map(|bin| Complex32::new(bin.re as f32, bin.im as f32)).collect(),
             forward: planner.plan_fft_forward(n_fft),
             backward: planner.plan_fft_inverse(n_fft),
@@ -116,6 +145,12 @@ impl Plan {
     #[must_use]
     pub fn longest_window(&self) -> usize {
         self.baseline_response.len()
+    }
+
+    /// Share of a photoelectron's charge that its kernel has before `time_ns` after it.
+    #[must_use]
+    pub fn kernel_integral(&self, time_ns: f32) -> f32 {
+        self.kernel_integral.at(time_ns)
     }
 
     /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`longest_window`](Self::longest_window).

@@ -27,8 +27,10 @@ pub struct Found {
     pub end: usize,
     /// The highest sample.
     pub peak: usize,
-    /// True if nothing lies before it in its region: its leading edge is its own.
+    /// True if it does not begin in a valley within a region: its leading edge is its own.
     pub leads: bool,
+    /// True if its first and last sample border on no other hit's.
+    pub alone: (bool, bool),
 }
 
 /// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of
@@ -80,10 +82,13 @@ fn close(
 ) -> usize {
     let begin = region.first.saturating_sub(search.reach).max(previous_end);
     let mut end = (region.last + 1 + search.reach).min(trace.len());
+    let mut alone_before = begin + search.reach == region.first || begin == 0;
+    let mut alone_behind = true;
     if let Some(next) = next
         && end + search.reach > next
     {
         end = lowest(trace, region.last + 1, next) + 1;
+        alone_behind = false;
     }
     let mut begin_of_hit = begin;
     let mut peak: Option<usize> = None;
@@ -98,7 +103,9 @@ fn close(
         };
         let valley = lowest(trace, before, index);
         if trace[before].min(trace[index]) - trace[valley] > search.valley {
-            found.push(Found { begin: begin_of_hit, end: valley + 1, peak: before, leads });
+            let alone = (alone_before, false);
+            found.push(Found { begin: begin_of_hit, end: valley + 1, peak: before, leads, alone });
+            alone_before = false;
             begin_of_hit = valley + 1;
             leads = false;
             peak = Some(index);
@@ -110,7 +117,7 @@ fn close(
     let peak = peak.unwrap_or_else(|| {
         (region.first..=region.last).fold(region.first, |best, index| if trace[index] > trace[best] { index } else { best })
     });
-    found.push(Found { begin: begin_of_hit, end, peak, leads });
+    found.push(Found { begin: begin_of_hit, end, peak, leads, alone: (alone_before, alone_behind) });
     end
 }
 

@@ -20,6 +20,8 @@ pub mod over_threshold;
 mod parameters;
 pub mod sanity;
 #[cfg(test)]
+mod physics;
+#[cfg(test)]
 mod testing;
 pub mod time;
 

@@ -10,7 +10,7 @@ use super::find::Found;
 
 /// The edge is read where the trace exceeds this many standard deviations of its noise.
 /// Lower is nearer to the first photoelectron of a group and noisier for a single one.
-const EDGE_SIGMA: f32 = 8.0;
+const EDGE_SIGMA: f32 = 6.0;
 /// And this share of the peak: a template is not known well enough to go lower.
 const EDGE_SHARE: f32 = 0.04;
 
@@ -30,10 +30,11 @@ pub fn measure_ns(trace: &[f32], plan: &Plan, hit: Found, noise: f32) -> f32 {
     if edge == hit.peak {
         return peak_ns;
     }
-    let slope = (trace[edge + 1] / trace[edge]).ln() / plan.step_ns;
-    let middle_ns = (edge as f32 + 0.5) * plan.step_ns;
-    let edge_ns = middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope;
-    edge_ns.min(peak_ns)
+    // Two samples apart where the flank is that long: half the noise, and little further from its foot.
+    let (a, b) = (edge, (edge + 2).min(hit.peak));
+    let slope = (trace[b] / trace[a]).ln() / plan.step_ns / (b - a) as f32;
+    let middle_ns = 0.5 * (a + b) as f32 * plan.step_ns;
+    middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope
 }
 
 /// Time of the peak: the vertex of the parabola through the logarithms of the highest sample and its neighbours

@@ -1,0 +1,275 @@
+//! The output of `reconstruct`: Parquet tables of hits and waveforms, one part an input, written so that a part's
+//! bytes depend on its rows alone.
+//!
+//! Rows are gathered to slices of a fixed number before they are encoded; how they arrive makes no difference.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Error, Result};
+use crate::model::{Batch, Extracted};
+
+/// Rows that are encoded together.
+const SLICE_ROWS: usize = 1 << 16;
+/// Rows of a Parquet row group.
+const GROUP_ROWS: usize = 1 << 20;
+
+/// Schema of the `hits` table.
+#[must_use]
+pub fn hits_schema() -> SchemaRef {
+    schema(&[("time_ns", DataType::Float32, false), ("charge_pe", DataType::Float32, false)])
+}
+
+/// Schema of the `waveforms` table.
+#[must_use]
+pub fn waveforms_schema() -> SchemaRef {
+    schema(&[
+        ("charge_pe", DataType::Float32, false),
+        ("first_time_ns", DataType::Float32, true),
+        ("n_hits", DataType::UInt32, false),
+        ("baseline_adc", DataType::Float32, false),
+        ("noise_adc", DataType::Float32, false),
+    ])
+}
+
+/// What every table begins and ends with, round `columns`.
+fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
+    let begin = [("input_id", DataType::UInt32), ("event_id", DataType::UInt64), ("channel_id", DataType::UInt32)];
+    let fields: Vec<Field> = begin
+        .into_iter()
+        .map(|(name, kind)| Field::new(name, kind, false))
+        .chain(columns.iter().map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable)))
+        .chain([Field::new("flags", DataType::UInt32, false)])
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// One part that is complete.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Part {
+    /// Path within the output folder.
+    pub path: String,
+    /// Rows.
+    pub rows: u64,
+    /// Size.
+    pub bytes: u64,
+    /// CRC32C of its bytes.
+    pub crc32c: String,
+}
+
+/// The ids that every row begins with.
+#[derive(Default)]
+struct Ids {
+    input: Vec<u32>,
+    event: Vec<u64>,
+    channel: Vec<u32>,
+}
+
+impl Ids {
+    fn push(&mut self, input: u32, event: u64, channel: u32) {
+        self.input.push(input);
+        self.event.push(event);
+        self.channel.push(channel);
+    }
+
+    fn take(&mut self) -> [ArrayRef; 3] {
+        [
+            Arc::new(UInt32Array::from(std::mem::take(&mut self.input))),
+            Arc::new(UInt64Array::from(std::mem::take(&mut self.event))),
+            Arc::new(UInt32Array::from(std::mem::take(&mut self.channel))),
+        ]
+    }
+}
+
+/// Writes one part of the `hits` and of the `waveforms` table.
+pub struct TablesWriter {
+    hits: TableFile,
+    hit_ids: Ids,
+    hit_time_ns: Vec<f32>,
+    hit_charge_pe: Vec<f32>,
+    hit_flags: Vec<u32>,
+    waveforms: TableFile,
+    waveform_ids: Ids,
+    charge_pe: Vec<f32>,
+    first_time_ns: Vec<Option<f32>>,
+    n_hits: Vec<u32>,
+    baseline_adc: Vec<f32>,
+    noise_adc: Vec<f32>,
+    flags: Vec<u32>,
+}
+
+impl TablesWriter {
+    /// Begins part `part` of both tables in the folder `folder`.
+    ///
+    /// # Errors
+    /// If a file cannot be made.
+    pub fn create(folder: &Path, part: u32) -> Result<Self> {
+        Ok(Self {
+            hits: TableFile::create(folder, "hits", part, hits_schema())?,
+            hit_ids: Ids::default(),
+            hit_time_ns: Vec::new(),
+            hit_charge_pe: Vec::new(),
+            hit_flags: Vec::new(),
+            waveforms: TableFile::create(folder, "waveforms", part, waveforms_schema())?,
+            waveform_ids: Ids::default(),
+            charge_pe: Vec::new(),
+            first_time_ns: Vec::new(),
+            n_hits: Vec::new(),
+            baseline_adc: Vec::new(),
+            noise_adc: Vec::new(),
+            flags: Vec::new(),
+        })
+    }
+
+    /// Appends the hits and summaries of `batch`.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or `extracted` is not that of `batch`.
+    pub fn write(&mut self, batch: &Batch, extracted: &Extracted) -> Result<()> {
+        let mut hits = extracted.hits.iter();
+        for (waveform, summary) in batch.iter().zip(&extracted.summaries) {
+            let (event, channel) = (waveform.event_id, waveform.channel_id);
+            for hit in hits.by_ref().take(summary.n_hits as usize) {
+                self.hit_ids.push(batch.input_id(), event, channel);
+                self.hit_time_ns.push(hit.time_ns);
+                self.hit_charge_pe.push(hit.charge_pe);
+                self.hit_flags.push(hit.flags.0);
+                if self.hit_flags.len() == SLICE_ROWS {
+                    self.flush_hits()?;
+                }
+            }
+            self.waveform_ids.push(batch.input_id(), event, channel);
+            self.charge_pe.push(summary.charge_pe);
+            self.first_time_ns.push(summary.first_time_ns);
+            self.n_hits.push(summary.n_hits);
+            self.baseline_adc.push(summary.baseline_adc);
+            self.noise_adc.push(summary.noise_adc);
+            self.flags.push(summary.flags.0);
+            if self.flags.len() == SLICE_ROWS {
+                self.flush_waveforms()?;
+            }
+        }
+        if batch.len() != extracted.summaries.len() || hits.next().is_some() {
+            return Err(Error::internal("the backend's result does not fit its batch"));
+        }
+        Ok(())
+    }
+
+    /// Completes both parts.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn finish(mut self) -> Result<[Part; 2]> {
+        self.flush_hits()?;
+        self.flush_waveforms()?;
+        Ok([self.hits.finish()?, self.waveforms.finish()?])
+    }
+
+    fn flush_hits(&mut self) -> Result<()> {
+        let [input, event, channel] = self.hit_ids.take();
+        self.hits.write(vec![
+            input,
+            event,
+            channel,
+            Arc::new(Float32Array::from(std::mem::take(&mut self.hit_time_ns))),
+            Arc::new(Float32Array::from(std::mem::take(&mut self.hit_charge_pe))),
+            Arc::new(UInt32Array::from(std::mem::take(&mut self.hit_flags))),
+        ])
+    }
+
+    fn flush_waveforms(&mut self) -> Result<()> {
+        let [input, event, channel] = self.waveform_ids.take();
+        self.waveforms.write(vec![
+            input,
+            event,
+            channel,
+            Arc::new(Float32Array::from(std::mem::take(&mut self.charge_pe))),
+            Arc::new(Float32Array::from(std::mem::take(&mut self.first_time_ns))),
+            Arc::new(UInt32Array::from(std::mem::take(&mut self.n_hits))),
+            Arc::new(Float32Array::from(std::mem::take(&mut self.baseline_adc))),
+            Arc::new(Float32Array::from(std::mem::take(&mut self.noise_adc))),
+            Arc::new(UInt32Array::from(std::mem::take(&mut self.flags))),
+        ])
+    }
+}
+
+/// One Parquet file on its way.
+struct TableFile {
+    path: PathBuf,
+    name: String,
+    schema: SchemaRef,
+    rows: u64,
+    writer: ArrowWriter<File>,
+}
+
+impl TableFile {
+    fn create(folder: &Path, table: &str, part: u32, schema: SchemaRef) -> Result<Self> {
+        let name = format!("{table}/part-{part:05}.parquet");
+        let path = folder.join(&name);
+        let parent = folder.join(table);
+        std::fs::create_dir_all(&parent).map_err(|error| Error::output(&parent, "cannot be made").with_source(error))?;
+        let file = File::create_new(&path).map_err(|error| Error::output(&path, "cannot be made").with_source(error))?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS));
+        for field in schema.fields() {
+            // Times and charges hardly ever repeat; a dictionary of them is work for nothing.
+            if field.data_type() == &DataType::Float32 {
+                let column = ColumnPath::from(field.name().as_str());
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
+            }
+        }
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()))
+            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+        Ok(Self { path, name, schema, rows: 0, writer })
+    }
+
+    fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let failed = |error: parquet::errors::ParquetError| Error::output(&self.path, "cannot be written").with_source(error);
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .map_err(|error| Error::internal(format!("{}: {error}", self.name)))?;
+        if batch.num_rows() > 0 {
+            self.rows += batch.num_rows() as u64;
+            self.writer.write(&batch).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Part> {
+        let Self { path, name, rows, writer, .. } = self;
+        let failed = |error: std::io::Error| Error::output(&path, "cannot be written").with_source(error);
+        let file = writer.into_inner().map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+        file.sync_all().map_err(failed)?;
+        let (bytes, crc32c) = checksum(&path).map_err(failed)?;
+        Ok(Part { path: name, rows, bytes, crc32c })
+    }
+}
+
+/// Size and CRC32C (eight hexadecimal digits) of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn checksum(path: &Path) -> std::io::Result<(u64, String)> {
+    use std::io::Read as _;
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    let (mut bytes, mut crc) = (0, 0);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((bytes, format!("{crc:08x}")));
+        }
+        crc = crc32c::crc32c_append(crc, &buffer[..count]);
+        bytes += count as u64;
+    }
+}
