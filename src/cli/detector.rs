@@ -1,14 +1,53 @@
-//! `nuwave detector`.
+//! `nuwave detector`: lists the presets, or prints a detector file.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::Talk;
+use crate::detector;
 use crate::error::{Error, Result};
 
-/// Print a detector preset
+/// List the detectors nuwave knows, or print one as a file to be edited
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "To describe your own detector:\n  \
+    nuwave detector juno > mine.toml\n  \
+    (edit mine.toml)\n  \
+    nuwave simulate waveforms --detector mine.toml -o waveforms.h5")]
+pub(crate) struct Args {
+    /// A preset's name, or a detector file to be checked and printed; without it, the presets are listed
+    #[arg(value_name = "NAME|FILE")]
+    detector: Option<String>,
+}
 
-pub(crate) fn run(_args: Args, _talk: Talk) -> Result<ExitCode> {
-    Err(Error::internal("not built yet"))
+pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+    let printed = match args.detector {
+        None => list(talk)?,
+        Some(name) => {
+            let (text, origin) = detector::text(&name)?;
+            let detector = detector::parse(&text, &origin)?;
+            if talk.json { to_json(&detector)? } else { text }
+        }
+    };
+    // A reader that has seen enough (`| head`) is no error.
+    let _ = std::io::stdout().lock().write_all(printed.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(talk: Talk) -> Result<String> {
+    let mut detectors = Vec::new();
+    for (name, text) in detector::PRESETS {
+        detectors.push(detector::parse(text, &format!("preset {name}"))?);
+    }
+    if talk.json {
+        return to_json(&detectors);
+    }
+    Ok(detectors.iter().fold(String::new(), |list, detector| {
+        list + &format!("{:<10} {}\n", detector.name, detector.description)
+    }))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|json| json + "\n")
+        .map_err(|error| Error::internal("cannot write the detector as JSON").with_source(error))
 }

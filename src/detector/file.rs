@@ -1,0 +1,295 @@
+//! The detector file: TOML in, a checked [`Detector`] out.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::{ColouredNoise, Detector, PRESETS, PmtType, Pulse};
+use crate::error::{Error, Result};
+use crate::model::{MAX_SAMPLES, MIN_SAMPLES};
+
+/// Largest detector file read; a real one has a few kilobytes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Most channels a detector may have.
+const MAX_CHANNELS: u64 = 10_000_000;
+
+/// The detector called `name_or_path`: a preset's name, or a file.
+///
+/// # Errors
+/// If there is neither, or as [`parse`].
+pub fn load(name_or_path: &str) -> Result<Detector> {
+    let (text, origin) = text(name_or_path)?;
+    parse(&text, &origin)
+}
+
+/// The text of the detector file called `name_or_path` and where it comes from, for messages. The name of a preset
+/// goes first; what exists on disk, has a path separator or ends in `.toml` is a file.
+///
+/// # Errors
+/// If there is neither, or the file cannot be read.
+pub fn text(name_or_path: &str) -> Result<(String, String)> {
+    if let Some((name, text)) = PRESETS.iter().find(|(name, _)| *name == name_or_path) {
+        return Ok(((*text).to_owned(), format!("preset {name}")));
+    }
+    let path = Path::new(name_or_path);
+    let is_path = path.exists()
+        || name_or_path.contains(std::path::is_separator)
+        || path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    if !is_path {
+        let names: Vec<_> = PRESETS.iter().map(|(name, _)| *name).collect();
+        return Err(Error::usage(format!(
+            "there is no detector `{name_or_path}`, expected a preset or a detector file"
+        ))
+        .with_hint(format!(
+            "presets are {}; a file's name ends in `.toml`",
+            names.join(", ")
+        )));
+    }
+    let unreadable = |error: std::io::Error| {
+        Error::usage(format!("`{name_or_path}`: cannot read the detector file"))
+            .with_source(error)
+            .with_hint("`nuwave detector juno > FILE.toml` makes one to start from")
+    };
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() || metadata.len() > MAX_FILE_BYTES {
+        return Err(Error::usage(format!(
+            "`{name_or_path}` is a folder or too large, expected a detector file (TOML) of a few kilobytes"
+        ))
+        .with_hint("`nuwave detector juno > FILE.toml` makes one to start from"));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok((text, name_or_path.to_owned()))
+}
+
+/// Reads a detector file's text; `origin` names it in messages.
+///
+/// # Errors
+/// Names file, line and key if the text is not TOML, a key is unknown or missing, or a value is of the wrong type
+/// or out of range.
+pub fn parse(text: &str, origin: &str) -> Result<Detector> {
+    let detector: Detector = toml::from_str(text).map_err(|error| {
+        let place = error.span().map_or_else(String::new, |span| {
+            let line = 1 + text
+                .bytes()
+                .take(span.start)
+                .filter(|&byte| byte == b'\n')
+                .count();
+            format!(" line {line}:")
+        });
+        let message = error.message().trim_end_matches('.');
+        Error::usage(format!("`{origin}`:{place} {message}"))
+            .with_hint("`nuwave detector juno` prints a detector file with every key explained")
+    })?;
+    detector
+        .validate()
+        .map_err(|problem| problem.into_error(origin))?;
+    Ok(detector)
+}
+
+/// A value that is not what it has to be.
+struct Problem {
+    key: String,
+    found: String,
+    expected: String,
+}
+
+impl Problem {
+    fn new(
+        key: impl Into<String>,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    fn into_error(self, origin: &str) -> Error {
+        Error::usage(format!(
+            "`{origin}`: `{}` is {}, expected {}",
+            self.key, self.found, self.expected
+        ))
+        .with_hint("`nuwave detector juno` prints a detector file with every key explained")
+    }
+}
+
+/// Checks that `value` lies in `range`.
+fn check(
+    key: impl Into<String>,
+    value: f64,
+    range: RangeInclusive<f64>,
+) -> std::result::Result<(), Problem> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("a number from {} to {}", range.start(), range.end());
+    Err(Problem::new(key, value, expected))
+}
+
+impl Detector {
+    /// Checks every value against its range.
+    fn validate(&self) -> std::result::Result<(), Problem> {
+        let name_is_plain = !self.name.is_empty()
+            && self.name.len() <= 64
+            && !self.name.chars().any(char::is_control);
+        if !name_is_plain {
+            return Err(Problem::new(
+                "name",
+                format!("{:?}", self.name),
+                "a name of 1 to 64 printable characters",
+            ));
+        }
+        self.validate_readout()?;
+        check(
+            "scintillation.rise_ns",
+            self.scintillation.rise_ns,
+            0.0..=1e6,
+        )?;
+        if self.scintillation.components.is_empty() {
+            return Err(Problem::new(
+                "scintillation.components",
+                "empty",
+                "at least one `{ tau_ns = .., weight = .. }`",
+            ));
+        }
+        for (index, part) in self.scintillation.components.iter().enumerate() {
+            let key = format!("scintillation.components[{index}]");
+            check(format!("{key}.tau_ns"), part.tau_ns, 0.0..=1e9)?;
+            check(format!("{key}.weight"), part.weight, 1e-9..=1e9)?;
+        }
+        let channels: u64 = self
+            .pmt_types
+            .iter()
+            .map(|pmt| u64::from(pmt.channels))
+            .sum();
+        if self.pmt_types.is_empty() || !(1..=MAX_CHANNELS).contains(&channels) {
+            return Err(Problem::new(
+                "pmt_type",
+                format!("{} types with {channels} channels", self.pmt_types.len()),
+                format!("at least one type and 1 to {MAX_CHANNELS} channels"),
+            ));
+        }
+        for (index, pmt) in self.pmt_types.iter().enumerate() {
+            pmt.validate(&format!("pmt_type[{index}]"))?;
+        }
+        Ok(())
+    }
+
+    fn validate_readout(&self) -> std::result::Result<(), Problem> {
+        let readout = &self.readout;
+        check("readout.sampling_ns", readout.sampling_ns, 1e-3..=1e6)?;
+        if !(1..=16).contains(&readout.adc_bits) {
+            return Err(Problem::new(
+                "readout.adc_bits",
+                readout.adc_bits,
+                "a whole number from 1 to 16",
+            ));
+        }
+        let full_scale_adc = f64::from(readout.full_scale_adc());
+        check(
+            "readout.baseline_adc",
+            readout.baseline_adc,
+            0.0..=full_scale_adc,
+        )?;
+        check(
+            "readout.baseline_spread_adc",
+            readout.baseline_spread_adc,
+            0.0..=full_scale_adc,
+        )?;
+        if !(MIN_SAMPLES..=MAX_SAMPLES).contains(&readout.window_samples) {
+            return Err(Problem::new(
+                "readout.window_samples",
+                readout.window_samples,
+                format!("a whole number from {MIN_SAMPLES} to {MAX_SAMPLES}"),
+            ));
+        }
+        check(
+            "readout.trigger_ns",
+            readout.trigger_ns,
+            0.0..=readout.window_ns(),
+        )
+    }
+}
+
+impl PmtType {
+    fn validate(&self, key: &str) -> std::result::Result<(), Problem> {
+        let check = |name: &str, value: f64, range: RangeInclusive<f64>| {
+            check(format!("{key}.{name}"), value, range)
+        };
+        check("spe_peak_adc", self.spe_peak_adc, 1e-3..=65_535.0)?;
+        check("charge_sigma_pe", self.charge_sigma_pe, 0.0..=2.0)?;
+        check("tail_fraction", self.tail_fraction, 0.0..=0.9)?;
+        let least_decay_pe = if self.tail_fraction > 0.0 { 1e-3 } else { 0.0 };
+        check("tail_decay_pe", self.tail_decay_pe, least_decay_pe..=100.0)?;
+        check("noise_adc", self.noise_adc, 0.0..=65_535.0)?;
+        match self.coloured_noise {
+            None => {}
+            Some(ColouredNoise::Correlated {
+                sigma_adc,
+                correlation_ns,
+            }) => {
+                check("coloured_noise.sigma_adc", sigma_adc, 0.0..=65_535.0)?;
+                check("coloured_noise.correlation_ns", correlation_ns, 1e-3..=1e9)?;
+            }
+            Some(ColouredNoise::Ripple {
+                amplitude_adc,
+                period_ns,
+            }) => {
+                check(
+                    "coloured_noise.amplitude_adc",
+                    amplitude_adc,
+                    0.0..=65_535.0,
+                )?;
+                check("coloured_noise.period_ns", period_ns, 1e-3..=1e9)?;
+            }
+        }
+        check(
+            "transit_time_sigma_ns",
+            self.transit_time_sigma_ns,
+            0.0..=1e4,
+        )?;
+        check("dark_rate_hz", self.dark_rate_hz, 0.0..=1e9)?;
+        match &self.pulse {
+            Pulse::LogNormal { peak_ns, width, .. } => {
+                check("pulse.peak_ns", *peak_ns, 1e-2..=1e5)?;
+                check("pulse.width", *width, 0.02..=1.5)?;
+            }
+            Pulse::Exponential {
+                tau_ns, sigma_ns, ..
+            } => {
+                check("pulse.tau_ns", *tau_ns, 1e-2..=1e5)?;
+                check("pulse.sigma_ns", *sigma_ns, 1e-2..=1e5)?;
+            }
+            Pulse::Tabulated {
+                samples, step_ns, ..
+            } => {
+                check("pulse.step_ns", *step_ns, 1e-3..=1e5)?;
+                if !(2..=65_536).contains(&samples.len()) {
+                    return Err(Problem::new(
+                        format!("{key}.pulse.samples"),
+                        format!("a list of {}", samples.len()),
+                        "2 to 65536 samples",
+                    ));
+                }
+                for (index, sample) in samples.iter().enumerate() {
+                    check(&format!("pulse.samples[{index}]"), *sample, -1e9..=1e9)?;
+                }
+            }
+        }
+        for (index, tail) in self.pulse.undershoots().iter().enumerate() {
+            let place = format!("pulse.undershoots[{index}]");
+            check(&format!("{place}.amplitude"), tail.amplitude, -1.0..=1.0)?;
+            check(&format!("{place}.tau_ns"), tail.tau_ns, 1e-2..=1e6)?;
+        }
+        self.pulse.shape().map(drop).map_err(|error| {
+            Problem::new(
+                format!("{key}.pulse"),
+                format!("unusable: {error}").replace("\n\nhint:", ";"),
+                "a pulse with positive charge and a tail of sensible length",
+            )
+        })
+    }
+}
