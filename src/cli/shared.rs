@@ -1,11 +1,19 @@
 //! Arguments that several commands share, and their resolution into a configuration.
 
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
-use crate::io::ReadOptions;
-use crate::model::Polarity;
+use crate::extract::ReadoutFacts;
+use crate::io::{ReadOptions, SourceInfo, calibration_file};
+use crate::model::{Calibration, Polarity};
 
 /// How to read inputs that do not say it themselves.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
 #[command(next_help_heading = "How to read the input")]
 pub(crate) struct InputArgs {
     /// Table to read, where a file holds several (HDF5 path, as `Readout/Waveform`)
@@ -29,7 +37,8 @@ pub(crate) struct InputArgs {
 }
 
 /// `--polarity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum PolarityArg {
     /// Light lowers the samples
     Negative,
@@ -80,4 +89,119 @@ impl InputArgs {
         }
         Ok(options)
     }
+}
+
+/// What waveforms are reconstructed with: the detector's description and the calibration.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+#[command(next_help_heading = "Detector and calibration")]
+pub(crate) struct DetectorArgs {
+    /// Detector: a preset (`nuwave detector` lists them) or a detector file
+    #[arg(long, short, value_name = "NAME|FILE")]
+    pub detector: Option<String>,
+    /// Calibration file, as `nuwave calibrate spe` makes it; without one the detector's nominal templates are used
+    #[arg(long, short, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+}
+
+/// Detector and calibration, read.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The detector, where one was named.
+    pub detector: Option<Detector>,
+    /// The calibration of the file, else the detector's nominal one.
+    pub calibration: Calibration,
+    /// Where the calibration comes from.
+    pub origin: String,
+}
+
+impl DetectorArgs {
+    /// Reads detector and calibration. `info` is the first input's: a file that names one of the presets needs no `--detector`.
+    pub fn read(&self, info: &SourceInfo) -> Result<Known> {
+        let named = self.detector.clone().or_else(|| {
+            let name = info.detector.as_deref()?;
+            detector::PRESETS.iter().find(|(preset, _)| *preset == name).map(|(preset, _)| (*preset).to_owned())
+        });
+        let detector = named.as_deref().map(detector::load).transpose()?;
+        let (calibration, origin) = match (&self.calibration, &detector) {
+            (Some(path), _) => (calibration_file::read(path)?, format!("`{}`", path.display())),
+            (None, Some(detector)) => {
+                (detector.nominal_calibration()?, format!("nominal templates of detector `{}`", detector.name))
+            }
+            (None, None) => {
+                return Err(Error::usage(format!(
+                    "`{}` does not say which detector it comes from, and there is no calibration",
+                    info.path.display()
+                ))
+                .with_hint(
+                    "give `--calibration FILE` (made by `nuwave calibrate spe`) or `--detector NAME|FILE` (`nuwave detector` lists the presets)",
+                ));
+            }
+        };
+        Ok(Known { detector, calibration, origin })
+    }
+}
+
+impl InputArgs {
+    /// Sampling, polarity and resolution of an input: what the command line says, else the file, else the detector,
+    /// else the calibration (sampling only).
+    pub fn readout(&self, info: &SourceInfo, known: &Known) -> Result<ReadoutFacts> {
+        let readout = known.detector.as_ref().map(|detector| &detector.readout);
+        let of_calibration = || known.calibration.rows().first().map(|row| f64::from(row.sampling_ns));
+        let sampling_ns = self
+            .sampling_ns
+            .or(info.sampling_ns)
+            .or(readout.map(|readout| readout.sampling_ns))
+            .or_else(of_calibration)
+            .filter(|sampling_ns| sampling_ns.is_finite() && *sampling_ns > 0.0)
+            .ok_or_else(|| {
+                Error::usage(format!("the sampling interval of `{}` is not known", info.path.display()))
+                    .with_hint("give it with `--sampling-ns`")
+            })?;
+        let polarity = self
+            .polarity
+            .map(Polarity::from)
+            .or(info.polarity)
+            .or(readout.map(|readout| readout.polarity))
+            .ok_or_else(|| {
+                Error::usage(format!("the direction of the pulses in `{}` is not known", info.path.display()))
+                    .with_hint("give `--polarity negative` or `--polarity positive`; `nuwave inspect` shows what the data suggest")
+            })?;
+        // A floating-point file without a resolution holds volts or the like; the detector's rails say nothing about it.
+        let counts = !info.sample_type.starts_with('f');
+        let of_detector = readout.filter(|_| counts).map(|readout| readout.adc_bits);
+        Ok(ReadoutFacts { sampling_ns, polarity, adc_bits: self.adc_bits.or(info.adc_bits).or(of_detector) })
+    }
+}
+
+/// The settings of the command line laid over those of a TOML file: what is not given on the command line comes
+/// from the file. An unknown key of the file is an error.
+pub(crate) fn layered<T: Default + Serialize + DeserializeOwned>(file: Option<&Path>, typed: &T) -> Result<T> {
+    let keys = |value: &T| match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Error::internal("settings are not a table")),
+        Err(error) => Err(Error::internal(format!("settings: {error}"))),
+    };
+    let mut settings = keys(&T::default())?;
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::usage(format!("`{}` cannot be read", path.display())).with_source(error))?;
+        let wrong = |error: toml::de::Error| {
+            Error::usage(format!("`{}`: {}", path.display(), error.to_string().trim_end()))
+                .with_hint("`--print-config` shows every key")
+        };
+        // Once for the values' types, with the place in the file; once for the keys that are there.
+        toml::from_str::<T>(&text).map_err(wrong)?;
+        for (key, value) in toml::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(wrong)? {
+            if !settings.contains_key(&key) {
+                let known: Vec<&str> = settings.keys().map(String::as_str).collect();
+                return Err(Error::usage(format!("`{}`: unknown key `{key}`", path.display()))
+                    .with_hint(format!("the keys are {}", known.join(", "))));
+            }
+            settings.insert(key, value);
+        }
+    }
+    settings.extend(keys(typed)?.into_iter().filter(|(_, value)| !value.is_null()));
+    serde_json::from_value(serde_json::Value::Object(settings))
+        .map_err(|error| Error::internal(format!("settings: {error}")))
 }

@@ -1,5 +1,6 @@
 //! Files in and out: one file a format, each a [`Source`] of waveforms or a sink of tables.
 
+pub mod calibration_file;
 pub mod tables;
 
 use std::path::PathBuf;

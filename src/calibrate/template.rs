@@ -1,0 +1,322 @@
+//! The mean single-photoelectron pulse: aligned between samples, its time reference, its tail.
+
+use super::survey::{Span, span_above};
+
+/// Samples of the mean kept before its peak.
+const LEAD: usize = 96;
+/// Half height to the photoelectron's time, in units of the 10 % to 90 % rise time. See [`time_reference`].
+const HALF_HEIGHT_RISES: f64 = 1.4247;
+const CORE_FRACTION: f64 = 0.05;
+
+/// Finds the time of a pulse by correlation with a mean pulse.
+#[derive(Clone, Debug)]
+pub(super) struct Aligner {
+    core: Vec<f64>,
+    before_peak: usize,
+}
+
+impl Aligner {
+    /// From a mean pulse with its peak at sample `peak`.
+    pub fn new(pulse: &[f64], peak: usize) -> Option<Self> {
+        let Span { from, to } = span_above(pulse, peak, CORE_FRACTION)?;
+        Some(Self {
+            core: pulse[from..to].to_vec(),
+            before_peak: peak - from,
+        })
+    }
+
+    /// Samples of the pulse from its peak on.
+    pub fn after_peak(&self) -> usize {
+        self.core.len() - self.before_peak
+    }
+
+    /// Where the mean pulse's peak lies in `samples` (between samples, too), sought around `guess`; `None` if the best place is
+    /// at the border of the search or of the window.
+    pub fn find(&self, samples: &[f64], guess: usize) -> Option<f64> {
+        let reach = (self.core.len() / 3).max(4);
+        let start = guess.checked_sub(self.before_peak)?;
+        let correlation = |lag: usize| -> Option<f64> {
+            let from = (start + lag).checked_sub(reach)?;
+            let part = samples.get(from..from + self.core.len())?;
+            Some(part.iter().zip(&self.core).map(|(a, b)| a * b).sum())
+        };
+        let values: Vec<Option<f64>> = (0..=2 * reach).map(correlation).collect();
+        let (best, _) = values
+            .iter()
+            .enumerate()
+            .filter_map(|(lag, value)| Some((lag, (*value)?)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let before = (*values.get(best.checked_sub(1)?)?)?;
+        let after = (*values.get(best + 1)?)?;
+        let top = (*values.get(best)?)?;
+        // The top of a parabola through the three; a correlation is smooth on the scale of a sample.
+        let curvature = before - 2.0 * top + after;
+        if curvature >= 0.0 {
+            return None;
+        }
+        let shift = 0.5 * (before - after) / curvature;
+        Some((guess + best) as f64 - reach as f64 + shift)
+    }
+}
+
+/// Sum of aligned pulses on a grid of sampling intervals, on which the alignment point is sample [`LEAD`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mean {
+    sum: Vec<f64>,
+    count: Vec<u32>,
+    pub n_pulses: u64,
+}
+
+impl Mean {
+    /// A mean for waveforms of `n_samples`.
+    pub fn new(n_samples: usize) -> Self {
+        Self {
+            sum: vec![0.0; LEAD + n_samples],
+            count: vec![0; LEAD + n_samples],
+            n_pulses: 0,
+        }
+    }
+
+    /// Adds `samples`, whose pulse is at `time` samples.
+    pub fn add(&mut self, samples: &[f64], time: f64) {
+        let Some((whole, weights)) = cubic(time) else {
+            return;
+        };
+        self.n_pulses += 1;
+        for place in 0..self.sum.len() {
+            let part = (place + whole)
+                .checked_sub(LEAD + 1)
+                .and_then(|from| samples.get(from..from + 4));
+            if let Some(part) = part {
+                self.sum[place] += part.iter().zip(&weights).map(|(a, b)| a * b).sum::<f64>();
+                self.count[place] += 1;
+            }
+        }
+    }
+
+    /// The mean pulse, as far as at least half of the pulses reach (zero before that), and the place of its peak.
+    pub fn pulse(&self) -> Option<(Vec<f64>, usize)> {
+        let enough = |count: u32| count > 0 && 2 * u64::from(count) >= self.n_pulses;
+        let end = self.count.iter().rposition(|&count| enough(count))? + 1;
+        let pulse: Vec<f64> = self.sum[..end]
+            .iter()
+            .zip(&self.count)
+            .map(|(sum, &count)| {
+                if enough(count) {
+                    sum / f64::from(count)
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        // Aligned to the peak of the last mean, the peak is close to the alignment point.
+        let near = LEAD.saturating_sub(16)..(LEAD + 16).min(end);
+        let peak = near.max_by(|&a, &b| pulse[a].total_cmp(&pulse[b]))?;
+        Some((pulse, peak))
+    }
+}
+
+/// Weights of the four samples around `time` for its value, and the sample before it (third-order Lagrange polynomial).
+fn cubic(time: f64) -> Option<(usize, [f64; 4])> {
+    if !(time.is_finite() && time >= 0.0) {
+        return None;
+    }
+    let whole = time.floor();
+    let t = time - whole;
+    let weights = [
+        -t * (t - 1.0) * (t - 2.0) / 6.0,
+        (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+        -(t + 1.0) * t * (t - 2.0) / 2.0,
+        (t + 1.0) * t * (t - 1.0) / 6.0,
+    ];
+    Some((whole as usize, weights))
+}
+
+/// A finished template.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template {
+    /// Sample `k` stands `k` intervals after the photoelectron.
+    pub samples: Vec<f64>,
+    /// From the alignment point to the photoelectron's time, in samples (negative).
+    pub reference: f64,
+    /// Full width at half maximum, in samples.
+    pub fwhm: f64,
+    /// Height.
+    pub peak: f64,
+}
+
+/// Where the pulse crosses `fraction` of its height before (`rising`) or after its peak.
+fn crossing(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> Option<f64> {
+    let level = fraction * pulse.get(peak)?;
+    let (below, above) = if rising {
+        let below = pulse[..peak].iter().rposition(|&value| value < level)?;
+        (below, below + 1)
+    } else {
+        let below = peak + pulse[peak..].iter().position(|&value| value < level)?;
+        (below, below.checked_sub(1)?)
+    };
+    let part = (level - pulse[below]) / (pulse[above] - pulse[below]);
+    Some(below as f64 + (above as f64 - below as f64) * part)
+}
+
+/// The photoelectron's time on the grid of `pulse`, by convention: the half height of the rising edge minus 1.4247 times
+/// the rise time from 10 % to 90 %.
+///
+/// For a log-normal pulse `exp(-ln(t / w)^2 / (2 mu^2))` a fraction f of the height is reached at
+/// `w exp(-mu sqrt(2 ln(1 / f)))`; with mu = 0.43 the convention gives t = 0, the true time, for any w. Other shapes have a
+/// constant difference: 0.7 ns for w = 8 ns, mu = 0.5. It is the same for all charges and all pulses of a channel.
+fn time_reference(pulse: &[f64], peak: usize) -> Option<f64> {
+    let half = crossing(pulse, peak, 0.5, true)?;
+    let rise = crossing(pulse, peak, 0.9, true)? - crossing(pulse, peak, 0.1, true)?;
+    Some(half - HALF_HEIGHT_RISES * rise)
+}
+
+/// Turns the mean pulse into a template: begins at the photoelectron's time, tail smoothed and cut where nothing is left
+/// of it. `noise` is the standard deviation of a sample of the mean, `level_error` that of its baseline.
+pub(super) fn finish(mean: &Mean, noise: f64, level_error: f64) -> Option<Template> {
+    let (pulse, peak) = mean.pulse()?;
+    let reference = time_reference(&pulse, peak)?;
+    let fwhm = crossing(&pulse, peak, 0.5, false)? - crossing(&pulse, peak, 0.5, true)?;
+    let core = span_above(&pulse, peak, CORE_FRACTION)?;
+    let tail = smooth_tail(&pulse, core.to, noise, level_error);
+    let (whole, weights) = cubic(reference)?;
+    let samples: Vec<f64> = (whole..)
+        .map_while(|place| tail.get(place.checked_sub(1)?..place + 3))
+        .map(|part| part.iter().zip(&weights).map(|(a, b)| a * b).sum())
+        .collect();
+    let peak = samples.iter().copied().fold(0.0, f64::max);
+    (peak > 0.0).then_some(Template {
+        samples,
+        reference: reference - LEAD as f64,
+        fwhm,
+        peak,
+    })
+}
+
+/// Averages the tail over a length that grows with the distance from the core: whatever a tail does, it does it slowly, and
+/// noise in it would become an error of the charge. Cuts it where it has vanished within three standard deviations.
+fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> Vec<f64> {
+    let half_width = |place: usize| {
+        let wanted = place.saturating_sub(core_end) / 4;
+        wanted.min(pulse.len() - 1 - place)
+    };
+    let mut smooth: Vec<f64> = (0..pulse.len())
+        .map(|place| {
+            let half = half_width(place);
+            let part = &pulse[place - half..=place + half];
+            part.iter().sum::<f64>() / part.len() as f64
+        })
+        .collect();
+    let is_there = |place: usize| {
+        let average = 2.0 * half_width(place) as f64 + 1.0;
+        let error = (noise * noise / average + level_error * level_error).sqrt();
+        smooth[place].abs() > 3.0 * error
+    };
+    // The last samples are averaged over ever fewer; what is seen only there is noise.
+    let quarter = pulse.len() - (pulse.len() - core_end.min(pulse.len())) / 8;
+    let end = (core_end..quarter)
+        .rev()
+        .find(|&place| is_there(place))
+        .map_or(core_end, |last| {
+            if last + 1 == quarter {
+                pulse.len()
+            } else {
+                last + 1
+            }
+        });
+    // Four more for the interpolation.
+    smooth.truncate(end);
+    smooth.extend([0.0; 4]);
+    smooth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_normal(t: f64, width: f64, spread: f64) -> f64 {
+        if t <= 0.0 {
+            0.0
+        } else {
+            (-0.5 * ((t / width).ln() / spread).powi(2)).exp()
+        }
+    }
+
+    fn waveform(time: f64, width: f64, spread: f64) -> Vec<f64> {
+        (0..400)
+            .map(|sample| log_normal(f64::from(sample) - time, width, spread))
+            .collect()
+    }
+
+    #[test]
+    fn pulses_anywhere_between_samples_give_one_sharp_template() {
+        let first = waveform(100.0, 13.0, 0.43);
+        let aligner = Aligner::new(&first, 113).expect("a pulse");
+        let mut mean = Mean::new(400);
+        for step in 0..50 {
+            let time = 100.0 + f64::from(step) * 0.173;
+            let samples = waveform(time, 13.0, 0.43);
+            let found = aligner.find(&samples, 115).expect("found");
+            assert!((found - time - 13.0).abs() < 0.02, "{found} {time}");
+            mean.add(&samples, found);
+        }
+        let template = finish(&mean, 1e-4, 1e-4).expect("a template");
+        for (sample, &value) in template.samples.iter().enumerate() {
+            let expected = log_normal(sample as f64, 13.0, 0.43);
+            assert!(
+                (value - expected).abs() < 0.005,
+                "{sample}: {value} {expected}"
+            );
+        }
+        assert!((template.reference + 13.0).abs() < 0.05, "{template:?}");
+        assert!((template.fwhm - 13.7).abs() < 0.1);
+    }
+
+    #[test]
+    fn the_time_reference_is_the_photoelectron_for_any_width() {
+        for width in [5.0, 13.0, 20.0] {
+            let pulse = waveform(50.0, width, 0.43);
+            let found = time_reference(&pulse, 50 + width as usize).expect("found");
+            assert!((found - 50.0).abs() < 0.12, "{width}: {found}");
+        }
+        let pulse = waveform(50.0, 8.0, 0.5);
+        let found = time_reference(&pulse, 58).expect("found");
+        assert!((found - 50.0).abs() < 0.9, "{found}");
+    }
+
+    #[test]
+    fn a_pulse_at_the_border_is_not_found() {
+        let aligner = Aligner::new(&waveform(100.0, 13.0, 0.43), 113).expect("a pulse");
+        assert_eq!(aligner.find(&waveform(-10.0, 13.0, 0.43), 3), None);
+        assert_eq!(aligner.find(&waveform(390.0, 13.0, 0.43), 399), None);
+        assert_eq!(aligner.find(&[0.0; 400], 100), None);
+    }
+
+    #[test]
+    fn an_undershoot_stays_and_a_noisy_end_goes() {
+        let undershoot = |t: f64| {
+            if t > 0.0 {
+                -0.05 * (-t / 40.0).exp()
+            } else {
+                0.0
+            }
+        };
+        let pulse: Vec<f64> = (0..600)
+            .map(|sample| {
+                let t = f64::from(sample) - 50.0;
+                let noise = if sample % 2 == 0 { 0.004 } else { -0.004 };
+                log_normal(t, 13.0, 0.43) + undershoot(t) + noise
+            })
+            .collect();
+        let tail = smooth_tail(&pulse, 90, 0.004, 0.0005);
+        assert!(tail.len() > 200 && tail.len() < 450, "{}", tail.len());
+        for place in [120_u32, 150, 200] {
+            let expected = undershoot(f64::from(place) - 50.0);
+            let found = tail[place as usize];
+            assert!(
+                (found - expected).abs() < 0.004,
+                "{place}: {found} {expected}"
+            );
+        }
+    }
+}
