@@ -23,8 +23,11 @@ const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
 const AUTO_NOISE: f64 = 0.1;
 /// Below this share of its maximum the template's spectrum is not divided by any more.
 const REGULARISATION: f64 = 1e-4;
-/// The filter counts as zero below this. Half of the samples are dropped if it is that small beyond a fifth of the sampling rate.
-const FILTER_END: f64 = 2e-4;
+/// Half of the samples are dropped if the filter stays below this beyond [`HALVED_BAND`]: what folds back from there is
+/// a thousandth of the noise.
+const FILTER_END: f64 = 2e-3;
+/// In cycles a sample; a halved rate ends at 0.25.
+const HALVED_BAND: f64 = 0.22;
 /// Values of the kernel a sample.
 const KERNEL_STEPS: usize = 8;
 /// Share of the inverse's absolute sum that may wrap round the end of the transform.
@@ -58,7 +61,8 @@ pub struct Design {
     pub kernel_lead: usize,
     /// Standard deviation of the deconvolved trace in PE/ns for white noise of 1 ADC count a sample.
     pub noise_gain: f64,
-    /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample, from `-kernel_lead`.
+    /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample: the second half of the
+    /// circle lies before time 0.
     inverse: Vec<f64>,
 }
 
@@ -115,7 +119,7 @@ impl Design {
             noise_gain: 0.0,
             inverse: Vec::new(),
         };
-        let beyond = (length / 5..=length / 2)
+        let beyond = ((HALVED_BAND * length as f64) as usize..=length / 2)
             .map(|bin| design.filter(bin as f64 / length as f64, magnitude[bin]))
             .fold(0.0, f64::max);
         design.decimation = if beyond < FILTER_END { 2 } else { 1 };
@@ -174,16 +178,15 @@ impl Design {
                 sum - 0.5 * value
             })
             .collect();
-        self.inverse = (0..length).map(|offset| inverse[(offset + length - lead) % length].re * scale).collect();
+        self.inverse = inverse.iter().map(|value| value.re * scale).collect();
         let absolute: f64 = self.inverse.iter().map(|value| value.abs()).sum();
-        let mut tail = 0.0;
-        let mut padding = length - lead;
-        // The last `lead` samples of the circle are the response before time 0.
-        while padding > lead && tail <= WRAP * absolute {
-            tail += self.inverse[padding + lead - 1].abs();
-            padding -= 1;
-        }
-        self.padding = padding.max(4 * lead);
+        let longest_of = |response: &mut dyn Iterator<Item = &f64>| {
+            let mut tail = 0.0;
+            length / 2 - response.take_while(|value| { tail += value.abs(); tail <= 0.5 * WRAP * absolute }).count()
+        };
+        let (after, before) = self.inverse.split_at(length / 2);
+        let (after, before) = (longest_of(&mut after.iter().rev()), longest_of(&mut before.iter()));
+        self.padding = (after + before).max(4 * lead);
     }
 
     /// The spectrum by which the decimated waveform's is multiplied, for a transform of `n_fft` decimated samples:
