@@ -1,5 +1,7 @@
 //! Files in and out: one file a format, each a [`Source`] of waveforms or a sink of tables.
 
+pub(crate) mod atomic;
+
 use std::path::PathBuf;
 
 use crate::error::Result;
