@@ -101,7 +101,8 @@ pub(crate) fn write_error(
     Error::output(path, "cannot be written").with_source(source)
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file, `.` where its name has none.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
