@@ -1,12 +1,85 @@
 //! Files in and out: one file a format, each a [`Source`] of waveforms or a sink of tables.
 
+mod arrow_ipc;
+pub(crate) mod atomic;
+mod blocks;
 pub mod calibration_file;
+mod columns;
+mod detect;
+mod hdf5;
+mod metadata;
+mod numpy;
+mod parquet;
+mod scalar;
+mod sink;
 pub mod tables;
+mod truth;
+mod wavedump;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Batch, Polarity};
+use detect::{Format, detect};
+pub use truth::read_truth;
+
+/// Opens a file of waveforms, whatever its format; its content decides, not its name.
+///
+/// # Errors
+/// If the file cannot be opened, is of no known format, or holds no waveforms.
+pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
+    let (format, n_bytes) = detect(path, options.record_samples)?;
+    let open = || match format {
+        Format::Hdf5 => hdf5::open(path, n_bytes, options),
+        Format::Parquet => parquet::open(path, n_bytes, options),
+        Format::ArrowFile => arrow_ipc::open(path, n_bytes, true, options),
+        Format::ArrowStream => arrow_ipc::open(path, n_bytes, false, options),
+        Format::Npy => numpy::open_npy(path, n_bytes, options),
+        Format::Npz => numpy::open_npz(path, n_bytes, options),
+        Format::WaveDumpBinary => wavedump::open_binary(path, n_bytes, options),
+        Format::Bare { record_samples } => {
+            wavedump::open_headerless(path, n_bytes, record_samples, options)
+        }
+        Format::WaveDumpText => wavedump::open_text(path, n_bytes, None, options),
+        Format::BareText { record_samples } => {
+            wavedump::open_text(path, n_bytes, Some(record_samples), options)
+        }
+    };
+    blocks::guarded(path, open)
+}
+
+/// Creates a file of waveforms; its name decides the format: `.h5`/`.hdf5`, `.parquet`, `.arrow`/`.feather`,
+/// `.npy`, `.npz`, `.dat` (WaveDump binary), `.txt` (WaveDump text).
+///
+/// The file has a temporary name until [`WaveformSink::finish`]. Truth goes into an HDF5 file itself, and beside
+/// any other as `NAME.truth.parquet` and `NAME.truth-events.parquet`.
+///
+/// # Errors
+/// If the name has another ending, or the file cannot be created.
+pub fn create(path: &Path, info: &WriteInfo) -> Result<Box<dyn WaveformSink>> {
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .map(str::to_ascii_lowercase);
+    Ok(match ending.as_deref() {
+        Some("h5" | "hdf5") => Box::new(hdf5::Hdf5Sink::create(path, info)?),
+        Some("parquet") => Box::new(parquet::ParquetSink::create(path, info)?),
+        Some("arrow" | "feather") => Box::new(arrow_ipc::ArrowSink::create(path, info)?),
+        Some("npy") => Box::new(numpy::NpySink::create(path)?),
+        Some("npz") => Box::new(numpy::NpzSink::create(path, info)?),
+        Some("dat") => Box::new(wavedump::BinarySink::create(path)?),
+        Some("txt") => Box::new(wavedump::TextSink::create(path)?),
+        _ => {
+            return Err(Error::usage(format!(
+                "`{}`: no format of waveforms has this ending",
+                path.display()
+            ))
+            .with_hint(
+                "end it with `.h5`, `.parquet`, `.arrow`, `.npy`, `.npz`, `.dat` or `.txt`",
+            ));
+        }
+    })
+}
 
 /// What a source found out about its file before the first waveform is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +108,26 @@ pub struct SourceInfo {
     pub has_truth: bool,
     /// Size of the file.
     pub n_bytes: u64,
+}
+
+impl SourceInfo {
+    /// What is known of a file before it is looked into.
+    pub(crate) fn new(path: PathBuf, format: &'static str, n_bytes: u64) -> Self {
+        Self {
+            path,
+            format,
+            layout: String::new(),
+            n_waveforms: None,
+            n_samples: None,
+            sample_type: String::new(),
+            sampling_ns: None,
+            adc_bits: None,
+            polarity: None,
+            detector: None,
+            has_truth: false,
+            n_bytes,
+        }
+    }
 }
 
 /// A part of an input that could not be used, for the report.

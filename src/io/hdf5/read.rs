@@ -1,0 +1,282 @@
+//! The rows of an HDF5 file, in windows of whole chunks.
+
+use std::path::Path;
+
+use hdf5_pure::{AttrValue, Dataset, File};
+
+use super::layout::{Column, Columns, Field, Found};
+use crate::error::{Error, Result};
+use crate::io::blocks::{BLOCK_BYTES, Block, BlockReader, Row};
+use crate::io::numpy::slice;
+use crate::io::{ReadOptions, SourceInfo, metadata};
+use crate::model::Samples;
+
+/// Largest window that is read only because the chunks are that tall; beyond it chunks are decompressed again.
+const MAX_WINDOW_BYTES: u64 = 64 << 20;
+
+pub(super) struct Rows {
+    info: SourceInfo,
+    input_id: u32,
+    found: Found,
+    /// Rows read at a time, a multiple of the chunks' rows where those are not too tall.
+    window_rows: u64,
+    next_row: u64,
+}
+
+impl Rows {
+    pub fn new(
+        file: &File,
+        path: &Path,
+        n_bytes: u64,
+        found: Found,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let mut info = SourceInfo::new(path.to_owned(), "HDF5", n_bytes);
+        info.layout.clone_from(&found.layout);
+        info.n_waveforms = Some(found.n_rows);
+        info.n_samples = (!found.has_lengths()).then_some(found.row_samples);
+        found.kind.scalar.name().clone_into(&mut info.sample_type);
+        describe(file, &found, &mut info).map_err(|error| {
+            Error::input(path, "has attributes that cannot be read").with_source(error)
+        })?;
+        info.has_truth = super::truth::is_in(file);
+        let chunk_rows = found
+            .dataset
+            .chunk_shape()
+            .ok()
+            .flatten()
+            .and_then(|shape| shape.first().copied())
+            .unwrap_or(1)
+            .max(1);
+        let row_bytes = found.row_bytes.max(1) as u64;
+        let wanted_rows = (BLOCK_BYTES as u64 / row_bytes).max(1);
+        let aligned_rows = wanted_rows.div_ceil(chunk_rows).saturating_mul(chunk_rows);
+        let window_rows = if aligned_rows.saturating_mul(row_bytes) <= MAX_WINDOW_BYTES {
+            aligned_rows
+        } else {
+            (MAX_WINDOW_BYTES / row_bytes).max(1)
+        };
+        Ok(Self {
+            info,
+            input_id: options.input_id,
+            found,
+            window_rows,
+            next_row: 0,
+        })
+    }
+
+    fn read(
+        &self,
+        dataset: &Dataset,
+        n_rows: u64,
+        row_bytes: usize,
+        what: &str,
+    ) -> Result<Vec<u8>> {
+        let first = self.next_row;
+        let place = || format!("{what}, rows {first} to {}", first + n_rows - 1);
+        let bytes = dataset.read_raw_rows(first, n_rows).map_err(|error| {
+            Error::input(&self.info.path, format!("{} cannot be read", place())).with_source(error)
+        })?;
+        if bytes.len() as u64 == n_rows.saturating_mul(row_bytes as u64) {
+            Ok(bytes)
+        } else {
+            Err(Error::input(
+                &self.info.path,
+                format!(
+                    "{}: {} bytes instead of {row_bytes} a row",
+                    place(),
+                    bytes.len()
+                ),
+            ))
+        }
+    }
+
+    fn read_column(
+        &self,
+        column: Option<&Column>,
+        n_rows: u64,
+        what: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        column
+            .map(|column| self.read(&column.dataset, n_rows, column.kind.size(), what))
+            .transpose()
+    }
+}
+
+impl Found {
+    /// True if every waveform says how many of the row's samples are its own.
+    fn has_lengths(&self) -> bool {
+        match &self.columns {
+            Columns::Arrays { n_samples, .. } => n_samples.is_some(),
+            Columns::Fields { n_samples, .. } => n_samples.is_some(),
+        }
+    }
+}
+
+/// The numbers of each row of a window; `None` where the file has no such column.
+struct Ids {
+    event_id: Option<Vec<i128>>,
+    channel_id: Option<Vec<i128>>,
+    start_ns: Option<Vec<f64>>,
+    n_samples: Option<Vec<i128>>,
+}
+
+impl BlockReader for Rows {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>> {
+        let n_rows = self.window_rows.min(self.found.n_rows - self.next_row);
+        if n_rows == 0 {
+            return Ok(None);
+        }
+        let found = &self.found;
+        let bytes = self.read(&found.dataset, n_rows, found.row_bytes, "the samples")?;
+        let ids = self.ids(&bytes, n_rows)?;
+        let mut block = Block::new(self.input_id, found.kind.empty_samples());
+        let whole =
+            matches!(found.columns, Columns::Arrays { .. }).then(|| found.kind.samples(&bytes));
+        for (index, row_bytes) in bytes.chunks_exact(found.row_bytes).enumerate() {
+            let row = self.next_row + index as u64;
+            let n_samples = match &ids.n_samples {
+                None => Some(found.row_samples),
+                Some(lengths) => lengths
+                    .get(index)
+                    .and_then(|&length| usize::try_from(length).ok())
+                    .filter(|&length| length <= found.row_samples),
+            };
+            let own: Samples;
+            let samples = match &whole {
+                Some(samples) => n_samples.and_then(|n_samples| {
+                    let first = index * found.row_samples;
+                    slice(samples, first..first + n_samples)
+                }),
+                None => {
+                    let first = found.samples_offset;
+                    let last = first + n_samples.unwrap_or(0) * found.kind.size();
+                    own = found
+                        .kind
+                        .samples(row_bytes.get(first..last).unwrap_or_default());
+                    n_samples.and_then(|n_samples| slice(&own, 0..n_samples))
+                }
+            };
+            let at = |column: &Option<Vec<i128>>, absent: i128| {
+                column
+                    .as_ref()
+                    .map_or(Some(absent), |column| column.get(index).copied())
+            };
+            block.push(
+                Row {
+                    event_id: at(&ids.event_id, i128::from(row)),
+                    channel_id: at(&ids.channel_id, 0),
+                    start_ns: ids
+                        .start_ns
+                        .as_ref()
+                        .map_or(Some(0.0), |column| column.get(index).copied()),
+                    samples,
+                },
+                || format!("row {row}"),
+            );
+        }
+        self.next_row += n_rows;
+        Ok(Some(block))
+    }
+}
+
+impl Rows {
+    fn ids(&self, bytes: &[u8], n_rows: u64) -> Result<Ids> {
+        match &self.found.columns {
+            Columns::Arrays {
+                event_id,
+                channel_id,
+                start_ns,
+                n_samples,
+            } => {
+                let integers = |column: &Option<Column>, what| -> Result<Option<Vec<i128>>> {
+                    let bytes = self.read_column(column.as_ref(), n_rows, what)?;
+                    Ok(column
+                        .as_ref()
+                        .zip(bytes)
+                        .map(|(column, bytes)| column.kind.integers(&bytes)))
+                };
+                let starts = self.read_column(start_ns.as_ref(), n_rows, "the window starts")?;
+                Ok(Ids {
+                    event_id: integers(event_id, "the events")?,
+                    channel_id: integers(channel_id, "the channels")?,
+                    n_samples: integers(n_samples, "the lengths")?,
+                    start_ns: start_ns
+                        .as_ref()
+                        .zip(starts)
+                        .map(|(column, bytes)| column.kind.floats(&bytes)),
+                })
+            }
+            Columns::Fields {
+                event_id,
+                channel_id,
+                start_ns,
+                n_samples,
+            } => {
+                // The bytes of one field of every record, back to back.
+                let gather = |field: &Field| -> Vec<u8> {
+                    let range = field.offset..field.offset + field.kind.size();
+                    bytes
+                        .chunks_exact(self.found.row_bytes)
+                        .flat_map(|row| row.get(range.clone()).unwrap_or_default())
+                        .copied()
+                        .collect()
+                };
+                let integers = |field: &Field| field.kind.integers(&gather(field));
+                Ok(Ids {
+                    event_id: Some(integers(event_id)),
+                    channel_id: Some(integers(channel_id)),
+                    start_ns: start_ns
+                        .as_ref()
+                        .map(|field| field.kind.floats(&gather(field))),
+                    n_samples: n_samples.as_ref().map(integers),
+                })
+            }
+        }
+    }
+}
+
+/// Fills in what the attributes of the dataset, its group and the root say, the nearest first.
+fn describe(
+    file: &File,
+    found: &Found,
+    info: &mut SourceInfo,
+) -> std::result::Result<(), hdf5_pure::Error> {
+    let mut holders = vec![found.dataset.attrs()?];
+    if !found.group.is_empty() {
+        holders.push(file.group(&found.group)?.attrs()?);
+    }
+    holders.push(file.root().attrs()?);
+    let number = |names: [&str; 2]| {
+        holders.iter().find_map(|attributes| {
+            names
+                .iter()
+                .find_map(|name| as_number(attributes.get(*name)?))
+        })
+    };
+    info.sampling_ns = number(["sampling_ns", "dt_ns"]).and_then(metadata::sampling_ns);
+    info.adc_bits = number(["adc_bits", "bits"]).and_then(metadata::adc_bits);
+    info.polarity = holders.iter().find_map(|attributes| {
+        let value = attributes.get("polarity")?;
+        match value.as_str() {
+            Some(text) => metadata::polarity_of_text(text),
+            None => metadata::polarity_of_number(as_number(value)?),
+        }
+    });
+    // Other programs put a sentence there.
+    info.detector = holders.iter().find_map(|attributes| {
+        let text = |name| attributes.get(name).and_then(AttrValue::as_str);
+        metadata::detector(text("detector"), text("origin"))
+    });
+    Ok(())
+}
+
+fn as_number(value: &AttrValue) -> Option<f64> {
+    value
+        .as_f64()
+        .or_else(|| value.as_i64().map(|value| value as f64))
+}

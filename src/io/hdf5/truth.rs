@@ -1,0 +1,164 @@
+//! The truth in an HDF5 file: `/truth/photoelectrons` and `/truth/events`, a dataset a column.
+
+use std::path::Path;
+
+use hdf5_pure::File;
+
+use super::{listing, open_file};
+use crate::error::{Error, Result};
+use crate::model::{Photoelectron, TrueEvent, Truth};
+
+/// Most rows of truth that are believed; they are held in memory.
+const MAX_ROWS: u64 = 1 << 32;
+
+/// True if the file has photoelectrons.
+pub(super) fn is_in(file: &File) -> bool {
+    file.dataset("truth/photoelectrons/time_ns").is_ok()
+}
+
+/// Reads the truth; `None` if the file has none.
+pub(in crate::io) fn read_truth(path: &Path) -> Result<Option<Truth>> {
+    let file = open_file(path)?;
+    if !is_in(&file) {
+        return Ok(None);
+    }
+    let n_bytes = file.file_size();
+    let table = |name| Table {
+        file: &file,
+        path,
+        name,
+        n_bytes,
+    };
+    let pes = table("truth/photoelectrons");
+    let event_id = pes.integers("event_id")?;
+    let channel_id = pes.integers("channel_id")?;
+    let time_ns = pes.floats("time_ns")?;
+    let charge_pe = pes.floats("charge_pe")?;
+    let lengths = [
+        event_id.len(),
+        channel_id.len(),
+        time_ns.len(),
+        charge_pe.len(),
+    ];
+    pes.check_lengths(&lengths)?;
+    let photoelectrons = event_id
+        .into_iter()
+        .zip(channel_id)
+        .zip(time_ns.into_iter().zip(charge_pe))
+        .map(|((event_id, channel_id), (time_ns, charge_pe))| {
+            Ok(Photoelectron {
+                event_id: pes.id(event_id)?,
+                channel_id: pes.id(channel_id)?,
+                time_ns,
+                charge_pe: charge_pe as f32,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let events = if file.dataset("truth/events/event_id").is_ok() {
+        read_events(&table("truth/events"))?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(Truth {
+        photoelectrons,
+        events,
+    }))
+}
+
+fn read_events(table: &Table<'_>) -> Result<Vec<TrueEvent>> {
+    let event_id = table.integers("event_id")?;
+    let names = ["x_mm", "y_mm", "z_mm", "time_ns", "energy_mev"];
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        columns.push(table.floats(name)?);
+    }
+    let mut lengths: Vec<_> = columns.iter().map(Vec::len).collect();
+    lengths.push(event_id.len());
+    table.check_lengths(&lengths)?;
+    event_id
+        .into_iter()
+        .enumerate()
+        .map(|(row, event_id)| {
+            let at = |column: usize| {
+                columns
+                    .get(column)
+                    .and_then(|column| column.get(row))
+                    .copied()
+                    .unwrap_or(f64::NAN)
+            };
+            Ok(TrueEvent {
+                event_id: table.id(event_id)?,
+                x_mm: at(0),
+                y_mm: at(1),
+                z_mm: at(2),
+                time_ns: at(3),
+                energy_mev: at(4),
+            })
+        })
+        .collect()
+}
+
+/// A group whose datasets are the columns of a table.
+struct Table<'a> {
+    file: &'a File,
+    path: &'a Path,
+    name: &'static str,
+    n_bytes: u64,
+}
+
+impl Table<'_> {
+    fn error(&self, message: impl std::fmt::Display) -> Error {
+        Error::input(self.path, format!("`/{}`: {message}", self.name))
+    }
+
+    /// The bytes of a column and how to decode them.
+    fn column(&self, name: &str) -> Result<(Vec<u8>, crate::io::scalar::ScalarType)> {
+        let unreadable = |error: hdf5_pure::Error| {
+            self.error(format!("`{name}` cannot be read"))
+                .with_source(error)
+        };
+        let dataset = self
+            .file
+            .dataset(&format!("{}/{name}", self.name))
+            .map_err(unreadable)?;
+        let datatype = dataset.datatype().map_err(unreadable)?;
+        let shape = dataset.shape().map_err(unreadable)?;
+        let numbers = listing::numbers(&datatype)
+            .filter(|numbers| !numbers.is_array)
+            .ok_or_else(|| self.error(format!("`{name}` does not hold numbers")))?;
+        let n_rows: u64 = shape.iter().product();
+        // Deflate packs about 1000 to 1: more than that is a damaged size.
+        if shape.len() != 1 || n_rows > MAX_ROWS.min(self.n_bytes.saturating_mul(1100)) {
+            return Err(self.error(format!("`{name}` has the impossible shape {shape:?}")));
+        }
+        let bytes = dataset.read_raw().map_err(unreadable)?;
+        Ok((bytes, numbers.kind))
+    }
+
+    fn integers(&self, name: &str) -> Result<Vec<i128>> {
+        let (bytes, kind) = self.column(name)?;
+        if kind.scalar.is_integer() {
+            Ok(kind.integers(&bytes))
+        } else {
+            Err(self.error(format!("`{name}` does not hold integers")))
+        }
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f64>> {
+        let (bytes, kind) = self.column(name)?;
+        Ok(kind.floats(&bytes))
+    }
+
+    fn id<T: TryFrom<i128>>(&self, id: i128) -> Result<T> {
+        T::try_from(id).map_err(|_| self.error(format!("{id} is no event or channel number")))
+    }
+
+    fn check_lengths(&self, lengths: &[usize]) -> Result<()> {
+        match lengths {
+            [first, rest @ ..] if rest.iter().any(|length| length != first) => {
+                Err(self.error(format!("the columns have different lengths {lengths:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

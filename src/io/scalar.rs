@@ -1,0 +1,191 @@
+//! Number types of binary formats: how many bytes, how to decode.
+
+use crate::model::Samples;
+
+/// A plain number type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+/// A number type with its byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ScalarType {
+    pub scalar: Scalar,
+    pub big_endian: bool,
+}
+
+impl Scalar {
+    /// Name as Rust and NumPy users know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+            Self::U16 => "u16",
+            Self::I16 => "i16",
+            Self::U32 => "u32",
+            Self::I32 => "i32",
+            Self::U64 => "u64",
+            Self::I64 => "i64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+
+    /// Bytes a number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// The integer type of `size` bytes.
+    pub fn integer(size: u64, signed: bool) -> Option<Self> {
+        Some(match (size, signed) {
+            (1, false) => Self::U8,
+            (1, true) => Self::I8,
+            (2, false) => Self::U16,
+            (2, true) => Self::I16,
+            (4, false) => Self::U32,
+            (4, true) => Self::I32,
+            (8, false) => Self::U64,
+            (8, true) => Self::I64,
+            _ => return None,
+        })
+    }
+
+    /// The floating-point type of `size` bytes.
+    pub fn float(size: u64) -> Option<Self> {
+        match size {
+            4 => Some(Self::F32),
+            8 => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    /// True for the integer types.
+    pub fn is_integer(self) -> bool {
+        !matches!(self, Self::F32 | Self::F64)
+    }
+}
+
+impl ScalarType {
+    /// Bytes a number.
+    pub fn size(self) -> usize {
+        self.scalar.size()
+    }
+
+    /// An empty sample vector of the type that these numbers are kept as.
+    pub fn empty_samples(self) -> Samples {
+        match self.scalar {
+            Scalar::U8 | Scalar::U16 => Samples::U16(Vec::new()),
+            _ => Samples::F32(Vec::new()),
+        }
+    }
+
+    /// Decodes samples; unsigned integers up to 16 bits stay integers, whatever the values.
+    pub fn samples(self, bytes: &[u8]) -> Samples {
+        match self.scalar {
+            Scalar::U8 => Samples::U16(bytes.iter().map(|&byte| u16::from(byte)).collect()),
+            Scalar::U16 => Samples::U16(self.numbers(bytes, u16::from_le_bytes)),
+            Scalar::I8 => {
+                Samples::F32(self.numbers(bytes, |raw| f32::from(i8::from_le_bytes(raw))))
+            }
+            Scalar::I16 => {
+                Samples::F32(self.numbers(bytes, |raw| f32::from(i16::from_le_bytes(raw))))
+            }
+            Scalar::U32 => Samples::F32(self.numbers(bytes, |raw| u32::from_le_bytes(raw) as f32)),
+            Scalar::I32 => Samples::F32(self.numbers(bytes, |raw| i32::from_le_bytes(raw) as f32)),
+            Scalar::U64 => Samples::F32(self.numbers(bytes, |raw| u64::from_le_bytes(raw) as f32)),
+            Scalar::I64 => Samples::F32(self.numbers(bytes, |raw| i64::from_le_bytes(raw) as f32)),
+            Scalar::F32 => Samples::F32(self.numbers(bytes, f32::from_le_bytes)),
+            Scalar::F64 => Samples::F32(self.numbers(bytes, |raw| f64::from_le_bytes(raw) as f32)),
+        }
+    }
+
+    /// Decodes integers; floating-point numbers are cut.
+    pub fn integers(self, bytes: &[u8]) -> Vec<i128> {
+        match self.scalar {
+            Scalar::U8 => bytes.iter().map(|&byte| i128::from(byte)).collect(),
+            Scalar::I8 => self.numbers(bytes, |raw| i128::from(i8::from_le_bytes(raw))),
+            Scalar::U16 => self.numbers(bytes, |raw| i128::from(u16::from_le_bytes(raw))),
+            Scalar::I16 => self.numbers(bytes, |raw| i128::from(i16::from_le_bytes(raw))),
+            Scalar::U32 => self.numbers(bytes, |raw| i128::from(u32::from_le_bytes(raw))),
+            Scalar::I32 => self.numbers(bytes, |raw| i128::from(i32::from_le_bytes(raw))),
+            Scalar::U64 => self.numbers(bytes, |raw| i128::from(u64::from_le_bytes(raw))),
+            Scalar::I64 => self.numbers(bytes, |raw| i128::from(i64::from_le_bytes(raw))),
+            Scalar::F32 => self.numbers(bytes, |raw| f32::from_le_bytes(raw) as i128),
+            Scalar::F64 => self.numbers(bytes, |raw| f64::from_le_bytes(raw) as i128),
+        }
+    }
+
+    /// Decodes numbers as `f64`.
+    pub fn floats(self, bytes: &[u8]) -> Vec<f64> {
+        match self.scalar {
+            Scalar::F32 => self.numbers(bytes, |raw| f64::from(f32::from_le_bytes(raw))),
+            Scalar::F64 => self.numbers(bytes, f64::from_le_bytes),
+            _ => self
+                .integers(bytes)
+                .into_iter()
+                .map(|value| value as f64)
+                .collect(),
+        }
+    }
+
+    /// Applies `decode` to each number's bytes in little-endian order; an incomplete number at the end is dropped.
+    fn numbers<const N: usize, T>(self, bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let (numbers, _) = bytes.as_chunks::<N>();
+        if self.big_endian {
+            numbers
+                .iter()
+                .map(|raw| {
+                    let mut raw = *raw;
+                    raw.reverse();
+                    decode(raw)
+                })
+                .collect()
+        } else {
+            numbers.iter().map(|raw| decode(*raw)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_decides_the_value() {
+        let bytes = [0x12, 0x34];
+        for (big_endian, value) in [(false, 0x3412), (true, 0x1234)] {
+            let kind = ScalarType {
+                scalar: Scalar::U16,
+                big_endian,
+            };
+            assert_eq!(kind.samples(&bytes), Samples::U16(vec![value]));
+            assert_eq!(kind.integers(&bytes), [i128::from(value)]);
+        }
+    }
+
+    #[test]
+    fn the_type_not_the_content_decides_how_samples_are_kept() {
+        let kind = ScalarType {
+            scalar: Scalar::I32,
+            big_endian: false,
+        };
+        assert_eq!(kind.samples(&[7, 0, 0, 0]), Samples::F32(vec![7.0]));
+        assert_eq!(kind.integers(&[0xff; 4]), [-1]);
+    }
+}

@@ -1,0 +1,233 @@
+//! The truth of a simulated file: inside it (HDF5) or in Parquet files beside it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt32Array, UInt64Array};
+
+use super::blocks::guarded;
+use super::detect::{Format, detect};
+use super::{columns, hdf5, parquet};
+use crate::error::{Error, Result};
+use crate::model::{Photoelectron, TrueEvent, Truth};
+
+const PHOTOELECTRONS: &str = ".truth.parquet";
+const EVENTS: &str = ".truth-events.parquet";
+
+/// `run.parquet` with `.truth.parquet`: `run.truth.parquet`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// True if a waveform file has its truth beside it.
+pub(super) fn is_beside(path: &Path) -> bool {
+    beside(path, PHOTOELECTRONS).is_file()
+}
+
+/// Writes the truth of the waveform file `path`, if there is any.
+pub(super) fn write_beside(path: &Path, truth: &Truth) -> Result<()> {
+    if truth.photoelectrons.is_empty() && truth.events.is_empty() {
+        return Ok(());
+    }
+    let pes = &truth.photoelectrons;
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "event_id",
+            Arc::new(UInt64Array::from_iter_values(
+                pes.iter().map(|pe| pe.event_id),
+            )),
+        ),
+        (
+            "channel_id",
+            Arc::new(UInt32Array::from_iter_values(
+                pes.iter().map(|pe| pe.channel_id),
+            )),
+        ),
+        (
+            "time_ns",
+            Arc::new(Float64Array::from_iter_values(
+                pes.iter().map(|pe| pe.time_ns),
+            )),
+        ),
+        (
+            "charge_pe",
+            Arc::new(Float32Array::from_iter_values(
+                pes.iter().map(|pe| pe.charge_pe),
+            )),
+        ),
+    ];
+    write(&beside(path, PHOTOELECTRONS), columns)?;
+    let events = &truth.events;
+    if events.is_empty() {
+        return Ok(());
+    }
+    let of = |value: fn(&TrueEvent) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(events.iter().map(value)))
+    };
+    let event_id = UInt64Array::from_iter_values(events.iter().map(|event| event.event_id));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("event_id", Arc::new(event_id)),
+        ("x_mm", of(|event| event.x_mm)),
+        ("y_mm", of(|event| event.y_mm)),
+        ("z_mm", of(|event| event.z_mm)),
+        ("time_ns", of(|event| event.time_ns)),
+        ("energy_mev", of(|event| event.energy_mev)),
+    ];
+    write(&beside(path, EVENTS), columns)
+}
+
+fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+    let columns = columns
+        .into_iter()
+        .map(|(name, values)| (name, values, false));
+    let records = RecordBatch::try_from_iter_with_nullable(columns)
+        .map_err(|error| Error::output(path, "cannot be written").with_source(error))?;
+    parquet::write_table(path, &records)
+}
+
+/// Reads the truth from an HDF5 file that holds it, from a Parquet file of photoelectrons, or from the file beside
+/// a waveform file.
+///
+/// # Errors
+/// If there is none, or it cannot be read.
+pub fn read_truth(path: &Path) -> Result<Truth> {
+    let (format, _) = detect(path, Some(crate::model::MIN_SAMPLES))?;
+    if format == Format::Hdf5
+        && let Some(truth) = guarded(path, || hdf5::read_truth(path))?
+    {
+        return Ok(truth);
+    }
+    let sibling = beside(path, PHOTOELECTRONS);
+    if sibling.is_file() {
+        return from_parquet(&sibling, path);
+    }
+    if format == Format::Parquet && is_truth(path)? {
+        return from_parquet(path, &without_ending(path));
+    }
+    Err(Error::input(path, "holds no truth").with_hint(format!(
+        "truth is in an HDF5 file at `/truth/photoelectrons`, or in `{}`",
+        sibling.display()
+    )))
+}
+
+/// The waveform file's name that a file of photoelectrons belongs to, as far as its events are concerned.
+fn without_ending(path: &Path) -> PathBuf {
+    let name = path.to_string_lossy();
+    let stem = name.strip_suffix(PHOTOELECTRONS).unwrap_or(&name);
+    PathBuf::from(format!("{stem}.parquet"))
+}
+
+fn is_truth(path: &Path) -> Result<bool> {
+    let schema = Arc::clone(parquet::open_file(path)?.schema());
+    Ok(
+        schema.column_with_name("time_ns").is_some()
+            && schema.column_with_name("samples").is_none(),
+    )
+}
+
+/// The photoelectrons of `path`, with the events beside `waveforms`.
+fn from_parquet(path: &Path, waveforms: &Path) -> Result<Truth> {
+    let mut truth = Truth::default();
+    read_table(path, |table| {
+        let event_id = table.integers("event_id")?;
+        let channel_id = table.integers("channel_id")?;
+        let time_ns = table.floats("time_ns")?;
+        let charge_pe = table.floats("charge_pe")?;
+        for ((event_id, channel_id), (time_ns, charge_pe)) in event_id
+            .into_iter()
+            .zip(channel_id)
+            .zip(time_ns.into_iter().zip(charge_pe))
+        {
+            truth.photoelectrons.push(Photoelectron {
+                event_id: table.id(event_id)?,
+                channel_id: table.id(channel_id)?,
+                time_ns,
+                charge_pe: charge_pe as f32,
+            });
+        }
+        Ok(())
+    })?;
+    let events = beside(waveforms, EVENTS);
+    if events.is_file() {
+        read_table(&events, |table| {
+            let event_id = table.integers("event_id")?;
+            let x_mm = table.floats("x_mm")?;
+            let y_mm = table.floats("y_mm")?;
+            let z_mm = table.floats("z_mm")?;
+            let time_ns = table.floats("time_ns")?;
+            let energy_mev = table.floats("energy_mev")?;
+            let places = x_mm.into_iter().zip(y_mm).zip(z_mm);
+            let deposits = time_ns.into_iter().zip(energy_mev);
+            for ((event_id, ((x_mm, y_mm), z_mm)), (time_ns, energy_mev)) in
+                event_id.into_iter().zip(places).zip(deposits)
+            {
+                truth.events.push(TrueEvent {
+                    event_id: table.id(event_id)?,
+                    x_mm,
+                    y_mm,
+                    z_mm,
+                    time_ns,
+                    energy_mev,
+                });
+            }
+            Ok(())
+        })?;
+    }
+    Ok(truth)
+}
+
+/// A part of a table of truth.
+struct Table<'a> {
+    path: &'a Path,
+    records: RecordBatch,
+}
+
+impl Table<'_> {
+    fn column<T>(
+        &self,
+        name: &str,
+        decode: impl Fn(&ArrayRef) -> Option<Vec<Option<T>>>,
+    ) -> Result<Vec<T>> {
+        let bad = |what: &str| Error::input(self.path, format!("column `{name}` {what}"));
+        let values = self
+            .records
+            .column_by_name(name)
+            .ok_or_else(|| bad("is missing"))?;
+        decode(values)
+            .ok_or_else(|| bad("does not hold the right type of numbers"))?
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(|| bad("holds a null"))
+    }
+
+    fn integers(&self, name: &str) -> Result<Vec<i128>> {
+        self.column(name, columns::integers)
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f64>> {
+        self.column(name, columns::floats)
+    }
+
+    fn id<T: TryFrom<i128>>(&self, id: i128) -> Result<T> {
+        T::try_from(id)
+            .map_err(|_| Error::input(self.path, format!("{id} is no event or channel number")))
+    }
+}
+
+fn read_table(path: &Path, mut take: impl FnMut(&Table<'_>) -> Result<()>) -> Result<()> {
+    let unreadable = "cannot be read";
+    let reader = parquet::open_file(path)?
+        .build()
+        .map_err(|error| Error::input(path, unreadable).with_source(error))?;
+    guarded(path, || {
+        for records in reader {
+            let records =
+                records.map_err(|error| Error::input(path, unreadable).with_source(error))?;
+            take(&Table { path, records })?;
+        }
+        Ok(())
+    })
+}
