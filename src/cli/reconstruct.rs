@@ -1,14 +1,266 @@
-//! `nuwave reconstruct`.
+//! `nuwave reconstruct`: waveforms -> hits.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
 
 use super::Talk;
-use crate::error::{Error, Result};
+use super::shared::{DetectorArgs, InputArgs, Known, layered};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::{Backend, Extractor, Filter, Method, Parameters, ReadoutFacts};
+use crate::io::tables::{TablesWriter, checksum};
+use crate::io::{self, BatchLimit, SourceInfo};
+use crate::pipeline::{FinishedInput, OutputFolder, Progress, Provenance, Report, run_input};
 
 /// Turn waveforms into hits
+///
+/// Reads HDF5, Parquet, Arrow IPC, NumPy and CAEN WaveDump files (recognised by their content) and writes
+/// the folder DIR with the Parquet tables `hits` and `waveforms` and a `report.json`. The report is there only
+/// when all is done.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Examples:
+  nuwave reconstruct testdata/juno64.h5 -o out
+  nuwave reconstruct run*.dat --calibration spe.parquet --polarity negative -o out
+  nuwave reconstruct raw.h5 --table Readout/Waveform --columns event=TriggerNo,channel=ChannelID,samples=Waveform -d jinping -o out
 
-pub(crate) fn run(_args: Args, _talk: Talk) -> Result<ExitCode> {
-    Err(Error::internal("not built yet"))
+Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
+the report), 5 output, 6 GPU demanded but absent, 70 a defect of nuwave.")]
+pub(crate) struct Args {
+    /// Waveform files
+    #[arg(required_unless_present = "print_config", value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// Folder to make for the result
+    #[arg(long, short, value_name = "DIR", required_unless_present = "print_config")]
+    output: Option<PathBuf>,
+    /// Replace DIR if nuwave made it
+    #[arg(long)]
+    overwrite: bool,
+    /// TOML file with settings; the command line wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings as they result from file and command line, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What file and command line can both set.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+struct Settings {
+    /// How charge and time are taken
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
+    #[arg(long)]
+    filter: Option<Filter>,
+    /// Least height of a hit in standard deviations of the noise [default: 5]
+    #[arg(long, value_name = "N")]
+    threshold_sigma: Option<f32>,
+    /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
+    #[arg(long, value_name = "N")]
+    split_sigma: Option<f32>,
+    /// Where to compute; `auto` takes a GPU if there is one
+    #[arg(long, value_enum)]
+    backend: Option<BackendArg>,
+    /// Threads that extract [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Waveforms a batch; changes speed and memory, never the result [default: 4096]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    known: DetectorArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: InputArgs,
+}
+
+/// `--backend`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum BackendArg {
+    /// A GPU where there is one, else the CPU
+    #[default]
+    Auto,
+    /// The CPU
+    Cpu,
+    /// A GPU, or an error
+    Gpu,
+}
+
+pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+    let settings = layered(args.config.as_deref(), &args.settings)?;
+    if args.print_config {
+        let text = toml::to_string(&settings.explicit())
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(output) = args.output else {
+        return Err(Error::usage("`--output DIR` is missing"));
+    };
+    let start = Instant::now();
+    let threads = settings.threads()?;
+    if !talk.quiet {
+        eprintln!("{}", settings.backend_line()?);
+    } else {
+        settings.backend_line()?;
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))?;
+    // Every input is opened before anything is written: a wrong name ends the run at once.
+    let sources = args
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(input_id, path)| io::open(path, &settings.input.read_options(input_id as u32)?))
+        .collect::<Result<Vec<_>>>()?;
+    let infos: Vec<SourceInfo> = sources.iter().map(|source| source.info().clone()).collect();
+    let known = settings.known.read(infos.first().ok_or_else(|| Error::usage("no input"))?)?;
+    let total = infos.iter().map(|info| info.n_waveforms).sum::<Option<u64>>();
+    if !talk.quiet {
+        eprintln!("templates: {}", known.origin);
+    }
+
+    let folder = OutputFolder::create(&output, args.overwrite)?;
+    let progress = Progress::new(total, talk.quiet);
+    let mut finished = Vec::new();
+    let mut extractor: Option<(ReadoutFacts, Extractor)> = None;
+    for (source, info) in sources.into_iter().zip(infos) {
+        let readout = settings.input.readout(&info, &known)?;
+        let current = match extractor.take() {
+            Some(current) if current.0 == readout => current,
+            _ => (readout, pool.install(|| Extractor::new(known.calibration.clone(), readout, settings.parameters()))?),
+        };
+        let writer = TablesWriter::create(folder.path(), finished.len() as u32)?;
+        let path = info.path.clone();
+        // The checksum reads the file alongside, while its pages are in memory anyway.
+        let checksum = std::thread::spawn(move || checksum(&path));
+        let outcome = pool.install(|| run_input(source, &current.1, writer, settings.limit(), &progress))?;
+        let (_, crc32c) = checksum
+            .join()
+            .map_err(|_| Error::internal("the checksum's thread panicked"))?
+            .map_err(|error| Error::input(&info.path, "cannot be read").with_source(error))?;
+        finished.push(FinishedInput { info, crc32c, sampling_ns: readout.sampling_ns, polarity: readout.polarity, outcome });
+        extractor = Some(current);
+    }
+    progress.finish();
+    let configuration = settings.explicit();
+    let provenance = Provenance {
+        backend: extractor.as_ref().map_or("cpu", |(_, extractor)| extractor.name()),
+        configuration_crc32c: settings.checksum(&known)?,
+        configuration,
+        threads,
+    };
+    let report = Report::new(finished, provenance, start.elapsed().as_secs_f64());
+    folder.commit(&report)?;
+    tell(&report, &output, talk)?;
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// The result for whoever looks: losses and a summary for a person, the report for a machine.
+fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
+    const MOST_SHOWN: usize = 5;
+    if talk.json {
+        let text = serde_json::to_string_pretty(report).map_err(|error| Error::internal(format!("the report: {error}")))?;
+        println!("{text}");
+    }
+    for loss in report.losses.iter().take(MOST_SHOWN) {
+        let path = report.inputs.get(loss.input_id as usize).map_or("", |input| input.path.as_str());
+        eprintln!("warning: `{path}`: {}: {}", loss.loss.place, loss.loss.reason);
+    }
+    if report.losses.len() > MOST_SHOWN {
+        eprintln!("warning: {} more losses are listed in the report", report.losses.len() - MOST_SHOWN);
+    }
+    for input in &report.inputs {
+        if let Some(cut) = &input.cut {
+            eprintln!("warning: reading ended early: {cut}");
+        }
+    }
+    if !talk.quiet {
+        eprintln!("\n{}", output.display());
+        eprint!("{}", report.summary());
+    }
+    Ok(())
+}
+
+impl Settings {
+    fn parameters(&self) -> Parameters {
+        let default = Parameters::default();
+        Parameters {
+            method: self.method.unwrap_or(default.method),
+            filter: self.filter.unwrap_or(default.filter),
+            threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
+            split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
+        }
+    }
+
+    /// The settings with every default spelled out, except those that change speed and not the result.
+    fn explicit(&self) -> serde_json::Value {
+        let Parameters { method, filter, threshold_sigma, split_sigma } = self.parameters();
+        let spelled_out = Self {
+            method: Some(method),
+            filter: Some(filter),
+            threshold_sigma: Some(threshold_sigma),
+            split_sigma: Some(split_sigma),
+            backend: None,
+            threads: None,
+            batch: None,
+            known: self.known.clone(),
+            input: self.input.clone(),
+        };
+        let mut value = serde_json::to_value(spelled_out).unwrap_or_default();
+        if let serde_json::Value::Object(map) = &mut value {
+            map.retain(|_, value| !value.is_null());
+        }
+        value
+    }
+
+    /// One checksum of everything but the input that the result depends on.
+    fn checksum(&self, known: &Known) -> Result<String> {
+        let text = serde_json::to_string(&self.explicit()).map_err(|error| Error::internal(format!("settings: {error}")))?;
+        let mut crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
+        crc = crc32c::crc32c_append(crc, text.as_bytes());
+        for row in known.calibration.rows() {
+            for value in row.template_adc.iter().chain([&row.noise_adc, &row.time_offset_ns, &row.sampling_ns]) {
+                crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
+            }
+        }
+        for (channel, row) in known.calibration.channels() {
+            crc = crc32c::crc32c_append(crc, &channel.to_le_bytes());
+            crc = crc32c::crc32c_append(crc, &(row as u64).to_le_bytes());
+        }
+        Ok(format!("{crc:08x}"))
+    }
+
+    fn limit(&self) -> BatchLimit {
+        let default = BatchLimit::default();
+        BatchLimit { waveforms: self.batch.unwrap_or(default.waveforms).max(1), ..default }
+    }
+
+    fn threads(&self) -> Result<usize> {
+        match self.threads {
+            Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
+            Some(threads) => Ok(threads),
+            None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        }
+    }
+
+    /// Which backend computes, as one line.
+    fn backend_line(&self) -> Result<&'static str> {
+        match self.backend.unwrap_or_default() {
+            BackendArg::Auto => Ok("backend: cpu (this version has no GPU backend)"),
+            BackendArg::Cpu => Ok("backend: cpu"),
+            BackendArg::Gpu => Err(Error::new(ErrorKind::Gpu, "`--backend gpu`: this version has no GPU backend")
+                .with_hint("`--backend cpu` gives the same hits")),
+        }
+    }
 }

@@ -157,8 +157,8 @@ pub struct BatchLimit {
 impl Default for BatchLimit {
     fn default() -> Self {
         Self {
-            waveforms: 8192,
-            samples: 8 << 20,
+            waveforms: 4096,
+            samples: 4 << 20,
         }
     }
 }
