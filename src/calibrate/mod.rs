@@ -4,6 +4,8 @@
 //! whether light comes at a fixed time. Then it fills the charge spectra and fits them. Last it averages the pulses of
 //! single photoelectrons. Nothing is kept of a waveform but sums and histogram bins.
 
+mod channel;
+mod conclude;
 mod minimise;
 pub mod plots;
 mod quiet;

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn level_and_noise_survive_pulses_and_rounding() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        for noise in [0.8, 4.0, 30.0] {
+        for noise in [0.8_f64, 4.0, 30.0] {
             let normal = Normal::new(0.0, noise).expect("valid");
             for level in [120.4, 15_500.7] {
                 let samples: Vec<f32> = (0..20_000)

@@ -284,13 +284,13 @@ fn starting_values(spectrum: &Spectrum, content: Content) -> Option<(SpectrumFit
             }
             let mean_pe = (entries / n_pedestal).ln().max(1e-3);
             let gain = (mean - pedestal) / mean_pe;
+            if !(gain > 0.0 && gain.is_finite()) {
+                return None;
+            }
             let spread = ((variance - sigma * sigma) / mean_pe - gain * gain)
                 .max(0.0)
                 .sqrt();
             let gain_sigma = spread.clamp(0.15 * gain, 0.6 * gain);
-            if !(gain > 0.0 && mean_pe.is_finite()) {
-                return None;
-            }
             let guess = SpectrumFit {
                 mean_pe,
                 gain,

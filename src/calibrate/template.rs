@@ -5,7 +5,7 @@ use super::survey::{Span, span_above};
 /// Samples of the mean kept before its peak.
 const LEAD: usize = 96;
 /// Half height to the photoelectron's time, in units of the 10 % to 90 % rise time. See [`time_reference`].
-const HALF_HEIGHT_RISES: f64 = 1.4247;
+const HALF_HEIGHT_RISES: f64 = 1.45;
 const CORE_FRACTION: f64 = 0.05;
 
 /// Finds the time of a pulse by correlation with a mean pulse.
@@ -145,26 +145,43 @@ pub(super) struct Template {
     pub peak: f64,
 }
 
+/// Value between the samples.
+fn at(pulse: &[f64], place: f64) -> Option<f64> {
+    let (whole, weights) = cubic(place)?;
+    let part = pulse.get(whole.checked_sub(1)?..whole + 3)?;
+    Some(part.iter().zip(&weights).map(|(a, b)| a * b).sum())
+}
+
 /// Where the pulse crosses `fraction` of its height before (`rising`) or after its peak.
 fn crossing(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> Option<f64> {
     let level = fraction * pulse.get(peak)?;
-    let (below, above) = if rising {
-        let below = pulse[..peak].iter().rposition(|&value| value < level)?;
-        (below, below + 1)
+    let is_below = |value: &f64| *value < level;
+    let (mut below, mut above) = if rising {
+        let below = pulse[..peak].iter().rposition(is_below)? as f64;
+        (below, below + 1.0)
     } else {
-        let below = peak + pulse[peak..].iter().position(|&value| value < level)?;
-        (below, below.checked_sub(1)?)
+        let below = (peak + pulse[peak..].iter().position(is_below)?) as f64;
+        (below, below - 1.0)
     };
-    let part = (level - pulse[below]) / (pulse[above] - pulse[below]);
-    Some(below as f64 + (above as f64 - below as f64) * part)
+    for _ in 0..20 {
+        let middle = 0.5 * (below + above);
+        if at(pulse, middle)? < level {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    Some(0.5 * (below + above))
 }
 
-/// The photoelectron's time on the grid of `pulse`, by convention: the half height of the rising edge minus 1.4247 times
+/// The photoelectron's time on the grid of `pulse`, by convention: the half height of the rising edge minus 1.45 times
 /// the rise time from 10 % to 90 %.
 ///
 /// For a log-normal pulse `exp(-ln(t / w)^2 / (2 mu^2))` a fraction f of the height is reached at
-/// `w exp(-mu sqrt(2 ln(1 / f)))`; with mu = 0.43 the convention gives t = 0, the true time, for any w. Other shapes have a
-/// constant difference: 0.7 ns for w = 8 ns, mu = 0.5. It is the same for all charges and all pulses of a channel.
+/// `w exp(-mu sqrt(2 ln(1 / f)))`. With w = 13 ns and mu = 0.43 the half height stands 1.4235 rise times after the
+/// photoelectron; an undershoot of 5 %, which begins with the pulse, makes that 1.45. So the convention is true for such a
+/// pulse, 0.15 ns early without undershoot and as much late with one of 10 %. Other shapes have another difference (0.8 ns for
+/// w = 8 ns, mu = 0.5), always the same for all charges and all pulses of a channel.
 fn time_reference(pulse: &[f64], peak: usize) -> Option<f64> {
     let half = crossing(pulse, peak, 0.5, true)?;
     let rise = crossing(pulse, peak, 0.9, true)? - crossing(pulse, peak, 0.1, true)?;
@@ -179,10 +196,8 @@ pub(super) fn finish(mean: &Mean, noise: f64, level_error: f64) -> Option<Templa
     let fwhm = crossing(&pulse, peak, 0.5, false)? - crossing(&pulse, peak, 0.5, true)?;
     let core = span_above(&pulse, peak, CORE_FRACTION)?;
     let tail = smooth_tail(&pulse, core.to, noise, level_error);
-    let (whole, weights) = cubic(reference)?;
-    let samples: Vec<f64> = (whole..)
-        .map_while(|place| tail.get(place.checked_sub(1)?..place + 3))
-        .map(|part| part.iter().zip(&weights).map(|(a, b)| a * b).sum())
+    let samples: Vec<f64> = (0_u32..)
+        .map_while(|sample| at(&tail, reference + f64::from(sample)))
         .collect();
     let peak = samples.iter().copied().fold(0.0, f64::max);
     (peak > 0.0).then_some(Template {
@@ -194,7 +209,7 @@ pub(super) fn finish(mean: &Mean, noise: f64, level_error: f64) -> Option<Templa
 }
 
 /// Averages the tail over a length that grows with the distance from the core: whatever a tail does, it does it slowly, and
-/// noise in it would become an error of the charge. Cuts it where it has vanished within three standard deviations.
+/// noise in it would become an error of the charge. Cuts it where it has vanished within two standard deviations.
 fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> Vec<f64> {
     let half_width = |place: usize| {
         let wanted = place.saturating_sub(core_end) / 4;
@@ -210,7 +225,7 @@ fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> 
     let is_there = |place: usize| {
         let average = 2.0 * half_width(place) as f64 + 1.0;
         let error = (noise * noise / average + level_error * level_error).sqrt();
-        smooth[place].abs() > 3.0 * error
+        smooth[place].abs() > 2.0 * error
     };
     // The last samples are averaged over ever fewer; what is seen only there is noise.
     let quarter = pulse.len() - (pulse.len() - core_end.min(pulse.len())) / 8;
@@ -262,13 +277,15 @@ mod tests {
         }
         let template = finish(&mean, 1e-4, 1e-4).expect("a template");
         for (sample, &value) in template.samples.iter().enumerate() {
-            let expected = log_normal(sample as f64, 13.0, 0.43);
+            // The convention's difference is one of time, not of shape.
+            let time = sample as f64 + template.reference + 13.0;
+            let expected = log_normal(time, 13.0, 0.43);
             assert!(
                 (value - expected).abs() < 0.005,
                 "{sample}: {value} {expected}"
             );
         }
-        assert!((template.reference + 13.0).abs() < 0.05, "{template:?}");
+        assert!((template.reference + 13.0).abs() < 0.2, "{template:?}");
         assert!((template.fwhm - 13.7).abs() < 0.1);
     }
 
@@ -277,7 +294,7 @@ mod tests {
         for width in [5.0, 13.0, 20.0] {
             let pulse = waveform(50.0, width, 0.43);
             let found = time_reference(&pulse, 50 + width as usize).expect("found");
-            assert!((found - 50.0).abs() < 0.12, "{width}: {found}");
+            assert!((found - 50.0).abs() < 0.02 * width, "{width}: {found}");
         }
         let pulse = waveform(50.0, 8.0, 0.5);
         let found = time_reference(&pulse, 58).expect("found");
@@ -309,8 +326,8 @@ mod tests {
             })
             .collect();
         let tail = smooth_tail(&pulse, 90, 0.004, 0.0005);
-        assert!(tail.len() > 200 && tail.len() < 450, "{}", tail.len());
-        for place in [120_u32, 150, 200] {
+        assert!(tail.len() > 160 && tail.len() < 450, "{}", tail.len());
+        for place in [120_u32, 140, 160] {
             let expected = undershoot(f64::from(place) - 50.0);
             let found = tail[place as usize];
             assert!(
