@@ -232,7 +232,7 @@ impl ChannelModel {
         let top = f32::from(full_scale) + 0.5;
         // The half that rounding to the nearest count takes; the cast cuts the fraction off.
         let offset = baseline_adc as f32 + 0.5;
-        for (sample, light) in samples.iter_mut().zip(&*light_adc) {
+        for (sample, light) in samples.iter_mut().zip(light_adc) {
             *sample = (offset + sign * light).clamp(0.0, top) as u16;
         }
         samples

@@ -24,6 +24,8 @@ pub struct Overrides {
     pub sampling_ns: Option<f64>,
     /// Samples of a waveform.
     pub window_samples: Option<usize>,
+    /// When the first light arrives in the window.
+    pub trigger_ns: Option<f64>,
     /// Direction of the pulses; the baseline is mirrored so that the pulses keep their room.
     pub polarity: Option<Polarity>,
     /// Sixteen bits with the baseline an eighth of the scale from the end that pulses do not go to.
@@ -58,6 +60,7 @@ impl Overrides {
         }
         let readout = &mut detector.readout;
         set(&mut readout.sampling_ns, self.sampling_ns);
+        set(&mut readout.trigger_ns, self.trigger_ns);
         if let Some(samples) = self.window_samples {
             readout.window_samples = samples;
         }
