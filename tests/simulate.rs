@@ -106,13 +106,13 @@ fn some_channels_are_those_of_all_channels() {
     let (all, some) = (on_threads(&all, 2), on_threads(&some, 2));
     let mut compared = 0;
     for waveform in some.iter().flat_map(|block| block.batch.iter()) {
-        let same = all
+        let counterpart = all
             .iter()
             .flat_map(|block| block.batch.iter())
             .find(|other| {
                 (other.event_id, other.channel_id) == (waveform.event_id, waveform.channel_id)
             });
-        assert_eq!(Some(waveform), same);
+        assert_eq!(Some(waveform), counterpart);
         let truth = |blocks: &[Block]| -> Vec<Photoelectron> {
             blocks
                 .iter()
