@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Talk;
 use crate::error::{Error, Result};
-use crate::io::{WaveformSink, WriteInfo};
+use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
 use crate::simulate::{PROFILES, Plan, waveforms};
 use settings::Settings;
@@ -95,17 +95,14 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
 
 fn create(output: &Path, plan: &Plan, origin: String) -> Result<Box<dyn WaveformSink>> {
     let readout = &plan.detector.readout;
-    let _info = WriteInfo {
+    let info = WriteInfo {
         sampling_ns: readout.sampling_ns,
         adc_bits: readout.adc_bits,
         polarity: readout.polarity,
         detector: plan.detector.name.clone(),
         origin,
     };
-    Err(Error::output(
-        output,
-        "waveform files cannot be written yet",
-    ))
+    io::create(output, &info)
 }
 
 /// What was made.
