@@ -1,14 +1,256 @@
-//! `nuwave simulate`.
+//! `nuwave simulate`: waveforms with truth, from a detector preset or file.
 
+mod settings;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Talk;
 use crate::error::{Error, Result};
+use crate::io::{self, WaveformSink, WriteInfo};
+use crate::model::Truth;
+use crate::simulate::{PROFILES, Plan, waveforms};
+use settings::Settings;
 
-/// Make waveforms with known truth
+/// How often a run that is not on a terminal says how far it is.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// Make data with known truth
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
 
-pub(crate) fn run(_args: Args, _talk: Talk) -> Result<ExitCode> {
-    Err(Error::internal("not built yet"))
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Waveforms(Box<WaveformArgs>),
+}
+
+/// Simulate the waveforms of a detector's channels, photoelectrons known
+#[derive(Debug, clap::Args)]
+#[command(after_help = profiles_help())]
+struct WaveformArgs {
+    /// File to write; its ending says the format (`.h5`, `.parquet`, `.arrow`, `.npz`, ...)
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        required_unless_present = "print_config"
+    )]
+    output: Option<PathBuf>,
+    /// Threads; all cores where it is not given. The samples do not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings as they would be used, as TOML, and stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn profiles_help() -> String {
+    let mut help = String::from("Time profiles (`--profile`):\n");
+    for (name, meaning) in PROFILES {
+        // Writing to a string does not fail.
+        let _ = writeln!(help, "  {name:<10} {meaning}");
+    }
+    help + "\nTruth lists the photoelectrons within the window, dark ones included. Times count from the first sample."
+}
+
+pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+    let What::Waveforms(args) = args.what;
+    let settings = args.settings.over_file(args.config.as_deref())?;
+    let plan = settings.plan()?;
+    if args.print_config {
+        let _ = std::io::stdout()
+            .lock()
+            .write_all(settings.resolved(&plan).to_toml()?.as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(output) = args.output else {
+        return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
+    };
+    if args.threads == Some(0) {
+        return Err(Error::usage("`--threads 0`: expected at least 1"));
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.unwrap_or(0))
+        .build()
+        .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    let origin = settings.resolved(&plan).to_toml()?;
+    let sink = create(&output, &plan, origin)?;
+    let summary = write(&plan, sink, &pool, talk)?;
+    summary.print(&plan, &output, talk)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn create(output: &Path, plan: &Plan, origin: String) -> Result<Box<dyn WaveformSink>> {
+    let readout = &plan.detector.readout;
+    let info = WriteInfo {
+        sampling_ns: readout.sampling_ns,
+        adc_bits: readout.adc_bits,
+        polarity: readout.polarity,
+        detector: plan.detector.name.clone(),
+        origin,
+    };
+    io::create(output, &info)
+}
+
+/// What was made.
+#[derive(Debug, Default, PartialEq, serde::Serialize)]
+struct Summary {
+    waveforms: u64,
+    samples: u64,
+    photoelectrons: u64,
+    charge_pe: f64,
+    saturated: u64,
+    seconds: f64,
+}
+
+/// Makes the waveforms of `plan` with the threads of `pool` and hands them to `sink`, with progress on stderr.
+fn write(
+    plan: &Plan,
+    mut sink: Box<dyn WaveformSink>,
+    pool: &rayon::ThreadPool,
+    talk: Talk,
+) -> Result<Summary> {
+    let total = plan.n_waveforms();
+    let bar = if talk.quiet || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(total).with_style(
+            ProgressStyle::with_template(
+                "{bar:30} {human_pos} of {human_len} waveforms, {per_sec}, {eta} left",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
+    };
+    let begin = Instant::now();
+    let mut reported = begin;
+    let mut summary = Summary::default();
+    let mut truth = Truth::default();
+    let mut blocks = waveforms(plan)?;
+    while let Some(mut block) = pool.install(|| blocks.next()) {
+        sink.write(&block.batch)?;
+        summary.waveforms += block.batch.len() as u64;
+        summary.samples += block.batch.samples().len() as u64;
+        summary.photoelectrons += block.photoelectrons.len() as u64;
+        summary.charge_pe += block
+            .photoelectrons
+            .iter()
+            .map(|one| f64::from(one.charge_pe))
+            .sum::<f64>();
+        summary.saturated += block.saturated;
+        truth.photoelectrons.append(&mut block.photoelectrons);
+        bar.set_position(summary.waveforms);
+        if bar.is_hidden() && !talk.quiet && reported.elapsed() >= REPORT_EVERY {
+            reported = Instant::now();
+            eprintln!("{} of {total} waveforms", summary.waveforms);
+        }
+    }
+    sink.finish(&truth)?;
+    bar.finish_and_clear();
+    summary.seconds = begin.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+impl Summary {
+    fn print(&self, plan: &Plan, output: &Path, talk: Talk) -> Result<()> {
+        if talk.json {
+            let json = serde_json::to_string(self).map_err(|error| {
+                Error::internal("cannot write the summary as JSON").with_source(error)
+            })?;
+            println!("{json}");
+            return Ok(());
+        }
+        if talk.quiet {
+            return Ok(());
+        }
+        let waveforms = self.waveforms.max(1) as f64;
+        eprintln!(
+            "{} waveforms of {} samples: {} events x {} channels of {}, seed {}",
+            self.waveforms,
+            plan.detector.readout.window_samples,
+            plan.events,
+            plan.channels.len(),
+            plan.detector.name,
+            plan.seed,
+        );
+        eprintln!(
+            "{} photoelectrons in the windows, {:.3} a waveform, mean charge {:.3} PE",
+            self.photoelectrons,
+            self.photoelectrons as f64 / waveforms,
+            self.charge_pe / self.photoelectrons.max(1) as f64,
+        );
+        eprintln!(
+            "{:.2} % of the waveforms reach an end of the digitiser's scale",
+            100.0 * self.saturated as f64 / waveforms
+        );
+        eprintln!(
+            "written to {} in {:.1} s ({:.0} waveforms/s)",
+            output.display(),
+            self.seconds,
+            waveforms / self.seconds.max(1e-9),
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::model::Batch;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<(u64, Option<Truth>)>>);
+
+    impl WaveformSink for Memory {
+        fn write(&mut self, batch: &Batch) -> Result<()> {
+            self.0.lock().expect("one thread").0 += batch.len() as u64;
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, truth: &Truth) -> Result<()> {
+            self.0.lock().expect("one thread").1 = Some(truth.clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn all_waveforms_and_their_truth_reach_the_sink() {
+        let settings = Settings {
+            events: Some(300),
+            channels: Some("30".to_owned()),
+            fixed_pe: Some(3),
+            profile: Some("prompt".to_owned()),
+            no_dark: true,
+            ..Settings::default()
+        };
+        let plan = settings.plan().expect("valid settings");
+        let memory = Memory::default();
+        let talk = Talk {
+            quiet: true,
+            json: false,
+        };
+        let pool = rayon::ThreadPoolBuilder::new().build().expect("threads");
+        let summary = write(&plan, Box::new(memory.clone()), &pool, talk).expect("memory holds it");
+        let written = memory.0.lock().expect("one thread");
+        assert_eq!(written.0, 9000);
+        let truth = written.1.as_ref().expect("finished");
+        assert_eq!(truth.photoelectrons.len(), 27_000);
+        assert_eq!(summary.photoelectrons, 27_000);
+        assert_eq!(summary.samples, 9_000_000);
+        assert!((summary.charge_pe / 27_000.0 - 1.0).abs() < 0.02);
+    }
 }

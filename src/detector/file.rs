@@ -81,9 +81,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Detector> {
         Error::usage(format!("`{origin}`:{place} {message}"))
             .with_hint("`nuwave detector juno` prints a detector file with every key explained")
     })?;
-    detector
-        .validate()
-        .map_err(|problem| problem.into_error(origin))?;
+    detector.validate(origin)?;
     Ok(detector)
 }
 
@@ -130,8 +128,16 @@ fn check(
 }
 
 impl Detector {
-    /// Checks every value against its range.
-    fn validate(&self) -> std::result::Result<(), Problem> {
+    /// Checks every value against its range, as [`parse`] does; for a detector that was changed since.
+    ///
+    /// # Errors
+    /// Names `origin` and the key, what was found and what was expected.
+    pub fn validate(&self, origin: &str) -> Result<()> {
+        self.find_problem()
+            .map_err(|problem| problem.into_error(origin))
+    }
+
+    fn find_problem(&self) -> std::result::Result<(), Problem> {
         let name_is_plain = !self.name.is_empty()
             && self.name.len() <= 64
             && !self.name.chars().any(char::is_control);
