@@ -19,17 +19,35 @@ fn batch(detector: &detector::Detector, mu: f64) -> Batch {
     let mut batch = Batch::new_u16(0);
     let decay = Exp::new(1.0 / 12.0).expect("positive");
     for event_id in 0..COUNT {
-        let count = if mu > 0.0 { random.sample(Poisson::new(mu).expect("positive")) as usize } else { 0 };
-        let light: Vec<(f64, f64)> =
-            (0..count).map(|_| (300.0 + random.sample(decay), 1.0 + 0.3 * random.sample::<f64, _>(StandardNormal))).collect();
+        let count = if mu > 0.0 {
+            random.sample(Poisson::new(mu).expect("positive")) as usize
+        } else {
+            0
+        };
+        let light: Vec<(f64, f64)> = (0..count)
+            .map(|_| {
+                (
+                    300.0 + random.sample(decay),
+                    1.0 + 0.3 * random.sample::<f64, _>(StandardNormal),
+                )
+            })
+            .collect();
         let samples: Vec<u16> = (0..1000)
             .map(|t| {
                 let noise = 0.1 * random.sample::<f64, _>(StandardNormal);
-                let pulses: f64 = light.iter().map(|(t0, charge)| charge * shape.value(f64::from(t) - t0)).sum();
+                let pulses: f64 = light
+                    .iter()
+                    .map(|(t0, charge)| charge * shape.value(f64::from(t) - t0))
+                    .sum();
                 (11_000.0 - pmt.spe_peak_adc * (pulses + noise)).clamp(0.0, 16_383.0) as u16
             })
             .collect();
-        batch.push(Waveform { event_id, channel_id: 0, start_ns: 0.0, samples: SamplesRef::U16(&samples) });
+        batch.push(Waveform {
+            event_id,
+            channel_id: 0,
+            start_ns: 0.0,
+            samples: SamplesRef::U16(&samples),
+        });
     }
     batch
 }
@@ -41,19 +59,31 @@ fn extract(criterion: &mut Criterion) {
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread");
     for method in [Method::Deconvolution, Method::Integral, Method::Coti] {
-        let parameters = Parameters { method, ..Parameters::default() };
-        let calibration = detector.nominal_calibration().expect("a preset's calibration");
+        let parameters = Parameters {
+            method,
+            ..Parameters::default()
+        };
+        let calibration = detector
+            .nominal_calibration()
+            .expect("a preset's calibration");
         let extractor = Extractor::new(calibration, readout, parameters).expect("valid");
         let mut group = criterion.benchmark_group(method.name());
         group.throughput(Throughput::Elements(COUNT));
         group.sample_size(20);
         for mu in [0.0, 1.0, 5.0, 20.0] {
             let batch = batch(&detector, mu);
-            group.bench_with_input(BenchmarkId::new("one core, mean PE", mu), &batch, |bencher, batch| {
-                bencher.iter(|| pool.install(|| extractor.extract(batch)).expect("extracts"));
-            });
+            group.bench_with_input(
+                BenchmarkId::new("one core, mean PE", mu),
+                &batch,
+                |bencher, batch| {
+                    bencher.iter(|| pool.install(|| extractor.extract(batch)).expect("extracts"));
+                },
+            );
         }
         group.finish();
     }

@@ -33,7 +33,12 @@ pub(crate) struct Args {
     #[arg(required_unless_present = "print_config", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Folder to make for the result
-    #[arg(long, short, value_name = "DIR", required_unless_present = "print_config")]
+    #[arg(
+        long,
+        short,
+        value_name = "DIR",
+        required_unless_present = "print_config"
+    )]
     output: Option<PathBuf>,
     /// Replace DIR if nuwave made it
     #[arg(long)]
@@ -124,8 +129,13 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         .map(|(input_id, path)| io::open(path, &settings.input.read_options(input_id as u32)?))
         .collect::<Result<Vec<_>>>()?;
     let infos: Vec<SourceInfo> = sources.iter().map(|source| source.info().clone()).collect();
-    let known = settings.known.read(infos.first().ok_or_else(|| Error::usage("no input"))?)?;
-    let total = infos.iter().map(|info| info.n_waveforms).sum::<Option<u64>>();
+    let known = settings
+        .known
+        .read(infos.first().ok_or_else(|| Error::usage("no input"))?)?;
+    let total = infos
+        .iter()
+        .map(|info| info.n_waveforms)
+        .sum::<Option<u64>>();
     if !talk.quiet {
         eprintln!("templates: {}", known.origin);
     }
@@ -138,24 +148,38 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         let readout = settings.input.readout(&info, &known)?;
         let current = match extractor.take() {
             Some(current) if current.0 == readout => current,
-            _ => (readout, pool.install(|| Extractor::new(known.calibration.clone(), readout, settings.parameters()))?),
+            _ => (
+                readout,
+                pool.install(|| {
+                    Extractor::new(known.calibration.clone(), readout, settings.parameters())
+                })?,
+            ),
         };
         let writer = TablesWriter::create(folder.path(), finished.len() as u32)?;
         let path = info.path.clone();
         // The checksum reads the file alongside, while its pages are in memory anyway.
         let checksum = std::thread::spawn(move || checksum(&path));
-        let outcome = pool.install(|| run_input(source, &current.1, writer, settings.limit(), &progress))?;
+        let outcome =
+            pool.install(|| run_input(source, &current.1, writer, settings.limit(), &progress))?;
         let (_, crc32c) = checksum
             .join()
             .map_err(|_| Error::internal("the checksum's thread panicked"))?
             .map_err(|error| Error::input(&info.path, "cannot be read").with_source(error))?;
-        finished.push(FinishedInput { info, crc32c, sampling_ns: readout.sampling_ns, polarity: readout.polarity, outcome });
+        finished.push(FinishedInput {
+            info,
+            crc32c,
+            sampling_ns: readout.sampling_ns,
+            polarity: readout.polarity,
+            outcome,
+        });
         extractor = Some(current);
     }
     progress.finish();
     let configuration = settings.explicit();
     let provenance = Provenance {
-        backend: extractor.as_ref().map_or("cpu", |(_, extractor)| extractor.name()),
+        backend: extractor
+            .as_ref()
+            .map_or("cpu", |(_, extractor)| extractor.name()),
         configuration_crc32c: settings.checksum(&known)?,
         configuration,
         threads,
@@ -170,15 +194,25 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
 fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
     const MOST_SHOWN: usize = 5;
     if talk.json {
-        let text = serde_json::to_string_pretty(report).map_err(|error| Error::internal(format!("the report: {error}")))?;
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::internal(format!("the report: {error}")))?;
         println!("{text}");
     }
     for loss in report.losses.iter().take(MOST_SHOWN) {
-        let path = report.inputs.get(loss.input_id as usize).map_or("", |input| input.path.as_str());
-        eprintln!("warning: `{path}`: {}: {}", loss.loss.place, loss.loss.reason);
+        let path = report
+            .inputs
+            .get(loss.input_id as usize)
+            .map_or("", |input| input.path.as_str());
+        eprintln!(
+            "warning: `{path}`: {}: {}",
+            loss.loss.place, loss.loss.reason
+        );
     }
     if report.losses.len() > MOST_SHOWN {
-        eprintln!("warning: {} more losses are listed in the report", report.losses.len() - MOST_SHOWN);
+        eprintln!(
+            "warning: {} more losses are listed in the report",
+            report.losses.len() - MOST_SHOWN
+        );
     }
     for input in &report.inputs {
         if let Some(cut) = &input.cut {
@@ -205,7 +239,12 @@ impl Settings {
 
     /// The settings with every default spelled out, except those that change speed and not the result.
     fn explicit(&self) -> serde_json::Value {
-        let Parameters { method, filter, threshold_sigma, split_sigma } = self.parameters();
+        let Parameters {
+            method,
+            filter,
+            threshold_sigma,
+            split_sigma,
+        } = self.parameters();
         let spelled_out = Self {
             method: Some(method),
             filter: Some(filter),
@@ -226,11 +265,16 @@ impl Settings {
 
     /// One checksum of everything but the input that the result depends on.
     fn checksum(&self, known: &Known) -> Result<String> {
-        let text = serde_json::to_string(&self.explicit()).map_err(|error| Error::internal(format!("settings: {error}")))?;
+        let text = serde_json::to_string(&self.explicit())
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
         let mut crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
         crc = crc32c::crc32c_append(crc, text.as_bytes());
         for row in known.calibration.rows() {
-            for value in row.template_adc.iter().chain([&row.noise_adc, &row.time_offset_ns, &row.sampling_ns]) {
+            for value in row.template_adc.iter().chain([
+                &row.noise_adc,
+                &row.time_offset_ns,
+                &row.sampling_ns,
+            ]) {
                 crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
             }
         }
@@ -243,7 +287,10 @@ impl Settings {
 
     fn limit(&self) -> BatchLimit {
         let default = BatchLimit::default();
-        BatchLimit { waveforms: self.batch.unwrap_or(default.waveforms).max(1), ..default }
+        BatchLimit {
+            waveforms: self.batch.unwrap_or(default.waveforms).max(1),
+            ..default
+        }
     }
 
     fn threads(&self) -> Result<usize> {
@@ -259,8 +306,11 @@ impl Settings {
         match self.backend.unwrap_or_default() {
             BackendArg::Auto => Ok("backend: cpu (this version has no GPU backend)"),
             BackendArg::Cpu => Ok("backend: cpu"),
-            BackendArg::Gpu => Err(Error::new(ErrorKind::Gpu, "`--backend gpu`: this version has no GPU backend")
-                .with_hint("`--backend cpu` gives the same hits")),
+            BackendArg::Gpu => Err(Error::new(
+                ErrorKind::Gpu,
+                "`--backend gpu`: this version has no GPU backend",
+            )
+            .with_hint("`--backend cpu` gives the same hits")),
         }
     }
 }

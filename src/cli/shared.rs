@@ -120,14 +120,21 @@ impl DetectorArgs {
     pub fn read(&self, info: &SourceInfo) -> Result<Known> {
         let named = self.detector.clone().or_else(|| {
             let name = info.detector.as_deref()?;
-            detector::PRESETS.iter().find(|(preset, _)| *preset == name).map(|(preset, _)| (*preset).to_owned())
+            detector::PRESETS
+                .iter()
+                .find(|(preset, _)| *preset == name)
+                .map(|(preset, _)| (*preset).to_owned())
         });
         let detector = named.as_deref().map(detector::load).transpose()?;
         let (calibration, origin) = match (&self.calibration, &detector) {
-            (Some(path), _) => (calibration_file::read(path)?, format!("`{}`", path.display())),
-            (None, Some(detector)) => {
-                (detector.nominal_calibration()?, format!("nominal templates of detector `{}`", detector.name))
-            }
+            (Some(path), _) => (
+                calibration_file::read(path)?,
+                format!("`{}`", path.display()),
+            ),
+            (None, Some(detector)) => (
+                detector.nominal_calibration()?,
+                format!("nominal templates of detector `{}`", detector.name),
+            ),
             (None, None) => {
                 return Err(Error::usage(format!(
                     "`{}` does not say which detector it comes from, and there is no calibration",
@@ -138,7 +145,11 @@ impl DetectorArgs {
                 ));
             }
         };
-        Ok(Known { detector, calibration, origin })
+        Ok(Known {
+            detector,
+            calibration,
+            origin,
+        })
     }
 }
 
@@ -147,7 +158,13 @@ impl InputArgs {
     /// else the calibration (sampling only).
     pub fn readout(&self, info: &SourceInfo, known: &Known) -> Result<ReadoutFacts> {
         let readout = known.detector.as_ref().map(|detector| &detector.readout);
-        let of_calibration = || known.calibration.rows().first().map(|row| f64::from(row.sampling_ns));
+        let of_calibration = || {
+            known
+                .calibration
+                .rows()
+                .first()
+                .map(|row| f64::from(row.sampling_ns))
+        };
         let sampling_ns = self
             .sampling_ns
             .or(info.sampling_ns)
@@ -155,8 +172,11 @@ impl InputArgs {
             .or_else(of_calibration)
             .filter(|sampling_ns| sampling_ns.is_finite() && *sampling_ns > 0.0)
             .ok_or_else(|| {
-                Error::usage(format!("the sampling interval of `{}` is not known", info.path.display()))
-                    .with_hint("give it with `--sampling-ns`")
+                Error::usage(format!(
+                    "the sampling interval of `{}` is not known",
+                    info.path.display()
+                ))
+                .with_hint("give it with `--sampling-ns`")
             })?;
         let polarity = self
             .polarity
@@ -170,13 +190,20 @@ impl InputArgs {
         // A floating-point file without a resolution holds volts or the like; the detector's rails say nothing about it.
         let counts = !info.sample_type.starts_with('f');
         let of_detector = readout.filter(|_| counts).map(|readout| readout.adc_bits);
-        Ok(ReadoutFacts { sampling_ns, polarity, adc_bits: self.adc_bits.or(info.adc_bits).or(of_detector) })
+        Ok(ReadoutFacts {
+            sampling_ns,
+            polarity,
+            adc_bits: self.adc_bits.or(info.adc_bits).or(of_detector),
+        })
     }
 }
 
 /// The settings of the command line laid over those of a TOML file: what is not given on the command line comes
 /// from the file. An unknown key of the file is an error.
-pub(crate) fn layered<T: Default + Serialize + DeserializeOwned>(file: Option<&Path>, typed: &T) -> Result<T> {
+pub(crate) fn layered<T: Default + Serialize + DeserializeOwned>(
+    file: Option<&Path>,
+    typed: &T,
+) -> Result<T> {
     let keys = |value: &T| match serde_json::to_value(value) {
         Ok(serde_json::Value::Object(map)) => Ok(map),
         Ok(_) => Err(Error::internal("settings are not a table")),
@@ -184,24 +211,37 @@ pub(crate) fn layered<T: Default + Serialize + DeserializeOwned>(file: Option<&P
     };
     let mut settings = keys(&T::default())?;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::usage(format!("`{}` cannot be read", path.display())).with_source(error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage(format!("`{}` cannot be read", path.display())).with_source(error)
+        })?;
         let wrong = |error: toml::de::Error| {
-            Error::usage(format!("`{}`: {}", path.display(), error.to_string().trim_end()))
-                .with_hint("`--print-config` shows every key")
+            Error::usage(format!(
+                "`{}`: {}",
+                path.display(),
+                error.to_string().trim_end()
+            ))
+            .with_hint("`--print-config` shows every key")
         };
         // Once for the values' types, with the place in the file; once for the keys that are there.
         toml::from_str::<T>(&text).map_err(wrong)?;
-        for (key, value) in toml::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(wrong)? {
+        for (key, value) in
+            toml::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(wrong)?
+        {
             if !settings.contains_key(&key) {
                 let known: Vec<&str> = settings.keys().map(String::as_str).collect();
-                return Err(Error::usage(format!("`{}`: unknown key `{key}`", path.display()))
-                    .with_hint(format!("the keys are {}", known.join(", "))));
+                return Err(
+                    Error::usage(format!("`{}`: unknown key `{key}`", path.display()))
+                        .with_hint(format!("the keys are {}", known.join(", "))),
+                );
             }
             settings.insert(key, value);
         }
     }
-    settings.extend(keys(typed)?.into_iter().filter(|(_, value)| !value.is_null()));
+    settings.extend(
+        keys(typed)?
+            .into_iter()
+            .filter(|(_, value)| !value.is_null()),
+    );
     serde_json::from_value(serde_json::Value::Object(settings))
         .map_err(|error| Error::internal(format!("settings: {error}")))
 }

@@ -1,17 +1,18 @@
 //! Stage 2: baseline and noise from the raw samples, not fooled by pulses or their undershoot.
 //!
-//! A block of 16 samples is quiet if its own variance is that of noise. Undershoot tails are quiet too, but
+//! A block of samples is quiet if its own variance is that of noise. Undershoot tails are quiet too, but
 //! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
 //! of the quiet blocks' means.
 
-use super::sanity::BLOCK;
+use super::sanity::{Loaded, SHORT_BLOCK};
 
 /// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
 const NOISE_QUANTILE: f32 = 0.25;
-/// The 25 % quantile of the variance of 16 Gaussian samples, in units of the true variance (chi-square, 15 degrees of freedom).
-const NOISE_QUANTILE_OF_GAUSS: f32 = 0.7358;
-/// A quiet block's variance is below this many times the noise's (chi-square, 15 degrees of freedom: 99.9 %).
-const QUIET: f32 = 2.52;
+/// The 25 % quantile of the variance of 16 and of 32 Gaussian samples, in units of the true variance (chi-square with
+/// 15 and 31 degrees of freedom).
+const NOISE_QUANTILE_OF_GAUSS: [f32; 2] = [0.7358, 0.8190];
+/// A quiet block's variance is below this many times the noise's (the 99.9 % quantiles).
+const QUIET: [f32; 2] = [2.513, 1.971];
 /// Half width of the cluster of block means, in standard deviations of a block's mean.
 const CLUSTER_SIGMA: f32 = 2.0;
 /// With fewer agreeing blocks than this the baseline is flagged unstable.
@@ -30,26 +31,31 @@ pub struct Baseline {
     pub n_blocks: usize,
 }
 
+/// The constants' place for waveforms with this size of block.
+fn place_of(loaded: &Loaded) -> usize {
+    usize::from(loaded.block != SHORT_BLOCK)
+}
+
 /// Noise of one sample, from the variances of the blocks; `sorted` is room to sort in.
 ///
 /// Formula: sqrt of the 25 % quantile of the block variances over that quantile of a Gaussian's.
 #[must_use]
-pub fn noise_adc(block_variance: &[f32], sorted: &mut Vec<f32>) -> f32 {
-    if block_variance.is_empty() {
+pub fn noise_adc(loaded: &Loaded, sorted: &mut Vec<f32>) -> f32 {
+    if loaded.block_variance.is_empty() {
         return 0.0;
     }
     sorted.clear();
-    sorted.extend_from_slice(block_variance);
+    sorted.extend_from_slice(&loaded.block_variance);
     let place = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
     let (_, &mut quantile, _) = sorted.select_nth_unstable_by(place, f32::total_cmp);
-    (quantile / NOISE_QUANTILE_OF_GAUSS).sqrt()
+    (quantile / NOISE_QUANTILE_OF_GAUSS[place_of(loaded)]).sqrt()
 }
 
 /// The level of the quietest block: cheap, and good enough where a later stage refines it.
 #[must_use]
-pub fn rough_level_adc(block_mean: &[f32], block_variance: &[f32]) -> f32 {
+pub fn rough_level_adc(loaded: &Loaded) -> f32 {
     let mut best = (f32::INFINITY, 0.0);
-    for (&mean, &variance) in block_mean.iter().zip(block_variance) {
+    for (&mean, &variance) in loaded.block_mean.iter().zip(&loaded.block_variance) {
         if variance < best.0 {
             best = (variance, mean);
         }
@@ -59,20 +65,23 @@ pub fn rough_level_adc(block_mean: &[f32], block_variance: &[f32]) -> f32 {
 
 /// Baseline and noise of a waveform from its blocks' means and variances; `sorted` is room to sort in.
 #[must_use]
-pub fn estimate(block_mean: &[f32], block_variance: &[f32], sorted: &mut Vec<f32>) -> Baseline {
-    let noise_adc = noise_adc(block_variance, sorted);
+pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
+    let noise_adc = noise_adc(loaded, sorted);
+    let quiet = QUIET[place_of(loaded)];
+    let block = loaded.block as f32;
     // Quantisation leaves at least this much uncertainty even in a noiseless channel.
     let noise_floor = noise_adc.max(0.29);
     sorted.clear();
     sorted.extend(
-        block_mean
+        loaded
+            .block_mean
             .iter()
-            .zip(block_variance)
-            .filter(|&(_, &variance)| variance <= QUIET * noise_floor * noise_floor)
+            .zip(&loaded.block_variance)
+            .filter(|&(_, &variance)| variance <= quiet * noise_floor * noise_floor)
             .map(|(&mean, _)| mean),
     );
     sorted.sort_unstable_by(f32::total_cmp);
-    let width = 2.0 * CLUSTER_SIGMA * noise_floor / (BLOCK as f32).sqrt();
+    let width = 2.0 * CLUSTER_SIGMA * noise_floor / block.sqrt();
     let (mut begin, mut best) = (0, 0..0);
     for end in 1..=sorted.len() {
         while sorted[end - 1] - sorted[begin] > width {
@@ -84,38 +93,60 @@ pub fn estimate(block_mean: &[f32], block_variance: &[f32], sorted: &mut Vec<f32
     }
     let cluster = sorted.get(best).unwrap_or_default();
     if cluster.is_empty() {
-        return Baseline { level_adc: rough_level_adc(block_mean, block_variance), noise_adc, ..Baseline::default() };
+        return Baseline {
+            level_adc: rough_level_adc(loaded),
+            noise_adc,
+            ..Baseline::default()
+        };
     }
     let level_adc = cluster.iter().sum::<f32>() / cluster.len() as f32;
-    let sigma_adc = noise_floor / ((cluster.len() * BLOCK) as f32).sqrt();
-    Baseline { level_adc, sigma_adc, noise_adc, n_blocks: cluster.len() }
+    let sigma_adc = noise_floor / (cluster.len() as f32 * block).sqrt();
+    Baseline {
+        level_adc,
+        sigma_adc,
+        noise_adc,
+        n_blocks: cluster.len(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sanity::{Loaded, load};
+    use super::super::sanity::load;
     use super::*;
-    use crate::model::SamplesRef;
     use crate::extract::testing::{gaussian, juno_template};
+    use crate::model::SamplesRef;
 
     fn baseline_of(samples: &[f32]) -> Baseline {
         let mut loaded = Loaded::default();
-        load(SamplesRef::F32(samples), (f32::NEG_INFINITY, f32::INFINITY), &mut loaded);
-        estimate(&loaded.block_mean, &loaded.block_variance, &mut Vec::new())
+        load(
+            SamplesRef::F32(samples),
+            (f32::NEG_INFINITY, f32::INFINITY),
+            &mut loaded,
+        );
+        estimate(&loaded, &mut Vec::new())
     }
 
     fn noisy(seed: u64, level: f32, noise: f32) -> Vec<f32> {
-        gaussian(seed, 1000).into_iter().map(|value| level + noise * value).collect()
+        gaussian(seed, 1000)
+            .into_iter()
+            .map(|value| level + noise * value)
+            .collect()
     }
 
     #[test]
     fn level_and_noise_of_noise_alone() {
-        let all: Vec<Baseline> = (0..200).map(|seed| baseline_of(&noisy(seed, 4000.0, 3.0))).collect();
+        let all: Vec<Baseline> = (0..200)
+            .map(|seed| baseline_of(&noisy(seed, 4000.0, 3.0)))
+            .collect();
         let mean = all.iter().map(|one| one.level_adc - 4000.0).sum::<f32>() / 200.0;
         let noise = all.iter().map(|one| one.noise_adc).sum::<f32>() / 200.0;
         assert!(mean.abs() < 0.05, "bias {mean}");
         assert!((noise - 3.0).abs() < 0.05, "noise {noise}");
-        let pull = all.iter().map(|one| ((one.level_adc - 4000.0) / one.sigma_adc).powi(2)).sum::<f32>() / 200.0;
+        let pull = all
+            .iter()
+            .map(|one| ((one.level_adc - 4000.0) / one.sigma_adc).powi(2))
+            .sum::<f32>()
+            / 200.0;
         assert!((0.7..1.6).contains(&pull), "the stated error holds: {pull}");
     }
 
@@ -128,8 +159,14 @@ mod tests {
                 *sample -= 20.0 * response;
             }
             let found = baseline_of(&samples);
-            assert!((found.level_adc - 4000.0).abs() < 1.5, "pulse at {at}: {found:?}");
-            assert!((found.noise_adc - 3.0).abs() < 0.7, "pulse at {at}: {found:?}");
+            assert!(
+                (found.level_adc - 4000.0).abs() < 1.5,
+                "pulse at {at}: {found:?}"
+            );
+            assert!(
+                (found.noise_adc - 3.0).abs() < 0.7,
+                "pulse at {at}: {found:?}"
+            );
         }
     }
 

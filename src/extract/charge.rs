@@ -27,23 +27,41 @@ pub fn measure(
     let samples = trace.get(hit.begin..hit.end).unwrap_or_default();
     let sum = samples.iter().sum::<f32>() * plan.step_ns;
     let mut flags = Flags::NONE;
-    let share = plan.share_before_end.get(trace.len() - hit.peak.min(trace.len())).copied().unwrap_or(1.0);
+    let share = plan
+        .share_before_end
+        .get(trace.len() - hit.peak.min(trace.len()))
+        .copied()
+        .unwrap_or(1.0);
     let reach = (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize;
     if share < EDGE_SHARE || hit.peak < reach {
         flags |= Flags::TRUNCATED_AT_EDGE;
     }
-    let share = if share < EDGE_SHARE { share.max(LEAST_SHARE) } else { 1.0 };
+    let share = if share < EDGE_SHARE {
+        share.max(LEAST_SHARE)
+    } else {
+        1.0
+    };
     let peak_ns = hit.peak as f32 * plan.step_ns;
     let edge_ns = |sample: usize| (sample as f32 - 0.5) * plan.step_ns - peak_ns;
-    let before = if hit.alone.0 { plan.kernel_integral(edge_ns(hit.begin)) } else { 0.0 };
-    let behind = if hit.alone.1 && hit.end < trace.len() { 1.0 - plan.kernel_integral(edge_ns(hit.end)) } else { 0.0 };
+    let before = if hit.alone.0 {
+        plan.kernel_integral(edge_ns(hit.begin))
+    } else {
+        0.0
+    };
+    let behind = if hit.alone.1 && hit.end < trace.len() {
+        1.0 - plan.kernel_integral(edge_ns(hit.end))
+    } else {
+        0.0
+    };
     let share = share * (1.0 - before - behind).max(LEAST_SHARE);
     let height = trace.get(hit.peak).copied().unwrap_or(0.0);
     let one_kernel = height * plan.kernel_sigma_ns * (2.0 * std::f32::consts::PI).sqrt();
     let longest = plan.charge_noise.len() - 1;
     let width = samples.len();
     // Beyond the table the noise of far samples is independent.
-    let noise = plan.charge_noise[width.min(longest)] * (width as f32 / longest as f32).max(1.0).sqrt() * noise_adc;
+    let noise = plan.charge_noise[width.min(longest)]
+        * (width as f32 / longest as f32).max(1.0).sqrt()
+        * noise_adc;
     if sum > PILE_UP * one_kernel + 3.0 * noise {
         flags |= Flags::PILE_UP;
     }

@@ -15,7 +15,10 @@ pub fn response(frequency: f64) -> f64 {
 
 /// Writes `scale * (sample - level)` to `out`, which must be as long as the waveform.
 pub fn keep_all(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
-    for (pair, (even, odd)) in out.chunks_exact_mut(2).zip(loaded.even.iter().zip(&loaded.odd)) {
+    for (pair, (even, odd)) in out
+        .chunks_exact_mut(2)
+        .zip(loaded.even.iter().zip(&loaded.odd))
+    {
         pair[0] = scale * (even - level);
         pair[1] = scale * (odd - level);
     }
@@ -33,7 +36,10 @@ pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
     // The weights sum to 1, so that the level can be taken off afterwards, except at the edges.
     let scale = scale / 64.0;
     let length = out.len();
-    let inner = 2..odd.len().saturating_sub(1).min(even.len().saturating_sub(1));
+    let inner = 2..odd
+        .len()
+        .saturating_sub(1)
+        .min(even.len().saturating_sub(1));
     if inner.start < inner.end {
         halve_inner(even, odd, level, scale, inner.clone(), out);
     }
@@ -45,7 +51,10 @@ pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
     };
     for index in (0..length).filter(|index| !inner.contains(index)) {
         let k = 2 * index as isize;
-        let sum = 20.0 * at(k) + 15.0 * (at(k - 1) + at(k + 1)) + 6.0 * (at(k - 2) + at(k + 2)) + (at(k - 3) + at(k + 3));
+        let sum = 20.0 * at(k)
+            + 15.0 * (at(k - 1) + at(k + 1))
+            + 6.0 * (at(k - 2) + at(k + 2))
+            + (at(k - 3) + at(k + 3));
         out[index] = scale * sum;
     }
 }
@@ -60,9 +69,19 @@ fn halve_inner(
     out: &mut [f32],
 ) {
     let count = inner.end - inner.start;
-    let (e0, e1, e2) = (&even[inner.start - 1..][..count], &even[inner.start..][..count], &even[inner.start + 1..][..count]);
-    let (o0, o1) = (&odd[inner.start - 2..][..count], &odd[inner.start - 1..][..count]);
-    let (o2, o3) = (&odd[inner.start..][..count], &odd[inner.start + 1..][..count]);
+    let (e0, e1, e2) = (
+        &even[inner.start - 1..][..count],
+        &even[inner.start..][..count],
+        &even[inner.start + 1..][..count],
+    );
+    let (o0, o1) = (
+        &odd[inner.start - 2..][..count],
+        &odd[inner.start - 1..][..count],
+    );
+    let (o2, o3) = (
+        &odd[inner.start..][..count],
+        &odd[inner.start + 1..][..count],
+    );
     let out = &mut out[inner][..count];
     for k in 0..count {
         let sum = 20.0 * (e1[k] - level)
@@ -81,25 +100,37 @@ mod tests {
 
     fn loaded(samples: &[f32]) -> Loaded {
         let mut loaded = Loaded::default();
-        load(SamplesRef::F32(samples), (f32::NEG_INFINITY, f32::INFINITY), &mut loaded);
+        load(
+            SamplesRef::F32(samples),
+            (f32::NEG_INFINITY, f32::INFINITY),
+            &mut loaded,
+        );
         loaded
     }
 
     #[test]
     fn halving_is_the_binomial_filter_at_every_second_sample() {
         for length in [32, 33, 40, 101] {
-            let samples: Vec<f32> = (0..length).map(|index| ((index * 37) % 101) as f32).collect();
+            let samples: Vec<f32> = (0..length)
+                .map(|index| ((index * 37) % 101) as f32)
+                .collect();
             let loaded = loaded(&samples);
             let mut out = vec![0.0; loaded.even.len()];
             halve(&loaded, 10.0, -2.0, &mut out);
             for (k, &found) in out.iter().enumerate() {
                 let weights = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
                 let expected: f32 = (0..7)
-                    .map(|tap| weights[tap] * (samples[(2 * k + tap).saturating_sub(3).min(length - 1)] - 10.0))
+                    .map(|tap| {
+                        weights[tap]
+                            * (samples[(2 * k + tap).saturating_sub(3).min(length - 1)] - 10.0)
+                    })
                     .sum::<f32>()
                     * -2.0
                     / 64.0;
-                assert!((found - expected).abs() < 1e-3, "length {length}, sample {k}: {found} for {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-3,
+                    "length {length}, sample {k}: {found} for {expected}"
+                );
             }
         }
     }
@@ -110,7 +141,11 @@ mod tests {
             let samples: Vec<f32> = (0..length).map(|index| index as f32).collect();
             let mut out = vec![0.0; length];
             keep_all(&loaded(&samples), 5.0, -1.0, &mut out);
-            assert!(out.iter().zip(&samples).all(|(&found, &sample)| found == 5.0 - sample));
+            assert!(
+                out.iter()
+                    .zip(&samples)
+                    .all(|(&found, &sample)| found == 5.0 - sample)
+            );
         }
     }
 
@@ -118,7 +153,11 @@ mod tests {
     fn the_response_is_that_of_the_weights() {
         for frequency in [0.0, 0.1, 0.25, 0.4, 0.5] {
             let angle = 2.0 * std::f64::consts::PI * frequency;
-            let sum = (20.0 + 30.0 * angle.cos() + 12.0 * (2.0 * angle).cos() + 2.0 * (3.0 * angle).cos()) / 64.0;
+            let sum = (20.0
+                + 30.0 * angle.cos()
+                + 12.0 * (2.0 * angle).cos()
+                + 2.0 * (3.0 * angle).cos())
+                / 64.0;
             assert!((response(frequency) - sum).abs() < 1e-12);
         }
     }

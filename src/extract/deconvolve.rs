@@ -1,15 +1,22 @@
 //! Stage 4: divide by the template's spectrum, low-pass, and back: ADC counts in, PE per ns out.
 //!
+//! The transform of n real samples is that of n / 2 complex ones, even samples real and odd ones imaginary. What the
+//! filter H does to them needs no unpacking: with Z the packed transform and M = n / 2,
+//! Z'(k) = A(k) Z(k) + B(k) conj(Z(M - k)), A = P - Q sin(pi k / M), B = i Q cos(pi k / M),
+//! P and Q = (H(k) +- conj(H(M - k))) / 2. Waveforms are never packed with one another: rounding would make
+//! a waveform's hits depend on its neighbour.
+//!
 //! The window is continued beyond both ends at the level it has there and led to the baseline smoothly, so that an
 //! undershoot tail cut off by the window's end (or one that was there before its beginning) makes no edge. Behind
 //! that there is room for the inverse's tail, so that nothing wraps round.
 
 use std::sync::Arc;
 
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-use rustfft::num_complex::Complex32;
+use num_complex::{Complex32, Complex64};
+use rustfft::{Fft, FftPlanner};
 
 use super::filter::Design;
+use super::floor;
 use crate::error::{Error, Result};
 
 /// Samples whose mean is the level at an end of the window.
@@ -33,14 +40,15 @@ pub struct Plan {
     pub charge_noise: Vec<f32>,
     /// Response of the trace to a baseline that is wrong by 1 ADC count, in PE/ns.
     pub baseline_response: Vec<f32>,
-    /// The same, summed: the sum of the first 0, 1, .. samples.
-    pub baseline_response_sum: Vec<f64>,
+    /// The same, summed over each block of [`floor::BLOCK`] samples.
+    pub block_response: Vec<f32>,
     /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its time from the end.
     pub share_before_end: Vec<f32>,
     kernel_integral: KernelIntegral,
-    spectrum: Vec<Complex32>,
-    forward: Arc<dyn RealToComplex<f32>>,
-    backward: Arc<dyn ComplexToReal<f32>>,
+    direct: Vec<Complex32>,
+    mirrored: Vec<Complex32>,
+    forward: Arc<dyn Fft<f32>>,
+    backward: Arc<dyn Fft<f32>>,
     lead_ramp: Vec<f32>,
     tail_ramp: Vec<f32>,
 }
@@ -59,7 +67,11 @@ impl KernelIntegral {
         let values = (0..=(2.0 * lead_ns * per_ns) as usize)
             .map(|place| design.kernel_integral(place as f64 / per_ns - lead_ns) as f32)
             .collect();
-        Self { lead_ns: lead_ns as f32, per_ns: per_ns as f32, values }
+        Self {
+            lead_ns: lead_ns as f32,
+            per_ns: per_ns as f32,
+            values,
+        }
     }
 
     fn at(&self, time_ns: f32) -> f32 {
@@ -77,17 +89,17 @@ impl KernelIntegral {
 pub struct Work {
     /// The decimated window going in (its length is set by the caller), the deconvolved trace coming out.
     pub trace: Vec<f32>,
-    frequency: Vec<Complex32>,
+    reversed: Vec<Complex32>,
     scratch: Vec<Complex32>,
 }
 
 impl Plan {
-    /// The plan of `design` for transforms of `n_fft` decimated samples.
+    /// The plan of `design` for transforms of `n_fft` decimated samples, an even number.
     ///
     /// # Errors
-    /// Only through a defect: a transform that refuses its own lengths.
+    /// As [`run`](Self::run).
     pub fn new(design: &Design, n_fft: usize) -> Result<Self> {
-        let mut planner = RealFftPlanner::<f32>::new();
+        let mut planner = FftPlanner::<f32>::new();
         let step_ns = (design.decimation as f64 * design.sampling_ns) as f32;
         let lead = design.kernel_lead.div_ceil(design.decimation);
         let padding = design.padding.div_ceil(design.decimation).min(n_fft / 2);
@@ -100,19 +112,25 @@ impl Plan {
                 })
                 .collect()
         };
+        let (direct, mirrored) = packed_filter(&design.spectrum(n_fft));
         let mut plan = Self {
             n_fft,
             step_ns,
             kernel_sigma_ns: design.kernel_sigma_ns as f32,
             noise_gain: design.noise_gain as f32,
-            charge_noise: design.charge_noise_pe(NOISE_TABLE).into_iter().map(|value| value as f32).collect(),
+            charge_noise: design
+                .charge_noise_pe(NOISE_TABLE)
+                .into_iter()
+                .map(|value| value as f32)
+                .collect(),
             baseline_response: Vec::new(),
-            baseline_response_sum: Vec::new(),
+            block_response: Vec::new(),
             share_before_end: Vec::new(),
             kernel_integral: KernelIntegral::new(design),
-            spectrum: design.spectrum(n_fft).into_iter().map(|bin| Complex32::new(bin.re as f32, bin.im as f32)).collect(),
-            forward: planner.plan_fft_forward(n_fft),
-            backward: planner.plan_fft_inverse(n_fft),
+            direct,
+            mirrored,
+            forward: planner.plan_fft_forward(n_fft / 2),
+            backward: planner.plan_fft_inverse(n_fft / 2),
             lead_ramp: ramp(padding / 4),
             tail_ramp: ramp(padding / 2),
         };
@@ -121,12 +139,11 @@ impl Plan {
         work.trace.resize(longest, 1.0);
         plan.run(&mut work)?;
         plan.baseline_response.clone_from(&work.trace);
-        let mut sum = 0.0;
-        plan.baseline_response_sum.push(0.0);
-        for &value in &plan.baseline_response {
-            sum += f64::from(value);
-            plan.baseline_response_sum.push(sum);
-        }
+        plan.block_response = plan
+            .baseline_response
+            .chunks_exact(floor::BLOCK)
+            .map(|block| block.iter().sum())
+            .collect();
         // A photoelectron `distance` before the end: run what the window would hold of it.
         for distance in 0..(6 * lead).min(longest / 2) {
             work.trace.clear();
@@ -156,7 +173,7 @@ impl Plan {
     /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`longest_window`](Self::longest_window).
     ///
     /// # Errors
-    /// Only through a defect: a transform that refuses its own lengths.
+    /// Only through a defect: a transform of an odd length.
     pub fn run(&self, work: &mut Work) -> Result<()> {
         let length = work.trace.len();
         let trace = &mut work.trace;
@@ -171,17 +188,20 @@ impl Plan {
         for (sample, weight) in trace[length..].iter_mut().rev().zip(&self.lead_ramp) {
             *sample = first * weight;
         }
-        let failed = |error: realfft::FftError| Error::internal(format!("transform of {}: {error}", self.n_fft));
-        work.frequency.resize(self.n_fft / 2 + 1, Complex32::ZERO);
-        work.scratch.resize(self.forward.get_scratch_len().max(self.backward.get_scratch_len()), Complex32::ZERO);
-        self.forward.process_with_scratch(trace, &mut work.frequency, &mut work.scratch).map_err(failed)?;
-        multiply(&mut work.frequency, &self.spectrum);
-        // A real signal's first and last bins are real; rounding is not allowed to say otherwise.
-        let ends = [0, self.n_fft / 2];
-        for end in ends {
-            work.frequency[end].im = 0.0;
-        }
-        self.backward.process_with_scratch(&mut work.frequency, trace, &mut work.scratch).map_err(failed)?;
+        let packed: &mut [Complex32] = bytemuck::try_cast_slice_mut(trace).map_err(|error| {
+            Error::internal(format!("a transform of {} samples: {error}", self.n_fft))
+        })?;
+        let scratch = self
+            .forward
+            .get_inplace_scratch_len()
+            .max(self.backward.get_inplace_scratch_len());
+        work.scratch.resize(scratch, Complex32::ZERO);
+        self.forward.process_with_scratch(packed, &mut work.scratch);
+        work.reversed.resize(packed.len(), Complex32::ZERO);
+        mirror(packed, &mut work.reversed);
+        filter(packed, &work.reversed, &self.direct, &self.mirrored);
+        self.backward
+            .process_with_scratch(packed, &mut work.scratch);
         trace.truncate(length);
         Ok(())
     }
@@ -203,13 +223,58 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
     let decay = -slope / level;
     // Faster than this it is no tail but a pulse, of which nothing behind the window is known.
     let fastest = 1.0 / half;
-    if level * after > 0.0 && decay > 0.0 && decay < fastest { (level, decay) } else { (after, 0.0) }
+    if level * after > 0.0 && decay > 0.0 && decay < fastest {
+        (level, decay)
+    } else {
+        (after, 0.0)
+    }
+}
+
+/// The factors A and B (see the head of this file) of the filter with the bins 0 to n / 2 of `spectrum`, which holds
+/// the factor 1 / n of a transform of n samples; the packed one's is twice that.
+fn packed_filter(spectrum: &[Complex64]) -> (Vec<Complex32>, Vec<Complex32>) {
+    let half = spectrum.len() - 1;
+    (0..half)
+        .map(|k| {
+            let (here, there) = (spectrum[k], spectrum[half - k].conj());
+            let (p, q) = (here + there, here - there);
+            let (sin, cos) = (std::f64::consts::PI * k as f64 / half as f64).sin_cos();
+            let to_f32 = |value: Complex64| Complex32::new(value.re as f32, value.im as f32);
+            (to_f32(p - q * sin), to_f32(Complex64::I * q * cos))
+        })
+        .unzip()
+}
+
+/// conj(Z(M - k)) for every k.
+#[multiversion::multiversion(targets = "simd")]
+fn mirror(bins: &[Complex32], out: &mut [Complex32]) {
+    let Some((first, rest)) = bins.split_first() else {
+        return;
+    };
+    out[0] = first.conj();
+    let count = rest.len();
+    let out = &mut out[1..][..count];
+    for index in 0..count {
+        let bin = rest[count - 1 - index];
+        out[index] = Complex32 {
+            re: bin.re,
+            im: -bin.im,
+        };
+    }
 }
 
 #[multiversion::multiversion(targets = "simd")]
-fn multiply(bins: &mut [Complex32], factors: &[Complex32]) {
-    for (bin, factor) in bins.iter_mut().zip(factors) {
-        *bin = Complex32::new(bin.re * factor.re - bin.im * factor.im, bin.re * factor.im + bin.im * factor.re);
+fn filter(
+    bins: &mut [Complex32],
+    reversed: &[Complex32],
+    direct: &[Complex32],
+    mirrored: &[Complex32],
+) {
+    for (((bin, reversed), a), b) in bins.iter_mut().zip(reversed).zip(direct).zip(mirrored) {
+        *bin = Complex32::new(
+            (a.re * bin.re - a.im * bin.im) + (b.re * reversed.re - b.im * reversed.im),
+            (a.re * bin.im + a.im * bin.re) + (b.re * reversed.im + b.im * reversed.re),
+        );
     }
 }
 
@@ -226,7 +291,11 @@ mod tests {
         let design = Design::new(&juno_row(undershoot, 0.1), Filter::Auto).expect("a valid filter");
         let plan = Plan::new(&design, design.n_fft(samples.len())).expect("a plan");
         let mut loaded = Loaded::default();
-        load(SamplesRef::F32(samples), (f32::NEG_INFINITY, f32::INFINITY), &mut loaded);
+        load(
+            SamplesRef::F32(samples),
+            (f32::NEG_INFINITY, f32::INFINITY),
+            &mut loaded,
+        );
         let mut work = Work::default();
         work.trace.resize(loaded.even.len(), 0.0);
         decimate::halve(&loaded, 0.0, 1.0, &mut work.trace);
@@ -235,7 +304,9 @@ mod tests {
     }
 
     fn pulse_at(t0: f64, charge: f64, undershoot: f64, length: usize) -> Vec<f32> {
-        (0..length).map(|t| PEAK_ADC * (charge * juno_pulse(t as f64 - t0, undershoot)) as f32).collect()
+        (0..length)
+            .map(|t| PEAK_ADC * (charge * juno_pulse(t as f64 - t0, undershoot)) as f32)
+            .collect()
     }
 
     #[test]
@@ -247,7 +318,10 @@ mod tests {
             for (index, &value) in trace.iter().enumerate() {
                 let distance = (2.0 * index as f64 - t0) / sigma;
                 let expected = height * (-0.5 * distance * distance).exp();
-                assert!((f64::from(value) - expected).abs() < 2e-3 * height, "{t0}, {charge}, {index}: {value} for {expected}");
+                assert!(
+                    (f64::from(value) - expected).abs() < 2e-3 * height,
+                    "{t0}, {charge}, {index}: {value} for {expected}"
+                );
             }
         }
     }
@@ -257,7 +331,9 @@ mod tests {
         // 100 PE, and an undershoot that still stands 5 PE deep at the end.
         let (design, _, trace) = deconvolved(&pulse_at(900.0, 100.0, 0.10, 1000), 0.10);
         let height = 100.0 / (design.kernel_sigma_ns * (2.0 * std::f64::consts::PI).sqrt()) as f32;
-        let largest = trace[470..].iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let largest = trace[470..]
+            .iter()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
         assert!(largest < 2e-3 * height, "{largest} of {height}");
     }
 
@@ -266,11 +342,20 @@ mod tests {
         let (design, plan, trace) = deconvolved(&[1.0; 1000], 0.05);
         // Windows of other lengths have another way to wrap; well below what matters for a baseline that is nearly right.
         for (index, (&found, &expected)) in trace.iter().zip(&plan.baseline_response).enumerate() {
-            assert!((found / expected - 1.0).abs() < 0.08, "{index}: {found} for {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 0.08,
+                "{index}: {found} for {expected}"
+            );
         }
-        let area: f64 = crate::extract::testing::juno_template(0.05).iter().map(|&value| f64::from(value)).sum();
+        let area: f64 = crate::extract::testing::juno_template(0.05)
+            .iter()
+            .map(|&value| f64::from(value))
+            .sum();
         let late = f64::from(plan.baseline_response[450]) * area * design.sampling_ns;
-        assert!((late - 1.0).abs() < 0.02, "one count is one over the area: {late}");
+        assert!(
+            (late - 1.0).abs() < 0.02,
+            "one count is one over the area: {late}"
+        );
     }
 
     #[test]
@@ -286,7 +371,12 @@ mod tests {
     fn charge_is_kept_until_close_to_the_end() {
         let (design, plan, _) = deconvolved(&[0.0; 1000], 0.05);
         let sigma_steps = (design.kernel_sigma_ns / 2.0).ceil() as usize;
-        for (distance, &share) in plan.share_before_end.iter().enumerate().skip(15 * sigma_steps) {
+        for (distance, &share) in plan
+            .share_before_end
+            .iter()
+            .enumerate()
+            .skip(15 * sigma_steps)
+        {
             assert!((share - 1.0).abs() < 0.01, "{distance}: {share}");
         }
         assert!(plan.share_before_end[0] < 0.6);

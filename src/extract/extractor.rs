@@ -81,7 +81,11 @@ impl Extractor {
     ///
     /// # Errors
     /// If a parameter is out of range, the calibration has no rows, or a row was made for another sampling interval.
-    pub fn new(calibration: Calibration, readout: ReadoutFacts, parameters: Parameters) -> Result<Self> {
+    pub fn new(
+        calibration: Calibration,
+        readout: ReadoutFacts,
+        parameters: Parameters,
+    ) -> Result<Self> {
         parameters.validate()?;
         if calibration.rows().is_empty() {
             return Err(Error::usage("the calibration has no rows"));
@@ -101,7 +105,12 @@ impl Extractor {
             .iter()
             .enumerate()
             .map(|(index, row)| {
-                let key = row.template_adc.iter().chain([&row.noise_adc]).map(|value| value.to_bits()).collect();
+                let key = row
+                    .template_adc
+                    .iter()
+                    .chain([&row.noise_adc])
+                    .map(|value| value.to_bits())
+                    .collect();
                 *first_with.entry(key).or_insert(index)
             })
             .collect();
@@ -111,7 +120,10 @@ impl Extractor {
             .zip(same_as)
             .map(|(row, same_as)| {
                 let peak_adc = row.template_adc.iter().copied().fold(0.0, f32::max);
-                let main = row.template_adc.iter().rposition(|&value| value > MAIN_PULSE * peak_adc);
+                let main = row
+                    .template_adc
+                    .iter()
+                    .rposition(|&value| value > MAIN_PULSE * peak_adc);
                 Ok(Channel {
                     design: Design::new(row, parameters.filter)?,
                     pulse: Pulse::new(row, parameters.threshold_sigma),
@@ -122,7 +134,13 @@ impl Extractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { calibration, channels, readout, parameters, plans: RwLock::default() })
+        Ok(Self {
+            calibration,
+            channels,
+            readout,
+            parameters,
+            plans: RwLock::default(),
+        })
     }
 
     /// The parameters it was made with.
@@ -144,30 +162,40 @@ impl Extractor {
     pub fn trace(&self, waveform: Waveform<'_>) -> Result<Trace> {
         let mut work = Work::default();
         let mut trace = Trace::default();
-        self.extract_one(waveform, &mut work, &mut trace.hits, Some(&mut trace.deconvolved_pe_per_ns)).map(
-            |(summary, threshold, step_ns)| {
-                trace.baseline_adc = summary.baseline_adc;
-                trace.noise_adc = summary.noise_adc;
-                trace.flags = summary.flags;
-                trace.threshold_pe_per_ns = threshold;
-                trace.step_ns = step_ns;
-                let offset_ns = self
-                    .calibration
-                    .row_of(waveform.channel_id)
-                    .map_or(0.0, |(row, _)| self.channels[row].time_offset_ns);
-                let shift_ns = offset_ns - waveform.start_ns as f32;
-                for hit in &mut trace.hits {
-                    hit.time_ns += shift_ns;
-                }
-                trace
-            },
+        self.extract_one(
+            waveform,
+            &mut work,
+            &mut trace.hits,
+            Some(&mut trace.deconvolved_pe_per_ns),
         )
+        .map(|(summary, threshold, step_ns)| {
+            trace.baseline_adc = summary.baseline_adc;
+            trace.noise_adc = summary.noise_adc;
+            trace.flags = summary.flags;
+            trace.threshold_pe_per_ns = threshold;
+            trace.step_ns = step_ns;
+            let offset_ns = self
+                .calibration
+                .row_of(waveform.channel_id)
+                .map_or(0.0, |(row, _)| self.channels[row].time_offset_ns);
+            let shift_ns = offset_ns - waveform.start_ns as f32;
+            for hit in &mut trace.hits {
+                hit.time_ns += shift_ns;
+            }
+            trace
+        })
     }
 
     fn rails(&self) -> (f32, f32) {
-        let highest = self.readout.adc_bits.map_or(f32::INFINITY, |bits| 2.0_f32.powi(bits.min(32) as i32) - 1.0);
+        let highest = self.readout.adc_bits.map_or(f32::INFINITY, |bits| {
+            2.0_f32.powi(bits.min(32) as i32) - 1.0
+        });
         // Without a digitiser's resolution the samples are not counts, and 0 is a value like any other.
-        if highest.is_finite() { (0.0, highest) } else { (f32::NEG_INFINITY, highest) }
+        if highest.is_finite() {
+            (0.0, highest)
+        } else {
+            (f32::NEG_INFINITY, highest)
+        }
     }
 
     /// Runs the stages on one waveform; appends its hits. Also returns the threshold and the step of the trace.
@@ -207,7 +235,10 @@ impl Extractor {
             return Ok((summary, 0.0, 0.0));
         }
         let first_hit = hits.len();
-        let mut summary = WaveformSummary { flags, ..WaveformSummary::default() };
+        let mut summary = WaveformSummary {
+            flags,
+            ..WaveformSummary::default()
+        };
         let (mut threshold, mut step_ns) = (0.0, self.readout.sampling_ns as f32);
         // A flat waveform has its baseline and nothing else to find.
         if flags.contains(Flags::FLAT) {
@@ -224,7 +255,8 @@ impl Extractor {
         let mut charge_pe = 0.0;
         for hit in &mut hits[first_hit..] {
             hit.time_ns += shift_ns;
-            hit.flags |= summary.flags & (Flags::SATURATED_HIGH | Flags::SATURATED_LOW | Flags::NO_CALIBRATION);
+            hit.flags |= summary.flags
+                & (Flags::SATURATED_HIGH | Flags::SATURATED_LOW | Flags::NO_CALIBRATION);
             charge_pe += hit.charge_pe;
             summary.flags |= hit.flags;
         }
@@ -247,9 +279,13 @@ impl Extractor {
         let n_samples = work.loaded.even.len() + work.loaded.odd.len();
         let plan = self.plan(row, n_samples, &mut work.plan)?;
         let loaded = &work.loaded;
-        let measured_adc = baseline::noise_adc(&loaded.block_variance, &mut work.sorted);
-        let noise_adc = if channel.noise_adc > 0.0 { channel.noise_adc } else { measured_adc };
-        let level = baseline::rough_level_adc(&loaded.block_mean, &loaded.block_variance);
+        let measured_adc = baseline::noise_adc(loaded, &mut work.sorted);
+        let noise_adc = if channel.noise_adc > 0.0 {
+            channel.noise_adc
+        } else {
+            measured_adc
+        };
+        let level = baseline::rough_level_adc(loaded);
         let sign = self.readout.polarity.sign();
 
         let trace = &mut work.deconvolve.trace;
@@ -263,7 +299,12 @@ impl Extractor {
         plan.run(&mut work.deconvolve)?;
         let trace = &mut work.deconvolve.trace;
         let floor = floor::refine(trace, &plan, noise_adc, &mut work.floor);
-        let Floor { level_adc, sigma_adc, noise_ratio, unstable } = floor;
+        let Floor {
+            level_adc,
+            sigma_adc,
+            noise_ratio,
+            unstable,
+        } = floor;
         summary.baseline_adc = level + sign * level_adc;
         summary.baseline_sigma_adc = sigma_adc;
         summary.noise_adc = measured_adc;
@@ -276,12 +317,21 @@ impl Extractor {
         let search = find::Search {
             threshold,
             valley: self.parameters.split_sigma * noise,
-            reach: (REACH_SIGMA * plan.kernel_sigma_ns / plan.step_ns).round().max(1.0) as usize,
+            reach: (REACH_SIGMA * plan.kernel_sigma_ns / plan.step_ns)
+                .round()
+                .max(1.0) as usize,
         };
-        find::find(trace, &work.floor.smooth, &work.floor.block_max, search, &mut work.found);
+        find::find(
+            trace,
+            &work.floor.smooth,
+            &work.floor.block_max,
+            search,
+            &mut work.found,
+        );
         let early_ns = 2.0 * plan.kernel_sigma_ns;
         for &found in &work.found {
-            let (charge_pe, charge_sigma_pe, flags) = charge::measure(trace, &plan, found, noise_adc, sigma_adc);
+            let (charge_pe, charge_sigma_pe, flags) =
+                charge::measure(trace, &plan, found, noise_adc, sigma_adc);
             // A shoulder's share of the trace can come out empty; there is nothing to report then.
             if charge_pe <= 0.0 {
                 continue;
@@ -290,37 +340,65 @@ impl Extractor {
             if time_ns < early_ns {
                 summary.flags |= Flags::PULSE_IN_BASELINE;
             }
-            hits.push(Hit { time_ns, charge_pe, charge_sigma_pe, flags });
+            hits.push(Hit {
+                time_ns,
+                charge_pe,
+                charge_sigma_pe,
+                flags,
+            });
         }
         Ok((threshold, plan.step_ns))
     }
 
     /// Stages 2 to 7 of `integral` and `coti`.
-    fn over_threshold(&self, channel: &Channel, summary: &mut WaveformSummary, work: &mut Work, hits: &mut Vec<Hit>) {
+    fn over_threshold(
+        &self,
+        channel: &Channel,
+        summary: &mut WaveformSummary,
+        work: &mut Work,
+        hits: &mut Vec<Hit>,
+    ) {
         let loaded = &work.loaded;
-        let found = baseline::estimate(&loaded.block_mean, &loaded.block_variance, &mut work.sorted);
+        let found = baseline::estimate(loaded, &mut work.sorted);
         summary.baseline_adc = found.level_adc;
         summary.baseline_sigma_adc = found.sigma_adc;
         summary.noise_adc = found.noise_adc;
         if found.n_blocks < baseline::MIN_BLOCKS {
             summary.flags |= Flags::UNSTABLE_BASELINE;
         }
-        work.upright.resize(loaded.even.len() + loaded.odd.len(), 0.0);
-        decimate::keep_all(loaded, found.level_adc, self.readout.polarity.sign(), &mut work.upright);
+        work.upright
+            .resize(loaded.even.len() + loaded.odd.len(), 0.0);
+        decimate::keep_all(
+            loaded,
+            found.level_adc,
+            self.readout.polarity.sign(),
+            &mut work.upright,
+        );
         let noise = Noise {
             sample_adc: channel.noise_adc.max(found.noise_adc),
             baseline_adc: found.sigma_adc,
             threshold_sigma: self.parameters.threshold_sigma,
         };
         if self.parameters.method == Method::Integral {
-            over_threshold::find_integral(&work.upright, &channel.pulse, noise, &mut work.sorted, hits);
+            over_threshold::find_integral(
+                &work.upright,
+                &channel.pulse,
+                noise,
+                &mut work.sorted,
+                hits,
+            );
         } else {
             over_threshold::find_coti(&work.upright, &channel.pulse, noise, hits);
         }
     }
 
     /// The plan for waveforms of `n_samples` on calibration row `row`; `last` is the one this thread used last.
-    fn plan(&self, row: usize, n_samples: usize, last: &mut Option<((usize, usize), Arc<Plan>)>) -> Result<Arc<Plan>> {
+    fn plan(
+        &self,
+        row: usize,
+        n_samples: usize,
+        last: &mut Option<((usize, usize), Arc<Plan>)>,
+    ) -> Result<Arc<Plan>> {
         let row = self.channels[row].same_as;
         let design = &self.channels[row].design;
         let key = (row, design.n_fft(n_samples));
@@ -330,12 +408,20 @@ impl Extractor {
             return Ok(Arc::clone(plan));
         }
         // A thread that panicked while it held the lock leaves a whole map behind: plans are inserted complete.
-        let known = self.plans.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key).cloned();
+        let known = self
+            .plans
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         let plan = if let Some(plan) = known {
             plan
         } else {
             let plan = Arc::new(Plan::new(design, key.1)?);
-            let mut plans = self.plans.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut plans = self
+                .plans
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(plans.entry(key).or_insert(plan))
         };
         *last = Some((key, Arc::clone(&plan)));
@@ -356,7 +442,8 @@ impl Backend for Extractor {
                 let mut part = Extracted::default();
                 for index in start..(start + TASK).min(batch.len()) {
                     if let Some(waveform) = batch.get(index) {
-                        let (summary, _, _) = self.extract_one(waveform, work, &mut part.hits, None)?;
+                        let (summary, _, _) =
+                            self.extract_one(waveform, work, &mut part.hits, None)?;
                         part.summaries.push(summary);
                     }
                 }
@@ -364,7 +451,8 @@ impl Backend for Extractor {
             })
             .collect::<Result<Vec<_>>>()?;
         let mut all = Extracted::default();
-        all.hits.reserve(parts.iter().map(|part| part.hits.len()).sum());
+        all.hits
+            .reserve(parts.iter().map(|part| part.hits.len()).sum());
         all.summaries.reserve(batch.len());
         for part in parts {
             all.hits.extend(part.hits);

@@ -5,8 +5,8 @@
 //! F(f) = exp(-f^2 / 2 s^2) it is a Gaussian with a standard deviation of 1 / (2 pi s). The filter's shape and the
 //! method follow arXiv:1707.03699 and arXiv:2411.07620.
 
+use num_complex::Complex64;
 use rustfft::FftPlanner;
-use rustfft::num_complex::Complex64;
 
 use super::decimate;
 use super::parameters::Filter;
@@ -72,11 +72,18 @@ impl Design {
     /// # Errors
     /// If the filter is wider than the sampling allows.
     pub fn new(row: &ChannelCalibration, filter: Filter) -> Result<Self> {
-        let template_adc: Vec<f64> = row.template_adc.iter().map(|&value| f64::from(value)).collect();
+        let template_adc: Vec<f64> = row
+            .template_adc
+            .iter()
+            .map(|&value| f64::from(value))
+            .collect();
         let sampling_ns = f64::from(row.sampling_ns);
         let length = (4 * template_adc.len()).next_power_of_two().max(4096);
         let spectrum = spectrum_of(&template_adc, length);
-        let magnitude: Vec<f64> = spectrum[..=length / 2].iter().map(|bin| bin.norm()).collect();
+        let magnitude: Vec<f64> = spectrum[..=length / 2]
+            .iter()
+            .map(|bin| bin.norm())
+            .collect();
         let peak_spectrum = magnitude.iter().copied().fold(0.0, f64::max);
         let noise_adc = if row.noise_adc > 0.0 {
             f64::from(row.noise_adc)
@@ -85,15 +92,25 @@ impl Design {
         };
         let per_sample = |mhz: f64| mhz * 1e-3 * sampling_ns;
         let shape = match filter {
-            Filter::Auto => {
-                Shape::Flat { flat: 0.0, sigma: auto_sigma(&magnitude, peak_spectrum, noise_adc) }
-            }
-            Filter::Gaussian { sigma_mhz } => Shape::Flat { flat: 0.0, sigma: per_sample(sigma_mhz) },
-            Filter::Flat { flat_mhz, sigma_mhz } => {
-                Shape::Flat { flat: per_sample(flat_mhz), sigma: per_sample(sigma_mhz) }
-            }
+            Filter::Auto => Shape::Flat {
+                flat: 0.0,
+                sigma: auto_sigma(&magnitude, peak_spectrum, noise_adc),
+            },
+            Filter::Gaussian { sigma_mhz } => Shape::Flat {
+                flat: 0.0,
+                sigma: per_sample(sigma_mhz),
+            },
+            Filter::Flat {
+                flat_mhz,
+                sigma_mhz,
+            } => Shape::Flat {
+                flat: per_sample(flat_mhz),
+                sigma: per_sample(sigma_mhz),
+            },
             // Power of white noise in the same transform as |S|^2, over the length of the pulse.
-            Filter::Wiener => Shape::Wiener { noise_power: noise_adc * noise_adc * template_adc.len().min(64) as f64 },
+            Filter::Wiener => Shape::Wiener {
+                noise_power: noise_adc * noise_adc * template_adc.len().min(64) as f64,
+            },
         };
         if let Shape::Flat { flat, sigma } = shape
             && (flat + sigma > 0.5 || sigma < 1e-3)
@@ -134,7 +151,9 @@ impl Design {
                 let over = ((frequency - flat) / sigma).max(0.0);
                 (-0.5 * over * over).exp()
             }
-            Shape::Wiener { noise_power } => magnitude * magnitude / (magnitude * magnitude + noise_power),
+            Shape::Wiener { noise_power } => {
+                magnitude * magnitude / (magnitude * magnitude + noise_power)
+            }
         }
     }
 
@@ -142,7 +161,10 @@ impl Design {
     fn inverse_at(&self, frequency: f64, bin: Complex64) -> Complex64 {
         let magnitude = bin.norm();
         let smallest = REGULARISATION * self.peak_spectrum;
-        bin.conj() * (self.filter(frequency, magnitude) / (magnitude * magnitude + smallest * smallest) / self.sampling_ns)
+        bin.conj()
+            * (self.filter(frequency, magnitude)
+                / (magnitude * magnitude + smallest * smallest)
+                / self.sampling_ns)
     }
 
     fn derive_kernels(&mut self, spectrum: &[Complex64]) {
@@ -153,7 +175,11 @@ impl Design {
         for bin in 0..length {
             let frequency = bin.min(length - bin) as f64 / length as f64;
             inverse[bin] = self.inverse_at(frequency, spectrum[bin]);
-            let place = if bin <= length / 2 { bin } else { bin + (KERNEL_STEPS - 1) * length };
+            let place = if bin <= length / 2 {
+                bin
+            } else {
+                bin + (KERNEL_STEPS - 1) * length
+            };
             kernel[place] = Complex64::from(self.filter(frequency, spectrum[bin].norm()));
         }
         let power: f64 = inverse.iter().map(Complex64::norm_sqr).sum();
@@ -172,7 +198,8 @@ impl Design {
         let mut sum = 0.0;
         self.kernel_integral = (0..=2 * fine_lead)
             .map(|offset| {
-                let value = kernel[(offset + kernel.len() - fine_lead) % kernel.len()].re * scale / KERNEL_STEPS as f64;
+                let value = kernel[(offset + kernel.len() - fine_lead) % kernel.len()].re * scale
+                    / KERNEL_STEPS as f64;
                 sum += value;
                 // Half of each value stands before its time and half behind it.
                 sum - 0.5 * value
@@ -182,10 +209,19 @@ impl Design {
         let absolute: f64 = self.inverse.iter().map(|value| value.abs()).sum();
         let longest_of = |response: &mut dyn Iterator<Item = &f64>| {
             let mut tail = 0.0;
-            length / 2 - response.take_while(|value| { tail += value.abs(); tail <= 0.5 * WRAP * absolute }).count()
+            length / 2
+                - response
+                    .take_while(|value| {
+                        tail += value.abs();
+                        tail <= 0.5 * WRAP * absolute
+                    })
+                    .count()
         };
         let (after, before) = self.inverse.split_at(length / 2);
-        let (after, before) = (longest_of(&mut after.iter().rev()), longest_of(&mut before.iter()));
+        let (after, before) = (
+            longest_of(&mut after.iter().rev()),
+            longest_of(&mut before.iter()),
+        );
         self.padding = (after + before).max(4 * lead);
     }
 
@@ -198,7 +234,11 @@ impl Design {
         (0..=n_fft / 2)
             .map(|bin| {
                 let frequency = bin as f64 / full as f64;
-                let folded = if self.decimation == 2 { decimate::response(frequency) } else { 1.0 };
+                let folded = if self.decimation == 2 {
+                    decimate::response(frequency)
+                } else {
+                    1.0
+                };
                 // Both halves of the band come down on the last bin of a halved rate; the filter has ended there.
                 if self.decimation == 2 && 2 * bin == n_fft {
                     return Complex64::ZERO;
@@ -212,13 +252,22 @@ impl Design {
     /// What decimated samples from a photoelectron's own time on hold of its pulse, in ADC counts.
     pub fn decimated_template(&self, out: &mut [f32]) {
         let at = |index: i64| {
-            usize::try_from(index).ok().and_then(|index| self.template_adc.get(index)).copied().unwrap_or(0.0)
+            usize::try_from(index)
+                .ok()
+                .and_then(|index| self.template_adc.get(index))
+                .copied()
+                .unwrap_or(0.0)
         };
         for (place, sample) in out.iter_mut().enumerate() {
             let centre = (place * self.decimation) as i64;
             *sample = if self.decimation == 2 {
                 let weights = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
-                (weights.iter().zip(centre - 3..).map(|(weight, index)| weight * at(index)).sum::<f64>() / 64.0) as f32
+                (weights
+                    .iter()
+                    .zip(centre - 3..)
+                    .map(|(weight, index)| weight * at(index))
+                    .sum::<f64>()
+                    / 64.0) as f32
             } else {
                 at(centre) as f32
             };
@@ -236,7 +285,11 @@ impl Design {
     #[must_use]
     pub fn charge_noise_pe(&self, longest: usize) -> Vec<f64> {
         let length = self.inverse.len();
-        let mut spectrum: Vec<Complex64> = self.inverse.iter().map(|&value| Complex64::from(value)).collect();
+        let mut spectrum: Vec<Complex64> = self
+            .inverse
+            .iter()
+            .map(|&value| Complex64::from(value))
+            .collect();
         let mut planner = FftPlanner::new();
         planner.plan_fft_forward(length).process(&mut spectrum);
         for bin in &mut spectrum {
@@ -244,7 +297,8 @@ impl Design {
         }
         planner.plan_fft_inverse(length).process(&mut spectrum);
         let step_ns = self.decimation as f64 * self.sampling_ns;
-        let covariance = |lag: usize| spectrum[(lag * self.decimation) % length].re * step_ns * step_ns;
+        let covariance =
+            |lag: usize| spectrum[(lag * self.decimation) % length].re * step_ns * step_ns;
         // var(w + 1) = var(w) + c(0) + 2 (c(1) + .. + c(w))
         let (mut variance, mut ahead) = (0.0_f64, 0.0);
         let mut all = vec![0.0];
@@ -258,12 +312,15 @@ impl Design {
         all
     }
 
-    /// Length of the transform, in decimated samples, for a window of `n_samples`: a multiple of small primes.
+    /// Length of the transform, in decimated samples, for a window of `n_samples`: a power of two.
+    ///
+    /// Lengths with a factor of 3 would waste less, but cost as much as the next power of two and fit shaders worse.
     #[must_use]
     pub fn n_fft(&self, n_samples: usize) -> usize {
-        let least = (n_samples + self.padding.min(n_samples + self.template_adc.len())).div_ceil(self.decimation).max(32);
-        let power = least.next_power_of_two();
-        if power / 4 * 3 >= least { power / 4 * 3 } else { power }
+        let least = (n_samples + self.padding.min(n_samples + self.template_adc.len()))
+            .div_ceil(self.decimation)
+            .max(32);
+        least.next_power_of_two()
     }
 }
 
@@ -274,7 +331,9 @@ fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
     for (index, &value) in template.iter().enumerate() {
         spectrum[index % length] += value;
     }
-    FftPlanner::new().plan_fft_forward(length).process(&mut spectrum);
+    FftPlanner::new()
+        .plan_fft_forward(length)
+        .process(&mut spectrum);
     spectrum
 }
 
@@ -297,7 +356,11 @@ fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     };
     // The spectrum falls from its maximum; a dip at 0 (undershoot) does not end the band.
     let top = magnitude.iter().position(|&s| s == peak).unwrap_or(0);
-    let end = magnitude.iter().skip(top).position(|&s| s < 0.05 * peak).map_or(magnitude.len() - 1, |bin| bin + top);
+    let end = magnitude
+        .iter()
+        .skip(top)
+        .position(|&s| s < 0.05 * peak)
+        .map_or(magnitude.len() - 1, |bin| bin + top);
     let widest = (AUTO_BANDWIDTH_SHARE * end as f64 / length as f64).clamp(0.01, 0.25);
     let (mut low, mut high) = (0.2 * widest, widest);
     if significance(high) >= AUTO_SIGNIFICANCE {
@@ -305,13 +368,19 @@ fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     }
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
-        if significance(middle) >= AUTO_SIGNIFICANCE { low = middle } else { high = middle }
+        if significance(middle) >= AUTO_SIGNIFICANCE {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     low
 }
 
 fn interpolate(values: &[f64], place: f64) -> f64 {
-    let (Some(first), Some(last)) = (values.first(), values.last()) else { return 0.0 };
+    let (Some(first), Some(last)) = (values.first(), values.last()) else {
+        return 0.0;
+    };
     if place <= 0.0 {
         return *first;
     }
@@ -336,7 +405,10 @@ mod tests {
         let design = design(0.05, Filter::Auto);
         let height = 1.0 / (design.kernel_sigma_ns * (2.0 * std::f64::consts::PI).sqrt());
         let significance = height / (design.noise_gain * f64::from(juno_row(0.05, 0.1).noise_adc));
-        assert!((significance - AUTO_SIGNIFICANCE).abs() < 0.1, "{significance}");
+        assert!(
+            (significance - AUTO_SIGNIFICANCE).abs() < 0.1,
+            "{significance}"
+        );
         assert_eq!(design.decimation, 2);
     }
 
@@ -344,7 +416,11 @@ mod tests {
     fn a_gaussian_filter_has_the_kernel_of_its_width() {
         let design = design(0.05, Filter::Gaussian { sigma_mhz: 45.0 });
         let expected = 1e3 / (2.0 * std::f64::consts::PI * 45.0);
-        assert!((design.kernel_sigma_ns / expected - 1.0).abs() < 1e-3, "{} for {expected}", design.kernel_sigma_ns);
+        assert!(
+            (design.kernel_sigma_ns / expected - 1.0).abs() < 1e-3,
+            "{} for {expected}",
+            design.kernel_sigma_ns
+        );
         assert!((design.kernel_integral(0.0) - 0.5).abs() < 1e-6);
         assert!((design.kernel_integral(expected) - 0.841_345).abs() < 2e-3);
         assert!((design.kernel_integral(100.0) - 1.0).abs() < 1e-6);
@@ -352,7 +428,8 @@ mod tests {
 
     #[test]
     fn a_filter_beyond_the_sampling_is_refused() {
-        let error = Design::new(&juno_row(0.05, 0.1), Filter::Gaussian { sigma_mhz: 900.0 }).expect_err("too wide");
+        let error = Design::new(&juno_row(0.05, 0.1), Filter::Gaussian { sigma_mhz: 900.0 })
+            .expect_err("too wide");
         assert!(error.to_string().contains("500 MHz"), "{error}");
     }
 

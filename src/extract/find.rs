@@ -35,7 +35,13 @@ pub struct Found {
 
 /// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of
 /// [`BLOCK`] samples; blocks below threshold are not looked at.
-pub fn find(trace: &[f32], smooth: &[f32], block_max: &[f32], search: Search, found: &mut Vec<Found>) {
+pub fn find(
+    trace: &[f32],
+    smooth: &[f32],
+    block_max: &[f32],
+    search: Search,
+    found: &mut Vec<Found>,
+) {
     found.clear();
     let mut open: Option<Region> = None;
     let mut previous_end = 0;
@@ -51,9 +57,13 @@ pub fn find(trace: &[f32], smooth: &[f32], block_max: &[f32], search: Search, fo
             match &mut open {
                 Some(region) if region.last + 1 == index => region.last = index,
                 _ => {
-                    let next = Region { first: index, last: index };
+                    let next = Region {
+                        first: index,
+                        last: index,
+                    };
                     if let Some(region) = open.replace(next) {
-                        previous_end = close(trace, region, previous_end, Some(index), search, found);
+                        previous_end =
+                            close(trace, region, previous_end, Some(index), search, found);
                     }
                 }
             }
@@ -104,7 +114,13 @@ fn close(
         let valley = lowest(trace, before, index);
         if trace[before].min(trace[index]) - trace[valley] > search.valley {
             let alone = (alone_before, false);
-            found.push(Found { begin: begin_of_hit, end: valley + 1, peak: before, leads, alone });
+            found.push(Found {
+                begin: begin_of_hit,
+                end: valley + 1,
+                peak: before,
+                leads,
+                alone,
+            });
             alone_before = false;
             begin_of_hit = valley + 1;
             leads = false;
@@ -115,36 +131,64 @@ fn close(
     }
     // A region without a peak of its own is the flank of light beyond the window.
     let peak = peak.unwrap_or_else(|| {
-        (region.first..=region.last).fold(region.first, |best, index| if trace[index] > trace[best] { index } else { best })
+        (region.first..=region.last).fold(region.first, |best, index| {
+            if trace[index] > trace[best] {
+                index
+            } else {
+                best
+            }
+        })
     });
-    found.push(Found { begin: begin_of_hit, end, peak, leads, alone: (alone_before, alone_behind) });
+    found.push(Found {
+        begin: begin_of_hit,
+        end,
+        peak,
+        leads,
+        alone: (alone_before, alone_behind),
+    });
     end
 }
 
 fn is_peak(trace: &[f32], index: usize) -> bool {
-    let before = index.checked_sub(1).map_or(f32::NEG_INFINITY, |before| trace[before]);
+    let before = index
+        .checked_sub(1)
+        .map_or(f32::NEG_INFINITY, |before| trace[before]);
     let after = trace.get(index + 1).copied().unwrap_or(f32::NEG_INFINITY);
     trace[index] >= before && trace[index] > after
 }
 
 /// The lowest sample in `begin..end` (the first of equals), `begin` if there is none.
 fn lowest(trace: &[f32], begin: usize, end: usize) -> usize {
-    (begin..end).fold(begin, |best, index| if trace[index] < trace[best] { index } else { best })
+    (begin..end).fold(begin, |best, index| {
+        if trace[index] < trace[best] {
+            index
+        } else {
+            best
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SEARCH: Search = Search { threshold: 0.02, valley: 0.01, reach: 3 };
+    const SEARCH: Search = Search {
+        threshold: 0.02,
+        valley: 0.01,
+        reach: 3,
+    };
 
     fn kernel(height: f32, at: f32, length: usize) -> Vec<f32> {
-        (0..length).map(|index| height * (-0.5 * ((index as f32 - at) / 1.7).powi(2)).exp()).collect()
+        (0..length)
+            .map(|index| height * (-0.5 * ((index as f32 - at) / 1.7).powi(2)).exp())
+            .collect()
     }
 
     fn hits(trace: &[f32]) -> Vec<Found> {
-        let block_max: Vec<f32> =
-            trace.chunks(BLOCK).map(|block| block.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
+        let block_max: Vec<f32> = trace
+            .chunks(BLOCK)
+            .map(|block| block.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+            .collect();
         let mut found = Vec::new();
         find(trace, trace, &block_max, SEARCH, &mut found);
         found
@@ -163,17 +207,35 @@ mod tests {
     fn hits_share_the_trace_without_overlap() {
         for distance in 1..40 {
             let mut trace = kernel(0.1, 30.0, 100);
-            for (sum, value) in trace.iter_mut().zip(kernel(0.15, 30.0 + distance as f32, 100)) {
+            for (sum, value) in trace
+                .iter_mut()
+                .zip(kernel(0.15, 30.0 + distance as f32, 100))
+            {
                 *sum += value;
             }
             let found = hits(&trace);
-            assert_eq!(found.len(), if distance < 6 { found.len().min(2) } else { 2 }, "{distance}");
+            assert_eq!(
+                found.len(),
+                if distance < 6 { found.len().min(2) } else { 2 },
+                "{distance}"
+            );
             for pair in found.windows(2) {
                 assert!(pair[0].end <= pair[1].begin, "{distance}: {found:?}");
             }
-            assert!(found.iter().all(|hit| (hit.begin..hit.end).contains(&hit.peak)), "{distance}: {found:?}");
-            let kept: f32 = found.iter().map(|hit| trace[hit.begin..hit.end].iter().sum::<f32>()).sum();
-            assert!((kept / trace.iter().sum::<f32>() - 1.0).abs() < 0.01, "{distance}: {kept}");
+            assert!(
+                found
+                    .iter()
+                    .all(|hit| (hit.begin..hit.end).contains(&hit.peak)),
+                "{distance}: {found:?}"
+            );
+            let kept: f32 = found
+                .iter()
+                .map(|hit| trace[hit.begin..hit.end].iter().sum::<f32>())
+                .sum();
+            assert!(
+                (kept / trace.iter().sum::<f32>() - 1.0).abs() < 0.01,
+                "{distance}: {kept}"
+            );
         }
     }
 
@@ -182,7 +244,10 @@ mod tests {
         for at in [-2.0, 0.0, 1.0, 98.0, 99.0, 101.0] {
             let found = hits(&kernel(0.2, at, 100));
             assert_eq!(found.len(), 1, "{at}");
-            assert!(found[0].begin < found[0].end && found[0].end <= 100, "{at}: {found:?}");
+            assert!(
+                found[0].begin < found[0].end && found[0].end <= 100,
+                "{at}: {found:?}"
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ const MOST_NOISE: f32 = 4.0;
 /// Fewest samples below the floor from which the noise is measured.
 const MIN_NOISE_SAMPLES: f32 = 24.0;
 /// Fewest unlit blocks for a baseline that is not flagged.
-const MIN_BLOCKS: usize = 3;
+const MIN_BLOCKS: f32 = 3.0;
 /// The two halves of the unlit blocks may differ by this many standard deviations before the baseline counts as drifting.
 const DRIFT_SIGMA: f32 = 6.0;
 
@@ -49,7 +49,7 @@ pub struct Work {
     block_sum: Vec<f32>,
     block_below: Vec<(f32, f32)>,
     values: Vec<f32>,
-    lit: Vec<bool>,
+    dark: Vec<f32>,
 }
 
 /// Samples of the trace over which it is smoothed to find hits: as wide as a matched filter would be, and odd.
@@ -77,60 +77,70 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     let margin = (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize;
     let first = margin.div_ceil(BLOCK);
     let last = (trace.len().saturating_sub(margin) / BLOCK).max(first);
-    let response_of = |block: usize| {
-        (plan.baseline_response_sum[(block + 1) * BLOCK] - plan.baseline_response_sum[block * BLOCK]) as f32
-    };
-    if last == first {
+    let responses = plan.block_response.as_slice();
+    let last = last.min(responses.len());
+    if last <= first {
         smooth_and_sum(trace, width, work);
-        return Floor { sigma_adc: noise_adc, noise_ratio: 1.0, unstable: true, ..Floor::default() };
+        return Floor {
+            sigma_adc: noise_adc,
+            noise_ratio: 1.0,
+            unstable: true,
+            ..Floor::default()
+        };
     }
-    let block_sigma = plan.charge_noise.get(BLOCK).copied().unwrap_or(0.0) / plan.step_ns * noise_adc;
+    let block_sigma =
+        plan.charge_noise.get(BLOCK).copied().unwrap_or(0.0) / plan.step_ns * noise_adc;
 
+    work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
+    sum_only(trace, &mut work.block_sum);
     work.values.clear();
-    work.values.extend((first..last).map(|block| {
-        let sum = tree_sum(std::array::from_fn(|lane| trace[block * BLOCK + lane]));
-        sum / response_of(block)
-    }));
+    work.values.extend(
+        work.block_sum[first..last]
+            .iter()
+            .zip(&responses[first..last])
+            .map(|(sum, response)| sum / response),
+    );
     let place = ((work.values.len() - 1) as f32 * QUANTILE) as usize;
     let (_, &mut quantile, _) = work.values.select_nth_unstable_by(place, f32::total_cmp);
-    let start = quantile + QUANTILE_SIGMA * block_sigma / response_of(usize::midpoint(first, last));
+    let middle_response = responses[usize::midpoint(first, last - 1)];
+    let start = quantile + QUANTILE_SIGMA * block_sigma / middle_response;
 
     subtract(trace, response, start);
     smooth_and_sum(trace, width, work);
-    let (mut level, mut n_unlit, mut noise) = (0.0, 0, sigma);
+    let mean_response = middle_response / BLOCK as f32;
+    let (mut level, mut halves, mut noise) = (0.0, [Unlit::default(); 2], sigma);
     for _ in 0..3 {
-        let mean_response = response_of(usize::midpoint(first, last)) / BLOCK as f32;
-        work.lit.clear();
-        work.lit.extend(work.block_max.iter().map(|&max| max - level * mean_response > LIT_SIGMA * noise));
-        let unlit = |lit: &[bool], block: usize| {
-            !lit[block] && !lit[block.saturating_sub(1)] && !lit[(block + 1).min(lit.len() - 1)]
-        };
-        let (mut sum, mut responses, mut below) = (0.0, 0.0, (0.0, 0.0));
-        n_unlit = 0;
-        for block in (first..last).filter(|&block| unlit(&work.lit, block)) {
-            sum += work.block_sum[block];
-            responses += response_of(block);
-            below.0 += work.block_below[block].0;
-            below.1 += work.block_below[block].1;
-            n_unlit += 1;
-        }
-        if n_unlit == 0 {
+        halves = Unlit::sum(
+            work,
+            responses,
+            first..last,
+            level * mean_response + LIT_SIGMA * noise,
+        );
+        let unlit = Unlit::join(halves);
+        if unlit.blocks == 0.0 {
             break;
         }
-        let before = level;
-        level = sum / responses;
-        let measured = if below.1 >= MIN_NOISE_SAMPLES { (below.0 / below.1).sqrt() } else { 0.0 };
+        let before = (level, noise);
+        level = unlit.sum / unlit.response;
+        let measured = if unlit.below >= MIN_NOISE_SAMPLES {
+            (unlit.squares_below / unlit.below).sqrt()
+        } else {
+            0.0
+        };
         // A channel without a known noise has the one that is seen.
-        let most = if sigma > 0.0 { MOST_NOISE * sigma } else { f32::INFINITY };
-        let noise_before = noise;
+        let most = if sigma > 0.0 {
+            MOST_NOISE * sigma
+        } else {
+            f32::INFINITY
+        };
         noise = measured.clamp(sigma, most);
-        let settled = (level - before).abs() * mean_response < 0.05 * noise && noise < 1.2 * noise_before;
-        if settled {
+        if (level - before.0).abs() * mean_response < 0.1 * noise && noise < 1.2 * before.1 {
             break;
         }
     }
+    let n_unlit = Unlit::join(halves).blocks;
     let mut unstable = n_unlit < MIN_BLOCKS;
-    if n_unlit > 0 {
+    if n_unlit > 0.0 {
         subtract(trace, response, level);
         subtract(&mut work.smooth, response, level);
         for (block, max) in work.block_max.iter_mut().enumerate() {
@@ -138,40 +148,81 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
         }
     }
     let sigma_adc = noise / sigma.max(f32::MIN_POSITIVE) * block_sigma
-        / (response_of(usize::midpoint(first, last)) * (n_unlit.max(1) as f32).sqrt());
+        / (middle_response * n_unlit.max(1.0).sqrt());
     let sigma_adc = if sigma > 0.0 { sigma_adc } else { noise_adc };
-    unstable |= n_unlit >= 2 * MIN_BLOCKS && drifts(work, level, first..last, n_unlit, response_of, sigma_adc);
+    if halves.iter().all(|half| half.blocks >= MIN_BLOCKS) {
+        let [early, late] = halves.map(|half| half.sum / half.response);
+        let error = sigma_adc * (n_unlit / halves[0].blocks + n_unlit / halves[1].blocks).sqrt();
+        unstable |= (early - late).abs() > DRIFT_SIGMA * error;
+    }
     Floor {
         level_adc: start + level,
         sigma_adc,
-        noise_ratio: if sigma > 0.0 { (noise / sigma).max(1.0) } else { 1.0 },
+        noise_ratio: if sigma > 0.0 {
+            (noise / sigma).max(1.0)
+        } else {
+            1.0
+        },
         unstable,
     }
 }
 
-/// True if the earlier half of the unlit blocks has another level than the later.
-fn drifts(
-    work: &Work,
-    level: f32,
-    blocks: std::ops::Range<usize>,
-    n_unlit: usize,
-    response_of: impl Fn(usize) -> f32,
-    sigma_adc: f32,
-) -> bool {
-    let mut halves = [(0.0_f32, 0.0_f32); 2];
-    let mut seen = 0;
-    for block in blocks {
-        let neighbours = [block.saturating_sub(1), block, (block + 1).min(work.lit.len() - 1)];
-        if neighbours.iter().all(|&block| !work.lit[block]) {
-            let half = &mut halves[usize::from(2 * seen >= n_unlit)];
-            half.0 += work.block_sum[block] - level * response_of(block);
-            half.1 += response_of(block);
-            seen += 1;
+/// Sums over blocks without light.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unlit {
+    blocks: f32,
+    sum: f32,
+    response: f32,
+    below: f32,
+    squares_below: f32,
+}
+
+impl Unlit {
+    /// Sums the blocks of the first and of the second half of `range` whose smoothed trace, and that of their
+    /// neighbours, stays below `threshold`.
+    fn sum(
+        work: &mut Work,
+        responses: &[f32],
+        range: std::ops::Range<usize>,
+        threshold: f32,
+    ) -> [Self; 2] {
+        // One more at either end, so that every block has neighbours; weights instead of branches.
+        work.dark.clear();
+        work.dark.push(1.0);
+        work.dark.extend(
+            work.block_max
+                .iter()
+                .map(|&max| if max > threshold { 0.0 } else { 1.0 }),
+        );
+        work.dark.push(1.0);
+        let middle = usize::midpoint(range.start, range.end);
+        [range.start..middle, middle..range.end].map(|half| {
+            let mut all = Self::default();
+            let dark = work.dark[half.start..half.end + 2].windows(3);
+            let sums = work.block_sum[half.clone()]
+                .iter()
+                .zip(&responses[half.clone()]);
+            for ((dark, (sum, response)), below) in dark.zip(sums).zip(&work.block_below[half]) {
+                let weight = dark[0] * dark[1] * dark[2];
+                all.blocks += weight;
+                all.sum += weight * sum;
+                all.response += weight * response;
+                all.squares_below += weight * below.0;
+                all.below += weight * below.1;
+            }
+            all
+        })
+    }
+
+    fn join([a, b]: [Self; 2]) -> Self {
+        Self {
+            blocks: a.blocks + b.blocks,
+            sum: a.sum + b.sum,
+            response: a.response + b.response,
+            below: a.below + b.below,
+            squares_below: a.squares_below + b.squares_below,
         }
     }
-    let [early, late] = halves.map(|(sum, responses)| sum / responses);
-    // Each half has half of the blocks: its error is sqrt(2) times as large, that of the difference twice.
-    (early - late).abs() > DRIFT_SIGMA * 2.0 * sigma_adc
 }
 
 #[multiversion(targets = "simd")]
@@ -190,58 +241,118 @@ fn smooth_and_sum(trace: &[f32], width: usize, work: &mut Work) {
     work.block_max.resize(blocks, 0.0);
     work.block_sum.resize(blocks, 0.0);
     work.block_below.resize(blocks, (0.0, 0.0));
-    sum_blocks(trace, &work.smooth, &mut work.block_sum, &mut work.block_max, &mut work.block_below);
+    sum_blocks(
+        trace,
+        &work.smooth,
+        &mut work.block_sum,
+        &mut work.block_max,
+        &mut work.block_below,
+    );
 }
 
 /// Mean over `width` samples round each; beyond the ends the trace counts as 0.
-#[multiversion(targets = "simd")]
 fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
     let half = width / 2;
-    let scale = 1.0 / width as f32;
     let length = trace.len();
-    if length <= 2 * half {
-        for (index, value) in out.iter_mut().enumerate() {
-            *value = scale * trace[index.saturating_sub(half)..(index + half + 1).min(length)].iter().sum::<f32>();
-        }
-        return;
+    let scale = 1.0 / width as f32;
+    let inner = half..length.saturating_sub(half).max(half.min(length));
+    match half {
+        1 => smooth_inner::<1>(trace, scale, out),
+        2 => smooth_inner::<2>(trace, scale, out),
+        3 => smooth_inner::<3>(trace, scale, out),
+        _ => smooth_wide(trace, half, scale, out),
     }
-    for index in (0..half).chain(length - half..length) {
-        out[index] = scale * trace[index.saturating_sub(half)..(index + half + 1).min(length)].iter().sum::<f32>();
-    }
-    let inner = &mut out[half..length - half];
-    // Pairs from the outside in, the same order whatever the vector width.
-    let count = inner.len();
-    let middle = &trace[half..][..count];
-    for (value, middle) in inner.iter_mut().zip(middle) {
-        *value = *middle;
-    }
-    for offset in 1..=half {
-        let (left, right) = (&trace[half - offset..][..count], &trace[half + offset..][..count]);
-        for ((value, left), right) in inner.iter_mut().zip(left).zip(right) {
-            *value += left + right;
-        }
-    }
-    for value in inner {
-        *value *= scale;
+    for index in (0..length).filter(|index| !inner.contains(index)) {
+        out[index] = scale
+            * trace[index.saturating_sub(half)..(index + half + 1).min(length)]
+                .iter()
+                .sum::<f32>();
     }
 }
 
+/// The samples that have `HALF` neighbours on both sides; pairs are added from the inside out.
 #[multiversion(targets = "simd")]
-fn sum_blocks(trace: &[f32], smooth: &[f32], sums: &mut [f32], maxima: &mut [f32], below: &mut [(f32, f32)]) {
-    let blocks = trace.chunks(BLOCK).zip(smooth.chunks(BLOCK));
-    let results = sums.iter_mut().zip(maxima).zip(below);
-    for ((trace, smooth), ((sum, max), below)) in blocks.zip(results) {
-        let mut lanes = [[0.0_f32; BLOCK]; 3];
-        let mut highest = [f32::NEG_INFINITY; BLOCK];
-        for (lane, (&value, &smooth)) in trace.iter().zip(smooth).enumerate() {
-            lanes[0][lane] = value;
-            highest[lane] = smooth;
-            let low = smooth.min(0.0);
-            lanes[1][lane] = low * low;
-            lanes[2][lane] = f32::from(u8::from(smooth < 0.0));
+fn smooth_inner<const HALF: usize>(trace: &[f32], scale: f32, out: &mut [f32]) {
+    let Some(count) = trace.len().checked_sub(2 * HALF) else {
+        return;
+    };
+    let taps: [&[f32]; 7] = std::array::from_fn(|offset| &trace[offset.min(2 * HALF)..][..count]);
+    let out = &mut out[HALF..][..count];
+    for index in 0..count {
+        let mut sum = taps[HALF][index];
+        for offset in 1..=HALF {
+            sum += taps[HALF - offset][index] + taps[HALF + offset][index];
         }
-        *sum = tree_sum(lanes[0]);
-        *max = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        *below = (tree_sum(lanes[1]), tree_sum(lanes[2]));
+        out[index] = scale * sum;
     }
+}
+
+/// [`smooth_inner`] for any width.
+fn smooth_wide(trace: &[f32], half: usize, scale: f32, out: &mut [f32]) {
+    let Some(count) = trace.len().checked_sub(2 * half) else {
+        return;
+    };
+    for index in half..half + count {
+        let mut sum = trace[index];
+        for offset in 1..=half {
+            sum += trace[index - offset] + trace[index + offset];
+        }
+        out[index] = scale * sum;
+    }
+}
+
+/// Sum of the trace, block by block.
+#[multiversion(targets = "simd")]
+fn sum_only(trace: &[f32], sums: &mut [f32]) {
+    for (trace, sum) in trace.chunks_exact(BLOCK).zip(sums) {
+        let mut values = [0.0_f32; BLOCK];
+        values.copy_from_slice(trace);
+        *sum = tree_sum(values);
+    }
+}
+
+/// Sum of the trace, largest smoothed value, and number and squares of the smoothed values below 0, block by block.
+#[multiversion(targets = "simd")]
+fn sum_blocks(
+    trace: &[f32],
+    smooth: &[f32],
+    sums: &mut [f32],
+    maxima: &mut [f32],
+    below: &mut [(f32, f32)],
+) {
+    let whole = trace.len() / BLOCK;
+    let blocks = trace.chunks_exact(BLOCK).zip(smooth.chunks_exact(BLOCK));
+    let results = sums.iter_mut().zip(maxima.iter_mut()).zip(below.iter_mut());
+    for ((trace, smooth), ((sum, max), below)) in blocks.zip(results) {
+        let mut values = [0.0_f32; BLOCK];
+        let mut squares = [0.0_f32; BLOCK];
+        let mut counts = [0.0_f32; BLOCK];
+        let mut highest = [0.0_f32; BLOCK];
+        for lane in 0..BLOCK {
+            values[lane] = trace[lane];
+            highest[lane] = smooth[lane];
+            let low = if smooth[lane] < 0.0 {
+                smooth[lane]
+            } else {
+                0.0
+            };
+            squares[lane] = low * low;
+            counts[lane] = if smooth[lane] < 0.0 { 1.0 } else { 0.0 };
+        }
+        *sum = tree_sum(values);
+        *max = tree_max(highest);
+        *below = (tree_sum(squares), tree_sum(counts));
+    }
+    // A last block that is not whole takes part in the search for hits only.
+    if let (Some(max), rest) = (maxima.get_mut(whole), &smooth[whole * BLOCK..]) {
+        *max = rest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    }
+}
+
+/// The largest of eight lanes.
+#[inline(always)]
+fn tree_max(lanes: [f32; BLOCK]) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let fours: [f32; 4] = std::array::from_fn(|lane| larger(lanes[lane], lanes[lane + 4]));
+    larger(larger(fours[0], fours[2]), larger(fours[1], fours[3]))
 }

@@ -18,9 +18,9 @@ pub mod find;
 pub mod floor;
 pub mod over_threshold;
 mod parameters;
-pub mod sanity;
 #[cfg(test)]
 mod physics;
+pub mod sanity;
 #[cfg(test)]
 mod testing;
 pub mod time;

@@ -34,11 +34,21 @@ impl Pulse {
     pub fn new(row: &ChannelCalibration, threshold_sigma: f32) -> Self {
         let template = &row.template_adc;
         let peak_adc = template.iter().copied().fold(0.0, f32::max);
-        let width = template.iter().filter(|&&value| value > 0.5 * peak_adc).count().max(1) as f32;
+        let width = template
+            .iter()
+            .filter(|&&value| value > 0.5 * peak_adc)
+            .count()
+            .max(1) as f32;
         // The undershoot is not part of a pulse's charge here: the gain is the area of the positive pulse.
         let first = template.iter().position(|&value| value > 0.0).unwrap_or(0);
-        let peak = template.iter().position(|&value| value == peak_adc).unwrap_or(first);
-        let end = template[peak..].iter().position(|&value| value <= 0.0).map_or(template.len(), |offset| peak + offset);
+        let peak = template
+            .iter()
+            .position(|&value| value == peak_adc)
+            .unwrap_or(first);
+        let end = template[peak..]
+            .iter()
+            .position(|&value| value <= 0.0)
+            .map_or(template.len(), |offset| peak + offset);
         let gain: f32 = template[first..end].iter().sum();
         let mut pulse = Self {
             sampling_ns: row.sampling_ns,
@@ -53,7 +63,8 @@ impl Pulse {
         if let Some((begin, last)) = span(template, threshold_adc.min(0.5 * peak_adc)) {
             let begin = begin.saturating_sub(pulse.before);
             let stop = (last + 1 + pulse.behind).min(end);
-            pulse.covered = (template[begin..stop.max(begin)].iter().sum::<f32>() / gain).clamp(0.1, 1.0);
+            pulse.covered =
+                (template[begin..stop.max(begin)].iter().sum::<f32>() / gain).clamp(0.1, 1.0);
         }
         pulse
     }
@@ -68,7 +79,9 @@ fn span(pulse: &[f32], threshold: f32) -> Option<(usize, usize)> {
 
 /// Where `pulse` crosses `share` of its value at `peak` on the way up, in samples.
 fn edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
-    let Some(&height) = pulse.get(peak) else { return peak as f32 };
+    let Some(&height) = pulse.get(peak) else {
+        return peak as f32;
+    };
     let level = share * height;
     let mut index = peak;
     while index > 0 && pulse[index - 1] > level {
@@ -78,7 +91,11 @@ fn edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
         return 0.0;
     }
     let (below, above) = (pulse[index - 1], pulse[index]);
-    if above > below { index as f32 - (above - level) / (above - below) } else { index as f32 }
+    if above > below {
+        index as f32 - (above - level) / (above - below)
+    } else {
+        index as f32
+    }
 }
 
 /// What the methods need to know of a waveform's noise.
@@ -93,7 +110,13 @@ pub struct Noise {
 }
 
 /// `integral`: the hits of an upright, baseline-subtracted waveform; `smooth` is room to work in.
-pub fn find_integral(upright: &[f32], pulse: &Pulse, noise: Noise, smooth: &mut Vec<f32>, hits: &mut Vec<Hit>) {
+pub fn find_integral(
+    upright: &[f32],
+    pulse: &Pulse,
+    noise: Noise,
+    smooth: &mut Vec<f32>,
+    hits: &mut Vec<Hit>,
+) {
     let width = pulse.smoothing;
     smooth.clear();
     let mut sum = 0.0_f64;
@@ -116,7 +139,15 @@ pub fn find_integral(upright: &[f32], pulse: &Pulse, noise: Noise, smooth: &mut 
 
 /// `coti`: the hits of an upright, baseline-subtracted waveform.
 pub fn find_coti(upright: &[f32], pulse: &Pulse, noise: Noise, hits: &mut Vec<Hit>) {
-    find(upright, upright, pulse, noise.threshold_sigma * noise.sample_adc, noise, false, hits);
+    find(
+        upright,
+        upright,
+        pulse,
+        noise.threshold_sigma * noise.sample_adc,
+        noise,
+        false,
+        hits,
+    );
 }
 
 fn find(
@@ -137,7 +168,11 @@ fn find(
         }
         let first = index;
         // Pulses whose windows would overlap are one.
-        let gap = if whole { pulse.before + pulse.behind } else { 0 };
+        let gap = if whole {
+            pulse.before + pulse.behind
+        } else {
+            0
+        };
         let mut last = index;
         while index < upright.len() && index <= last + gap {
             if searched[index] > threshold_adc {
@@ -147,12 +182,21 @@ fn find(
         }
         index = last + 1;
         let (begin, end) = if whole {
-            (first.saturating_sub(pulse.before).max(previous_end), (last + 1 + pulse.behind).min(upright.len()))
+            (
+                first.saturating_sub(pulse.before).max(previous_end),
+                (last + 1 + pulse.behind).min(upright.len()),
+            )
         } else {
             (first, last + 1)
         };
         previous_end = end;
-        let peak = (first..=last).fold(first, |best, index| if upright[index] > upright[best] { index } else { best });
+        let peak = (first..=last).fold(first, |best, index| {
+            if upright[index] > upright[best] {
+                index
+            } else {
+                best
+            }
+        });
         // One sample over threshold is noise unless the template is as narrow as that.
         if !whole && last == first && pulse.before > 1 {
             continue;
@@ -167,7 +211,8 @@ fn find(
         hits.push(Hit {
             time_ns: edge(upright, peak, EDGE_SHARE) * pulse.sampling_ns - pulse.edge_ns,
             charge_pe: sum / (pulse.gain * covered),
-            charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width) / (pulse.gain * covered),
+            charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width)
+                / (pulse.gain * covered),
             flags,
         });
     }

@@ -60,16 +60,25 @@ impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let hint = "filters are `auto`, `wiener`, `gaussian:SIGMA_MHZ` and `flat:FLAT_MHZ:SIGMA_MHZ`";
+        let hint =
+            "filters are `auto`, `wiener`, `gaussian:SIGMA_MHZ` and `flat:FLAT_MHZ:SIGMA_MHZ`";
         let wrong = || Error::usage(format!("`{text}` is not a filter")).with_hint(hint);
         let number = |part: &str| {
-            part.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0).ok_or_else(wrong)
+            part.parse()
+                .ok()
+                .filter(|value: &f64| value.is_finite() && *value > 0.0)
+                .ok_or_else(wrong)
         };
         match text.split(':').collect::<Vec<_>>().as_slice() {
             ["auto"] => Ok(Self::Auto),
             ["wiener"] => Ok(Self::Wiener),
-            ["gaussian", sigma] => Ok(Self::Gaussian { sigma_mhz: number(sigma)? }),
-            ["flat", flat, sigma] => Ok(Self::Flat { flat_mhz: number(flat)?, sigma_mhz: number(sigma)? }),
+            ["gaussian", sigma] => Ok(Self::Gaussian {
+                sigma_mhz: number(sigma)?,
+            }),
+            ["flat", flat, sigma] => Ok(Self::Flat {
+                flat_mhz: number(flat)?,
+                sigma_mhz: number(sigma)?,
+            }),
             _ => Err(wrong()),
         }
     }
@@ -80,22 +89,31 @@ impl fmt::Display for Filter {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Gaussian { sigma_mhz } => write!(f, "gaussian:{sigma_mhz}"),
-            Self::Flat { flat_mhz, sigma_mhz } => write!(f, "flat:{flat_mhz}:{sigma_mhz}"),
+            Self::Flat {
+                flat_mhz,
+                sigma_mhz,
+            } => write!(f, "flat:{flat_mhz}:{sigma_mhz}"),
             Self::Wiener => f.write_str("wiener"),
         }
     }
 }
 
 impl Serialize for Filter {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Filter {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.to_string()))
+        text.parse()
+            .map_err(|error: Error| serde::de::Error::custom(error.to_string()))
     }
 }
 
@@ -117,7 +135,12 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { method: Method::default(), filter: Filter::default(), threshold_sigma: 5.0, split_sigma: 2.0 }
+        Self {
+            method: Method::default(),
+            filter: Filter::default(),
+            threshold_sigma: 5.0,
+            split_sigma: 2.0,
+        }
     }
 }
 
@@ -127,9 +150,10 @@ impl Parameters {
     /// # Errors
     /// Names the parameter that is out of range.
     pub fn validate(&self) -> Result<()> {
-        for (name, value, range) in
-            [("threshold_sigma", self.threshold_sigma, 1.0..=100.0), ("split_sigma", self.split_sigma, 0.5..=100.0)]
-        {
+        for (name, value, range) in [
+            ("threshold_sigma", self.threshold_sigma, 1.0..=100.0),
+            ("split_sigma", self.split_sigma, 0.5..=100.0),
+        ] {
             if !range.contains(&value) {
                 return Err(Error::usage(format!(
                     "`{name}` is {value}, expected {} to {}",

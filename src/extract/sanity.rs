@@ -1,14 +1,18 @@
 //! Stage 1: samples to floats, and what is wrong with them: non-finite, flat, saturated.
 //!
-//! The same pass sums blocks of 16 samples, from which the next stage takes baseline and noise, and separates
-//! even from odd samples, as the decimation wants them.
+//! The same pass sums blocks of 16 samples (32 in long waveforms), from which the next stage takes baseline and noise,
+//! and separates even from odd samples, as the decimation wants them.
 
 use multiversion::multiversion;
 
 use crate::model::{Flags, SamplesRef};
 
-/// Samples a block.
-pub const BLOCK: usize = 16;
+/// Samples a block in waveforms shorter than [`LONG`].
+pub const SHORT_BLOCK: usize = 16;
+/// Samples a block in longer waveforms.
+pub const LONG_BLOCK: usize = 32;
+/// From this many samples on there are enough long blocks.
+const LONG: usize = 512;
 
 /// Samples at a rail that make a waveform saturated. One alone may be a digitiser's glitch or a value that happens to be 0.
 const MIN_SATURATED: u32 = 2;
@@ -22,8 +26,10 @@ pub struct Loaded {
     pub odd: Vec<f32>,
     /// Mean of each whole block.
     pub block_mean: Vec<f32>,
-    /// Variance of each whole block about its own mean (divided by [`BLOCK`]` - 1`).
+    /// Variance of each whole block about its own mean (divided by one less than its samples).
     pub block_variance: Vec<f32>,
+    /// Samples of a block.
+    pub block: usize,
 }
 
 /// Loads a waveform into `loaded` and says what is wrong with it.
@@ -33,11 +39,41 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
     let length = samples.len();
     loaded.even.resize(length.div_ceil(2), 0.0);
     loaded.odd.resize(length / 2, 0.0);
-    loaded.block_mean.resize(length / BLOCK, 0.0);
-    loaded.block_variance.resize(length / BLOCK, 0.0);
-    let extremes = match samples {
-        SamplesRef::U16(samples) => load_u16(samples, loaded),
-        SamplesRef::F32(samples) => load_f32(samples, loaded),
+    loaded.block = if length < LONG {
+        SHORT_BLOCK
+    } else {
+        LONG_BLOCK
+    };
+    loaded.block_mean.resize(length / loaded.block, 0.0);
+    loaded.block_variance.resize(length / loaded.block, 0.0);
+    match samples {
+        SamplesRef::U16(samples) => {
+            separate_u16(samples, &mut loaded.even, &mut loaded.odd);
+            // The last sample of an odd number has no partner.
+            if let (1, Some(&last), Some(even)) =
+                (length % 2, samples.last(), loaded.even.last_mut())
+            {
+                *even = f32::from(last);
+            }
+        }
+        SamplesRef::F32(samples) => {
+            separate_f32(samples, &mut loaded.even, &mut loaded.odd);
+            if let (1, Some(&last), Some(even)) =
+                (length % 2, samples.last(), loaded.even.last_mut())
+            {
+                *even = last;
+            }
+        }
+    }
+    let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
+    let (means, variances) = (
+        loaded.block_mean.as_mut_slice(),
+        loaded.block_variance.as_mut_slice(),
+    );
+    let extremes = if loaded.block == SHORT_BLOCK {
+        sum_blocks::<{ SHORT_BLOCK / 2 }>(even, odd, means, variances)
+    } else {
+        sum_blocks::<{ LONG_BLOCK / 2 }>(even, odd, means, variances)
     };
     let mut flags = Flags::NONE;
     if !extremes.finite {
@@ -57,7 +93,12 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
 }
 
 fn count(loaded: &Loaded, predicate: impl Fn(f32) -> bool) -> u32 {
-    loaded.even.iter().chain(&loaded.odd).filter(|&&value| predicate(value)).count() as u32
+    loaded
+        .even
+        .iter()
+        .chain(&loaded.odd)
+        .filter(|&&value| predicate(value))
+        .count() as u32
 }
 
 struct Extremes {
@@ -66,69 +107,105 @@ struct Extremes {
     finite: bool,
 }
 
+/// Separates even from odd counts; a pair is taken as one 32-bit word, which vectorises.
 #[multiversion(targets = "simd")]
-fn load_u16(samples: &[u16], loaded: &mut Loaded) -> Extremes {
-    load_as(samples, |&sample| f32::from(sample), loaded)
+fn separate_u16(samples: &[u16], even: &mut [f32], odd: &mut [f32]) {
+    let words: &[u8] = bytemuck::cast_slice(samples);
+    for ((word, even), odd) in words.chunks_exact(4).zip(even).zip(odd) {
+        let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
+        let (first, second) = if cfg!(target_endian = "little") {
+            (word & 0xffff, word >> 16)
+        } else {
+            (word >> 16, word & 0xffff)
+        };
+        *even = first as i32 as f32;
+        *odd = second as i32 as f32;
+    }
 }
 
+/// Separates even from odd samples.
 #[multiversion(targets = "simd")]
-fn load_f32(samples: &[f32], loaded: &mut Loaded) -> Extremes {
-    load_as(samples, |&sample| sample, loaded)
+fn separate_f32(samples: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    for ((pair, even), odd) in samples.chunks_exact(2).zip(even).zip(odd) {
+        *even = pair[0];
+        *odd = pair[1];
+    }
 }
 
-/// The lanes are summed in a fixed order, so that the result does not depend on the processor's vector width.
-#[inline(always)]
-fn load_as<T>(samples: &[T], value: impl Fn(&T) -> f32, loaded: &mut Loaded) -> Extremes {
-    const HALF: usize = BLOCK / 2;
-    let whole = samples.len() / BLOCK;
+/// Mean and variance of each block, and the extremes. Lanes are summed in a fixed order, so that the result does not
+/// depend on the processor's vector width.
+#[multiversion(targets = "simd")]
+fn sum_blocks<const HALF: usize>(
+    even: &[f32],
+    odd: &[f32],
+    means: &mut [f32],
+    variances: &mut [f32],
+) -> Extremes {
     let mut low = [f32::INFINITY; HALF];
     let mut high = [f32::NEG_INFINITY; HALF];
     // 0 x NaN and 0 x infinity are NaN: one sum tells whether all samples are finite.
     let mut poison = [0.0_f32; HALF];
-    let rows = samples.chunks_exact(BLOCK);
-    let rest = rows.remainder();
-    let columns = loaded.even.chunks_exact_mut(HALF).zip(loaded.odd.chunks_exact_mut(HALF));
-    let blocks = loaded.block_mean.iter_mut().zip(loaded.block_variance.iter_mut());
-    for ((row, (even, odd)), (mean, variance)) in rows.zip(columns).zip(blocks) {
-        let pivot = value(&row[0]);
+    let size = 2.0 * HALF as f32;
+    let columns = even.chunks_exact(HALF).zip(odd.chunks_exact(HALF));
+    for ((even, odd), (mean, variance)) in columns.zip(means.iter_mut().zip(variances.iter_mut())) {
+        let pivot = even[0];
         let mut sum = [0.0_f32; HALF];
         let mut sum_of_squares = [0.0_f32; HALF];
         for lane in 0..HALF {
-            let (a, b) = (value(&row[2 * lane]), value(&row[2 * lane + 1]));
-            even[lane] = a;
-            odd[lane] = b;
-            low[lane] = low[lane].min(a).min(b);
-            high[lane] = high[lane].max(a).max(b);
+            let (a, b) = (even[lane], odd[lane]);
+            let (smaller, larger) = if a < b { (a, b) } else { (b, a) };
+            low[lane] = if smaller < low[lane] {
+                smaller
+            } else {
+                low[lane]
+            };
+            high[lane] = if larger > high[lane] {
+                larger
+            } else {
+                high[lane]
+            };
             poison[lane] += 0.0 * a + 0.0 * b;
             let (a, b) = (a - pivot, b - pivot);
             sum[lane] = a + b;
             sum_of_squares[lane] = a * a + b * b;
         }
         let sum = tree_sum(sum);
-        let size = BLOCK as f32;
         *mean = pivot + sum / size;
         *variance = ((tree_sum(sum_of_squares) - sum * sum / size) / (size - 1.0)).max(0.0);
     }
-    for (offset, sample) in rest.iter().enumerate() {
-        let sample = value(sample);
-        let index = whole * BLOCK + offset;
-        let half = if index % 2 == 0 { &mut loaded.even } else { &mut loaded.odd };
-        half[index / 2] = sample;
-        low[0] = low[0].min(sample);
-        high[0] = high[0].max(sample);
-        poison[0] += 0.0 * sample;
+    let rest = even.len() / HALF * HALF;
+    for &value in even[rest.min(even.len())..]
+        .iter()
+        .chain(&odd[rest.min(odd.len())..])
+    {
+        low[0] = low[0].min(value);
+        high[0] = high[0].max(value);
+        poison[0] += 0.0 * value;
+    }
+    let finite = tree_sum(poison) == 0.0;
+    let (mut lowest, mut highest) = (low[0], high[0]);
+    for lane in 1..HALF {
+        lowest = lowest.min(low[lane]);
+        highest = highest.max(high[lane]);
     }
     Extremes {
-        lowest: low.into_iter().fold(f32::INFINITY, f32::min),
-        highest: high.into_iter().fold(f32::NEG_INFINITY, f32::max),
-        finite: tree_sum(poison) == 0.0,
+        lowest,
+        highest,
+        finite,
     }
 }
 
-/// Sum of eight lanes, pairwise.
+/// Sum of a power of two of lanes: each half is added to the other.
 #[inline(always)]
-pub(super) fn tree_sum(lanes: [f32; 8]) -> f32 {
-    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+pub(super) fn tree_sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
@@ -141,12 +218,19 @@ mod tests {
     fn samples_come_out_as_they_went_in() {
         let samples: Vec<u16> = (0..77).map(|index| 500 + index * 3 % 17).collect();
         let mut loaded = Loaded::default();
-        assert_eq!(load(SamplesRef::U16(&samples), RAILS, &mut loaded), Flags::NONE);
+        assert_eq!(
+            load(SamplesRef::U16(&samples), RAILS, &mut loaded),
+            Flags::NONE
+        );
         let back: Vec<u16> = (0..77)
             .map(|index: usize| if index % 2 == 0 { loaded.even[index / 2] } else { loaded.odd[index / 2] } as u16)
             .collect();
         assert_eq!(back, samples);
-        let mean: f32 = samples[16..32].iter().map(|&sample| f32::from(sample)).sum::<f32>() / 16.0;
+        let mean: f32 = samples[16..32]
+            .iter()
+            .map(|&sample| f32::from(sample))
+            .sum::<f32>()
+            / 16.0;
         assert!((loaded.block_mean[1] - mean).abs() < 1e-4);
     }
 
@@ -165,7 +249,11 @@ mod tests {
         }
         let mut samples = [5.0; 40];
         samples[7] = 0.0;
-        assert_eq!(flags(&samples), Flags::NONE, "one sample at a rail is not a saturated pulse");
+        assert_eq!(
+            flags(&samples),
+            Flags::NONE,
+            "one sample at a rail is not a saturated pulse"
+        );
         samples[8] = -1.0;
         assert_eq!(flags(&samples), Flags::SATURATED_LOW);
     }

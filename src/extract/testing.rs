@@ -18,7 +18,13 @@ pub fn gaussian(seed: u64, count: usize) -> Vec<f32> {
 
 /// Value at `t_ns` of a log-normal pulse (peak 1 at 13 ns) with an undershoot of `undershoot`, decaying in 100 ns.
 pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
-    let log_normal = |t: f64| if t > 0.0 { (-0.5 * ((t / 13.0).ln() / 0.43).powi(2)).exp() } else { 0.0 };
+    let log_normal = |t: f64| {
+        if t > 0.0 {
+            (-0.5 * ((t / 13.0).ln() / 0.43).powi(2)).exp()
+        } else {
+            0.0
+        }
+    };
     if t_ns <= 0.0 {
         return 0.0;
     }
@@ -27,7 +33,11 @@ pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
     let tail: f64 = (0..(t_ns.min(80.0) / step).ceil() as usize)
         .map(|index| {
             let at = (index as f64 + 0.5) * step;
-            if at < t_ns { log_normal(at) * (-(t_ns - at) / 100.0).exp() * step } else { 0.0 }
+            if at < t_ns {
+                log_normal(at) * (-(t_ns - at) / 100.0).exp() * step
+            } else {
+                0.0
+            }
         })
         .sum();
     log_normal(t_ns) - undershoot / 15.37 * tail
@@ -35,7 +45,9 @@ pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
 
 /// The pulse at whole nanoseconds, 700 of them, with a peak of [`PEAK_ADC`].
 pub fn juno_template(undershoot: f32) -> Vec<f32> {
-    (0..700).map(|t| PEAK_ADC * juno_pulse(f64::from(t), f64::from(undershoot)) as f32).collect()
+    (0..700)
+        .map(|t| PEAK_ADC * juno_pulse(f64::from(t), f64::from(undershoot)) as f32)
+        .collect()
 }
 
 /// A calibration row with that template, and noise of `noise` of its peak.
@@ -56,9 +68,18 @@ pub fn juno_row(undershoot: f32, noise: f32) -> ChannelCalibration {
 pub type Light = (f64, f64);
 
 /// The waveform of `light`: negative pulses on a baseline of 11,000 counts, noise of `noise` of the peak.
-pub fn waveform(seed: u64, light: &[Light], undershoot: f64, noise: f32, length: usize) -> Vec<u16> {
+pub fn waveform(
+    seed: u64,
+    light: &[Light],
+    undershoot: f64,
+    noise: f32,
+    length: usize,
+) -> Vec<u16> {
     let fine = fine_pulse(undershoot);
-    let mut upright: Vec<f64> = gaussian(seed, length).into_iter().map(|value| f64::from(noise * value)).collect();
+    let mut upright: Vec<f64> = gaussian(seed, length)
+        .into_iter()
+        .map(|value| f64::from(noise * value))
+        .collect();
     for &(t0, charge) in light {
         for (t, sample) in upright.iter_mut().enumerate() {
             let place = (t as f64 - t0) * 16.0;
@@ -69,15 +90,27 @@ pub fn waveform(seed: u64, light: &[Light], undershoot: f64, noise: f32, length:
             }
         }
     }
-    upright.into_iter().map(|value| (11_000.0 - f64::from(PEAK_ADC) * value).round() as u16).collect()
+    upright
+        .into_iter()
+        .map(|value| (11_000.0 - f64::from(PEAK_ADC) * value).round() as u16)
+        .collect()
 }
 
 fn fine_pulse(undershoot: f64) -> std::sync::Arc<Vec<f64>> {
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex, OnceLock};
     static KNOWN: OnceLock<Mutex<HashMap<u64, Arc<Vec<f64>>>>> = OnceLock::new();
-    let mut known = KNOWN.get_or_init(Mutex::default).lock().expect("no test panics inside");
-    let pulse = || Arc::new((0..11_200).map(|index| juno_pulse(f64::from(index) / 16.0, undershoot)).collect());
+    let mut known = KNOWN
+        .get_or_init(Mutex::default)
+        .lock()
+        .expect("no test panics inside");
+    let pulse = || {
+        Arc::new(
+            (0..11_200)
+                .map(|index| juno_pulse(f64::from(index) / 16.0, undershoot))
+                .collect(),
+        )
+    };
     Arc::clone(known.entry(undershoot.to_bits()).or_insert_with(pulse))
 }
 
@@ -86,7 +119,8 @@ fn fine_pulse(undershoot: f64) -> std::sync::Arc<Vec<f64>> {
 pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Light> {
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let front = 300.0 + random.random::<f64>();
-    let count = rand_distr::Poisson::new(mu).map_or(0.0, |poisson| random.sample::<f64, _>(poisson)) as usize;
+    let count = rand_distr::Poisson::new(mu).map_or(0.0, |poisson| random.sample::<f64, _>(poisson))
+        as usize;
     let mut light: Vec<Light> = (0..count)
         .map(|_| {
             let which: f64 = random.random();

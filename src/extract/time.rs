@@ -41,9 +41,25 @@ pub fn measure_ns(trace: &[f32], plan: &Plan, hit: Found, noise: f32) -> f32 {
 /// (exact for a Gaussian), or through the values where one of them is not positive.
 fn peak_time_ns(trace: &[f32], step_ns: f32, peak: usize) -> f32 {
     let middle = peak as f32 * step_ns;
-    let neighbours = peak.checked_sub(1).and_then(|before| Some([*trace.get(before)?, *trace.get(peak)?, *trace.get(peak + 1)?]));
-    let Some(values) = neighbours else { return middle };
-    let [a, b, c] = if values.iter().all(|&value| value > 0.0) { values.map(f32::ln) } else { values };
+    let neighbours = peak.checked_sub(1).and_then(|before| {
+        Some([
+            *trace.get(before)?,
+            *trace.get(peak)?,
+            *trace.get(peak + 1)?,
+        ])
+    });
+    let Some(values) = neighbours else {
+        return middle;
+    };
+    let [a, b, c] = if values.iter().all(|&value| value > 0.0) {
+        values.map(f32::ln)
+    } else {
+        values
+    };
     let curvature = a - 2.0 * b + c;
-    if curvature < 0.0 { middle + step_ns * (0.5 * (a - c) / curvature).clamp(-1.0, 1.0) } else { middle }
+    if curvature < 0.0 {
+        middle + step_ns * (0.5 * (a - c) / curvature).clamp(-1.0, 1.0)
+    } else {
+        middle
+    }
 }

@@ -25,7 +25,10 @@ const GROUP_ROWS: usize = 1 << 20;
 /// Schema of the `hits` table.
 #[must_use]
 pub fn hits_schema() -> SchemaRef {
-    schema(&[("time_ns", DataType::Float32, false), ("charge_pe", DataType::Float32, false)])
+    schema(&[
+        ("time_ns", DataType::Float32, false),
+        ("charge_pe", DataType::Float32, false),
+    ])
 }
 
 /// Schema of the `waveforms` table.
@@ -42,11 +45,19 @@ pub fn waveforms_schema() -> SchemaRef {
 
 /// What every table begins and ends with, round `columns`.
 fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
-    let begin = [("input_id", DataType::UInt32), ("event_id", DataType::UInt64), ("channel_id", DataType::UInt32)];
+    let begin = [
+        ("input_id", DataType::UInt32),
+        ("event_id", DataType::UInt64),
+        ("channel_id", DataType::UInt32),
+    ];
     let fields: Vec<Field> = begin
         .into_iter()
         .map(|(name, kind)| Field::new(name, kind, false))
-        .chain(columns.iter().map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable)))
+        .chain(
+            columns
+                .iter()
+                .map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable)),
+        )
         .chain([Field::new("flags", DataType::UInt32, false)])
         .collect();
     Arc::new(Schema::new(fields))
@@ -158,7 +169,9 @@ impl TablesWriter {
             }
         }
         if batch.len() != extracted.summaries.len() || hits.next().is_some() {
-            return Err(Error::internal("the backend's result does not fit its batch"));
+            return Err(Error::internal(
+                "the backend's result does not fit its batch",
+            ));
         }
         Ok(())
     }
@@ -215,8 +228,10 @@ impl TableFile {
         let name = format!("{table}/part-{part:05}.parquet");
         let path = folder.join(&name);
         let parent = folder.join(table);
-        std::fs::create_dir_all(&parent).map_err(|error| Error::output(&parent, "cannot be made").with_source(error))?;
-        let file = File::create_new(&path).map_err(|error| Error::output(&path, "cannot be made").with_source(error))?;
+        std::fs::create_dir_all(&parent)
+            .map_err(|error| Error::output(&parent, "cannot be made").with_source(error))?;
+        let file = File::create_new(&path)
+            .map_err(|error| Error::output(&path, "cannot be made").with_source(error))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS));
@@ -231,11 +246,19 @@ impl TableFile {
         }
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()))
             .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
-        Ok(Self { path, name, schema, rows: 0, writer })
+        Ok(Self {
+            path,
+            name,
+            schema,
+            rows: 0,
+            writer,
+        })
     }
 
     fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
-        let failed = |error: parquet::errors::ParquetError| Error::output(&self.path, "cannot be written").with_source(error);
+        let failed = |error: parquet::errors::ParquetError| {
+            Error::output(&self.path, "cannot be written").with_source(error)
+        };
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| Error::internal(format!("{}: {error}", self.name)))?;
         if batch.num_rows() > 0 {
@@ -246,12 +269,26 @@ impl TableFile {
     }
 
     fn finish(self) -> Result<Part> {
-        let Self { path, name, rows, writer, .. } = self;
-        let failed = |error: std::io::Error| Error::output(&path, "cannot be written").with_source(error);
-        let file = writer.into_inner().map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+        let Self {
+            path,
+            name,
+            rows,
+            writer,
+            ..
+        } = self;
+        let failed =
+            |error: std::io::Error| Error::output(&path, "cannot be written").with_source(error);
+        let file = writer
+            .into_inner()
+            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
         file.sync_all().map_err(failed)?;
         let (bytes, crc32c) = checksum(&path).map_err(failed)?;
-        Ok(Part { path: name, rows, bytes, crc32c })
+        Ok(Part {
+            path: name,
+            rows,
+            bytes,
+            crc32c,
+        })
     }
 }
 

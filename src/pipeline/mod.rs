@@ -85,7 +85,9 @@ pub fn run_input(
         // The writer ends when nothing more can come, the reader when nobody listens.
         drop(to_write);
         drop(batches);
-        let written = writing.join().map_err(|_| Error::internal("the writing thread panicked"))?;
+        let written = writing
+            .join()
+            .map_err(|_| Error::internal("the writing thread panicked"))?;
         // A failed writer is why extraction could not hand on its result.
         let (parts, took) = written?;
         let mut outcome = outcome?;
@@ -105,7 +107,12 @@ fn read(source: &mut dyn Source, limit: BatchLimit, to_extract: &SyncSender<Read
             Err(error) => (None, Some(error)),
         };
         let last = batch.is_none();
-        let sent = to_extract.send(Read { batch, losses, took: start.elapsed(), failed });
+        let sent = to_extract.send(Read {
+            batch,
+            losses,
+            took: start.elapsed(),
+            failed,
+        });
         if last || sent.is_err() {
             return;
         }
@@ -119,7 +126,13 @@ fn extract(
     progress: &Progress,
 ) -> Result<InputOutcome> {
     let mut outcome = InputOutcome::default();
-    for Read { batch, losses, took, failed } in batches {
+    for Read {
+        batch,
+        losses,
+        took,
+        failed,
+    } in batches
+    {
         outcome.reading += took;
         outcome.losses.extend(losses);
         if let Some(error) = failed {
@@ -142,7 +155,10 @@ fn extract(
     Ok(outcome)
 }
 
-fn write(mut writer: TablesWriter, results: &Receiver<(Batch, Extracted)>) -> Result<(Vec<Part>, Duration)> {
+fn write(
+    mut writer: TablesWriter,
+    results: &Receiver<(Batch, Extracted)>,
+) -> Result<(Vec<Part>, Duration)> {
     let mut took = Duration::ZERO;
     for (batch, extracted) in results {
         let start = Instant::now();

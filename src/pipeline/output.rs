@@ -26,22 +26,29 @@ impl OutputFolder {
     /// # Errors
     /// If `target` exists and `overwrite` is not set (or what is there was not made by nuwave), or the folder it lies in cannot be written.
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
-        let hint = "give another folder with `-o`, or `--overwrite` to replace what nuwave left there";
+        let hint =
+            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there";
         if target.exists() {
             if !overwrite {
                 return Err(Error::output(target, "exists already").with_hint(hint));
             }
             if !is_ours(target) {
-                return Err(Error::output(target, "exists, is not empty and is not an output of nuwave; it is left alone")
-                    .with_hint("give another folder with `-o`"));
+                return Err(Error::output(
+                    target,
+                    "exists, is not empty and is not an output of nuwave; it is left alone",
+                )
+                .with_hint("give another folder with `-o`"));
             }
         }
-        let name = target.file_name().ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        std::fs::create_dir_all(parent).map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
+        std::fs::create_dir_all(parent)
+            .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
         builder.prefix(&prefix).suffix(".partial");
@@ -49,9 +56,15 @@ impl OutputFolder {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let temporary = builder.tempdir_in(parent).map_err(|error| {
-            Error::output(parent, "cannot be written").with_source(error).with_hint("is the folder read-only, or the disk full?")
+            Error::output(parent, "cannot be written")
+                .with_source(error)
+                .with_hint("is the folder read-only, or the disk full?")
         })?;
-        Ok(Self { target: target.to_owned(), overwrite, temporary })
+        Ok(Self {
+            target: target.to_owned(),
+            overwrite,
+            temporary,
+        })
     }
 
     /// Where to write meanwhile.
@@ -66,14 +79,19 @@ impl OutputFolder {
     /// If a file cannot be written or the folder not renamed.
     pub fn commit(self, report: &Report) -> Result<()> {
         let path = self.temporary.path().join(REPORT);
-        let failed = |error: std::io::Error| Error::output(&self.target.join(REPORT), "cannot be written").with_source(error);
-        let text = serde_json::to_string_pretty(report).map_err(|error| Error::internal(format!("the report: {error}")))?;
+        let failed = |error: std::io::Error| {
+            Error::output(&self.target.join(REPORT), "cannot be written").with_source(error)
+        };
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::internal(format!("the report: {error}")))?;
         let mut file = File::create_new(&path).map_err(failed)?;
         std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         sync_folder(self.temporary.path());
         let rename = |from: &Path, to: &Path| {
-            std::fs::rename(from, to).map_err(|error| Error::output(&self.target, "cannot be given its name").with_source(error))
+            std::fs::rename(from, to).map_err(|error| {
+                Error::output(&self.target, "cannot be given its name").with_source(error)
+            })
         };
         if self.overwrite && self.target.exists() {
             let old = self.temporary.path().with_extension("replaced");
@@ -82,8 +100,10 @@ impl OutputFolder {
                 rename(&old, &self.target)?;
                 return Err(error);
             }
-            std::fs::remove_dir_all(&old)
-                .map_err(|error| Error::output(&old, "the output that was replaced cannot be removed").with_source(error))?;
+            std::fs::remove_dir_all(&old).map_err(|error| {
+                Error::output(&old, "the output that was replaced cannot be removed")
+                    .with_source(error)
+            })?;
         } else {
             rename(self.temporary.path(), &self.target)?;
         }
@@ -98,15 +118,27 @@ impl OutputFolder {
 
 /// True for an empty folder or one that holds nothing but nuwave's tables.
 fn is_ours(folder: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(folder) else { return false };
-    let names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    let names: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect();
     let known = ["hits", "waveforms", "events", REPORT];
-    names.is_empty() || (names.iter().any(|name| name == REPORT) && names.iter().all(|name| known.iter().any(|known| name == known)))
+    names.is_empty()
+        || (names.iter().any(|name| name == REPORT)
+            && names
+                .iter()
+                .all(|name| known.iter().any(|known| name == known)))
 }
 
 /// Folders have to be flushed too for a rename to survive a power cut; where that is not possible nothing is lost but that.
 fn sync_folder(folder: &Path) {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }

@@ -34,14 +34,22 @@ impl Progress {
         }
         if !std::io::stderr().is_terminal() {
             let start = Instant::now();
-            return Self(Kind::Lines(Mutex::new(Lines { start, next: start + LINE_EVERY, done: 0, total })));
+            return Self(Kind::Lines(Mutex::new(Lines {
+                start,
+                next: start + LINE_EVERY,
+                done: 0,
+                total,
+            })));
         }
         let (bar, template) = match total {
             Some(total) => (
                 ProgressBar::new(total),
                 "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {per_sec}  {eta} left  {msg}",
             ),
-            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} waveforms  {per_sec}  {elapsed}  {msg}"),
+            None => (
+                ProgressBar::new_spinner(),
+                "{spinner} {human_pos} waveforms  {per_sec}  {elapsed}  {msg}",
+            ),
         };
         // A template that indicatif does not take leaves its default style.
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -57,7 +65,10 @@ impl Progress {
             Kind::Silent => {}
             Kind::Bar(bar) => {
                 bar.inc(waveforms);
-                bar.set_message(format!("{:.2} hits each", hits as f64 / waveforms.max(1) as f64));
+                bar.set_message(format!(
+                    "{:.2} hits each",
+                    hits as f64 / waveforms.max(1) as f64
+                ));
             }
             Kind::Lines(lines) => {
                 let Ok(mut lines) = lines.lock() else { return };
@@ -66,7 +77,10 @@ impl Progress {
                 if now >= lines.next {
                     lines.next = now + LINE_EVERY;
                     let rate = lines.done as f64 / (now - lines.start).as_secs_f64();
-                    let of = lines.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                    let of = lines
+                        .total
+                        .map(|total| format!(" of {total}"))
+                        .unwrap_or_default();
                     eprintln!("{}{of} waveforms, {rate:.0} a second", lines.done);
                 }
             }

@@ -159,13 +159,24 @@ impl Report {
     #[must_use]
     pub fn new(inputs: Vec<FinishedInput>, provenance: Provenance, total_s: f64) -> Self {
         let mut totals = Totals::default();
-        let mut timings = Timings { total_s, threads: provenance.threads, peak_memory_mib: peak_memory_mib(), ..Timings::default() };
+        let mut timings = Timings {
+            total_s,
+            threads: provenance.threads,
+            peak_memory_mib: peak_memory_mib(),
+            ..Timings::default()
+        };
         let mut flags: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (mut reports, mut outputs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut levels, mut losses_not_listed) = ((0, 0.0, 0.0), 0);
         for (input_id, input) in inputs.into_iter().enumerate() {
             let input_id = input_id as u32;
-            let FinishedInput { info, crc32c, sampling_ns, polarity, outcome } = input;
+            let FinishedInput {
+                info,
+                crc32c,
+                sampling_ns,
+                polarity,
+                outcome,
+            } = input;
             let mut lost: u64 = outcome.losses.iter().map(|loss| loss.n_waveforms).sum();
             lost += u64::from(outcome.cut.is_some());
             reports.push(InputReport {
@@ -188,7 +199,11 @@ impl Report {
             totals.samples += outcome.samples;
             totals.hits += outcome.hits;
             totals.charge_pe += outcome.charge_pe;
-            levels = (levels.0 + outcome.levels.0, levels.1 + outcome.levels.1, levels.2 + outcome.levels.2);
+            levels = (
+                levels.0 + outcome.levels.0,
+                levels.1 + outcome.levels.1,
+                levels.2 + outcome.levels.2,
+            );
             timings.reading_s += outcome.reading.as_secs_f64();
             timings.extracting_s += outcome.extracting.as_secs_f64();
             timings.writing_s += outcome.writing.as_secs_f64();
@@ -213,7 +228,11 @@ impl Report {
         timings.waveforms_per_s = totals.waveforms as f64 / total_s.max(1e-9);
         Self {
             nuwave: env!("CARGO_PKG_VERSION"),
-            status: if totals.lost == 0 { "complete" } else { "partial" },
+            status: if totals.lost == 0 {
+                "complete"
+            } else {
+                "partial"
+            },
             inputs: reports,
             totals,
             flags,
@@ -232,7 +251,11 @@ impl Report {
     /// The exit code of the run: 0, or [`EXIT_PARTIAL`] where something was lost.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.totals.lost == 0 { 0 } else { EXIT_PARTIAL }
+        if self.totals.lost == 0 {
+            0
+        } else {
+            EXIT_PARTIAL
+        }
     }
 
     /// A summary for a person.
@@ -246,7 +269,16 @@ impl Report {
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:<12} {value}");
         };
-        line("waveforms", format!("{} in {} input{}, {:.1} million samples", totals.waveforms, self.inputs.len(), if self.inputs.len() == 1 { "" } else { "s" }, totals.samples as f64 / 1e6));
+        line(
+            "waveforms",
+            format!(
+                "{} in {} input{}, {:.1} million samples",
+                totals.waveforms,
+                self.inputs.len(),
+                if self.inputs.len() == 1 { "" } else { "s" },
+                totals.samples as f64 / 1e6
+            ),
+        );
         line("with light", format!("{lit} ({:.1} %)", share(lit)));
         line(
             "hits",
@@ -259,20 +291,38 @@ impl Report {
             ),
         );
         if let (Some(baseline), Some(noise)) = (totals.mean_baseline_adc, totals.mean_noise_adc) {
-            line("baseline", format!("{baseline:.1} ADC, noise {noise:.2} ADC a sample (means)"));
+            line(
+                "baseline",
+                format!("{baseline:.1} ADC, noise {noise:.2} ADC a sample (means)"),
+            );
         }
         for (name, count) in &self.flags {
-            let meaning = Flags::ALL.iter().find(|(_, other, _)| other == name).map_or("", |(_, _, meaning)| *meaning);
-            line("flagged", format!("{count} ({:.2} %) {name}: {meaning}", share(*count)));
+            let meaning = Flags::ALL
+                .iter()
+                .find(|(_, other, _)| other == name)
+                .map_or("", |(_, _, meaning)| *meaning);
+            line(
+                "flagged",
+                format!("{count} ({:.2} %) {name}: {meaning}", share(*count)),
+            );
         }
         if totals.lost > 0 {
-            line("lost", format!("{} waveforms, listed in the report", totals.lost));
+            line(
+                "lost",
+                format!("{} waveforms, listed in the report", totals.lost),
+            );
         }
         line("events", self.events.to_owned());
         let timings = &self.timings;
         line(
             "time",
-            format!("{:.2} s, {:.0} waveforms/s on {} thread{}", timings.total_s, timings.waveforms_per_s, timings.threads, if timings.threads == 1 { "" } else { "s" }),
+            format!(
+                "{:.2} s, {:.0} waveforms/s on {} thread{}",
+                timings.total_s,
+                timings.waveforms_per_s,
+                timings.threads,
+                if timings.threads == 1 { "" } else { "s" }
+            ),
         );
         text
     }
