@@ -23,8 +23,9 @@ use super::{Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, trut
 use crate::error::{Error, Result};
 use crate::model::{Batch, Samples, Truth};
 
-/// Bytes in front of the stream in a file.
+/// Bytes in front of the stream in a file: the magic word and padding, up to the alignment that the writer chose.
 const FILE_MAGIC_BYTES: u64 = 8;
+const MAX_PADDING: u64 = 128;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Largest message that is believed; a batch is held in memory as a whole.
 const MAX_MESSAGE_BYTES: u64 = 1 << 30;
@@ -65,7 +66,6 @@ pub(super) fn open(
             .map_err(|error| damaged("has a schema that cannot be read").with_source(error))?;
         Columns::find(&schema, path, options, &mut info)
     })?;
-    info.has_truth = truth::is_beside(path);
     Ok(Box::new(BlockSource::new(Batches {
         info,
         messages,
@@ -85,6 +85,8 @@ struct Messages {
     position: u64,
     /// Byte behind the last message.
     end: u64,
+    /// True for a file whose table of contents is missing: its end was cut off.
+    cut: bool,
 }
 
 enum Next {
@@ -104,16 +106,33 @@ impl Messages {
             ),
             position: 0,
             end: n_bytes,
+            cut: false,
         };
         if is_file {
-            messages.end = messages.behind_last(n_bytes).unwrap_or(n_bytes);
-            messages.position = FILE_MAGIC_BYTES;
+            let end = messages.behind_last(n_bytes);
+            messages.cut = end.is_none();
+            messages.end = end.unwrap_or(n_bytes);
+            messages.position = messages.behind_padding();
         }
         messages
             .reader
             .seek(SeekFrom::Start(messages.position))
             .map_err(|error| messages.unreadable(error))?;
         Ok(messages)
+    }
+
+    /// Where the first message of a file begins: behind the magic word and its zeros.
+    fn behind_padding(&mut self) -> u64 {
+        let mut position = FILE_MAGIC_BYTES;
+        let mut word = [0; 8];
+        while position < MAX_PADDING
+            && self.reader.seek(SeekFrom::Start(position)).is_ok()
+            && self.reader.read_exact(&mut word).is_ok()
+            && word == [0; 8]
+        {
+            position += 8;
+        }
+        position
     }
 
     /// Where the table of contents of a complete file begins.
@@ -146,6 +165,9 @@ impl Messages {
     /// The next message; its sizes are compared with the file before anything is allocated for them.
     fn next(&mut self) -> Result<Next> {
         let left = self.end.saturating_sub(self.position);
+        if left == 0 && self.cut {
+            return Ok(Next::Bad("ends without its table of contents".to_owned()));
+        }
         if left == 0 {
             return Ok(Next::End);
         }

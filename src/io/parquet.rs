@@ -31,7 +31,6 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
     let metadata = builder.metadata();
     let n_rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
     info.n_waveforms = Some(n_rows);
-    info.has_truth = truth::is_beside(path);
     let n_decoded: u64 = metadata
         .row_groups()
         .iter()

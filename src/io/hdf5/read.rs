@@ -39,7 +39,7 @@ impl Rows {
         describe(file, &found, &mut info).map_err(|error| {
             Error::input(path, "has attributes that cannot be read").with_source(error)
         })?;
-        info.has_truth = super::truth::is_in(file);
+        info.has_truth |= super::truth::is_in(file);
         let chunk_rows = found
             .dataset
             .chunk_shape()
