@@ -67,7 +67,7 @@ fn table(builder: &mut FileBuilder, group: &str, names: [&str; 3], n: usize) {
         .expect("a table");
     let mut bytes = Vec::new();
     for (row, samples) in rows(n, 40).chunks(40).enumerate() {
-        bytes.extend((1000 + row as i64).to_le_bytes());
+        bytes.extend((1000 + i64::try_from(row).expect("few rows")).to_le_bytes());
         bytes.extend(0.5_f64.to_le_bytes());
         bytes.extend((row as u16 % 3).to_le_bytes());
         bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
@@ -328,7 +328,7 @@ fn records(samples: ArrayRef) -> RecordBatch {
     let columns: [(&str, ArrayRef); 3] = [
         (
             "event_id",
-            Arc::new(Int64Array::from_iter_values(0..n as i64)),
+            Arc::new(Int64Array::from_iter_values((0..).take(samples.len()))),
         ),
         (
             "channel_id",
@@ -370,7 +370,7 @@ fn lists_of_every_kind_are_read() {
 fn signed_and_float_lists_are_kept_as_floats() {
     let values: Vec<i16> = rows(3, 40)
         .into_iter()
-        .map(|count| count as i16 - 2000)
+        .map(|count| count.cast_signed() - 2000)
         .collect();
     let expected: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
     let float = values.iter().map(|&value| f64::from(value));

@@ -225,6 +225,11 @@ fn record(n_claimed: u32, event: u32, samples: &[u16]) -> Vec<u8> {
     bytes
 }
 
+/// The header lines of a WaveDump text.
+fn text_header(length: usize, channel: u32, event: usize) -> String {
+    format!("Record Length: {length}\nChannel: {channel}\nEvent Number: {event}\n")
+}
+
 #[test]
 fn a_header_of_a_billion_samples_is_not_believed() {
     let folder = Folder::new();
@@ -269,7 +274,7 @@ fn records_that_are_too_short_or_too_long_are_left_out_one_by_one() {
     for (event, &length) in lengths.iter().enumerate() {
         let samples = vec![event as u16; length];
         binary.extend(record(length as u32, event as u32, &samples));
-        text += &format!("Record Length: {length}\nChannel: 3\nEvent Number: {event}\n");
+        text += &text_header(length, 3, event);
         text += &format!("{event}\n").repeat(length);
     }
     for path in [
@@ -294,7 +299,7 @@ fn a_text_record_with_another_number_of_samples_than_it_says_is_left_out() {
     let folder = Folder::new();
     let mut text = String::new();
     for (event, there) in [(0, 40), (1, 39), (2, 41), (3, 40)] {
-        text += &format!("Record Length: 40\nChannel: 0\nEvent Number: {event}\n");
+        text += &text_header(40, 0, event);
         text += &"8000\n".repeat(there);
     }
     text = text.replacen("8000\n", "80x0\n", 1);
@@ -344,11 +349,12 @@ fn a_wavedump_without_headers_needs_its_record_length() {
         .flat_map(|sample| sample.to_le_bytes())
         .collect();
     let binary = folder.file("wave0.dat", &bytes[..2 * 190]);
-    let text: String = samples
-        .iter()
-        .take(190)
-        .map(|sample| format!("{sample}\n"))
-        .collect();
+    let lines: Vec<_> = samples.iter().take(190).map(u16::to_string).collect();
+    let text = lines.join(
+        "
+",
+    ) + "
+";
     let text = folder.file("wave0.txt", text.as_bytes());
     for path in [binary, text] {
         let hint = open_error(&path).to_string();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_schema::{Metadata, SchemaRef};
+use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
@@ -153,7 +153,7 @@ impl ParquetSink {
             .iter()
             .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
             .collect();
-        self.schema = Arc::new(schema.as_ref().clone().with_metadata(Metadata::default()));
+        self.schema = schema;
         self.is_float = is_float;
         let writer =
             ArrowWriter::try_new(target, Arc::clone(&self.schema), Some(properties(metadata)))

@@ -8,7 +8,7 @@ use flate2::{Crc, read::DeflateDecoder};
 use npyz::zip::{CompressionMethod, ZipArchive};
 
 use super::npy::{Array, Element};
-use super::{Rows, boxed, read_small, shape_of_waveforms};
+use super::{Reader, boxed, read_small, shape_of_waveforms};
 use crate::error::{Error, Result};
 use crate::io::scalar::ScalarType;
 use crate::io::{ReadOptions, SourceInfo, metadata};
@@ -25,7 +25,7 @@ const SAMPLES_NAMES: [&str; 6] = [
 ];
 
 /// Opens the archive and all arrays that belong to the waveforms.
-pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Rows> {
+pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Reader> {
     let archive = Archive::open(path)?;
     let names = archive.array_names();
     let listing = if names.is_empty() {
@@ -79,7 +79,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     info.polarity = archive.polarity();
     let (detector, origin) = (archive.text("detector"), archive.text("origin"));
     info.detector = metadata::detector(detector.as_deref(), origin.as_deref());
-    let mut rows = Rows::new(info, options, samples, kind, row_samples, n_rows);
+    let mut rows = Reader::new(info, options, samples, kind, row_samples, n_rows);
     let column = |wanted: Option<&String>, usual: &str, integer: bool| {
         let name = wanted.map_or(usual, String::as_str);
         if names.iter().any(|found| found == name) {
