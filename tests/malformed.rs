@@ -153,6 +153,22 @@ fn a_cut_array_gives_all_whole_rows_and_one_loss() {
 }
 
 #[test]
+fn a_cut_arrow_file_gives_its_whole_batches_and_one_loss() {
+    let folder = Folder::new();
+    let waveforms = counts(3000, 40);
+    let path = folder.path("whole.arrow");
+    write(&path, &waveforms, 500, &Truth::default()).expect("a file");
+    let bytes = std::fs::read(path).expect("the file");
+    for cut in (1000..bytes.len()).step_by(bytes.len() / 50) {
+        let read =
+            attempt(&folder.file("damaged.arrow", &bytes[..cut])).expect("the schema is whole");
+        assert!(waveforms.starts_with(&read.waveforms));
+        assert!(read.waveforms.len() + 1100 > 3000 * cut / bytes.len());
+        assert_eq!(read.losses.len(), 1, "cut at {cut}: {:?}", read.losses);
+    }
+}
+
+#[test]
 fn flipped_bits_never_panic_or_hang() {
     let folder = Folder::new();
     for ending in ENDINGS {
