@@ -58,11 +58,11 @@ impl Block {
     }
 }
 
-fn check<'a>(
-    row: Row<'a>,
+fn check(
+    row: Row<'_>,
     event_id: Option<u64>,
     channel_id: Option<u32>,
-) -> std::result::Result<Waveform<'a>, String> {
+) -> std::result::Result<Waveform<'_>, String> {
     let event_id = event_id.ok_or_else(|| match row.event_id {
         None => "the event is null".to_owned(),
         Some(id) => format!("the event {id} is not within 0..={}", u64::MAX),

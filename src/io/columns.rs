@@ -215,19 +215,12 @@ fn describe(metadata: &Metadata, info: &mut SourceInfo) {
     info.detector = metadata::detector(text("detector"), text("origin"));
 }
 
+/// Where the samples of each row are among all values.
+type Ranges<'a> = Box<dyn Iterator<Item = std::ops::Range<usize>> + 'a>;
+
 /// The list's values and, for each row, the range of its samples among them.
-fn ranges(
-    lists: &ArrayRef,
-) -> Option<(
-    ArrayRef,
-    Box<dyn Iterator<Item = std::ops::Range<usize>> + '_>,
-)> {
-    fn of<O: OffsetSizeTrait>(
-        lists: &GenericListArray<O>,
-    ) -> (
-        ArrayRef,
-        Box<dyn Iterator<Item = std::ops::Range<usize>> + '_>,
-    ) {
+fn ranges(lists: &ArrayRef) -> Option<(ArrayRef, Ranges<'_>)> {
+    fn of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> (ArrayRef, Ranges<'_>) {
         let offsets = lists.value_offsets();
         let ranges = offsets
             .windows(2)

@@ -114,6 +114,7 @@ impl SourceInfo {
     /// What is known of a file before it is looked into.
     pub(crate) fn new(path: PathBuf, format: &'static str, n_bytes: u64) -> Self {
         Self {
+            has_truth: truth::is_beside(&path),
             path,
             format,
             layout: String::new(),
@@ -124,7 +125,6 @@ impl SourceInfo {
             adc_bits: None,
             polarity: None,
             detector: None,
-            has_truth: false,
             n_bytes,
         }
     }

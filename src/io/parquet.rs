@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_schema::{Metadata, SchemaRef};
+use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
@@ -31,7 +31,6 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
     let metadata = builder.metadata();
     let n_rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
     info.n_waveforms = Some(n_rows);
-    info.has_truth = truth::is_beside(path);
     let n_decoded: u64 = metadata
         .row_groups()
         .iter()
@@ -154,7 +153,7 @@ impl ParquetSink {
             .iter()
             .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
             .collect();
-        self.schema = Arc::new(schema.as_ref().clone().with_metadata(Metadata::default()));
+        self.schema = schema;
         self.is_float = is_float;
         let writer =
             ArrowWriter::try_new(target, Arc::clone(&self.schema), Some(properties(metadata)))

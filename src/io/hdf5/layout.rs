@@ -69,19 +69,25 @@ pub(super) struct Field {
 /// How the numbers that belong to a waveform are stored.
 pub(super) enum Columns {
     /// Arrays with one entry a waveform.
-    Arrays {
-        event_id: Option<Column>,
-        channel_id: Option<Column>,
-        start_ns: Option<Column>,
-        n_samples: Option<Column>,
-    },
+    Arrays(Box<Arrays>),
     /// Fields of the same record.
-    Fields {
-        event_id: Field,
-        channel_id: Field,
-        start_ns: Option<Field>,
-        n_samples: Option<Field>,
-    },
+    Fields(Fields),
+}
+
+/// Datasets beside the samples; `None` where the file has none.
+pub(super) struct Arrays {
+    pub event_id: Option<Column>,
+    pub channel_id: Option<Column>,
+    pub start_ns: Option<Column>,
+    pub n_samples: Option<Column>,
+}
+
+/// Fields of a table's records.
+pub(super) struct Fields {
+    pub event_id: Field,
+    pub channel_id: Field,
+    pub start_ns: Option<Field>,
+    pub n_samples: Option<Field>,
 }
 
 /// The waveforms of a file.
@@ -278,12 +284,12 @@ fn table(entry: &Entry, samples: &str, path: &Path, options: &ReadOptions) -> Re
         samples_offset,
         row_samples,
         kind: numbers.kind,
-        columns: Columns::Fields {
+        columns: Columns::Fields(Fields {
             event_id,
             channel_id,
             start_ns: plain(&START_NAMES),
             n_samples: plain(&N_SAMPLES_NAMES),
-        },
+        }),
         layout: format!("{layout} with the fields {event_name}, {channel_name}, {samples}"),
     })
 }
@@ -363,12 +369,12 @@ fn arrays(entry: &Entry, entries: &[Entry], path: &Path, options: &ReadOptions) 
         samples_offset: 0,
         row_samples,
         kind: numbers.kind,
-        columns: Columns::Arrays {
+        columns: Columns::Arrays(Box::new(Arrays {
             event_id,
             channel_id,
             start_ns: optional(&START_NAMES, false)?,
             n_samples: optional(&N_SAMPLES_NAMES, true)?,
-        },
+        })),
         layout,
     })
 }

@@ -24,8 +24,8 @@ const CHUNK_CACHE_BYTES: usize = 4 << 20;
 pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let file = open_file(path)?;
     let found = layout::find(&file, path, n_bytes, options)?;
-    let rows = read::Rows::new(&file, path, n_bytes, found, options)?;
-    Ok(Box::new(BlockSource::new(rows)))
+    let reader = read::Reader::new(&file, path, n_bytes, found, options)?;
+    Ok(Box::new(BlockSource::new(reader)))
 }
 
 /// Opens the file without reading more than its first page.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hdf5_pure::{AttrValue, Dataset, File};
 
-use super::layout::{Column, Columns, Field, Found};
+use super::layout::{Arrays, Column, Columns, Field, Fields, Found};
 use crate::error::{Error, Result};
 use crate::io::blocks::{BLOCK_BYTES, Block, BlockReader, Row};
 use crate::io::numpy::slice;
@@ -14,7 +14,7 @@ use crate::model::Samples;
 /// Largest window that is read only because the chunks are that tall; beyond it chunks are decompressed again.
 const MAX_WINDOW_BYTES: u64 = 64 << 20;
 
-pub(super) struct Rows {
+pub(super) struct Reader {
     info: SourceInfo,
     input_id: u32,
     found: Found,
@@ -23,7 +23,7 @@ pub(super) struct Rows {
     next_row: u64,
 }
 
-impl Rows {
+impl Reader {
     pub fn new(
         file: &File,
         path: &Path,
@@ -39,7 +39,7 @@ impl Rows {
         describe(file, &found, &mut info).map_err(|error| {
             Error::input(path, "has attributes that cannot be read").with_source(error)
         })?;
-        info.has_truth = super::truth::is_in(file);
+        info.has_truth |= super::truth::is_in(file);
         let chunk_rows = found
             .dataset
             .chunk_shape()
@@ -107,8 +107,8 @@ impl Found {
     /// True if every waveform says how many of the row's samples are its own.
     fn has_lengths(&self) -> bool {
         match &self.columns {
-            Columns::Arrays { n_samples, .. } => n_samples.is_some(),
-            Columns::Fields { n_samples, .. } => n_samples.is_some(),
+            Columns::Arrays(columns) => columns.n_samples.is_some(),
+            Columns::Fields(fields) => fields.n_samples.is_some(),
         }
     }
 }
@@ -121,7 +121,7 @@ struct Ids {
     n_samples: Option<Vec<i128>>,
 }
 
-impl BlockReader for Rows {
+impl BlockReader for Reader {
     fn info(&self) -> &SourceInfo {
         &self.info
     }
@@ -135,8 +135,7 @@ impl BlockReader for Rows {
         let bytes = self.read(&found.dataset, n_rows, found.row_bytes, "the samples")?;
         let ids = self.ids(&bytes, n_rows)?;
         let mut block = Block::new(self.input_id, found.kind.empty_samples());
-        let whole =
-            matches!(found.columns, Columns::Arrays { .. }).then(|| found.kind.samples(&bytes));
+        let whole = matches!(found.columns, Columns::Arrays(_)).then(|| found.kind.samples(&bytes));
         for (index, row_bytes) in bytes.chunks_exact(found.row_bytes).enumerate() {
             let row = self.next_row + index as u64;
             let n_samples = match &ids.n_samples {
@@ -147,19 +146,15 @@ impl BlockReader for Rows {
                     .filter(|&length| length <= found.row_samples),
             };
             let own: Samples;
-            let samples = match &whole {
-                Some(samples) => n_samples.and_then(|n_samples| {
-                    let first = index * found.row_samples;
-                    slice(samples, first..first + n_samples)
-                }),
-                None => {
-                    let first = found.samples_offset;
-                    let last = first + n_samples.unwrap_or(0) * found.kind.size();
-                    own = found
-                        .kind
-                        .samples(row_bytes.get(first..last).unwrap_or_default());
-                    n_samples.and_then(|n_samples| slice(&own, 0..n_samples))
-                }
+            let samples = if let Some(samples) = &whole {
+                let first = index * found.row_samples;
+                n_samples.and_then(|n_samples| slice(samples, first..first + n_samples))
+            } else {
+                let first = found.samples_offset;
+                let last = first + n_samples.unwrap_or(0) * found.kind.size();
+                let bytes = row_bytes.get(first..last).unwrap_or_default();
+                own = found.kind.samples(bytes);
+                n_samples.and_then(|n_samples| slice(&own, 0..n_samples))
             };
             let at = |column: &Option<Vec<i128>>, absent: i128| {
                 column
@@ -184,15 +179,16 @@ impl BlockReader for Rows {
     }
 }
 
-impl Rows {
+impl Reader {
     fn ids(&self, bytes: &[u8], n_rows: u64) -> Result<Ids> {
         match &self.found.columns {
-            Columns::Arrays {
-                event_id,
-                channel_id,
-                start_ns,
-                n_samples,
-            } => {
+            Columns::Arrays(columns) => {
+                let Arrays {
+                    event_id,
+                    channel_id,
+                    start_ns,
+                    n_samples,
+                } = columns.as_ref();
                 let integers = |column: &Option<Column>, what| -> Result<Option<Vec<i128>>> {
                     let bytes = self.read_column(column.as_ref(), n_rows, what)?;
                     Ok(column
@@ -211,12 +207,13 @@ impl Rows {
                         .map(|(column, bytes)| column.kind.floats(&bytes)),
                 })
             }
-            Columns::Fields {
-                event_id,
-                channel_id,
-                start_ns,
-                n_samples,
-            } => {
+            Columns::Fields(columns) => {
+                let Fields {
+                    event_id,
+                    channel_id,
+                    start_ns,
+                    n_samples,
+                } = columns;
                 // The bytes of one field of every record, back to back.
                 let gather = |field: &Field| -> Vec<u8> {
                     let range = field.offset..field.offset + field.kind.size();

@@ -109,9 +109,12 @@ fn start(
     group.set_attr("sampling_ns", AttrValue::F64(info.sampling_ns));
     group.set_attr("adc_bits", AttrValue::U32(info.adc_bits));
     let polarity = metadata::polarity_text(info.polarity).to_owned();
-    group.set_attr("polarity", AttrValue::String(polarity));
-    group.set_attr("detector", AttrValue::String(info.detector.clone()));
-    group.set_attr("origin", AttrValue::String(metadata::origin(&info.origin)));
+    group.set_attr("polarity", AttrValue::VarLenString(polarity));
+    group.set_attr("detector", AttrValue::VarLenString(info.detector.clone()));
+    group.set_attr(
+        "origin",
+        AttrValue::VarLenString(metadata::origin(&info.origin)),
+    );
     let n_samples = uniform.n_samples().max(1);
     let chunk = piece_waveforms(n_samples) as u64;
     growing(group.create_dataset("event_id").with_u64_data(&[]), chunk);

@@ -29,7 +29,7 @@ pub(super) fn open_npy(
     let mut info = SourceInfo::new(path.to_owned(), "NumPy array", n_bytes);
     let (kind, row_samples, n_rows) = shape_of_waveforms(&array, path, "the array")?;
     info.layout = format!("array {n_rows} x {row_samples}, event = row number, channel = 0");
-    Ok(Box::new(BlockSource::new(Rows::new(
+    Ok(Box::new(BlockSource::new(Reader::new(
         info,
         options,
         array,
@@ -77,7 +77,7 @@ fn shape_of_waveforms(array: &Array, path: &Path, what: &str) -> Result<(ScalarT
 }
 
 /// The rows of one array of samples, with a number each from arrays of the same length.
-struct Rows {
+struct Reader {
     info: SourceInfo,
     input_id: u32,
     samples: Array,
@@ -90,7 +90,7 @@ struct Rows {
     next_row: u64,
 }
 
-impl Rows {
+impl Reader {
     fn new(
         mut info: SourceInfo,
         options: &ReadOptions,
@@ -121,7 +121,7 @@ impl Rows {
     }
 }
 
-impl BlockReader for Rows {
+impl BlockReader for Reader {
     fn info(&self) -> &SourceInfo {
         &self.info
     }

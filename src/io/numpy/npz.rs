@@ -8,7 +8,7 @@ use flate2::{Crc, read::DeflateDecoder};
 use npyz::zip::{CompressionMethod, ZipArchive};
 
 use super::npy::{Array, Element};
-use super::{Rows, boxed, read_small, shape_of_waveforms};
+use super::{Reader, boxed, read_small, shape_of_waveforms};
 use crate::error::{Error, Result};
 use crate::io::scalar::ScalarType;
 use crate::io::{ReadOptions, SourceInfo, metadata};
@@ -25,7 +25,7 @@ const SAMPLES_NAMES: [&str; 6] = [
 ];
 
 /// Opens the archive and all arrays that belong to the waveforms.
-pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Rows> {
+pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Reader> {
     let archive = Archive::open(path)?;
     let names = archive.array_names();
     let listing = if names.is_empty() {
@@ -77,7 +77,9 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         .and_then(metadata::sampling_ns);
     info.adc_bits = archive.number("adc_bits").and_then(metadata::adc_bits);
     info.polarity = archive.polarity();
-    let mut rows = Rows::new(info, options, samples, kind, row_samples, n_rows);
+    let (detector, origin) = (archive.text("detector"), archive.text("origin"));
+    info.detector = metadata::detector(detector.as_deref(), origin.as_deref());
+    let mut rows = Reader::new(info, options, samples, kind, row_samples, n_rows);
     let column = |wanted: Option<&String>, usual: &str, integer: bool| {
         let name = wanted.map_or(usual, String::as_str);
         if names.iter().any(|found| found == name) {
@@ -223,10 +225,15 @@ impl<'a> Archive<'a> {
     }
 
     fn polarity(&self) -> Option<Polarity> {
-        if let Some(number) = self.number("polarity") {
-            return metadata::polarity_of_number(number);
+        match self.number("polarity") {
+            Some(number) => metadata::polarity_of_number(number),
+            None => metadata::polarity_of_text(&self.text("polarity")?),
         }
-        let mut array = self.array("polarity").ok()?;
+    }
+
+    /// A single text, if there is one of that name.
+    fn text(&self, name: &str) -> Option<String> {
+        let mut array = self.array(name).ok()?;
         let Element::Text {
             characters,
             big_endian,
@@ -236,7 +243,7 @@ impl<'a> Archive<'a> {
         };
         let bytes = read_small(&mut array, characters.checked_mul(4)?)?;
         let (units, _) = bytes.as_chunks::<4>();
-        let text: Option<String> = units
+        units
             .iter()
             .map(|&unit| {
                 char::from_u32(if big_endian {
@@ -246,8 +253,7 @@ impl<'a> Archive<'a> {
                 })
             })
             .filter(|&character| character != Some('\0'))
-            .collect();
-        metadata::polarity_of_text(&text?)
+            .collect()
     }
 }
 

@@ -180,7 +180,7 @@ impl NpzSink {
         for (name, text) in [
             ("polarity.npy", metadata::polarity_text(self.info.polarity)),
             ("detector.npy", self.info.detector.as_str()),
-            ("origin.npy", self.info.origin.as_str()),
+            ("origin.npy", &metadata::origin(&self.info.origin)),
         ] {
             let characters: Vec<u8> = text
                 .chars()

@@ -50,7 +50,7 @@ impl Header {
         word(5)?;
         let possible = header.size >= HEADER_BYTES
             && header.size.is_multiple_of(2)
-            && header.board <= u32::from(u16::MAX)
+            && u16::try_from(header.board).is_ok()
             && header.channel < MAX_CHANNELS;
         possible.then_some(header)
     }

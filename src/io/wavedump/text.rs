@@ -162,7 +162,7 @@ impl Text {
                     if let Some(record) = record
                         && (self.record_samples.is_none() || record.n_samples > 0)
                     {
-                        self.close(record, block, true);
+                        self.close(&record, block, true);
                     }
                     return Ok(false);
                 }
@@ -174,7 +174,7 @@ impl Text {
                         ..Record::default()
                     });
                     if let Some(record) = record {
-                        self.close(record, block, false);
+                        self.close(&record, block, false);
                     }
                     return Ok(true);
                 }
@@ -185,7 +185,7 @@ impl Text {
                     });
                     self.take_line(current, line);
                     if full(current) {
-                        self.close(record.take().unwrap_or_default(), block, false);
+                        self.close(&record.take().unwrap_or_default(), block, false);
                         return Ok(true);
                     }
                 }
@@ -211,7 +211,7 @@ impl Text {
     }
 
     /// Checks a record and hands it to the block.
-    fn close(&mut self, record: Record, block: &mut Block, at_end: bool) {
+    fn close(&mut self, record: &Record, block: &mut Block, at_end: bool) {
         let place = format!("record {} at byte {}", self.record, record.byte);
         let (event_id, channel_id, length) = match self.record_samples {
             Some(length) => (Some(i128::from(self.record)), Some(0), Some(length as u64)),
