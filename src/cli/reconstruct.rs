@@ -112,10 +112,9 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     };
     let start = Instant::now();
     let threads = settings.threads()?;
+    let backend_line = settings.backend_line()?;
     if !talk.quiet {
-        eprintln!("{}", settings.backend_line()?);
-    } else {
-        settings.backend_line()?;
+        eprintln!("{backend_line}");
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

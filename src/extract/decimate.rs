@@ -7,6 +7,9 @@ use multiversion::multiversion;
 
 use super::sanity::Loaded;
 
+/// The low-pass' weights, before division by their sum.
+pub const WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
+
 /// Response of the low-pass at `frequency` in cycles a sample: cos^6(pi f).
 #[must_use]
 pub fn response(frequency: f64) -> f64 {
@@ -33,7 +36,7 @@ pub fn keep_all(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
 /// Beyond the window the samples count as the last one inside.
 pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
     let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
-    // The weights sum to 1, so that the level can be taken off afterwards, except at the edges.
+    // The weights sum to 64.
     let scale = scale / 64.0;
     let length = out.len();
     let inner = 2..odd
@@ -44,17 +47,20 @@ pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
         halve_inner(even, odd, level, scale, inner.clone(), out);
     }
     let count = even.len() + odd.len();
-    let at = |index: isize| {
-        let index = index.clamp(0, count as isize - 1) as usize;
-        let half = if index % 2 == 0 { even } else { odd };
+    // The sample `ahead` before or `behind` after `index`, or the last one inside.
+    let at = |index: usize, ahead: usize, behind: usize| {
+        let index = (index + behind)
+            .saturating_sub(ahead)
+            .min(count.saturating_sub(1));
+        let half = if index.is_multiple_of(2) { even } else { odd };
         half.get(index / 2).map_or(0.0, |value| value - level)
     };
     for index in (0..length).filter(|index| !inner.contains(index)) {
-        let k = 2 * index as isize;
-        let sum = 20.0 * at(k)
-            + 15.0 * (at(k - 1) + at(k + 1))
-            + 6.0 * (at(k - 2) + at(k + 2))
-            + (at(k - 3) + at(k + 3));
+        let k = 2 * index;
+        let sum = 20.0 * at(k, 0, 0)
+            + 15.0 * (at(k, 1, 0) + at(k, 0, 1))
+            + 6.0 * (at(k, 2, 0) + at(k, 0, 2))
+            + (at(k, 3, 0) + at(k, 0, 3));
         out[index] = scale * sum;
     }
 }

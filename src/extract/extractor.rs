@@ -188,7 +188,7 @@ impl Extractor {
 
     fn rails(&self) -> (f32, f32) {
         let highest = self.readout.adc_bits.map_or(f32::INFINITY, |bits| {
-            2.0_f32.powi(bits.min(32) as i32) - 1.0
+            2.0_f32.powi(bits.min(32).cast_signed()) - 1.0
         });
         // Without a digitiser's resolution the samples are not counts, and 0 is a value like any other.
         if highest.is_finite() {
@@ -208,14 +208,11 @@ impl Extractor {
     ) -> Result<(WaveformSummary, f32, f32)> {
         let mut flags = sanity::load(waveform.samples, self.rails(), &mut work.loaded);
         let Some((row, own)) = self.calibration.row_of(waveform.channel_id) else {
-            let summary = WaveformSummary {
-                charge_pe: f32::NAN,
-                baseline_adc: f32::NAN,
-                noise_adc: f32::NAN,
-                flags: flags | Flags::NO_CALIBRATION,
-                ..WaveformSummary::default()
-            };
-            return Ok((summary, 0.0, 0.0));
+            return Ok((
+                WaveformSummary::unknown(flags | Flags::NO_CALIBRATION),
+                0.0,
+                0.0,
+            ));
         };
         let channel = &self.channels[row];
         if !own {
@@ -225,14 +222,7 @@ impl Extractor {
             flags |= Flags::SHORT_WINDOW;
         }
         if flags.contains(Flags::NON_FINITE) {
-            let summary = WaveformSummary {
-                charge_pe: f32::NAN,
-                baseline_adc: f32::NAN,
-                noise_adc: f32::NAN,
-                flags,
-                ..WaveformSummary::default()
-            };
-            return Ok((summary, 0.0, 0.0));
+            return Ok((WaveformSummary::unknown(flags), 0.0, 0.0));
         }
         let first_hit = hits.len();
         let mut summary = WaveformSummary {

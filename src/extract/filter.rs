@@ -251,23 +251,17 @@ impl Design {
 
     /// What decimated samples from a photoelectron's own time on hold of its pulse, in ADC counts.
     pub fn decimated_template(&self, out: &mut [f32]) {
-        let at = |index: i64| {
-            usize::try_from(index)
-                .ok()
-                .and_then(|index| self.template_adc.get(index))
-                .copied()
-                .unwrap_or(0.0)
-        };
+        let at = |index: usize| self.template_adc.get(index).copied().unwrap_or(0.0);
         for (place, sample) in out.iter_mut().enumerate() {
-            let centre = (place * self.decimation) as i64;
+            let centre = place * self.decimation;
             *sample = if self.decimation == 2 {
-                let weights = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
-                (weights
+                // Nothing stands before the photoelectron's time.
+                let sum: f64 = decimate::WEIGHTS
                     .iter()
-                    .zip(centre - 3..)
-                    .map(|(weight, index)| weight * at(index))
-                    .sum::<f64>()
-                    / 64.0) as f32
+                    .enumerate()
+                    .filter_map(|(tap, weight)| Some(weight * at((centre + tap).checked_sub(3)?)))
+                    .sum();
+                (sum / 64.0) as f32
             } else {
                 at(centre) as f32
             };
@@ -369,9 +363,9 @@ fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
         if significance(middle) >= AUTO_SIGNIFICANCE {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     low

@@ -350,6 +350,10 @@ fn sum_blocks(
 }
 
 /// The largest of eight lanes.
+#[expect(
+    clippy::inline_always,
+    reason = "has to take on the vector width of the function it is called from"
+)]
 #[inline(always)]
 fn tree_max(lanes: [f32; BLOCK]) -> f32 {
     let larger = |a: f32, b: f32| if a > b { a } else { b };

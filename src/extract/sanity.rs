@@ -118,8 +118,9 @@ fn separate_u16(samples: &[u16], even: &mut [f32], odd: &mut [f32]) {
         } else {
             (word >> 16, word & 0xffff)
         };
-        *even = first as i32 as f32;
-        *odd = second as i32 as f32;
+        // Through `i32`, which every vector unit converts in one step.
+        *even = first.cast_signed() as f32;
+        *odd = second.cast_signed() as f32;
     }
 }
 
@@ -196,6 +197,10 @@ fn sum_blocks<const HALF: usize>(
 }
 
 /// Sum of a power of two of lanes: each half is added to the other.
+#[expect(
+    clippy::inline_always,
+    reason = "has to take on the vector width of the function it is called from"
+)]
 #[inline(always)]
 pub(super) fn tree_sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
@@ -223,7 +228,7 @@ mod tests {
             Flags::NONE
         );
         let back: Vec<u16> = (0..77)
-            .map(|index: usize| if index % 2 == 0 { loaded.even[index / 2] } else { loaded.odd[index / 2] } as u16)
+            .map(|index: usize| if index.is_multiple_of(2) { loaded.even[index / 2] } else { loaded.odd[index / 2] } as u16)
             .collect();
         assert_eq!(back, samples);
         let mean: f32 = samples[16..32]

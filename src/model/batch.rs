@@ -152,7 +152,7 @@ impl Batch {
             (Samples::U16(all), SamplesRef::U16(new)) => all.extend_from_slice(new),
             (Samples::F32(all), SamplesRef::F32(new)) => all.extend_from_slice(new),
             (Samples::F32(all), SamplesRef::U16(new)) => {
-                all.extend(new.iter().map(|&sample| f32::from(sample)))
+                all.extend(new.iter().map(|&sample| f32::from(sample)));
             }
             (Samples::U16(all), SamplesRef::F32(new)) => {
                 let mut converted: Vec<f32> = all.iter().map(|&sample| f32::from(sample)).collect();

@@ -34,6 +34,21 @@ pub struct WaveformSummary {
     pub flags: Flags,
 }
 
+impl WaveformSummary {
+    /// The summary of a waveform that could not be reconstructed; `flags` say why.
+    #[must_use]
+    pub fn unknown(flags: Flags) -> Self {
+        Self {
+            charge_pe: f32::NAN,
+            baseline_adc: f32::NAN,
+            baseline_sigma_adc: f32::NAN,
+            noise_adc: f32::NAN,
+            flags,
+            ..Self::default()
+        }
+    }
+}
+
 /// The hits and summaries of one batch, in the batch's order.
 ///
 /// `summaries` has one entry a waveform; waveform `i` owns the next `summaries[i].n_hits` hits, in time order.

@@ -168,8 +168,8 @@ impl Report {
         let mut flags: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (mut reports, mut outputs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut levels, mut losses_not_listed) = ((0, 0.0, 0.0), 0);
-        for (input_id, input) in inputs.into_iter().enumerate() {
-            let input_id = input_id as u32;
+        for (place, input) in inputs.into_iter().enumerate() {
+            let input_id = place as u32;
             let FinishedInput {
                 info,
                 crc32c,
