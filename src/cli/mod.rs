@@ -76,7 +76,7 @@ fn run(command: Command, talk: Talk) -> Result<ExitCode> {
         Command::Reconstruct(args) => reconstruct::run(args, talk),
         Command::Simulate(args) => simulate::run(args, talk),
         Command::Calibrate(args) => calibrate::run(args, talk),
-        Command::Evaluate(args) => evaluate::run(args, talk),
+        Command::Evaluate(args) => evaluate::run(&args, talk),
         Command::Inspect(args) => inspect::run(args, talk),
         Command::Detector(args) => detector::run(args, talk),
     }

@@ -7,6 +7,7 @@ pub mod calibration_file;
 mod columns;
 mod detect;
 mod hdf5;
+pub mod hits;
 mod metadata;
 mod numpy;
 mod parquet;

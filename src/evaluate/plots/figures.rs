@@ -1,0 +1,390 @@
+//! The figures of an evaluation, one function each.
+
+use super::axis::Axis;
+use super::figure::{Figure, GREY, Look, Panel, Point, Series};
+use crate::evaluate::summary::{Evaluation, Method};
+
+/// All figures with the names of their files.
+pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
+    vec![
+        ("charge_linearity.svg", charge_linearity(evaluation)),
+        ("charge_resolution.svg", charge_resolution(evaluation)),
+        ("first_hit_time.svg", first_hit_time(evaluation)),
+        (
+            "first_hit_time_by_pe.svg",
+            first_hit_time_by_count(evaluation),
+        ),
+        ("pair_separation.svg", pair_separation(evaluation)),
+        ("efficiency.svg", efficiency(evaluation)),
+        ("hits_per_pe.svg", hits_per_pe(evaluation)),
+        ("wasserstein.svg", wasserstein(evaluation)),
+    ]
+}
+
+/// One series a method.
+fn series_of(
+    evaluation: &Evaluation,
+    look: Look,
+    label: impl Fn(&Method) -> String,
+    points: impl Fn(&Method) -> Vec<Point>,
+) -> Vec<Series> {
+    evaluation
+        .methods
+        .iter()
+        .enumerate()
+        .map(|(index, method)| Series::new(label(method), index, look, points(method)))
+        .collect()
+}
+
+fn name(method: &Method) -> String {
+    method.label.clone()
+}
+
+fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
+    series
+        .iter()
+        .flat_map(|series| &series.points)
+        .map(of)
+        .filter(|value| value.is_finite())
+        .collect()
+}
+
+/// Lower and upper ends of the intervals where there are any, else the values themselves.
+fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
+    series
+        .iter()
+        .flat_map(|series| &series.points)
+        .flat_map(|point| {
+            let (low, high) = point.interval.unwrap_or((point.y, point.y));
+            [low, high]
+        })
+}
+
+/// A logarithmic axis over the x values of `series`, on 1-2-5 ends.
+fn count_axis(title: &str, series: &[Series]) -> Axis {
+    let xs = values(series, |point| point.x);
+    let low = xs.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = xs.iter().copied().fold(0.0, f64::max);
+    let (low, high) = if low > 0.0 && low <= high {
+        (low, high)
+    } else {
+        (1.0, 10.0)
+    };
+    Axis::logarithmic(title, low / 1.25, high * 1.25)
+}
+
+fn charge_linearity(evaluation: &Evaluation) -> Figure {
+    let series = series_of(evaluation, Look::Marked, name, |method| {
+        method
+            .charge
+            .by_charge
+            .iter()
+            .filter_map(|bin| {
+                let deviation = bin.nonlinearity?;
+                Some(Point::with_error(
+                    bin.mean_true_pe,
+                    100.0 * deviation.value,
+                    100.0 * deviation.error,
+                ))
+            })
+            .collect()
+    });
+    let references: Vec<_> = evaluation
+        .methods
+        .iter()
+        .filter_map(|method| method.charge.reference)
+        .map(|reference| format!("{} to {} PE", reference.low_pe, reference.high_pe))
+        .collect();
+    let reference = references.first().map_or("-", String::as_str);
+    let subtitle = format!(
+        "reconstructed / true charge, relative to its value at {reference}; tinted: within 1 %"
+    );
+    // Below half a photoelectron the threshold takes its share; the axis is made for what lies above.
+    let above = |series: &Series| Series {
+        points: series
+            .points
+            .iter()
+            .copied()
+            .filter(|point| point.x >= 1.0)
+            .collect(),
+        ..series.clone()
+    };
+    let shown: Vec<_> = series.iter().map(above).collect();
+    let mut panel = Panel::new(
+        count_axis("True charge of the waveform (PE)", &series),
+        Axis::around("Residual nonlinearity (%)", heights(&shown), -2.0, 2.0),
+    );
+    panel.guides = vec![0.0];
+    panel.band = Some((-1.0, 1.0));
+    panel.series = series;
+    Figure::of("Charge linearity", subtitle, panel)
+}
+
+fn charge_resolution(evaluation: &Evaluation) -> Figure {
+    let against_charge = series_of(
+        evaluation,
+        Look::Marked,
+        |method| format!("{}: against true charge", method.label),
+        |method| {
+            let bins = method.charge.by_charge.iter();
+            bins.map(|bin| rms_point(bin.mean_true_pe, bin.deviation.rms, bin.deviation.n))
+                .collect()
+        },
+    );
+    let against_count = series_of(
+        evaluation,
+        Look::Open,
+        |method| format!("{}: against number of PEs", method.label),
+        |method| {
+            let bins = method.charge.by_n_pe.iter();
+            bins.map(|bin| rms_point(bin.mean_n_pe, bin.deviation.rms, bin.deviation.n))
+                .collect()
+        },
+    );
+    let mut series: Vec<_> = against_charge.into_iter().chain(against_count).collect();
+    for line in &mut series {
+        line.points
+            .retain(|point| point.y.is_finite() && point.y > 1e-3);
+    }
+    let x = count_axis("True charge (PE), or number of photoelectrons", &series);
+    let sigma = evaluation
+        .methods
+        .iter()
+        .find_map(|method| method.charge.single_pe_sigma)
+        .unwrap_or(0.0);
+    let curve = |variance: f64| -> Vec<Point> {
+        (0..=100)
+            .map(|step| x.low() * (x.high() / x.low()).powf(f64::from(step) / 100.0))
+            .map(|n| Point::new(n, 100.0 * (variance / n).sqrt()))
+            .collect()
+    };
+    let poisson = Series::new(
+        "Poisson + single-PE spread",
+        0,
+        Look::Line,
+        curve(1.0 + sigma * sigma),
+    );
+    let single = Series::new("single-PE spread", 0, Look::Dashed, curve(sigma * sigma));
+    let ys = values(&series, |point| point.y);
+    let lowest = ys.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = ys.iter().copied().fold(90.0, f64::max);
+    let lowest = if lowest.is_finite() { lowest } else { 1.0 };
+    let mut panel = Panel::new(
+        x,
+        Axis::logarithmic("Charge resolution, RMS (%)", lowest / 1.4, highest * 1.4),
+    );
+    panel.series = vec![poisson.coloured(GREY), single.coloured(GREY)];
+    panel.series.extend(series);
+    let subtitle = format!(
+        "lines: sqrt((1 + s\u{b2}) / N) and s / sqrt(N) with the true single-PE spread s = {:.0} %",
+        100.0 * sigma
+    );
+    Figure::of("Charge resolution", subtitle, panel)
+}
+
+/// An RMS with its error, rms / sqrt(2 (n - 1)), in percent.
+fn rms_point(x: f64, rms: f64, n: u64) -> Point {
+    let error = rms / (2.0 * (n as f64 - 1.0)).sqrt();
+    Point::with_error(x, 100.0 * rms, 100.0 * error)
+}
+
+fn first_hit_time(evaluation: &Evaluation) -> Figure {
+    let label = |method: &Method| {
+        let overall = method.timing.overall;
+        match (overall.bias_ns, overall.half_width_68_ns) {
+            (Some(bias), Some(width)) => {
+                format!(
+                    "{}: bias {:.2} ns, half-width {width:.2} ns",
+                    method.label, bias.value
+                )
+            }
+            _ => method.label.clone(),
+        }
+    };
+    let series = series_of(evaluation, Look::Steps, label, |method| {
+        let histogram = &method.timing.histogram;
+        let all = method.timing.overall.n.max(1) as f64;
+        let heights = histogram
+            .counts
+            .iter()
+            .map(|&count| 100.0 * count as f64 / all);
+        heights
+            .chain([0.0])
+            .enumerate()
+            .map(|(bin, height)| {
+                Point::new(histogram.low_ns + bin as f64 * histogram.step_ns, height)
+            })
+            .collect()
+    });
+    let width = evaluation
+        .methods
+        .iter()
+        .filter_map(|method| {
+            let overall = method.timing.overall;
+            Some(overall.median_ns?.abs() + 6.0 * overall.half_width_68_ns?)
+        })
+        .fold(4.0, f64::max)
+        .min(20.0)
+        .ceil();
+    let step_ns = evaluation
+        .methods
+        .first()
+        .map_or(0.0, |method| method.timing.histogram.step_ns);
+    let highest = values(&series, |point| point.y)
+        .into_iter()
+        .fold(0.1, f64::max);
+    let mut panel = Panel::new(
+        Axis::linear(
+            "First hit \u{2212} first true photoelectron (ns)",
+            -width,
+            width,
+        ),
+        Axis::linear(
+            format!("Waveforms per {step_ns} ns (%)"),
+            0.0,
+            1.08 * highest,
+        ),
+    );
+    panel.series = series;
+    let subtitle = "bias: mean within \u{b1}20 ns; half-width: half of the central 68 %";
+    Figure::of("Time of the first hit", subtitle, panel)
+}
+
+fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
+    let biases = series_of(evaluation, Look::Marked, name, |method| {
+        let timing = method.timing.by_n_pe.iter();
+        timing
+            .filter_map(|bin| {
+                let bias = bin.residuals.bias_ns?;
+                Some(Point::with_error(bin.mean, bias.value, bias.error))
+            })
+            .collect()
+    });
+    let widths = series_of(evaluation, Look::Marked, name, |method| {
+        let timing = method.timing.by_n_pe.iter();
+        timing
+            .filter_map(|bin| Some(Point::new(bin.mean, bin.residuals.half_width_68_ns?)))
+            .collect()
+    });
+    let x = count_axis("True photoelectrons in the waveform", &biases);
+    let mut upper = Panel::new(
+        x.clone().untitled(),
+        Axis::around("Bias (ns)", heights(&biases), -0.5, 0.5),
+    );
+    upper.guides = vec![0.0];
+    upper.series = biases;
+    let mut lower = Panel::new(
+        x,
+        Axis::around("Half-width (ns)", heights(&widths), 0.0, 1.0),
+    );
+    lower.series = widths;
+    let subtitle =
+        "first hit \u{2212} first true photoelectron; half-width: half of the central 68 %";
+    let mut figure = Figure::of(
+        "Time of the first hit against the number of photoelectrons",
+        subtitle,
+        upper,
+    );
+    figure.panels.push(lower);
+    figure.height = 680;
+    figure
+}
+
+fn pair_separation(evaluation: &Evaluation) -> Figure {
+    let label = |method: &Method| match method.pairs.resolved_50_ns {
+        Some(half) => format!("{}: half resolved from {half:.1} ns", method.label),
+        None => method.label.clone(),
+    };
+    let series = series_of(evaluation, Look::Marked, label, |method| {
+        let bins = method.pairs.by_distance.iter();
+        bins.map(|bin| Point {
+            x: bin.mean_ns,
+            y: 100.0 * bin.resolved.value,
+            interval: Some((100.0 * bin.resolved.low, 100.0 * bin.resolved.high)),
+        })
+        .collect()
+    });
+    let mut panel = Panel::new(
+        Axis::linear("True distance of the two photoelectrons (ns)", 0.0, 60.0),
+        Axis::linear("Pairs resolved (%)", 0.0, 104.0),
+    );
+    panel.guides = vec![50.0, 90.0];
+    panel.series = series;
+    let subtitle = "waveforms with exactly two photoelectrons; resolved: each has its own hit within min(5 ns, d/2)";
+    Figure::of("Pair separation", subtitle, panel)
+}
+
+fn efficiency(evaluation: &Evaluation) -> Figure {
+    let series = series_of(evaluation, Look::Marked, name, |method| {
+        let bins = method.detection.efficiency_by_charge.iter();
+        bins.map(|bin| Point {
+            x: bin.mean_pe,
+            y: 100.0 * bin.found.value,
+            interval: Some((100.0 * bin.found.low, 100.0 * bin.found.high)),
+        })
+        .collect()
+    });
+    let right = values(&series, |point| point.x)
+        .into_iter()
+        .fold(2.0, f64::max)
+        .min(6.0);
+    let mut panel = Panel::new(
+        Axis::linear("True charge of the photoelectron (PE)", 0.0, 1.04 * right),
+        Axis::linear("Photoelectrons with a hit (%)", 0.0, 104.0),
+    );
+    panel.guides = vec![100.0];
+    panel.series = series;
+    let subtitle = "a hit within \u{b1}10 ns of the true photoelectron";
+    Figure::of("Efficiency", subtitle, panel)
+}
+
+fn hits_per_pe(evaluation: &Evaluation) -> Figure {
+    let series = series_of(evaluation, Look::Marked, name, |method| {
+        let bins = method.detection.hits_per_pe_by_n_pe.iter();
+        bins.map(|bin| {
+            Point::with_error(bin.mean_n_pe, bin.hits_per_pe.value, bin.hits_per_pe.error)
+        })
+        .collect()
+    });
+    let mut panel = Panel::new(
+        count_axis("True photoelectrons in the waveform", &series),
+        Axis::around("Hits per photoelectron", heights(&series), 0.0, 1.15),
+    );
+    panel.guides = vec![1.0];
+    panel.series = series;
+    Figure::of(
+        "Hits per photoelectron",
+        "1: every photoelectron a hit of its own",
+        panel,
+    )
+}
+
+fn wasserstein(evaluation: &Evaluation) -> Figure {
+    let label = |method: &Method| match method.wasserstein.mean_ns {
+        Some(mean) => format!("{}: mean {:.2} ns", method.label, mean.value),
+        None => method.label.clone(),
+    };
+    let series = series_of(evaluation, Look::Marked, label, |method| {
+        let bins = method.wasserstein.by_n_pe.iter();
+        bins.map(|bin| {
+            let mean_n_pe = if bin.high.is_finite() {
+                (bin.low + bin.high - 1.0) / 2.0
+            } else {
+                bin.low
+            };
+            Point::with_error(mean_n_pe, bin.w1_ns.mean.value, bin.w1_ns.mean.error)
+        })
+        .collect()
+    });
+    let mut panel = Panel::new(
+        count_axis("True photoelectrons in the waveform", &series),
+        Axis::around("Wasserstein distance (ns)", heights(&series), 0.0, 1.0),
+    );
+    panel.series = series;
+    let subtitle = "1-Wasserstein distance between hits and true photoelectrons, both charge-normalised; mean by waveform";
+    Figure::of(
+        "How far the charge lies from the truth in time",
+        subtitle,
+        panel,
+    )
+}

@@ -1,0 +1,245 @@
+//! Pictures of single waveforms: samples with baseline, deconvolved trace with threshold, hits and true photoelectrons.
+
+use super::axis::Axis;
+use super::figure::{Figure, GREY, INK, Look, PALETTE, Panel, Point, Series};
+use super::layout;
+use crate::error::Result;
+use crate::evaluate::matching::Pulse;
+
+/// Most columns a line is drawn with; more samples are shown as the range of each column.
+const COLUMNS: usize = 2000;
+
+/// One waveform to be drawn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaveformPicture {
+    /// What stands above it: event, channel, flags.
+    pub heading: String,
+    /// Samples as recorded.
+    pub samples_adc: Vec<f32>,
+    /// Interval between samples; 0 where it is not known: the axis then counts samples.
+    pub sampling_ns: f64,
+    /// True photoelectrons, where the file has them.
+    pub truth: Vec<Pulse>,
+    /// What extraction made of it, where there is a calibration.
+    pub trace: Option<TracePicture>,
+}
+
+/// What extraction made of a waveform.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TracePicture {
+    /// Baseline as recorded.
+    pub baseline_adc: f64,
+    /// Interval of the deconvolved trace.
+    pub step_ns: f64,
+    /// The deconvolved trace; empty for a method without one.
+    pub deconvolved_pe_per_ns: Vec<f32>,
+    /// What the smoothed trace has to exceed for a hit.
+    pub threshold_pe_per_ns: f64,
+    /// The hits, in the waveform's own time.
+    pub hits: Vec<Pulse>,
+}
+
+/// The SVG text of a picture of `waveforms`, under each other.
+///
+/// # Errors
+/// Only if the drawing library fails, which is a defect.
+pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformPicture]) -> Result<String> {
+    let panels: Vec<_> = waveforms.iter().flat_map(panels_of).collect();
+    let height: f64 = 110.0
+        + panels
+            .iter()
+            .map(|panel| {
+                let heading = if panel.heading.is_empty() { 0.0 } else { 26.0 };
+                let footing = if panel.x.title.is_empty() { 20.0 } else { 64.0 };
+                210.0 * panel.weight + heading + footing
+            })
+            .sum::<f64>();
+    layout::svg(&Figure {
+        title: title.to_owned(),
+        subtitle: subtitle.to_owned(),
+        panels,
+        width: 1120,
+        height: height as u32,
+    })
+}
+
+fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
+    let (step, unit) = if waveform.sampling_ns > 0.0 {
+        (waveform.sampling_ns, "Time from the first sample (ns)")
+    } else {
+        (1.0, "Sample")
+    };
+    let end = step * waveform.samples_adc.len().max(1) as f64;
+    let x = Axis::linear(unit, 0.0, end);
+    let (low, high) = range(&waveform.samples_adc);
+    let space = (0.08 * (high - low)).max(2.0);
+    let mut raw = Panel::new(
+        x.clone(),
+        Axis::linear("ADC counts", low - space, high + space),
+    );
+    raw.heading.clone_from(&waveform.heading);
+    let line = Series::new(
+        "samples",
+        0,
+        Look::Line,
+        thinned(&waveform.samples_adc, step),
+    );
+    raw.series.push(line.coloured(INK));
+    if let Some(trace) = &waveform.trace {
+        let level = [
+            Point::new(0.0, trace.baseline_adc),
+            Point::new(end, trace.baseline_adc),
+        ];
+        raw.series
+            .push(Series::new("baseline", 2, Look::Dashed, level.to_vec()));
+    }
+    let ticks: Vec<_> = waveform
+        .truth
+        .iter()
+        .map(|pe| Point::new(pe.time_ns, 0.0))
+        .collect();
+    let truth = Series::new("true photoelectrons", 1, Look::Ticks, ticks);
+    let Some(trace) = &waveform.trace else {
+        if !truth.points.is_empty() {
+            raw.series.push(truth);
+        }
+        return vec![raw];
+    };
+
+    raw.x = raw.x.untitled();
+    let values = &trace.deconvolved_pe_per_ns;
+    let (mut low, mut high) = range(values);
+    low = low.min(0.0);
+    high = high.max(1.5 * trace.threshold_pe_per_ns).max(1e-6);
+    let mut lower = Panel::new(
+        x,
+        Axis::linear(
+            "PE / ns",
+            low - 0.06 * (high - low),
+            high + 0.22 * (high - low),
+        ),
+    );
+    lower.guides.push(0.0);
+    if values.is_empty() {
+        "hits".clone_into(&mut lower.y.title);
+    } else {
+        let line = thinned(values, trace.step_ns);
+        lower
+            .series
+            .push(Series::new("deconvolved", 0, Look::Line, line));
+        let level = trace.threshold_pe_per_ns;
+        let level = vec![Point::new(0.0, level), Point::new(end, level)];
+        lower.series.push(
+            Series::new("threshold (of the smoothed trace)", 0, Look::Dashed, level).coloured(GREY),
+        );
+    }
+    let largest_pe = trace
+        .hits
+        .iter()
+        .map(|hit| hit.charge_pe)
+        .fold(1e-9, f64::max);
+    let stems = trace
+        .hits
+        .iter()
+        .map(|hit| Point::new(hit.time_ns, high * (hit.charge_pe / largest_pe).max(0.05)))
+        .collect();
+    let mut hits = Series::new("hits (height: charge; label: PE)", 3, Look::Stems, stems);
+    hits.colour = PALETTE[3];
+    hits.texts = trace
+        .hits
+        .iter()
+        .map(|hit| format!("{:.2}", hit.charge_pe))
+        .collect();
+    if !truth.points.is_empty() {
+        lower.series.push(truth);
+    }
+    if !hits.points.is_empty() {
+        lower.series.push(hits);
+    }
+    vec![raw, lower]
+}
+
+fn range(values: &[f32]) -> (f64, f64) {
+    let finite = || {
+        values
+            .iter()
+            .filter(|v| v.is_finite())
+            .map(|&v| f64::from(v))
+    };
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    if low <= high { (low, high) } else { (0.0, 1.0) }
+}
+
+/// The samples as points; where there are more than can be seen, the extremes of each column.
+fn thinned(values: &[f32], step: f64) -> Vec<Point> {
+    let point = |(place, value): (usize, f32)| Point::new(place as f64 * step, f64::from(value));
+    let all = values.iter().copied().enumerate();
+    if values.len() <= COLUMNS {
+        return all.map(point).collect();
+    }
+    let all: Vec<_> = all.filter(|(_, value)| value.is_finite()).collect();
+    all.chunks(values.len().div_ceil(COLUMNS))
+        .flat_map(|column| {
+            let low = column.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+            let high = column.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+            let (mut first, mut second) = (low, high);
+            if first.map(|p| p.0) > second.map(|p| p.0) {
+                std::mem::swap(&mut first, &mut second);
+            }
+            first.into_iter().chain(second)
+        })
+        .map(point)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_shows_the_hits_charges_and_the_truth() {
+        let picture = WaveformPicture {
+            heading: "event 7, channel 3".to_owned(),
+            samples_adc: (0..200)
+                .map(|k| if k == 60 { 380.0 } else { 500.0 })
+                .collect(),
+            sampling_ns: 1.0,
+            truth: vec![Pulse {
+                time_ns: 60.0,
+                charge_pe: 1.0,
+            }],
+            trace: Some(TracePicture {
+                baseline_adc: 500.0,
+                step_ns: 2.0,
+                deconvolved_pe_per_ns: vec![0.01; 100],
+                threshold_pe_per_ns: 0.05,
+                hits: vec![Pulse {
+                    time_ns: 60.2,
+                    charge_pe: 0.97,
+                }],
+            }),
+        };
+        let svg = waveforms_svg("Waveforms", "", &[picture]).unwrap();
+        for text in [
+            "event 7, channel 3",
+            "0.97",
+            "baseline",
+            "threshold (of the smoothed trace)",
+            "true photoelectrons",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn thinning_keeps_every_extreme() {
+        let mut values = vec![0.0_f32; 60_000];
+        values[31_234] = -7.0;
+        values[50_001] = 9.0;
+        let points = thinned(&values, 1.0);
+        assert!(points.len() <= 2 * COLUMNS + 2);
+        assert!(points.iter().any(|p| p.y == -7.0 && p.x == 31_234.0));
+        assert!(points.iter().any(|p| p.y == 9.0 && p.x == 50_001.0));
+    }
+}
