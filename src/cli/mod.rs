@@ -4,6 +4,8 @@ mod calibrate;
 mod detector;
 mod evaluate;
 mod inspect;
+mod inspect_plot;
+mod inspect_text;
 mod reconstruct;
 mod shared;
 mod simulate;
@@ -77,7 +79,7 @@ fn run(command: Command, talk: Talk) -> Result<ExitCode> {
         Command::Simulate(args) => simulate::run(args, talk),
         Command::Calibrate(args) => calibrate::run(args, talk),
         Command::Evaluate(args) => evaluate::run(&args, talk),
-        Command::Inspect(args) => inspect::run(args, talk),
+        Command::Inspect(args) => inspect::run(&args, talk),
         Command::Detector(args) => detector::run(args, talk),
     }
 }

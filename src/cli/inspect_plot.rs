@@ -1,0 +1,180 @@
+//! `nuwave inspect --plot`: chooses waveforms, runs the extraction on them, and draws both.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Talk;
+use super::shared::{DetectorArgs, InputArgs};
+use crate::error::{Error, Result};
+use crate::evaluate::matching::Pulse;
+use crate::evaluate::plots::{TracePicture, WaveformPicture, waveforms_svg};
+use crate::extract::{Extractor, Parameters, Trace};
+use crate::io::atomic::AtomicFile;
+use crate::io::{self, BatchLimit, SourceInfo};
+use crate::model::{Photoelectron, Waveform};
+
+/// What to draw.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Pictures")]
+pub(crate) struct PlotArgs {
+    /// Draw waveforms into this SVG file
+    #[arg(long, value_name = "OUT.svg")]
+    plot: Option<PathBuf>,
+    /// Draw waveforms of this event only
+    #[arg(long, value_name = "ID", requires = "plot")]
+    event: Option<u64>,
+    /// Draw waveforms of this channel only
+    #[arg(long, value_name = "ID", requires = "plot")]
+    channel: Option<u32>,
+    /// Waveforms to draw
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
+    first: u32,
+}
+
+impl PlotArgs {
+    /// True if a picture was asked for.
+    pub fn is_wanted(&self) -> bool {
+        self.plot.is_some()
+    }
+}
+
+/// Draws the waveforms that `plot` chooses from the file `path`.
+pub(crate) fn draw(
+    path: &Path,
+    plot: &PlotArgs,
+    known: &DetectorArgs,
+    input: &InputArgs,
+    talk: Talk,
+) -> Result<()> {
+    let Some(output) = &plot.plot else {
+        return Ok(());
+    };
+    let mut source = io::open(path, &input.read_options(0)?)?;
+    let info = source.info().clone();
+    let extractor = extractor(&info, known, input, talk)?;
+    let truth = if info.has_truth {
+        io::read_truth(path)?.photoelectrons
+    } else {
+        Vec::new()
+    };
+    let sampling_ns = extractor
+        .as_ref()
+        .map(|(_, ns)| *ns)
+        .or(input.sampling_ns)
+        .or(info.sampling_ns);
+    let mut pictures = Vec::new();
+    'file: while let Some(batch) = source.next_batch(BatchLimit {
+        waveforms: 1024,
+        ..BatchLimit::default()
+    })? {
+        for waveform in (0..batch.len()).filter_map(|index| batch.get(index)) {
+            let wanted = plot.event.is_none_or(|event| event == waveform.event_id)
+                && plot
+                    .channel
+                    .is_none_or(|channel| channel == waveform.channel_id);
+            if !wanted {
+                continue;
+            }
+            let trace = extractor
+                .as_ref()
+                .map(|(extractor, _)| extractor.trace(waveform))
+                .transpose()?;
+            pictures.push(picture(waveform, trace, &truth, sampling_ns.unwrap_or(0.0)));
+            if pictures.len() >= plot.first as usize {
+                break 'file;
+            }
+        }
+    }
+    if pictures.is_empty() {
+        return Err(
+            Error::input(path, "no waveform of the event and channel asked for")
+                .with_hint("`nuwave inspect FILE` shows which events and channels there are"),
+        );
+    }
+    let name = path
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let subtitle = format!("{}, {}", info.format, info.layout);
+    let svg = waveforms_svg(&name, &subtitle, &pictures)?;
+    let mut file = AtomicFile::create(output)?;
+    file.file_mut()
+        .write_all(svg.as_bytes())
+        .map_err(|error| Error::output(output, "cannot be written").with_source(error))?;
+    file.commit()?;
+    if !talk.quiet {
+        eprintln!(
+            "drew {} waveforms into `{}`",
+            pictures.len(),
+            output.display()
+        );
+    }
+    Ok(())
+}
+
+/// The extraction and the sampling interval it runs with; `None` where the user named no template and the file
+/// knows none: the samples alone are drawn then.
+fn extractor(
+    info: &SourceInfo,
+    known: &DetectorArgs,
+    input: &InputArgs,
+    talk: Talk,
+) -> Result<Option<(Extractor, f64)>> {
+    let asked = known.detector.is_some() || known.calibration.is_some();
+    if !asked && info.detector.is_none() {
+        if !talk.quiet {
+            eprintln!(
+                "only the samples are drawn; `--detector` or `--calibration` adds the deconvolved trace and the hits"
+            );
+        }
+        return Ok(None);
+    }
+    let known = known.read(info)?;
+    let readout = input.readout(info, &known)?;
+    let sampling_ns = readout.sampling_ns;
+    let extractor = Extractor::new(known.calibration, readout, Parameters::default())?;
+    Ok(Some((extractor, sampling_ns)))
+}
+
+fn picture(
+    waveform: Waveform<'_>,
+    trace: Option<Trace>,
+    truth: &[Photoelectron],
+    sampling_ns: f64,
+) -> WaveformPicture {
+    let mut heading = format!(
+        "event {}, channel {}",
+        waveform.event_id, waveform.channel_id
+    );
+    for flag in trace.iter().flat_map(|trace| trace.flags.names()) {
+        heading.push_str(", ");
+        heading.push_str(&flag.replace('_', " "));
+    }
+    WaveformPicture {
+        heading,
+        samples_adc: waveform.samples.to_f32(),
+        sampling_ns,
+        truth: truth
+            .iter()
+            .filter(|pe| (pe.event_id, pe.channel_id) == (waveform.event_id, waveform.channel_id))
+            // Where windows begin later than the event, truth counts from the event's start.
+            .map(|pe| Pulse {
+                time_ns: pe.time_ns - waveform.start_ns,
+                charge_pe: f64::from(pe.charge_pe),
+            })
+            .collect(),
+        trace: trace.map(|trace| TracePicture {
+            baseline_adc: f64::from(trace.baseline_adc),
+            step_ns: f64::from(trace.step_ns),
+            threshold_pe_per_ns: f64::from(trace.threshold_pe_per_ns),
+            hits: trace
+                .hits
+                .iter()
+                .map(|hit| Pulse {
+                    time_ns: f64::from(hit.time_ns),
+                    charge_pe: f64::from(hit.charge_pe),
+                })
+                .collect(),
+            deconvolved_pe_per_ns: trace.deconvolved_pe_per_ns,
+        }),
+    }
+}

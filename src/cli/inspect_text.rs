@@ -1,0 +1,315 @@
+//! What `nuwave inspect` prints.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::inspect::{CalibrationFile, Inspection, OutputFolder, TruthFile, WaveformFile};
+use crate::evaluate::report::thousands;
+use crate::evaluate::survey::{FirstRow, SurveyResult};
+use crate::io::Loss;
+use crate::model::{Flags, Polarity};
+
+/// What was found, for a person.
+pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {
+    let mut text = format!("{}\n", path.display());
+    match found {
+        Inspection::Waveforms(file) => waveforms_text(&mut text, file),
+        Inspection::Truth(file) => truth_text(&mut text, file),
+        Inspection::Calibration(file) => calibration_text(&mut text, file, n_rows),
+        Inspection::Output(folder) => output_text(&mut text, folder),
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "  {name:<16} {value}");
+}
+
+fn or_unsaid<T: std::fmt::Display>(value: Option<T>, unit: &str) -> String {
+    value.map_or_else(
+        || "the file does not say".to_owned(),
+        |value| format!("{value}{unit}"),
+    )
+}
+
+fn direction(polarity: Polarity) -> &'static str {
+    match polarity {
+        Polarity::Negative => "negative",
+        Polarity::Positive => "positive",
+    }
+}
+
+fn waveforms_text(text: &mut String, file: &WaveformFile) {
+    line(
+        text,
+        "format",
+        format!("{}, {} bytes", file.format, thousands(file.bytes)),
+    );
+    line(
+        text,
+        "waveforms",
+        format!("{}, samples of type {}", file.layout, file.sample_type),
+    );
+    line(
+        text,
+        "count",
+        or_unsaid(file.n_waveforms.map(thousands), ""),
+    );
+    line(text, "sampling", or_unsaid(file.sampling_ns, " ns"));
+    line(text, "resolution", or_unsaid(file.adc_bits, " bit"));
+    let suggested = file.survey.as_ref().map_or_else(String::new, |survey| {
+        let skewness = survey.skewness.unwrap_or(0.0);
+        match survey.polarity_by_skewness {
+            Some(polarity) => format!(
+                "; the data suggest {} (skewness {skewness:.1})",
+                direction(polarity)
+            ),
+            None => format!("; the data do not tell (skewness {skewness:.1})"),
+        }
+    });
+    line(
+        text,
+        "polarity",
+        or_unsaid(file.polarity.map(direction), "") + &suggested,
+    );
+    if let Some(detector) = &file.detector {
+        line(text, "detector", detector);
+    }
+    if let Some(truth) = &file.truth {
+        line(text, "truth", truth_words(truth));
+    }
+    if let Some(survey) = &file.survey {
+        survey_text(text, survey);
+    } else {
+        line(text, "", "no waveform could be read");
+    }
+    losses_text(text, &file.losses);
+    let first = file.survey.iter().flat_map(|survey| &survey.first);
+    first_rows_text(text, first);
+}
+
+fn survey_text(text: &mut String, survey: &SurveyResult) {
+    let _ = writeln!(
+        text,
+        "\n  in the first {} waveforms:",
+        thousands(survey.n_waveforms)
+    );
+    let lengths = if survey.samples_min == survey.samples_max {
+        format!("{} samples each", survey.samples_min)
+    } else {
+        format!(
+            "{} to {} samples, median {}",
+            survey.samples_min, survey.samples_max, survey.samples_median
+        )
+    };
+    line(text, "length", lengths);
+    line(
+        text,
+        "events",
+        format!(
+            "{} ({} to {})",
+            survey.n_events, survey.event_min, survey.event_max
+        ),
+    );
+    line(
+        text,
+        "channels",
+        format!(
+            "{} ({} to {})",
+            survey.n_channels, survey.channel_min, survey.channel_max
+        ),
+    );
+    if let (Some(low), Some(high)) = (survey.value_min, survey.value_max) {
+        line(text, "values", format!("{low} to {high}"));
+    }
+    let percent = |share: Option<f64>| {
+        share.map_or_else(|| "not known".to_owned(), |s| format!("{:.2} %", 100.0 * s))
+    };
+    if survey.share_at_lowest.is_some() {
+        line(
+            text,
+            "at the rails",
+            format!(
+                "{} of the waveforms touch the lowest count, the highest: {}",
+                percent(survey.share_at_lowest),
+                percent(survey.share_at_highest)
+            ),
+        );
+    }
+    if survey.waveforms_not_finite > 0 {
+        line(
+            text,
+            "not finite",
+            format!(
+                "{} waveforms hold NaN or infinity",
+                thousands(survey.waveforms_not_finite)
+            ),
+        );
+    }
+}
+
+fn first_rows_text<'a>(text: &mut String, rows: impl Iterator<Item = &'a FirstRow>) {
+    let _ = writeln!(
+        text,
+        "\n  {:>12} {:>10} {:>8}  samples",
+        "event_id", "channel_id", "length"
+    );
+    for row in rows {
+        let samples: Vec<_> = row.samples.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "  {:>12} {:>10} {:>8}  {} ..",
+            row.event_id,
+            row.channel_id,
+            row.n_samples,
+            samples.join(" ")
+        );
+    }
+}
+
+fn losses_text(text: &mut String, losses: &[Loss]) {
+    for loss in losses.iter().take(10) {
+        line(
+            text,
+            "not readable",
+            format!("{}: {}", loss.place, loss.reason),
+        );
+    }
+    if losses.len() > 10 {
+        line(
+            text,
+            "",
+            format!("and {} more", thousands(losses.len() as u64 - 10)),
+        );
+    }
+}
+
+fn truth_words(truth: &TruthFile) -> String {
+    format!(
+        "{} photoelectrons in {} waveforms, {} events",
+        thousands(truth.photoelectrons as u64),
+        thousands(truth.waveforms_with_photoelectrons as u64),
+        thousands(truth.events as u64)
+    )
+}
+
+fn truth_text(text: &mut String, truth: &TruthFile) {
+    line(text, "truth", truth_words(truth));
+    if let (Some(low), Some(high)) = (truth.time_min_ns, truth.time_max_ns) {
+        line(text, "times", format!("{low:.1} to {high:.1} ns"));
+    }
+    if let Some(mean) = truth.mean_charge_pe {
+        line(text, "mean charge", format!("{mean:.3} PE"));
+    }
+}
+
+fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
+    let default = if file.has_default {
+        ", and a default for all others"
+    } else {
+        ""
+    };
+    line(
+        text,
+        "calibration",
+        format!("{} channels{default}", thousands(file.channels as u64)),
+    );
+    let fallback = Flags::TEMPLATE_FALLBACK.names().next().unwrap_or_default();
+    let n_fallback = file
+        .rows
+        .iter()
+        .filter(|row| row.flags.contains(&fallback))
+        .count();
+    if n_fallback > 0 {
+        line(
+            text,
+            "fallback",
+            format!("{n_fallback} rows have a template that is not their own"),
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n  {:>10} {:>16} {:>9} {:>9} {:>9} {:>10} {:>9}  flags",
+        "channel_id",
+        "gain ADC x sample",
+        "peak ADC",
+        "noise ADC",
+        "sigma PE",
+        "samples",
+        "offset ns"
+    );
+    for row in file.rows.iter().take(n_rows) {
+        let channel = row
+            .channel_id
+            .map_or_else(|| "default".to_owned(), |id| id.to_string());
+        let _ = writeln!(
+            text,
+            "  {channel:>10} {:>17.1} {:>9.1} {:>9.2} {:>9.3} {:>10} {:>9.2}  {}",
+            row.gain_adc_samples,
+            row.peak_adc,
+            row.noise_adc,
+            row.charge_sigma_pe,
+            format!("{} x {} ns", row.template_samples, row.sampling_ns),
+            row.time_offset_ns,
+            row.flags.join(" ")
+        );
+    }
+    if file.rows.len() > n_rows {
+        let _ = writeln!(text, "  and {} rows more", file.rows.len() - n_rows);
+    }
+}
+
+fn output_text(text: &mut String, folder: &OutputFolder) {
+    let word = |key: &str| {
+        folder
+            .report
+            .get(key)
+            .and_then(|value| value.as_str())
+            .unwrap_or("not said")
+    };
+    line(
+        text,
+        "reconstruction",
+        format!(
+            "{}, by nuwave {}, backend {}",
+            word("status"),
+            word("nuwave"),
+            word("backend")
+        ),
+    );
+    line(text, "waveforms", thousands(folder.waveforms));
+    line(text, "hits", thousands(folder.hits));
+    let inputs = folder
+        .report
+        .get("inputs")
+        .and_then(|inputs| inputs.as_array());
+    for input in inputs.into_iter().flatten() {
+        let count = |key: &str| {
+            input
+                .get(key)
+                .and_then(serde_json::Value::as_u64)
+                .map_or_else(|| "?".to_owned(), thousands)
+        };
+        let path = input
+            .get("path")
+            .and_then(|path| path.as_str())
+            .unwrap_or("?");
+        line(
+            text,
+            "input",
+            format!(
+                "{path}: {} waveforms, {} lost, {} hits",
+                count("waveforms"),
+                count("lost"),
+                count("hits")
+            ),
+        );
+    }
+    let flags = folder
+        .report
+        .get("flags")
+        .and_then(|flags| flags.as_object());
+    for (name, count) in flags.into_iter().flatten() {
+        line(text, "flag", format!("{name}: {count} waveforms"));
+    }
+}
