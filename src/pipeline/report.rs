@@ -155,12 +155,12 @@ pub struct FinishedInput {
 }
 
 impl Report {
-    /// The report of a run over `inputs` that took `total_s`.
+    /// The report of a run over `inputs` that took `took_s`.
     #[must_use]
-    pub fn new(inputs: Vec<FinishedInput>, provenance: Provenance, total_s: f64) -> Self {
+    pub fn new(inputs: Vec<FinishedInput>, provenance: Provenance, took_s: f64) -> Self {
         let mut totals = Totals::default();
         let mut timings = Timings {
-            total_s,
+            total_s: took_s,
             threads: provenance.threads,
             peak_memory_mib: peak_memory_mib(),
             ..Timings::default()
@@ -225,7 +225,7 @@ impl Report {
             totals.mean_baseline_adc = Some(levels.1 / levels.0 as f64);
             totals.mean_noise_adc = Some(levels.2 / levels.0 as f64);
         }
-        timings.waveforms_per_s = totals.waveforms as f64 / total_s.max(1e-9);
+        timings.waveforms_per_s = totals.waveforms as f64 / took_s.max(1e-9);
         Self {
             nuwave: env!("CARGO_PKG_VERSION"),
             status: if totals.lost == 0 {
