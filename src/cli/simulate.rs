@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Talk;
+use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
@@ -44,6 +45,9 @@ struct WaveformArgs {
         required_unless_present = "print_config"
     )]
     output: Option<PathBuf>,
+    /// Also write the detector as simulated, changes included: a detector file for `nuwave reconstruct --detector`
+    #[arg(long, value_name = "FILE")]
+    write_detector: Option<PathBuf>,
     /// Threads; all cores where it is not given. The samples do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -86,6 +90,12 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         .num_threads(args.threads.unwrap_or(0))
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    if let Some(path) = &args.write_detector {
+        let text = toml::to_string(&plan.detector)
+            .map_err(|error| Error::internal(format!("the detector: {error}")))?;
+        std::fs::write(path, text)
+            .map_err(|error| Error::output(path, "cannot be written").with_source(error))?;
+    }
     let origin = settings.resolved(&plan).to_toml()?;
     let sink = create(&output, &plan, origin)?;
     let summary = write(&plan, sink, &pool, talk)?;
@@ -99,10 +109,18 @@ fn create(output: &Path, plan: &Plan, origin: String) -> Result<Box<dyn Waveform
         sampling_ns: readout.sampling_ns,
         adc_bits: readout.adc_bits,
         polarity: readout.polarity,
-        detector: plan.detector.name.clone(),
+        detector: name_of(&plan.detector),
         origin,
     };
     io::create(output, &info)
+}
+
+/// The detector's name for the file: that of a preset only where the preset's templates fit the waveforms.
+fn name_of(detector: &Detector) -> String {
+    match detector::load(&detector.name) {
+        Ok(preset) if preset == *detector => detector.name.clone(),
+        _ => format!("{} (changed)", detector.name),
+    }
 }
 
 /// What was made.
