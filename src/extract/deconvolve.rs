@@ -42,7 +42,8 @@ pub struct Plan {
     pub baseline_response: Vec<f32>,
     /// The same, summed over each block of [`floor::BLOCK`] samples.
     pub block_response: Vec<f32>,
-    /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its time from the end.
+    /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its
+    /// trace's peak from the end.
     pub share_before_end: Vec<f32>,
     kernel_integral: KernelIntegral,
     direct: Vec<Complex32>,
@@ -144,17 +145,7 @@ impl Plan {
             .chunks_exact(floor::BLOCK)
             .map(|block| block.iter().sum())
             .collect();
-        // A photoelectron `distance` before the end: run what the window would hold of it.
-        for distance in 0..(6 * lead).min(longest / 2) {
-            work.trace.clear();
-            work.trace.resize(longest, 0.0);
-            let at = longest - distance;
-            design.decimated_template(&mut work.trace[at..]);
-            plan.run(&mut work)?;
-            let from = at.saturating_sub(lead);
-            let share = work.trace[from..].iter().sum::<f32>() * step_ns;
-            plan.share_before_end.push(share);
-        }
+        plan.share_before_end = plan.shares_before_end(design, lead)?;
         Ok(plan)
     }
 
@@ -162,6 +153,45 @@ impl Plan {
     #[must_use]
     pub fn longest_window(&self) -> usize {
         self.baseline_response.len()
+    }
+
+    /// Share of its charge that a photoelectron shows inside the window, by the distance from the end at which its
+    /// trace has its peak. Pulses that are cut show it later than their own time; several times may share a place.
+    fn shares_before_end(&self, design: &Design, lead: usize) -> Result<Vec<f32>> {
+        let longest = self.longest_window();
+        let count = (6 * lead).min(longest / 2);
+        let mut sums = vec![(0.0_f32, 0.0_f32); count + 1];
+        let mut work = Work::default();
+        for distance in 1..count {
+            work.trace.clear();
+            work.trace.resize(longest, 0.0);
+            let at = longest - distance;
+            design.decimated_template(&mut work.trace[at..]);
+            self.run(&mut work)?;
+            let seen = &work.trace[at.saturating_sub(lead)..];
+            let share = seen.iter().sum::<f32>() * self.step_ns;
+            let (peak, _) =
+                seen.iter()
+                    .enumerate()
+                    .fold((0, f32::NEG_INFINITY), |best, (place, &value)| {
+                        if value > best.1 { (place, value) } else { best }
+                    });
+            if let Some(sum) = sums.get_mut(seen.len() - peak) {
+                *sum = (sum.0 + share, sum.1 + 1.0);
+            }
+        }
+        // Places at which no time shows its peak take the share of the one further in.
+        let mut share = 1.0;
+        let mut shares: Vec<f32> = sums
+            .into_iter()
+            .rev()
+            .map(|(sum, number)| {
+                share = if number > 0.0 { sum / number } else { share };
+                share
+            })
+            .collect();
+        shares.reverse();
+        Ok(shares)
     }
 
     /// Share of a photoelectron's charge that its kernel has before `time_ns` after it.
