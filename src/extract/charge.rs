@@ -6,8 +6,9 @@ use crate::model::Flags;
 
 /// A hit that keeps less than this share of its charge inside the window is flagged.
 const EDGE_SHARE: f32 = 0.98;
-/// No charge is scaled up by more than one over this: beyond, too little of the pulse is seen to know.
-const LEAST_SHARE: f32 = 0.3;
+/// A charge of which less than this share is seen is left as it is: where in its pulse such a hit stands is not known
+/// well enough to scale it up, and scaling up would triple what noise and tails leave in the last samples.
+const LEAST_SHARE: f32 = 0.5;
 /// A hit whose charge exceeds that of one kernel of its height by this factor is several photoelectrons.
 const PILE_UP: f32 = 1.25;
 
@@ -36,11 +37,8 @@ pub fn measure(
     if share < EDGE_SHARE || hit.peak < reach {
         flags |= Flags::TRUNCATED_AT_EDGE;
     }
-    let share = if share < EDGE_SHARE {
-        share.max(LEAST_SHARE)
-    } else {
-        1.0
-    };
+    let corrected = (LEAST_SHARE..EDGE_SHARE).contains(&share);
+    let share = if corrected { share } else { 1.0 };
     let peak_ns = hit.peak as f32 * plan.step_ns;
     let edge_ns = |sample: usize| (sample as f32 - 0.5) * plan.step_ns - peak_ns;
     let before = if hit.alone.0 {
