@@ -7,7 +7,7 @@ use multiversion::multiversion;
 
 use crate::model::{Flags, SamplesRef};
 
-/// Samples a block in waveforms shorter than [`LONG`].
+/// Samples a block in waveforms of fewer than 512 samples.
 pub const SHORT_BLOCK: usize = 16;
 /// Samples a block in longer waveforms.
 pub const LONG_BLOCK: usize = 32;
