@@ -4,6 +4,7 @@
 //! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
 //! of the quiet blocks' means.
 
+use super::quantile::nth_smallest;
 use super::sanity::{Loaded, SHORT_BLOCK};
 
 /// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
@@ -47,8 +48,7 @@ pub fn noise_adc(loaded: &Loaded, sorted: &mut Vec<f32>) -> f32 {
     sorted.clear();
     sorted.extend_from_slice(&loaded.block_variance);
     let place = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
-    let (_, &mut quantile, _) = sorted.select_nth_unstable_by(place, f32::total_cmp);
-    (quantile / NOISE_QUANTILE_OF_GAUSS[place_of(loaded)]).sqrt()
+    (nth_smallest(sorted, place) / NOISE_QUANTILE_OF_GAUSS[place_of(loaded)]).sqrt()
 }
 
 /// The level of the quietest block: cheap, and good enough where a later stage refines it.

@@ -36,13 +36,11 @@ pub fn keep_all(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
 /// Beyond the window the samples count as the last one inside.
 pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
     let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
+    let length = out.len();
     // The weights sum to 64.
     let scale = scale / 64.0;
-    let length = out.len();
-    let inner = 2..odd
-        .len()
-        .saturating_sub(1)
-        .min(even.len().saturating_sub(1));
+    let inner_end = odd.len().min(even.len()).saturating_sub(1).max(2);
+    let inner = 2..inner_end.min(length.max(2));
     if inner.start < inner.end {
         halve_inner(even, odd, level, scale, inner.clone(), out);
     }
@@ -55,7 +53,7 @@ pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
         let half = if index.is_multiple_of(2) { even } else { odd };
         half.get(index / 2).map_or(0.0, |value| value - level)
     };
-    for index in (0..length).filter(|index| !inner.contains(index)) {
+    for index in (0..inner.start.min(length)).chain(inner.end..length) {
         let k = 2 * index;
         let sum = 20.0 * at(k, 0, 0)
             + 15.0 * (at(k, 1, 0) + at(k, 0, 1))

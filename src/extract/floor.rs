@@ -7,10 +7,13 @@
 use multiversion::multiversion;
 
 use super::deconvolve::Plan;
+use super::quantile::nth_smallest;
 use super::sanity::tree_sum;
 
 /// Samples of the trace a block.
 pub const BLOCK: usize = 8;
+/// From this many blocks on they are taken in pairs to start the search.
+const MANY_BLOCKS: usize = 32;
 /// Quantile of the blocks' values that starts the search: light in up to 70 % of the blocks does not matter.
 const QUANTILE: f32 = 0.3;
 /// Where that quantile of a Gaussian lies, in standard deviations below the mean.
@@ -47,7 +50,8 @@ pub struct Work {
     /// Largest smoothed value of each block of [`BLOCK`] samples; the last block may be short.
     pub block_max: Vec<f32>,
     block_sum: Vec<f32>,
-    block_below: Vec<(f32, f32)>,
+    squares_below: Vec<f32>,
+    count_below: Vec<f32>,
     values: Vec<f32>,
     dark: Vec<f32>,
 }
@@ -88,22 +92,32 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
             ..Floor::default()
         };
     }
-    let block_sigma =
-        plan.charge_noise.get(BLOCK).copied().unwrap_or(0.0) / plan.step_ns * noise_adc;
+    // Noise of the sum of so many samples of the trace.
+    let sum_noise = |samples: usize| {
+        plan.charge_noise.get(samples).copied().unwrap_or(0.0) / plan.step_ns * noise_adc
+    };
+    let block_sigma = sum_noise(BLOCK);
 
     work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
     sum_only(trace, &mut work.block_sum);
+    // In long waveforms two blocks make one value: half as many to sort.
+    let joined = if last - first < MANY_BLOCKS { 1 } else { 2 };
     work.values.clear();
-    work.values.extend(
-        work.block_sum[first..last]
-            .iter()
-            .zip(&responses[first..last])
-            .map(|(sum, response)| sum / response),
-    );
+    let sums = work.block_sum[first..last].chunks_exact(joined);
+    let sums = sums.zip(responses[first..last].chunks_exact(joined));
+    for (sums, responses) in sums {
+        let (mut sum, mut response) = (0.0, 0.0);
+        for (a, b) in sums.iter().zip(responses) {
+            sum += a;
+            response += b;
+        }
+        work.values.push(sum / response);
+    }
     let place = ((work.values.len() - 1) as f32 * QUANTILE) as usize;
-    let (_, &mut quantile, _) = work.values.select_nth_unstable_by(place, f32::total_cmp);
+    let quantile = nth_smallest(&mut work.values, place);
     let middle_response = responses[usize::midpoint(first, last - 1)];
-    let start = quantile + QUANTILE_SIGMA * block_sigma / middle_response;
+    let joined_sigma = sum_noise(joined * BLOCK) / joined as f32;
+    let start = quantile + QUANTILE_SIGMA * joined_sigma / middle_response;
 
     subtract(trace, response, start);
     smooth_and_sum(trace, width, work);
@@ -188,29 +202,17 @@ impl Unlit {
     ) -> [Self; 2] {
         // One more at either end, so that every block has neighbours; weights instead of branches.
         work.dark.clear();
-        work.dark.push(1.0);
-        work.dark.extend(
-            work.block_max
-                .iter()
-                .map(|&max| if max > threshold { 0.0 } else { 1.0 }),
-        );
-        work.dark.push(1.0);
+        work.dark.resize(work.block_max.len() + 2, 1.0);
+        darken(&work.block_max, threshold, &mut work.dark[1..]);
         let middle = usize::midpoint(range.start, range.end);
         [range.start..middle, middle..range.end].map(|half| {
-            let mut all = Self::default();
-            let dark = work.dark[half.start..half.end + 2].windows(3);
-            let sums = work.block_sum[half.clone()]
-                .iter()
-                .zip(&responses[half.clone()]);
-            for ((dark, (sum, response)), below) in dark.zip(sums).zip(&work.block_below[half]) {
-                let weight = dark[0] * dark[1] * dark[2];
-                all.blocks += weight;
-                all.sum += weight * sum;
-                all.response += weight * response;
-                all.squares_below += weight * below.0;
-                all.below += weight * below.1;
-            }
-            all
+            sum_unlit(
+                &work.dark[half.start..half.end + 2],
+                &work.block_sum[half.clone()],
+                &responses[half.clone()],
+                &work.squares_below[half.clone()],
+                &work.count_below[half],
+            )
         })
     }
 
@@ -222,6 +224,61 @@ impl Unlit {
             below: a.below + b.below,
             squares_below: a.squares_below + b.squares_below,
         }
+    }
+}
+
+/// 1 for a block below `threshold`, 0 for one above.
+#[multiversion(targets = "simd")]
+fn darken(block_max: &[f32], threshold: f32, dark: &mut [f32]) {
+    for (dark, &max) in dark.iter_mut().zip(block_max) {
+        *dark = if max > threshold { 0.0 } else { 1.0 };
+    }
+}
+
+/// Sums over the blocks that are dark and have dark neighbours. `dark` has one entry more at either end than the other slices.
+#[multiversion(targets = "simd")]
+fn sum_unlit(
+    dark: &[f32],
+    sums: &[f32],
+    responses: &[f32],
+    squares: &[f32],
+    counts: &[f32],
+) -> Unlit {
+    let count = sums.len();
+    let (before, here, behind) = (&dark[..count], &dark[1..][..count], &dark[2..][..count]);
+    let (responses, squares, counts) = (&responses[..count], &squares[..count], &counts[..count]);
+    let mut blocks = [0.0_f32; BLOCK];
+    let mut sum = [0.0_f32; BLOCK];
+    let mut response = [0.0_f32; BLOCK];
+    let mut below = [0.0_f32; BLOCK];
+    let mut squares_below = [0.0_f32; BLOCK];
+    let whole = count / BLOCK * BLOCK;
+    for start in (0..whole).step_by(BLOCK) {
+        for lane in 0..BLOCK {
+            let index = start + lane;
+            let weight = before[index] * here[index] * behind[index];
+            blocks[lane] += weight;
+            sum[lane] += weight * sums[index];
+            response[lane] += weight * responses[index];
+            below[lane] += weight * counts[index];
+            squares_below[lane] += weight * squares[index];
+        }
+    }
+    for index in whole..count {
+        let lane = index - whole;
+        let weight = before[index] * here[index] * behind[index];
+        blocks[lane] += weight;
+        sum[lane] += weight * sums[index];
+        response[lane] += weight * responses[index];
+        below[lane] += weight * counts[index];
+        squares_below[lane] += weight * squares[index];
+    }
+    Unlit {
+        blocks: tree_sum(blocks),
+        sum: tree_sum(sum),
+        response: tree_sum(response),
+        below: tree_sum(below),
+        squares_below: tree_sum(squares_below),
     }
 }
 
@@ -240,13 +297,15 @@ fn smooth_and_sum(trace: &[f32], width: usize, work: &mut Work) {
     let blocks = length.div_ceil(BLOCK);
     work.block_max.resize(blocks, 0.0);
     work.block_sum.resize(blocks, 0.0);
-    work.block_below.resize(blocks, (0.0, 0.0));
+    work.squares_below.resize(blocks, 0.0);
+    work.count_below.resize(blocks, 0.0);
     sum_blocks(
         trace,
         &work.smooth,
         &mut work.block_sum,
         &mut work.block_max,
-        &mut work.block_below,
+        &mut work.squares_below,
+        &mut work.count_below,
     );
 }
 
@@ -262,7 +321,7 @@ fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
         3 => smooth_inner::<3>(trace, scale, out),
         _ => smooth_wide(trace, half, scale, out),
     }
-    for index in (0..length).filter(|index| !inner.contains(index)) {
+    for index in (0..inner.start.min(length)).chain(inner.end..length) {
         out[index] = scale
             * trace[index.saturating_sub(half)..(index + half + 1).min(length)]
                 .iter()
@@ -271,17 +330,35 @@ fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
 }
 
 /// The samples that have `HALF` neighbours on both sides; pairs are added from the inside out.
+///
+/// Eight at a time: wider loads would cross a cache line nearly every time.
 #[multiversion(targets = "simd")]
 fn smooth_inner<const HALF: usize>(trace: &[f32], scale: f32, out: &mut [f32]) {
     let Some(count) = trace.len().checked_sub(2 * HALF) else {
         return;
     };
-    let taps: [&[f32]; 7] = std::array::from_fn(|offset| &trace[offset.min(2 * HALF)..][..count]);
     let out = &mut out[HALF..][..count];
-    for index in 0..count {
-        let mut sum = taps[HALF][index];
+    let whole = count / BLOCK * BLOCK;
+    for start in (0..whole).step_by(BLOCK) {
+        let taps = &trace[start..start + BLOCK + 2 * HALF];
+        let out = &mut out[start..start + BLOCK];
+        let mut sum = [0.0_f32; BLOCK];
+        for lane in 0..BLOCK {
+            sum[lane] = taps[HALF + lane];
+        }
         for offset in 1..=HALF {
-            sum += taps[HALF - offset][index] + taps[HALF + offset][index];
+            for lane in 0..BLOCK {
+                sum[lane] += taps[HALF - offset + lane] + taps[HALF + offset + lane];
+            }
+        }
+        for lane in 0..BLOCK {
+            out[lane] = scale * sum[lane];
+        }
+    }
+    for index in whole..count {
+        let mut sum = trace[index + HALF];
+        for offset in 1..=HALF {
+            sum += trace[index + HALF - offset] + trace[index + HALF + offset];
         }
         out[index] = scale * sum;
     }
@@ -318,12 +395,16 @@ fn sum_blocks(
     smooth: &[f32],
     sums: &mut [f32],
     maxima: &mut [f32],
-    below: &mut [(f32, f32)],
+    squares_below: &mut [f32],
+    count_below: &mut [f32],
 ) {
     let whole = trace.len() / BLOCK;
     let blocks = trace.chunks_exact(BLOCK).zip(smooth.chunks_exact(BLOCK));
-    let results = sums.iter_mut().zip(maxima.iter_mut()).zip(below.iter_mut());
-    for ((trace, smooth), ((sum, max), below)) in blocks.zip(results) {
+    let results = sums
+        .iter_mut()
+        .zip(maxima.iter_mut())
+        .zip(squares_below.iter_mut().zip(count_below.iter_mut()));
+    for ((trace, smooth), ((sum, max), (squares_below, count_below))) in blocks.zip(results) {
         let mut values = [0.0_f32; BLOCK];
         let mut squares = [0.0_f32; BLOCK];
         let mut counts = [0.0_f32; BLOCK];
@@ -341,7 +422,8 @@ fn sum_blocks(
         }
         *sum = tree_sum(values);
         *max = tree_max(highest);
-        *below = (tree_sum(squares), tree_sum(counts));
+        *squares_below = tree_sum(squares);
+        *count_below = tree_sum(counts);
     }
     // A last block that is not whole takes part in the search for hits only.
     if let (Some(max), rest) = (maxima.get_mut(whole), &smooth[whole * BLOCK..]) {

@@ -20,6 +20,7 @@ pub mod over_threshold;
 mod parameters;
 #[cfg(test)]
 mod physics;
+mod quantile;
 pub mod sanity;
 #[cfg(test)]
 mod testing;

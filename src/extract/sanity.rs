@@ -30,6 +30,8 @@ pub struct Loaded {
     pub block_variance: Vec<f32>,
     /// Samples of a block.
     pub block: usize,
+    /// Sums and sums of squares about the block's first sample, a quarter each: room for [`sum_blocks`].
+    quarters: Vec<[[f32; 4]; 2]>,
 }
 
 /// Loads a waveform into `loaded` and says what is wrong with it.
@@ -65,15 +67,13 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
             }
         }
     }
-    let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
-    let (means, variances) = (
-        loaded.block_mean.as_mut_slice(),
-        loaded.block_variance.as_mut_slice(),
-    );
+    loaded
+        .quarters
+        .resize(loaded.block_mean.len(), [[0.0; 4]; 2]);
     let extremes = if loaded.block == SHORT_BLOCK {
-        sum_blocks::<{ SHORT_BLOCK / 2 }>(even, odd, means, variances)
+        sum_blocks::<{ SHORT_BLOCK / 2 }>(loaded)
     } else {
-        sum_blocks::<{ LONG_BLOCK / 2 }>(even, odd, means, variances)
+        sum_blocks::<{ LONG_BLOCK / 2 }>(loaded)
     };
     let mut flags = Flags::NONE;
     if !extremes.finite {
@@ -134,66 +134,104 @@ fn separate_f32(samples: &[f32], even: &mut [f32], odd: &mut [f32]) {
 }
 
 /// Mean and variance of each block, and the extremes. Lanes are summed in a fixed order, so that the result does not
-/// depend on the processor's vector width.
+/// depend on the processor's vector width; the last two steps of a block's sums wait until several blocks can take them at once.
 #[multiversion(targets = "simd")]
-fn sum_blocks<const HALF: usize>(
-    even: &[f32],
-    odd: &[f32],
-    means: &mut [f32],
-    variances: &mut [f32],
-) -> Extremes {
+fn sum_blocks<const HALF: usize>(loaded: &mut Loaded) -> Extremes {
     let mut low = [f32::INFINITY; HALF];
     let mut high = [f32::NEG_INFINITY; HALF];
     // 0 x NaN and 0 x infinity are NaN: one sum tells whether all samples are finite.
     let mut poison = [0.0_f32; HALF];
     let size = 2.0 * HALF as f32;
+    let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
     let columns = even.chunks_exact(HALF).zip(odd.chunks_exact(HALF));
-    for ((even, odd), (mean, variance)) in columns.zip(means.iter_mut().zip(variances.iter_mut())) {
+    let blocks = loaded.block_mean.iter_mut().zip(&mut loaded.quarters);
+    for ((even, odd), (mean, quarters)) in columns.zip(blocks) {
         let pivot = even[0];
         let mut sum = [0.0_f32; HALF];
         let mut sum_of_squares = [0.0_f32; HALF];
         for lane in 0..HALF {
             let (a, b) = (even[lane], odd[lane]);
             let (smaller, larger) = if a < b { (a, b) } else { (b, a) };
-            low[lane] = if smaller < low[lane] {
-                smaller
-            } else {
-                low[lane]
-            };
-            high[lane] = if larger > high[lane] {
-                larger
-            } else {
-                high[lane]
-            };
+            low[lane] = lesser(smaller, low[lane]);
+            high[lane] = greater(larger, high[lane]);
             poison[lane] += 0.0 * a + 0.0 * b;
             let (a, b) = (a - pivot, b - pivot);
             sum[lane] = a + b;
             sum_of_squares[lane] = a * a + b * b;
         }
-        let sum = tree_sum(sum);
-        *mean = pivot + sum / size;
-        *variance = ((tree_sum(sum_of_squares) - sum * sum / size) / (size - 1.0)).max(0.0);
+        *mean = pivot;
+        *quarters = [quarter_sums(sum), quarter_sums(sum_of_squares)];
+    }
+    let blocks = loaded.block_mean.iter_mut().zip(&mut loaded.block_variance);
+    for ((mean, variance), [sum, squares]) in blocks.zip(&loaded.quarters) {
+        let sum = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+        let squares = (squares[0] + squares[2]) + (squares[1] + squares[3]);
+        *mean += sum * (1.0 / size);
+        *variance = greater(
+            (squares - sum * sum * (1.0 / size)) * (1.0 / (size - 1.0)),
+            0.0,
+        );
     }
     let rest = even.len() / HALF * HALF;
-    for &value in even[rest.min(even.len())..]
+    let rest = even[rest.min(even.len())..]
         .iter()
-        .chain(&odd[rest.min(odd.len())..])
-    {
-        low[0] = low[0].min(value);
-        high[0] = high[0].max(value);
-        poison[0] += 0.0 * value;
+        .chain(&odd[rest.min(odd.len())..]);
+    for (lane, &value) in rest.enumerate() {
+        let lane = lane % HALF;
+        low[lane] = lesser(value, low[lane]);
+        high[lane] = greater(value, high[lane]);
+        poison[lane] += 0.0 * value;
     }
-    let finite = tree_sum(poison) == 0.0;
-    let (mut lowest, mut highest) = (low[0], high[0]);
-    for lane in 1..HALF {
-        lowest = lowest.min(low[lane]);
-        highest = highest.max(high[lane]);
+    let mut half = HALF / 2;
+    while half > 0 {
+        for lane in 0..half {
+            low[lane] = lesser(low[lane + half], low[lane]);
+            high[lane] = greater(high[lane + half], high[lane]);
+        }
+        half /= 2;
     }
     Extremes {
-        lowest,
-        highest,
-        finite,
+        lowest: low[0],
+        highest: high[0],
+        finite: tree_sum(poison) == 0.0,
     }
+}
+
+/// The lesser of two numbers, in the form that is one instruction (`f32::min` has to mind NaN).
+#[expect(
+    clippy::inline_always,
+    reason = "has to take on the vector width of the function it is called from"
+)]
+#[inline(always)]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// The greater of two numbers, likewise.
+#[expect(
+    clippy::inline_always,
+    reason = "has to take on the vector width of the function it is called from"
+)]
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The sums over every fourth of a power of two of lanes: all but the last two steps of [`tree_sum`].
+#[expect(
+    clippy::inline_always,
+    reason = "has to take on the vector width of the function it is called from"
+)]
+#[inline(always)]
+fn quarter_sums<const LANES: usize>(mut lanes: [f32; LANES]) -> [f32; 4] {
+    let mut half = LANES / 2;
+    while half >= 4 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    [lanes[0], lanes[1], lanes[2], lanes[3]]
 }
 
 /// Sum of a power of two of lanes: each half is added to the other.
