@@ -51,7 +51,7 @@ impl Run {
 
     /// Asserts that the run was refused with `code`, and that the error holds each of `parts`.
     ///
-    /// The error is the last thing on stderr, its message without a full stop, its hint in a paragraph of its own.
+    /// The error is the last thing on stderr, its message without a full stop (`<INPUT>...` is none), its hint in a paragraph of its own.
     #[track_caller]
     pub fn refused(self, code: i32, parts: &[&str]) -> Self {
         let run = self.ended_with(code);
@@ -63,7 +63,10 @@ impl Run {
             assert!(error.contains(part), "`{part}` is not in\n{error}");
         }
         let message = error.split("\n\n").next().unwrap_or_default().trim_end();
-        assert!(!message.is_empty() && !message.ends_with('.'), "{error}");
+        assert!(
+            !message.is_empty() && message.ends_with('.') == message.ends_with("..."),
+            "{error}"
+        );
         run
     }
 }
