@@ -14,6 +14,9 @@ use crate::io::tables::{TablesWriter, checksum};
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::pipeline::{FinishedInput, OutputFolder, Progress, Provenance, Report, run_input};
 
+/// Most threads; making many more takes longer than any run.
+const MAX_THREADS: usize = 1024;
+
 /// Turn waveforms into hits
 ///
 /// Reads HDF5, Parquet, Arrow IPC, NumPy and CAEN WaveDump files (recognised by their content) and writes
@@ -296,6 +299,12 @@ impl Settings {
     fn threads(&self) -> Result<usize> {
         match self.threads {
             Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
+            Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
+                "`--threads {threads}`: at most {MAX_THREADS} are possible"
+            ))
+            .with_hint(
+                "more threads than cores make nothing faster; leave it out to use all cores",
+            )),
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         }
