@@ -82,6 +82,13 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
+    /// Puts the file it happened with before the message.
+    #[must_use]
+    pub fn in_file(mut self, path: &Path) -> Self {
+        self.message = format!("`{}`: {}", path.display(), self.message);
+        self
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,7 +1,6 @@
 //! `nuwave calibrate`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -152,7 +151,7 @@ fn run_spe(args: &SpeArgs, talk: Talk) -> Result<ExitCode> {
         }
     }
     for (path, loss) in &losses {
-        eprintln!(
+        say!(
             "warning: `{}`, {}: {}",
             path.display(),
             loss.place,
@@ -170,8 +169,7 @@ fn run_spe(args: &SpeArgs, talk: Talk) -> Result<ExitCode> {
             args.output.display()
         )
     };
-    // The calibration is written; a reader of stdout that has gone away (`| head`) is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    super::print(&text)?;
     Ok(if losses.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -1,6 +1,5 @@
 //! `nuwave detector`: lists the presets, or prints a detector file.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::Talk;
@@ -28,8 +27,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
             if talk.json { to_json(&detector)? } else { text }
         }
     };
-    // A reader that has seen enough (`| head`) is no error.
-    let _ = std::io::stdout().lock().write_all(printed.as_bytes());
+    super::print(&printed)?;
     Ok(ExitCode::SUCCESS)
 }
 

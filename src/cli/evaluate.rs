@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         let method = Method::evaluate(label, dir, &joined);
         if !talk.quiet {
             for line in report::warnings(&method) {
-                eprintln!("warning: {line}");
+                say!("warning: {line}");
             }
         }
         methods.push(method);
@@ -68,13 +68,13 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     if let Some(output) = &args.output {
         write_all(output, &evaluation, &table, &json)?;
         if !talk.quiet {
-            eprintln!("plots, table and JSON are in `{}`", output.display());
+            say!("plots, table and JSON are in `{}`", output.display());
         }
     }
     if talk.json {
-        println!("{json}");
+        super::print(&(json + "\n"))?;
     } else if !talk.quiet || args.output.is_none() {
-        print!("{table}");
+        super::print(&table)?;
     }
     Ok(ExitCode::SUCCESS)
 }

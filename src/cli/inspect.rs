@@ -1,6 +1,5 @@
 //! `nuwave inspect`: what a file or an output folder holds, and pictures of waveforms with their hits.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -112,8 +111,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     } else {
         text(&args.path, &found, args.rows)
     };
-    // A reader that has seen enough (`| head`) is no error.
-    let _ = std::io::stdout().lock().write_all(printed.as_bytes());
+    super::print(&printed)?;
     if args.plot.is_wanted() {
         if !matches!(found, Inspection::Waveforms(_)) {
             return Err(Error::usage(format!(

@@ -102,7 +102,7 @@ pub(crate) fn draw(
         .map_err(|error| Error::output(output, "cannot be written").with_source(error))?;
     file.commit()?;
     if !talk.quiet {
-        eprintln!(
+        say!(
             "drew {} waveforms into `{}`",
             pictures.len(),
             output.display()
@@ -122,7 +122,7 @@ fn extractor(
     let asked = known.detector.is_some() || known.calibration.is_some();
     if !asked && info.detector.is_none() {
         if !talk.quiet {
-            eprintln!(
+            say!(
                 "only the samples are drawn; `--detector` or `--calibration` adds the deconvolved trace and the hits"
             );
         }

@@ -1,5 +1,14 @@
 //! The command line: one file a command, from the arguments as typed to a validated configuration.
 
+/// A line on stderr. A terminal that has gone away or a log on a full disk is no reason to end a run, as `eprintln!`
+/// would.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($part)*);
+    }};
+}
+
 mod calibrate;
 mod detector;
 mod evaluate;
@@ -14,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
 #[derive(Debug, Parser)]
@@ -49,6 +58,21 @@ pub(crate) struct Talk {
     pub json: bool,
 }
 
+/// Puts the result of a command on stdout. A reader that has seen enough (`| head`) is no error, a full disk is.
+pub(crate) fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Output, "stdout cannot be written").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Runs the command line of this process; the exit code says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -67,7 +91,7 @@ pub fn main() -> ExitCode {
     match run(cli.command, talk) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -14,6 +14,9 @@ use crate::io::tables::{TablesWriter, checksum};
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::pipeline::{FinishedInput, OutputFolder, Progress, Provenance, Report, run_input};
 
+/// Most threads; making many more takes longer than any run.
+const MAX_THREADS: usize = 1024;
+
 /// Turn waveforms into hits
 ///
 /// Reads HDF5, Parquet, Arrow IPC, NumPy and CAEN WaveDump files (recognised by their content) and writes
@@ -104,7 +107,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     if args.print_config {
         let text = toml::to_string(&settings.explicit())
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
-        print!("{text}");
+        super::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = args.output else {
@@ -114,7 +117,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     let threads = settings.threads()?;
     let backend_line = settings.backend_line()?;
     if !talk.quiet {
-        eprintln!("{backend_line}");
+        say!("{backend_line}");
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -136,7 +139,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         .map(|info| info.n_waveforms)
         .sum::<Option<u64>>();
     if !talk.quiet {
-        eprintln!("templates: {}", known.origin);
+        say!("templates: {}", known.origin);
     }
 
     let folder = OutputFolder::create(&output, args.overwrite)?;
@@ -151,7 +154,8 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
                 readout,
                 pool.install(|| {
                     Extractor::new(known.calibration.clone(), readout, settings.parameters())
-                })?,
+                })
+                .map_err(|error| error.in_file(&info.path))?,
             ),
         };
         let writer = TablesWriter::create(folder.path(), finished.len() as u32)?;
@@ -195,32 +199,32 @@ fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
     if talk.json {
         let text = serde_json::to_string_pretty(report)
             .map_err(|error| Error::internal(format!("the report: {error}")))?;
-        println!("{text}");
+        super::print(&(text + "\n"))?;
     }
     for loss in report.losses.iter().take(MOST_SHOWN) {
         let path = report
             .inputs
             .get(loss.input_id as usize)
             .map_or("", |input| input.path.as_str());
-        eprintln!(
+        say!(
             "warning: `{path}`: {}: {}",
-            loss.loss.place, loss.loss.reason
+            loss.loss.place,
+            loss.loss.reason
         );
     }
     if report.losses.len() > MOST_SHOWN {
-        eprintln!(
+        say!(
             "warning: {} more losses are listed in the report",
             report.losses.len() - MOST_SHOWN
         );
     }
     for input in &report.inputs {
         if let Some(cut) = &input.cut {
-            eprintln!("warning: reading ended early: {cut}");
+            say!("warning: reading ended early: {cut}");
         }
     }
     if !talk.quiet {
-        eprintln!("\n{}", output.display());
-        eprint!("{}", report.summary());
+        say!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
     Ok(())
 }
@@ -295,6 +299,12 @@ impl Settings {
     fn threads(&self) -> Result<usize> {
         match self.threads {
             Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
+            Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
+                "`--threads {threads}`: at most {MAX_THREADS} are possible"
+            ))
+            .with_hint(
+                "more threads than cores make nothing faster; leave it out to use all cores",
+            )),
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         }

@@ -3,7 +3,7 @@
 mod settings;
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -75,9 +75,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     let settings = args.settings.over_file(args.config.as_deref())?;
     let plan = settings.plan()?;
     if args.print_config {
-        let _ = std::io::stdout()
-            .lock()
-            .write_all(settings.resolved(&plan).to_toml()?.as_bytes());
+        super::print(&settings.resolved(&plan).to_toml()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = args.output else {
@@ -172,7 +170,7 @@ fn write(
         bar.set_position(summary.waveforms);
         if bar.is_hidden() && !talk.quiet && reported.elapsed() >= REPORT_EVERY {
             reported = Instant::now();
-            eprintln!("{} of {total} waveforms", summary.waveforms);
+            say!("{} of {total} waveforms", summary.waveforms);
         }
     }
     sink.finish(&truth)?;
@@ -187,14 +185,14 @@ impl Summary {
             let json = serde_json::to_string(self).map_err(|error| {
                 Error::internal("cannot write the summary as JSON").with_source(error)
             })?;
-            println!("{json}");
+            super::print(&(json + "\n"))?;
             return Ok(());
         }
         if talk.quiet {
             return Ok(());
         }
         let waveforms = self.waveforms.max(1) as f64;
-        eprintln!(
+        say!(
             "{} waveforms of {} samples: {} events x {} channels of {}, seed {}",
             self.waveforms,
             plan.detector.readout.window_samples,
@@ -203,17 +201,17 @@ impl Summary {
             plan.detector.name,
             plan.seed,
         );
-        eprintln!(
+        say!(
             "{} photoelectrons in the windows, {:.3} a waveform, mean charge {:.3} PE",
             self.photoelectrons,
             self.photoelectrons as f64 / waveforms,
             self.charge_pe / self.photoelectrons.max(1) as f64,
         );
-        eprintln!(
+        say!(
             "{:.2} % of the waveforms reach an end of the digitiser's scale",
             100.0 * self.saturated as f64 / waveforms
         );
-        eprintln!(
+        say!(
             "written to {} in {:.1} s ({:.0} waveforms/s)",
             output.display(),
             self.seconds,

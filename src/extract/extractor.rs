@@ -250,6 +250,21 @@ impl Extractor {
             charge_pe += hit.charge_pe;
             summary.flags |= hit.flags;
         }
+        // Samples so large that sums over them overflow are as good as infinite.
+        let numbers = [
+            charge_pe,
+            summary.baseline_adc,
+            summary.baseline_sigma_adc,
+            summary.noise_adc,
+        ];
+        let of_hits = hits[first_hit..]
+            .iter()
+            .flat_map(|hit| [hit.time_ns, hit.charge_pe, hit.charge_sigma_pe]);
+        if !numbers.into_iter().chain(of_hits).all(f32::is_finite) {
+            hits.truncate(first_hit);
+            let flags = flags | Flags::NON_FINITE;
+            return Ok((WaveformSummary::unknown(flags), 0.0, 0.0));
+        }
         hits[first_hit..].sort_by(|a, b| a.time_ns.total_cmp(&b.time_ns));
         summary.charge_pe = charge_pe;
         summary.n_hits = (hits.len() - first_hit) as u32;

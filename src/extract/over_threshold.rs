@@ -167,11 +167,12 @@ fn find(
             continue;
         }
         let first = index;
-        // Pulses whose windows would overlap are one.
+        // A sample over threshold belongs to the pulse that ends at most so many samples before it: the next one, or for
+        // whole pulses whatever makes their windows overlap.
         let gap = if whole {
             pulse.before + pulse.behind
         } else {
-            0
+            1
         };
         let mut last = index;
         while index < upright.len() && index <= last + gap {
@@ -215,5 +216,70 @@ fn find(
                 / (pulse.gain * covered),
             flags,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PEAK_ADC, juno_row, juno_template};
+    use super::*;
+
+    const QUIET: Noise = Noise {
+        sample_adc: 1.0,
+        baseline_adc: 0.0,
+        threshold_sigma: 5.0,
+    };
+
+    /// Two photoelectrons' worth of light at sample 100 and one at 300.
+    fn upright() -> Vec<f32> {
+        let mut upright = vec![0.0; 500];
+        for (index, value) in juno_template(0.0).into_iter().enumerate().take(150) {
+            upright[100 + index] += 2.0 * value;
+            upright[300 + index] += value;
+        }
+        upright
+    }
+
+    #[test]
+    fn a_pulse_is_one_hit_of_all_its_samples_over_threshold() {
+        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let mut hits = Vec::new();
+        find_coti(&upright(), &pulse, QUIET, &mut hits);
+        let over: Vec<f32> = [100..300, 300..500]
+            .map(|range| upright()[range].iter().filter(|&&value| value > 5.0).sum())
+            .to_vec();
+        assert_eq!(hits.len(), 2, "{hits:?}");
+        for (hit, over) in hits.iter().zip(over) {
+            assert!(
+                (hit.charge_pe / (over / pulse.gain) - 1.0).abs() < 1e-5,
+                "{hit:?}"
+            );
+        }
+        assert!((hits[0].time_ns - 100.0).abs() < 0.5, "{hits:?}");
+        assert!((hits[1].time_ns - 300.0).abs() < 0.5, "{hits:?}");
+    }
+
+    #[test]
+    fn the_whole_integral_is_the_charge() {
+        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let mut hits = Vec::new();
+        find_integral(&upright(), &pulse, QUIET, &mut Vec::new(), &mut hits);
+        assert_eq!(hits.len(), 2, "{hits:?}");
+        for (hit, charge_pe) in hits.iter().zip([2.0, 1.0]) {
+            assert!((hit.charge_pe / charge_pe - 1.0).abs() < 0.01, "{hit:?}");
+        }
+    }
+
+    #[test]
+    fn one_sample_over_threshold_is_no_hit() {
+        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let mut spike = vec![0.0; 200];
+        spike[77] = 50.0;
+        let mut hits = Vec::new();
+        find_coti(&spike, &pulse, QUIET, &mut hits);
+        assert!(hits.is_empty(), "{hits:?}");
+        spike[78] = 50.0;
+        find_coti(&spike, &pulse, QUIET, &mut hits);
+        assert_eq!(hits.len(), 1);
     }
 }

@@ -22,7 +22,7 @@ impl Flags {
     pub const PULSE_IN_BASELINE: Self = Self(1 << 3);
     /// A pulse is cut by the beginning or the end of the window.
     pub const TRUNCATED_AT_EDGE: Self = Self(1 << 4);
-    /// Samples that are NaN or infinite; nothing was reconstructed.
+    /// Samples that are NaN, infinite, or so large that sums overflow; nothing was reconstructed.
     pub const NON_FINITE: Self = Self(1 << 5);
     /// The channel has no calibration of its own; a default template was used.
     pub const NO_CALIBRATION: Self = Self(1 << 6);

@@ -1,6 +1,6 @@
 //! Progress: a bar on a terminal, a line now and then elsewhere, nothing if asked to be quiet.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,12 @@ impl Progress {
                         .total
                         .map(|total| format!(" of {total}"))
                         .unwrap_or_default();
-                    eprintln!("{}{of} waveforms, {rate:.0} a second", lines.done);
+                    // A terminal that has gone away is no reason to end a run.
+                    let _ = writeln!(
+                        std::io::stderr().lock(),
+                        "{}{of} waveforms, {rate:.0} a second",
+                        lines.done
+                    );
                 }
             }
         }
