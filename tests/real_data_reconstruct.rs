@@ -243,6 +243,7 @@ fn measured_noise_holds_at_most_one_false_hit_in_a_thousand_waveforms() {
 fn pick_up_of_the_led_is_all_that_is_found_before_its_light() {
     let folder = tempfile::tempdir().expect("a folder");
     let spe = led_calibration(folder.path());
+    let mut n_hits = 0;
     for channel_id in [0, 1] {
         let dark = folder.path().join(format!("dark-{channel_id}.h5"));
         cut(&file("uzh_r12699/ready.h5"), channel_id, 120, &dark);
@@ -250,13 +251,15 @@ fn pick_up_of_the_led_is_all_that_is_found_before_its_light() {
         reconstruct(&[&dark], &target, &["-c", text(&spe)]).ended_with(0);
         let hits = output(&target).hits;
         eprintln!("channel {channel_id}: {hits:?}");
-        assert!(hits.len() <= 4, "{hits:?}");
+        n_hits += hits.len();
         assert!(
             hits.iter()
                 .all(|hit| hit.time_ns > 208.0 && hit.charge_pe < 0.4),
             "{hits:?}"
         );
     }
+    // At most one in a thousand of the 4,000 waveforms, pick-up and all.
+    assert!(n_hits <= 4, "{n_hits}");
 }
 
 #[test]
@@ -322,14 +325,22 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
     }
     let spe = folder.path().join("spe.parquet");
     write_calibration(&spe, &both);
-    let target = folder.path().join("out");
-    let more = ["-c", text(&spe), "--method", "integral"];
-    reconstruct(&[&input], &target, &more).ended_with(0);
-    let found = output(&target);
-    assert_eq!(
-        (found.waveforms.len(), found.flagged(Flags::NO_CALIBRATION)),
-        (1512, 0)
-    );
+    // The integral sums what the area sums. Deconvolution takes the camera's marker for light before the window.
+    for (method, least) in [("deconvolution", 0.98), ("integral", 0.99)] {
+        let target = folder.path().join(method);
+        let more = ["-c", text(&spe), "--method", method];
+        reconstruct(&[&input], &target, &more).ended_with(0);
+        let found = output(&target);
+        assert_eq!(
+            (found.waveforms.len(), found.flagged(Flags::NO_CALIBRATION)),
+            (1512, 0)
+        );
+        two_gains_agree(method, &found, &waveforms, least);
+    }
+}
+
+/// Charges of both gains against the area that the high gain's samples have.
+fn two_gains_agree(method: &str, found: &Output, waveforms: &[Owned], least: f64) {
     // The first sample of a window is a marker of the camera's, not light. Behind the pulse comes an undershoot.
     let area = |waveform: &Owned| plain_integral(&values(waveform)[1..46], 15, 1.0);
     let charge_pe = |row: usize| -> f64 {
@@ -356,13 +367,10 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
     let low_gain = of_high(&charge_pe, &low);
     let low_area = of_high(&|row| area(&waveforms[row]), &low);
     eprintln!(
-        "correlation with the high gain's area: {high_gain:.4}, low gain {low_gain:.4}, its area {low_area:.4}"
+        "{method}: correlation with the high gain's area: {high_gain:.4}, low gain {low_gain:.4}, its area {low_area:.4}"
     );
-    assert!(high_gain > 0.99, "{high_gain}");
-    assert!(
-        low_gain > 0.8 && low_gain > low_area + 0.05,
-        "{low_gain}, {low_area}"
-    );
+    assert!(high_gain > least, "{method}: {high_gain}");
+    assert!(low_gain > low_area + 0.05, "{low_gain}, {low_area}");
 }
 
 #[test]

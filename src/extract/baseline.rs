@@ -5,15 +5,15 @@
 //! of the quiet blocks' means.
 
 use super::quantile::nth_smallest;
-use super::sanity::{Loaded, SHORT_BLOCK};
+use super::sanity::{BLOCKS, Loaded};
 
 /// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
 const NOISE_QUANTILE: f32 = 0.25;
-/// The 25 % quantile of the variance of 16 and of 32 Gaussian samples, in units of the true variance (chi-square with
-/// 15 and 31 degrees of freedom).
-const NOISE_QUANTILE_OF_GAUSS: [f32; 2] = [0.7358, 0.8190];
+/// The 25 % quantile of the variance of 8, 16 and 32 Gaussian samples (the sizes of [`BLOCKS`]), in units of the true
+/// variance (chi-square with 7, 15 and 31 degrees of freedom).
+const NOISE_QUANTILE_OF_GAUSS: [f32; 3] = [0.6078, 0.7358, 0.8190];
 /// A quiet block's variance is below this many times the noise's (the 99.9 % quantiles).
-const QUIET: [f32; 2] = [2.513, 1.971];
+const QUIET: [f32; 3] = [3.475, 2.513, 1.971];
 /// Half width of the cluster of block means, in standard deviations of a block's mean.
 const CLUSTER_SIGMA: f32 = 2.0;
 /// With fewer agreeing blocks than this the baseline is flagged unstable.
@@ -32,11 +32,6 @@ pub struct Baseline {
     pub n_blocks: usize,
 }
 
-/// The constants' place for waveforms with this size of block.
-fn place_of(loaded: &Loaded) -> usize {
-    usize::from(loaded.block != SHORT_BLOCK)
-}
-
 /// Noise of one sample, from the variances of the blocks; `sorted` is room to sort in.
 ///
 /// Formula: sqrt of the 25 % quantile of the block variances over that quantile of a Gaussian's.
@@ -48,7 +43,7 @@ pub fn noise_adc(loaded: &Loaded, sorted: &mut Vec<f32>) -> f32 {
     sorted.clear();
     sorted.extend_from_slice(&loaded.block_variance);
     let place = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
-    (nth_smallest(sorted, place) / NOISE_QUANTILE_OF_GAUSS[place_of(loaded)]).sqrt()
+    (nth_smallest(sorted, place) / NOISE_QUANTILE_OF_GAUSS[loaded.class]).sqrt()
 }
 
 /// The level of the quietest block: cheap, and good enough where a later stage refines it.
@@ -67,8 +62,8 @@ pub fn rough_level_adc(loaded: &Loaded) -> f32 {
 #[must_use]
 pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
     let noise_adc = noise_adc(loaded, sorted);
-    let quiet = QUIET[place_of(loaded)];
-    let block = loaded.block as f32;
+    let quiet = QUIET[loaded.class];
+    let block = BLOCKS[loaded.class] as f32;
     // Quantisation leaves at least this much uncertainty even in a noiseless channel.
     let noise_floor = noise_adc.max(0.29);
     sorted.clear();

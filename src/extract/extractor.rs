@@ -290,7 +290,12 @@ impl Extractor {
         } else {
             measured_adc
         };
-        let level = baseline::rough_level_adc(loaded);
+        let trace_length = n_samples.div_ceil(channel.design.decimation);
+        let level = if floor::is_long(&plan, trace_length) {
+            baseline::rough_level_adc(loaded)
+        } else {
+            baseline::estimate(loaded, &mut work.sorted).level_adc
+        };
         let sign = self.readout.polarity.sign();
 
         let trace = &mut work.deconvolve.trace;

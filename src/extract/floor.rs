@@ -4,6 +4,8 @@
 //! response R to the baseline's error b: trace = b R + light + noise, light >= 0. Blocks without light give b as
 //! sum(trace) / sum(R): first a low quantile over all blocks, then the mean of the blocks that stay below threshold.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 
 use super::deconvolve::Plan;
@@ -14,6 +16,8 @@ use super::sanity::tree_sum;
 pub const BLOCK: usize = 8;
 /// From this many blocks on they are taken in pairs to start the search.
 const MANY_BLOCKS: usize = 32;
+/// Blocks from which on a minority of them without light is enough to know the floor.
+const FEWEST_BLOCKS: usize = 8;
 /// Quantile of the blocks' values that starts the search: light in up to 70 % of the blocks does not matter.
 const QUANTILE: f32 = 0.3;
 /// Where that quantile of a Gaussian lies, in standard deviations below the mean.
@@ -70,6 +74,21 @@ pub fn smooth_noise(plan: &Plan, noise_adc: f32) -> f32 {
     plan.charge_noise.get(width).copied().unwrap_or(0.0) * noise_adc / (width as f32 * plan.step_ns)
 }
 
+/// The blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
+fn inner_blocks(plan: &Plan, length: usize) -> Range<usize> {
+    let margin = (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize;
+    let first = margin.div_ceil(BLOCK);
+    let last = length.saturating_sub(margin) / BLOCK;
+    first..last.min(plan.block_response.len()).max(first)
+}
+
+/// True if [`refine`] finds the floor of a trace of `length` samples whatever level it starts from. In a shorter one
+/// the light of a single pulse may be all there is: it starts from what the raw samples before and behind it tell.
+#[must_use]
+pub fn is_long(plan: &Plan, length: usize) -> bool {
+    inner_blocks(plan, length).len() >= FEWEST_BLOCKS
+}
+
 /// Takes what is left of the baseline off `trace`, and smooths it into `work.smooth`.
 ///
 /// `noise_adc` is the noise of one raw sample. The trace must not be longer than the plan's longest window.
@@ -77,48 +96,22 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     let response = &plan.baseline_response[..trace.len()];
     let width = smoothing(plan);
     let sigma = smooth_noise(plan, noise_adc);
-    // The kernel of light just outside the window reaches this far in.
-    let margin = (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize;
-    let first = margin.div_ceil(BLOCK);
-    let last = (trace.len().saturating_sub(margin) / BLOCK).max(first);
+    let Range {
+        start: first,
+        end: last,
+    } = inner_blocks(plan, trace.len());
     let responses = plan.block_response.as_slice();
-    let last = last.min(responses.len());
-    if last <= first {
-        smooth_and_sum(trace, width, work);
-        return Floor {
-            sigma_adc: noise_adc,
-            noise_ratio: 1.0,
-            unstable: true,
-            ..Floor::default()
-        };
-    }
     // Noise of the sum of so many samples of the trace.
     let sum_noise = |samples: usize| {
         plan.charge_noise.get(samples).copied().unwrap_or(0.0) / plan.step_ns * noise_adc
     };
     let block_sigma = sum_noise(BLOCK);
-
-    work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
-    sum_only(trace, &mut work.block_sum);
-    // In long waveforms two blocks make one value: half as many to sort.
-    let joined = if last - first < MANY_BLOCKS { 1 } else { 2 };
-    work.values.clear();
-    let sums = work.block_sum[first..last].chunks_exact(joined);
-    let sums = sums.zip(responses[first..last].chunks_exact(joined));
-    for (sums, responses) in sums {
-        let (mut sum, mut response) = (0.0, 0.0);
-        for (a, b) in sums.iter().zip(responses) {
-            sum += a;
-            response += b;
-        }
-        work.values.push(sum / response);
-    }
-    let place = ((work.values.len() - 1) as f32 * QUANTILE) as usize;
-    let quantile = nth_smallest(&mut work.values, place);
     let middle_response = responses[usize::midpoint(first, last - 1)];
-    let joined_sigma = sum_noise(joined * BLOCK) / joined as f32;
-    let start = quantile + QUANTILE_SIGMA * joined_sigma / middle_response;
-
+    let start = if is_long(plan, trace.len()) {
+        low_level(trace, &responses[..last], first, sum_noise, work)
+    } else {
+        0.0
+    };
     subtract(trace, response, start);
     smooth_and_sum(trace, width, work);
     let mean_response = middle_response / BLOCK as f32;
@@ -181,6 +174,36 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     }
 }
 
+/// What a low quantile of the blocks from `first` on says of the level.
+fn low_level(
+    trace: &[f32],
+    responses: &[f32],
+    first: usize,
+    sum_noise: impl Fn(usize) -> f32,
+    work: &mut Work,
+) -> f32 {
+    let last = responses.len();
+    work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
+    sum_only(trace, &mut work.block_sum);
+    // In long waveforms two blocks make one value: half as many to rank.
+    let joined = if last - first < MANY_BLOCKS { 1 } else { 2 };
+    work.values.clear();
+    let sums = work.block_sum[first..last].chunks_exact(joined);
+    let responses_of = responses[first..last].chunks_exact(joined);
+    for (sums, responses) in sums.zip(responses_of) {
+        let (mut sum, mut response) = (0.0, 0.0);
+        for (a, b) in sums.iter().zip(responses) {
+            sum += a;
+            response += b;
+        }
+        work.values.push(sum / response);
+    }
+    let place = ((work.values.len() - 1) as f32 * QUANTILE) as usize;
+    let middle_response = responses[usize::midpoint(first, last - 1)];
+    let sigma = sum_noise(joined * BLOCK) / joined as f32 / middle_response;
+    nth_smallest(&mut work.values, place) + QUANTILE_SIGMA * sigma
+}
+
 /// Sums over blocks without light.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unlit {
@@ -194,12 +217,7 @@ struct Unlit {
 impl Unlit {
     /// Sums the blocks of the first and of the second half of `range` whose smoothed trace, and that of their
     /// neighbours, stays below `threshold`.
-    fn sum(
-        work: &mut Work,
-        responses: &[f32],
-        range: std::ops::Range<usize>,
-        threshold: f32,
-    ) -> [Self; 2] {
+    fn sum(work: &mut Work, responses: &[f32], range: Range<usize>, threshold: f32) -> [Self; 2] {
         // One more at either end, so that every block has neighbours; weights instead of branches.
         work.dark.clear();
         work.dark.resize(work.block_max.len() + 2, 1.0);

@@ -1,8 +1,8 @@
 //! The stages together, tested as physics.
 
-use super::testing::{Light, juno_row, scintillation, waveform};
+use super::testing::{Light, gaussian, juno_row, scintillation, waveform};
 use super::{Backend, Extractor, Parameters, ReadoutFacts};
-use crate::model::{Batch, Calibration, Hit, Polarity, SamplesRef, Waveform};
+use crate::model::{Batch, Calibration, ChannelCalibration, Hit, Polarity, SamplesRef, Waveform};
 
 fn extractor(undershoot: f32, noise: f32) -> Extractor {
     let mut calibration = Calibration::new();
@@ -89,6 +89,59 @@ fn a_unit_pulse_has_charge_one_and_its_own_time() {
                 "{time}: {hits:?}"
             );
         }
+    }
+}
+
+/// A camera's window: 60 samples, of which light of a flash fills most.
+#[test]
+fn a_pulse_that_fills_a_short_window_keeps_its_charge() {
+    let pulse = |t: f64| {
+        let rise = 1.0 - (-t.max(0.0) / 1.5).exp();
+        rise * (0.8 * (-t.max(0.0) / 2.5).exp() + 0.2 * (-t.max(0.0) / 12.0).exp())
+    };
+    let template_adc: Vec<f32> = (0..80).map(|t| 30.0 * pulse(f64::from(t)) as f32).collect();
+    let mut calibration = Calibration::new();
+    let row = calibration
+        .add_row(ChannelCalibration {
+            template_adc,
+            noise_adc: 3.0,
+            ..juno_row(0.0, 0.1)
+        })
+        .expect("a valid row");
+    calibration.set_default(row);
+    let readout = ReadoutFacts {
+        sampling_ns: 1.0,
+        polarity: Polarity::Positive,
+        adc_bits: Some(12),
+    };
+    let extractor = Extractor::new(calibration, readout, Parameters::default()).expect("valid");
+    for charge in [5.0, 30.0, 150.0] {
+        let mut batch = Batch::new_u16(0);
+        for seed in 0..40 {
+            let noise = gaussian(seed, 60);
+            // A flash of 20 ns.
+            let light = |t: usize| {
+                let flash = (0..20).map(|ns| pulse(t as f64 - 15.0 - f64::from(ns)));
+                charge / 20.0 * 30.0 * flash.sum::<f64>()
+            };
+            let samples: Vec<u16> = (0..60)
+                .map(|t| (250.0 + light(t) + 3.0 * f64::from(noise[t])).round() as u16)
+                .collect();
+            batch.push(Waveform {
+                event_id: seed,
+                channel_id: 0,
+                start_ns: 0.0,
+                samples: SamplesRef::U16(&samples),
+            });
+        }
+        let extracted = extractor.extract(&batch).expect("extracts");
+        let sum: f32 = extracted.summaries.iter().map(|one| one.charge_pe).sum();
+        let baseline: f32 = extracted.summaries.iter().map(|one| one.baseline_adc).sum();
+        let (bias, level) = (f64::from(sum) / 40.0 / charge - 1.0, baseline / 40.0);
+        eprintln!("{charge} PE: charge {bias:+.4}, baseline {level:.1}");
+        // A baseline wrong by half the noise of a sample makes 0.3 PE over the window.
+        assert!(bias.abs() < 0.04 + 0.3 / charge, "{charge} PE: {bias:+.4}");
+        assert!((level - 250.0).abs() < 1.5, "{charge} PE: {level}");
     }
 }
 

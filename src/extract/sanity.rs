@@ -1,18 +1,20 @@
 //! Stage 1: samples to floats, and what is wrong with them: non-finite, flat, saturated.
 //!
-//! The same pass sums blocks of 16 samples (32 in long waveforms), from which the next stage takes baseline and noise,
-//! and separates even from odd samples, as the decimation wants them.
+//! The same pass sums blocks of 16 samples (8 in short waveforms, 32 in long ones), from which the next stage takes
+//! baseline and noise, and separates even from odd samples, as the decimation wants them.
 
 use multiversion::multiversion;
 
 use crate::model::{Flags, SamplesRef};
 
-/// Samples a block in waveforms of fewer than 512 samples.
-pub const SHORT_BLOCK: usize = 16;
-/// Samples a block in longer waveforms.
-pub const LONG_BLOCK: usize = 32;
-/// From this many samples on there are enough long blocks.
-const LONG: usize = 512;
+/// The sizes of a block: in waveforms of up to 79 samples, of up to 511, and in longer ones.
+pub const BLOCKS: [usize; 3] = [8, 16, 32];
+
+/// Place in [`BLOCKS`] of the size for a waveform of `length` samples.
+#[must_use]
+pub fn block_class(length: usize) -> usize {
+    usize::from(length >= 80) + usize::from(length >= 512)
+}
 
 /// Samples at a rail that make a waveform saturated. One alone may be a digitiser's glitch or a value that happens to be 0.
 const MIN_SATURATED: u32 = 2;
@@ -28,8 +30,8 @@ pub struct Loaded {
     pub block_mean: Vec<f32>,
     /// Variance of each whole block about its own mean (divided by one less than its samples).
     pub block_variance: Vec<f32>,
-    /// Samples of a block.
-    pub block: usize,
+    /// Size of the blocks, as a place in [`BLOCKS`].
+    pub class: usize,
     /// Sums and sums of squares about the block's first sample, a quarter each: room for [`sum_blocks`].
     quarters: Vec<[[f32; 4]; 2]>,
 }
@@ -41,13 +43,10 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
     let length = samples.len();
     loaded.even.resize(length.div_ceil(2), 0.0);
     loaded.odd.resize(length / 2, 0.0);
-    loaded.block = if length < LONG {
-        SHORT_BLOCK
-    } else {
-        LONG_BLOCK
-    };
-    loaded.block_mean.resize(length / loaded.block, 0.0);
-    loaded.block_variance.resize(length / loaded.block, 0.0);
+    loaded.class = block_class(length);
+    let block = BLOCKS[loaded.class];
+    loaded.block_mean.resize(length / block, 0.0);
+    loaded.block_variance.resize(length / block, 0.0);
     match samples {
         SamplesRef::U16(samples) => {
             separate_u16(samples, &mut loaded.even, &mut loaded.odd);
@@ -70,10 +69,10 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
     loaded
         .quarters
         .resize(loaded.block_mean.len(), [[0.0; 4]; 2]);
-    let extremes = if loaded.block == SHORT_BLOCK {
-        sum_blocks::<{ SHORT_BLOCK / 2 }>(loaded)
-    } else {
-        sum_blocks::<{ LONG_BLOCK / 2 }>(loaded)
+    let extremes = match loaded.class {
+        0 => sum_blocks::<{ BLOCKS[0] / 2 }>(loaded),
+        1 => sum_blocks::<{ BLOCKS[1] / 2 }>(loaded),
+        _ => sum_blocks::<{ BLOCKS[2] / 2 }>(loaded),
     };
     let mut flags = Flags::NONE;
     if !extremes.finite {
@@ -269,11 +268,11 @@ mod tests {
             .map(|index: usize| if index.is_multiple_of(2) { loaded.even[index / 2] } else { loaded.odd[index / 2] } as u16)
             .collect();
         assert_eq!(back, samples);
-        let mean: f32 = samples[16..32]
+        let mean: f32 = samples[8..16]
             .iter()
             .map(|&sample| f32::from(sample))
             .sum::<f32>()
-            / 16.0;
+            / 8.0;
         assert!((loaded.block_mean[1] - mean).abs() < 1e-4);
     }
 
