@@ -132,7 +132,7 @@ impl Plan {
             mirrored,
             forward: planner.plan_fft_forward(n_fft / 2),
             backward: planner.plan_fft_inverse(n_fft / 2),
-            lead_ramp: ramp(padding / 4),
+            lead_ramp: ramp(padding / 4).into_iter().rev().collect(),
             tail_ramp: ramp(padding / 2),
         };
         let longest = n_fft - padding;
@@ -210,14 +210,16 @@ impl Plan {
         let first = mean(&trace[..LEVEL_SAMPLES.min(length)]);
         let (last, decay) = level_and_decay(&trace[length.saturating_sub(2 * LEVEL_SAMPLES)..]);
         trace.resize(self.n_fft, 0.0);
-        let mut divisor = 1.0;
-        for (sample, weight) in trace[length..].iter_mut().zip(&self.tail_ramp) {
-            divisor += decay;
-            *sample = last * weight / divisor;
-        }
-        for (sample, weight) in trace[length..].iter_mut().rev().zip(&self.lead_ramp) {
-            *sample = first * weight;
-        }
+        let beyond = &mut trace[length..];
+        let count = beyond.len();
+        lead_out(beyond, last, decay, &self.tail_ramp);
+        // The transform is a circle: what stands at its end comes before the window.
+        let lead = self.lead_ramp.len().min(count);
+        lead_in(
+            &mut beyond[count - lead..],
+            first,
+            &self.lead_ramp[self.lead_ramp.len() - lead..],
+        );
         let packed: &mut [Complex32] = bytemuck::try_cast_slice_mut(trace).map_err(|error| {
             Error::internal(format!("a transform of {} samples: {error}", self.n_fft))
         })?;
@@ -234,6 +236,23 @@ impl Plan {
             .process_with_scratch(packed, &mut work.scratch);
         trace.truncate(length);
         Ok(())
+    }
+}
+
+/// Continues a level that goes a share `decay` of itself a sample behind the window, faded out by `ramp`.
+#[multiversion::multiversion(targets = "simd")]
+fn lead_out(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
+    for (place, (sample, weight)) in beyond.iter_mut().zip(ramp).enumerate() {
+        let ahead = (place as i32 + 1) as f32;
+        *sample = level * weight / (1.0 + decay * ahead);
+    }
+}
+
+/// Leads from the baseline to a level along `ramp`, which is as long as `before`.
+#[multiversion::multiversion(targets = "simd")]
+fn lead_in(before: &mut [f32], level: f32, ramp: &[f32]) {
+    for (sample, weight) in before.iter_mut().zip(ramp) {
+        *sample = level * weight;
     }
 }
 
