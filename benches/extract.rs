@@ -1,4 +1,5 @@
-//! Throughput of extraction on one core: JUNO-like waveforms of 1000 samples at several mean numbers of photoelectrons.
+//! Throughput of extraction on one core and on all: JUNO-like waveforms of 1000 samples at several mean numbers of
+//! photoelectrons.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nuwave::detector;
@@ -59,10 +60,11 @@ fn extract(criterion: &mut Criterion) {
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("a thread");
+    // 0 threads: as many as there are cores.
+    let pools = [("one core", 1), ("all cores", 0)].map(|(name, threads)| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        (name, pool.build().expect("threads"))
+    });
     for method in [Method::Deconvolution, Method::Integral, Method::Coti] {
         let parameters = Parameters {
             method,
@@ -77,13 +79,16 @@ fn extract(criterion: &mut Criterion) {
         group.sample_size(20);
         for mu in [0.0, 1.0, 5.0, 20.0] {
             let batch = batch(&detector, mu);
-            group.bench_with_input(
-                BenchmarkId::new("one core, mean PE", mu),
-                &batch,
-                |bencher, batch| {
-                    bencher.iter(|| pool.install(|| extractor.extract(batch)).expect("extracts"));
-                },
-            );
+            for (cores, pool) in &pools {
+                group.bench_with_input(
+                    BenchmarkId::new(format!("{cores}, mean PE"), mu),
+                    &batch,
+                    |bencher, batch| {
+                        bencher
+                            .iter(|| pool.install(|| extractor.extract(batch)).expect("extracts"));
+                    },
+                );
+            }
         }
         group.finish();
     }

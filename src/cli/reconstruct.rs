@@ -7,15 +7,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Talk;
-use super::shared::{DetectorArgs, InputArgs, Known, layered};
+use super::shared::{DetectorArgs, InputArgs, Known, layered, threads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, Extractor, Filter, Method, Parameters, ReadoutFacts};
 use crate::io::tables::{TablesWriter, checksum};
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::pipeline::{FinishedInput, OutputFolder, Progress, Provenance, Report, run_input};
-
-/// Most threads; making many more takes longer than any run.
-const MAX_THREADS: usize = 1024;
 
 /// Turn waveforms into hits
 ///
@@ -114,7 +111,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         return Err(Error::usage("`--output DIR` is missing"));
     };
     let start = Instant::now();
-    let threads = settings.threads()?;
+    let threads = threads(settings.threads)?;
     let backend_line = settings.backend_line()?;
     if !talk.quiet {
         say!("{backend_line}");
@@ -293,20 +290,6 @@ impl Settings {
         BatchLimit {
             waveforms: self.batch.unwrap_or(default.waveforms).max(1),
             ..default
-        }
-    }
-
-    fn threads(&self) -> Result<usize> {
-        match self.threads {
-            Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
-            Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
-                "`--threads {threads}`: at most {MAX_THREADS} are possible"
-            ))
-            .with_hint(
-                "more threads than cores make nothing faster; leave it out to use all cores",
-            )),
-            Some(threads) => Ok(threads),
-            None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         }
     }
 

@@ -11,6 +11,22 @@ use crate::extract::ReadoutFacts;
 use crate::io::{ReadOptions, SourceInfo, calibration_file};
 use crate::model::{Calibration, Polarity};
 
+/// Most threads; making many more takes longer than any run.
+const MAX_THREADS: usize = 1024;
+
+/// The number of threads that `--threads` means: all cores where it was not given.
+pub(crate) fn threads(typed: Option<usize>) -> Result<usize> {
+    match typed {
+        Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
+        Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
+            "`--threads {threads}`: at most {MAX_THREADS} are possible"
+        ))
+        .with_hint("more threads than cores make nothing faster; leave it out to use all cores")),
+        Some(threads) => Ok(threads),
+        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+    }
+}
+
 /// How to read inputs that do not say it themselves.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]

@@ -81,11 +81,8 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     let Some(output) = args.output else {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
-    if args.threads == Some(0) {
-        return Err(Error::usage("`--threads 0`: expected at least 1"));
-    }
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.unwrap_or(0))
+        .num_threads(super::shared::threads(args.threads)?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
     if let Some(path) = &args.write_detector {
