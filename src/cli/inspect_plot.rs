@@ -77,8 +77,7 @@ pub(crate) fn draw(
             }
             let trace = extractor
                 .as_ref()
-                .map(|(extractor, _)| extractor.trace(waveform))
-                .transpose()?;
+                .map(|(extractor, _)| extractor.trace(waveform));
             pictures.push(picture(waveform, trace, &truth, sampling_ns.unwrap_or(0.0)));
             if pictures.len() >= plot.first as usize {
                 break 'file;

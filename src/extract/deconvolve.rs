@@ -17,7 +17,7 @@ use rustfft::{Fft, FftPlanner};
 
 use super::filter::Design;
 use super::floor;
-use crate::error::{Error, Result};
+use super::lines::Lines;
 
 /// Samples whose mean is the level at an end of the window.
 const LEVEL_SAMPLES: usize = 8;
@@ -46,8 +46,8 @@ pub struct Plan {
     /// trace's peak from the end.
     pub share_before_end: Vec<f32>,
     kernel_integral: KernelIntegral,
-    direct: Vec<Complex32>,
-    mirrored: Vec<Complex32>,
+    direct: Lines,
+    mirrored: Lines,
     forward: Arc<dyn Fft<f32>>,
     backward: Arc<dyn Fft<f32>>,
     lead_ramp: Vec<f32>,
@@ -89,17 +89,15 @@ impl KernelIntegral {
 #[derive(Debug, Default)]
 pub struct Work {
     /// The decimated window going in (its length is set by the caller), the deconvolved trace coming out.
-    pub trace: Vec<f32>,
-    reversed: Vec<Complex32>,
-    scratch: Vec<Complex32>,
+    pub trace: Lines,
+    reversed: Lines,
+    scratch: Lines,
 }
 
 impl Plan {
     /// The plan of `design` for transforms of `n_fft` decimated samples, an even number.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn new(design: &Design, n_fft: usize) -> Result<Self> {
+    #[must_use]
+    pub fn new(design: &Design, n_fft: usize) -> Self {
         let mut planner = FftPlanner::<f32>::new();
         let step_ns = (design.decimation as f64 * design.sampling_ns) as f32;
         let lead = design.kernel_lead.div_ceil(design.decimation);
@@ -138,15 +136,15 @@ impl Plan {
         let longest = n_fft - padding;
         let mut work = Work::default();
         work.trace.resize(longest, 1.0);
-        plan.run(&mut work)?;
-        plan.baseline_response.clone_from(&work.trace);
+        plan.run(&mut work);
+        plan.baseline_response = work.trace.to_vec();
         plan.block_response = plan
             .baseline_response
             .chunks_exact(floor::BLOCK)
             .map(|block| block.iter().sum())
             .collect();
-        plan.share_before_end = plan.shares_before_end(design, lead)?;
-        Ok(plan)
+        plan.share_before_end = plan.shares_before_end(design, lead);
+        plan
     }
 
     /// Longest window, in decimated samples, that fits.
@@ -157,17 +155,17 @@ impl Plan {
 
     /// Share of its charge that a photoelectron shows inside the window, by the distance from the end at which its
     /// trace has its peak. Pulses that are cut show it later than their own time; several times may share a place.
-    fn shares_before_end(&self, design: &Design, lead: usize) -> Result<Vec<f32>> {
+    fn shares_before_end(&self, design: &Design, lead: usize) -> Vec<f32> {
         let longest = self.longest_window();
         let count = (6 * lead).min(longest / 2);
         let mut sums = vec![(0.0_f32, 0.0_f32); count + 1];
         let mut work = Work::default();
         for distance in 1..count {
-            work.trace.clear();
             work.trace.resize(longest, 0.0);
+            work.trace.fill(0.0);
             let at = longest - distance;
             design.decimated_template(&mut work.trace[at..]);
-            self.run(&mut work)?;
+            self.run(&mut work);
             let seen = &work.trace[at.saturating_sub(lead)..];
             let share = seen.iter().sum::<f32>() * self.step_ns;
             let (peak, _) =
@@ -191,7 +189,7 @@ impl Plan {
             })
             .collect();
         shares.reverse();
-        Ok(shares)
+        shares
     }
 
     /// Share of a photoelectron's charge that its kernel has before `time_ns` after it.
@@ -201,10 +199,7 @@ impl Plan {
     }
 
     /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`longest_window`](Self::longest_window).
-    ///
-    /// # Errors
-    /// Only through a defect: a transform of an odd length.
-    pub fn run(&self, work: &mut Work) -> Result<()> {
+    pub fn run(&self, work: &mut Work) {
         let length = work.trace.len();
         let trace = &mut work.trace;
         let first = mean(&trace[..LEVEL_SAMPLES.min(length)]);
@@ -220,22 +215,24 @@ impl Plan {
             first,
             &self.lead_ramp[self.lead_ramp.len() - lead..],
         );
-        let packed: &mut [Complex32] = bytemuck::try_cast_slice_mut(trace).map_err(|error| {
-            Error::internal(format!("a transform of {} samples: {error}", self.n_fft))
-        })?;
+        let packed = trace.as_complex_mut();
         let scratch = self
             .forward
             .get_inplace_scratch_len()
             .max(self.backward.get_inplace_scratch_len());
-        work.scratch.resize(scratch, Complex32::ZERO);
-        self.forward.process_with_scratch(packed, &mut work.scratch);
-        work.reversed.resize(packed.len(), Complex32::ZERO);
-        mirror(packed, &mut work.reversed);
-        filter(packed, &work.reversed, &self.direct, &self.mirrored);
-        self.backward
-            .process_with_scratch(packed, &mut work.scratch);
-        trace.truncate(length);
-        Ok(())
+        work.scratch.resize(2 * scratch, 0.0);
+        let scratch = work.scratch.as_complex_mut();
+        self.forward.process_with_scratch(packed, scratch);
+        work.reversed.resize(2 * packed.len(), 0.0);
+        mirror(packed, work.reversed.as_complex_mut());
+        filter(
+            packed,
+            work.reversed.as_complex(),
+            self.direct.as_complex(),
+            self.mirrored.as_complex(),
+        );
+        self.backward.process_with_scratch(packed, scratch);
+        trace.resize(length, 0.0);
     }
 }
 
@@ -243,7 +240,7 @@ impl Plan {
 #[multiversion::multiversion(targets = "simd")]
 fn lead_out(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
     for (place, (sample, weight)) in beyond.iter_mut().zip(ramp).enumerate() {
-        let ahead = (place as i32 + 1) as f32;
+        let ahead = (place as u32 + 1) as f32;
         *sample = level * weight / (1.0 + decay * ahead);
     }
 }
@@ -281,9 +278,9 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
 
 /// The factors A and B (see the head of this file) of the filter with the bins 0 to n / 2 of `spectrum`, which holds
 /// the factor 1 / n of a transform of n samples; the packed one's is twice that.
-fn packed_filter(spectrum: &[Complex64]) -> (Vec<Complex32>, Vec<Complex32>) {
+fn packed_filter(spectrum: &[Complex64]) -> (Lines, Lines) {
     let half = spectrum.len() - 1;
-    (0..half)
+    let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
         .map(|k| {
             let (here, there) = (spectrum[k], spectrum[half - k].conj());
             let (p, q) = (here + there, here - there);
@@ -291,7 +288,8 @@ fn packed_filter(spectrum: &[Complex64]) -> (Vec<Complex32>, Vec<Complex32>) {
             let to_f32 = |value: Complex64| Complex32::new(value.re as f32, value.im as f32);
             (to_f32(p - q * sin), to_f32(Complex64::I * q * cos))
         })
-        .unzip()
+        .unzip();
+    (direct.into_iter().collect(), mirrored.into_iter().collect())
 }
 
 /// conj(Z(M - k)) for every k.
@@ -338,7 +336,7 @@ mod tests {
 
     fn deconvolved(samples: &[f32], undershoot: f32) -> (Design, Plan, Vec<f32>) {
         let design = Design::new(&juno_row(undershoot, 0.1), Filter::Auto).expect("a valid filter");
-        let plan = Plan::new(&design, design.n_fft(samples.len())).expect("a plan");
+        let plan = Plan::new(&design, design.n_fft(samples.len()));
         let mut loaded = Loaded::default();
         load(
             SamplesRef::F32(samples),
@@ -348,8 +346,8 @@ mod tests {
         let mut work = Work::default();
         work.trace.resize(loaded.even.len(), 0.0);
         decimate::halve(&loaded, 0.0, 1.0, &mut work.trace);
-        plan.run(&mut work).expect("runs");
-        (design, plan, work.trace)
+        plan.run(&mut work);
+        (design, plan, work.trace.to_vec())
     }
 
     fn pulse_at(t0: f64, charge: f64, undershoot: f64, length: usize) -> Vec<f32> {

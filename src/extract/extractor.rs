@@ -156,34 +156,29 @@ impl Extractor {
     }
 
     /// One waveform's way through the stages, for a picture.
-    ///
-    /// # Errors
-    /// As [`Backend::extract`].
-    pub fn trace(&self, waveform: Waveform<'_>) -> Result<Trace> {
-        let mut work = Work::default();
+    #[must_use]
+    pub fn trace(&self, waveform: Waveform<'_>) -> Trace {
         let mut trace = Trace::default();
-        self.extract_one(
+        let (summary, threshold, step_ns) = self.extract_one(
             waveform,
-            &mut work,
+            &mut Work::default(),
             &mut trace.hits,
             Some(&mut trace.deconvolved_pe_per_ns),
-        )
-        .map(|(summary, threshold, step_ns)| {
-            trace.baseline_adc = summary.baseline_adc;
-            trace.noise_adc = summary.noise_adc;
-            trace.flags = summary.flags;
-            trace.threshold_pe_per_ns = threshold;
-            trace.step_ns = step_ns;
-            let offset_ns = self
-                .calibration
-                .row_of(waveform.channel_id)
-                .map_or(0.0, |(row, _)| self.channels[row].time_offset_ns);
-            let shift_ns = offset_ns - waveform.start_ns as f32;
-            for hit in &mut trace.hits {
-                hit.time_ns += shift_ns;
-            }
-            trace
-        })
+        );
+        trace.baseline_adc = summary.baseline_adc;
+        trace.noise_adc = summary.noise_adc;
+        trace.flags = summary.flags;
+        trace.threshold_pe_per_ns = threshold;
+        trace.step_ns = step_ns;
+        let offset_ns = self
+            .calibration
+            .row_of(waveform.channel_id)
+            .map_or(0.0, |(row, _)| self.channels[row].time_offset_ns);
+        let shift_ns = offset_ns - waveform.start_ns as f32;
+        for hit in &mut trace.hits {
+            hit.time_ns += shift_ns;
+        }
+        trace
     }
 
     fn rails(&self) -> (f32, f32) {
@@ -205,14 +200,14 @@ impl Extractor {
         work: &mut Work,
         hits: &mut Vec<Hit>,
         picture: Option<&mut Vec<f32>>,
-    ) -> Result<(WaveformSummary, f32, f32)> {
+    ) -> (WaveformSummary, f32, f32) {
         let mut flags = sanity::load(waveform.samples, self.rails(), &mut work.loaded);
         let Some((row, own)) = self.calibration.row_of(waveform.channel_id) else {
-            return Ok((
+            return (
                 WaveformSummary::unknown(flags | Flags::NO_CALIBRATION),
                 0.0,
                 0.0,
-            ));
+            );
         };
         let channel = &self.channels[row];
         if !own {
@@ -222,7 +217,7 @@ impl Extractor {
             flags |= Flags::SHORT_WINDOW;
         }
         if flags.contains(Flags::NON_FINITE) {
-            return Ok((WaveformSummary::unknown(flags), 0.0, 0.0));
+            return (WaveformSummary::unknown(flags), 0.0, 0.0);
         }
         let first_hit = hits.len();
         let mut summary = WaveformSummary {
@@ -234,9 +229,9 @@ impl Extractor {
         if flags.contains(Flags::FLAT) {
             summary.baseline_adc = work.loaded.even.first().copied().unwrap_or(0.0);
         } else if self.parameters.method == Method::Deconvolution {
-            (threshold, step_ns) = self.deconvolve(row, &mut summary, work, hits)?;
+            (threshold, step_ns) = self.deconvolve(row, &mut summary, work, hits);
             if let Some(picture) = picture {
-                picture.clone_from(&work.deconvolve.trace);
+                *picture = work.deconvolve.trace.to_vec();
             }
         } else {
             self.over_threshold(channel, &mut summary, work, hits);
@@ -263,13 +258,13 @@ impl Extractor {
         if !numbers.into_iter().chain(of_hits).all(f32::is_finite) {
             hits.truncate(first_hit);
             let flags = flags | Flags::NON_FINITE;
-            return Ok((WaveformSummary::unknown(flags), 0.0, 0.0));
+            return (WaveformSummary::unknown(flags), 0.0, 0.0);
         }
         hits[first_hit..].sort_by(|a, b| a.time_ns.total_cmp(&b.time_ns));
         summary.charge_pe = charge_pe;
         summary.n_hits = (hits.len() - first_hit) as u32;
         summary.first_time_ns = hits.get(first_hit).map(|hit| hit.time_ns);
-        Ok((summary, threshold, step_ns))
+        (summary, threshold, step_ns)
     }
 
     /// Stages 2 to 7 of the default method. Returns the threshold and the step of the trace.
@@ -279,10 +274,10 @@ impl Extractor {
         summary: &mut WaveformSummary,
         work: &mut Work,
         hits: &mut Vec<Hit>,
-    ) -> Result<(f32, f32)> {
+    ) -> (f32, f32) {
         let channel = &self.channels[row];
         let n_samples = work.loaded.even.len() + work.loaded.odd.len();
-        let plan = self.plan(row, n_samples, &mut work.plan)?;
+        let plan = self.plan(row, n_samples, &mut work.plan);
         let loaded = &work.loaded;
         let measured_adc = baseline::noise_adc(loaded, &mut work.sorted);
         let noise_adc = if channel.noise_adc > 0.0 {
@@ -306,7 +301,7 @@ impl Extractor {
             trace.resize(n_samples, 0.0);
             decimate::keep_all(loaded, level, sign, trace);
         }
-        plan.run(&mut work.deconvolve)?;
+        plan.run(&mut work.deconvolve);
         let trace = &mut work.deconvolve.trace;
         let floor = floor::refine(trace, &plan, noise_adc, &mut work.floor);
         let Floor {
@@ -357,7 +352,7 @@ impl Extractor {
                 flags,
             });
         }
-        Ok((threshold, plan.step_ns))
+        (threshold, plan.step_ns)
     }
 
     /// Stages 2 to 7 of `integral` and `coti`.
@@ -408,14 +403,14 @@ impl Extractor {
         row: usize,
         n_samples: usize,
         last: &mut Option<((usize, usize), Arc<Plan>)>,
-    ) -> Result<Arc<Plan>> {
+    ) -> Arc<Plan> {
         let row = self.channels[row].same_as;
         let design = &self.channels[row].design;
         let key = (row, design.n_fft(n_samples));
         if let Some((key_of_last, plan)) = last
             && *key_of_last == key
         {
-            return Ok(Arc::clone(plan));
+            return Arc::clone(plan);
         }
         // A thread that panicked while it held the lock leaves a whole map behind: plans are inserted complete.
         let known = self
@@ -427,7 +422,7 @@ impl Extractor {
         let plan = if let Some(plan) = known {
             plan
         } else {
-            let plan = Arc::new(Plan::new(design, key.1)?);
+            let plan = Arc::new(Plan::new(design, key.1));
             let mut plans = self
                 .plans
                 .write()
@@ -435,7 +430,7 @@ impl Extractor {
             Arc::clone(plans.entry(key).or_insert(plan))
         };
         *last = Some((key, Arc::clone(&plan)));
-        Ok(plan)
+        plan
     }
 }
 
@@ -453,13 +448,13 @@ impl Backend for Extractor {
                 for index in start..(start + TASK).min(batch.len()) {
                     if let Some(waveform) = batch.get(index) {
                         let (summary, _, _) =
-                            self.extract_one(waveform, work, &mut part.hits, None)?;
+                            self.extract_one(waveform, work, &mut part.hits, None);
                         part.summaries.push(summary);
                     }
                 }
-                Ok(part)
+                part
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Vec<_>>();
         let mut all = Extracted::default();
         all.hits
             .reserve(parts.iter().map(|part| part.hits.len()).sum());

@@ -16,6 +16,7 @@ mod extractor;
 pub mod filter;
 pub mod find;
 pub mod floor;
+pub mod lines;
 pub mod over_threshold;
 mod parameters;
 #[cfg(test)]

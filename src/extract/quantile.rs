@@ -14,8 +14,8 @@ pub fn nth_smallest(values: &mut [f32], place: usize) -> f32 {
         return 0.0;
     }
     match values.len() {
-        0..=32 => by_rank(&padded::<32>(values), place as i32),
-        33..=64 => by_rank(&padded::<64>(values), place as i32),
+        0..=32 => by_rank(&padded::<32>(values), place as u32),
+        33..=64 => by_rank(&padded::<64>(values), place as u32),
         _ => *values.select_nth_unstable_by(place, f32::total_cmp).1,
     }
 }
@@ -30,11 +30,11 @@ fn padded<const N: usize>(values: &[f32]) -> [f32; N] {
 
 /// The largest value with at most `place` smaller ones.
 #[multiversion(targets = "simd")]
-fn by_rank<const N: usize>(values: &[f32; N], place: i32) -> f32 {
-    let mut smaller = [0_i32; N];
+fn by_rank<const N: usize>(values: &[f32; N], place: u32) -> f32 {
+    let mut smaller = [0_u32; N];
     for &other in values {
         for lane in 0..N {
-            smaller[lane] += i32::from(other < values[lane]);
+            smaller[lane] += u32::from(other < values[lane]);
         }
     }
     let mut found = f32::NEG_INFINITY;

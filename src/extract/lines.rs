@@ -1,0 +1,97 @@
+//! A growable row of floats that begins on a cache line: vector loads of a transform then cross none, wherever the
+//! allocator puts it (measured: up to a tenth of the throughput).
+
+use std::ops::{Deref, DerefMut};
+
+use num_complex::Complex32;
+
+/// Floats a cache line.
+const WIDTH: usize = 16;
+
+/// One cache line.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([f32; WIDTH]);
+
+/// Floats whose first stands on a cache line; used as a slice.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    lines: Vec<Line>,
+    length: usize,
+}
+
+impl Lines {
+    /// Shortens or lengthens to `length`; new numbers are `value`.
+    pub fn resize(&mut self, length: usize, value: f32) {
+        self.lines
+            .resize(length.div_ceil(WIDTH), Line([value; WIDTH]));
+        let before = std::mem::replace(&mut self.length, length);
+        if let Some(new) = self.get_mut(before..) {
+            new.fill(value);
+        }
+    }
+
+    /// The numbers in pairs, as real and imaginary part; a last one without a partner is left out.
+    #[must_use]
+    pub fn as_complex(&self) -> &[Complex32] {
+        let even = self.length / 2 * 2;
+        bytemuck::cast_slice(&self[..even])
+    }
+
+    /// The numbers in pairs, to be changed.
+    pub fn as_complex_mut(&mut self) -> &mut [Complex32] {
+        let even = self.length / 2 * 2;
+        bytemuck::cast_slice_mut(&mut self[..even])
+    }
+}
+
+impl Deref for Lines {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        let all: &[f32] = bytemuck::cast_slice(&self.lines);
+        &all[..self.length]
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
+        &mut all[..self.length]
+    }
+}
+
+impl FromIterator<Complex32> for Lines {
+    fn from_iter<I: IntoIterator<Item = Complex32>>(values: I) -> Self {
+        let values: Vec<Complex32> = values.into_iter().collect();
+        let mut lines = Self::default();
+        lines.resize(2 * values.len(), 0.0);
+        lines.as_complex_mut().copy_from_slice(&values);
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_behaves_as_a_vector_and_begins_on_a_line() {
+        let mut lines = Lines::default();
+        let mut vector = Vec::new();
+        for (length, value) in [
+            (5, 1.0),
+            (40, 2.0),
+            (7, 3.0),
+            (33, 4.0),
+            (0, 5.0),
+            (17, 6.0),
+        ] {
+            lines.resize(length, value);
+            vector.resize(length, value);
+            assert_eq!(lines.as_ref(), vector.as_slice());
+            assert_eq!(lines.as_ptr().align_offset(64), 0);
+        }
+        assert_eq!(lines.as_complex().len(), 8);
+    }
+}
