@@ -2,8 +2,11 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test file that includes this module uses a part of it"
 )]
+
+mod folder;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,6 +25,8 @@ use nuwave::model::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+
+pub use folder::Folder;
 
 /// A run of the binary that has ended.
 #[derive(Debug)]
