@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Talk;
 use super::shared::InputArgs;
@@ -15,6 +15,7 @@ use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::{BatchLimit, Loss, SourceInfo, calibration_file};
 use crate::model::{Polarity, Waveform};
+use crate::pipeline::progress_style;
 
 /// Learn templates, gains and noise from data
 #[derive(Debug, clap::Args)]
@@ -265,10 +266,9 @@ fn progress(infos: &[SourceInfo], talk: Talk) -> ProgressBar {
     let bar = total.map_or_else(ProgressBar::new_spinner, |total| {
         ProgressBar::new(3 * total)
     });
-    let style = ProgressStyle::with_template(
-        "{bar:40} {human_pos} waveforms of three passes, {per_sec}, {eta} left",
-    );
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(progress_style(
+        "{bar:32} {percent:>3} %  {human_pos} waveforms of three passes  {rate} a second  {eta} left",
+    ))
 }
 
 const HEADINGS: [&str; 11] = [

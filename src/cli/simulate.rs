@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Talk;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
+use crate::pipeline::progress_style;
 use crate::simulate::{PROFILES, Plan, waveforms};
 use settings::Settings;
 
@@ -140,12 +141,9 @@ fn write(
     let bar = if talk.quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
-        ProgressBar::new(total).with_style(
-            ProgressStyle::with_template(
-                "{bar:30} {human_pos} of {human_len} waveforms, {per_sec}, {eta} left",
-            )
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        )
+        ProgressBar::new(total).with_style(progress_style(
+            "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left",
+        ))
     };
     let begin = Instant::now();
     let mut reported = begin;

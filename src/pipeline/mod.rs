@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 pub use output::OutputFolder;
-pub use progress::Progress;
+pub use progress::{Progress, style as progress_style};
 pub use report::{FinishedInput, InputReport, ListedLoss, Provenance, Report, Timings, Totals};
 
 use crate::error::{Error, Result};

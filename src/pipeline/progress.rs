@@ -4,10 +4,26 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A bar's style with indicatif's keys, and `{rate}`: how many are done a second. A template that indicatif does not
+/// take gives its default style.
+#[must_use]
+pub fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key(
+            "rate",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // Nothing can be done about a terminal's line that cannot be written.
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            },
+        )
+        .progress_chars("=> ")
+}
 
 /// How far a run has come.
 pub struct Progress(Kind);
@@ -44,17 +60,14 @@ impl Progress {
         let (bar, template) = match total {
             Some(total) => (
                 ProgressBar::new(total),
-                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {per_sec}  {eta} left  {msg}",
+                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left  {msg}",
             ),
             None => (
                 ProgressBar::new_spinner(),
-                "{spinner} {human_pos} waveforms  {per_sec}  {elapsed}  {msg}",
+                "{spinner} {human_pos} waveforms  {rate} a second  {elapsed}  {msg}",
             ),
         };
-        // A template that indicatif does not take leaves its default style.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        bar.set_style(style(template));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(Kind::Bar(bar))
     }
