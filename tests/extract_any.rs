@@ -279,3 +279,31 @@ proptest! {
         }
     }
 }
+
+/// A slow template's kernel reaches over the whole of a short window.
+#[test]
+fn every_short_window_is_extracted_with_every_template() -> Result<(), TestCaseError> {
+    let readout = ReadoutFacts {
+        sampling_ns: 1.0,
+        polarity: Polarity::Negative,
+        adc_bits: Some(14),
+    };
+    let extractor =
+        Extractor::new(calibration_of(true), readout, Parameters::default()).expect("valid");
+    let windows: Vec<Window> = (MIN_SAMPLES..260)
+        .flat_map(|length| (0..4).map(move |channel_id| (length, channel_id)))
+        .map(|(length, channel_id)| Window {
+            length,
+            channel_id,
+            baseline_adc: 9000.0,
+            content: Content::Light {
+                noise_adc: 3.0,
+                pulses: vec![(900.0, 10)],
+            },
+            bad: Vec::new(),
+            seed: length as u64,
+        })
+        .collect();
+    let extracted = extractor.extract(&batch(&windows, true)).expect("extracts");
+    check(&extracted, &windows)
+}

@@ -101,6 +101,16 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
         end: last,
     } = inner_blocks(plan, trace.len());
     let responses = plan.block_response.as_slice();
+    // Light just outside the window may reach all of it.
+    if last <= first {
+        smooth_and_sum(trace, width, work);
+        return Floor {
+            sigma_adc: noise_adc,
+            noise_ratio: 1.0,
+            unstable: true,
+            ..Floor::default()
+        };
+    }
     // Noise of the sum of so many samples of the trace.
     let sum_noise = |samples: usize| {
         plan.charge_noise.get(samples).copied().unwrap_or(0.0) / plan.step_ns * noise_adc
