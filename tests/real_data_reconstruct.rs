@@ -326,7 +326,7 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
     let spe = folder.path().join("spe.parquet");
     write_calibration(&spe, &both);
     // The integral sums what the area sums. Deconvolution takes the camera's marker for light before the window.
-    for (method, least) in [("deconvolution", 0.98), ("integral", 0.99)] {
+    for (method, least, least_low) in [("deconvolution", 0.98, 0.75), ("integral", 0.99, 0.8)] {
         let target = folder.path().join(method);
         let more = ["-c", text(&spe), "--method", method];
         reconstruct(&[&input], &target, &more).ended_with(0);
@@ -335,12 +335,17 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
             (found.waveforms.len(), found.flagged(Flags::NO_CALIBRATION)),
             (1512, 0)
         );
-        two_gains_agree(method, &found, &waveforms, least);
+        two_gains_agree(method, &found, &waveforms, (least, least_low));
     }
 }
 
 /// Charges of both gains against the area that the high gain's samples have.
-fn two_gains_agree(method: &str, found: &Output, waveforms: &[Owned], least: f64) {
+fn two_gains_agree(
+    method: &str,
+    found: &Output,
+    waveforms: &[Owned],
+    (least, least_low): (f64, f64),
+) {
     // The first sample of a window is a marker of the camera's, not light. Behind the pulse comes an undershoot.
     let area = |waveform: &Owned| plain_integral(&values(waveform)[1..46], 15, 1.0);
     let charge_pe = |row: usize| -> f64 {
@@ -370,7 +375,10 @@ fn two_gains_agree(method: &str, found: &Output, waveforms: &[Owned], least: f64
         "{method}: correlation with the high gain's area: {high_gain:.4}, low gain {low_gain:.4}, its area {low_area:.4}"
     );
     assert!(high_gain > least, "{method}: {high_gain}");
-    assert!(low_gain > low_area + 0.05, "{low_gain}, {low_area}");
+    assert!(
+        low_gain > least_low && low_gain > low_area + 0.05,
+        "{low_gain}, {low_area}"
+    );
 }
 
 #[test]
