@@ -2,21 +2,8 @@
 
 mod formats_support;
 
-use std::path::PathBuf;
-
-use formats_support::{Owned, Read, Values, read, shared_data};
+use formats_support::{Read, file, read, values};
 use nuwave::model::Polarity;
-
-fn file(name: &str) -> PathBuf {
-    shared_data().expect("the folder of real data").join(name)
-}
-
-fn values(waveform: &Owned) -> Vec<f32> {
-    match &waveform.samples {
-        Values::U16(samples) => samples.iter().map(|&sample| f32::from(sample)).collect(),
-        Values::F32(samples) => samples.clone(),
-    }
-}
 
 fn assert_uniform(read: &Read, n_waveforms: usize, n_samples: usize) {
     assert_eq!(read.waveforms.len(), n_waveforms);

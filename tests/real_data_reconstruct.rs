@@ -6,23 +6,12 @@ mod reconstruct_support;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use formats_support::{Owned, Values, read, shared_data};
+use formats_support::{Owned, Values, file, read, values};
 use nuwave::model::{Calibration, Flags};
 use reconstruct_support::{
     Output, Run, calibration, names_in, nuwave, output, reconstruct, write_calibration,
     write_counts,
 };
-
-fn file(name: &str) -> PathBuf {
-    shared_data().expect("the folder of real data").join(name)
-}
-
-fn values(waveform: &Owned) -> Vec<f32> {
-    match &waveform.samples {
-        Values::U16(samples) => samples.iter().map(|&sample| f32::from(sample)).collect(),
-        Values::F32(samples) => samples.clone(),
-    }
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")

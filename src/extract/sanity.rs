@@ -11,6 +11,9 @@ use crate::model::{Flags, SamplesRef};
 pub const BLOCKS: [usize; 3] = [8, 16, 32];
 
 /// Place in [`BLOCKS`] of the size for a waveform of `length` samples.
+///
+/// Each size begins where there are enough of its blocks: 5 of 16 samples, 16 of 32. Blocks of 8 only where there are
+/// not, since one may lie in the plateau of a pulse's ringing and look quiet.
 #[must_use]
 pub fn block_class(length: usize) -> usize {
     usize::from(length >= 80) + usize::from(length >= 512)

@@ -173,3 +173,16 @@ pub fn shared_data() -> Option<PathBuf> {
         .chain([beside])
         .find(|folder| folder.is_dir())
 }
+
+/// A file of measured data.
+pub fn file(name: &str) -> PathBuf {
+    shared_data().expect("the folder of real data").join(name)
+}
+
+/// The samples as floats, whatever their type.
+pub fn values(waveform: &Owned) -> Vec<f32> {
+    match &waveform.samples {
+        Values::U16(samples) => samples.iter().map(|&sample| f32::from(sample)).collect(),
+        Values::F32(samples) => samples.clone(),
+    }
+}
