@@ -311,10 +311,10 @@ impl Design {
     /// Lengths with a factor of 3 would waste less, but cost as much as the next power of two and fit shaders worse.
     #[must_use]
     pub fn n_fft(&self, n_samples: usize) -> usize {
-        let least = (n_samples + self.padding.min(n_samples + self.template_adc.len()))
-            .div_ceil(self.decimation)
-            .max(32);
-        least.next_power_of_two()
+        // Each rounded up for itself: half a sample of either is a whole one at the halved rate.
+        let padding = self.padding.min(n_samples + self.template_adc.len());
+        let least = n_samples.div_ceil(self.decimation) + padding.div_ceil(self.decimation);
+        least.max(32).next_power_of_two()
     }
 }
 

@@ -174,7 +174,8 @@ fn sum_blocks<const HALF: usize>(loaded: &mut Loaded) -> Extremes {
             0.0,
         );
     }
-    let rest = even.len() / HALF * HALF;
+    // What no whole block holds: of an odd number of samples both halves may have some left.
+    let rest = loaded.block_mean.len() * HALF;
     let rest = even[rest.min(even.len())..]
         .iter()
         .chain(&odd[rest.min(odd.len())..]);
@@ -277,6 +278,27 @@ mod tests {
             .sum::<f32>()
             / 8.0;
         assert!((loaded.block_mean[1] - mean).abs() < 1e-4);
+    }
+
+    #[test]
+    fn every_sample_is_looked_at() {
+        let mut loaded = Loaded::default();
+        for length in 32..600 {
+            for place in 0..length {
+                let mut samples = vec![500_u16; length];
+                samples[place] = 0;
+                if let Some(next) = samples.get_mut(place + 1) {
+                    *next = 0;
+                }
+                let flags = load(SamplesRef::U16(&samples), RAILS, &mut loaded);
+                let expected = if place + 1 < length {
+                    Flags::SATURATED_LOW
+                } else {
+                    Flags::NONE
+                };
+                assert_eq!(flags, expected, "{length} samples, {place}");
+            }
+        }
     }
 
     #[test]
