@@ -8,6 +8,7 @@ pub mod detector;
 pub mod error;
 pub mod evaluate;
 pub mod extract;
+pub mod gpu;
 pub mod io;
 pub mod model;
 pub mod pipeline;

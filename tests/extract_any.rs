@@ -1,166 +1,13 @@
 //! Extraction of whatever comes: no panic, no NaN without a flag, and the same result in any company.
 
 mod reconstruct_support;
+mod windows_support;
 
 use nuwave::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
-use nuwave::model::{
-    Batch, Calibration, Extracted, Flags, Hit, MIN_SAMPLES, Polarity, SamplesRef, Waveform,
-    WaveformSummary,
-};
+use nuwave::model::{Extracted, Flags, Hit, MIN_SAMPLES, Polarity, WaveformSummary};
 use proptest::prelude::*;
-use reconstruct_support::{calibration, noise, pulse};
-
-const HIGHEST: f32 = 16_383.0;
-
-/// What stands in a window.
-#[derive(Clone, Debug)]
-enum Content {
-    Constant(f32),
-    /// Noise, and pulses of a height at a place, which may lie outside the window.
-    Light {
-        noise_adc: f32,
-        pulses: Vec<(f32, i32)>,
-    },
-    /// Any number at all.
-    Arbitrary(u64),
-}
-
-#[derive(Clone, Debug)]
-struct Window {
-    length: usize,
-    channel_id: u32,
-    baseline_adc: f32,
-    content: Content,
-    /// Samples that are not numbers; only floats can hold them.
-    bad: Vec<(usize, f32)>,
-    seed: u64,
-}
-
-fn content() -> impl Strategy<Value = Content> {
-    let level = prop_oneof![Just(0.0), Just(HIGHEST), 0.0..HIGHEST];
-    let pulses = prop::collection::vec((-500.0..40_000.0_f32, -60..2060_i32), 0..6);
-    prop_oneof![
-        1 => level.prop_map(Content::Constant),
-        6 => (prop_oneof![Just(0.0_f32), 0.5..30.0_f32], pulses)
-            .prop_map(|(noise_adc, pulses)| Content::Light { noise_adc, pulses }),
-        1 => any::<u64>().prop_map(Content::Arbitrary),
-    ]
-}
-
-fn window() -> impl Strategy<Value = Window> {
-    let length = prop_oneof![3 => MIN_SAMPLES..2000, 1 => MIN_SAMPLES..80];
-    let not_a_number = prop_oneof![
-        Just(f32::NAN),
-        Just(f32::INFINITY),
-        Just(f32::NEG_INFINITY),
-        Just(f32::MAX)
-    ];
-    let bad = prop_oneof![
-        4 => Just(Vec::new()),
-        1 => prop::collection::vec((0..2000_usize, not_a_number), 1..3),
-    ];
-    (length, 0..5_u32, 0.0..HIGHEST, content(), bad, any::<u64>()).prop_map(
-        |(length, channel_id, baseline_adc, content, bad, seed)| Window {
-            length,
-            channel_id,
-            baseline_adc,
-            content,
-            bad,
-            seed,
-        },
-    )
-}
-
-impl Window {
-    /// The samples, of a digitiser that clips; what is no number is in `bad`.
-    fn samples(&self) -> Vec<f32> {
-        match &self.content {
-            Content::Constant(level) => vec![level.round(); self.length],
-            Content::Arbitrary(seed) => noise(*seed, 1e4, self.length)
-                .into_iter()
-                .map(|value| value.abs().min(HIGHEST).round())
-                .collect(),
-            Content::Light { noise_adc, pulses } => {
-                let mut upright = noise(self.seed, *noise_adc, self.length);
-                for &(height, place) in pulses {
-                    for (k, value) in (place..).zip(pulse(height, 8.0, 120)) {
-                        if let Some(sample) =
-                            usize::try_from(k).ok().and_then(|k| upright.get_mut(k))
-                        {
-                            *sample += value;
-                        }
-                    }
-                }
-                upright
-                    .into_iter()
-                    .map(|value| (self.baseline_adc - value).clamp(0.0, HIGHEST).round())
-                    .collect()
-            }
-        }
-    }
-
-    fn floats(&self) -> Vec<f32> {
-        let mut samples = self.samples();
-        for &(place, value) in &self.bad {
-            if let Some(sample) = samples.get_mut(place) {
-                *sample = value;
-            }
-        }
-        samples
-    }
-
-    fn counts(&self) -> Vec<u16> {
-        self.samples()
-            .into_iter()
-            .map(|sample| sample as u16)
-            .collect()
-    }
-}
-
-/// Channels 0 to 2 have a template each (plain, with an undershoot, longer than most windows), 3 the default, and 4
-/// none where there is no default.
-fn calibration_of(with_default: bool) -> Calibration {
-    let plain = pulse(100.0, 8.0, 120);
-    let undershoot: Vec<f32> = (0..600)
-        .map(|k| plain.get(k).copied().unwrap_or(0.0) - 4.0 * (k as f32 / -100.0).exp())
-        .collect();
-    let slow = pulse(40.0, 150.0, 1500);
-    let mut all = Calibration::new();
-    for (channel, (template, noise_adc)) in [(plain, 8.0), (undershoot, 0.0), (slow, 2.0)]
-        .into_iter()
-        .enumerate()
-    {
-        let row = calibration(template, noise_adc, 1.0, &[]).rows()[0].clone();
-        let row = all.add_row(row).expect("a valid row");
-        all.assign(channel as u32, row);
-    }
-    if with_default {
-        all.set_default(0);
-    }
-    all
-}
-
-fn batch(windows: &[Window], counts: bool) -> Batch {
-    let mut batch = if counts {
-        Batch::new_u16(0)
-    } else {
-        Batch::new_f32(0)
-    };
-    for (event_id, window) in windows.iter().enumerate() {
-        let (floats, whole) = (window.floats(), window.counts());
-        batch.push(Waveform {
-            event_id: event_id as u64,
-            channel_id: window.channel_id,
-            start_ns: 0.0,
-            samples: if counts {
-                SamplesRef::U16(&whole)
-            } else {
-                SamplesRef::F32(&floats)
-            },
-        });
-    }
-    batch
-}
+use reconstruct_support::{calibration, pulse};
+use windows_support::{Content, Window, batch, calibration_of, window};
 
 fn bits_of_hit(hit: &Hit) -> [u32; 4] {
     [
@@ -278,6 +125,46 @@ proptest! {
             prop_assert_eq!(&floats, &expected);
         }
     }
+}
+
+/// Samples and padding that are both odd need one more than half of their sum at the halved rate.
+#[test]
+fn a_window_that_just_fits_its_transform_is_extracted() -> Result<(), TestCaseError> {
+    let readout = ReadoutFacts {
+        sampling_ns: 1.0,
+        polarity: Polarity::Negative,
+        adc_bits: Some(14),
+    };
+    let plain = pulse(100.0, 8.0, 120);
+    for (depth, tau_samples) in [(8.0, 60.0), (1.0, 150.0), (3.0, 90.0)] {
+        let undershoot = |k: usize| depth * (k as f32 / -tau_samples).exp();
+        let template = (0..600)
+            .map(|k| plain.get(k).copied().unwrap_or(0.0) - undershoot(k))
+            .collect();
+        let known = calibration(template, 8.0, 1.0, &[]);
+        let extractor = Extractor::new(known, readout, Parameters::default()).expect("valid");
+        let windows: Vec<Window> = (250..420)
+            .chain(760..900)
+            .chain(1800..1880)
+            .map(|length| Window {
+                length,
+                channel_id: 0,
+                baseline_adc: 9000.0,
+                content: Content::Light {
+                    noise_adc: 8.0,
+                    pulses: vec![(900.0, 100)],
+                },
+                bad: Vec::new(),
+                seed: length as u64,
+            })
+            .collect();
+        let extracted = extractor.extract(&batch(&windows, true)).expect("extracts");
+        check(&extracted, &windows)?;
+        for (summary, window) in extracted.summaries.iter().zip(&windows) {
+            prop_assert!(summary.n_hits >= 1, "{:?}", window);
+        }
+    }
+    Ok(())
 }
 
 /// A slow template's kernel reaches over the whole of a short window.

@@ -15,7 +15,8 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     let with = |more: &[&str]| reconstruct(&[&input], &target, more);
     with(&["--threads", "0"]).refused(2, &["--threads 0"]);
     with(&["--threads", "100000"]).refused(2, &["--threads 100000", "at most 1024", "hint: "]);
-    with(&["--backend", "gpu"]).refused(6, &["--backend gpu", "hint: ", "--backend cpu"]);
+    // With a GPU or without.
+    with(&["--adapter", "nosuch"]).refused(6, &["there is no", "hint: ", "--backend cpu"]);
     with(&["--threshold-sigma", "0"]).refused(2, &["threshold_sigma", "1 to 100"]);
     with(&["--filter", "boxcar"]).refused(2, &["boxcar", "hint: ", "wiener"]);
     with(&["--detector", "nemo"]).refused(2, &["nemo", "hint: ", "juno"]);

@@ -9,8 +9,10 @@ macro_rules! say {
     }};
 }
 
+mod backend;
 mod calibrate;
 mod detector;
+mod devices;
 mod evaluate;
 mod inspect;
 mod inspect_plot;
@@ -47,6 +49,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
     Detector(detector::Args),
+    Devices(devices::Args),
 }
 
 /// How a command talks to its user.
@@ -76,6 +79,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Runs the command line of this process; the exit code says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    backend::quiet_vulkan_layer();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -105,5 +109,6 @@ fn run(command: Command, talk: Talk) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, talk),
         Command::Inspect(args) => inspect::run(&args, talk),
         Command::Detector(args) => detector::run(args, talk),
+        Command::Devices(args) => devices::run(&args, talk),
     }
 }

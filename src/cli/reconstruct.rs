@@ -7,9 +7,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Talk;
+use super::backend::{BackendArgs, Choice};
 use super::shared::{DetectorArgs, InputArgs, Known, layered, threads};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Backend, Extractor, Filter, Method, Parameters, ReadoutFacts};
+use crate::extract::{Account, Backend, Extractor, Filter, Method, Parameters, ReadoutFacts};
 use crate::io::tables::{TablesWriter, checksum};
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::pipeline::{FinishedInput, OutputFolder, Progress, Provenance, Report, run_input};
@@ -27,7 +28,8 @@ Examples:
   nuwave reconstruct raw.h5 --table Readout/Waveform --columns event=TriggerNo,channel=ChannelID,samples=Waveform -d jinping -o out
 
 Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
-the report), 5 output, 6 GPU demanded but absent, 70 a defect of nuwave.")]
+the report), 5 output, 6 GPU demanded but absent or lost for
+good (the result is whole then), 70 a defect of nuwave.")]
 pub(crate) struct Args {
     /// Waveform files
     #[arg(required_unless_present = "print_config", value_name = "INPUT")]
@@ -69,13 +71,13 @@ struct Settings {
     /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
     #[arg(long, value_name = "N")]
     split_sigma: Option<f32>,
-    /// Where to compute; `auto` takes a GPU if there is one
-    #[arg(long, value_enum)]
-    backend: Option<BackendArg>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    backend: BackendArgs,
     /// Threads that extract [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Waveforms a batch; changes speed and memory, never the result [default: 4096]
+    /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     #[command(flatten)]
@@ -84,19 +86,6 @@ struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     input: InputArgs,
-}
-
-/// `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum BackendArg {
-    /// A GPU where there is one, else the CPU
-    #[default]
-    Auto,
-    /// The CPU
-    Cpu,
-    /// A GPU, or an error
-    Gpu,
 }
 
 pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
@@ -112,9 +101,9 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     };
     let start = Instant::now();
     let threads = threads(settings.threads)?;
-    let backend_line = settings.backend_line()?;
+    let choice = settings.backend.choose()?;
     if !talk.quiet {
-        say!("{backend_line}");
+        say!("{}", choice.line);
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -141,26 +130,31 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
 
     let folder = OutputFolder::create(&output, args.overwrite)?;
     let progress = Progress::new(total, talk.quiet);
+    let limit = settings.limit(&choice);
     let mut finished = Vec::new();
-    let mut extractor: Option<(ReadoutFacts, Extractor)> = None;
+    let mut backend: Option<(ReadoutFacts, Box<dyn Backend>)> = None;
+    let mut accounts: Option<Account> = None;
     for (source, info) in sources.into_iter().zip(infos) {
         let readout = settings.input.readout(&info, &known)?;
-        let current = match extractor.take() {
+        let current = match backend.take() {
             Some(current) if current.0 == readout => current,
-            _ => (
-                readout,
-                pool.install(|| {
-                    Extractor::new(known.calibration.clone(), readout, settings.parameters())
-                })
-                .map_err(|error| error.in_file(&info.path))?,
-            ),
+            previous => {
+                Account::gather(&mut accounts, previous.and_then(|(_, one)| one.account()));
+                let made = choice.build(|| {
+                    pool.install(|| {
+                        Extractor::new(known.calibration.clone(), readout, settings.parameters())
+                    })
+                    .map_err(|error| error.in_file(&info.path))
+                })?;
+                (readout, made)
+            }
         };
         let writer = TablesWriter::create(folder.path(), finished.len() as u32)?;
         let path = info.path.clone();
         // The checksum reads the file alongside, while its pages are in memory anyway.
         let checksum = std::thread::spawn(move || checksum(&path));
         let outcome =
-            pool.install(|| run_input(source, &current.1, writer, settings.limit(), &progress))?;
+            pool.install(|| run_input(source, current.1.as_ref(), writer, limit, &progress))?;
         let (_, crc32c) = checksum
             .join()
             .map_err(|_| Error::internal("the checksum's thread panicked"))?
@@ -172,21 +166,28 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
             polarity: readout.polarity,
             outcome,
         });
-        extractor = Some(current);
+        backend = Some(current);
     }
     progress.finish();
+    Account::gather(&mut accounts, backend.and_then(|(_, one)| one.account()));
+    let given_up = accounts
+        .as_ref()
+        .is_some_and(|account| account.given_up.is_some());
     let configuration = settings.explicit();
     let provenance = Provenance {
-        backend: extractor
-            .as_ref()
-            .map_or("cpu", |(_, extractor)| extractor.name()),
+        backend: if accounts.is_some() { "gpu" } else { "cpu" },
         configuration_crc32c: settings.checksum(&known)?,
         configuration,
         threads,
+        gpu: accounts,
     };
     let report = Report::new(finished, provenance, start.elapsed().as_secs_f64());
     folder.commit(&report)?;
     tell(&report, &output, talk)?;
+    // The result is whole, but not what was asked for.
+    if given_up && choice.demanded && report.exit_code() == 0 {
+        return Ok(ExitCode::from(ErrorKind::Gpu.exit_code()));
+    }
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -215,6 +216,9 @@ fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
             report.losses.len() - MOST_SHOWN
         );
     }
+    if let Some(gpu) = &report.gpu {
+        say_of_gpu(gpu, talk);
+    }
     for input in &report.inputs {
         if let Some(cut) = &input.cut {
             say!("warning: reading ended early: {cut}");
@@ -224,6 +228,24 @@ fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
         say!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
     Ok(())
+}
+
+/// What the user should know of the GPU's work: what it could not take, what it lost.
+fn say_of_gpu(gpu: &Account, talk: Talk) {
+    for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !talk.quiet) {
+        say!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
+    }
+    if gpu.device_failures > 0 {
+        let redone: u64 = gpu.redone.iter().map(|redone| redone.waveforms).sum();
+        say!(
+            "warning: the GPU failed {} time{}; {redone} waveforms were done again and are listed in the report",
+            gpu.device_failures,
+            if gpu.device_failures == 1 { "" } else { "s" },
+        );
+    }
+    if let Some(why) = &gpu.given_up {
+        say!("warning: the GPU was given up, the CPU did the rest: {why}");
+    }
 }
 
 impl Settings {
@@ -250,7 +272,7 @@ impl Settings {
             filter: Some(filter),
             threshold_sigma: Some(threshold_sigma),
             split_sigma: Some(split_sigma),
-            backend: None,
+            backend: BackendArgs::default(),
             threads: None,
             batch: None,
             known: self.known.clone(),
@@ -285,24 +307,12 @@ impl Settings {
         Ok(format!("{crc:08x}"))
     }
 
-    fn limit(&self) -> BatchLimit {
+    fn limit(&self, choice: &Choice) -> BatchLimit {
         let default = BatchLimit::default();
+        let waveforms = choice.batch_waveforms(default.waveforms);
         BatchLimit {
-            waveforms: self.batch.unwrap_or(default.waveforms).max(1),
-            ..default
-        }
-    }
-
-    /// Which backend computes, as one line.
-    fn backend_line(&self) -> Result<&'static str> {
-        match self.backend.unwrap_or_default() {
-            BackendArg::Auto => Ok("backend: cpu (this version has no GPU backend)"),
-            BackendArg::Cpu => Ok("backend: cpu"),
-            BackendArg::Gpu => Err(Error::new(
-                ErrorKind::Gpu,
-                "`--backend gpu`: this version has no GPU backend",
-            )
-            .with_hint("`--backend cpu` gives the same hits")),
+            waveforms: self.batch.unwrap_or(waveforms).max(1),
+            samples: default.samples * (waveforms / default.waveforms),
         }
     }
 }

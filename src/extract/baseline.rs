@@ -16,6 +16,8 @@ const NOISE_QUANTILE_OF_GAUSS: [f32; 3] = [0.6078, 0.7358, 0.8190];
 const QUIET: [f32; 3] = [3.475, 2.513, 1.971];
 /// Half width of the cluster of block means, in standard deviations of a block's mean.
 const CLUSTER_SIGMA: f32 = 2.0;
+/// Noise that rounding to whole counts leaves: 1 / sqrt(12), rounded up.
+pub const ROUNDING_ADC: f32 = 0.29;
 /// With fewer agreeing blocks than this the baseline is flagged unstable.
 pub const MIN_BLOCKS: usize = 4;
 
@@ -64,8 +66,8 @@ pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
     let noise_adc = noise_adc(loaded, sorted);
     let quiet = QUIET[loaded.class];
     let block = BLOCKS[loaded.class] as f32;
-    // Quantisation leaves at least this much uncertainty even in a noiseless channel.
-    let noise_floor = noise_adc.max(0.29);
+    // Rounding leaves at least this much uncertainty even in a noiseless channel.
+    let noise_floor = noise_adc.max(ROUNDING_ADC);
     sorted.clear();
     sorted.extend(
         loaded
@@ -94,7 +96,10 @@ pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
             ..Baseline::default()
         };
     }
-    let level_adc = cluster.iter().sum::<f32>() / cluster.len() as f32;
+    // Summed from the highest down: sums of whole levels would lose what the differences have.
+    let highest = cluster.last().copied().unwrap_or_default();
+    let below: f32 = cluster.iter().map(|level| highest - level).sum();
+    let level_adc = highest - below / cluster.len() as f32;
     let sigma_adc = noise_floor / (cluster.len() as f32 * block).sqrt();
     Baseline {
         level_adc,

@@ -12,6 +12,12 @@ const LEAST_SHARE: f32 = 0.5;
 /// A hit whose charge exceeds that of one kernel of its height by this factor is several photoelectrons.
 const PILE_UP: f32 = 1.25;
 
+/// Samples of the trace within which light before the window shows inside it.
+#[must_use]
+pub fn edge_reach(plan: &Plan) -> usize {
+    (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize
+}
+
 /// Charge of a hit, its standard deviation and what is special about it.
 ///
 /// `q = sum(trace) step / share`, where `share` is what a photoelectron at that distance from the window's end
@@ -33,8 +39,7 @@ pub fn measure(
         .get(trace.len() - hit.peak.min(trace.len()))
         .copied()
         .unwrap_or(1.0);
-    let reach = (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize;
-    if share < EDGE_SHARE || hit.peak < reach {
+    if share < EDGE_SHARE || hit.peak < edge_reach(plan) {
         flags |= Flags::TRUNCATED_AT_EDGE;
     }
     let corrected = (LEAST_SHARE..EDGE_SHARE).contains(&share);

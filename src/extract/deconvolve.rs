@@ -45,20 +45,20 @@ pub struct Plan {
     /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its
     /// trace's peak from the end.
     pub share_before_end: Vec<f32>,
-    kernel_integral: KernelIntegral,
+    pub(crate) kernel_integral: KernelIntegral,
     direct: Lines,
     mirrored: Lines,
     forward: Arc<dyn Fft<f32>>,
     backward: Arc<dyn Fft<f32>>,
-    lead_ramp: Vec<f32>,
-    tail_ramp: Vec<f32>,
+    pub(crate) lead_ramp: Vec<f32>,
+    pub(crate) tail_ramp: Vec<f32>,
 }
 
 /// The kernel integrated from minus infinity, tabulated.
-struct KernelIntegral {
-    lead_ns: f32,
-    per_ns: f32,
-    values: Vec<f32>,
+pub(crate) struct KernelIntegral {
+    pub(crate) lead_ns: f32,
+    pub(crate) per_ns: f32,
+    pub(crate) values: Vec<f32>,
 }
 
 impl KernelIntegral {
@@ -282,14 +282,25 @@ fn packed_filter(spectrum: &[Complex64]) -> (Lines, Lines) {
     let half = spectrum.len() - 1;
     let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
         .map(|k| {
-            let (here, there) = (spectrum[k], spectrum[half - k].conj());
-            let (p, q) = (here + there, here - there);
+            let (p, q) = packed_factors(spectrum, k);
             let (sin, cos) = (std::f64::consts::PI * k as f64 / half as f64).sin_cos();
-            let to_f32 = |value: Complex64| Complex32::new(value.re as f32, value.im as f32);
-            (to_f32(p - q * sin), to_f32(Complex64::I * q * cos))
+            (
+                to_complex32(p - q * sin),
+                to_complex32(Complex64::I * q * cos),
+            )
         })
         .unzip();
     (direct.into_iter().collect(), mirrored.into_iter().collect())
+}
+
+/// P and Q of bin `k` (see the head of this file), times two.
+pub(crate) fn packed_factors(spectrum: &[Complex64], k: usize) -> (Complex64, Complex64) {
+    let (here, there) = (spectrum[k], spectrum[spectrum.len() - 1 - k].conj());
+    (here + there, here - there)
+}
+
+pub(crate) fn to_complex32(value: Complex64) -> Complex32 {
+    Complex32::new(value.re as f32, value.im as f32)
 }
 
 /// conj(Z(M - k)) for every k.

@@ -47,7 +47,7 @@ pub struct Floor {
 }
 
 /// Room for the floor's search, and its result's by-product: the smoothed trace.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Work {
     /// The trace smoothed over [`smoothing`] samples, where hits are looked for.
     pub smooth: Vec<f32>,
@@ -74,9 +74,15 @@ pub fn smooth_noise(plan: &Plan, noise_adc: f32) -> f32 {
     plan.charge_noise.get(width).copied().unwrap_or(0.0) * noise_adc / (width as f32 * plan.step_ns)
 }
 
+/// How far the kernel of light just outside the window reaches into it, in samples of the trace.
+#[must_use]
+pub fn margin(plan: &Plan) -> usize {
+    (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize
+}
+
 /// The blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
 fn inner_blocks(plan: &Plan, length: usize) -> Range<usize> {
-    let margin = (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize;
+    let margin = margin(plan);
     let first = margin.div_ceil(BLOCK);
     let last = length.saturating_sub(margin) / BLOCK;
     first..last.min(plan.block_response.len()).max(first)

@@ -15,17 +15,17 @@ const EDGE_SHARE: f32 = 0.2;
 /// What the methods need to know of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pulse {
-    sampling_ns: f32,
+    pub(crate) sampling_ns: f32,
     /// Area in ADC counts x samples.
-    gain: f32,
-    before: usize,
-    behind: usize,
+    pub(crate) gain: f32,
+    pub(crate) before: usize,
+    pub(crate) behind: usize,
     /// Share of the template's area in the integral's window for a photoelectron of charge 1.
-    covered: f32,
+    pub(crate) covered: f32,
     /// When the template crosses [`EDGE_SHARE`] of its peak.
-    edge_ns: f32,
+    pub(crate) edge_ns: f32,
     /// Samples over which `integral` smooths to find pulses: half the template's width at half its peak.
-    smoothing: usize,
+    pub(crate) smoothing: usize,
 }
 
 impl Pulse {

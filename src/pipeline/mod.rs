@@ -119,6 +119,43 @@ fn read(source: &mut dyn Source, limit: BatchLimit, to_extract: &SyncSender<Read
     }
 }
 
+/// What comes out of the reading thread, as the backend takes it: batches, and on the side what is to be said of them.
+struct Intake<'a> {
+    batches: &'a Receiver<Read>,
+    reading: Duration,
+    /// Time spent waiting for the reading thread.
+    waiting: Duration,
+    losses: Vec<Loss>,
+    read: u64,
+    failed: Option<Error>,
+}
+
+impl Iterator for Intake<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let start = Instant::now();
+        let received = self.batches.recv();
+        self.waiting += start.elapsed();
+        let Ok(Read {
+            batch,
+            losses,
+            took,
+            failed,
+        }) = received
+        else {
+            return None;
+        };
+        self.reading += took;
+        self.losses.extend(losses);
+        if failed.is_some() {
+            self.failed = failed;
+        }
+        self.read += batch.as_ref().map_or(0, |batch| batch.len() as u64);
+        batch
+    }
+}
+
 fn extract(
     batches: &Receiver<Read>,
     backend: &dyn Backend,
@@ -126,31 +163,33 @@ fn extract(
     progress: &Progress,
 ) -> Result<InputOutcome> {
     let mut outcome = InputOutcome::default();
-    for Read {
-        batch,
-        losses,
-        took,
-        failed,
-    } in batches
-    {
-        outcome.reading += took;
-        outcome.losses.extend(losses);
-        if let Some(error) = failed {
-            if outcome.waveforms == 0 {
-                return Err(error);
-            }
-            outcome.cut = Some(error);
-        }
-        let Some(batch) = batch else { break };
+    let mut intake = Intake {
+        batches,
+        reading: Duration::ZERO,
+        waiting: Duration::ZERO,
+        losses: Vec::new(),
+        read: 0,
+        failed: None,
+    };
+    let mut handing_on = Duration::ZERO;
+    let start = Instant::now();
+    backend.run(&mut intake, &mut |batch, extracted| {
         let start = Instant::now();
-        let extracted = backend.extract(&batch)?;
-        outcome.extracting += start.elapsed();
         outcome.add(&batch, &extracted);
         progress.advance(batch.len() as u64, extracted.hits.len() as u64);
-        if to_write.send((batch, extracted)).is_err() {
-            // The writer has failed; its error is the one to report.
-            break;
+        let sent = to_write.send((batch, extracted));
+        handing_on += start.elapsed();
+        // If the writer has failed, its error is the one to report.
+        Ok(sent.is_ok())
+    })?;
+    outcome.extracting = start.elapsed().saturating_sub(intake.waiting + handing_on);
+    outcome.reading = intake.reading;
+    outcome.losses = intake.losses;
+    if let Some(error) = intake.failed {
+        if intake.read == 0 {
+            return Err(error);
         }
+        outcome.cut = Some(error);
     }
     Ok(outcome)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::InputOutcome;
 use crate::error::EXIT_PARTIAL;
+use crate::extract::Account;
 use crate::io::tables::Part;
 use crate::io::{Loss, SourceInfo};
 use crate::model::Flags;
@@ -35,6 +36,8 @@ pub struct Report {
     pub backend: &'static str,
     /// The GPU and its driver, where one was used.
     pub adapter: Option<String>,
+    /// What went to the GPU and what did not, and what had to be done again, where one was used.
+    pub gpu: Option<Account>,
     /// The configuration as resolved.
     pub configuration: serde_json::Value,
     /// CRC32C of the configuration, the calibration and the version: equal means equal results from equal inputs.
@@ -118,6 +121,8 @@ pub struct Timings {
     pub extracting_s: f64,
     /// Encoding and writing.
     pub writing_s: f64,
+    /// The GPU's kernels, where one was used that tells.
+    pub gpu_kernel_s: Option<f64>,
     /// Waveforms over the whole time.
     pub waveforms_per_s: f64,
     /// Threads that extracted.
@@ -137,6 +142,8 @@ pub struct Provenance {
     pub configuration_crc32c: String,
     /// Threads that extract.
     pub threads: usize,
+    /// What the GPU backend has to say, where it was used.
+    pub gpu: Option<Account>,
 }
 
 /// One input with what it became.
@@ -163,6 +170,7 @@ impl Report {
             total_s: took_s,
             threads: provenance.threads,
             peak_memory_mib: peak_memory_mib(),
+            gpu_kernel_s: provenance.gpu.as_ref().map(|gpu| gpu.kernel_s),
             ..Timings::default()
         };
         let mut flags: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -239,7 +247,8 @@ impl Report {
             outputs,
             events: "absent: the detector has no geometry",
             backend: provenance.backend,
-            adapter: None,
+            adapter: provenance.gpu.as_ref().map(|gpu| gpu.adapter.clone()),
+            gpu: provenance.gpu,
             configuration: provenance.configuration,
             configuration_crc32c: provenance.configuration_crc32c,
             losses,

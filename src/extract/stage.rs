@@ -1,0 +1,59 @@
+//! The names of the stages, as reports, benchmarks and shaders use them.
+
+use std::fmt;
+
+/// A stage of extraction, in order. The number is the one the shaders know it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Stage {
+    /// Floats, flags, blocks.
+    Sanity,
+    /// Noise and rough level.
+    Baseline,
+    /// Pulses upright, rate halved.
+    Decimate,
+    /// The template's spectrum divided out.
+    Deconvolve,
+    /// What is left of the baseline.
+    Floor,
+    /// Regions over threshold, split into hits.
+    Find,
+    /// Charge of each hit.
+    Charge,
+    /// Time of each hit.
+    Time,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Sanity,
+        Self::Baseline,
+        Self::Decimate,
+        Self::Deconvolve,
+        Self::Floor,
+        Self::Find,
+        Self::Charge,
+        Self::Time,
+    ];
+
+    /// The name of its file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sanity => "sanity",
+            Self::Baseline => "baseline",
+            Self::Decimate => "decimate",
+            Self::Deconvolve => "deconvolve",
+            Self::Floor => "floor",
+            Self::Find => "find",
+            Self::Charge => "charge",
+            Self::Time => "time",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,255 @@
+//! The adapters this machine offers, and which one is taken.
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Storage buffers that one shader stage has to be able to see.
+pub const STORAGE_BUFFERS: u32 = 10;
+/// Least workgroup memory, in bytes: WebGPU guarantees it.
+const WORKGROUP_BYTES: u32 = 16_384;
+/// Workgroup sizes wanted on hardware and on software rasterisers, where barriers cost more the more threads meet at them.
+const WIDTH_HARDWARE: u32 = 64;
+const WIDTH_SOFTWARE: u32 = 16;
+
+/// An adapter: a GPU, or a program that behaves like one.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub(super) inner: wgpu::Adapter,
+    /// What there is to say about it.
+    pub facts: Facts,
+}
+
+/// What there is to say about an adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// `vulkan`, `metal` or `dx12`.
+    pub api: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Bytes of a storage binding.
+    pub binding_bytes: u64,
+    /// Bytes of a buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Threads of a workgroup.
+    pub workgroup_threads: u32,
+    /// Threads of a workgroup that nuwave takes here.
+    pub width: u32,
+    /// Smallest and largest subgroup.
+    pub subgroup: (u32, u32),
+    /// True if nuwave's kernels go by subgroups here.
+    pub by_subgroups: bool,
+    /// What nuwave could use of what it offers.
+    pub features: Vec<&'static str>,
+    /// Why nuwave cannot use it, where it cannot.
+    pub unusable: Option<String>,
+}
+
+impl Facts {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        };
+        let wanted = [
+            (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+            (wgpu::Features::SUBGROUP, "subgroups"),
+            (wgpu::Features::SHADER_F16, "f16"),
+            (
+                wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
+                "mappable primary buffers",
+            ),
+        ];
+        let features = adapter.features();
+        let compute = adapter
+            .get_downlevel_capabilities()
+            .flags
+            .contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+        let width = if kind == "software" {
+            WIDTH_SOFTWARE
+        } else {
+            WIDTH_HARDWARE
+        };
+        let unusable = [
+            (!compute, "it runs no compute shaders".to_owned()),
+            (
+                limits.max_storage_buffers_per_shader_stage < STORAGE_BUFFERS,
+                format!(
+                    "a shader sees {} storage buffers, {STORAGE_BUFFERS} are needed",
+                    limits.max_storage_buffers_per_shader_stage
+                ),
+            ),
+            (
+                limits.max_compute_workgroup_storage_size < WORKGROUP_BYTES,
+                format!(
+                    "workgroups have {} bytes of memory, {WORKGROUP_BYTES} are needed",
+                    limits.max_compute_workgroup_storage_size
+                ),
+            ),
+        ]
+        .into_iter()
+        .find_map(|(is, why)| is.then_some(why));
+        Self {
+            name: info.name,
+            kind,
+            api: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            workgroup_threads: limits.max_compute_invocations_per_workgroup,
+            width: width.min(limits.max_compute_invocations_per_workgroup),
+            subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+            by_subgroups: features.contains(wgpu::Features::SUBGROUP)
+                && width.is_multiple_of(info.subgroup_max_size.max(1)),
+            features: wanted
+                .into_iter()
+                .filter(|(feature, _)| features.contains(*feature))
+                .map(|(_, name)| name)
+                .collect(),
+            unusable,
+        }
+    }
+
+    /// True if it computes on the CPU.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.kind == "software"
+    }
+
+    /// The order in which adapters are taken: discrete before integrated before the rest, software last.
+    fn rank(&self) -> u32 {
+        match self.kind {
+            "discrete" => 0,
+            "integrated" => 1,
+            "virtual" => 2,
+            "other" => 3,
+            _ => 4,
+        }
+    }
+
+    /// Name and driver in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{} ({}, {})", self.name, self.api, self.driver)
+    }
+}
+
+impl Adapter {
+    /// The same adapter with workgroups of `width` threads, to find out which it likes best.
+    ///
+    /// # Errors
+    /// If it is no power of two from 8 on, or the adapter has smaller workgroups.
+    pub fn with_width(mut self, width: u32) -> Result<Self> {
+        let most = self.facts.workgroup_threads;
+        if !width.is_power_of_two() || !(8..=most).contains(&width) {
+            return Err(Error::usage(format!(
+                "a workgroup of {width} threads: expected a power of two from 8 to {most}"
+            )));
+        }
+        self.facts.width = width;
+        // Threads are numbered by subgroups, which have to be full for that.
+        self.facts.by_subgroups &= width.is_multiple_of(self.facts.subgroup.1.max(1));
+        Ok(self)
+    }
+
+    /// The same adapter without the use of subgroups.
+    #[must_use]
+    pub fn without_subgroups(mut self) -> Self {
+        self.facts.by_subgroups = false;
+        self
+    }
+}
+
+/// Every adapter, the ones to prefer first.
+#[must_use]
+pub fn all() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        // OpenGL's compute shaders lack what nuwave needs; these three are the platforms' own.
+        backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
+        // Neither validation layers nor debug information unless the environment asks for them.
+        flags: wgpu::InstanceFlags::empty().with_env(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut all: Vec<Adapter> =
+        pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+            .into_iter()
+            .map(|inner| Adapter {
+                facts: Facts::new(&inner),
+                inner,
+            })
+            .collect();
+    all.sort_by_key(|adapter| adapter.facts.rank());
+    all
+}
+
+/// What `auto` takes of `all`: the first usable one that is hardware.
+#[must_use]
+pub fn automatic(all: &[Adapter]) -> Option<&Adapter> {
+    all.iter()
+        .find(|adapter| adapter.facts.unusable.is_none() && !adapter.facts.is_software())
+}
+
+/// The adapter to use when a GPU is demanded: the one whose place in the list or part of whose name is `wanted`, else the
+/// first usable one, software included.
+///
+/// # Errors
+/// If there is no such adapter, or it cannot be used ([`ErrorKind::Gpu`]).
+pub fn demanded(wanted: Option<&str>) -> Result<Adapter> {
+    let all = all();
+    let gpu = |message: String| {
+        Error::new(ErrorKind::Gpu, message).with_hint(
+            "`nuwave devices` lists what there is; `--backend cpu` gives the same hits without a GPU",
+        )
+    };
+    if all.is_empty() {
+        return Err(Error::new(ErrorKind::Gpu, "there is no GPU adapter").with_hint(
+            "on Linux a Vulkan driver and its loader (`libvulkan1`) are needed, `mesa-vulkan-drivers` brings a software \
+             one; `--backend cpu` gives the same hits without a GPU",
+        ));
+    }
+    let chosen = match wanted {
+        None => all.iter().find(|adapter| adapter.facts.unusable.is_none()),
+        Some(wanted) => {
+            let place = wanted.parse::<usize>().ok();
+            let named = |adapter: &&Adapter| {
+                let name = adapter.facts.name.to_lowercase();
+                name.contains(&wanted.to_lowercase())
+            };
+            // A number beyond the list is part of a name, as `3090`; of several that fit a usable one.
+            place
+                .and_then(|place| all.get(place))
+                .or_else(|| {
+                    all.iter()
+                        .filter(named)
+                        .find(|adapter| adapter.facts.unusable.is_none())
+                })
+                .or_else(|| all.iter().find(named))
+        }
+    };
+    let Some(chosen) = chosen.or(if wanted.is_none() { all.first() } else { None }) else {
+        return Err(gpu(format!(
+            "there is no adapter `{}`",
+            wanted.unwrap_or_default()
+        )));
+    };
+    if let Some(why) = &chosen.facts.unusable {
+        return Err(gpu(format!(
+            "`{}` cannot be used: {why}",
+            chosen.facts.name
+        )));
+    }
+    Ok(chosen.clone())
+}

@@ -1,0 +1,307 @@
+//! The hits of CPU and GPU side by side: the promise that they are the same, counted.
+//!
+//! Whether a sample is over threshold, or which of two valleys is the deeper one, may hang on the last bit of a number. Such
+//! a decision is told from a defect by asking the CPU alone: if it decides otherwise itself once every sample is moved by as
+//! much as rounding moves the trace, the waveform stands on the edge.
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::extract::{Backend as _, Extractor};
+use crate::model::{Batch, Extracted, Flags, Hit, SamplesRef, Waveform};
+
+/// Differences up to these are none: the promise that CPU and GPU give the same hits.
+pub const CHARGE_PE: f32 = 1e-3;
+/// Or this share of the charge, where that is more.
+pub const CHARGE_SHARE: f32 = 1e-5;
+/// As [`CHARGE_PE`], for times.
+pub const TIME_NS: f32 = 0.01;
+/// As [`CHARGE_SHARE`], for what is said of errors: of hits, baseline and noise.
+pub const ERROR_SHARE: f32 = 1e-3;
+/// Unmatched hits that are not too many, as a share: those whose decision hangs on the last bit of a number.
+pub const UNMATCHED_SHARE: f64 = 1e-4;
+/// Unmatched hits that are listed.
+const MOST_LISTED: usize = 20;
+/// How far samples are moved to see whether a waveform stands on an edge, as a share of its range: what a transform of a few
+/// thousand points in single precision does to a trace.
+const EDGE_SHARE: f32 = 1e-6;
+/// How often.
+const EDGE_TRIES: usize = 32;
+/// Difference of a baseline, in units of its error, from which on a waveform is looked at for edges.
+const BASELINE_SIGMA: f32 = 0.02;
+
+/// What a comparison found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Comparison {
+    /// Waveforms compared.
+    pub waveforms: u64,
+    /// Hits of the first backend.
+    pub hits: u64,
+    /// Hits without a partner that has the same time and charge, of either backend.
+    pub unmatched: u64,
+    /// Those of them that the CPU alone has, or has not, once samples move by a rounding error.
+    pub on_the_edge: u64,
+    /// Waveforms whose flags differ and that do not stand on an edge.
+    pub flags_differ: u64,
+    /// Largest difference of charge among matched hits.
+    pub worst_charge_pe: f32,
+    /// Largest difference of time among matched hits.
+    pub worst_time_ns: f32,
+    /// Largest relative difference of a matched hit's error, and of the baseline's error and the noise in waveforms that do not stand
+    /// on an edge.
+    pub worst_error_share: f32,
+    /// Largest difference of the baseline among those waveforms, in units of its standard deviation.
+    pub worst_baseline_sigma: f32,
+    /// Some of the unmatched hits.
+    pub listed: Vec<Unmatched>,
+}
+
+/// A hit of one backend that the other does not have.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unmatched {
+    /// Its event.
+    pub event_id: u64,
+    /// Its channel.
+    pub channel_id: u32,
+    /// True if it is the first backend's.
+    pub of_first: bool,
+    /// Its time.
+    pub time_ns: f32,
+    /// Its charge.
+    pub charge_pe: f32,
+}
+
+impl Comparison {
+    /// Unmatched hits over all.
+    #[must_use]
+    pub fn unmatched_share(&self) -> f64 {
+        self.unmatched as f64 / self.hits.max(1) as f64
+    }
+
+    /// Unmatched hits for which no edge accounts: what a defect would make.
+    #[must_use]
+    pub fn unexplained(&self) -> u64 {
+        self.unmatched - self.on_the_edge
+    }
+
+    /// True if the promise holds: every unmatched hit stands on an edge, and they are no more than [`UNMATCHED_SHARE`].
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.unexplained() == 0
+            && self.flags_differ == 0
+            && self.worst_error_share <= ERROR_SHARE
+            // Two of a few hits are no share.
+            && (self.unmatched <= 2 || self.unmatched_share() <= UNMATCHED_SHARE)
+    }
+
+    /// Adds the results of both backends for a batch; `cpu` is the first one. A waveform that one of them lacks counts as differing.
+    pub fn add(&mut self, cpu: &Extractor, batch: &Batch, first: &Extracted, second: &Extracted) {
+        self.flags_differ += first.summaries.len().abs_diff(second.summaries.len()) as u64;
+        let (mut at_first, mut at_second) = (0, 0);
+        for (place, (a, b)) in first.summaries.iter().zip(&second.summaries).enumerate() {
+            let (end_first, end_second) =
+                (at_first + a.n_hits as usize, at_second + b.n_hits as usize);
+            let of_first = first.hits.get(at_first..end_first).unwrap_or_default();
+            let of_second = second.hits.get(at_second..end_second).unwrap_or_default();
+            (at_first, at_second) = (end_first, end_second);
+            self.waveforms += 1;
+            self.hits += u64::from(a.n_hits);
+            let unmatched = self.match_hits(of_first, of_second);
+            let sigma_adc = a.baseline_sigma_adc.max(1e-3);
+            let baseline = ((a.baseline_adc - b.baseline_adc) / sigma_adc).abs();
+            let error = relative(a.baseline_sigma_adc, b.baseline_sigma_adc)
+                .max(relative(a.noise_adc, b.noise_adc));
+            self.unmatched += unmatched.len() as u64;
+            for &(is_first, hit) in &unmatched {
+                self.list(batch, place, is_first, &hit);
+            }
+            let differs = !unmatched.is_empty()
+                || a.flags != b.flags
+                || error > ERROR_SHARE
+                || baseline > BASELINE_SIGMA;
+            if differs {
+                let edges = Edges::of(cpu, batch, place);
+                self.on_the_edge += unmatched
+                    .iter()
+                    .filter(|(is_first, hit)| edges.explain(*is_first, hit))
+                    .count() as u64;
+                self.flags_differ += u64::from(a.flags != b.flags && !edges.explain_flags(b.flags));
+                if edges.are_there(of_first, a.flags) {
+                    continue;
+                }
+            }
+            self.worst_baseline_sigma = self.worst_baseline_sigma.max(baseline);
+            self.worst_error_share = self.worst_error_share.max(error);
+        }
+    }
+
+    /// Matches the hits of a waveform; those without a partner come back, true with the first backend's.
+    fn match_hits(&mut self, first: &[Hit], second: &[Hit]) -> Vec<(bool, Hit)> {
+        let mut unmatched = Vec::new();
+        let (mut i, mut j) = (0, 0);
+        loop {
+            match (first.get(i), second.get(j)) {
+                (Some(a), Some(b)) if same(a, b) => {
+                    self.worst_charge_pe =
+                        self.worst_charge_pe.max((a.charge_pe - b.charge_pe).abs());
+                    self.worst_time_ns = self.worst_time_ns.max((a.time_ns - b.time_ns).abs());
+                    let error = relative(a.charge_sigma_pe, b.charge_sigma_pe);
+                    self.worst_error_share = self.worst_error_share.max(error);
+                    (i, j) = (i + 1, j + 1);
+                }
+                (Some(a), Some(b)) => {
+                    // The earlier one has no partner; of two at one time neither has.
+                    if a.time_ns <= b.time_ns + TIME_NS {
+                        unmatched.push((true, *a));
+                        i += 1;
+                    }
+                    if b.time_ns <= a.time_ns + TIME_NS {
+                        unmatched.push((false, *b));
+                        j += 1;
+                    }
+                }
+                (Some(a), None) => {
+                    unmatched.push((true, *a));
+                    i += 1;
+                }
+                (None, Some(b)) => {
+                    unmatched.push((false, *b));
+                    j += 1;
+                }
+                (None, None) => return unmatched,
+            }
+        }
+    }
+
+    fn list(&mut self, batch: &Batch, place: usize, of_first: bool, hit: &Hit) {
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(Unmatched {
+                event_id: batch.event_id().get(place).copied().unwrap_or_default(),
+                channel_id: batch.channel_id().get(place).copied().unwrap_or_default(),
+                of_first,
+                time_ns: hit.time_ns,
+                charge_pe: hit.charge_pe,
+            });
+        }
+    }
+}
+
+/// Relative difference of two numbers that are not negative; none where both say that nothing is known.
+fn relative(a: f32, b: f32) -> f32 {
+    if a == b || (a.is_nan() && b.is_nan()) {
+        return 0.0;
+    }
+    (a - b).abs() / a.max(1e-6)
+}
+
+/// What the CPU finds in a waveform whose samples have moved by a rounding error, several times.
+struct Edges(Vec<(Vec<Hit>, Flags)>);
+
+impl Edges {
+    fn of(cpu: &Extractor, batch: &Batch, place: usize) -> Self {
+        let Some(waveform) = batch.get(place) else {
+            return Self(Vec::new());
+        };
+        let samples = waveform.samples.to_f32();
+        let (low, high) = samples
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
+                (low.min(value), high.max(value))
+            });
+        let mut random = ChaCha8Rng::seed_from_u64(place as u64);
+        let mut all = Batch::new_f32(batch.input_id());
+        for _ in 0..EDGE_TRIES {
+            // Samples at a rail stay there: saturation is no matter of rounding.
+            let moved: Vec<f32> = samples
+                .iter()
+                .map(|&value| {
+                    let step = EDGE_SHARE * (high - low) * (2.0 * random.random::<f32>() - 1.0);
+                    if value == low || value == high {
+                        value
+                    } else {
+                        value + step
+                    }
+                })
+                .collect();
+            all.push(Waveform {
+                samples: SamplesRef::F32(&moved),
+                ..waveform
+            });
+        }
+        let extracted = cpu.extract(&all).unwrap_or_default();
+        let mut hits = extracted.hits.as_slice();
+        Self(
+            extracted
+                .summaries
+                .iter()
+                .map(|summary| {
+                    let (own, rest) = hits.split_at((summary.n_hits as usize).min(hits.len()));
+                    hits = rest;
+                    (own.to_vec(), summary.flags)
+                })
+                .collect(),
+        )
+    }
+
+    /// True if the CPU, too, has this hit of the other backend once, or once has not this hit of its own.
+    fn explain(&self, is_first: bool, hit: &Hit) -> bool {
+        self.0.iter().any(|(hits, _)| {
+            let has = hits.iter().any(|other| same(other, hit));
+            has != is_first
+        })
+    }
+
+    fn explain_flags(&self, flags: Flags) -> bool {
+        self.0.iter().any(|(_, other)| *other == flags)
+    }
+
+    /// True if the CPU decides otherwise at all than in the waveform as it is.
+    fn are_there(&self, hits: &[Hit], flags: Flags) -> bool {
+        self.0.iter().any(|(other, other_flags)| {
+            let mut both = Comparison::default();
+            !both.match_hits(hits, other).is_empty() || flags != *other_flags
+        })
+    }
+}
+
+/// True if two hits are the same within the promise.
+#[must_use]
+pub fn same(a: &Hit, b: &Hit) -> bool {
+    let of_charge = CHARGE_PE.max(CHARGE_SHARE * a.charge_pe.abs());
+    (a.charge_pe - b.charge_pe).abs() <= of_charge
+        && (a.time_ns - b.time_ns).abs() <= TIME_NS
+        && Flags(a.flags.0 ^ b.flags.0) == Flags::NONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(time_ns: f32, charge_pe: f32) -> Hit {
+        Hit {
+            time_ns,
+            charge_pe,
+            ..Hit::default()
+        }
+    }
+
+    fn compared(first: &[Hit], second: &[Hit]) -> usize {
+        Comparison::default().match_hits(first, second).len()
+    }
+
+    #[test]
+    fn what_differs_is_counted_on_both_sides() {
+        let (a, b, c) = (hit(10.0, 1.0), hit(20.0, 2.0), hit(30.0, 3.0));
+        assert_eq!(compared(&[a, b, c], &[a, b, c]), 0);
+        assert_eq!(compared(&[a, b, c], &[a, c]), 1);
+        assert_eq!(compared(&[a, c], &[a, b, c]), 1);
+        assert_eq!(compared(&[a, b, c], &[a, hit(20.0, 2.002), c]), 2);
+        assert_eq!(compared(&[a, b, c], &[a, hit(20.02, 2.0), c]), 2);
+        assert_eq!(compared(&[a, b, c], &[a, hit(20.009, 2.0009), c]), 0);
+        assert_eq!(compared(&[], &[a]), 1);
+        let mut flagged = b;
+        flagged.flags = Flags::PILE_UP;
+        assert_eq!(compared(&[b], &[flagged]), 2, "a flag is part of a hit");
+    }
+}

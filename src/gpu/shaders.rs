@@ -1,0 +1,192 @@
+//! The shaders' text, and the variants of it: which method, length of transform, kind of memory and stages.
+//!
+//! WGSL has no `include`: a shader is the text of its files one after the other, stage functions as they stand.
+
+use std::fmt;
+
+use crate::extract::{Method, Stage};
+
+/// Room in the state's head, in words.
+pub const HEAD_WORDS: u32 = 16;
+
+/// What all variants begin with.
+const SHARED: [&str; 1] = [include_str!("../../shaders/shared/layout.wgsl")];
+const STATE: &str = include_str!("../../shaders/shared/state.wgsl");
+const TRANSFORM: &str = include_str!("../../shaders/shared/transform.wgsl");
+const MEMORY_WORKGROUP: &str = include_str!("../../shaders/shared/memory_workgroup.wgsl");
+const MEMORY_DEVICE: &str = include_str!("../../shaders/shared/memory_device.wgsl");
+const SCAN_WORKGROUP: &str = include_str!("../../shaders/shared/scan_workgroup.wgsl");
+const SCAN_SUBGROUP: &str = include_str!("../../shaders/shared/scan_subgroup.wgsl");
+const SANITY: &str = include_str!("../../shaders/sanity.wgsl");
+const BASELINE: &str = include_str!("../../shaders/baseline.wgsl");
+const DECIMATE: &str = include_str!("../../shaders/decimate.wgsl");
+const DECONVOLVE: &str = include_str!("../../shaders/deconvolve.wgsl");
+const FLOOR: &str = include_str!("../../shaders/floor.wgsl");
+const FIND: &str = include_str!("../../shaders/find.wgsl");
+const CHARGE: &str = include_str!("../../shaders/charge.wgsl");
+const TIME: &str = include_str!("../../shaders/time.wgsl");
+const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
+const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
+const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
+/// Hits into the order of their waveforms.
+pub const COMPACT: &str = include_str!("../../shaders/compact.wgsl");
+
+/// Where a waveform's state lives while it is worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// In the workgroup's own memory: fast, and too small for long transforms.
+    Workgroup,
+    /// In device memory, where it outlives the dispatch.
+    Device,
+}
+
+/// What a pipeline is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// How charge and time are taken.
+    pub method: Method,
+    /// Complex points of the transform, as a power of two.
+    pub log2_bins: u32,
+    /// Room for samples of the trace.
+    pub trace: u32,
+    /// Where the state is.
+    pub memory: Memory,
+    /// True if prefix sums go by subgroups.
+    pub subgroups: bool,
+    /// First and last stage that run.
+    pub stages: (Stage, Stage),
+}
+
+/// All stages.
+pub const ALL_STAGES: (Stage, Stage) = (Stage::Sanity, Stage::Time);
+
+impl Variant {
+    /// The variant for waveforms of `n_samples` whose transform has `n_fft` samples (the method's without a transform: none).
+    #[must_use]
+    pub fn new(method: Method, n_samples: usize, decimation: usize, n_fft: usize) -> Self {
+        let n_trace = n_samples.div_ceil(decimation.max(1));
+        let (trace, bins) = if method == Method::Deconvolution {
+            let trace = if 2 * n_trace <= n_fft {
+                n_fft / 2
+            } else {
+                n_fft
+            };
+            (trace, n_fft / 2)
+        } else {
+            // The bins hold found pulses, of which there are half as many as samples at most.
+            let trace = n_trace.next_power_of_two().max(64);
+            (trace, trace / 2)
+        };
+        Self {
+            method,
+            log2_bins: bins.trailing_zeros(),
+            trace: trace as u32,
+            memory: Memory::Workgroup,
+            subgroups: false,
+            stages: ALL_STAGES,
+        }
+    }
+
+    /// Complex points of the transform.
+    #[must_use]
+    pub fn bins(&self) -> u32 {
+        1 << self.log2_bins
+    }
+
+    /// Bytes of workgroup memory it takes with `width` threads.
+    #[must_use]
+    pub fn workgroup_bytes(&self, width: u32) -> u32 {
+        // Reductions, as layout.wgsl and floor.wgsl have them, and what aligning may add.
+        let common = 4 * width + 4 * 4 + 4 + 4 * 80 + 4 * 10 + 128;
+        match self.memory {
+            Memory::Device => common,
+            Memory::Workgroup => {
+                let (trace, bins) = (self.trace, self.bins());
+                let row = 4 * (trace + trace / 8 + 1);
+                // Without a transform a kernel has no use for its bins.
+                let points = if self.method == Method::Deconvolution {
+                    bins + bins / 8
+                } else {
+                    0
+                };
+                common
+                    + 2 * row
+                    + 8 * points
+                    + 16 * (trace / 8 + 10)
+                    + 4 * (trace / 2 + 1)
+                    + 4 * HEAD_WORDS
+            }
+        }
+    }
+
+    /// Words of device memory a waveform takes, where its state lives there. As in `shared/memory_device.wgsl`.
+    #[must_use]
+    pub fn state_words(&self) -> u32 {
+        HEAD_WORDS + 2 * self.trace + 2 * self.bins() + self.trace / 2 + 40 + self.trace / 2 + 8
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let memory = match self.memory {
+            Memory::Workgroup => MEMORY_WORKGROUP,
+            Memory::Device => MEMORY_DEVICE,
+        };
+        let mut parts = SHARED.to_vec();
+        let scan = if self.subgroups {
+            SCAN_SUBGROUP
+        } else {
+            SCAN_WORKGROUP
+        };
+        parts.extend([memory, STATE, scan, SANITY, BASELINE, EXTRACT]);
+        if self.method == Method::Deconvolution {
+            parts.extend([
+                TRANSFORM,
+                DECIMATE,
+                DECONVOLVE,
+                FLOOR,
+                FIND,
+                CHARGE,
+                TIME,
+                EXTRACT_DECONVOLUTION,
+            ]);
+        } else {
+            parts.push(OVER_THRESHOLD);
+        }
+        parts.join("\n")
+    }
+
+    /// The values of its override constants.
+    #[must_use]
+    pub fn constants(&self, width: u32) -> Vec<(&'static str, f64)> {
+        let method = match self.method {
+            Method::Deconvolution => 0,
+            Method::Integral => 1,
+            Method::Coti => 2,
+        };
+        vec![
+            ("WIDTH", f64::from(width)),
+            ("LOG2_BINS", f64::from(self.log2_bins)),
+            ("TRACE", f64::from(self.trace)),
+            ("METHOD", f64::from(method)),
+            ("FIRST_STAGE", f64::from(self.stages.0 as u32)),
+            ("LAST_STAGE", f64::from(self.stages.1 as u32)),
+        ]
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = self.stages;
+        write!(
+            f,
+            "{} {}..={} of {} bins, {} samples, {:?} memory",
+            self.method.name(),
+            first,
+            last,
+            self.bins(),
+            self.trace,
+            self.memory
+        )
+    }
+}

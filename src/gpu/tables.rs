@@ -1,0 +1,217 @@
+//! What the shaders read about templates: plans, spectra in bit-reversed order, tables, roots of one.
+//!
+//! Kept on the host too: a new device starts from it.
+
+use std::collections::HashMap;
+
+use bytemuck::Zeroable as _;
+use num_complex::Complex32;
+
+use super::device::Device;
+use super::layout;
+use crate::extract::deconvolve::{Plan, packed_factors, to_complex32};
+use crate::extract::extractor::{Channel, PlanKey};
+use crate::extract::stages::reach;
+use crate::extract::{charge, floor};
+
+/// Most complex points of a transform.
+pub const MAX_BINS: usize = 4096;
+/// Where the angles of the packed transform begin among the roots; as in `deconvolve.wgsl`.
+const ANGLES_AT: usize = 2 * MAX_BINS;
+
+/// Plans and tables of all templates met so far.
+#[derive(Default)]
+pub struct Tables {
+    plans: Vec<layout::Plan>,
+    spectra: Vec<[f32; 4]>,
+    numbers: Vec<f32>,
+    known: HashMap<PlanKey, u32>,
+}
+
+/// The tables on a device.
+pub struct DeviceTables {
+    pub(super) plans: wgpu::Buffer,
+    pub(super) spectra: wgpu::Buffer,
+    pub(super) tables: wgpu::Buffer,
+    pub(super) roots: wgpu::Buffer,
+    /// Plans that are on the device: later tables have more.
+    pub(super) generation: usize,
+}
+
+impl Tables {
+    /// The place of a plan that is known.
+    #[must_use]
+    pub fn get(&self, key: PlanKey) -> Option<u32> {
+        self.known.get(&key).copied()
+    }
+
+    /// Adds a plan for `channel`; `None` if the tables would no longer fit bindings of `binding_bytes`.
+    pub fn add_plan(
+        &mut self,
+        key: PlanKey,
+        channel: &Channel,
+        plan: &Plan,
+        binding_bytes: u64,
+    ) -> Option<u32> {
+        let spectrum = channel.design.spectrum(plan.n_fft);
+        let bins = plan.n_fft / 2;
+        let tables: [&[f32]; 7] = [
+            &plan.baseline_response,
+            &plan.block_response,
+            &plan.share_before_end,
+            &plan.charge_noise,
+            &plan.kernel_integral.values,
+            &plan.lead_ramp,
+            &plan.tail_ramp,
+        ];
+        let more: usize = tables.iter().map(|table| table.len()).sum();
+        let fits = |length: usize, bytes: usize| (length * bytes) as u64 <= binding_bytes;
+        if !fits(self.numbers.len() + more, 4) || !fits(self.spectra.len() + bins / 2 + 1, 16) {
+            return None;
+        }
+        let spectrum_at = self.spectra.len() as u32;
+        self.spectra.extend(
+            (0..bins / 2)
+                .map(|pair| bin_of(pair, bins))
+                .chain([bins / 2])
+                .map(|k| {
+                    let (p, q) = packed_factors(&spectrum, k);
+                    let (p, q): (Complex32, Complex32) = (to_complex32(p), to_complex32(q));
+                    [p.re, p.im, q.re, q.im]
+                }),
+        );
+        let [
+            response,
+            block_response,
+            shares,
+            charge_noise,
+            kernel_integral,
+            lead,
+            tail,
+        ] = tables.map(|table| {
+            let at = self.numbers.len() as u32;
+            self.numbers.extend_from_slice(table);
+            (at, table.len() as u32)
+        });
+        Some(self.push(
+            key,
+            layout::Plan {
+                spectrum_at,
+                response_at: response.0,
+                n_response: response.1,
+                block_response_at: block_response.0,
+                n_block_response: block_response.1,
+                shares_at: shares.0,
+                n_shares: shares.1,
+                charge_noise_at: charge_noise.0,
+                n_charge_noise: charge_noise.1,
+                kernel_integral_at: kernel_integral.0,
+                n_kernel_integral: kernel_integral.1,
+                lead_ramp_at: lead.0,
+                n_lead_ramp: lead.1,
+                tail_ramp_at: tail.0,
+                n_tail_ramp: tail.1,
+                decimation: channel.design.decimation as u32,
+                smoothing: floor::smoothing(plan) as u32,
+                margin: floor::margin(plan) as u32,
+                reach: reach(plan) as u32,
+                edge_reach: charge::edge_reach(plan) as u32,
+                step_ns: plan.step_ns,
+                kernel_sigma_ns: plan.kernel_sigma_ns,
+                noise_gain: plan.noise_gain,
+                noise_adc: channel.noise_adc,
+                kernel_lead_ns: plan.kernel_integral.lead_ns,
+                kernel_per_ns: plan.kernel_integral.per_ns,
+                ..layout::Plan::zeroed()
+            },
+        ))
+    }
+
+    /// Adds what the methods without deconvolution need of `channel`.
+    pub fn add_pulse(&mut self, key: PlanKey, channel: &Channel) -> u32 {
+        let pulse = &channel.pulse;
+        self.push(
+            key,
+            layout::Plan {
+                decimation: 1,
+                smoothing: pulse.smoothing as u32,
+                step_ns: pulse.sampling_ns,
+                noise_adc: channel.noise_adc,
+                gain: pulse.gain,
+                covered: pulse.covered,
+                edge_ns: pulse.edge_ns,
+                before: pulse.before as u32,
+                behind: pulse.behind as u32,
+                ..layout::Plan::zeroed()
+            },
+        )
+    }
+
+    fn push(&mut self, key: PlanKey, plan: layout::Plan) -> u32 {
+        let place = self.plans.len() as u32;
+        self.plans.push(plan);
+        self.known.insert(key, place);
+        place
+    }
+
+    /// Brings what is new to the device.
+    pub fn upload(&self, device: &Device, on_device: &mut Option<DeviceTables>) {
+        if let Some(there) = on_device
+            && there.generation == self.plans.len()
+        {
+            return;
+        }
+        // Templates are met at the beginning of a run: making the buffers anew each time costs little then, nothing later.
+        *on_device = Some(DeviceTables {
+            plans: filled(device, "plans", bytemuck::cast_slice(&self.plans)),
+            spectra: filled(device, "spectra", bytemuck::cast_slice(&self.spectra)),
+            tables: filled(device, "tables", bytemuck::cast_slice(&self.numbers)),
+            roots: filled(device, "roots", bytemuck::cast_slice(&roots())),
+            generation: self.plans.len(),
+        });
+    }
+}
+
+/// A storage buffer that holds `bytes`.
+fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+    let buffer = device.inner.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        // An empty table still has to be bound.
+        size: (bytes.len() as u64).max(64),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    if !bytes.is_empty() {
+        device.queue.write_buffer(&buffer, 0, bytes);
+    }
+    buffer
+}
+
+/// The bin that stands first in pair `pair` of a transform of `bins` points, as `filter_pair` in `deconvolve.wgsl` goes through
+/// them in bit-reversed order.
+fn bin_of(pair: usize, bins: usize) -> usize {
+    let Some(high) = pair.checked_ilog2() else {
+        return 0;
+    };
+    let place = pair + (1 << high);
+    place.reverse_bits() >> (usize::BITS - bins.ilog2())
+}
+
+/// exp(-2 pi i j / n) at n + j for every power of two n up to [`MAX_BINS`], and behind them for every number M of bins
+/// cos and sin of pi k / M in the order of the pairs, at `ANGLES_AT` + M / 2.
+fn roots() -> Vec<[f32; 2]> {
+    let mut roots = vec![[0.0; 2]; ANGLES_AT + MAX_BINS];
+    let mut n = 1;
+    while n <= MAX_BINS {
+        for j in 0..n {
+            let (sin, cos) = (-2.0 * std::f64::consts::PI * j as f64 / n as f64).sin_cos();
+            roots[n + j] = [cos as f32, sin as f32];
+        }
+        for pair in 0..n / 2 {
+            let (sin, cos) = (std::f64::consts::PI * bin_of(pair, n) as f64 / n as f64).sin_cos();
+            roots[ANGLES_AT + n / 2 + pair] = [cos as f32, sin as f32];
+        }
+        n *= 2;
+    }
+    roots
+}
