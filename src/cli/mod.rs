@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod backend;
+mod bench;
 mod calibrate;
 mod detector;
 mod devices;
@@ -50,6 +51,7 @@ enum Command {
     Inspect(inspect::Args),
     Detector(detector::Args),
     Devices(devices::Args),
+    Bench(bench::Args),
 }
 
 /// How a command talks to its user.
@@ -110,5 +112,6 @@ fn run(command: Command, talk: Talk) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args, talk),
         Command::Detector(args) => detector::run(args, talk),
         Command::Devices(args) => devices::run(&args, talk),
+        Command::Bench(args) => bench::run(&args, talk),
     }
 }

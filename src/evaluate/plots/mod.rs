@@ -1,8 +1,9 @@
-//! Pictures as SVG: the figures of an evaluation, and waveforms with their hits.
+//! Pictures as SVG: the figures of an evaluation, waveforms with their hits, and named values on one scale.
 
 mod axis;
 mod canvas;
-mod figure;
+pub(crate) mod dots;
+pub(crate) mod figure;
 mod figures;
 mod layout;
 mod marks;

@@ -1,0 +1,283 @@
+//! Do CPU and GPU give the same hits? And if not, from which stage on?
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::input::{self, Occupancy};
+use super::{cpu, extractor, machine};
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::evaluate::report::thousands;
+use crate::extract::{Backend as _, Method, Parameters, Stage};
+use crate::gpu::adapter::{Adapter, Facts};
+use crate::gpu::compare::Comparison;
+use crate::gpu::staged::Staged;
+use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
+
+/// Waveforms that are compared at a time.
+const PART: usize = 8192;
+/// Unmatched hits that the table lists a row.
+const MOST_LISTED: usize = 5;
+
+/// What is to be compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    /// The detector whose waveforms are simulated.
+    #[serde(serialize_with = "super::name_of")]
+    pub detector: Detector,
+    /// The methods, one after the other.
+    pub methods: Vec<Method>,
+    /// Samples of a waveform, one after the other.
+    pub lengths: Vec<usize>,
+    /// Number of waveforms, from no light to 100 photoelectrons.
+    pub waveforms: usize,
+    /// Stage by stage, for the deconvolution.
+    pub by_stage: bool,
+    /// Threads of the CPU.
+    pub threads: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Agreement {
+    /// nuwave's version.
+    pub nuwave: &'static str,
+    /// The commit, where it is known.
+    pub commit: Option<String>,
+    /// When it began.
+    pub date_utc: String,
+    /// The machine.
+    pub machine: machine::Machine,
+    /// The GPU.
+    pub adapter: Facts,
+    /// What was asked for.
+    pub settings: Settings,
+    /// True if every row's `holds` is.
+    pub holds: bool,
+    /// One a method and length, and a stage where it goes stage by stage.
+    pub rows: Vec<Row>,
+}
+
+/// A comparison with what was compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// How hits are found.
+    pub method: Method,
+    /// Samples of a waveform.
+    pub samples: usize,
+    /// The first stage that ran on the GPU, where that was asked for; all behind it ran there too.
+    pub gpu_from: Option<&'static str>,
+    /// Waveforms that ran on the GPU; the others were the CPU's in both.
+    pub on_gpu: u64,
+    /// Devices that failed on the way; what they lost was done again.
+    pub device_failures: u64,
+    /// True if the hits are the same within the promise, and the GPU really made them.
+    pub holds: bool,
+    /// Unmatched hits over all.
+    pub unmatched_share: f64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+impl Row {
+    fn new(method: Method, samples: usize, comparison: Comparison) -> Self {
+        Self {
+            method,
+            samples,
+            gpu_from: None,
+            on_gpu: comparison.waveforms,
+            device_failures: 0,
+            holds: comparison.holds(),
+            unmatched_share: comparison.unmatched_share(),
+            comparison,
+        }
+    }
+}
+
+/// Compares the hits of the CPU and of `adapter`. `tell` hears what comes next.
+///
+/// # Errors
+/// If a setting is out of range or the adapter gives no device; not if the hits differ, which [`Agreement::holds`] says.
+pub fn run(settings: Settings, adapter: &Adapter, tell: &mut dyn FnMut(&str)) -> Result<Agreement> {
+    if settings.waveforms == 0 {
+        return Err(Error::usage(
+            "`--waveforms 0`: at least one waveform is needed",
+        ));
+    }
+    if let Some(samples) = settings
+        .lengths
+        .iter()
+        .find(|&&samples| samples > MAX_GPU_SAMPLES)
+    {
+        return Err(Error::usage(format!(
+            "`--lengths {samples}`: the GPU takes waveforms of up to {MAX_GPU_SAMPLES} samples, longer ones are the CPU's"
+        )));
+    }
+    let mut agreement = Agreement {
+        nuwave: env!("CARGO_PKG_VERSION"),
+        commit: machine::commit(),
+        date_utc: machine::now_utc(),
+        machine: machine::Machine::this(),
+        adapter: adapter.facts.clone(),
+        holds: false,
+        rows: Vec::new(),
+        settings,
+    };
+    let settings = &agreement.settings;
+    let pool = cpu::pool(settings.threads)?;
+    for &samples in &settings.lengths {
+        let detector = input::with_window(&settings.detector, samples)?;
+        for &method in &settings.methods {
+            tell(&format!(
+                "{}, {} waveforms of {samples} samples",
+                method.name(),
+                thousands(settings.waveforms as u64)
+            ));
+            let parameters = Parameters {
+                method,
+                ..Parameters::default()
+            };
+            let cpu = extractor(&detector, parameters)?;
+            let gpu = GpuExtractor::new(cpu, adapter.clone(), Options::default())?;
+            let rows = pool.install(|| {
+                if settings.by_stage {
+                    by_stage(&gpu, &detector, settings.waveforms)
+                } else {
+                    Ok(vec![whole(&gpu, &detector, settings.waveforms)?])
+                }
+            })?;
+            agreement.rows.extend(rows);
+        }
+    }
+    agreement.holds = agreement.rows.iter().all(|row| row.holds);
+    Ok(agreement)
+}
+
+/// Number of the first waveform and number of waveforms of each part.
+fn parts(waveforms: usize) -> impl Iterator<Item = (u64, usize)> {
+    (0..waveforms)
+        .step_by(PART)
+        .map(move |first| (first as u64, PART.min(waveforms - first)))
+}
+
+fn whole(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Row> {
+    let mut comparison = Comparison::default();
+    for (begin, count) in parts(waveforms) {
+        let batch = input::batch(detector, Occupancy::Spread, count, begin)?;
+        let first = gpu.cpu().extract(&batch)?;
+        let second = gpu.extract(&batch)?;
+        comparison.add(gpu.cpu(), &batch, &first, &second);
+    }
+    let account = gpu.account().unwrap_or_default();
+    let samples = detector.readout.window_samples;
+    let mut row = Row::new(gpu.cpu().parameters().method, samples, comparison);
+    row.on_gpu = account.on_gpu;
+    row.device_failures = account.device_failures;
+    // What the CPU did twice agrees with itself.
+    row.holds &= row.on_gpu > 0 && row.device_failures == 0;
+    Ok(row)
+}
+
+fn by_stage(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Vec<Row>> {
+    let mut staged = Staged::new(gpu)?;
+    let mut comparisons = vec![Comparison::default(); Stage::ALL.len()];
+    for (begin, count) in parts(waveforms) {
+        let batch = input::batch(detector, Occupancy::Spread, count, begin)?;
+        let first = gpu.cpu().extract(&batch)?;
+        for (stage, comparison) in Stage::ALL.into_iter().zip(&mut comparisons) {
+            let second = staged.extract_from(stage, &batch)?;
+            comparison.add(gpu.cpu(), &batch, &first, &second);
+        }
+    }
+    let method = gpu.cpu().parameters().method;
+    let samples = detector.readout.window_samples;
+    Ok(Stage::ALL
+        .into_iter()
+        .zip(comparisons)
+        .map(|(stage, comparison)| Row {
+            gpu_from: Some(stage.name()),
+            ..Row::new(method, samples, comparison)
+        })
+        .collect())
+}
+
+/// The table of `agreement`, with a final line end.
+#[must_use]
+pub fn table(agreement: &Agreement) -> String {
+    let by_stage = agreement.settings.by_stage;
+    let mut text = format!("Hits of the CPU and of {}", agreement.adapter.line());
+    text.push_str("\nwaveforms with a mean of 0 to 100 photoelectrons; ");
+    text.push_str(if by_stage {
+        "stages before the named one on the CPU, it and all behind it on the GPU\n\n"
+    } else {
+        "worst differences are those of matched hits\n\n"
+    });
+    let first = if by_stage { "GPU from" } else { "method" };
+    let _ = writeln!(
+        text,
+        "{first:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7} {:>9}  same",
+        "samples",
+        "waveforms",
+        "on GPU",
+        "hits",
+        "unmatched",
+        "on edge",
+        "share",
+        "dq (PE)",
+        "dt (ns)",
+        "flags",
+        "baseline",
+    );
+    for row in &agreement.rows {
+        let found = &row.comparison;
+        let _ = writeln!(
+            text,
+            "{:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9.1e} {:>9.1e} {:>9.1e} {:>7} {:>9.1e}  {}",
+            row.gpu_from.unwrap_or(row.method.name()),
+            row.samples,
+            thousands(found.waveforms),
+            thousands(row.on_gpu),
+            thousands(found.hits),
+            thousands(found.unmatched),
+            thousands(found.on_the_edge),
+            row.unmatched_share,
+            found.worst_charge_pe,
+            found.worst_time_ns,
+            thousands(found.flags_differ),
+            found.worst_baseline_sigma,
+            if row.holds { "yes" } else { "NO" },
+        );
+    }
+    text.push_str(
+        "\non edge: unmatched hits in waveforms in which the CPU alone decides otherwise once every sample moves by a rounding\n\
+         error (1e-6 of the waveform's range); they may be 1 in 10,000, any other unmatched hit is a defect\n\
+         flags: waveforms whose flags differ; baseline: largest difference in its standard deviations\n",
+    );
+    for row in agreement.rows.iter().filter(|row| !row.holds) {
+        let name = row.gpu_from.unwrap_or(row.method.name());
+        if row.on_gpu == 0 {
+            let _ = writeln!(text, "{name}: nothing ran on the GPU");
+        }
+        if row.device_failures > 0 {
+            let _ = writeln!(
+                text,
+                "{name}: the device failed {} times",
+                row.device_failures
+            );
+        }
+        for hit in row.comparison.listed.iter().take(MOST_LISTED) {
+            let _ = writeln!(
+                text,
+                "{name}: only on the {}: waveform {}, channel {}: {:.4} PE at {:.3} ns",
+                if hit.of_first { "CPU" } else { "GPU" },
+                hit.event_id,
+                hit.channel_id,
+                hit.charge_pe,
+                hit.time_ns,
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,385 @@
+//! How fast is extraction, and do CPU and GPU agree? What `nuwave bench` does.
+//!
+//! [`input`] makes the waveforms, [`cpu`] and [`gpu`] time them, [`spread`] is what repetitions scatter over, [`machine`]
+//! says where it was; [`report`] holds the figures, [`table`] and [`plot`] show them. [`agreement`] compares hits.
+
+use serde::Serialize;
+
+pub mod agreement;
+pub mod cpu;
+pub mod gpu;
+pub mod input;
+pub mod machine;
+pub mod plot;
+pub mod report;
+pub mod spread;
+pub mod table;
+#[cfg(test)]
+mod testing;
+
+pub use input::Occupancy;
+pub use report::Report;
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use crate::gpu::adapter::Adapter;
+use crate::gpu::staged::Staged;
+use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
+use crate::model::Batch;
+use report::{Limits, Row, What};
+use spread::Spread;
+
+/// Most bytes of samples of a batch.
+const MOST_BYTES: usize = 1 << 30;
+/// Most waveforms of a batch.
+const MOST_WAVEFORMS: usize = 1 << 20;
+/// Most repetitions.
+const MOST_REPETITIONS: usize = 10_000;
+/// Bytes that are copied to measure what memory carries, and in a short run.
+const COPY_BYTES: u64 = 256 << 20;
+const COPY_BYTES_SHORT: u64 = 16 << 20;
+/// Repetitions of those copies.
+const COPIES: usize = 5;
+/// Most waveforms that the stages' kernels are timed on, on hardware and on software.
+const STAGED_WAVEFORMS: usize = 16_384;
+const STAGED_WAVEFORMS_SOFTWARE: usize = 512;
+
+/// What is to be measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    /// The detector whose waveforms are simulated.
+    #[serde(serialize_with = "name_of")]
+    pub detector: Detector,
+    /// How they are extracted.
+    #[serde(flatten)]
+    pub parameters: Parameters,
+    /// Samples of a waveform, one after the other.
+    pub lengths: Vec<usize>,
+    /// Their light.
+    pub mean_pe: Vec<Occupancy>,
+    /// Waveforms of a batch.
+    pub batches: Vec<usize>,
+    /// Repetitions that count.
+    pub repetitions: usize,
+    /// All threads.
+    pub threads: usize,
+    /// A try: less time for what scatters.
+    pub quick: bool,
+}
+
+fn name_of<S: serde::Serializer>(
+    detector: &Detector,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&detector.name)
+}
+
+impl Settings {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// Names the value that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        self.parameters.validate()?;
+        let range = |name: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::usage(format!(
+                "`{name} {value}`: expected 1 to {most}"
+            )))
+        };
+        range("--repetitions", self.repetitions, MOST_REPETITIONS)?;
+        for (name, is_empty) in [
+            ("--lengths", self.lengths.is_empty()),
+            ("--mean-pe", self.mean_pe.is_empty()),
+            ("--batch", self.batches.is_empty()),
+        ] {
+            if is_empty {
+                return Err(Error::usage(format!("`{name}` names nothing")));
+            }
+        }
+        for &batch in &self.batches {
+            range("--batch", batch, MOST_WAVEFORMS)?;
+            for &samples in &self.lengths {
+                let detector = input::with_window(&self.detector, samples)?;
+                if 2 * batch * detector.readout.window_samples > MOST_BYTES {
+                    return Err(Error::usage(format!(
+                        "`--batch {batch}` of {samples} samples: a batch has at most 1 GiB of samples"
+                    ))
+                    .with_hint("give a smaller `--batch`"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The CPU's extractor for the detector's own templates.
+///
+/// # Errors
+/// If a parameter is out of range or the detector's pulse shape cannot be built.
+pub fn extractor(detector: &Detector, parameters: Parameters) -> Result<Extractor> {
+    let readout = ReadoutFacts {
+        sampling_ns: detector.readout.sampling_ns,
+        polarity: detector.readout.polarity,
+        adc_bits: Some(detector.readout.adc_bits),
+    };
+    Extractor::new(detector.nominal_calibration()?, readout, parameters)
+}
+
+/// Measures what `settings` ask for, on the CPU and, where there is one, on the GPU. `tell` hears what comes next.
+///
+/// # Errors
+/// If a setting is out of range, or the GPU gives no device.
+pub fn run(
+    settings: Settings,
+    adapter: Option<Adapter>,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Report> {
+    settings.validate()?;
+    let mut report = Report {
+        nuwave: env!("CARGO_PKG_VERSION"),
+        commit: machine::commit(),
+        date_utc: machine::now_utc(),
+        machine: machine::Machine::this(),
+        adapter: adapter.as_ref().map(|adapter| adapter.facts.clone()),
+        limits: Limits::default(),
+        clock_ns: cpu::clock_ns(),
+        rows: Vec::new(),
+        notes: Vec::new(),
+        settings,
+    };
+    let settings = report.settings.clone();
+    let pools = (cpu::pool(1)?, cpu::pool(settings.threads)?);
+    let copy_bytes = if settings.quick {
+        COPY_BYTES_SHORT
+    } else {
+        COPY_BYTES
+    };
+    tell("what memory carries");
+    report.limits.host_copy_one_thread_gb_s = cpu::copy_gb_s(&pools.0, copy_bytes as usize, COPIES);
+    report.limits.host_copy_gb_s = cpu::copy_gb_s(&pools.1, copy_bytes as usize, COPIES);
+    if let Some(adapter) = &adapter {
+        let measured = pools
+            .1
+            .install(|| bandwidth::measure(adapter, copy_bytes, COPIES))?;
+        report.limits.gpu = Some(measured);
+    }
+
+    let extractor = || extractor(&settings.detector, settings.parameters);
+    let gpu = adapter
+        .map(|adapter| GpuExtractor::new(extractor()?, adapter, Options::default()))
+        .transpose()?;
+    let bench = Bench {
+        cpu: extractor()?,
+        pools,
+        staged: gpu
+            .as_ref()
+            .filter(|_| settings.parameters.method == Method::Deconvolution)
+            .map(Staged::new)
+            .transpose()?,
+        gpu: gpu.as_ref(),
+        report,
+    };
+    bench.run(tell)
+}
+
+/// A benchmark under way.
+struct Bench<'a> {
+    cpu: Extractor,
+    /// One thread, all threads.
+    pools: (rayon::ThreadPool, rayon::ThreadPool),
+    gpu: Option<&'a GpuExtractor>,
+    staged: Option<Staged<'a>>,
+    report: Report,
+}
+
+/// What a row is about, beside what was timed.
+#[derive(Clone, Copy)]
+struct Case {
+    samples: usize,
+    occupancy: Occupancy,
+    batch: usize,
+}
+
+impl Bench<'_> {
+    fn run(mut self, tell: &mut dyn FnMut(&str)) -> Result<Report> {
+        let settings = self.report.settings.clone();
+        for &samples in &settings.lengths {
+            if self.gpu.is_some() && samples > MAX_GPU_SAMPLES {
+                self.note(format!(
+                    "waveforms of {samples} samples are the CPU's: the GPU takes up to {MAX_GPU_SAMPLES}"
+                ));
+            }
+        }
+        // All of the CPU first: once a software rasteriser has computed in this process, extraction by several threads
+        // has been seen to take turns instead of running side by side.
+        for on_gpu in [false, true] {
+            if on_gpu && self.gpu.is_none() {
+                break;
+            }
+            for &samples in &settings.lengths {
+                let detector = input::with_window(&settings.detector, samples)?;
+                if on_gpu && samples > MAX_GPU_SAMPLES {
+                    continue;
+                }
+                for &occupancy in &settings.mean_pe {
+                    for &batch in &settings.batches {
+                        tell(&format!(
+                            "{}: {samples} samples, mean PE {occupancy}, batches of {batch}",
+                            if on_gpu { "gpu" } else { "cpu" }
+                        ));
+                        let case = Case {
+                            samples,
+                            occupancy,
+                            batch,
+                        };
+                        let waveforms = self
+                            .pools
+                            .1
+                            .install(|| input::batch(&detector, occupancy, batch, 0))?;
+                        if on_gpu {
+                            self.time_gpu(case, &waveforms)?;
+                        } else {
+                            self.time_cpu(case, &waveforms)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(self.report)
+    }
+
+    fn time_cpu(&mut self, case: Case, waveforms: &Batch) -> Result<()> {
+        let repetitions = self.report.settings.repetitions;
+        let clock_ns = self.report.clock_ns;
+        let mut measured = Vec::new();
+        for (what, pool) in [
+            (What::CpuOneThread, &self.pools.0),
+            (What::CpuAllThreads, &self.pools.1),
+        ] {
+            // One thread is not measured twice.
+            if what == What::CpuAllThreads && self.report.settings.threads == 1 {
+                continue;
+            }
+            let whole_s = cpu::whole_s(pool, &self.cpu, waveforms, repetitions)?;
+            let stages = cpu::stages(pool, &self.cpu, waveforms, repetitions, clock_ns);
+            measured.push((what, whole_s, stages));
+        }
+        for (what, whole_s, stages) in measured {
+            let batch_ms = Spread::of(&whole_s).scaled(1e3);
+            self.whole(what, case, &whole_s, batch_ms);
+            self.stages(what, case, &stages);
+        }
+        Ok(())
+    }
+
+    fn time_gpu(&mut self, case: Case, waveforms: &Batch) -> Result<()> {
+        let Some(gpu) = self.gpu else {
+            return Ok(());
+        };
+        let settings = &self.report.settings;
+        let (repetitions, quick) = (settings.repetitions, settings.quick);
+        let is_software = gpu.adapter().facts.is_software();
+        let extent = if quick || is_software {
+            gpu::Extent::SHORT
+        } else {
+            gpu::Extent::FULL
+        };
+        let before = gpu.account().unwrap_or_default();
+        let one = gpu::one_batch(&self.pools.1, gpu, waveforms, repetitions)?;
+        let stream = gpu::stream(&self.pools.1, gpu, waveforms, repetitions, extent)?;
+        let after = gpu.account().unwrap_or_default();
+        if let Some(reservation) = gpu::reservation(&before, &after) {
+            self.note(format!(
+                "{} samples, mean PE {}: {reservation}",
+                case.samples, case.occupancy
+            ));
+        }
+        if one.kernel_s.is_empty() {
+            self.note("the adapter has no timestamps: its kernels cannot be timed".to_owned());
+        } else {
+            let kernel_ms = Spread::of(&one.kernel_s).scaled(1e3);
+            self.whole(What::GpuKernel, case, &one.kernel_s, kernel_ms);
+        }
+        let one_ms = Spread::of(&one.whole_s).scaled(1e3);
+        self.whole(What::GpuOneBatch, case, &one.whole_s, one_ms);
+        let latency_ms = Spread::of(&stream.latency_s).scaled(1e3);
+        self.whole(What::GpuStream, case, &stream.batch_s, latency_ms);
+
+        let Some(staged) = &mut self.staged else {
+            return Ok(());
+        };
+        let most = if is_software {
+            STAGED_WAVEFORMS_SOFTWARE
+        } else {
+            STAGED_WAVEFORMS
+        };
+        let mut some = Batch::new_u16(0);
+        for waveform in waveforms.iter().take(most) {
+            some.push(waveform);
+        }
+        let parts = gpu::stages(staged, &some, repetitions)?;
+        self.stages(What::GpuKernel, case, &parts);
+        Ok(())
+    }
+
+    /// Adds the row of a whole extraction: `times_s` a batch in each repetition.
+    fn whole(&mut self, what: What, case: Case, times_s: &[f64], batch_ms: Spread) {
+        let waveforms_s = Spread::rate(case.batch as f64, times_s);
+        let input_gb_s = 2e-9 * case.samples as f64 * waveforms_s.median;
+        let (limit, limit_gb_s) = self.report.limit_gb_s(what);
+        self.report.rows.push(Row {
+            what,
+            stage: None,
+            samples: case.samples,
+            mean_pe: case.occupancy,
+            batch: case.batch,
+            waveforms_s,
+            input_gb_s,
+            limit: Some(limit),
+            share_of_limit: limit_gb_s
+                .filter(|&gb_s| gb_s > 0.0)
+                .map(|gb_s| input_gb_s / gb_s),
+            batch_ms,
+        });
+    }
+
+    /// Adds the rows of the stages.
+    fn stages(&mut self, what: What, case: Case, parts: &[cpu::Part]) {
+        for part in parts {
+            let time_ns = Spread::of(&part.waveform_ns);
+            // On the CPU the clock's cost is what the least is about; kernels are timed by the device's own.
+            if what != What::GpuKernel && time_ns.median < cpu::LEAST_NS {
+                self.note(format!(
+                    "a stage of the CPU without a figure takes less than {} ns a waveform",
+                    cpu::LEAST_NS
+                ));
+                continue;
+            }
+            let times_s: Vec<f64> = part.waveform_ns.iter().map(|ns| 1e-9 * ns).collect();
+            let waveforms_s = Spread::rate(1.0, &times_s);
+            self.report.rows.push(Row {
+                what,
+                stage: Some(part.name),
+                samples: case.samples,
+                mean_pe: case.occupancy,
+                batch: case.batch,
+                waveforms_s,
+                input_gb_s: 2e-9 * case.samples as f64 * waveforms_s.median,
+                // Stages pass data on among themselves; the raw samples bound the whole only.
+                limit: None,
+                share_of_limit: None,
+                batch_ms: time_ns.scaled(1e-6 * case.batch as f64),
+            });
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.report.notes.contains(&note) {
+            self.report.notes.push(note);
+        }
+    }
+}

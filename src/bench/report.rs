@@ -1,0 +1,157 @@
+//! What a benchmark found: one row a figure, with everything that says where it comes from.
+
+use serde::Serialize;
+
+use super::Settings;
+use super::input::Occupancy;
+use super::machine::Machine;
+use super::spread::Spread;
+use crate::gpu::adapter::Facts;
+use crate::gpu::bandwidth::Bandwidth;
+
+/// What was timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The CPU with one thread.
+    CpuOneThread,
+    /// The CPU with all threads it was given.
+    CpuAllThreads,
+    /// The GPU's kernels, extraction and compaction, samples and hits in device memory.
+    GpuKernel,
+    /// One batch from host memory to hits in host memory, the next one begun when it is back.
+    GpuOneBatch,
+    /// Many batches from host memory to hits in host memory, several in flight.
+    GpuStream,
+}
+
+impl What {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 5] = [
+        Self::CpuOneThread,
+        Self::CpuAllThreads,
+        Self::GpuKernel,
+        Self::GpuOneBatch,
+        Self::GpuStream,
+    ];
+
+    /// As a person reads it.
+    #[must_use]
+    pub fn label(self, threads: usize) -> String {
+        match self {
+            Self::CpuOneThread => "CPU, 1 thread".to_owned(),
+            Self::CpuAllThreads => format!("CPU, {threads} threads"),
+            Self::GpuKernel => "GPU, kernel alone".to_owned(),
+            Self::GpuOneBatch => "GPU, one batch with transfers".to_owned(),
+            Self::GpuStream => "GPU, end to end".to_owned(),
+        }
+    }
+}
+
+/// A measured rate that bounds a figure: the samples have to come through there at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// Copies within the host's memory, by one thread or by all as the figure itself.
+    HostCopy,
+    /// Copies from the host to the device.
+    HostToDevice,
+    /// Copies within device memory.
+    DeviceCopy,
+}
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// What was timed.
+    pub what: What,
+    /// The stage; `null` for the whole.
+    pub stage: Option<&'static str>,
+    /// Samples of a waveform.
+    pub samples: usize,
+    /// Light of the waveforms.
+    pub mean_pe: Occupancy,
+    /// Waveforms of a batch.
+    pub batch: usize,
+    /// Waveforms a second.
+    pub waveforms_s: Spread,
+    /// Raw samples, two bytes each, at the median rate.
+    pub input_gb_s: f64,
+    /// What the samples' rate is a share of.
+    pub limit: Option<Limit>,
+    /// The share.
+    pub share_of_limit: Option<f64>,
+    /// Time of a batch; for a stream between being handed over and coming back.
+    pub batch_ms: Spread,
+}
+
+/// Measured limits, in GB/s (10^9 bytes a second).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Copies within the host's memory by one thread, bytes read and bytes written both counted.
+    pub host_copy_one_thread_gb_s: f64,
+    /// The same by all threads.
+    pub host_copy_gb_s: f64,
+    /// The GPU's.
+    pub gpu: Option<Bandwidth>,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// nuwave's version.
+    pub nuwave: &'static str,
+    /// The commit, where it is known.
+    pub commit: Option<String>,
+    /// When it began.
+    pub date_utc: String,
+    /// The machine.
+    pub machine: Machine,
+    /// The GPU, where one took part.
+    pub adapter: Option<Facts>,
+    /// Measured limits.
+    pub limits: Limits,
+    /// What was asked for.
+    pub settings: Settings,
+    /// What a reading of the clock costs; taken off the CPU's stages.
+    pub clock_ns: f64,
+    /// The figures.
+    pub rows: Vec<Row>,
+    /// What there is to know about them.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Lengths and batch sizes that there are figures of, in order.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(usize, usize)> {
+        let mut shapes = Vec::new();
+        for row in &self.rows {
+            if !shapes.contains(&(row.samples, row.batch)) {
+                shapes.push((row.samples, row.batch));
+            }
+        }
+        shapes
+    }
+
+    /// The rows of a length and a batch size.
+    pub fn of_shape(&self, (samples, batch): (usize, usize)) -> impl Iterator<Item = &Row> {
+        self.rows
+            .iter()
+            .filter(move |row| (row.samples, row.batch) == (samples, batch))
+    }
+
+    /// The rate that a row's samples are held against.
+    #[must_use]
+    pub fn limit_gb_s(&self, what: What) -> (Limit, Option<f64>) {
+        let limits = &self.limits;
+        match what {
+            What::CpuOneThread => (Limit::HostCopy, Some(limits.host_copy_one_thread_gb_s)),
+            What::CpuAllThreads => (Limit::HostCopy, Some(limits.host_copy_gb_s)),
+            What::GpuKernel => (Limit::DeviceCopy, limits.gpu.map(|gpu| gpu.device_gb_s)),
+            What::GpuOneBatch | What::GpuStream => {
+                (Limit::HostToDevice, limits.gpu.map(|gpu| gpu.upload_gb_s))
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! `nuwave bench`: how fast CPU and GPU are here, and whether their hits are the same.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::Talk;
+use super::backend::BackendArg;
+use super::shared::threads;
+use crate::bench::{self, Occupancy, agreement, plot, table};
+use crate::detector;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::{Method, Parameters};
+use crate::gpu::adapter::{self, Adapter};
+use crate::io::atomic::AtomicFile;
+
+/// Waveforms of a batch where none is given: enough to fill a GPU; for software and without a GPU; for a try.
+const BATCH: usize = 16_384;
+const BATCH_CPU: usize = 4096;
+const BATCH_QUICK: usize = 256;
+/// Repetitions where none are given, and for a try.
+const REPETITIONS: usize = 10;
+const REPETITIONS_QUICK: usize = 3;
+/// Waveforms that are compared where no number is given; stage by stage; for a try.
+const COMPARED: usize = 100_000;
+const COMPARED_BY_STAGE: usize = 20_000;
+const COMPARED_QUICK: usize = 1000;
+
+/// Measure how fast extraction is on this machine
+///
+/// Simulates waveforms and times their extraction: on the CPU with one thread and with all, as a whole and stage by stage;
+/// on a GPU the kernels alone, one batch with its transfers, and a stream of batches from host memory to hits. Prints a
+/// table of waveforms a second and of the share of what memory and transfers carry, measured here too. `--compare` compares
+/// the hits of CPU and GPU instead.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nuwave bench
+  nuwave bench --backend cpu --threads 4 --mean-pe 0,1,5,20 --method coti
+  nuwave bench --lengths 256,1000,4000 --batch 4096,16384,65536 -o bench
+  nuwave bench --compare --waveforms 1000000
+  nuwave bench --compare --by-stage
+
+NUWAVE_COMMIT names the commit that is recorded; without it that of nuwave's checkout, where this runs in one.
+
+Exit codes: 0 done, 2 usage or configuration, 5 output, 6 GPU demanded but absent, 70 a defect of nuwave, which different
+hits are.")]
+pub(crate) struct Args {
+    /// Samples of a waveform, one or more lengths [default: the detector's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    lengths: Vec<usize>,
+    /// Mean photoelectrons of a waveform, one or more; `mix`: nine of ten without light, the others 1 to 5
+    /// [default: 0,1,5,mix]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        conflicts_with = "compare"
+    )]
+    mean_pe: Vec<Occupancy>,
+    /// Waveforms of a batch, one or more sizes [default: 16384 for a GPU, else 4096]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        conflicts_with = "compare"
+    )]
+    batch: Vec<usize>,
+    /// How charge and time are taken [default: deconvolution; all of them with `--compare`]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Preset or detector file
+    #[arg(long, short, value_name = "NAME|FILE", default_value = "juno")]
+    detector: String,
+    /// What to measure; `auto` takes a GPU if there is one that is no software
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: BackendArg,
+    /// The GPU: its place in the list of adapters or a part of its name
+    #[arg(long, value_name = "NAME|PLACE")]
+    adapter: Option<String>,
+    /// Threads of a workgroup on the GPU, to find out which number it likes best [default: as `nuwave devices` says]
+    #[arg(long, value_name = "N")]
+    workgroup: Option<u32>,
+    /// Threads of the CPU beside the measurement with one [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Repetitions that count [default: 10]
+    #[arg(long, value_name = "N", conflicts_with = "compare")]
+    repetitions: Option<usize>,
+    /// A short run, for a first look
+    #[arg(long)]
+    quick: bool,
+    /// Folder for the figures as JSON, text and picture
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Replace the files of an earlier run in the output folder
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    compare: CompareArgs,
+}
+
+/// The other thing there is to do.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Comparing instead of timing")]
+struct CompareArgs {
+    /// Compare the hits of CPU and GPU on waveforms with 0 to 100 photoelectrons
+    #[arg(long)]
+    compare: bool,
+    /// Waveforms to compare [default: 100000, 20000 stage by stage]
+    #[arg(long, value_name = "N", requires = "compare")]
+    waveforms: Option<usize>,
+    /// Compare stage by stage: those before it on the CPU, it and the others on the GPU (deconvolution only)
+    #[arg(long, requires = "compare")]
+    by_stage: bool,
+}
+
+pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+    if let Some(output) = &args.output {
+        refuse_existing(output, args.overwrite)?;
+    }
+    let adapter = match (args.adapter()?, args.workgroup) {
+        (Some(adapter), Some(width)) => Some(adapter.with_width(width)?),
+        (adapter, _) => adapter,
+    };
+    if args.compare.compare {
+        return compare(args, adapter, talk);
+    }
+    let settings = args.settings(adapter.as_ref())?;
+    settings.validate()?;
+    if !talk.quiet {
+        match &adapter {
+            Some(adapter) => say!("backends: cpu, gpu: {}", adapter.facts.line()),
+            None if args.backend == BackendArg::Cpu => say!("backends: cpu"),
+            None => say!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
+        }
+    }
+    let report = bench::run(settings, adapter, &mut |next| {
+        if !talk.quiet {
+            say!("measuring: {next}");
+        }
+    })?;
+    let text = table::text(&report);
+    let json = to_json(&report)?;
+    if let Some(output) = &args.output {
+        let svg = plot::svg(&report)?;
+        let files = [
+            ("bench.json", json.as_str()),
+            ("bench.txt", text.as_str()),
+            ("bench.svg", svg.as_str()),
+        ];
+        write_all(output, &files, talk)?;
+    }
+    super::print(if talk.json { &json } else { &text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode> {
+    let Some(adapter) = adapter else {
+        return Err(
+            Error::new(ErrorKind::Gpu, "there is no GPU to compare the CPU with").with_hint(
+                "a software Vulkan does for correctness: `--backend gpu` takes it where one is installed",
+            ),
+        );
+    };
+    let settings = args.to_compare()?;
+    if !talk.quiet {
+        say!("backends: cpu against gpu: {}", adapter.facts.line());
+    }
+    let found = agreement::run(settings, &adapter, &mut |next| {
+        if !talk.quiet {
+            say!("comparing: {next}");
+        }
+    })?;
+    let text = agreement::table(&found);
+    let json = to_json(&found)?;
+    if let Some(output) = &args.output {
+        let files = [
+            ("compare.json", json.as_str()),
+            ("compare.txt", text.as_str()),
+        ];
+        write_all(output, &files, talk)?;
+    }
+    super::print(if talk.json { &json } else { &text })?;
+    if found.holds {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wrong: Vec<&str> = found
+        .rows
+        .iter()
+        .filter(|row| !row.holds)
+        .map(|row| row.gpu_from.unwrap_or(row.method.name()))
+        .collect();
+    let error = Error::internal(format!(
+        "CPU and GPU do not give the same hits: {}",
+        wrong.join(", ")
+    ));
+    Err(if args.compare.by_stage {
+        error.with_hint("the stage that differs is the last one of the table that does not hold")
+    } else if wrong.contains(&Method::Deconvolution.name()) {
+        error.with_hint("`--compare --by-stage` finds the stage that differs")
+    } else {
+        error
+    })
+}
+
+impl Args {
+    /// The GPU that takes part, if one does.
+    fn adapter(&self) -> Result<Option<Adapter>> {
+        match (self.backend, self.adapter.as_deref()) {
+            (BackendArg::Cpu, Some(name)) => Err(Error::usage(format!(
+                "`--adapter {name}` names a GPU, `--backend cpu` takes none"
+            ))),
+            (BackendArg::Cpu, None) if self.compare.compare => {
+                Err(Error::usage("`--compare` needs a GPU beside the CPU")
+                    .with_hint("leave `--backend cpu` out"))
+            }
+            (BackendArg::Cpu, None) => Ok(None),
+            (BackendArg::Auto, None) => Ok(adapter::automatic(&adapter::all()).cloned()),
+            // Whoever names an adapter wants that one or an error.
+            (BackendArg::Auto | BackendArg::Gpu, wanted) => adapter::demanded(wanted).map(Some),
+        }
+    }
+
+    fn lengths(&self, detector: &detector::Detector) -> Vec<usize> {
+        if self.lengths.is_empty() {
+            return vec![detector.readout.window_samples];
+        }
+        self.lengths.clone()
+    }
+
+    fn settings(&self, adapter: Option<&Adapter>) -> Result<bench::Settings> {
+        let detector = detector::load(&self.detector)?;
+        let is_hardware = adapter.is_some_and(|adapter| !adapter.facts.is_software());
+        let batch = match (self.quick, is_hardware) {
+            (true, _) => BATCH_QUICK,
+            (false, true) => BATCH,
+            (false, false) => BATCH_CPU,
+        };
+        let repetitions = if self.quick {
+            REPETITIONS_QUICK
+        } else {
+            REPETITIONS
+        };
+        Ok(bench::Settings {
+            lengths: self.lengths(&detector),
+            mean_pe: if !self.mean_pe.is_empty() {
+                self.mean_pe.clone()
+            } else if self.quick {
+                vec![Occupancy::Mix]
+            } else {
+                let means = [0.0, 1.0, 5.0].map(Occupancy::MeanPe);
+                means.into_iter().chain([Occupancy::Mix]).collect()
+            },
+            batches: if self.batch.is_empty() {
+                vec![batch]
+            } else {
+                self.batch.clone()
+            },
+            parameters: Parameters {
+                method: self.method.unwrap_or_default(),
+                ..Parameters::default()
+            },
+            repetitions: self.repetitions.unwrap_or(repetitions),
+            threads: threads(self.threads)?,
+            quick: self.quick,
+            detector,
+        })
+    }
+
+    fn to_compare(&self) -> Result<agreement::Settings> {
+        if self.compare.by_stage
+            && self
+                .method
+                .is_some_and(|method| method != Method::Deconvolution)
+        {
+            return Err(Error::usage(
+                "`--by-stage`: only the method `deconvolution` has stages that can run one by one",
+            ));
+        }
+        let detector = detector::load(&self.detector)?;
+        let waveforms = match (self.quick, self.compare.by_stage) {
+            (true, _) => COMPARED_QUICK,
+            (false, true) => COMPARED_BY_STAGE,
+            (false, false) => COMPARED,
+        };
+        let methods = match self.method {
+            Some(method) => vec![method],
+            None if self.compare.by_stage => vec![Method::Deconvolution],
+            None => vec![Method::Deconvolution, Method::Integral, Method::Coti],
+        };
+        Ok(agreement::Settings {
+            lengths: self.lengths(&detector),
+            detector,
+            methods,
+            waveforms: self.compare.waveforms.unwrap_or(waveforms),
+            by_stage: self.compare.by_stage,
+            threads: threads(self.threads)?,
+        })
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|json| json + "\n")
+        .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))
+}
+
+fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
+    if output.exists() && !output.is_dir() {
+        return Err(Error::output(output, "exists and is not a folder"));
+    }
+    let filled = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
+    if filled && !overwrite {
+        return Err(Error::output(output, "exists and is not empty").with_hint(
+            "give another folder, or `--overwrite` to replace the files of an earlier run",
+        ));
+    }
+    Ok(())
+}
+
+fn write_all(output: &Path, files: &[(&str, &str)], talk: Talk) -> Result<()> {
+    std::fs::create_dir_all(output)
+        .map_err(|error| Error::output(output, "cannot be created").with_source(error))?;
+    for (name, text) in files {
+        let path = output.join(name);
+        let mut file = AtomicFile::create(&path)?;
+        file.write_all(text.as_bytes())
+            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+        file.commit()?;
+    }
+    if !talk.quiet {
+        say!("the figures are in `{}`", output.display());
+    }
+    Ok(())
+}
