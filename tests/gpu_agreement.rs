@@ -6,7 +6,7 @@ mod windows_support;
 
 use nuwave::detector;
 use nuwave::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts, Stage};
-use nuwave::gpu::compare::{Comparison, UNMATCHED_SHARE};
+use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
 use nuwave::gpu::staged::Staged;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
 use nuwave::model::{Batch, Calibration, Polarity};
@@ -42,9 +42,13 @@ fn agrees(comparison: &Comparison, share: f64, what: &str) {
         comparison.worst_baseline_sigma < 0.05,
         "{what}: {comparison:#?}"
     );
-    // Two of a few are no share.
     assert!(
-        comparison.unmatched <= 2 || comparison.unmatched_share() <= share,
+        comparison.worst_error_share <= ERROR_SHARE,
+        "{what}: {comparison:#?}"
+    );
+    // Two decisions, with a hit on either side each, are no share of a few hits.
+    assert!(
+        comparison.unmatched <= 4 || comparison.unmatched_share() <= share,
         "{what}: {comparison:#?}"
     );
 }

@@ -217,7 +217,7 @@ pub fn table(agreement: &Agreement) -> String {
     let first = if by_stage { "GPU from" } else { "method" };
     let _ = writeln!(
         text,
-        "{first:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7} {:>9}  same",
+        "{first:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9}  same",
         "samples",
         "waveforms",
         "on GPU",
@@ -229,12 +229,13 @@ pub fn table(agreement: &Agreement) -> String {
         "dt (ns)",
         "flags",
         "baseline",
+        "errors",
     );
     for row in &agreement.rows {
         let found = &row.comparison;
         let _ = writeln!(
             text,
-            "{:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9.1e} {:>9.1e} {:>9.1e} {:>7} {:>9.1e}  {}",
+            "{:14} {:>7} {:>10} {:>10} {:>10} {:>9} {:>7} {:>9.1e} {:>9.1e} {:>9.1e} {:>7} {:>9.1e} {:>9.1e}  {}",
             row.gpu_from.unwrap_or(row.method.name()),
             row.samples,
             thousands(found.waveforms),
@@ -247,13 +248,15 @@ pub fn table(agreement: &Agreement) -> String {
             found.worst_time_ns,
             thousands(found.flags_differ),
             found.worst_baseline_sigma,
+            found.worst_error_share,
             if row.holds { "yes" } else { "NO" },
         );
     }
     text.push_str(
         "\non edge: unmatched hits in waveforms in which the CPU alone decides otherwise once every sample moves by a rounding\n\
          error (1e-6 of the waveform's range); they may be 1 in 10,000, any other unmatched hit is a defect\n\
-         flags: waveforms whose flags differ; baseline: largest difference in its standard deviations\n",
+         flags: waveforms whose flags differ; baseline: largest difference in its standard deviations;\n\
+         errors: largest relative difference of a charge's or baseline's error and of the noise, up to 1e-2\n",
     );
     for row in agreement.rows.iter().filter(|row| !row.holds) {
         let name = row.gpu_from.unwrap_or(row.method.name());
