@@ -1,6 +1,8 @@
 //! The CPU backend: runs the stages on every waveform of a batch, on all threads of the current rayon pool.
 
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
@@ -34,6 +36,18 @@ pub struct Extractor {
     parameters: Parameters,
     /// Plans by calibration row and length of the transform, made when a length is first met.
     plans: RwLock<HashMap<PlanKey, Arc<Plan>>>,
+}
+
+/// A plan in the hands of one thread. Threads share plans, but not this count of its users: each waveform would write to it, and they
+/// would wait for one another.
+pub(crate) struct Held(Arc<Plan>);
+
+impl Deref for Held {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
 }
 
 /// What extraction derives from one row of the calibration.
@@ -218,21 +232,32 @@ impl Extractor {
         }
     }
 
-    /// The plan for waveforms of `n_samples` on calibration row `row`, with what it is for; `last` is the one this thread used last.
-    pub(crate) fn plan(
+    /// The plan for waveforms of `n_samples` on calibration row `row`; `last` is the one this thread used last.
+    pub(crate) fn plan_of_thread(
         &self,
         row: usize,
         n_samples: usize,
-        last: Option<(PlanKey, Arc<Plan>)>,
-    ) -> (PlanKey, Arc<Plan>) {
-        let row = self.channels[row].same_as;
-        let design = &self.channels[row].design;
-        let key = (row, design.n_fft(n_samples));
-        if let Some(last) = last
-            && last.0 == key
+        last: &mut Option<(PlanKey, Rc<Held>)>,
+    ) -> Rc<Held> {
+        let key = self.plan_key(row, n_samples);
+        if let Some((key_of_last, plan)) = last
+            && *key_of_last == key
         {
-            return last;
+            return Rc::clone(plan);
         }
+        let plan = Rc::new(Held(self.plan(row, n_samples)));
+        *last = Some((key, Rc::clone(&plan)));
+        plan
+    }
+
+    fn plan_key(&self, row: usize, n_samples: usize) -> PlanKey {
+        let row = self.channels[row].same_as;
+        (row, self.channels[row].design.n_fft(n_samples))
+    }
+
+    /// The plan for waveforms of `n_samples` on calibration row `row`, made if there is none yet.
+    pub(crate) fn plan(&self, row: usize, n_samples: usize) -> Arc<Plan> {
+        let key = self.plan_key(row, n_samples);
         // A thread that panicked while it held the lock leaves a whole map behind: plans are inserted complete.
         let known = self
             .plans
@@ -241,14 +266,14 @@ impl Extractor {
             .get(&key)
             .cloned();
         if let Some(plan) = known {
-            return (key, plan);
+            return plan;
         }
-        let plan = Arc::new(Plan::new(design, key.1));
+        let plan = Arc::new(Plan::new(&self.channels[key.0].design, key.1));
         let mut plans = self
             .plans
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        (key, Arc::clone(plans.entry(key).or_insert(plan)))
+        Arc::clone(plans.entry(key).or_insert(plan))
     }
 }
 

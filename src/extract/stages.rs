@@ -1,9 +1,9 @@
 //! One waveform's way through the stages, with everything it leaves between them.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::deconvolve::{self, Plan};
-use super::extractor::{Channel, Extractor, PlanKey};
+use super::extractor::{Channel, Extractor, Held, PlanKey};
 use super::floor::{self, Floor};
 use super::over_threshold::{self, Noise};
 use super::parameters::Method;
@@ -26,7 +26,8 @@ pub(crate) struct Work {
     pub(crate) found: Vec<find::Found>,
     /// Charge, its error and the flags of each found hit.
     pub(crate) charges: Vec<(f32, f32, Flags)>,
-    pub(crate) plan: Option<(PlanKey, Arc<Plan>)>,
+    /// The plan this thread used last.
+    pub(crate) plan: Option<(PlanKey, Rc<Held>)>,
     /// The level that decimation took off.
     pub(crate) level_adc: f32,
     /// Noise of a sample, as used: the calibration's, behind the floor what the trace shows.
@@ -93,8 +94,7 @@ impl Extractor {
     ) {
         let channel = self.channel(row);
         let n_samples = work.loaded.even.len() + work.loaded.odd.len();
-        // Moved out and in again, not cloned: threads that share a plan would write to its count of owners all the time.
-        let (key, plan) = self.plan(row, n_samples, work.plan.take());
+        let plan = self.plan_of_thread(row, n_samples, &mut work.plan);
         work.step_ns = plan.step_ns;
         let measured_adc = baseline::noise_adc(&work.loaded, &mut work.sorted);
         work.noise_adc = if channel.noise_adc > 0.0 {
@@ -185,7 +185,6 @@ impl Extractor {
             });
         }
         watch(Stage::Time, work);
-        work.plan = Some((key, plan));
     }
 
     /// Stages 2 to 7 of `integral` and `coti`.

@@ -181,7 +181,7 @@ impl Router {
         new.dedup();
         new.into_par_iter()
             .filter(|&(row, length)| extractor.channel(row).design.n_fft(length) <= 2 * MAX_BINS)
-            .for_each(|(row, length)| drop(extractor.plan(row, length, None)));
+            .for_each(|(row, length)| drop(extractor.plan(row, length)));
     }
 
     fn way(
@@ -228,7 +228,7 @@ fn new_way(
         let key = (channel.same_as, n_fft);
         let plan = tables.get(key).or_else(|| {
             let binding_bytes = device.inner.limits().max_storage_buffer_binding_size;
-            let plan = extractor.plan(row, length, None).1;
+            let plan = extractor.plan(row, length);
             tables.add_plan(
                 key,
                 extractor.channel(channel.same_as),
