@@ -1,8 +1,6 @@
 // Hits into the order of their waveforms: count, prefix sum, scatter. Workgroups finish in any order, and take room in
 // `hits` as they finish; behind this the order is fixed.
 
-override WIDTH: u32 = 256u;
-
 struct Count {
     n_waveforms: u32,
     capacity: u32,
@@ -11,46 +9,11 @@ struct Count {
     unused: u32,
 }
 
-struct Summary {
-    n_hits: u32,
-    first_hit: u32,
-    flags: u32,
-    baseline_adc: f32,
-    baseline_sigma_adc: f32,
-    noise_adc: f32,
-}
-
-struct Hit {
-    time_ns: f32,
-    charge_pe: f32,
-    charge_sigma_pe: f32,
-    flags: u32,
-}
-
 @group(0) @binding(0) var<uniform> size: Count;
 @group(0) @binding(1) var<storage, read> summaries: array<Summary>;
 @group(0) @binding(2) var<storage, read> found: array<Hit>;
 @group(0) @binding(3) var<storage, read_write> tiles: array<u32>;
 @group(0) @binding(4) var<storage, read_write> ordered_hits: array<Hit>;
-
-var<workgroup> sh_scan: array<u32, WIDTH>;
-
-// Inclusive prefix sum over the workgroup.
-fn scan(lane: u32, value: u32) -> u32 {
-    workgroupBarrier();
-    sh_scan[lane] = value;
-    workgroupBarrier();
-    for (var reach = 1u; reach < WIDTH; reach *= 2u) {
-        var sum = sh_scan[lane];
-        if lane >= reach {
-            sum += sh_scan[lane - reach];
-        }
-        workgroupBarrier();
-        sh_scan[lane] = sum;
-        workgroupBarrier();
-    }
-    return sh_scan[lane];
-}
 
 fn number_of(index: u32) -> u32 {
     if index < size.n_waveforms {
@@ -62,9 +25,9 @@ fn number_of(index: u32) -> u32 {
 // Hits of each tile.
 @compute @workgroup_size(WIDTH)
 fn count(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
-    let all = scan(lane, number_of(group.x * WIDTH + lane));
-    if lane == WIDTH - 1u {
-        tiles[group.x] = all;
+    let sums = prefix_sum(lane, number_of(group.x * WIDTH + lane));
+    if lane == 0u {
+        tiles[group.x] = sums.y;
     }
 }
 
@@ -77,11 +40,11 @@ fn prefix(@builtin(local_invocation_index) lane: u32) {
         if at + lane < size.n_tiles {
             own = tiles[at + lane];
         }
-        let upto = scan(lane, own);
+        let sums = prefix_sum(lane, own);
         if at + lane < size.n_tiles {
-            tiles[at + lane] = before + upto - own;
+            tiles[at + lane] = before + sums.x;
         }
-        before += sh_scan[WIDTH - 1u];
+        before += sums.y;
     }
 }
 
@@ -89,7 +52,7 @@ fn prefix(@builtin(local_invocation_index) lane: u32) {
 fn scatter(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let index = group.x * WIDTH + lane;
     let own = number_of(index);
-    let to = tiles[group.x] + scan(lane, own) - own;
+    let to = tiles[group.x] + prefix_sum(lane, own).x;
     if own == 0u {
         return;
     }

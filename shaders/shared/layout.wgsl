@@ -1,8 +1,6 @@
 // What host and shaders share: constants chosen at pipeline creation, buffer layouts, bindings.
 // The Rust side of every struct stands in src/gpu/layout.rs; a test compares the offsets.
 
-// Threads of a workgroup; one workgroup takes one waveform.
-override WIDTH: u32 = 64u;
 // The transform has 2^LOG2_BINS complex points: twice as many samples.
 override LOG2_BINS: u32 = 9u;
 // Room for samples of the deconvolved trace (or, without deconvolution, of the waveform).
@@ -97,23 +95,6 @@ struct Run {
     unused: u32,
 }
 
-struct Summary {
-    n_hits: u32,
-    // Place of the first one in `hits`.
-    first_hit: u32,
-    flags: u32,
-    baseline_adc: f32,
-    baseline_sigma_adc: f32,
-    noise_adc: f32,
-}
-
-struct Hit {
-    time_ns: f32,
-    charge_pe: f32,
-    charge_sigma_pe: f32,
-    flags: u32,
-}
-
 @group(0) @binding(0) var<uniform> run: Run;
 @group(0) @binding(1) var<storage, read> waveforms: array<Waveform>;
 @group(0) @binding(2) var<storage, read> samples: array<u32>;
@@ -134,7 +115,6 @@ var<private> plan: u32;
 
 // Room for reductions.
 var<workgroup> sh_atomics: array<atomic<u32>, 4>;
-var<workgroup> sh_scan: array<u32, WIDTH>;
 var<workgroup> sh_uniform: u32;
 
 // Samples of the trace.

@@ -49,15 +49,16 @@ pub(crate) struct Choice {
 impl BackendArgs {
     /// What is to be taken on this machine.
     pub fn choose(&self) -> Result<Choice> {
-        // An adapter that is named is wanted.
-        let backend = match (self.backend, &self.adapter) {
-            (None, Some(_)) => BackendArg::Gpu,
-            (Some(BackendArg::Cpu), Some(_)) => {
-                return Err(Error::usage(
-                    "`--adapter` is for a GPU, `--backend` is `cpu`",
-                ));
+        let backend = match (self.backend.unwrap_or_default(), &self.adapter) {
+            (BackendArg::Cpu, Some(name)) => {
+                return Err(Error::usage(format!(
+                    "`--adapter {name}` is for a GPU, `--backend` is `cpu`"
+                ))
+                .with_hint("leave one of them out"));
             }
-            (backend, _) => backend.unwrap_or_default(),
+            // Whoever names an adapter wants that one or an error.
+            (BackendArg::Auto, Some(_)) => BackendArg::Gpu,
+            (backend, _) => backend,
         };
         match backend {
             BackendArg::Cpu => Ok(Choice {

@@ -1,20 +1,18 @@
 //! `nuwave bench`: how fast CPU and GPU are here, and whether their hits are the same.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::Talk;
-use super::backend::BackendArg;
-use super::shared::threads;
+use super::backend::{BackendArg, BackendArgs};
+use super::shared::{refuse_existing, threads, write_files};
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Parameters};
-use crate::gpu::adapter::{self, Adapter};
-use crate::io::atomic::AtomicFile;
+use crate::gpu::adapter::Adapter;
 
 /// Waveforms of a batch where none is given: enough to fill a GPU; for software and without a GPU; for a try.
 const BATCH: usize = 16_384;
@@ -74,12 +72,8 @@ pub(crate) struct Args {
     /// Preset or detector file
     #[arg(long, short, value_name = "NAME|FILE", default_value = "juno")]
     detector: String,
-    /// What to measure; `auto` takes a GPU if there is one that is no software
-    #[arg(long, value_enum, default_value = "auto")]
-    backend: BackendArg,
-    /// The GPU: its place in the list of adapters or a part of its name
-    #[arg(long, value_name = "NAME|PLACE")]
-    adapter: Option<String>,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Threads of a workgroup on the GPU, to find out which number it likes best [default: as `nuwave devices` says]
     #[arg(long, value_name = "N")]
     workgroup: Option<u32>,
@@ -121,11 +115,16 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     if let Some(output) = &args.output {
         refuse_existing(output, args.overwrite)?;
     }
-    let adapter = match (args.adapter()?, args.workgroup) {
+    let choice = args.backend.choose()?;
+    let adapter = match (choice.adapter, args.workgroup) {
         (Some(adapter), Some(width)) => Some(adapter.with_width(width)?),
         (adapter, _) => adapter,
     };
     if args.compare.compare {
+        if args.backend.backend == Some(BackendArg::Cpu) {
+            return Err(Error::usage("`--compare` needs a GPU beside the CPU")
+                .with_hint("leave `--backend cpu` out"));
+        }
         return compare(args, adapter, talk);
     }
     let settings = args.settings(adapter.as_ref())?;
@@ -133,7 +132,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     if !talk.quiet {
         match &adapter {
             Some(adapter) => say!("backends: cpu, gpu: {}", adapter.facts.line()),
-            None if args.backend == BackendArg::Cpu => say!("backends: cpu"),
+            None if args.backend.backend == Some(BackendArg::Cpu) => say!("backends: cpu"),
             None => say!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
         }
     }
@@ -151,7 +150,8 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             ("bench.txt", text.as_str()),
             ("bench.svg", svg.as_str()),
         ];
-        write_all(output, &files, talk)?;
+        write_files(output, files)?;
+        say_where(output, talk);
     }
     super::print(if talk.json { &json } else { &text })?;
     Ok(ExitCode::SUCCESS)
@@ -181,7 +181,8 @@ fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode
             ("compare.json", json.as_str()),
             ("compare.txt", text.as_str()),
         ];
-        write_all(output, &files, talk)?;
+        write_files(output, files)?;
+        say_where(output, talk);
     }
     super::print(if talk.json { &json } else { &text })?;
     if found.holds {
@@ -207,23 +208,6 @@ fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode
 }
 
 impl Args {
-    /// The GPU that takes part, if one does.
-    fn adapter(&self) -> Result<Option<Adapter>> {
-        match (self.backend, self.adapter.as_deref()) {
-            (BackendArg::Cpu, Some(name)) => Err(Error::usage(format!(
-                "`--adapter {name}` names a GPU, `--backend cpu` takes none"
-            ))),
-            (BackendArg::Cpu, None) if self.compare.compare => {
-                Err(Error::usage("`--compare` needs a GPU beside the CPU")
-                    .with_hint("leave `--backend cpu` out"))
-            }
-            (BackendArg::Cpu, None) => Ok(None),
-            (BackendArg::Auto, None) => Ok(adapter::automatic(&adapter::all()).cloned()),
-            // Whoever names an adapter wants that one or an error.
-            (BackendArg::Auto | BackendArg::Gpu, wanted) => adapter::demanded(wanted).map(Some),
-        }
-    }
-
     fn lengths(&self, detector: &detector::Detector) -> Vec<usize> {
         if self.lengths.is_empty() {
             return vec![detector.readout.window_samples];
@@ -308,31 +292,8 @@ fn to_json(value: &impl Serialize) -> Result<String> {
         .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))
 }
 
-fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
-    if output.exists() && !output.is_dir() {
-        return Err(Error::output(output, "exists and is not a folder"));
-    }
-    let filled = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
-    if filled && !overwrite {
-        return Err(Error::output(output, "exists and is not empty").with_hint(
-            "give another folder, or `--overwrite` to replace the files of an earlier run",
-        ));
-    }
-    Ok(())
-}
-
-fn write_all(output: &Path, files: &[(&str, &str)], talk: Talk) -> Result<()> {
-    std::fs::create_dir_all(output)
-        .map_err(|error| Error::output(output, "cannot be created").with_source(error))?;
-    for (name, text) in files {
-        let path = output.join(name);
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(text.as_bytes())
-            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
-        file.commit()?;
-    }
+fn say_where(output: &Path, talk: Talk) {
     if !talk.quiet {
         say!("the figures are in `{}`", output.display());
     }
-    Ok(())
 }

@@ -1,14 +1,13 @@
 //! `nuwave evaluate`: hits against truth, as a table, as JSON, and as plots.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Talk;
+use super::shared::{refuse_existing, write_files};
 use crate::error::{Error, Result};
 use crate::evaluate::summary::{Evaluation, Method};
 use crate::evaluate::{matching, plots, report};
-use crate::io::atomic::AtomicFile;
 use crate::io::{self, hits};
 
 /// Hold hits against the truth: charge, linearity, timing, separation, efficiency and purity
@@ -112,34 +111,9 @@ fn labels(args: &Args) -> Result<Vec<String>> {
         .collect())
 }
 
-fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
-    if output.exists() && !output.is_dir() {
-        return Err(Error::output(output, "exists and is not a folder"));
-    }
-    let filled = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
-    if filled && !overwrite {
-        return Err(Error::output(output, "exists and is not empty").with_hint(
-            "give another folder, or `--overwrite` to replace the files of an earlier evaluation",
-        ));
-    }
-    Ok(())
-}
-
 fn write_all(output: &Path, evaluation: &Evaluation, table: &str, json: &str) -> Result<()> {
     let figures = plots::evaluation_svgs(evaluation)?;
-    std::fs::create_dir_all(output)
-        .map_err(|error| Error::output(output, "cannot be created").with_source(error))?;
-    for (name, svg) in &figures {
-        write_whole(&output.join(name), svg.as_bytes())?;
-    }
-    write_whole(&output.join("evaluation.txt"), table.as_bytes())?;
-    write_whole(&output.join("evaluation.json"), json.as_bytes())
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.file_mut()
-        .write_all(bytes)
-        .map_err(|error| Error::output(path, "cannot be written").with_source(error))?;
-    file.commit()
+    let figures = figures.iter().map(|(name, svg)| (*name, svg.as_str()));
+    let texts = [("evaluation.txt", table), ("evaluation.json", json)];
+    write_files(output, figures.chain(texts))
 }

@@ -28,8 +28,7 @@ Examples:
   nuwave reconstruct raw.h5 --table Readout/Waveform --columns event=TriggerNo,channel=ChannelID,samples=Waveform -d jinping -o out
 
 Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
-the report), 5 output, 6 GPU demanded but absent or lost for
-good (the result is whole then), 70 a defect of nuwave.")]
+the report), 5 output, 6 GPU demanded but absent, or lost for good (the result is whole then), 70 a defect of nuwave.")]
 pub(crate) struct Args {
     /// Waveform files
     #[arg(required_unless_present = "print_config", value_name = "INPUT")]

@@ -1,5 +1,6 @@
 //! Arguments that several commands share, and their resolution into a configuration.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::extract::ReadoutFacts;
+use crate::io::atomic::AtomicFile;
 use crate::io::{ReadOptions, SourceInfo, calibration_file};
 use crate::model::{Calibration, Polarity};
 
@@ -25,6 +27,38 @@ pub(crate) fn threads(typed: Option<usize>) -> Result<usize> {
         Some(threads) => Ok(threads),
         None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
+}
+
+/// Refuses a folder for results that holds something, unless it may be overwritten.
+pub(crate) fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
+    if output.exists() && !output.is_dir() {
+        return Err(Error::output(output, "exists and is not a folder"));
+    }
+    let filled = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
+    if filled && !overwrite {
+        return Err(Error::output(output, "exists and is not empty").with_hint(
+            "give another folder, or `--overwrite` to replace the files of an earlier run",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes files, each whole or not at all, into a folder that is made if need be.
+pub(crate) fn write_files<'a>(
+    output: &Path,
+    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<()> {
+    std::fs::create_dir_all(output)
+        .map_err(|error| Error::output(output, "cannot be created").with_source(error))?;
+    for (name, text) in files {
+        let path = output.join(name);
+        let mut file = AtomicFile::create(&path)?;
+        file.file_mut()
+            .write_all(text.as_bytes())
+            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+        file.commit()?;
+    }
+    Ok(())
 }
 
 /// How to read inputs that do not say it themselves.

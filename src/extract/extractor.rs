@@ -1,7 +1,7 @@
 //! The CPU backend: runs the stages on every waveform of a batch, on all threads of the current rayon pool.
 
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 
@@ -277,18 +277,15 @@ impl Extractor {
     }
 }
 
-impl Backend for Extractor {
-    fn name(&self) -> &'static str {
-        "cpu"
-    }
-
-    fn extract(&self, batch: &Batch) -> Result<Extracted> {
-        let starts: Vec<usize> = (0..batch.len()).step_by(TASK).collect();
+impl Extractor {
+    /// Extracts the waveforms `range` of `batch`.
+    pub(crate) fn extract_range(&self, batch: &Batch, range: Range<usize>) -> Extracted {
+        let starts: Vec<usize> = range.clone().step_by(TASK).collect();
         let parts = starts
             .into_par_iter()
             .map_init(Work::default, |work, start| {
                 let mut part = Extracted::default();
-                for index in start..(start + TASK).min(batch.len()) {
+                for index in start..(start + TASK).min(range.end) {
                     if let Some(waveform) = batch.get(index) {
                         let summary =
                             self.extract_one(waveform, work, &mut part.hits, &mut |_, _| ());
@@ -297,15 +294,17 @@ impl Backend for Extractor {
                 }
                 part
             })
-            .collect::<Vec<_>>();
-        let mut all = Extracted::default();
-        all.hits
-            .reserve(parts.iter().map(|part| part.hits.len()).sum());
-        all.summaries.reserve(batch.len());
-        for part in parts {
-            all.hits.extend(part.hits);
-            all.summaries.extend(part.summaries);
-        }
-        Ok(all)
+            .collect();
+        Extracted::joined(parts)
+    }
+}
+
+impl Backend for Extractor {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn extract(&self, batch: &Batch) -> Result<Extracted> {
+        Ok(self.extract_range(batch, 0..batch.len()))
     }
 }

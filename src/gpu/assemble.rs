@@ -32,27 +32,6 @@ impl From<'_> {
 }
 
 impl GpuExtractor {
-    /// Waveforms `begin..end` of a batch on the CPU, by all threads.
-    pub(super) fn on_cpu(&self, batch: &Batch, begin: usize, end: usize) -> Extracted {
-        let parts: Vec<Extracted> = (begin..end)
-            .into_par_iter()
-            .step_by(TASK)
-            .map_init(stages::Work::default, |work, start| {
-                let mut part = Extracted::default();
-                for place in start..(start + TASK).min(end) {
-                    if let Some(waveform) = batch.get(place) {
-                        let summary =
-                            self.cpu()
-                                .extract_one(waveform, work, &mut part.hits, &mut |_, _| ());
-                        part.summaries.push(summary);
-                    }
-                }
-                part
-            })
-            .collect();
-        joined(parts)
-    }
-
     /// Those waveforms of a chunk that the kernels do not take.
     pub(super) fn apart(&self, batch: &Batch, chunk: &Chunk) -> Vec<(WaveformSummary, Vec<Hit>)> {
         chunk
@@ -125,7 +104,7 @@ impl GpuExtractor {
                 part
             })
             .collect();
-        joined(parts)
+        Extracted::joined(parts)
     }
 
     /// What the host knows and the device does not: offset, start, flags of the calibration, order.
@@ -169,18 +148,4 @@ impl GpuExtractor {
         };
         conclude(concluded, of_samples | known, hits, first_hit, shift_ns)
     }
-}
-
-/// Parts of a batch one after the other.
-pub(super) fn joined(parts: Vec<Extracted>) -> Extracted {
-    let mut all = Extracted::default();
-    all.hits
-        .reserve(parts.iter().map(|part| part.hits.len()).sum());
-    all.summaries
-        .reserve(parts.iter().map(|part| part.summaries.len()).sum());
-    for part in parts {
-        all.hits.extend(part.hits);
-        all.summaries.extend(part.summaries);
-    }
-    all
 }

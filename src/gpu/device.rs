@@ -370,7 +370,7 @@ fn compact_pipelines(
 ) -> [wgpu::ComputePipeline; 3] {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some("compact"),
-        source: wgpu::ShaderSource::Wgsl(shaders::COMPACT.into()),
+        source: wgpu::ShaderSource::Wgsl(shaders::compact_source().into()),
     });
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some("compact"),

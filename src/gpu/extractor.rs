@@ -1,6 +1,7 @@
 //! The GPU backend: keeps a few chunks of waveforms in flight on a device, hands their hits on in order, and does again
 //! what a failing device loses: on a new device, then on the CPU.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,15 +9,13 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::adapter::Adapter;
-use super::assemble::joined;
-use super::device::Device;
-use super::failure::{Failure, Fault, Faults};
+use super::failure::{Failure, Faults};
+use super::flight::{Flight, Session, State, Waiting, Way, batch_of};
 use super::layout::Run;
-use super::route::{Chunk, Reason, Router};
-use super::slot::{Returned, Slot, Work};
-use super::tables::{DeviceTables, Tables};
+use super::route::Chunk;
+use super::slot::{Returned, Work};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Account, Backend, Extractor, Redone};
+use crate::extract::{Account, Backend, Extractor};
 use crate::model::{Batch, Extracted};
 
 /// Chunks in flight: one computes, the next goes up, the last comes back.
@@ -62,44 +61,6 @@ pub struct GpuExtractor {
     state: Mutex<State>,
 }
 
-/// What changes as work goes on.
-#[derive(Default)]
-struct State {
-    tables: Tables,
-    router: Router,
-    session: Option<Session>,
-    account: Account,
-    failures_in_a_row: u32,
-}
-
-/// A device with the ring on it.
-struct Session {
-    device: Device,
-    tables: Option<DeviceTables>,
-    free: Vec<Slot>,
-}
-
-/// A chunk on its way. Without a slot it is the CPU's.
-struct Flight {
-    /// Number of its batch.
-    batch: u64,
-    chunk: Chunk,
-    slot: Option<Slot>,
-    tries: u32,
-    /// What it was lost to.
-    failure: Option<Failure>,
-}
-
-/// A batch that waits for its chunks.
-struct Waiting {
-    number: u64,
-    batch: Batch,
-    /// Where its next chunk begins.
-    next: usize,
-    parts: Vec<Extracted>,
-    done: usize,
-}
-
 impl GpuExtractor {
     /// Opens a device on `adapter`; `cpu` has the calibration and the parameters.
     ///
@@ -143,12 +104,6 @@ impl GpuExtractor {
         &self.adapter
     }
 
-    /// Steps so far, of those at which [`Faults`] can make something fail.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.options.faults.steps()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // What a panicking thread left behind is checked before it is used: slots by their device's health.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,42 +137,37 @@ impl GpuExtractor {
         end
     }
 
-    /// Sends a chunk to the device, and to the CPU if there is none any more.
+    /// Sends a chunk to the device; if there is none any more, it is the CPU's.
     fn launch(
         &self,
         state: &mut State,
         flight: &mut Flight,
         batch: &Batch,
     ) -> std::result::Result<(), Failure> {
+        let slot = match std::mem::replace(&mut flight.way, Way::Cpu) {
+            Way::Device(slot) => Some(*slot),
+            Way::Beside | Way::Cpu => None,
+        };
         let Some(session) = &mut state.session else {
             return Ok(());
         };
         if flight.chunk.waveforms.is_empty() {
+            flight.way = Way::Beside;
             return Ok(());
         }
-        state.tables.upload(&session.device, &mut session.tables);
+        let tables = state.tables.upload(&session.device, &mut session.tables);
         session.device.health.check()?;
-        let Some(tables) = &session.tables else {
-            return Ok(());
-        };
-        let mut slot = flight
-            .slot
-            .take()
-            .or_else(|| session.free.pop())
-            .unwrap_or_default();
+        let mut slot = slot.or_else(|| session.free.pop()).unwrap_or_default();
         let work = Work {
             batch,
-            waveforms: &flight.chunk.waveforms,
-            places: &flight.chunk.places,
-            groups: &flight.chunk.groups,
-            words: flight.chunk.words,
+            chunk: &flight.chunk,
             run: self.run,
             state: None,
         };
         slot.submit(&mut session.device, tables, &work, &mut || {
             self.options.faults.at_next_step()
         })?;
-        flight.slot = Some(slot);
+        flight.way = Way::Device(Box::new(slot));
         Ok(())
     }
 
@@ -227,7 +177,7 @@ impl GpuExtractor {
         &self,
         state: &mut State,
         flights: &mut VecDeque<Flight>,
-        waiting: &VecDeque<Waiting>,
+        waiting: &VecDeque<Waiting<'_>>,
         mut failure: Failure,
     ) {
         loop {
@@ -242,12 +192,11 @@ impl GpuExtractor {
                 std::thread::spawn(move || drop(session));
             }
             for flight in flights.iter_mut() {
-                if flight.chunk.waveforms.is_empty() {
-                    continue;
+                if !matches!(flight.way, Way::Beside) {
+                    flight.way = Way::Cpu;
+                    flight.tries += 1;
+                    flight.failure.get_or_insert(failure.clone());
                 }
-                flight.slot = None;
-                flight.tries += 1;
-                flight.failure.get_or_insert(failure.clone());
             }
             if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW
                 || state.account.device_failures >= MOST_FAILURES
@@ -282,7 +231,7 @@ impl GpuExtractor {
         &self,
         state: &mut State,
         flights: &mut VecDeque<Flight>,
-        waiting: &VecDeque<Waiting>,
+        waiting: &VecDeque<Waiting<'_>>,
     ) -> Result<Option<(u64, Extracted)>> {
         let Some(flight) = flights.front_mut() else {
             return Ok(None);
@@ -291,15 +240,17 @@ impl GpuExtractor {
         let Some(batch) = batch_of(waiting, flight) else {
             return Err(Error::internal("a chunk without its batch"));
         };
-        if flight.slot.is_none() && !flight.chunk.waveforms.is_empty() {
-            let part = self.on_cpu(batch, flight.chunk.begin, flight.chunk.end);
+        if matches!(flight.way, Way::Cpu) {
+            let part = self
+                .cpu
+                .extract_range(batch, flight.chunk.begin..flight.chunk.end);
             state.note_cpu(flight, batch);
             flights.pop_front();
             return Ok(Some((number, part)));
         }
         // While the GPU works, the CPU does what the kernels do not take.
         let apart = self.apart(batch, &flight.chunk);
-        let Some(slot) = &mut flight.slot else {
+        let Way::Device(slot) = &mut flight.way else {
             let part = self.assemble(batch, &flight.chunk, &Returned::default(), &apart);
             state.note_done(flight, batch, None);
             flights.pop_front();
@@ -309,16 +260,20 @@ impl GpuExtractor {
             return Err(Error::internal("a slot without a device"));
         };
         let fault = self.options.faults.at_next_step();
-        // A hang that a test wants must not wait for its time limit.
         let read = slot.read(&session.device, self.options.time_limit, fault);
-        debug_assert!(fault != Some(Fault::Hang) || read.is_err());
         match read {
             Ok(Some(returned)) => {
                 let part = self.assemble(batch, &flight.chunk, &returned, &apart);
-                session.free.extend(flight.slot.take());
                 state.failures_in_a_row = 0;
                 state.note_done(flight, batch, returned.kernel);
-                flights.pop_front();
+                if let Some(Flight {
+                    way: Way::Device(slot),
+                    ..
+                }) = flights.pop_front()
+                    && let Some(session) = &mut state.session
+                {
+                    session.free.push(*slot);
+                }
                 Ok(Some((number, part)))
             }
             Ok(None) => {
@@ -359,67 +314,6 @@ pub(super) fn run_of(cpu: &Extractor) -> Run {
     }
 }
 
-fn batch_of<'a>(waiting: &'a VecDeque<Waiting>, flight: &Flight) -> Option<&'a Batch> {
-    waiting
-        .iter()
-        .find(|one| one.number == flight.batch)
-        .map(|one| &one.batch)
-}
-
-impl Session {
-    fn open(adapter: &Adapter, time_limit: Duration) -> std::result::Result<Self, Failure> {
-        Ok(Self {
-            device: Device::open(adapter, time_limit)?,
-            tables: None,
-            free: Vec::new(),
-        })
-    }
-}
-
-impl State {
-    /// Notes a chunk that came back from the device.
-    fn note_done(&mut self, flight: &Flight, batch: &Batch, kernel: Option<Duration>) {
-        self.account.on_gpu += flight.chunk.waveforms.len() as u64;
-        self.account.kernel_s += kernel.unwrap_or_default().as_secs_f64();
-        self.note_apart(flight);
-        self.note_redone(flight, batch, "gpu");
-    }
-
-    /// Notes what of a chunk was never the device's.
-    fn note_apart(&mut self, flight: &Flight) {
-        for (_, reason) in &flight.chunk.on_cpu {
-            if *reason != Reason::Uncalibrated {
-                self.note_reason(reason.name(), 1);
-            }
-        }
-    }
-
-    /// Notes a chunk that the CPU had to do.
-    fn note_cpu(&mut self, flight: &Flight, batch: &Batch) {
-        self.note_reason("the GPU failed", flight.chunk.waveforms.len() as u64);
-        self.note_apart(flight);
-        self.note_redone(flight, batch, "cpu");
-    }
-
-    fn note_reason(&mut self, reason: &str, waveforms: u64) {
-        *self.account.on_cpu.entry(reason.to_owned()).or_default() += waveforms;
-    }
-
-    fn note_redone(&mut self, flight: &Flight, batch: &Batch, on: &'static str) {
-        let Some(failure) = &flight.failure else {
-            return;
-        };
-        self.account.redone.push(Redone {
-            input_id: batch.input_id(),
-            first_event_id: batch.event_id()[flight.chunk.begin],
-            first_channel_id: batch.channel_id()[flight.chunk.begin],
-            waveforms: (flight.chunk.end - flight.chunk.begin) as u64,
-            reason: failure.to_string(),
-            on,
-        });
-    }
-}
-
 impl Backend for GpuExtractor {
     fn name(&self) -> &'static str {
         "gpu"
@@ -427,8 +321,8 @@ impl Backend for GpuExtractor {
 
     fn extract(&self, batch: &Batch) -> Result<Extracted> {
         let mut all = Extracted::default();
-        let mut once = std::iter::once(batch.clone());
-        self.run(&mut once, &mut |_, extracted| {
+        let mut once = std::iter::once(Cow::Borrowed(batch));
+        self.stream(&mut once, &mut |_, extracted| {
             all = extracted;
             Ok(true)
         })?;
@@ -440,8 +334,25 @@ impl Backend for GpuExtractor {
         batches: &mut dyn Iterator<Item = Batch>,
         emit: &mut dyn FnMut(Batch, Extracted) -> Result<bool>,
     ) -> Result<()> {
+        self.stream(&mut batches.map(Cow::Owned), &mut |batch, extracted| {
+            emit(batch.into_owned(), extracted)
+        })
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(self.state().account.clone())
+    }
+}
+
+impl GpuExtractor {
+    /// Extracts batches, owned or borrowed, and hands each on with its hits, in order, until `emit` says `false`.
+    fn stream<'a>(
+        &self,
+        batches: &mut dyn Iterator<Item = Cow<'a, Batch>>,
+        emit: &mut dyn FnMut(Cow<'a, Batch>, Extracted) -> Result<bool>,
+    ) -> Result<()> {
         let state = &mut *self.state();
-        let mut waiting: VecDeque<Waiting> = VecDeque::new();
+        let mut waiting: VecDeque<Waiting<'a>> = VecDeque::new();
         let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut more = true;
         let mut number = 0;
@@ -469,18 +380,14 @@ impl Backend for GpuExtractor {
                 one.done += part.summaries.len();
                 one.parts.push(part);
             }
-            while let Some(one) = waiting.front()
-                && one.done == one.batch.len()
-                && one.next == one.batch.len()
+            while waiting
+                .front()
+                .is_some_and(|one| one.done == one.batch.len())
             {
-                let Some(mut one) = waiting.pop_front() else {
+                let Some(one) = waiting.pop_front() else {
                     break;
                 };
-                let extracted = match one.parts.len() {
-                    1 => one.parts.swap_remove(0),
-                    _ => joined(one.parts),
-                };
-                if !emit(one.batch, extracted)? {
+                if !emit(one.batch, Extracted::joined(one.parts))? {
                     return Ok(());
                 }
             }
@@ -490,18 +397,12 @@ impl Backend for GpuExtractor {
         }
     }
 
-    fn account(&self) -> Option<Account> {
-        Some(self.state().account.clone())
-    }
-}
-
-impl GpuExtractor {
     /// Starts the next chunk of the last batch.
     fn start_next(
         &self,
         state: &mut State,
         flights: &mut VecDeque<Flight>,
-        waiting: &mut VecDeque<Waiting>,
+        waiting: &mut VecDeque<Waiting<'_>>,
     ) {
         let Some(last) = waiting.back_mut() else {
             return;
@@ -511,7 +412,6 @@ impl GpuExtractor {
         if begin == end {
             return;
         }
-        let batch = last.number;
         let chunk = match &state.session {
             Some(session) => state.router.route(
                 &self.cpu,
@@ -524,25 +424,17 @@ impl GpuExtractor {
             None => Chunk {
                 begin,
                 end,
-                // Any waveform will do: without a slot the CPU does the chunk whole.
-                waveforms: vec![super::layout::Waveform::default(); end - begin],
                 ..Chunk::default()
             },
         };
-        flights.push_back(Flight {
-            batch,
+        let mut flight = Flight {
+            batch: last.number,
             chunk,
-            slot: None,
+            way: Way::Cpu,
             tries: 0,
             failure: None,
-        });
-        let Some(mut flight) = flights.pop_back() else {
-            return;
         };
-        let launched = match batch_of(waiting, &flight) {
-            Some(batch) => self.launch(state, &mut flight, batch),
-            None => Ok(()),
-        };
+        let launched = self.launch(state, &mut flight, &last.batch);
         flights.push_back(flight);
         if let Err(failure) = launched {
             self.recover(state, flights, waiting, failure);

@@ -79,12 +79,6 @@ impl Faults {
             .find(|(at, _)| *at == step)
             .map(|(_, fault)| *fault)
     }
-
-    /// Steps so far.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.step.load(Ordering::Relaxed)
-    }
 }
 
 impl FromStr for Faults {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::device::Device;
+use super::dispatch::Group;
 use super::layout::Waveform;
 use super::shaders::Variant;
-use super::slot::Group;
 use super::tables::{MAX_BINS, Tables};
 use crate::extract::{Extractor, Method};
 use crate::model::{Batch, Samples};

@@ -4,7 +4,7 @@ use wgpu::naga;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::layout;
-use super::shaders::{COMPACT, Memory, Variant};
+use super::shaders::{Memory, Variant, compact_source};
 use super::staged::places;
 use crate::extract::{Method, Stage};
 
@@ -46,7 +46,7 @@ fn every_shader_is_valid() {
     for variant in variants() {
         parse(&variant.source(), &variant.to_string());
     }
-    parse(COMPACT, "compact");
+    parse(&compact_source(), "compact");
 }
 
 /// The name, offset and size of every member of a shader's struct.
@@ -79,7 +79,7 @@ fn host_and_shaders_agree_on_every_struct() {
         &Variant::new(Method::Deconvolution, 1000, 2, 1024).source(),
         "extract",
     );
-    let compact = parse(COMPACT, "compact");
+    let compact = parse(&compact_source(), "compact");
     macro_rules! fields {
         ($kind:ty: $($field:ident)*) => {(
             vec![$((stringify!($field).to_owned(), std::mem::offset_of!($kind, $field))),*],

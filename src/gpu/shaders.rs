@@ -9,8 +9,9 @@ use crate::extract::{Method, Stage};
 /// Room in the state's head, in words.
 pub const HEAD_WORDS: u32 = 16;
 
-/// What all variants begin with.
-const SHARED: [&str; 1] = [include_str!("../../shaders/shared/layout.wgsl")];
+const RESULTS: &str = include_str!("../../shaders/shared/results.wgsl");
+const PREFIX: &str = include_str!("../../shaders/shared/prefix.wgsl");
+const LAYOUT: &str = include_str!("../../shaders/shared/layout.wgsl");
 const STATE: &str = include_str!("../../shaders/shared/state.wgsl");
 const TRANSFORM: &str = include_str!("../../shaders/shared/transform.wgsl");
 const MEMORY_WORKGROUP: &str = include_str!("../../shaders/shared/memory_workgroup.wgsl");
@@ -28,8 +29,13 @@ const TIME: &str = include_str!("../../shaders/time.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
 const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
-/// Hits into the order of their waveforms.
-pub const COMPACT: &str = include_str!("../../shaders/compact.wgsl");
+const COMPACT: &str = include_str!("../../shaders/compact.wgsl");
+
+/// The text of the compaction: hits into the order of their waveforms.
+#[must_use]
+pub fn compact_source() -> String {
+    [RESULTS, PREFIX, COMPACT].join("\n")
+}
 
 /// Where a waveform's state lives while it is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,13 +138,14 @@ impl Variant {
             Memory::Workgroup => MEMORY_WORKGROUP,
             Memory::Device => MEMORY_DEVICE,
         };
-        let mut parts = SHARED.to_vec();
         let scan = if self.subgroups {
             SCAN_SUBGROUP
         } else {
             SCAN_WORKGROUP
         };
-        parts.extend([memory, STATE, scan, SANITY, BASELINE, EXTRACT]);
+        let mut parts = vec![
+            RESULTS, PREFIX, LAYOUT, memory, STATE, scan, SANITY, BASELINE, EXTRACT,
+        ];
         if self.method == Method::Deconvolution {
             parts.extend([
                 TRANSFORM,

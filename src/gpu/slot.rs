@@ -6,43 +6,29 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use bytemuck::Zeroable as _;
+
 use super::buffers::{Buffers, Groups, PREAMBLE, Sizes, UNIFORM_STEP};
 use super::device::{Device, n_tiles};
+use super::dispatch::{Group, dispatches};
 use super::failure::{Failure, Fault};
 use super::layout::{Count, Hit, Run, Summary, Waveform};
-use super::shaders::{Memory, Variant};
+use super::route::Chunk;
+use super::shaders::Memory;
 use super::tables::DeviceTables;
 use super::upload;
 use crate::extract::Stage;
 use crate::model::Batch;
-use bytemuck::Zeroable as _;
 
 /// How long to wait before asking whether the device is still there.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Waveforms of one variant, one dispatch (or several, where the state's memory is smaller).
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// The pipeline.
-    pub variant: Variant,
-    /// Its waveforms among the chunk's.
-    pub first: u32,
-    /// Their number.
-    pub count: u32,
-}
 
 /// What a chunk brings.
 pub struct Work<'a> {
     /// The batch it belongs to.
     pub batch: &'a Batch,
-    /// Its waveforms, grouped by variant; `first_word` counts within the chunk, `index` is the place in the chunk.
-    pub waveforms: &'a [Waveform],
-    /// For each of `waveforms`, its place in the batch.
-    pub places: &'a [u32],
-    /// The groups.
-    pub groups: &'a [Group],
-    /// Words of samples.
-    pub words: u32,
+    /// The chunk.
+    pub chunk: &'a Chunk,
     /// What all dispatches share, but for `first`, `count` and `capacity`.
     pub run: Run,
     /// State to begin with, where earlier stages have run elsewhere.
@@ -109,10 +95,10 @@ impl Slot {
         faults: &mut dyn FnMut() -> Option<Fault>,
     ) -> Result<(), Failure> {
         fail_at(faults(), device)?;
-        for group in work.groups {
+        for group in &work.chunk.groups {
             device.prepare(group.variant)?;
         }
-        let dispatches = dispatches(device, work);
+        let dispatches = dispatches(device, &work.chunk.groups);
         let needed = self.needed(work, &dispatches);
         self.make_room(device, needed, tables)?;
         if let (Some(words), Some(buffer)) = (
@@ -142,19 +128,14 @@ impl Slot {
         device.health.check()
     }
 
-    fn needed(&self, work: &Work<'_>, dispatches: &[(Variant, u32, u32)]) -> Sizes {
-        let n_waveforms = work.waveforms.len() as u64;
+    fn needed(&self, work: &Work<'_>, dispatches: &[Group]) -> Sizes {
+        let n_waveforms = work.chunk.waveforms.len() as u64;
         Sizes {
             dispatches: dispatches.len() as u64,
             waveforms: n_waveforms,
-            words: u64::from(work.words).max(1),
+            words: u64::from(work.chunk.words).max(1),
             hits: (2 * n_waveforms).max(self.hits_seen) + 1024,
-            state_words: dispatches
-                .iter()
-                .filter(|(variant, ..)| variant.memory == Memory::Device)
-                .map(|(variant, _, count)| u64::from(variant.state_words()) * u64::from(*count))
-                .max()
-                .unwrap_or(0),
+            state_words: dispatches.iter().map(Group::state_words).max().unwrap_or(0),
         }
     }
 
@@ -191,11 +172,7 @@ impl Slot {
     }
 
     /// Writes a chunk into the mapped upload buffer, samples by all threads.
-    fn upload(
-        &mut self,
-        work: &Work<'_>,
-        dispatches: &[(Variant, u32, u32)],
-    ) -> Result<(), Failure> {
+    fn upload(&mut self, work: &Work<'_>, dispatches: &[Group]) -> Result<(), Failure> {
         let Some(buffers) = &self.buffers else {
             return Err(Failure::Refused("no buffers".to_owned()));
         };
@@ -204,10 +181,10 @@ impl Slot {
             .upload
             .get_mapped_range_mut(..sizes.samples_at())
             .map_err(|error| Failure::not_mapped(&error))?;
-        for (place, &(_, first, count)) in dispatches.iter().enumerate() {
+        for (place, dispatch) in dispatches.iter().enumerate() {
             let run = Run {
-                first,
-                count,
+                first: dispatch.first,
+                count: dispatch.count,
                 capacity: sizes.hits as u32,
                 ..work.run
             };
@@ -216,15 +193,15 @@ impl Slot {
                 .copy_from_slice(bytemuck::bytes_of(&run));
         }
         let count = Count {
-            n_waveforms: work.waveforms.len() as u32,
+            n_waveforms: work.chunk.waveforms.len() as u32,
             capacity: sizes.hits as u32,
-            n_tiles: n_tiles(work.waveforms.len() as u32),
+            n_tiles: n_tiles(work.chunk.waveforms.len() as u32),
             ..Count::zeroed()
         };
         let at = sizes.uniform_bytes() as usize;
         view.slice(at..at + size_of::<Count>())
             .copy_from_slice(bytemuck::bytes_of(&count));
-        let bytes: &[u8] = bytemuck::cast_slice(work.waveforms);
+        let bytes: &[u8] = bytemuck::cast_slice(&work.chunk.waveforms);
         let at = sizes.waveforms_at() as usize;
         view.slice(at..at + bytes.len()).copy_from_slice(bytes);
         upload::write(&buffers.upload, sizes.samples_at(), work)
@@ -234,13 +211,13 @@ impl Slot {
         &mut self,
         device: &Device,
         work: &Work<'_>,
-        dispatches: &[(Variant, u32, u32)],
+        dispatches: &[Group],
     ) -> Result<wgpu::SubmissionIndex, Failure> {
         let (Some(buffers), Some((extract, compact, state))) = (&self.buffers, &self.groups) else {
             return Err(Failure::Refused("no buffers".to_owned()));
         };
         let sizes = buffers.sizes;
-        let n_waveforms = work.waveforms.len() as u64;
+        let n_waveforms = work.chunk.waveforms.len() as u64;
         buffers.upload.unmap();
         let mut encoder = device
             .inner
@@ -260,7 +237,7 @@ impl Slot {
             (
                 sizes.samples_at(),
                 &buffers.samples,
-                4 * u64::from(work.words),
+                4 * u64::from(work.chunk.words),
             ),
         ] {
             encoder.copy_buffer_to_buffer(&buffers.upload, at, to, 0, bytes);
@@ -279,8 +256,9 @@ impl Slot {
                 label: Some("extract"),
                 timestamp_writes: stamps,
             });
-            for (place, (variant, _, count)) in dispatches.iter().enumerate() {
-                let Some(pipeline) = device.pipeline(*variant) else {
+            for (place, dispatch) in dispatches.iter().enumerate() {
+                let variant = dispatch.variant;
+                let Some(pipeline) = device.pipeline(variant) else {
                     return Err(Failure::Refused(format!("no pipeline {variant}")));
                 };
                 pass.set_pipeline(pipeline);
@@ -288,13 +266,14 @@ impl Slot {
                 if variant.memory == Memory::Device {
                     pass.set_bind_group(1, state, &[]);
                 }
-                let (x, y) = workgroups(*count);
+                let (x, y) = dispatch.workgroups();
                 pass.dispatch_workgroups(x, y, 1);
             }
-            device.compact(&mut pass, compact, work.waveforms.len() as u32);
+            device.compact(&mut pass, compact, work.chunk.waveforms.len() as u32);
         }
-        self.n_waveforms = work.waveforms.len() as u32;
+        self.n_waveforms = work.chunk.waveforms.len() as u32;
         self.gives_hits = work
+            .chunk
             .groups
             .iter()
             .all(|group| group.variant.stages.1 == Stage::Time);
@@ -454,20 +433,6 @@ impl Slot {
     }
 }
 
-/// Words of state in all, where waveforms keep it in device memory: 64 MiB.
-pub const STATE_WORDS: u64 = 16 << 20;
-
-/// Workgroups in two dimensions: one alone goes to 65,535.
-#[must_use]
-pub fn workgroups(count: u32) -> (u32, u32) {
-    const MOST: u32 = 65_535;
-    if count <= MOST {
-        (count.max(1), 1)
-    } else {
-        (MOST, count.div_ceil(MOST))
-    }
-}
-
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes
         .get(at..at + 4)
@@ -488,26 +453,4 @@ fn fail_at(fault: Option<Fault>, device: &Device) -> Result<(), Failure> {
         }
     }
     device.health.check()
-}
-
-/// The dispatches of a chunk: its groups, cut where the state's memory holds fewer waveforms.
-fn dispatches(device: &Device, work: &Work<'_>) -> Vec<(Variant, u32, u32)> {
-    let binding_words = device.inner.limits().max_storage_buffer_binding_size / 4;
-    let mut all = Vec::new();
-    for group in work.groups {
-        let most = match group.variant.memory {
-            Memory::Workgroup => u64::from(group.count),
-            Memory::Device => {
-                binding_words.min(STATE_WORDS) / u64::from(group.variant.state_words())
-            }
-        };
-        let most = (most.max(1)).min(u64::from(u32::MAX)) as u32;
-        let mut at = 0;
-        while at < group.count {
-            let count = most.min(group.count - at);
-            all.push((group.variant, group.first + at, count));
-            at += count;
-        }
-    }
-    all
 }

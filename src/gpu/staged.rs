@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::device::Device;
+use super::dispatch::{Group, STATE_WORDS};
 use super::extractor::{GpuExtractor, run_of};
 use super::failure::Failure;
 use super::route::{Chunk, Router};
 use super::shaders::{HEAD_WORDS, Memory, Variant};
-use super::slot::{Group, Returned, STATE_WORDS, Slot, Work};
+use super::slot::{Returned, Slot, Work};
 use super::tables::{DeviceTables, Tables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Stage, stages};
@@ -70,8 +71,8 @@ impl<'a> Staged<'a> {
     /// If the device fails.
     pub fn extract_from(&mut self, from: Stage, batch: &Batch) -> Result<Extracted> {
         let mut all = Extracted::default();
-        for (chunk, variant) in self.chunks(batch, (from, Stage::Time)) {
-            let state = self.state_before(from, batch, &chunk, variant);
+        for chunk in self.chunks(batch, (from, Stage::Time)) {
+            let state = self.state_before(from, batch, &chunk);
             // Where the hits do not fit, there is room the second time.
             let returned = loop {
                 let run = self.run(batch, &chunk, state.as_deref());
@@ -96,7 +97,7 @@ impl<'a> Staged<'a> {
             .into_iter()
             .map(|stage| (stage, Duration::ZERO))
             .collect();
-        for (mut chunk, _) in self.chunks(batch, (Stage::Sanity, Stage::Time)) {
+        for mut chunk in self.chunks(batch, (Stage::Sanity, Stage::Time)) {
             let mut of_chunk = Vec::new();
             while of_chunk.len() < Stage::ALL.len() {
                 let stage = Stage::ALL[of_chunk.len()];
@@ -122,7 +123,7 @@ impl<'a> Staged<'a> {
     }
 
     /// A batch in chunks of one kernel each whose states fit device memory at once.
-    fn chunks(&mut self, batch: &Batch, stages: (Stage, Stage)) -> Vec<(Chunk, Variant)> {
+    fn chunks(&mut self, batch: &Batch, stages: (Stage, Stage)) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut begin = 0;
         let mut length = 4096;
@@ -140,21 +141,13 @@ impl<'a> Staged<'a> {
                 group.variant.memory = Memory::Device;
                 group.variant.stages = stages;
             }
-            let fits = |group: &Group| {
-                u64::from(group.variant.state_words()) * u64::from(group.count) <= STATE_WORDS
-            };
+            let fits = |group: &Group| group.state_words() <= STATE_WORDS;
             // One kernel a chunk: the state of a second one would overwrite the first one's.
             if length > 1 && (chunk.groups.len() > 1 || !chunk.groups.iter().all(fits)) {
                 length = length.div_ceil(2);
                 continue;
             }
-            let variant = chunk
-                .groups
-                .first()
-                .map_or(Variant::new(Method::Deconvolution, 64, 1, 128), |group| {
-                    group.variant
-                });
-            chunks.push((chunk, variant));
+            chunks.push(chunk);
             begin = end;
             length = 4096;
         }
@@ -174,16 +167,10 @@ impl<'a> Staged<'a> {
                 ..Returned::default()
             }));
         }
-        self.tables.upload(&self.device, &mut self.on_device);
-        let Some(tables) = &self.on_device else {
-            return Err(Failure::Refused("no tables".to_owned()));
-        };
+        let tables = self.tables.upload(&self.device, &mut self.on_device);
         let work = Work {
             batch,
-            waveforms: &chunk.waveforms,
-            places: &chunk.places,
-            groups: &chunk.groups,
-            words: chunk.words,
+            chunk,
             run: run_of(self.gpu.cpu()),
             state,
         };
@@ -193,16 +180,11 @@ impl<'a> Staged<'a> {
     }
 
     /// The states of a chunk's waveforms as the stage before `from` leaves them; `None` where `from` is the first.
-    fn state_before(
-        &self,
-        from: Stage,
-        batch: &Batch,
-        chunk: &Chunk,
-        variant: Variant,
-    ) -> Option<Vec<u32>> {
+    fn state_before(&self, from: Stage, batch: &Batch, chunk: &Chunk) -> Option<Vec<u32>> {
         if from == Stage::Sanity {
             return None;
         }
+        let variant = chunk.groups.first()?.variant;
         let mut all = Vec::new();
         let mut work = stages::Work::default();
         for &place in &chunk.places {

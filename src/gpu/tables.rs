@@ -155,20 +155,20 @@ impl Tables {
     }
 
     /// Brings what is new to the device.
-    pub fn upload(&self, device: &Device, on_device: &mut Option<DeviceTables>) {
-        if let Some(there) = on_device
-            && there.generation == self.plans.len()
-        {
-            return;
-        }
+    pub fn upload<'a>(
+        &self,
+        device: &Device,
+        on_device: &'a mut Option<DeviceTables>,
+    ) -> &'a DeviceTables {
         // Templates are met at the beginning of a run: making the buffers anew each time costs little then, nothing later.
-        *on_device = Some(DeviceTables {
+        on_device.take_if(|there| there.generation != self.plans.len());
+        on_device.get_or_insert_with(|| DeviceTables {
             plans: filled(device, "plans", bytemuck::cast_slice(&self.plans)),
             spectra: filled(device, "spectra", bytemuck::cast_slice(&self.spectra)),
             tables: filled(device, "tables", bytemuck::cast_slice(&self.numbers)),
             roots: filled(device, "roots", bytemuck::cast_slice(&roots())),
             generation: self.plans.len(),
-        });
+        })
     }
 }
 

@@ -36,9 +36,9 @@ struct Piece {
 fn pieces(work: &Work<'_>) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let (mut begin, mut at, mut bytes) = (0, 0, 0);
-    for (place, waveform) in work.waveforms.iter().enumerate() {
+    for (place, waveform) in work.chunk.waveforms.iter().enumerate() {
         bytes += 4 * u64::from(waveform.length.div_ceil(2));
-        let last = place + 1 == work.waveforms.len();
+        let last = place + 1 == work.chunk.waveforms.len();
         if last || (bytes >= COPY_BYTES && (at + bytes).is_multiple_of(wgpu::MAP_ALIGNMENT)) {
             pieces.push(Piece {
                 at,
@@ -59,7 +59,7 @@ fn copy_samples(mut view: wgpu::BufferViewMut, work: &Work<'_>, range: std::ops:
     let offsets = work.batch.offsets();
     let mut at = 0;
     for place in range {
-        let index = work.places[place] as usize;
+        let index = work.chunk.places[place] as usize;
         let source: &[u8] = bytemuck::cast_slice(&samples[offsets[index]..offsets[index + 1]]);
         view.slice(at..at + source.len()).copy_from_slice(source);
         at += source.len();

@@ -59,3 +59,23 @@ pub struct Extracted {
     /// One summary a waveform.
     pub summaries: Vec<WaveformSummary>,
 }
+
+impl Extracted {
+    /// The parts of a batch one after the other.
+    #[must_use]
+    pub fn joined(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.swap_remove(0);
+        }
+        let mut all = Self::default();
+        all.hits
+            .reserve(parts.iter().map(|part| part.hits.len()).sum());
+        all.summaries
+            .reserve(parts.iter().map(|part| part.summaries.len()).sum());
+        for part in parts {
+            all.hits.extend(part.hits);
+            all.summaries.extend(part.summaries);
+        }
+        all
+    }
+}
