@@ -212,3 +212,112 @@ fn the_nominal_calibration_is_the_described_pulse() {
         gain / 115.0
     );
 }
+
+#[test]
+fn rings_place_every_channel_once_and_evenly() {
+    for (name, nearest_mm) in [("juno", 440.0), ("jinping", 300.0)] {
+        let detector = detector::load(name).expect("a preset");
+        let sensors = detector.sensors().expect("a geometry");
+        assert_eq!(sensors.len(), detector.n_channels() as usize);
+        let mut sum = [0.0; 3];
+        let radius_mm = norm(sensors.all()[0].position_mm);
+        for (channel, sensor) in (0..).zip(sensors.all()) {
+            assert_eq!(sensor.channel_id, channel);
+            assert_eq!(sensors.of(channel), Some(sensor));
+            assert_eq!(sensor.type_index, detector.type_index_of(channel));
+            assert!((norm(sensor.position_mm) / radius_mm - 1.0).abs() < 1e-12);
+            for (sum, x) in sum.iter_mut().zip(sensor.position_mm) {
+                *sum += x / radius_mm;
+            }
+        }
+        assert_eq!(sensors.of(detector.n_channels()), None);
+        let n = sensors.len() as f64;
+        assert!(norm(sum) / n < 0.02, "{name} leans to a side: {sum:?}");
+        // No two PMTs share a place. A part of them is enough; all pairs of 17,612 would take a minute.
+        let all = sensors.all();
+        for (place, one) in all.iter().enumerate().step_by(37) {
+            for other in &all[place + 1..] {
+                let apart = [0, 1, 2].map(|k| one.position_mm[k] - other.position_mm[k]);
+                assert!(norm(apart) > nearest_mm, "{name}: {one:?} {other:?}");
+            }
+        }
+    }
+}
+
+fn norm(vector: [f64; 3]) -> f64 {
+    vector.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+#[test]
+fn a_sensor_table_gives_places_and_types_and_names_the_line_that_is_wrong() {
+    let (_, juno) = PRESETS[0];
+    let rings = "kind = \"rings\"\nradius_mm = 19434.0";
+    assert!(juno.contains(rings));
+    let table = juno.replace(
+        rings,
+        "kind = \"table\"\nfile = \"pmts.csv\"\ntypes = { dynode = \"R12860\", mcp = \"NNVT-MCP\" }",
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("table.toml");
+    std::fs::write(&path, table).expect("writable");
+    let path = path.to_str().expect("UTF-8");
+    let with = |rows: &str| {
+        std::fs::write(folder.path().join("pmts.csv"), rows).expect("writable");
+        detector::load(path)
+    };
+    let detector = with("channel_id,x_mm,y_mm,z_mm,type\n7,0,0,19000,mcp\n2,0,-19000,0,dynode\n")
+        .expect("a good table");
+    assert_eq!(detector.n_channels(), 8);
+    assert_eq!(detector.type_of(2).name, "R12860");
+    assert_eq!(detector.type_of(7).name, "NNVT-MCP");
+    let sensors = detector.sensors().expect("a geometry");
+    assert_eq!(sensors.len(), 2);
+    assert_eq!(sensors.of(3), None);
+    assert_eq!(
+        sensors.of(7).expect("there").position_mm,
+        [0.0, 0.0, 19000.0]
+    );
+    for (rows, expected) in [
+        ("channel_id,x_mm,y_mm,z_mm,type\n", "has no rows"),
+        (
+            "channel_id,x_mm,y_mm,z_mm\n1,0,0,19000\n",
+            "no column `type`",
+        ),
+        ("channel_id,x_mm,y_mm,type\n", "no column `z_mm`"),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,mcp\n2,0,zero,19000,mcp\n",
+            "line 3: `y_mm` is `zero`, expected a number",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,mcp\n2,0,NaN,19000,mcp\n",
+            "channel 2 is at",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,mcp\n1,0,19000,0,mcp\n",
+            "channel 1 is there twice",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,veto\n",
+            "line 2: `type` is `veto`, expected one of R12860, NNVT-MCP",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000\n",
+            "is not CSV",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,900,mcp\n",
+            "outside the vessel of radius 17820",
+        ),
+        (
+            "channel_id,x_mm,y_mm,z_mm,type\n99999999,0,0,19000,mcp\n",
+            "channel 99999999 is too large",
+        ),
+    ] {
+        let error = with(rows).expect_err(rows).to_string();
+        assert!(error.contains(expected), "{error}\ninstead of {expected}");
+        assert!(error.contains("hint:"), "{error}");
+    }
+    std::fs::remove_file(folder.path().join("pmts.csv")).expect("there");
+    let error = detector::load(path).expect_err("no such table").to_string();
+    assert!(error.contains("pmts.csv"), "{error}");
+}

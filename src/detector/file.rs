@@ -2,8 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{ColouredNoise, Detector, PRESETS, PmtType, Pulse};
+use super::{
+    ColouredNoise, Detector, Geometry, Medium, PRESETS, Placement, PmtType, Pulse, Sensors,
+    sensor_table,
+};
 use crate::error::{Error, Result};
 use crate::model::{MAX_SAMPLES, MIN_SAMPLES};
 
@@ -62,13 +66,13 @@ pub fn text(name_or_path: &str) -> Result<(String, String)> {
     Ok((text, name_or_path.to_owned()))
 }
 
-/// Reads a detector file's text; `origin` names it in messages.
+/// Reads a detector file's text; `origin` names it in messages, and a relative path of a sensor table counts from its folder.
 ///
 /// # Errors
 /// Names file, line and key if the text is not TOML, a key is unknown or missing, or a value is of the wrong type
 /// or out of range.
 pub fn parse(text: &str, origin: &str) -> Result<Detector> {
-    let detector: Detector = toml::from_str(text).map_err(|error| {
+    let mut detector: Detector = toml::from_str(text).map_err(|error| {
         let place = error.span().map_or_else(String::new, |span| {
             let line = 1 + text
                 .bytes()
@@ -81,7 +85,16 @@ pub fn parse(text: &str, origin: &str) -> Result<Detector> {
         Error::usage(format!("`{origin}`:{place} {message}"))
             .with_hint("`nuwave detector juno` prints a detector file with every key explained")
     })?;
+    if let Some(Geometry {
+        sensors: Placement::Table { file, .. },
+        ..
+    }) = &mut detector.geometry
+        && let Some(folder) = Path::new(origin).parent()
+    {
+        *file = folder.join(&file);
+    }
     detector.validate(origin)?;
+    detector.place_sensors(origin)?;
     Ok(detector)
 }
 
@@ -137,6 +150,31 @@ impl Detector {
             .map_err(|problem| problem.into_error(origin))
     }
 
+    /// Finds the places of the PMTs. They are kept until the geometry is read again.
+    fn place_sensors(&mut self, origin: &str) -> Result<()> {
+        let sensors = match self.geometry.as_ref().map(|geometry| &geometry.sensors) {
+            None => return Ok(()),
+            Some(Placement::Rings { radius_mm }) => Sensors::rings(self, *radius_mm),
+            Some(Placement::Table { file, types }) => {
+                sensor_table::read(file, types, &self.pmt_types)?
+            }
+        };
+        if let Some(radius_mm) = self.geometry.as_ref().and_then(Geometry::vessel_radius_mm)
+            && let Some(inside) = sensors.all().iter().find(|sensor| {
+                sensor.position_mm.iter().map(|x| x * x).sum::<f64>().sqrt() < radius_mm
+            })
+        {
+            return Err(Problem::new(
+                format!("the place of channel {}", inside.channel_id),
+                format!("{:?} mm", inside.position_mm),
+                format!("outside the vessel of radius {radius_mm} mm"),
+            )
+            .into_error(origin));
+        }
+        self.sensors = Some(Arc::new(sensors));
+        Ok(())
+    }
+
     fn find_problem(&self) -> std::result::Result<(), Problem> {
         let name_is_plain = !self.name.is_empty()
             && self.name.len() <= 64
@@ -166,12 +204,19 @@ impl Detector {
             check(format!("{key}.tau_ns"), part.tau_ns, 0.0..=1e9)?;
             check(format!("{key}.weight"), part.weight, 1e-9..=1e9)?;
         }
+        if let Some(geometry) = &self.geometry {
+            geometry.validate()?;
+        }
+        if let Some(medium) = &self.medium {
+            medium.validate()?;
+        }
         let channels: u64 = self
             .pmt_types
             .iter()
             .map(|pmt| u64::from(pmt.channels))
             .sum();
-        if self.pmt_types.is_empty() || !(1..=MAX_CHANNELS).contains(&channels) {
+        let least = u64::from(!self.has_table());
+        if self.pmt_types.is_empty() || !(least..=MAX_CHANNELS).contains(&channels) {
             return Err(Problem::new(
                 "pmt_type",
                 format!("{} types with {channels} channels", self.pmt_types.len()),
@@ -220,6 +265,73 @@ impl Detector {
     }
 }
 
+impl Geometry {
+    fn validate(&self) -> std::result::Result<(), Problem> {
+        let far = 1e7;
+        check(
+            "geometry.sensor_radius_mm",
+            self.sensor_radius_mm,
+            1.0..=1e5,
+        )?;
+        check(
+            "geometry.vessel_thickness_mm",
+            self.vessel_thickness_mm,
+            0.0..=far,
+        )?;
+        if let Some(radius_mm) = self.scintillator_radius_mm {
+            check("geometry.scintillator_radius_mm", radius_mm, 1.0..=far)?;
+        }
+        if let Placement::Rings { radius_mm } = self.sensors {
+            let least = self.vessel_radius_mm().unwrap_or(1.0);
+            check("geometry.sensors.radius_mm", radius_mm, least..=far)?;
+        }
+        Ok(())
+    }
+
+    /// Outer radius of the vessel, of a detector that is a sphere.
+    #[must_use]
+    pub fn vessel_radius_mm(&self) -> Option<f64> {
+        Some(self.scintillator_radius_mm? + self.vessel_thickness_mm)
+    }
+}
+
+impl Medium {
+    fn validate(&self) -> std::result::Result<(), Problem> {
+        check("medium.light_pe_per_mev", self.light_pe_per_mev, 1e-3..=1e7)?;
+        for (name, index) in [
+            ("scintillator_index", Some(self.scintillator_index)),
+            ("scintillator_group_index", self.scintillator_group_index),
+            ("vessel_index", Some(self.vessel_index)),
+            ("buffer_index", Some(self.buffer_index)),
+        ] {
+            if let Some(index) = index {
+                check(format!("medium.{name}"), index, 1.0..=4.0)?;
+            }
+        }
+        check("medium.absorption_mm", self.absorption_mm, 1.0..=1e12)?;
+        check("medium.rayleigh_mm", self.rayleigh_mm, 1.0..=1e12)?;
+        if let Some(curve) = &self.nonlinearity {
+            check("medium.nonlinearity.p_low", curve.p_low, -0.9..=10.0)?;
+            check(
+                "medium.nonlinearity.p_rate_per_mev",
+                curve.p_rate_per_mev,
+                0.0..=1e3,
+            )?;
+            check(
+                "medium.nonlinearity.p_linear_per_mev",
+                curve.p_linear_per_mev,
+                -1e-3..=1.0,
+            )?;
+            check(
+                "medium.nonlinearity.reference_mev",
+                curve.reference_mev,
+                1e-3..=1e3,
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl PmtType {
     fn validate(&self, key: &str) -> std::result::Result<(), Problem> {
         let check = |name: &str, value: f64, range: RangeInclusive<f64>| {
@@ -258,6 +370,20 @@ impl PmtType {
             0.0..=1e4,
         )?;
         check("dark_rate_hz", self.dark_rate_hz, 0.0..=1e9)?;
+        check("efficiency", self.efficiency, 1e-6..=1e6)?;
+        check("efficiency_spread", self.efficiency_spread, 0.0..=0.5)?;
+        check(
+            "time_offset_spread_ns",
+            self.time_offset_spread_ns,
+            0.0..=1e4,
+        )?;
+        let mut least_angle = 0.0;
+        for (index, [angle, efficiency]) in self.angular_response.iter().enumerate() {
+            let place = format!("angular_response[{index}]");
+            check(&format!("{place}[0]"), *angle, least_angle..=180.0)?;
+            check(&format!("{place}[1]"), *efficiency, 0.0..=1e3)?;
+            least_angle = *angle;
+        }
         match &self.pulse {
             Pulse::LogNormal { peak_ns, width, .. } => {
                 check("pulse.peak_ns", *peak_ns, 1e-2..=1e5)?;

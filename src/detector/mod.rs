@@ -1,14 +1,18 @@
-//! The detector's description: readout, PMT types, pulse shape, scintillation; presets and detector files.
+//! The detector's description: readout, PMT types, pulse shape, scintillation, geometry, medium; presets and detector files.
 
 mod file;
+mod geometry;
 mod presets;
 mod pulse;
+mod sensor_table;
 
 use std::f64::consts::FRAC_1_SQRT_2;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use file::{load, parse, text};
+pub use geometry::{Geometry, Medium, Nonlinearity, Placement, Sensor, Sensors};
 pub use presets::PRESETS;
 pub use pulse::{Pulse, PulseShape, Undershoot};
 
@@ -32,6 +36,15 @@ pub struct Detector {
     pub readout: Readout,
     /// How the medium shines after a prompt deposit of energy.
     pub scintillation: Scintillation,
+    /// Its shape and where the PMTs are; events are reconstructed where this is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry: Option<Geometry>,
+    /// What light meets on its way; events can be simulated where this is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Medium>,
+    /// The PMTs' places that follow from the geometry.
+    #[serde(skip)]
+    pub(crate) sensors: Option<Arc<Sensors>>,
     /// The types of PMT, at least one (`[[pmt_type]]` in the file).
     #[serde(rename = "pmt_type")]
     pub pmt_types: Vec<PmtType>,
@@ -114,7 +127,8 @@ impl Scintillation {
 pub struct PmtType {
     /// Name of the type.
     pub name: String,
-    /// Number of channels of this type.
+    /// Number of channels of this type; a sensor table's own numbers go first.
+    #[serde(default)]
     pub channels: u32,
     /// Peak of the response to one photoelectron of mean charge.
     pub spe_peak_adc: f64,
@@ -135,8 +149,25 @@ pub struct PmtType {
     pub transit_time_sigma_ns: f64,
     /// Rate of dark photoelectrons.
     pub dark_rate_hz: f64,
+    /// Efficiency to detect a photon, relative to the other types.
+    #[serde(default = "one")]
+    pub efficiency: f64,
+    /// Spread of that from PMT to PMT, relative.
+    #[serde(default)]
+    pub efficiency_spread: f64,
+    /// Spread of the channels' time offsets.
+    #[serde(default)]
+    pub time_offset_spread_ns: f64,
+    /// Relative efficiency against the angle of the light to the PMT's axis: pairs of degrees (ascending from 0) and
+    /// efficiency, linear between them. None: the same from all sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub angular_response: Vec<[f64; 2]>,
     /// The response to one photoelectron.
     pub pulse: Pulse,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Noise whose samples know of each other.
@@ -220,15 +251,31 @@ fn cut_gaussian_moments(sigma: f64) -> (f64, f64) {
 }
 
 impl Detector {
-    /// Number of channels of all types; channels are numbered from 0.
+    /// The PMTs' places, where the detector has a geometry.
+    #[must_use]
+    pub fn sensors(&self) -> Option<&Arc<Sensors>> {
+        self.sensors.as_ref()
+    }
+
+    /// Number of channels of all types; channels are numbered from 0. With a sensor table, one more than its largest
+    /// channel.
     #[must_use]
     pub fn n_channels(&self) -> u32 {
+        if let (Some(sensors), true) = (&self.sensors, self.has_table()) {
+            return sensors.channel_end();
+        }
         self.pmt_types
             .iter()
             .fold(0, |sum, pmt| sum.saturating_add(pmt.channels))
     }
 
-    /// The type of `channel_id`. Types are interleaved evenly, in proportion to their numbers, so that any run of
+    /// True if the PMTs' places and types come from a table.
+    fn has_table(&self) -> bool {
+        let placement = self.geometry.as_ref().map(|geometry| &geometry.sensors);
+        matches!(placement, Some(Placement::Table { .. }))
+    }
+
+    /// The type of `channel_id`. With a sensor table it is the table's. Else types are interleaved evenly, in proportion to their numbers, so that any run of
     /// channels mixes them as the whole detector does; a number past the last channel wraps.
     ///
     /// # Panics
@@ -241,6 +288,13 @@ impl Detector {
     /// The place in `pmt_types` of the type of `channel_id`.
     #[must_use]
     pub fn type_index_of(&self, channel_id: u32) -> usize {
+        if let (Some(sensors), true) = (&self.sensors, self.has_table()) {
+            return sensors.of(channel_id).map_or(0, |sensor| sensor.type_index);
+        }
+        self.interleaved_type(channel_id)
+    }
+
+    fn interleaved_type(&self, channel_id: u32) -> usize {
         // Of `remaining` channels in a row, type `n` takes those at which floor(place * channels / remaining)
         // steps up: exactly `channels` of them, evenly spread. The others close ranks and go on to the next type.
         let mut remaining = u64::from(self.n_channels().max(1));

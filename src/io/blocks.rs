@@ -1,12 +1,10 @@
 //! From the pieces a format is decoded in to batches of the size the caller wants.
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Once;
 
 use super::{BatchLimit, Loss, Source, SourceInfo};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
 
 /// Bytes of samples that a reader decodes at a time, about; small enough to stay in the cache.
@@ -213,33 +211,6 @@ fn empty_like(batch: &Batch) -> Batch {
         Samples::U16(_) => Batch::new_u16(batch.input_id()),
         Samples::F32(_) => Batch::new_f32(batch.input_id()),
     }
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs a decoder and turns a panic into an input error.
-///
-/// The last resort: everything that nuwave knows how to check is checked before a library decodes it, but
-/// the decoders of HDF5, Arrow and Parquet are known to panic on damaged files, and a damaged file must not end a run.
-pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                previous(panic);
-            }
-        }));
-    });
-    let before = QUIET.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(decode));
-    QUIET.set(before);
-    result.unwrap_or_else(|_| {
-        Err(Error::input(path, "is damaged: it cannot be decoded")
-            .with_hint("make the file again, or copy it again from where it came"))
-    })
 }
 
 #[cfg(test)]

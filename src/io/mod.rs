@@ -8,6 +8,7 @@ mod columns;
 mod detect;
 mod hdf5;
 pub mod hits;
+pub mod light;
 mod metadata;
 mod numpy;
 mod parquet;
@@ -46,7 +47,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
             wavedump::open_text(path, n_bytes, Some(record_samples), options)
         }
     };
-    blocks::guarded(path, open)
+    crate::guard::guarded(path, open)
 }
 
 /// Creates a file of waveforms; its name decides the format: `.h5`/`.hdf5`, `.parquet`, `.arrow`/`.feather`,

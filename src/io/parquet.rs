@@ -13,11 +13,12 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::atomic::{AtomicFile, write_error};
-use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource, guarded};
+use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource};
 use super::columns::{self, Columns};
 use super::sink::Pieces;
 use super::{ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::{Batch, Truth};
 
 /// Most rows decoded at a time, however short they claim to be.

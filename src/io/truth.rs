@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt32Array, UInt64Array};
 
-use super::blocks::guarded;
 use super::detect::{Format, detect};
 use super::{columns, hdf5, parquet};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
 const PHOTOELECTRONS: &str = ".truth.parquet";

@@ -38,9 +38,29 @@ impl Flags {
     pub const SPECTRUM_FIT_FAILED: Self = Self(1 << 11);
     /// Calibration: no baseline or noise could be measured on this channel.
     pub const NOISE_UNKNOWN: Self = Self(1 << 12);
+    /// Event: the fit did not converge; the values are the last ones it had.
+    pub const NOT_CONVERGED: Self = Self(1 << 13);
+    /// Event: the vertex is at the edge of the scintillator, where the fit is held, or beyond it.
+    pub const OUTSIDE_DETECTOR: Self = Self(1 << 14);
+    /// Event: too few hits above the dark noise for a fit; what could not be found is NaN.
+    pub const TOO_FEW_HITS: Self = Self(1 << 15);
+    /// Event: light came in several clusters in time; the first was reconstructed.
+    pub const SEVERAL_CLUSTERS: Self = Self(1 << 16);
+    /// Event: hits of channels that the geometry does not have; they were left out.
+    pub const UNKNOWN_CHANNEL: Self = Self(1 << 17);
+    /// Event: the same hit, channel and time, was there more than once; one was used.
+    pub const DUPLICATE_HITS: Self = Self(1 << 18);
+    /// Event: hits outside the readout window; they were left out.
+    pub const HITS_OUTSIDE_WINDOW: Self = Self(1 << 19);
+    /// Event: hits whose time or charge is not a number; they were left out.
+    pub const BAD_HITS: Self = Self(1 << 20);
+    /// Event: reconstructed without light maps; energy and vertex are rough.
+    pub const NO_LIGHT_MAPS: Self = Self(1 << 21);
+    /// Event: the fit converged, but the hits do not look like one event at that place.
+    pub const BAD_FIT: Self = Self(1 << 22);
 
     /// Every flag with its name in reports and its meaning, in the order of the bits.
-    pub const ALL: [(Self, &'static str, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str, &'static str); 23] = [
         (
             Self::SATURATED_HIGH,
             "saturated_high",
@@ -101,6 +121,56 @@ impl Flags {
             Self::NOISE_UNKNOWN,
             "noise_unknown",
             "baseline and noise could not be measured",
+        ),
+        (
+            Self::NOT_CONVERGED,
+            "not_converged",
+            "the fit of the event did not converge",
+        ),
+        (
+            Self::OUTSIDE_DETECTOR,
+            "outside_detector",
+            "the vertex is at the edge of the scintillator or beyond",
+        ),
+        (
+            Self::TOO_FEW_HITS,
+            "too_few_hits",
+            "too few hits above the dark noise for a fit",
+        ),
+        (
+            Self::SEVERAL_CLUSTERS,
+            "several_clusters",
+            "several clusters of light in time; the first was reconstructed",
+        ),
+        (
+            Self::UNKNOWN_CHANNEL,
+            "unknown_channel",
+            "hits of channels that the geometry does not have were left out",
+        ),
+        (
+            Self::DUPLICATE_HITS,
+            "duplicate_hits",
+            "the same hit was there more than once; one was used",
+        ),
+        (
+            Self::HITS_OUTSIDE_WINDOW,
+            "hits_outside_window",
+            "hits outside the readout window were left out",
+        ),
+        (
+            Self::BAD_HITS,
+            "bad_hits",
+            "hits whose time or charge is not a number were left out",
+        ),
+        (
+            Self::NO_LIGHT_MAPS,
+            "no_light_maps",
+            "reconstructed without light maps; energy and vertex are rough",
+        ),
+        (
+            Self::BAD_FIT,
+            "bad_fit",
+            "the hits do not look like light from one point",
         ),
     ];
 

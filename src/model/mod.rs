@@ -2,12 +2,14 @@
 
 mod batch;
 mod calibration;
+mod event;
 mod flags;
 mod hit;
 mod truth;
 
 pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, Waveform};
 pub use calibration::{Calibration, ChannelCalibration};
+pub use event::Event;
 pub use flags::Flags;
 pub use hit::{Extracted, Hit, WaveformSummary};
 pub use truth::{Photoelectron, TrueEvent, Truth};

@@ -13,10 +13,11 @@ use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::StreamDecoder;
 
-use super::blocks::{Block, BlockReader, BlockSource, guarded};
+use super::blocks::{Block, BlockReader, BlockSource};
 use super::columns::Columns;
 use super::{Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::Samples;
 use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of};
 pub(super) use write::ArrowSink;
