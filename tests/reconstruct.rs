@@ -48,7 +48,7 @@ fn without_timings(mut report: Value) -> Value {
 
 fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    for table in ["hits", "waveforms"] {
+    for table in ["hits", "waveforms", "events"] {
         for name in names_in(&folder.join(table)) {
             let bytes = std::fs::read(folder.join(table).join(&name)).expect("a part");
             files.insert(format!("{table}/{name}"), bytes);
@@ -162,7 +162,13 @@ fn a_file_that_does_not_name_its_detector_asks_for_one() {
 fn no_events_are_made_and_one_line_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("out");
-    let run = reconstruct(&[testdata("juno64.h5")], &target, &[]).ended_with(0);
+    // The lab has one PMT, which is nowhere.
+    let run = reconstruct(
+        &[testdata("juno64.h5")],
+        &target,
+        &["-d", "lab", "--sampling-ns", "2"],
+    )
+    .ended_with(0);
     assert!(!target.join("events").exists());
     let lines: Vec<_> = run
         .stderr
@@ -195,7 +201,7 @@ fn quiet_says_nothing_and_json_is_the_report() {
 fn threads_and_batches_change_no_byte_of_the_tables() {
     let (reference_folder, reference) = run("juno64.h5", &["--threads", "1"]);
     let expected = files_of(&reference_folder.path().join("out"));
-    assert_eq!(expected.len(), 2);
+    assert_eq!(expected.len(), 3);
     for (threads, batch) in [
         ("1", "1"),
         ("2", "4096"),

@@ -72,7 +72,7 @@ fn an_output_that_exists_is_replaced_only_when_asked_and_only_if_it_is_one() {
     );
     assert_eq!(
         names_in(&target),
-        ["hits", "report.json", "thesis.txt", "waveforms"]
+        ["events", "hits", "report.json", "thesis.txt", "waveforms"]
     );
     let home = folder.path("home");
     std::fs::create_dir_all(home.join("hits")).expect("a folder");

@@ -4,15 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Talk;
-use super::shared::{refuse_existing, write_files};
+use super::shared::{detector_of_report, refuse_existing, write_files};
+use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
+use crate::evaluate::events::bins::Binning;
+use crate::evaluate::events::{EventMethod, join, report as events_report};
 use crate::evaluate::summary::{Evaluation, Method};
 use crate::evaluate::{matching, plots, report};
 use crate::io::{self, hits};
+use crate::model::Truth;
 
-/// Hold hits against the truth: charge, linearity, timing, separation, efficiency and purity
+/// Hold hits and events against the truth
 ///
-/// Prints a table; with several folders, one column each. `-o` writes the plots (SVG), the table and `evaluation.json` with
+/// Hits: charge, linearity, timing, separation, efficiency and purity. Events, where the folder and the truth have some:
+/// bias and resolution of vertex, time and energy, non-uniformity, pulls. Prints a table; with several folders, one column
+/// each. `-o` writes the plots (SVG), the table and `evaluation.json` with
 /// every figure and its error; the global `--json` prints that JSON instead of the table. All hits and photoelectrons are
 /// held in memory, about 100 bytes each.
 #[derive(Debug, clap::Args)]
@@ -35,6 +41,12 @@ pub(crate) struct Args {
     /// Which input of a reconstruction of several the truth belongs to (its place in the report's list, from 0)
     #[arg(long, value_name = "N")]
     input_id: Option<u32>,
+    /// Detector whose radius the events' bins end at [default: the report's; else the largest true radius]
+    #[arg(long, short, value_name = "NAME|FILE")]
+    detector: Option<String>,
+    /// Radius of the fiducial volume [default: 0.904 of the scintillator's radius, or 0.9 of the largest true one]
+    #[arg(long, value_name = "MM")]
+    fiducial_mm: Option<f64>,
 }
 
 pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
@@ -42,25 +54,45 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     if let Some(output) = &args.output {
         refuse_existing(output, args.overwrite)?;
     }
+    if let Some(fiducial_mm) = args.fiducial_mm
+        && !(fiducial_mm.is_finite() && fiducial_mm > 0.0)
+    {
+        return Err(Error::usage(format!(
+            "`--fiducial-mm {fiducial_mm}` is not a positive number"
+        )));
+    }
     // Reports first: a folder that is not finished should not be found out after a minute of reading another.
-    for dir in &args.dirs {
-        hits::read_report(dir)?;
-    }
+    let reports = args
+        .dirs
+        .iter()
+        .map(|dir| hits::read_report(dir))
+        .collect::<Result<Vec<_>>>()?;
+    let scintillator_mm = scintillator_mm(args, &reports)?;
     let truth = io::read_truth(&args.truth)?;
-    let mut methods = Vec::with_capacity(args.dirs.len());
+    let binning = Binning::of(&truth.events, scintillator_mm, args.fiducial_mm);
+    let (mut methods, mut events) = (Vec::new(), Vec::new());
     for (dir, label) in args.dirs.iter().zip(labels) {
-        let reconstruction = hits::read(dir)?;
-        let joined = matching::join(&reconstruction, &truth, args.input_id)?;
-        drop(reconstruction);
-        let method = Method::evaluate(label, dir, &joined);
-        if !talk.quiet {
-            for line in report::warnings(&method) {
-                say!("warning: {line}");
-            }
+        let of = what_to_evaluate(args, dir, &truth)?;
+        if let Some(why) = of.left_out.filter(|_| !talk.quiet) {
+            say!("note: {label}: {why}");
         }
-        methods.push(method);
+        if of.hits {
+            let reconstruction = hits::read(dir)?;
+            let joined = matching::join(&reconstruction, &truth, args.input_id)?;
+            drop(reconstruction);
+            let method = Method::evaluate(label.clone(), dir, &joined);
+            warn(&report::warnings(&method), talk);
+            methods.push(method);
+        }
+        if of.events {
+            let rows = io::events::read(&dir.join("events"))?;
+            let joined = join::join(dir, &rows, &truth.events, args.input_id)?;
+            let method = EventMethod::evaluate(label, dir, &joined, &binning);
+            warn(&events_report::warnings(&method), talk);
+            events.push(method);
+        }
     }
-    let evaluation = Evaluation::new(&args.truth, methods);
+    let evaluation = Evaluation::new(&args.truth, methods, events);
     let table = report::table(&evaluation);
     let json = serde_json::to_string_pretty(&evaluation)
         .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))?;
@@ -76,6 +108,71 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         super::print(&table)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn warn(lines: &[String], talk: Talk) {
+    for line in lines.iter().filter(|_| !talk.quiet) {
+        say!("warning: {line}");
+    }
+}
+
+/// What of a folder can be held against the truth.
+struct Evaluated {
+    hits: bool,
+    events: bool,
+    /// What the folder has and the truth has not.
+    left_out: Option<&'static str>,
+}
+
+/// Hits where folder and truth have some, events likewise.
+fn what_to_evaluate(args: &Args, dir: &Path, truth: &Truth) -> Result<Evaluated> {
+    let has_events = dir.join("events").is_dir();
+    // A folder without events is one of hits, and reading it says what is missing.
+    let has_hits = !has_events || dir.join("hits").exists() || dir.join("waveforms").exists();
+    let (true_hits, true_events) = (!truth.photoelectrons.is_empty(), !truth.events.is_empty());
+    let events = has_events && true_events;
+    let hits = has_hits && (true_hits || (!has_events && !true_events));
+    if !events && !hits {
+        let (lacks, has) = if has_events {
+            ("events", "events")
+        } else {
+            ("photoelectrons", "hits")
+        };
+        return Err(Error::input(
+            &args.truth,
+            format!("the truth has no {lacks}, and `{}` has {has} only", dir.display()),
+        )
+        .with_hint(if has_events {
+            "true events are in an HDF5 file at `/truth/events`, or in `NAME.truth-events.parquet` beside the file"
+        } else {
+            "give a folder with the table `events`, which `nuwave reconstruct` writes for a detector with a geometry"
+        }));
+    }
+    let left_out = match (has_hits && !hits, has_events && !events) {
+        (true, _) => Some("its hits are not evaluated: the truth has no photoelectrons"),
+        (_, true) => Some("its events are not evaluated: the truth has none"),
+        _ => None,
+    };
+    Ok(Evaluated {
+        hits,
+        events,
+        left_out,
+    })
+}
+
+/// The scintillator's radius: of the detector that was named, else of the one that a report names, where it can be found.
+fn scintillator_mm(args: &Args, reports: &[serde_json::Value]) -> Result<Option<f64>> {
+    let radius_mm = |detector: &Detector| {
+        let geometry = detector.geometry.as_ref()?;
+        geometry.scintillator_radius_mm
+    };
+    if let Some(name) = &args.detector {
+        return Ok(radius_mm(&detector::load(name)?));
+    }
+    let named = reports.iter().filter_map(detector_of_report);
+    Ok(named
+        .filter_map(|name| detector::load(&name).ok())
+        .find_map(|detector| radius_mm(&detector)))
 }
 
 /// The names of the columns: as given, else the folders' names, in full where two are the same.

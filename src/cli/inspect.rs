@@ -1,26 +1,29 @@
 //! `nuwave inspect`: what a file or an output folder holds, and pictures of waveforms with their hits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::Talk;
+use super::inspect_event;
 use super::inspect_plot::{self, PlotArgs};
 use super::inspect_text::text;
 use super::shared::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::survey::{Survey, SurveyResult};
-use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration_file, hits};
+use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration_file, hit_source, hits};
 use crate::model::{Calibration, Polarity};
 
-/// Show what is inside a file: waveforms, truth, calibration, or an output folder
+/// Show what is inside a file: waveforms, hits, truth, calibration, or an output folder
 ///
 /// Lengths, values and rails are those of the first waveforms (`--look`). `--plot` draws waveforms; with `--detector` or
-/// `--calibration` (or for a file that names its detector) also the deconvolved trace and the hits.
+/// `--calibration` (or for a file that names its detector) also the deconvolved trace and the hits. Of hits, and of an
+/// output folder, it draws the event `--event` as the PMTs saw it, if the detector has a geometry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A file of waveforms, truth or calibration, or an output folder of `nuwave reconstruct`
+    /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct`
     #[arg(value_name = "FILE")]
     path: PathBuf,
     /// Waveforms that are looked at
@@ -43,6 +46,7 @@ pub(crate) struct Args {
 pub(super) enum Inspection {
     Waveforms(Box<WaveformFile>),
     Truth(TruthFile),
+    Hits(HitsFile),
     Calibration(CalibrationFile),
     Output(OutputFolder),
 }
@@ -74,6 +78,20 @@ pub(super) struct TruthFile {
     pub mean_charge_pe: Option<f64>,
 }
 
+#[derive(Debug, Default, Serialize)]
+pub(super) struct HitsFile {
+    pub hits: u64,
+    pub events: usize,
+    pub event_min: Option<u64>,
+    pub event_max: Option<u64>,
+    pub channels: usize,
+    /// Of the hits whose time is a number.
+    pub time_min_ns: Option<f32>,
+    pub time_max_ns: Option<f32>,
+    /// Of the hits whose charge is a number.
+    pub mean_charge_pe: Option<f64>,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct CalibrationFile {
     pub channels: usize,
@@ -97,9 +115,28 @@ pub(super) struct CalibrationRow {
 
 #[derive(Debug, Serialize)]
 pub(super) struct OutputFolder {
-    pub hits: u64,
-    pub waveforms: u64,
+    /// Rows of the table; `None` where there is none, as in a folder made from hits.
+    pub hits: Option<u64>,
+    /// Rows of the table; `None` where there is none.
+    pub waveforms: Option<u64>,
+    /// The table of events, where there is one.
+    pub events: Option<EventsTable>,
     pub report: serde_json::Value,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EventsTable {
+    pub rows: u64,
+    /// Events by flag.
+    pub flags: BTreeMap<&'static str, u64>,
+    /// Events that have a vertex.
+    pub with_vertex: u64,
+    /// Events that have an energy.
+    pub with_energy: u64,
+    pub mean_energy_mev: Option<f64>,
+    /// First and last number.
+    pub event_min: Option<u64>,
+    pub event_max: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
@@ -113,13 +150,21 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     };
     super::print(&printed)?;
     if args.plot.is_wanted() {
-        if !matches!(found, Inspection::Waveforms(_)) {
-            return Err(Error::usage(format!(
-                "`--plot` draws waveforms, and `{}` holds none",
-                args.path.display()
-            )));
+        match found {
+            Inspection::Waveforms(_) => {
+                inspect_plot::draw(&args.path, &args.plot, &args.known, &args.input, talk)?;
+            }
+            Inspection::Calibration(_) => {
+                return Err(Error::usage(format!(
+                    "`--plot` draws waveforms and events, and `{}` holds neither",
+                    args.path.display()
+                )));
+            }
+            Inspection::Output(_) | Inspection::Hits(_) | Inspection::Truth(_) => {
+                let detector = args.known.detector.as_deref();
+                inspect_event::draw(&args.path, &args.plot, detector, &args.input, talk)?;
+            }
         }
-        inspect_plot::draw(&args.path, &args.plot, &args.known, &args.input, talk)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -127,11 +172,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
 fn inspect(args: &Args) -> Result<Inspection> {
     let path = &args.path;
     if path.is_dir() {
-        return Ok(Inspection::Output(OutputFolder {
-            report: hits::read_report(path)?,
-            hits: hits::count_rows(&path.join("hits"))?,
-            waveforms: hits::count_rows(&path.join("waveforms"))?,
-        }));
+        return Ok(Inspection::Output(output_folder(path)?));
     }
     if let Some(columns) = hits::parquet_columns(path)? {
         let has = |name: &str| columns.iter().any(|column| column == name);
@@ -142,10 +183,91 @@ fn inspect(args: &Args) -> Result<Inspection> {
         }
         let named = args.input.columns.is_some();
         if !named && has("time_ns") && has("charge_pe") && !has("samples") {
-            return Ok(Inspection::Truth(truth(path)?));
+            // Truth has neither flags nor several inputs.
+            return Ok(if has("flags") || has("input_id") {
+                Inspection::Hits(hits_file(args)?)
+            } else {
+                Inspection::Truth(truth(path)?)
+            });
         }
     }
     Ok(Inspection::Waveforms(Box::new(waveforms(args)?)))
+}
+
+/// Rows of the tables that a folder has. One that has no events must have both others.
+fn output_folder(path: &Path) -> Result<OutputFolder> {
+    let report = hits::read_report(path)?;
+    let events_at = path.join("events");
+    let events = events_at
+        .is_dir()
+        .then(|| events_table(&events_at))
+        .transpose()?;
+    let rows = |name: &str| {
+        let table = path.join(name);
+        (events.is_none() || table.exists())
+            .then(|| hits::count_rows(&table))
+            .transpose()
+    };
+    Ok(OutputFolder {
+        hits: rows("hits")?,
+        waveforms: rows("waveforms")?,
+        report,
+        events,
+    })
+}
+
+fn events_table(path: &Path) -> Result<EventsTable> {
+    let rows = io::events::read(path)?;
+    let events = || rows.iter().map(|(_, event)| event);
+    let mut flags = BTreeMap::new();
+    for name in events().flat_map(|event| event.flags.names()) {
+        *flags.entry(name).or_default() += 1;
+    }
+    let energies: Vec<f64> = events()
+        .map(|event| event.energy_mev)
+        .filter(|energy| energy.is_finite())
+        .collect();
+    let with_vertex = events().filter(|event| (event.x_mm + event.y_mm + event.z_mm).is_finite());
+    Ok(EventsTable {
+        rows: rows.len() as u64,
+        flags,
+        with_vertex: with_vertex.count() as u64,
+        with_energy: energies.len() as u64,
+        mean_energy_mev: (!energies.is_empty())
+            .then(|| energies.iter().sum::<f64>() / energies.len() as f64),
+        event_min: events().map(|event| event.event_id).min(),
+        event_max: events().map(|event| event.event_id).max(),
+    })
+}
+
+fn hits_file(args: &Args) -> Result<HitsFile> {
+    let source = hit_source::open(&args.path, &args.input.hit_options()?)?;
+    let mut file = HitsFile::default();
+    let (mut events, mut channels) = (BTreeSet::new(), BTreeSet::new());
+    let (mut charged, mut charge_pe) = (0_u64, 0.0);
+    let mut rows = source.hits()?;
+    while let Some(block) = rows.next_block()? {
+        for row in block {
+            file.hits += 1;
+            events.insert(row.event);
+            channels.insert(row.hit.channel_id);
+            if row.hit.time_ns.is_finite() {
+                let time_ns = row.hit.time_ns;
+                file.time_min_ns = Some(file.time_min_ns.map_or(time_ns, |low| low.min(time_ns)));
+                file.time_max_ns = Some(file.time_max_ns.map_or(time_ns, |high| high.max(time_ns)));
+            }
+            if row.hit.charge_pe.is_finite() {
+                charged += 1;
+                charge_pe += f64::from(row.hit.charge_pe);
+            }
+        }
+    }
+    file.events = events.len();
+    file.event_min = events.iter().map(|(_, event)| *event).min();
+    file.event_max = events.iter().map(|(_, event)| *event).max();
+    file.channels = channels.len();
+    file.mean_charge_pe = (charged > 0).then(|| charge_pe / charged as f64);
+    Ok(file)
 }
 
 fn waveforms(args: &Args) -> Result<WaveformFile> {

@@ -17,15 +17,21 @@ use crate::model::{Photoelectron, Waveform};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Pictures")]
 pub(crate) struct PlotArgs {
-    /// Draw waveforms into this SVG file
+    /// Draw waveforms, or of hits one event, into this SVG file
     #[arg(long, value_name = "OUT.svg")]
-    plot: Option<PathBuf>,
-    /// Draw waveforms of this event only
+    pub plot: Option<PathBuf>,
+    /// Draw waveforms of this event only; of hits, this event
     #[arg(long, value_name = "ID", requires = "plot")]
-    event: Option<u64>,
+    pub event: Option<u64>,
     /// Draw waveforms of this channel only
     #[arg(long, value_name = "ID", requires = "plot")]
-    channel: Option<u32>,
+    pub channel: Option<u32>,
+    /// Mark the true vertex in the picture of an event: a file with the truth
+    #[arg(long, value_name = "FILE", requires = "plot")]
+    pub truth: Option<PathBuf>,
+    /// Input that the event is of, where a table has the event in several
+    #[arg(long, value_name = "N", requires = "plot")]
+    pub input_id: Option<u32>,
     /// Waveforms to draw
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
     first: u32,

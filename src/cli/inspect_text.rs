@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::inspect::{CalibrationFile, Inspection, OutputFolder, TruthFile, WaveformFile};
+use super::inspect::{
+    CalibrationFile, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile, WaveformFile,
+};
 use crate::evaluate::report::thousands;
 use crate::evaluate::survey::{FirstRow, SurveyResult};
 use crate::io::Loss;
@@ -15,6 +17,7 @@ pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {
     match found {
         Inspection::Waveforms(file) => waveforms_text(&mut text, file),
         Inspection::Truth(file) => truth_text(&mut text, file),
+        Inspection::Hits(file) => hits_text(&mut text, file),
         Inspection::Calibration(file) => calibration_text(&mut text, file, n_rows),
         Inspection::Output(folder) => output_text(&mut text, folder),
     }
@@ -203,6 +206,51 @@ fn truth_text(text: &mut String, truth: &TruthFile) {
     }
 }
 
+fn hits_text(text: &mut String, file: &HitsFile) {
+    line(text, "hits", thousands(file.hits));
+    if let (Some(low), Some(high)) = (file.event_min, file.event_max) {
+        line(
+            text,
+            "events",
+            format!("{} ({low} to {high})", thousands(file.events as u64)),
+        );
+    }
+    line(text, "channels", thousands(file.channels as u64));
+    if let (Some(low), Some(high)) = (file.time_min_ns, file.time_max_ns) {
+        line(text, "times", format!("{low:.1} to {high:.1} ns"));
+    }
+    if let Some(mean) = file.mean_charge_pe {
+        line(text, "mean charge", format!("{mean:.3} PE"));
+    }
+}
+
+fn events_text(text: &mut String, events: &EventsTable) {
+    let range = match (events.event_min, events.event_max) {
+        (Some(low), Some(high)) => format!(" ({low} to {high})"),
+        _ => String::new(),
+    };
+    line(text, "events", format!("{}{range}", thousands(events.rows)));
+    line(
+        text,
+        "",
+        format!(
+            "{} with a vertex, {} with an energy",
+            thousands(events.with_vertex),
+            thousands(events.with_energy)
+        ),
+    );
+    if let Some(mean) = events.mean_energy_mev {
+        line(text, "mean energy", format!("{mean:.3} MeV"));
+    }
+    for (name, count) in &events.flags {
+        line(
+            text,
+            "flag",
+            format!("{name}: {} events", thousands(*count)),
+        );
+    }
+}
+
 fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
     let default = if file.has_default {
         ", and a default for all others"
@@ -277,8 +325,14 @@ fn output_text(text: &mut String, folder: &OutputFolder) {
             word("backend")
         ),
     );
-    line(text, "waveforms", thousands(folder.waveforms));
-    line(text, "hits", thousands(folder.hits));
+    for (name, rows) in [("waveforms", folder.waveforms), ("hits", folder.hits)] {
+        if let Some(rows) = rows {
+            line(text, name, thousands(rows));
+        }
+    }
+    if let Some(events) = &folder.events {
+        events_text(text, events);
+    }
     let inputs = folder
         .report
         .get("inputs")

@@ -16,6 +16,7 @@ mod detector;
 mod devices;
 mod evaluate;
 mod inspect;
+mod inspect_event;
 mod inspect_plot;
 mod inspect_text;
 mod reconstruct;

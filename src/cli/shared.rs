@@ -69,7 +69,7 @@ pub(crate) struct InputArgs {
     /// Table to read, where a file holds several (HDF5 path, as `Readout/Waveform`)
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
-    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`
+    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; of hits, `time` and `charge` too
     #[arg(long, value_name = "LIST")]
     pub columns: Option<String>,
     /// Samples a record, for WaveDump binaries without headers
@@ -106,8 +106,32 @@ impl From<PolarityArg> for Polarity {
 }
 
 impl InputArgs {
-    /// The options of the reader for input number `input_id`.
+    /// The options of the reader of waveforms for input number `input_id`.
     pub fn read_options(&self, input_id: u32) -> Result<ReadOptions> {
+        let options = self.options(
+            input_id,
+            "write it as `--columns event=TriggerNo,channel=ChannelID,samples=Waveform`",
+        )?;
+        if options.time_column.is_some() || options.charge_column.is_some() {
+            return Err(
+                Error::usage("`--columns`: waveforms have no column of times or charges")
+                    .with_hint("`time` and `charge` are for tables of hits, `--from hits`"),
+            );
+        }
+        Ok(options)
+    }
+
+    /// The options of the reader of hits.
+    pub fn hit_options(&self) -> Result<ReadOptions> {
+        let hint = "write it as `--columns event=EventID,channel=ChannelID,time=t_ns,charge=q`";
+        let options = self.options(0, hint)?;
+        if options.samples_column.is_some() {
+            return Err(Error::usage("`--columns`: hits have no column of samples").with_hint(hint));
+        }
+        Ok(options)
+    }
+
+    fn options(&self, input_id: u32, hint: &str) -> Result<ReadOptions> {
         let mut options = ReadOptions {
             table: self.table.clone(),
             record_samples: self.record_samples,
@@ -115,7 +139,6 @@ impl InputArgs {
             ..ReadOptions::default()
         };
         for pair in self.columns.iter().flat_map(|columns| columns.split(',')) {
-            let hint = "write it as `--columns event=TriggerNo,channel=ChannelID,samples=Waveform`";
             let (role, name) = pair.split_once('=').ok_or_else(|| {
                 Error::usage(format!("`--columns`: `{pair}` is not `role=name`")).with_hint(hint)
             })?;
@@ -123,6 +146,8 @@ impl InputArgs {
                 "event" => &mut options.event_column,
                 "channel" => &mut options.channel_column,
                 "samples" => &mut options.samples_column,
+                "time" => &mut options.time_column,
+                "charge" => &mut options.charge_column,
                 other => {
                     return Err(Error::usage(format!("`--columns`: unknown role `{other}`"))
                         .with_hint(hint));
@@ -246,6 +271,12 @@ impl InputArgs {
             adc_bits: self.adc_bits.or(info.adc_bits).or(of_detector),
         })
     }
+}
+
+/// The detector that the report of a reconstruction names.
+pub(crate) fn detector_of_report(report: &serde_json::Value) -> Option<String> {
+    let name = report.pointer("/configuration/detector")?.as_str()?;
+    Some(name.to_owned())
 }
 
 /// The settings of the command line laid over those of a TOML file: what is not given on the command line comes

@@ -1,5 +1,6 @@
-//! `nuwave simulate`: waveforms with truth, from a detector preset or file.
+//! `nuwave simulate`: waveforms and events with truth, from a detector preset or file.
 
+mod events;
 mod settings;
 
 use std::fmt::Write as _;
@@ -32,6 +33,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Waveforms(Box<WaveformArgs>),
+    Events(Box<events::EventArgs>),
 }
 
 /// Simulate the waveforms of a detector's channels, photoelectrons known
@@ -72,7 +74,10 @@ fn profiles_help() -> String {
 }
 
 pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
-    let What::Waveforms(args) = args.what;
+    let args = match args.what {
+        What::Waveforms(args) => args,
+        What::Events(args) => return events::run(*args, talk),
+    };
     let settings = args.settings.over_file(args.config.as_deref())?;
     let plan = settings.plan()?;
     if args.print_config {

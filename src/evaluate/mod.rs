@@ -2,11 +2,12 @@
 //!
 //! [`matching::join`] puts hits and truth together by waveform; [`charge`], [`timing`], [`pairs`], [`wasserstein`] and
 //! [`detection`] are pure functions of the joined waveforms; [`summary`] collects them, [`report`] and [`plots`] show them.
-//! [`survey`] says what waveforms look like before anything is known about them.
+//! [`events`] does the same with reconstructed events. [`survey`] says what waveforms look like before anything is known about them.
 //! All hits and photoelectrons are held in memory (about 100 bytes each while they are sorted).
 
 pub mod charge;
 pub mod detection;
+pub mod events;
 pub mod matching;
 pub mod pairs;
 pub mod plots;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::charge::ChargeBin;
+use super::events;
 use super::stats::{Estimate, Share};
 use super::summary::{Evaluation, Method};
 
@@ -11,46 +12,85 @@ const NAME_WIDTH: usize = 44;
 /// What stands where a figure does not exist.
 const NOTHING: &str = "-";
 
-/// The table of `evaluation`, with a final line end.
+/// A line of the table: a name, and a cell for each reconstruction; a heading has no cells.
+pub(super) type Row = (String, Option<Vec<String>>);
+
+/// The table of `evaluation`, with a final line end: hits first, then events.
 #[must_use]
 pub fn table(evaluation: &Evaluation) -> String {
-    let rows = rows();
-    let cells: Vec<Vec<String>> = evaluation
-        .methods
+    let mut text = String::new();
+    if !evaluation.methods.is_empty() {
+        let _ = writeln!(text, "Hits against the truth of {}\n", evaluation.truth);
+        let labels: Vec<&str> = evaluation
+            .methods
+            .iter()
+            .map(|method| method.label.as_str())
+            .collect();
+        let rows: Vec<Row> = rows()
+            .into_iter()
+            .map(|(name, cell)| {
+                let cells = cell.map(|cell| evaluation.methods.iter().map(cell).collect());
+                (name.to_owned(), cells)
+            })
+            .collect();
+        columns(&mut text, &labels, &rows);
+    }
+    if !evaluation.events.is_empty() {
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(
+            text,
+            "{gap}Events against the truth of {}\n",
+            evaluation.truth
+        );
+        let labels: Vec<&str> = evaluation
+            .events
+            .iter()
+            .map(|method| method.label.as_str())
+            .collect();
+        columns(
+            &mut text,
+            &labels,
+            &events::report::rows(&evaluation.events),
+        );
+    }
+    text
+}
+
+/// Appends `rows` under `labels`.
+fn columns(text: &mut String, labels: &[&str], rows: &[Row]) {
+    let widths: Vec<usize> = labels
         .iter()
-        .map(|method| {
-            rows.iter()
-                .map(|(_, cell)| cell.map_or_else(String::new, |cell| cell(method)))
-                .collect()
+        .enumerate()
+        .map(|(column, label)| {
+            let cells = rows
+                .iter()
+                .filter_map(|(_, cells)| cells.as_ref()?.get(column));
+            let widest = cells.map(|cell| cell.chars().count()).max();
+            widest.unwrap_or(0).max(label.chars().count())
         })
         .collect();
-    let widths: Vec<usize> = evaluation
-        .methods
+    let longest = rows
         .iter()
-        .zip(&cells)
-        .map(|(method, cells)| {
-            let widest = cells.iter().map(|cell| cell.chars().count()).max();
-            widest.unwrap_or(0).max(method.label.chars().count())
-        })
-        .collect();
-    let mut text = format!("Hits against the truth of {}\n\n", evaluation.truth);
-    let _ = write!(text, "{:NAME_WIDTH$}", "");
-    for (method, width) in evaluation.methods.iter().zip(&widths) {
-        let _ = write!(text, "  {:>width$}", method.label);
+        .filter(|(_, cells)| cells.is_some())
+        .map(|(name, _)| name.chars().count() + 2)
+        .max();
+    let name_width = longest.unwrap_or(0).max(NAME_WIDTH);
+    let _ = write!(text, "{:name_width$}", "");
+    for (label, width) in labels.iter().zip(&widths) {
+        let _ = write!(text, "  {label:>width$}");
     }
     text.push('\n');
-    for (row, (name, cell)) in rows.iter().enumerate() {
-        if cell.is_none() {
+    for (name, cells) in rows {
+        let Some(cells) = cells else {
             let _ = writeln!(text, "\n{name}");
             continue;
-        }
-        let _ = write!(text, "  {name:width$}", width = NAME_WIDTH - 2);
-        for (cells, width) in cells.iter().zip(&widths) {
-            let _ = write!(text, "  {:>width$}", cells[row]);
+        };
+        let _ = write!(text, "  {name:width$}", width = name_width - 2);
+        for (cell, width) in cells.iter().zip(&widths) {
+            let _ = write!(text, "  {cell:>width$}");
         }
         text.push('\n');
     }
-    text
 }
 
 /// What is worth a warning: a line each, for the log.
@@ -193,7 +233,7 @@ fn rows() -> Vec<(&'static str, Option<Cell>)> {
     ]
 }
 
-fn nothing() -> String {
+pub(super) fn nothing() -> String {
     NOTHING.to_owned()
 }
 
@@ -211,7 +251,7 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// A figure with its error, with at least `decimals` decimals and at most two more, so that the error is not 0.
-fn with_error(estimate: Option<Estimate>, decimals: usize) -> String {
+pub(super) fn with_error(estimate: Option<Estimate>, decimals: usize) -> String {
     estimate.map_or_else(nothing, |estimate| {
         let first_digit = -estimate.error.abs().log10().floor();
         let decimals = if first_digit.is_finite() {
@@ -231,7 +271,7 @@ fn scaled(estimate: Option<Estimate>, factor: f64) -> Option<Estimate> {
     })
 }
 
-fn percent_error(estimate: Option<Estimate>) -> String {
+pub(super) fn percent_error(estimate: Option<Estimate>) -> String {
     with_error(scaled(estimate, 100.0), 2)
 }
 
@@ -239,7 +279,7 @@ fn per_thousand(estimate: Option<Estimate>) -> String {
     with_error(scaled(estimate, 1000.0), 2)
 }
 
-fn percent(share: Option<Share>) -> String {
+pub(super) fn percent(share: Option<Share>) -> String {
     number(share.map(|share| 100.0 * share.value), 2)
 }
 

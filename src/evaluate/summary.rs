@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::events::EventMethod;
 use super::matching::{Counts, Joined};
 use super::{charge, detection, pairs, timing, wasserstein};
 
@@ -23,19 +24,22 @@ pub struct Evaluation {
     pub nuwave_version: &'static str,
     /// The truth, as given.
     pub truth: String,
-    /// One entry a reconstruction, in the order given.
+    /// The hits: one entry a reconstruction that has some, in the order given.
     pub methods: Vec<Method>,
+    /// The events: one entry a reconstruction that has some, in the order given.
+    pub events: Vec<EventMethod>,
 }
 
 impl Evaluation {
     /// Puts results side by side.
     #[must_use]
-    pub fn new(truth: &Path, methods: Vec<Method>) -> Self {
+    pub fn new(truth: &Path, methods: Vec<Method>, events: Vec<EventMethod>) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             nuwave_version: env!("CARGO_PKG_VERSION"),
             truth: truth.display().to_string(),
             methods,
+            events,
         }
     }
 }

@@ -1,5 +1,271 @@
 //! What `calibrate light` learns and the fit uses: light maps, time distributions, channels' constants.
 
-/// Light maps, time distributions and channels' constants of one detector.
+use std::sync::Arc;
+
+use super::charges::ChargeTable;
+use super::flight::Flight;
+use super::surface::Surface;
+use super::times::{Arrival, TimeTable};
+use super::total::Total;
+use super::vector::{Vector, dot, minus, scaled};
+use crate::detector::Sensors;
+use crate::error::{Error, Result};
+
+/// What is known of one type of PMT.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LightModel {}
+pub struct TypeLight {
+    /// Name of the type.
+    pub name: String,
+    /// Logarithm of the photoelectrons for 1 MeV in a PMT of efficiency 1, times the square of the distance in m; a
+    /// function of `(r / R)^2` and the logarithm of the distance in mm.
+    pub map: Surface,
+    /// When they come.
+    pub times: TimeTable,
+    /// Their charges.
+    pub charges: ChargeTable,
+}
+
+/// What is known of one channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelLight {
+    /// Efficiency relative to its type; 0 for a channel that is dead.
+    pub efficiency: f64,
+    /// To be subtracted from its times.
+    pub time_offset_ns: f64,
+    /// Dark photoelectrons a ns.
+    pub dark_per_ns: f64,
+}
+
+/// From the energy that is seen to the energy that was deposited.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnergyScale {
+    /// Deposited energies, ascending.
+    pub deposited_mev: Vec<f64>,
+    /// What is seen of them, ascending; equally long. Empty: the same.
+    pub visible_mev: Vec<f64>,
+    /// What a fit finds over what was there, as a polynomial in `(r / R)^2` and `z / R`: the sum of
+    /// `c (r / R)^(2 i) (z / R)^j` over the [`terms`](EnergyScale::terms).
+    pub response: Vec<f64>,
+}
+
+impl EnergyScale {
+    /// The powers `(i, j)` of the response's terms, in their order.
+    pub const POWERS: [(i32, i32); 9] = [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 0),
+        (5, 0),
+        (8, 0),
+        (0, 1),
+        (1, 1),
+        (2, 1),
+    ];
+
+    /// The powers of a place.
+    #[must_use]
+    pub fn terms(u: f64, z: f64) -> [f64; 9] {
+        Self::POWERS.map(|(i, j)| u.powi(i) * z.powi(j))
+    }
+
+    /// Energy deposited where `visible_mev` is seen, and its change with it. Beyond the energies that were calibrated
+    /// the ratio of the two stays that of the end.
+    #[must_use]
+    pub fn deposited(&self, visible_mev: f64) -> (f64, f64) {
+        let (seen, there) = (&self.visible_mev, &self.deposited_mev);
+        let n = seen.len().min(there.len());
+        if n == 0 {
+            return (visible_mev, 1.0);
+        }
+        let above = seen[..n].partition_point(|&seen| seen < visible_mev);
+        if above == 0 || above == n {
+            let end = above.min(n - 1);
+            let ratio = there[end] / seen[end];
+            return (visible_mev * ratio, ratio);
+        }
+        // The ratio is linear in the logarithm of the energy: it changes fast where energies are low.
+        let (low, high) = (above - 1, above);
+        let (left, right) = (there[low] / seen[low], there[high] / seen[high]);
+        let width = (seen[high] / seen[low]).ln();
+        let t = (visible_mev / seen[low]).ln() / width;
+        let ratio = left + t * (right - left);
+        (visible_mev * ratio, ratio + (right - left) / width)
+    }
+
+    /// What a fit finds at a place over what is there.
+    #[must_use]
+    pub fn response_at(&self, u: f64, z: f64) -> f64 {
+        if self.response.is_empty() {
+            return 1.0;
+        }
+        self.response
+            .iter()
+            .zip(Self::terms(u, z))
+            .map(|(c, term)| c * term)
+            .sum()
+    }
+}
+
+/// The tables of a [`LightModel`], as files hold them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LightTables {
+    /// The detector's name.
+    pub detector: String,
+    /// Its sensors' [`crc32c`](Sensors::crc32c).
+    pub geometry_crc32c: u32,
+    /// Radius `R` that the maps are scaled with: that of the scintillator.
+    pub radius_mm: f64,
+    /// Where the readout window ends; it begins at 0.
+    pub window_ns: f64,
+    /// How long light takes.
+    pub flight: Flight,
+    /// How much of two neighbouring photoelectrons' time a hit covers.
+    pub separation_ns: f64,
+    /// Centroid to vertex: the vertex is `seed[0] + seed[1] c^2` times the centroid, `c` its length over `R`.
+    pub seed: [f64; 2],
+    /// Each type of PMT, as the detector lists them.
+    pub types: Vec<TypeLight>,
+    /// Each channel, in the order of the sensors.
+    pub channels: Vec<ChannelLight>,
+    /// From the energy that is seen to that which was deposited.
+    pub energy: EnergyScale,
+}
+
+/// Light maps, time distributions and channels' constants of one detector, ready for use.
+#[derive(Clone, Debug)]
+pub struct LightModel {
+    /// As they stand in the files.
+    pub tables: LightTables,
+    /// The PMTs' places.
+    pub sensors: Arc<Sensors>,
+    /// Dark photoelectrons a ns of all channels together.
+    pub dark_per_ns: f64,
+    /// When most light comes, after the time of flight.
+    pub peak_ns: f64,
+    total: Total,
+}
+
+/// What a channel is expected to see for 1 MeV, and its change with the vertex.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Expected {
+    /// Photoelectrons.
+    pub pe: f64,
+    /// Change with the vertex, per mm.
+    pub gradient: Vector,
+    /// Logarithm of the distance.
+    pub log_distance: f64,
+    /// Change of that with the vertex.
+    pub log_distance_gradient: Vector,
+}
+
+impl LightModel {
+    /// Makes maps ready for the sensors they were made for.
+    ///
+    /// # Errors
+    /// If the geometry is another one, or the tables do not fit to each other.
+    pub fn new(tables: LightTables, sensors: Arc<Sensors>) -> Result<Self> {
+        if tables.geometry_crc32c != sensors.crc32c() || tables.channels.len() != sensors.len() {
+            return Err(Error::usage(format!(
+                "the light maps were made for detector `{}` with {} channels, and this one's geometry is another ({} channels)",
+                tables.detector,
+                tables.channels.len(),
+                sensors.len()
+            ))
+            .with_hint("name the detector that the maps were made for, or calibrate this one with `nuwave calibrate light`"));
+        }
+        if sensors
+            .all()
+            .iter()
+            .any(|sensor| sensor.type_index >= tables.types.len())
+        {
+            return Err(Error::usage(
+                "the light maps lack one of the detector's PMT types",
+            ));
+        }
+        let dark_per_ns = tables
+            .channels
+            .iter()
+            .map(|channel| channel.dark_per_ns)
+            .sum();
+        let total = Total::new(&tables, &sensors);
+        let mut model = Self {
+            tables,
+            sensors,
+            dark_per_ns,
+            peak_ns: 0.0,
+            total,
+        };
+        model.peak_ns = model.find_peak_ns();
+        Ok(model)
+    }
+
+    /// The distribution of times half-way between centre and edge, at a middle distance, of all types together.
+    fn usual(&self, time_ns: f64) -> Arrival {
+        let mut sum = Arrival::default();
+        let types = &self.tables.types;
+        for kind in types {
+            let middle = 0.5 * (kind.times.v.low + kind.times.v.high);
+            let one = kind.times.at(0.5, middle, time_ns);
+            sum.before += one.before / types.len() as f64;
+            sum.density += one.density / types.len() as f64;
+        }
+        sum
+    }
+
+    /// The middle of the densest 4 ns.
+    fn find_peak_ns(&self) -> f64 {
+        let within = |k: i32| {
+            let from = 0.25 * f64::from(k);
+            self.usual(from + 4.0).before - self.usual(from).before
+        };
+        let best = (-160..400).max_by(|&a, &b| within(a).total_cmp(&within(b)));
+        0.25 * f64::from(best.unwrap_or(0)) + 2.0
+    }
+
+    /// Light that comes from `from_ns` to `upto_ns` after the peak, over what comes from 20 ns before it to 40 ns after it.
+    #[must_use]
+    pub fn late_share(&self, from_ns: f64, upto_ns: f64) -> f64 {
+        let before = |time_ns: f64| self.usual(self.peak_ns + time_ns).before;
+        (before(upto_ns) - before(from_ns)) / (before(40.0) - before(-20.0)).max(1e-6)
+    }
+
+    /// `(r / R)^2` of a vertex and its change with it.
+    #[must_use]
+    pub fn u(&self, vertex: Vector) -> (f64, Vector) {
+        let square = self.tables.radius_mm * self.tables.radius_mm;
+        (dot(vertex, vertex) / square, scaled(2.0 / square, vertex))
+    }
+
+    /// Photoelectrons for 1 MeV at `vertex` in all channels together, and their change with the vertex.
+    #[must_use]
+    pub fn total(&self, vertex: Vector) -> (f64, Vector) {
+        self.total.at(self, vertex)
+    }
+
+    /// Photoelectrons for 1 MeV at `vertex` in the channel at place `place` of the sensors.
+    #[must_use]
+    pub fn expected(&self, place: usize, vertex: Vector) -> Expected {
+        let (Some(sensor), Some(channel)) = (
+            self.sensors.all().get(place),
+            self.tables.channels.get(place),
+        ) else {
+            return Expected::default();
+        };
+        let (u, u_gradient) = self.u(vertex);
+        let map = &self.tables.types[sensor.type_index].map;
+        let way = minus(vertex, sensor.position_mm);
+        let square = dot(way, way).max(1.0);
+        let log_distance = 0.5 * square.ln();
+        let log_distance_gradient = scaled(1.0 / square, way);
+        let (value, slope_u, slope_v) = map.at(&map.u.taps(u), log_distance);
+        let pe = channel.efficiency * value.exp() * 1e6 / square;
+        let slope = slope_v - 2.0;
+        Expected {
+            pe,
+            gradient: [0, 1, 2]
+                .map(|k| pe * (slope_u * u_gradient[k] + slope * log_distance_gradient[k])),
+            log_distance,
+            log_distance_gradient,
+        }
+    }
+}

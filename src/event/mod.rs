@@ -1,15 +1,34 @@
 //! Hits of all channels of an event in, its vertex, time and energy out.
+//!
+//! `prepare` checks and gathers hits, `seed` finds where to begin, `likelihood` says how likely the hits are for a vertex, a
+//! time and an energy, `minimise` finds the best ones, `fit` puts it together. What the likelihood compares to is a
+//! `LightModel`: light maps (`surface`), time distributions (`times`), charge spectra (`charges`), times of flight
+//! (`flight`) and the sum over all channels (`total`, `harmonics`), all learnt by `calibrate light`.
+
+mod charges;
+mod fit;
+mod flight;
+mod harmonics;
+mod light;
+mod likelihood;
+mod minimise;
+mod prepare;
+mod seed;
+mod surface;
+mod times;
+mod total;
+pub mod vector;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Detector, Sensors};
-use crate::error::{Error, Result};
-use crate::model::{Event, Flags};
-use std::sync::Arc;
+pub use charges::{ChargeTable, STEP_PE};
+pub use fit::{Fit, Reconstructor};
+pub use flight::{Flight, Path, path};
+pub use light::{ChannelLight, EnergyScale, Expected, LightModel, LightTables, TypeLight};
+pub use surface::{Axis, Surface, Taps};
+pub use times::{Arrival, FROM_NS, Nodes, STEP_NS, TimeTable};
 
-pub mod light;
-
-pub use light::LightModel;
+use crate::model::Flags;
 
 /// One hit of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,46 +65,4 @@ pub enum Method {
     /// One likelihood fit of charges and times together
     #[default]
     Full,
-}
-
-/// Reconstructs events. One serves all threads.
-#[derive(Clone, Debug)]
-pub struct Reconstructor {
-    sensors: Arc<Sensors>,
-    light: Option<LightModel>,
-    method: Method,
-}
-
-impl Reconstructor {
-    /// For events of `detector`, with its light maps where there are any; without, only [`Method::Centroid`] works.
-    ///
-    /// # Errors
-    /// If the detector has no geometry, or the method needs light maps.
-    pub fn new(detector: &Detector, light: Option<LightModel>, method: Method) -> Result<Self> {
-        let sensors = detector.sensors().ok_or_else(|| {
-            Error::usage(format!(
-                "detector `{}` has no geometry, and events need one",
-                detector.name
-            ))
-            .with_hint("add `[geometry]` to the detector file, as `nuwave detector juno` shows it")
-        })?;
-        if light.is_none() && method != Method::Centroid {
-            return Err(
-                Error::usage(format!("the method `{method:?}` needs light maps"))
-                    .with_hint("`nuwave calibrate light` makes them; `centroid` needs none"),
-            );
-        }
-        Ok(Self {
-            sensors: Arc::clone(sensors),
-            light,
-            method,
-        })
-    }
-
-    /// The event that `event` was. Never fails: what could not be found is NaN and flagged.
-    #[must_use]
-    pub fn reconstruct(&self, event: &EventHits) -> Event {
-        let _ = (&self.sensors, &self.light, self.method);
-        Event::unknown(event.event_id, Flags::TOO_FEW_HITS)
-    }
 }

@@ -179,7 +179,8 @@ impl Columns {
     }
 }
 
-fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
+/// An error about a column of the wrong type.
+pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     Error::input(
         path,
         format!(
@@ -190,7 +191,8 @@ fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     )
 }
 
-fn name_of(data_type: &DataType) -> Option<&'static str> {
+/// Short name of a type of numbers (`u16`, `f64`); `None` for what is none.
+pub(crate) fn name_of(data_type: &DataType) -> Option<&'static str> {
     Some(match data_type {
         DataType::UInt8 => "u8",
         DataType::Int8 => "i8",

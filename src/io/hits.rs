@@ -304,7 +304,8 @@ fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
         .map_err(|error| Error::input(file, format!("cannot be read as Parquet: {error}")))
 }
 
-fn stream(
+/// Passes the rows of the table at `path` to `each`, with `columns` alone, part by part.
+pub(super) fn stream(
     path: &Path,
     columns: &[&str],
     mut each: impl FnMut(Part<'_>) -> Result<()>,
@@ -345,12 +346,17 @@ fn stream(
 }
 
 /// A record batch and the file it came from, for the messages.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     file: &'a Path,
     rows: &'a RecordBatch,
 }
 
 impl Part<'_> {
+    /// Number of rows; every column has as many.
+    pub(super) fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
     fn column(&self, name: &str) -> Result<&dyn Array> {
         let column = self.rows.column_by_name(name);
         column
@@ -380,7 +386,7 @@ impl Part<'_> {
     }
 
     /// A column of non-negative integers of any width that fit into `T`.
-    fn unsigned<T: TryFrom<i128>>(&self, name: &str) -> Result<Vec<T>> {
+    pub(super) fn unsigned<T: TryFrom<i128>>(&self, name: &str) -> Result<Vec<T>> {
         let column = self.filled(name)?;
         let wide = match column.data_type() {
             DataType::UInt32 => widened::<UInt32Type>(column),
@@ -400,7 +406,7 @@ impl Part<'_> {
         .collect()
     }
 
-    fn flags(&self, name: &str) -> Result<Vec<Flags>> {
+    pub(super) fn flags(&self, name: &str) -> Result<Vec<Flags>> {
         Ok(self.unsigned::<u32>(name)?.into_iter().map(Flags).collect())
     }
 
@@ -417,6 +423,24 @@ impl Part<'_> {
                 .as_primitive::<Float64Type>()
                 .iter()
                 .map(|value| value.map(|value| value as f32))
+                .collect()),
+            other => Err(self.wrong_type(name, other, "a float of 32 or 64 bits")),
+        }
+    }
+
+    /// A column of floats in full precision; a null, which some programs write for NaN, is read as NaN.
+    pub(super) fn doubles(&self, name: &str) -> Result<Vec<f64>> {
+        let column = self.column(name)?;
+        match column.data_type() {
+            DataType::Float32 => Ok(column
+                .as_primitive::<Float32Type>()
+                .iter()
+                .map(|value| value.map_or(f64::NAN, f64::from))
+                .collect()),
+            DataType::Float64 => Ok(column
+                .as_primitive::<Float64Type>()
+                .iter()
+                .map(|value| value.unwrap_or(f64::NAN))
                 .collect()),
             other => Err(self.wrong_type(name, other, "a float of 32 or 64 bits")),
         }

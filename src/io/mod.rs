@@ -6,7 +6,10 @@ mod blocks;
 pub mod calibration_file;
 mod columns;
 mod detect;
+pub mod event_hits;
+pub mod events;
 mod hdf5;
+pub mod hit_source;
 pub mod hits;
 pub mod light;
 mod metadata;
@@ -192,6 +195,10 @@ pub struct ReadOptions {
     pub channel_column: Option<String>,
     /// Name of the samples column (`--columns samples=..`).
     pub samples_column: Option<String>,
+    /// Name of the hits' time column (`--columns time=..`).
+    pub time_column: Option<String>,
+    /// Name of the hits' charge column (`--columns charge=..`).
+    pub charge_column: Option<String>,
     /// Samples a record in a WaveDump binary without headers.
     pub record_samples: Option<usize>,
     /// Place of the input in the run's list of inputs.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::{Batch, Extracted};
 
 /// Rows that are encoded together.
-const SLICE_ROWS: usize = 1 << 16;
+pub(super) const SLICE_ROWS: usize = 1 << 16;
 /// Rows of a Parquet row group.
 const GROUP_ROWS: usize = 1 << 20;
 
@@ -61,6 +61,23 @@ fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
         .chain([Field::new("flags", DataType::UInt32, false)])
         .collect();
     Arc::new(Schema::new(fields))
+}
+
+/// How tables are encoded.
+pub(super) fn table_properties(schema: &Schema) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS));
+    for field in schema.fields() {
+        // Times and charges hardly ever repeat; a dictionary of them is work for nothing.
+        if field.data_type().is_floating() {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
+        }
+    }
+    properties.build()
 }
 
 /// One part that is complete.
@@ -215,7 +232,7 @@ impl TablesWriter {
 }
 
 /// One Parquet file on its way.
-struct TableFile {
+pub(super) struct TableFile {
     path: PathBuf,
     name: String,
     schema: SchemaRef,
@@ -224,7 +241,7 @@ struct TableFile {
 }
 
 impl TableFile {
-    fn create(folder: &Path, table: &str, part: u32, schema: SchemaRef) -> Result<Self> {
+    pub fn create(folder: &Path, table: &str, part: u32, schema: SchemaRef) -> Result<Self> {
         let name = format!("{table}/part-{part:05}.parquet");
         let path = folder.join(&name);
         let parent = folder.join(table);
@@ -232,19 +249,8 @@ impl TableFile {
             .map_err(|error| Error::output(&parent, "cannot be made").with_source(error))?;
         let file = File::create_new(&path)
             .map_err(|error| Error::output(&path, "cannot be made").with_source(error))?;
-        let mut properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS));
-        for field in schema.fields() {
-            // Times and charges hardly ever repeat; a dictionary of them is work for nothing.
-            if field.data_type() == &DataType::Float32 {
-                let column = ColumnPath::from(field.name().as_str());
-                properties = properties
-                    .set_column_dictionary_enabled(column.clone(), false)
-                    .set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
-            }
-        }
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()))
+        let properties = table_properties(&schema);
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
             .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
         Ok(Self {
             path,
@@ -255,7 +261,7 @@ impl TableFile {
         })
     }
 
-    fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+    pub fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
         let failed = |error: parquet::errors::ParquetError| {
             Error::output(&self.path, "cannot be written").with_source(error)
         };
@@ -268,7 +274,7 @@ impl TableFile {
         Ok(())
     }
 
-    fn finish(self) -> Result<Part> {
+    pub fn finish(self) -> Result<Part> {
         let Self {
             path,
             name,
@@ -309,4 +315,30 @@ pub fn checksum(path: &Path) -> std::io::Result<(u64, String)> {
         crc = crc32c::crc32c_append(crc, &buffer[..count]);
         bytes += count as u64;
     }
+}
+
+/// Size and CRC32C of all files in `folder` and in the folders inside it, their names included, in the order of their
+/// names.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn folder_checksum(folder: &Path) -> std::io::Result<(u64, String)> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    let (mut bytes, mut crc) = (0, 0);
+    for path in paths {
+        let (size, of_file) = if path.is_dir() {
+            folder_checksum(&path)?
+        } else {
+            checksum(&path)?
+        };
+        let name = path.file_name().unwrap_or_default();
+        crc = crc32c::crc32c_append(crc, name.as_encoded_bytes());
+        crc = crc32c::crc32c_append(crc, of_file.as_bytes());
+        bytes += size;
+    }
+    Ok((bytes, format!("{crc:08x}")))
 }

@@ -56,11 +56,9 @@ impl Flags {
     pub const BAD_HITS: Self = Self(1 << 20);
     /// Event: reconstructed without light maps; energy and vertex are rough.
     pub const NO_LIGHT_MAPS: Self = Self(1 << 21);
-    /// Event: the fit converged, but the hits do not look like one event at that place.
-    pub const BAD_FIT: Self = Self(1 << 22);
 
     /// Every flag with its name in reports and its meaning, in the order of the bits.
-    pub const ALL: [(Self, &'static str, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str, &'static str); 22] = [
         (
             Self::SATURATED_HIGH,
             "saturated_high",
@@ -166,11 +164,6 @@ impl Flags {
             Self::NO_LIGHT_MAPS,
             "no_light_maps",
             "reconstructed without light maps; energy and vertex are rough",
-        ),
-        (
-            Self::BAD_FIT,
-            "bad_fit",
-            "the hits do not look like light from one point",
         ),
     ];
 

@@ -2,18 +2,26 @@
 //!
 //! Three things go on at once: a thread reads batches, the thread pool extracts them, a thread writes tables. The
 //! queues between them hold few batches, so that a slow stage slows the others and memory stays flat. Batches come out
-//! in the order they went in.
+//! in the order they went in. Events follow where a detector has a geometry, from the hits that were written.
 
+mod events;
+mod group;
 mod output;
 mod progress;
 mod report;
+mod report_events;
+mod summary;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+pub use events::{EventsOutcome, run_events};
+pub use group::Events;
 pub use output::OutputFolder;
 pub use progress::{Progress, style as progress_style};
 pub use report::{FinishedInput, InputReport, ListedLoss, Provenance, Report, Timings, Totals};
+pub(crate) use report_events::method_name;
+pub use report_events::{EventsPlan, EventsReport, LightMaps};
 
 use crate::error::{Error, Result};
 use crate::extract::Backend;

@@ -38,6 +38,7 @@ struct Lines {
     start: Instant,
     next: Instant,
     done: u64,
+    events: u64,
     total: Option<u64>,
 }
 
@@ -54,6 +55,7 @@ impl Progress {
                 start,
                 next: start + LINE_EVERY,
                 done: 0,
+                events: 0,
                 total,
             })));
         }
@@ -100,6 +102,26 @@ impl Progress {
                         "{}{of} waveforms, {rate:.0} a second",
                         lines.done
                     );
+                }
+            }
+        }
+    }
+
+    /// `events` more are reconstructed, with `hits` hits.
+    pub fn advance_events(&self, events: u64, hits: u64) {
+        match &self.0 {
+            Kind::Silent => {}
+            Kind::Bar(bar) => bar.set_message(format!(
+                "events: {:.0} hits each",
+                hits as f64 / events.max(1) as f64
+            )),
+            Kind::Lines(lines) => {
+                let Ok(mut lines) = lines.lock() else { return };
+                lines.events += events;
+                let now = Instant::now();
+                if now >= lines.next {
+                    lines.next = now + LINE_EVERY;
+                    let _ = writeln!(std::io::stderr().lock(), "{} events", lines.events);
                 }
             }
         }

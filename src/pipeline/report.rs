@@ -1,16 +1,16 @@
 //! What a run leaves behind beside its tables: counts in and out, losses, flags, timings, provenance.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::InputOutcome;
+use super::{EventsOutcome, EventsPlan, EventsReport, InputOutcome};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::Account;
 use crate::io::tables::Part;
 use crate::io::{Loss, SourceInfo};
-use crate::model::Flags;
+use crate::model::{Flags, Polarity};
 
 /// Losses listed one by one; more are counted only.
 const MOST_LISTED: usize = 100_000;
@@ -22,6 +22,8 @@ pub struct Report {
     pub nuwave: &'static str,
     /// `complete`, or `partial` where something is listed as lost.
     pub status: &'static str,
+    /// What the inputs held: `waveforms` or `hits`. What is said below of waveforms is 0 for hits, and hits are what is lost.
+    pub from: &'static str,
     /// The inputs, in order; a row's `input_id` is the place here.
     pub inputs: Vec<InputReport>,
     /// Sums over the inputs.
@@ -30,8 +32,8 @@ pub struct Report {
     pub flags: BTreeMap<&'static str, u64>,
     /// The parts written.
     pub outputs: Vec<Part>,
-    /// Why there is no `events` table.
-    pub events: &'static str,
+    /// The `events` table, or why there is none.
+    pub events: EventsReport,
     /// `cpu` or `gpu`.
     pub backend: &'static str,
     /// The GPU and its driver, where one was used.
@@ -65,16 +67,22 @@ pub struct InputReport {
     pub bytes: u64,
     /// CRC32C of the file.
     pub crc32c: String,
-    /// Interval between samples, as used.
-    pub sampling_ns: f64,
-    /// Direction of the pulses, as used.
-    pub polarity: crate::model::Polarity,
+    /// Interval between samples, as used; absent for hits.
+    pub sampling_ns: Option<f64>,
+    /// Direction of the pulses, as used; absent for hits.
+    pub polarity: Option<Polarity>,
+    /// Which of the inputs that a table of hits tells apart this one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_of_table: Option<u32>,
     /// Waveforms in the output.
     pub waveforms: u64,
     /// Waveforms lost.
     pub lost: u64,
-    /// Hits in the output.
+    /// Hits in the output, or of the input where that is hits.
     pub hits: u64,
+    /// Events in the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
     /// What ended it early, if anything did.
     pub cut: Option<String>,
 }
@@ -121,6 +129,10 @@ pub struct Timings {
     pub extracting_s: f64,
     /// Encoding and writing.
     pub writing_s: f64,
+    /// Reading hits back, reconstructing events and writing them.
+    pub events_s: f64,
+    /// Mean time of one thread for an event, where there are events.
+    pub mean_event_ms: Option<f64>,
     /// The GPU's kernels, where one was used that tells.
     pub gpu_kernel_s: Option<f64>,
     /// Waveforms over the whole time.
@@ -134,6 +146,10 @@ pub struct Timings {
 /// What the report's configuration part holds.
 #[derive(Debug)]
 pub struct Provenance {
+    /// `waveforms` or `hits`.
+    pub from: &'static str,
+    /// What was to be done about events.
+    pub events: EventsPlan,
     /// `cpu` or `gpu`.
     pub backend: &'static str,
     /// The configuration as resolved.
@@ -153,12 +169,16 @@ pub struct FinishedInput {
     pub info: SourceInfo,
     /// Checksum of the file.
     pub crc32c: String,
-    /// As used.
-    pub sampling_ns: f64,
-    /// As used.
-    pub polarity: crate::model::Polarity,
+    /// As used; absent for hits.
+    pub sampling_ns: Option<f64>,
+    /// As used; absent for hits.
+    pub polarity: Option<Polarity>,
+    /// Which of the inputs that a table of hits tells apart this one is, where it tells several.
+    pub input_of_table: Option<u32>,
     /// What became of it.
     pub outcome: InputOutcome,
+    /// What became of its events, where there are any.
+    pub events: Option<EventsOutcome>,
 }
 
 impl Report {
@@ -175,6 +195,7 @@ impl Report {
         };
         let mut flags: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (mut reports, mut outputs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+        let mut of_events: Vec<EventsOutcome> = Vec::new();
         let (mut levels, mut losses_not_listed) = ((0, 0.0, 0.0), 0);
         for (place, input) in inputs.into_iter().enumerate() {
             let input_id = place as u32;
@@ -183,7 +204,9 @@ impl Report {
                 crc32c,
                 sampling_ns,
                 polarity,
+                input_of_table,
                 outcome,
+                events,
             } = input;
             let mut lost: u64 = outcome.losses.iter().map(|loss| loss.n_waveforms).sum();
             lost += u64::from(outcome.cut.is_some());
@@ -196,9 +219,11 @@ impl Report {
                 crc32c,
                 sampling_ns,
                 polarity,
+                input_of_table,
                 waveforms: outcome.waveforms,
                 lost,
                 hits: outcome.hits,
+                events: events.as_ref().map(|events| events.events),
                 cut: outcome.cut.map(|error| error.to_string()),
             });
             totals.waveforms += outcome.waveforms;
@@ -221,6 +246,10 @@ impl Report {
                 }
             }
             outputs.extend(outcome.parts);
+            if let Some(mut events) = events {
+                outputs.extend(events.part.take());
+                of_events.push(events);
+            }
             for loss in outcome.losses {
                 if losses.len() < MOST_LISTED {
                     losses.push(ListedLoss { input_id, loss });
@@ -233,19 +262,17 @@ impl Report {
             totals.mean_baseline_adc = Some(levels.1 / levels.0 as f64);
             totals.mean_noise_adc = Some(levels.2 / levels.0 as f64);
         }
+        timings.count_events(&of_events);
         timings.waveforms_per_s = totals.waveforms as f64 / took_s.max(1e-9);
         Self {
             nuwave: env!("CARGO_PKG_VERSION"),
-            status: if totals.lost == 0 {
-                "complete"
-            } else {
-                "partial"
-            },
+            status: ["complete", "partial"][usize::from(totals.lost > 0)],
+            from: provenance.from,
             inputs: reports,
             totals,
             flags,
             outputs,
-            events: "absent: the detector has no geometry",
+            events: EventsReport::new(provenance.events, &of_events),
             backend: provenance.backend,
             adapter: provenance.gpu.as_ref().map(|gpu| gpu.adapter.clone()),
             gpu: provenance.gpu,
@@ -266,74 +293,15 @@ impl Report {
             EXIT_PARTIAL
         }
     }
+}
 
-    /// A summary for a person.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        let totals = &self.totals;
-        let lit = totals.waveforms - totals.empty;
-        let share = |part: u64| 100.0 * part as f64 / totals.waveforms.max(1) as f64;
-        let mut text = String::new();
-        // Writing to a `String` cannot fail.
-        let mut line = |name: &str, value: String| {
-            let _ = writeln!(text, "  {name:<12} {value}");
-        };
-        line(
-            "waveforms",
-            format!(
-                "{} in {} input{}, {:.1} million samples",
-                totals.waveforms,
-                self.inputs.len(),
-                if self.inputs.len() == 1 { "" } else { "s" },
-                totals.samples as f64 / 1e6
-            ),
-        );
-        line("with light", format!("{lit} ({:.1} %)", share(lit)));
-        line(
-            "hits",
-            format!(
-                "{} ({:.2} a waveform with light), {:.1} PE in all ({:.2} PE a hit)",
-                totals.hits,
-                totals.hits as f64 / lit.max(1) as f64,
-                totals.charge_pe,
-                totals.charge_pe / totals.hits.max(1) as f64
-            ),
-        );
-        if let (Some(baseline), Some(noise)) = (totals.mean_baseline_adc, totals.mean_noise_adc) {
-            line(
-                "baseline",
-                format!("{baseline:.1} ADC, noise {noise:.2} ADC a sample (means)"),
-            );
-        }
-        for (name, count) in &self.flags {
-            let meaning = Flags::ALL
-                .iter()
-                .find(|(_, other, _)| other == name)
-                .map_or("", |(_, _, meaning)| *meaning);
-            line(
-                "flagged",
-                format!("{count} ({:.2} %) {name}: {meaning}", share(*count)),
-            );
-        }
-        if totals.lost > 0 {
-            line(
-                "lost",
-                format!("{} waveforms, listed in the report", totals.lost),
-            );
-        }
-        line("events", self.events.to_owned());
-        let timings = &self.timings;
-        line(
-            "time",
-            format!(
-                "{:.2} s, {:.0} waveforms/s on {} thread{}",
-                timings.total_s,
-                timings.waveforms_per_s,
-                timings.threads,
-                if timings.threads == 1 { "" } else { "s" }
-            ),
-        );
-        text
+impl Timings {
+    fn count_events(&mut self, inputs: &[EventsOutcome]) {
+        let took: Duration = inputs.iter().map(|events| events.took).sum();
+        let working: Duration = inputs.iter().map(|events| events.working).sum();
+        let n_events: u64 = inputs.iter().map(|events| events.events).sum();
+        self.events_s = took.as_secs_f64();
+        self.mean_event_ms = (n_events > 0).then(|| 1e3 * working.as_secs_f64() / n_events as f64);
     }
 }
 

@@ -4,8 +4,9 @@ use std::f64::consts::TAU;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution as _, Exp1, Poisson, StandardNormal};
+use rand_distr::{Distribution as _, Poisson, StandardNormal};
 
+use super::charge::ChargeSpectrum;
 use super::random::{Purpose, add_white_noise, stream};
 use super::{Light, Profile};
 use crate::detector::{ColouredNoise, PmtType, PulseShape, Readout};
@@ -22,18 +23,30 @@ pub(super) struct ChannelModel {
     readout: Readout,
     pmt: PmtType,
     pulse: PhasedPulse,
-    mean_charge: f64,
+    charge: ChargeSpectrum,
     /// Mean number of dark photoelectrons in the window and the length of a pulse before it.
     dark: Option<Poisson<f64>>,
     dark_from_ns: f64,
 }
 
-/// What is to be made: one channel of one event.
+/// Which waveform: its random numbers hang on it.
 #[derive(Clone, Copy)]
-pub(super) struct Task<'a> {
+pub(super) struct Key {
     pub seed: u64,
     pub event_id: u64,
     pub channel_id: u32,
+}
+
+impl Key {
+    fn stream(self, purpose: Purpose) -> ChaCha8Rng {
+        stream(self.seed, self.event_id, self.channel_id, purpose)
+    }
+}
+
+/// What is to be made: one channel of one event.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub key: Key,
     /// Start of the event's light in the window.
     pub start_ns: f64,
     pub light: &'a PreparedLight,
@@ -54,7 +67,7 @@ impl ChannelModel {
         let dark_mean = pmt.dark_rate_hz * 1e-9 * (readout.window_ns() - dark_from_ns);
         Ok(Self {
             pulse: PhasedPulse::new(&shape, readout.sampling_ns),
-            mean_charge: pmt.unscaled_mean_charge(),
+            charge: ChargeSpectrum::new(pmt),
             dark: Poisson::new(dark_mean).ok(),
             dark_from_ns,
             readout: readout.clone(),
@@ -75,17 +88,7 @@ impl ChannelModel {
         self.draw_light(task, truth);
         self.draw_dark(task, truth);
 
-        light_adc.fill(0.0);
-        for photoelectron in &truth[first..] {
-            let height_adc = f64::from(photoelectron.charge_pe) * self.pmt.spe_peak_adc;
-            self.pulse.add(
-                light_adc,
-                photoelectron.time_ns / self.readout.sampling_ns,
-                height_adc as f32,
-            );
-        }
-        self.add_noise(task, light_adc);
-        let saturated = self.digitise(task, light_adc, samples);
+        let saturated = self.render(task.key, &truth[first..], light_adc, samples);
 
         let window_ns = self.readout.window_ns();
         let mut kept = truth.split_off(first);
@@ -95,12 +98,34 @@ impl ChannelModel {
         saturated
     }
 
+    /// The waveform of these photoelectrons, in any order and also from before the window, with noise and digitised.
+    /// True if a sample stands at an end of the scale.
+    pub(super) fn render(
+        &self,
+        key: Key,
+        photoelectrons: &[Photoelectron],
+        light_adc: &mut [f32],
+        samples: &mut [u16],
+    ) -> bool {
+        light_adc.fill(0.0);
+        for photoelectron in photoelectrons {
+            let height_adc = f64::from(photoelectron.charge_pe) * self.pmt.spe_peak_adc;
+            self.pulse.add(
+                light_adc,
+                photoelectron.time_ns / self.readout.sampling_ns,
+                height_adc as f32,
+            );
+        }
+        self.add_noise(key, light_adc);
+        self.digitise(key, light_adc, samples)
+    }
+
     fn draw_light(&self, task: Task<'_>, truth: &mut Vec<Photoelectron>) {
-        let mut rng = stream(task.seed, task.event_id, task.channel_id, Purpose::Light);
+        let mut rng = task.key.stream(Purpose::Light);
         let rng = &mut rng;
         let photoelectron = |time_ns: f64, charge_pe: f64| Photoelectron {
-            event_id: task.event_id,
-            channel_id: task.channel_id,
+            event_id: task.key.event_id,
+            channel_id: task.key.channel_id,
             time_ns,
             charge_pe: charge_pe as f32,
         };
@@ -112,7 +137,7 @@ impl ChannelModel {
                 let charge_pe = if equal_charge {
                     1.0
                 } else {
-                    self.draw_charge(rng)
+                    self.charge.draw_pe(rng)
                 };
                 truth.push(photoelectron(task.start_ns, charge_pe));
                 truth.push(photoelectron(task.start_ns + separation_ns, charge_pe));
@@ -125,7 +150,7 @@ impl ChannelModel {
                     let time_ns = task.start_ns
                         + task.profile.draw_ns(rng)
                         + self.pmt.transit_time_sigma_ns * jitter;
-                    let charge_pe = self.draw_charge(rng);
+                    let charge_pe = self.charge.draw_pe(rng);
                     truth.push(photoelectron(time_ns, charge_pe));
                 }
                 if let Some(total_pe) = total_pe {
@@ -141,40 +166,23 @@ impl ChannelModel {
 
     fn draw_dark(&self, task: Task<'_>, truth: &mut Vec<Photoelectron>) {
         let Some(dark) = &self.dark else { return };
-        let mut rng = stream(task.seed, task.event_id, task.channel_id, Purpose::Dark);
+        let mut rng = task.key.stream(Purpose::Dark);
         let number = dark.sample(&mut rng) as u64;
         let length_ns = self.readout.window_ns() - self.dark_from_ns;
         for _ in 0..number {
             let time_ns = self.dark_from_ns + length_ns * rng.random::<f64>();
-            let charge_pe = self.draw_charge(&mut rng) as f32;
+            let charge_pe = self.charge.draw_pe(&mut rng) as f32;
             truth.push(Photoelectron {
-                event_id: task.event_id,
-                channel_id: task.channel_id,
+                event_id: task.key.event_id,
+                channel_id: task.key.channel_id,
                 time_ns,
                 charge_pe,
             });
         }
     }
 
-    /// A single photoelectron's charge, of mean 1: a Gaussian cut at 0, or the exponential tail, over the mean of
-    /// the two (see [`PmtType::unscaled_mean_charge`]).
-    fn draw_charge(&self, rng: &mut ChaCha8Rng) -> f64 {
-        let pmt = &self.pmt;
-        if pmt.tail_fraction > 0.0 && rng.random::<f64>() < pmt.tail_fraction {
-            let tail: f64 = Exp1.sample(rng);
-            return tail * pmt.tail_decay_pe / self.mean_charge;
-        }
-        loop {
-            let normal: f64 = StandardNormal.sample(rng);
-            let charge = 1.0 + pmt.charge_sigma_pe * normal;
-            if charge > 0.0 {
-                return charge / self.mean_charge;
-            }
-        }
-    }
-
-    fn add_noise(&self, task: Task<'_>, light_adc: &mut [f32]) {
-        let rng = |purpose| stream(task.seed, task.event_id, task.channel_id, purpose);
+    fn add_noise(&self, key: Key, light_adc: &mut [f32]) {
+        let rng = |purpose| key.stream(purpose);
         if self.pmt.noise_adc > 0.0 {
             let mut rng = rng(Purpose::WhiteNoise);
             add_white_noise(light_adc, self.pmt.noise_adc as f32, &mut rng);
@@ -216,11 +224,11 @@ impl ChannelModel {
     }
 
     /// Baseline, polarity, rounding to the nearest count, clipping. True if a sample stands at an end of the scale.
-    fn digitise(&self, task: Task<'_>, light_adc: &[f32], samples: &mut [u16]) -> bool {
+    fn digitise(&self, key: Key, light_adc: &[f32], samples: &mut [u16]) -> bool {
         let readout = &self.readout;
         let mut baseline_adc = readout.baseline_adc;
         if readout.baseline_spread_adc > 0.0 {
-            let mut rng = stream(task.seed, u64::MAX, task.channel_id, Purpose::Baseline);
+            let mut rng = stream(key.seed, u64::MAX, key.channel_id, Purpose::Baseline);
             let normal: f64 = StandardNormal.sample(&mut rng);
             baseline_adc += readout.baseline_spread_adc * normal;
         }

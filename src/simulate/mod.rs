@@ -1,6 +1,8 @@
 //! Waveforms with truth, from a detector's description and a seed.
 
 mod channel;
+mod charge;
+mod events;
 mod overrides;
 mod profile;
 mod random;
@@ -8,10 +10,14 @@ mod random;
 use rand::RngExt as _;
 use rayon::prelude::*;
 
+pub use events::{
+    ChannelConstants, Energy, EventPlan, EventSource, Events, HitFinder, Particle, SimulatedEvent,
+    Vertex, channel_constants, events,
+};
 pub use overrides::Overrides;
 pub use profile::{PROFILES, Profile};
 
-use channel::{ChannelModel, PreparedLight, Task};
+use channel::{ChannelModel, Key, PreparedLight, Task};
 use random::{Purpose, stream};
 
 use crate::detector::Detector;
@@ -202,9 +208,11 @@ impl Waveforms<'_> {
             let (event_id, channel_id) = self.place(number);
             let model = &self.models[self.plan.detector.type_index_of(channel_id)];
             let task = Task {
-                seed: self.plan.seed,
-                event_id,
-                channel_id,
+                key: Key {
+                    seed: self.plan.seed,
+                    event_id,
+                    channel_id,
+                },
                 start_ns: self.start_ns(event_id),
                 light: &self.light,
                 profile: &self.plan.profile,

@@ -120,7 +120,7 @@ fn decays(rise_ns: f64, components: &[(f64, f64)]) -> Emission {
 }
 
 /// The sum of an exponential rise time and one of the decays.
-fn draw_decay_ns(scintillation: &Scintillation, rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn draw_decay_ns(scintillation: &Scintillation, rng: &mut ChaCha8Rng) -> f64 {
     let total: f64 = scintillation
         .components
         .iter()

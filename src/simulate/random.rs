@@ -23,6 +23,20 @@ pub(super) enum Purpose {
     Baseline = 5,
     /// Place of the event's light between two samples; the same in every channel.
     Phase = 6,
+    /// Place, energy and time of an event.
+    Vertex = 7,
+    /// How a particle's energy is spread over points.
+    Deposits = 8,
+    /// Photons of an event, to the photoelectrons they make.
+    Photons = 9,
+    /// What a hit finder adds to a hit's time and charge.
+    HitNoise = 10,
+    /// A PMT's own efficiency; the same in every event.
+    Efficiency = 11,
+    /// A channel's own time offset; the same in every event.
+    TimeOffset = 12,
+    /// Photons from the centre that the light yield is normalised with.
+    Normalisation = 13,
 }
 
 /// The stream of `seed`, `event_id`, `channel_id` and `purpose`.

@@ -6,6 +6,7 @@
     reason = "each test file that includes this module uses a part of it"
 )]
 
+pub mod events;
 mod folder;
 
 use std::collections::HashMap;
@@ -178,7 +179,16 @@ impl Output {
 
     #[track_caller]
     fn is_consistent(&self) {
-        assert_eq!(names_in(&self.folder), ["hits", "report.json", "waveforms"]);
+        let tables: &[&str] = match self.report["events"]["status"].as_str() {
+            Some("present") => {
+                let rows = events::events(&self.folder.join("events"));
+                events::report_counts(&self.report, &rows);
+                self.events_are_those_of_the_waveforms(&rows);
+                &["events", "hits", "report.json", "waveforms"]
+            }
+            _ => &["hits", "report.json", "waveforms"],
+        };
+        assert_eq!(names_in(&self.folder), tables);
         let unusable = Flags::NON_FINITE | Flags::NO_CALIBRATION;
         let mut rest = self.hits.as_slice();
         for row in &self.waveforms {
@@ -223,6 +233,20 @@ impl Output {
         self.report_counts_the_tables();
     }
 
+    /// An event of the waveforms has a row, and no other has.
+    #[track_caller]
+    fn events_are_those_of_the_waveforms(&self, rows: &[events::EventRow]) {
+        let mut keys: Vec<_> = self
+            .waveforms
+            .iter()
+            .map(|row| (row.input_id, row.event_id))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let found = rows.iter().map(|row| (row.input_id, row.event_id));
+        assert!(found.eq(keys));
+    }
+
     #[track_caller]
     fn report_counts_the_tables(&self) {
         let report = &self.report;
@@ -264,7 +288,8 @@ impl Output {
             if lost == 0 { "complete" } else { "partial" }
         );
         let outputs = report["outputs"].as_array().expect("a list");
-        assert_eq!(outputs.len(), 2 * inputs.len());
+        let tables = 2 + usize::from(report["events"]["status"] == "present");
+        assert_eq!(outputs.len(), tables * inputs.len());
         for part in outputs {
             let path = self.folder.join(part["path"].as_str().expect("a path"));
             let (bytes, crc32c) = checksum(&path).expect("the part");

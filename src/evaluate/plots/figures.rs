@@ -40,7 +40,7 @@ fn name(method: &Method) -> String {
     method.label.clone()
 }
 
-fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
+pub(super) fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
     series
         .iter()
         .flat_map(|series| &series.points)
@@ -50,7 +50,7 @@ fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
 }
 
 /// Lower and upper ends of the intervals where there are any, else the values themselves.
-fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
+pub(super) fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
     series
         .iter()
         .flat_map(|series| &series.points)
@@ -61,7 +61,7 @@ fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
 }
 
 /// A logarithmic axis over the x values of `series`, on 1-2-5 ends.
-fn count_axis(title: &str, series: &[Series]) -> Axis {
+pub(super) fn count_axis(title: &str, series: &[Series]) -> Axis {
     let xs = values(series, |point| point.x);
     let low = xs.iter().copied().fold(f64::INFINITY, f64::min);
     let high = xs.iter().copied().fold(0.0, f64::max);

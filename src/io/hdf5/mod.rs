@@ -1,5 +1,6 @@
 //! HDF5: waveforms in a group of arrays, in arrays at the root, or in a table of compound records.
 
+mod hits;
 mod layout;
 mod listing;
 mod read;
@@ -13,6 +14,7 @@ use hdf5_pure::{ChunkCacheConfig, File, FileAccessProperties};
 use super::blocks::BlockSource;
 use super::{ReadOptions, Source};
 use crate::error::{Error, Result};
+pub(super) use hits::{HitArrayRows, HitArrays, find_hits};
 pub(super) use truth::read_truth;
 pub(super) use write::Hdf5Sink;
 

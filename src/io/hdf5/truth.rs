@@ -1,4 +1,5 @@
-//! The truth in an HDF5 file: `/truth/photoelectrons` and `/truth/events`, a dataset a column.
+//! The truth in an HDF5 file: `/truth/photoelectrons` and `/truth/events`, a dataset a column; or, of events only,
+//! arrays at the root whose names begin with `truth_`, as other simulations write them.
 
 use std::path::Path;
 
@@ -19,10 +20,13 @@ pub(super) fn is_in(file: &File) -> bool {
 /// Reads the truth; `None` if the file has none.
 pub(in crate::io) fn read_truth(path: &Path) -> Result<Option<Truth>> {
     let file = open_file(path)?;
-    if !is_in(&file) {
-        return Ok(None);
-    }
     let n_bytes = file.file_size();
+    if !is_in(&file) {
+        return Ok(read_arrays(&file, path, n_bytes)?.map(|events| Truth {
+            photoelectrons: Vec::new(),
+            events,
+        }));
+    }
     let table = |name| Table {
         file: &file,
         path,
@@ -67,18 +71,71 @@ pub(in crate::io) fn read_truth(path: &Path) -> Result<Option<Truth>> {
 
 fn read_events(table: &Table<'_>) -> Result<Vec<TrueEvent>> {
     let event_id = table.integers("event_id")?;
-    let names = ["x_mm", "y_mm", "z_mm", "time_ns", "energy_mev"];
-    let mut columns = Vec::with_capacity(names.len());
-    for name in names {
-        columns.push(table.floats(name)?);
+    let columns = ["x_mm", "y_mm", "z_mm", "time_ns", "energy_mev"]
+        .into_iter()
+        .map(|name| table.floats(name))
+        .collect::<Result<Vec<_>>>()?;
+    events(table, &event_id, &columns)
+}
+
+/// Roles of the arrays at the root, and the ends of their names (behind `truth`, in lower case, without `_`).
+const ARRAYS: [(&str, &[&str]); 6] = [
+    ("event_id", &["eventid", "event"]),
+    ("x_mm", &["xmm"]),
+    ("y_mm", &["ymm"]),
+    ("z_mm", &["zmm"]),
+    ("time_ns", &["timens", "tns", "time", "t"]),
+    ("energy_mev", &["energymev", "emev"]),
+];
+
+/// The events in `truth_EventID`, `truth_x_mm` and so on; `None` if the file has no such arrays.
+fn read_arrays(file: &File, path: &Path, n_bytes: u64) -> Result<Option<Vec<TrueEvent>>> {
+    let Ok(datasets) = file.root().iter_datasets() else {
+        return Ok(None);
+    };
+    let names: Vec<String> = datasets.into_iter().map(|(name, _)| name).collect();
+    let array = |endings: &[&str]| {
+        endings.iter().find_map(|ending| {
+            let is_it = |name: &&String| {
+                let plain = name.replace('_', "").to_ascii_lowercase();
+                plain.strip_prefix("truth") == Some(ending)
+            };
+            names.iter().find(is_it)
+        })
+    };
+    let [(_, event_id), columns @ ..] = ARRAYS;
+    // A file with true energies but without numbers of events is none of ours.
+    let (Some(event_id), Some(_)) = (array(event_id), array(&["xmm"])) else {
+        return Ok(None);
+    };
+    let table = Table {
+        file,
+        path,
+        name: "",
+        n_bytes,
+    };
+    let event_id = table.whole_numbers(event_id)?;
+    let mut found = Vec::with_capacity(columns.len());
+    for (role, endings) in columns {
+        found.push(match array(endings) {
+            Some(name) => table.floats(name)?,
+            // Where the time of the deposit is not told, it is where times begin.
+            None if role == "time_ns" => vec![0.0; event_id.len()],
+            None => return Err(table.error(format!("there is no `truth_{role}`"))),
+        });
     }
+    events(&table, &event_id, &found).map(Some)
+}
+
+/// Events from their numbers and the columns x, y, z, time, energy.
+fn events(table: &Table<'_>, event_id: &[i128], columns: &[Vec<f64>]) -> Result<Vec<TrueEvent>> {
     let mut lengths: Vec<_> = columns.iter().map(Vec::len).collect();
     lengths.push(event_id.len());
     table.check_lengths(&lengths)?;
     event_id
-        .into_iter()
+        .iter()
         .enumerate()
-        .map(|(row, event_id)| {
+        .map(|(row, &event_id)| {
             let at = |column: usize| {
                 columns
                     .get(column)
@@ -119,7 +176,7 @@ impl Table<'_> {
         };
         let dataset = self
             .file
-            .dataset(&format!("{}/{name}", self.name))
+            .dataset(format!("{}/{name}", self.name).trim_start_matches('/'))
             .map_err(unreadable)?;
         let datatype = dataset.datatype().map_err(unreadable)?;
         let shape = dataset.shape().map_err(unreadable)?;
@@ -147,6 +204,19 @@ impl Table<'_> {
     fn floats(&self, name: &str) -> Result<Vec<f64>> {
         let (bytes, kind) = self.column(name)?;
         Ok(kind.floats(&bytes))
+    }
+
+    /// Integers, or floating-point numbers that are whole.
+    fn whole_numbers(&self, name: &str) -> Result<Vec<i128>> {
+        let (bytes, kind) = self.column(name)?;
+        if kind.scalar.is_integer() {
+            return Ok(kind.integers(&bytes));
+        }
+        let numbers = kind.floats(&bytes);
+        if let Some(other) = numbers.iter().find(|number| number.fract() != 0.0) {
+            return Err(self.error(format!("`{name}` holds {other}, which is no event number")));
+        }
+        Ok(numbers.into_iter().map(|number| number as i128).collect())
     }
 
     fn id<T: TryFrom<i128>>(&self, id: i128) -> Result<T> {

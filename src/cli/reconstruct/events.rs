@@ -1,0 +1,131 @@
+//! The last stage of `nuwave reconstruct`: whether there are events, how, and from which hits.
+
+use std::path::Path;
+
+use super::settings::Settings;
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::event::Reconstructor;
+use crate::io::events::EventsWriter;
+use crate::io::tables::{Part, folder_checksum};
+use crate::io::{self, hit_source};
+use crate::pipeline::{
+    Events, EventsOutcome, EventsPlan, LightMaps, Progress, method_name, run_events,
+};
+
+/// What is done about events.
+pub(super) struct EventStage {
+    pub plan: EventsPlan,
+    reconstructor: Option<Reconstructor>,
+}
+
+impl EventStage {
+    /// Events where the detector has a geometry and the user did not say no.
+    pub fn choose(settings: &Settings, detector: Option<&Detector>) -> Result<Self> {
+        let absent = |reason: String| Self {
+            plan: EventsPlan::Absent(reason),
+            reconstructor: None,
+        };
+        if settings.no_events == Some(true) {
+            return Ok(absent("`--no-events` was given".to_owned()));
+        }
+        match detector {
+            None => Ok(absent(
+                "no detector was named, and so there is no geometry (`--detector`)".to_owned(),
+            )),
+            Some(detector) if detector.sensors().is_none() => Ok(absent(format!(
+                "the detector `{}` has no geometry",
+                detector.name
+            ))),
+            Some(detector) => Self::with_geometry(settings, detector),
+        }
+    }
+
+    /// Events of `detector`, which has to have a geometry.
+    pub fn with_geometry(settings: &Settings, detector: &Detector) -> Result<Self> {
+        let method = settings.event_method();
+        let light = settings.light.as_deref();
+        // A detector without a geometry is refused before its maps are read.
+        let geometry_crc32c = detector
+            .sensors()
+            .map_or_else(String::new, |it| format!("{:08x}", it.crc32c()));
+        let maps = match light {
+            Some(dir) if detector.sensors().is_some() => Some(io::light::read(dir, detector)?),
+            _ => None,
+        };
+        let reconstructor = Reconstructor::new(detector, maps, method)?;
+        let light = light
+            .map(|dir| {
+                let (_, crc32c) = folder_checksum(dir)
+                    .map_err(|error| Error::input(dir, "cannot be read").with_source(error))?;
+                let dir = dir.display().to_string();
+                Ok(LightMaps { dir, crc32c })
+            })
+            .transpose()?;
+        Ok(Self {
+            plan: EventsPlan::Present {
+                method,
+                light,
+                geometry_crc32c,
+            },
+            reconstructor: Some(reconstructor),
+        })
+    }
+
+    /// How events are reconstructed, where they are.
+    pub fn line(&self) -> Option<String> {
+        let EventsPlan::Present { method, light, .. } = &self.plan else {
+            return None;
+        };
+        let name = method_name(*method);
+        Some(match light {
+            Some(maps) => format!("method for events: {name}, light maps `{}`", maps.dir),
+            None => {
+                format!("method for events: {name}, without light maps (`--light DIR` gives some)")
+            }
+        })
+    }
+
+    /// The events of `input`, its number in the source, into part `input_id` of the table in `folder`.
+    pub fn run(
+        &self,
+        events: &mut Events,
+        input: u32,
+        folder: &Path,
+        input_id: u32,
+        progress: &Progress,
+    ) -> Result<Option<EventsOutcome>> {
+        let Some(reconstructor) = &self.reconstructor else {
+            return Ok(None);
+        };
+        let writer = EventsWriter::create(folder, input_id)?;
+        run_events(events, input, reconstructor, writer, progress).map(Some)
+    }
+
+    /// The events of input `input_id`, from the tables that were just written into `folder`.
+    pub fn of_parts(
+        &self,
+        folder: &Path,
+        parts: &[Part],
+        input_id: u32,
+        progress: &Progress,
+    ) -> Result<Option<EventsOutcome>> {
+        let [hits, waveforms] = parts else {
+            return Err(Error::internal("an input that has not become two parts"));
+        };
+        if self.reconstructor.is_none() {
+            return Ok(None);
+        }
+        let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
+        let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))?;
+        let mut events = Events::of(&source)?;
+        let outcome = self.run(&mut events, input_id, folder, input_id, progress)?;
+        match outcome {
+            // What was written a moment ago cannot be read: nothing more can be relied upon.
+            Some(EventsOutcome {
+                cut: Some(error), ..
+            }) => Err(error),
+            other => Ok(other),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Settings of `nuwave reconstruct`: from the command line and a TOML file to what runs.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::backend::{BackendArgs, Choice};
+use crate::cli::shared::{DetectorArgs, InputArgs};
+use crate::error::{Error, Result};
+use crate::event;
+use crate::extract::{Filter, Method, Parameters};
+use crate::io::BatchLimit;
+use crate::model::Calibration;
+use crate::pipeline::EventsPlan;
+
+/// Heading of the options about events.
+const EVENTS: &str = "Events";
+
+/// `--from`: where reconstruction begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum From {
+    /// Waveforms: hits are found in them, then events in the hits
+    #[default]
+    Waveforms,
+    /// Hits, of nuwave's own output or of others: events only
+    Hits,
+}
+
+/// What file and command line can both set.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Settings {
+    /// What the inputs hold [default: waveforms]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub from: Option<From>,
+    /// How charge and time are taken
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
+    #[arg(long)]
+    pub filter: Option<Filter>,
+    /// Least height of a hit in standard deviations of the noise [default: 5]
+    #[arg(long, value_name = "N")]
+    pub threshold_sigma: Option<f32>,
+    /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
+    #[arg(long, value_name = "N")]
+    pub split_sigma: Option<f32>,
+    /// Leave it at hits, whether or not the detector has a geometry
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = EVENTS)]
+    pub no_events: Option<bool>,
+    /// How events are reconstructed [default: full, without light maps centroid]
+    #[arg(long, value_enum, value_name = "METHOD", help_heading = EVENTS)]
+    pub event_method: Option<event::Method>,
+    /// Folder of light maps, as `nuwave calibrate light` makes it
+    #[arg(long, value_name = "DIR", help_heading = EVENTS)]
+    pub light: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub backend: BackendArgs,
+    /// Threads that extract [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub known: DetectorArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub input: InputArgs,
+}
+
+impl Settings {
+    pub fn parameters(&self) -> Parameters {
+        let default = Parameters::default();
+        Parameters {
+            method: self.method.unwrap_or(default.method),
+            filter: self.filter.unwrap_or(default.filter),
+            threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
+            split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
+        }
+    }
+
+    pub fn from(&self) -> From {
+        self.from.unwrap_or_default()
+    }
+
+    /// The method for events: the best that there is what it needs for.
+    pub fn event_method(&self) -> event::Method {
+        self.event_method.unwrap_or(match self.light {
+            Some(_) => event::Method::Full,
+            None => event::Method::Centroid,
+        })
+    }
+
+    /// The settings with every default spelled out, except those that change speed and not the result.
+    pub fn explicit(&self) -> serde_json::Value {
+        let Parameters {
+            method,
+            filter,
+            threshold_sigma,
+            split_sigma,
+        } = self.parameters();
+        let no_events = self.no_events.unwrap_or(false);
+        let spelled_out = Self {
+            from: Some(self.from()),
+            no_events: no_events.then_some(true),
+            event_method: (!no_events).then(|| self.event_method()),
+            light: self.light.clone().filter(|_| !no_events),
+            method: Some(method),
+            filter: Some(filter),
+            threshold_sigma: Some(threshold_sigma),
+            split_sigma: Some(split_sigma),
+            backend: BackendArgs::default(),
+            threads: None,
+            batch: None,
+            known: self.known.clone(),
+            input: self.input.clone(),
+        };
+        let mut value = serde_json::to_value(spelled_out).unwrap_or_default();
+        if let serde_json::Value::Object(map) = &mut value {
+            map.retain(|_, value| !value.is_null());
+        }
+        value
+    }
+
+    /// One checksum of everything but the input that the result depends on.
+    pub fn checksum(&self, calibration: Option<&Calibration>, plan: &EventsPlan) -> Result<String> {
+        let text = serde_json::to_string(&self.explicit())
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
+        let mut crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
+        crc = crc32c::crc32c_append(crc, text.as_bytes());
+        if let EventsPlan::Present {
+            light,
+            geometry_crc32c,
+            ..
+        } = plan
+        {
+            let maps = light.as_ref().map_or("", |maps| maps.crc32c.as_str());
+            crc = crc32c::crc32c_append(crc, geometry_crc32c.as_bytes());
+            crc = crc32c::crc32c_append(crc, maps.as_bytes());
+        }
+        let Some(calibration) = calibration else {
+            return Ok(format!("{crc:08x}"));
+        };
+        for row in calibration.rows() {
+            for value in row.template_adc.iter().chain([
+                &row.noise_adc,
+                &row.time_offset_ns,
+                &row.sampling_ns,
+            ]) {
+                crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
+            }
+        }
+        for (channel, row) in calibration.channels() {
+            crc = crc32c::crc32c_append(crc, &channel.to_le_bytes());
+            crc = crc32c::crc32c_append(crc, &(row as u64).to_le_bytes());
+        }
+        Ok(format!("{crc:08x}"))
+    }
+
+    pub fn limit(&self, choice: &Choice) -> BatchLimit {
+        let default = BatchLimit::default();
+        let waveforms = choice.batch_waveforms(default.waveforms);
+        BatchLimit {
+            waveforms: self.batch.unwrap_or(waveforms).max(1),
+            samples: default.samples * (waveforms / default.waveforms),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What `nuwave reconstruct` says at its end.
+
+use std::path::Path;
+
+use crate::cli::Talk;
+use crate::error::{Error, Result};
+use crate::extract::Account;
+use crate::pipeline::Report;
+
+/// The result for whoever looks: losses and a summary for a person, the report for a machine.
+pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
+    const MOST_SHOWN: usize = 5;
+    if talk.json {
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::internal(format!("the report: {error}")))?;
+        crate::cli::print(&(text + "\n"))?;
+    }
+    for loss in report.losses.iter().take(MOST_SHOWN) {
+        let path = report
+            .inputs
+            .get(loss.input_id as usize)
+            .map_or("", |input| input.path.as_str());
+        say!(
+            "warning: `{path}`: {}: {}",
+            loss.loss.place,
+            loss.loss.reason
+        );
+    }
+    if report.losses.len() > MOST_SHOWN {
+        say!(
+            "warning: {} more losses are listed in the report",
+            report.losses.len() - MOST_SHOWN
+        );
+    }
+    if let Some(gpu) = &report.gpu {
+        say_of_gpu(gpu, talk);
+    }
+    for input in &report.inputs {
+        if let Some(cut) = &input.cut {
+            say!("warning: reading ended early: {cut}");
+        }
+    }
+    if !talk.quiet {
+        say!("\n{}\n{}", output.display(), report.summary().trim_end());
+    }
+    Ok(())
+}
+
+/// What the user should know of the GPU's work: what it could not take, what it lost.
+fn say_of_gpu(gpu: &Account, talk: Talk) {
+    for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !talk.quiet) {
+        say!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
+    }
+    if gpu.device_failures > 0 {
+        let redone: u64 = gpu.redone.iter().map(|redone| redone.waveforms).sum();
+        say!(
+            "warning: the GPU failed {} time{}; {redone} waveforms were done again and are listed in the report",
+            gpu.device_failures,
+            if gpu.device_failures == 1 { "" } else { "s" },
+        );
+    }
+    if let Some(why) = &gpu.given_up {
+        say!("warning: the GPU was given up, the CPU did the rest: {why}");
+    }
+}

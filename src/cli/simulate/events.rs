@@ -1,0 +1,363 @@
+//! `nuwave simulate events`: deposits of energy in a detector, to hits or photoelectrons of all channels, with truth.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::Talk;
+use super::super::shared::{layered, threads};
+use crate::detector::{self, Detector};
+use crate::error::{Error, Result};
+use crate::io::event_hits::EventHitsFile;
+use crate::simulate::{Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events};
+
+/// Simulate events: hits of all channels, vertex, time and energy known
+///
+/// Every photon is followed from the deposit to the PMT that sees it. FILE is a table as `reconstruct` writes its hits;
+/// the true events are written beside it, as NAME.truth-events.parquet.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nuwave simulate events -d juno --events 1000 --energy 1 -o hits.parquet
+  nuwave simulate events -d juno --events 500 --position 0,0,16000 --energy 2.22 --particle gamma -o source.parquet
+  nuwave simulate events -d juno --sources runs.csv -o sources.parquet
+
+A file of sources is CSV: x_mm,y_mm,z_mm,energy_mev,events[,particle], one run a line, events numbered through.")]
+pub(super) struct EventArgs {
+    /// File to write, Parquet
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        required_unless_present = "print_config"
+    )]
+    output: Option<PathBuf>,
+    /// Threads; all cores where it is not given. The events do not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings as they result from file and command line, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: EventSettings,
+}
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Level {
+    /// Every photoelectron in the window, with its true time and charge
+    Pe,
+    /// What a hit finder makes of them
+    #[default]
+    Hits,
+}
+
+/// What file and command line can both set.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+struct EventSettings {
+    /// Detector: a preset (`nuwave detector` lists them) or a detector file [default: juno]
+    #[arg(long, short, value_name = "NAME|FILE")]
+    detector: Option<String>,
+    /// Number of events [default: 100]
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
+    /// Number of the first event [default: 0]
+    #[arg(long, value_name = "N")]
+    first_event: Option<u64>,
+    /// What fixes all random numbers of the events [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What fixes the PMTs' own efficiencies and time offsets: runs with the same see the same detector [default: 1]
+    #[arg(long, value_name = "N")]
+    detector_seed: Option<u64>,
+    /// Place of all events, as `X,Y,Z` in mm [default: evenly in the scintillator]
+    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true)]
+    position: Option<String>,
+    /// Only events within this distance of the centre
+    #[arg(long, value_name = "MM", conflicts_with = "position")]
+    max_radius: Option<f64>,
+    /// Energy of all events [default: 1]
+    #[arg(long, value_name = "MEV")]
+    energy: Option<f64>,
+    /// Energies evenly between two, as `LOW,HIGH`
+    #[arg(long, value_name = "LOW,HIGH", conflicts_with = "energy")]
+    energy_range: Option<String>,
+    /// Energies of a spectrum: CSV with the columns energy_mev,weight
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["energy", "energy_range"])]
+    spectrum: Option<PathBuf>,
+    /// What deposits the energy [default: electron]
+    #[arg(long, value_enum)]
+    particle: Option<Particle>,
+    /// Source runs, one a line, instead of events, place, energy and particle
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "position", "max_radius", "energy", "energy_range", "spectrum", "particle"])]
+    sources: Option<PathBuf>,
+    /// No dark photoelectrons
+    #[arg(long)]
+    no_dark: bool,
+    /// A second event of the same kind in every event, this much later
+    #[arg(long, value_name = "NS")]
+    pile_up: Option<f64>,
+    /// Half the width of the events' times round the trigger [default: 10]
+    #[arg(long, value_name = "NS")]
+    time_spread_ns: Option<f64>,
+    /// What comes out [default: hits]
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+    /// Hits: photoelectrons closer than this to the one before are the same hit [default: 10]
+    #[arg(long, value_name = "NS")]
+    hit_separation_ns: Option<f64>,
+    /// Hits: what a hit finder adds to the first photoelectron's time, standard deviation [default: 0.5]
+    #[arg(long, value_name = "NS")]
+    hit_time_sigma_ns: Option<f64>,
+    /// Hits: what it adds to the charge, standard deviation [default: 0.05]
+    #[arg(long, value_name = "PE")]
+    hit_charge_sigma_pe: Option<f64>,
+    /// Hits: less charge is not found [default: 0.2]
+    #[arg(long, value_name = "PE")]
+    hit_threshold_pe: Option<f64>,
+}
+
+pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
+    let settings = layered(args.config.as_deref(), &args.settings)?;
+    if args.print_config {
+        let text = toml::to_string(&settings)
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
+        super::super::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(output) = args.output else {
+        return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
+    };
+    let plan = settings.plan()?;
+    let finder = settings.finder()?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads(args.threads)?)
+        .build()
+        .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    let begin = Instant::now();
+    let mut file = EventHitsFile::create(&output)?;
+    let (mut hits, mut photoelectrons, mut charge_pe) = (0, 0, 0.0);
+    pool.install(|| {
+        for event in events(&plan)?.flatten() {
+            let found = event.hits(&finder, plan.seed);
+            hits += found.hits.len();
+            photoelectrons += event.photoelectrons.len();
+            charge_pe += found
+                .hits
+                .iter()
+                .map(|hit| f64::from(hit.charge_pe))
+                .sum::<f64>();
+            file.write(&found, event.truth)?;
+        }
+        Ok::<_, Error>(())
+    })?;
+    file.finish()?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let n_events = plan.n_events();
+    if talk.json {
+        let summary = serde_json::json!({
+            "events": n_events, "photoelectrons": photoelectrons, "hits": hits, "charge_pe": charge_pe, "seconds": seconds,
+        });
+        super::super::print(&format!("{summary}\n"))?;
+    } else if !talk.quiet {
+        say!(
+            "{n_events} events in {}, seed {}: {photoelectrons} photoelectrons in the window ({:.1} an event), {hits} hits",
+            plan.detector.name,
+            plan.seed,
+            photoelectrons as f64 / n_events as f64,
+        );
+        say!(
+            "written to {} in {seconds:.1} s ({:.2} ms an event)",
+            output.display(),
+            1e3 * seconds / n_events as f64,
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl EventSettings {
+    fn plan(&self) -> Result<EventPlan> {
+        let detector = detector::load(self.detector.as_deref().unwrap_or("juno"))?;
+        let sources = match &self.sources {
+            Some(path) => read_sources(path)?,
+            None => vec![EventSource {
+                events: self.events.unwrap_or(100),
+                vertex: self.vertex(&detector)?,
+                energy: self.energy()?,
+                particle: self.particle.unwrap_or_default(),
+            }],
+        };
+        Ok(EventPlan {
+            seed: self.seed.unwrap_or(1),
+            detector_seed: self.detector_seed.unwrap_or(1),
+            first_event: self.first_event.unwrap_or(0),
+            sources,
+            time_spread_ns: self.time_spread_ns.unwrap_or(10.0),
+            dark: !self.no_dark,
+            pile_up_ns: self.pile_up,
+            detector,
+        })
+    }
+
+    fn vertex(&self, detector: &Detector) -> Result<Vertex> {
+        if let Some(text) = &self.position {
+            return Ok(Vertex::Fixed(numbers("--position", text, "X,Y,Z in mm")?));
+        }
+        let geometry = detector.geometry.as_ref();
+        let radius_mm = geometry.and_then(|geometry| geometry.scintillator_radius_mm);
+        Ok(Vertex::Within(
+            self.max_radius.or(radius_mm).unwrap_or(f64::NAN),
+        ))
+    }
+
+    fn energy(&self) -> Result<Energy> {
+        if let Some(path) = &self.spectrum {
+            let rows = read_csv(path, &["energy_mev", "weight"])?;
+            return Ok(Energy::Spectrum(
+                rows.into_iter()
+                    .map(|(values, _)| (values[0], values[1]))
+                    .collect(),
+            ));
+        }
+        if let Some(text) = &self.energy_range {
+            let [low, high] = numbers("--energy-range", text, "LOW,HIGH in MeV")?;
+            return Ok(Energy::Between(low, high));
+        }
+        Ok(Energy::Fixed(self.energy.unwrap_or(1.0)))
+    }
+
+    fn finder(&self) -> Result<HitFinder> {
+        if self.level == Some(Level::Pe) {
+            return Ok(HitFinder {
+                separation_ns: 0.0,
+                time_sigma_ns: 0.0,
+                charge_sigma_pe: 0.0,
+                threshold_pe: 0.0,
+            });
+        }
+        let usual = HitFinder::default();
+        let finder = HitFinder {
+            separation_ns: self.hit_separation_ns.unwrap_or(usual.separation_ns),
+            time_sigma_ns: self.hit_time_sigma_ns.unwrap_or(usual.time_sigma_ns),
+            charge_sigma_pe: self.hit_charge_sigma_pe.unwrap_or(usual.charge_sigma_pe),
+            threshold_pe: self.hit_threshold_pe.unwrap_or(usual.threshold_pe),
+        };
+        for (name, value) in [
+            ("--hit-separation-ns", finder.separation_ns),
+            ("--hit-time-sigma-ns", finder.time_sigma_ns),
+            ("--hit-charge-sigma-pe", finder.charge_sigma_pe),
+            ("--hit-threshold-pe", finder.threshold_pe),
+        ] {
+            if !(0.0..=1e6).contains(&value) {
+                return Err(Error::usage(format!(
+                    "`{name} {value}`: expected a number from 0 to 1000000"
+                )));
+            }
+        }
+        Ok(finder)
+    }
+}
+
+/// `N` numbers with commas between them.
+fn numbers<const N: usize>(option: &str, text: &str, expected: &str) -> Result<[f64; N]> {
+    let values: Option<Vec<f64>> = text
+        .split(',')
+        .map(|part| part.trim().parse().ok())
+        .collect();
+    values
+        .and_then(|values| values.try_into().ok())
+        .ok_or_else(|| Error::usage(format!("`{option} {text}`: expected {expected}")))
+}
+
+/// Rows of a CSV file: the named columns as numbers, and the column `particle` where there is one.
+fn read_csv(path: &Path, columns: &[&str]) -> Result<Vec<(Vec<f64>, Option<String>)>> {
+    let wrong = |message: String| {
+        Error::usage(format!("`{}`: {message}", path.display())).with_hint(format!(
+            "expected CSV with the columns {}",
+            columns.join(",")
+        ))
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .from_path(path)
+        .map_err(|error| wrong("cannot be read".to_owned()).with_source(error))?;
+    let header = reader
+        .headers()
+        .map_err(|error| wrong("is not CSV".to_owned()).with_source(error))?
+        .clone();
+    let place = |name: &str| header.iter().position(|found| found == name);
+    let places = columns
+        .iter()
+        .map(|name| place(name).ok_or_else(|| wrong(format!("no column `{name}`"))))
+        .collect::<Result<Vec<_>>>()?;
+    let particle = place("particle");
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| wrong("is not CSV".to_owned()).with_source(error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let values = places
+            .iter()
+            .zip(columns)
+            .map(|(&place, name)| {
+                let text = record.get(place).unwrap_or("");
+                text.parse::<f64>()
+                    .ok()
+                    .filter(|value| value.is_finite())
+                    .ok_or_else(|| {
+                        wrong(format!(
+                            "line {line}: `{name}` is `{text}`, expected a number"
+                        ))
+                    })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let particle = particle
+            .and_then(|place| record.get(place))
+            .map(str::to_owned);
+        rows.push((values, particle));
+    }
+    if rows.is_empty() {
+        return Err(wrong("has no rows".to_owned()));
+    }
+    Ok(rows)
+}
+
+fn read_sources(path: &Path) -> Result<Vec<EventSource>> {
+    read_csv(path, &["x_mm", "y_mm", "z_mm", "energy_mev", "events"])?
+        .into_iter()
+        .map(|(values, particle)| {
+            let particle = match particle.as_deref() {
+                None | Some("") => Particle::default(),
+                Some(name) => {
+                    <Particle as clap::ValueEnum>::from_str(name, true).map_err(|_| {
+                        Error::usage(format!(
+                            "`{}`: there is no particle `{name}`",
+                            path.display()
+                        ))
+                        .with_hint("particles are electron, gamma and positron")
+                    })?
+                }
+            };
+            let events = values[4];
+            if !(0.0..=1e12).contains(&events) || events.fract() != 0.0 {
+                return Err(Error::usage(format!(
+                    "`{}`: the number of events is {events}, expected a whole number",
+                    path.display()
+                )));
+            }
+            Ok(EventSource {
+                events: events as u64,
+                vertex: Vertex::Fixed([values[0], values[1], values[2]]),
+                energy: Energy::Fixed(values[3]),
+                particle,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! What is found of vertex, time and energy in a set of events, and how well the events' own uncertainties describe it.
+
+use serde::Serialize;
+
+use super::bins::{Binned, Binning};
+use super::fit::{self, Group, ResolutionFit};
+use super::join::Pair;
+use super::spread::{
+    CENTRAL, Core, Histogram, Residuals, ascending, gaussian_core, quantile_with_error,
+};
+use crate::evaluate::stats::{Estimate, quantile};
+
+/// Fewest events of a group of energy that enters the fit: below, the error of a width is not a Gaussian's.
+const LEAST_IN_FIT: u64 = 30;
+
+/// Found less true vertex, in mm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct VertexFigures {
+    /// Along x.
+    pub x_mm: Residuals,
+    /// Along y.
+    pub y_mm: Residuals,
+    /// Along z.
+    pub z_mm: Residuals,
+    /// Found less true distance from the centre.
+    pub radial_mm: Residuals,
+    /// The distance between found and true vertex that 68.27 % do not exceed.
+    pub distance_68_mm: Option<Estimate>,
+}
+
+impl VertexFigures {
+    /// Of the events in `pairs` that have a vertex.
+    #[must_use]
+    pub fn of(pairs: &[Pair]) -> Self {
+        let offsets: Vec<[f64; 3]> = pairs.iter().filter_map(Pair::offset_mm).collect();
+        let along = |axis: usize| Residuals::of(offsets.iter().map(|offset| offset[axis]));
+        let distances = ascending(offsets.iter().map(|[x, y, z]| x.hypot(*y).hypot(*z)));
+        Self {
+            x_mm: along(0),
+            y_mm: along(1),
+            z_mm: along(2),
+            radial_mm: Residuals::of(pairs.iter().filter_map(Pair::radial_mm)),
+            distance_68_mm: quantile_with_error(&distances, CENTRAL),
+        }
+    }
+}
+
+/// Found over true energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EnergyFigures {
+    /// Events.
+    pub n: u64,
+    /// Mean of found over true energy, less 1.
+    pub bias: Option<Estimate>,
+    /// Half-width of the central 68.27 % of found over true energy, over its median.
+    pub resolution: Option<Estimate>,
+    /// Width over mean of a Gaussian fitted to the core, within two standard deviations.
+    pub resolution_core: Option<Estimate>,
+    /// Mean of that Gaussian, less 1.
+    pub bias_core: Option<Estimate>,
+    /// Standard deviation over mean, of all events.
+    pub resolution_rms: Option<Estimate>,
+}
+
+impl EnergyFigures {
+    /// Of the events in `pairs` that have an energy.
+    #[must_use]
+    pub fn of(pairs: &[Pair]) -> Self {
+        let responses = ascending(pairs.iter().filter_map(Pair::response));
+        let residuals = Residuals::of(responses.iter().copied());
+        let less_one = |estimate: Estimate| Estimate {
+            value: estimate.value - 1.0,
+            ..estimate
+        };
+        let core = gaussian_core(&responses);
+        let median = quantile(&responses, 0.5);
+        let mean = residuals.bias.map(|bias| bias.value);
+        Self {
+            n: residuals.n,
+            bias: residuals.bias.map(less_one),
+            resolution: relative(residuals.sigma_68, median),
+            resolution_core: core
+                .and_then(|core| relative(Some(core.sigma), Some(core.mean.value))),
+            bias_core: core.map(|Core { mean, .. }| less_one(mean)),
+            resolution_rms: relative(residuals.rms, mean),
+        }
+    }
+}
+
+/// A width over a mean; the mean's own error is smaller by the resolution and left out.
+fn relative(width: Option<Estimate>, mean: Option<f64>) -> Option<Estimate> {
+    let (width, mean) = width.zip(mean.filter(|mean| *mean > 0.0))?;
+    Some(Estimate {
+        value: width.value / mean,
+        error: width.error / mean,
+    })
+}
+
+/// Figures of all events and by bins of the truth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ByBin<T> {
+    /// All.
+    pub overall: T,
+    /// By true energy, in MeV.
+    pub by_energy: Vec<Binned<T>>,
+    /// By true distance from the centre, in mm.
+    pub by_radius: Vec<Binned<T>>,
+    /// By the cosine of the true polar angle.
+    pub by_cos_theta: Vec<Binned<T>>,
+}
+
+impl<T> ByBin<T> {
+    /// `figures` of all `pairs` and of those in each bin.
+    pub fn of(pairs: &[Pair], binning: &Binning, figures: impl Fn(&[Pair]) -> T) -> Self {
+        Self {
+            overall: figures(pairs),
+            by_energy: binning.by_energy(pairs, &figures),
+            by_radius: binning.by_radius(pairs, &figures),
+            by_cos_theta: binning.by_cos_theta(pairs, &figures),
+        }
+    }
+}
+
+/// The fit of the resolution against energy, or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FitResult {
+    /// The fit, to the robust widths.
+    pub fit: Option<ResolutionFit>,
+    /// Why there is none.
+    pub none_because: Option<String>,
+}
+
+impl FitResult {
+    /// Of the groups of `energy`.
+    #[must_use]
+    pub fn of(energy: &ByBin<EnergyFigures>) -> Self {
+        let groups: Vec<Group> = energy
+            .by_energy
+            .iter()
+            .filter(|bin| bin.figures.n >= LEAST_IN_FIT)
+            .filter_map(|bin| {
+                Some(Group {
+                    energy_mev: bin.mean,
+                    resolution: bin.figures.resolution?,
+                })
+            })
+            .collect();
+        match fit::fit(&groups) {
+            Ok(fit) => Self {
+                fit: Some(fit),
+                none_because: None,
+            },
+            Err(why) => Self {
+                fit: None,
+                none_because: Some(why),
+            },
+        }
+    }
+}
+
+/// Residuals over their own uncertainty: mean 0 and width 1 if that is right.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pull {
+    /// Mean and width.
+    pub residuals: Residuals,
+    /// Events with a residual but without a positive uncertainty, left out.
+    pub without_sigma: u64,
+    /// How the pulls are distributed.
+    pub histogram: Histogram,
+}
+
+/// Pulls of everything that is found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pulls {
+    /// Vertex.
+    pub x: Pull,
+    /// Vertex.
+    pub y: Pull,
+    /// Vertex.
+    pub z: Pull,
+    /// Time, less the mean offset of all events: where time begins is a convention.
+    pub time: Pull,
+    /// Energy.
+    pub energy: Pull,
+}
+
+impl Pulls {
+    /// Of `pairs`.
+    #[must_use]
+    pub fn of(pairs: &[Pair]) -> Self {
+        let times_ns = ascending(pairs.iter().filter_map(Pair::time_ns));
+        let offset_ns = times_ns.iter().sum::<f64>() / times_ns.len() as f64;
+        Self {
+            x: pull(pairs, |p| (p.found.x_mm - p.truth.x_mm, p.found.x_sigma_mm)),
+            y: pull(pairs, |p| (p.found.y_mm - p.truth.y_mm, p.found.y_sigma_mm)),
+            z: pull(pairs, |p| (p.found.z_mm - p.truth.z_mm, p.found.z_sigma_mm)),
+            time: pull(pairs, |p| {
+                let residual_ns = p.found.time_ns - p.truth.time_ns - offset_ns;
+                (residual_ns, p.found.time_sigma_ns)
+            }),
+            energy: pull(pairs, |p| {
+                let residual_mev = p.found.energy_mev - p.truth.energy_mev;
+                (residual_mev, p.found.energy_sigma_mev)
+            }),
+        }
+    }
+}
+
+fn pull(pairs: &[Pair], of: impl Fn(&Pair) -> (f64, f64)) -> Pull {
+    let known: Vec<(f64, f64)> = pairs
+        .iter()
+        .map(of)
+        .filter(|(residual, _)| residual.is_finite())
+        .collect();
+    let pulls: Vec<f64> = known
+        .iter()
+        .filter(|(_, sigma)| *sigma > 0.0 && sigma.is_finite())
+        .map(|(residual, sigma)| residual / sigma)
+        .filter(|pull| pull.is_finite())
+        .collect();
+    Pull {
+        without_sigma: (known.len() - pulls.len()) as u64,
+        histogram: Histogram::of(&pulls, -5.0, 5.0, 50),
+        residuals: Residuals::of(pulls),
+    }
+}

@@ -1,0 +1,228 @@
+//! The figures of an evaluation of events that show distributions: pulls and residuals.
+
+use super::axis::{Axis, with_minus};
+use super::figure::{Figure, GREY, Look, Panel, Point, Series};
+use super::figures::values;
+use crate::evaluate::events::EventMethod;
+use crate::evaluate::events::figures::Pull;
+use crate::evaluate::events::spread::{Histogram, Residuals};
+use crate::evaluate::stats::Estimate;
+
+/// A histogram's outline as the share of all entries a bin, in percent.
+fn outline(histogram: &Histogram, n: u64) -> Vec<Point> {
+    let all = n.max(1) as f64;
+    let heights = histogram
+        .counts
+        .iter()
+        .map(|&count| 100.0 * count as f64 / all);
+    heights
+        .chain([0.0])
+        .enumerate()
+        .map(|(bin, height)| Point::new(histogram.low + bin as f64 * histogram.step, height))
+        .collect()
+}
+
+/// Histograms of all reconstructions in a panel, over the range of the widest.
+fn histograms(
+    methods: &[EventMethod],
+    heading: &dyn Fn(&EventMethod) -> String,
+    title: &str,
+    of: &dyn Fn(&EventMethod) -> (Histogram, u64),
+    factor: f64,
+) -> Panel {
+    let series: Vec<Series> = methods
+        .iter()
+        .enumerate()
+        .map(|(index, method)| {
+            let (histogram, n) = of(method);
+            let mut points = outline(&histogram, n);
+            for point in &mut points {
+                point.x *= factor;
+            }
+            Series::new(method.label.clone(), index, Look::Steps, points)
+        })
+        .collect();
+    let xs = values(&series, |point| point.x);
+    let low = xs.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = xs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (low, high) = if low < high { (low, high) } else { (-1.0, 1.0) };
+    let highest = values(&series, |point| point.y)
+        .into_iter()
+        .fold(0.1, f64::max);
+    let mut panel = Panel::new(
+        Axis::linear(title, low, high),
+        Axis::linear("Events a bin (%)", 0.0, 1.1 * highest),
+    );
+    panel.heading = methods.iter().map(heading).collect::<Vec<_>>().join("; ");
+    panel.series = series;
+    panel
+}
+
+/// Leaves the common horizontal axis to the lowest panel alone.
+fn stacked(title: &str, subtitle: &str, mut panels: Vec<Panel>) -> Figure {
+    let last = panels.len().saturating_sub(1);
+    for panel in panels.iter_mut().take(last) {
+        panel.x = panel.x.clone().untitled();
+    }
+    Figure {
+        title: title.to_owned(),
+        subtitle: subtitle.to_owned(),
+        height: 150 + 205 * panels.len() as u32,
+        panels,
+        width: 960,
+    }
+}
+
+/// A value with few digits; a dash where there is none.
+fn short(estimate: Option<Estimate>, factor: f64, decimals: usize) -> String {
+    estimate.map_or_else(
+        || "\u{2013}".to_owned(),
+        |estimate| with_minus(&format!("{:.decimals$}", factor * estimate.value)),
+    )
+}
+
+/// Pulls beside a Gaussian of width 1.
+pub(super) fn pulls(methods: &[EventMethod]) -> Figure {
+    type Of = fn(&EventMethod) -> &Pull;
+    let all: [(&str, Of); 5] = [
+        ("x", |method| &method.pulls.x),
+        ("y", |method| &method.pulls.y),
+        ("z", |method| &method.pulls.z),
+        ("time, less its mean offset", |method| &method.pulls.time),
+        ("energy", |method| &method.pulls.energy),
+    ];
+    let panels = all
+        .into_iter()
+        .map(|(name, of)| {
+            let heading = |method: &EventMethod| {
+                let residuals = of(method).residuals;
+                let words = format!(
+                    "mean {}, width {}",
+                    short(residuals.bias, 1.0, 2),
+                    short(residuals.sigma_68, 1.0, 2)
+                );
+                if methods.len() > 1 {
+                    format!("{}: {words}", method.label)
+                } else {
+                    words
+                }
+            };
+            let histogram = |method: &EventMethod| {
+                let pull = of(method);
+                (pull.histogram.clone(), pull.residuals.n)
+            };
+            let mut panel = histograms(methods, &heading, "Pull", &histogram, 1.0);
+            panel.heading = format!("{name}: {}", panel.heading);
+            let step = methods
+                .first()
+                .map_or(0.2, |method| of(method).histogram.step);
+            let curve: Vec<Point> = (-100..=100)
+                .map(|place| f64::from(place) / 20.0)
+                .map(|pull| {
+                    let density = (-0.5 * pull * pull).exp() / std::f64::consts::TAU.sqrt();
+                    Point::new(pull, 100.0 * step * density)
+                })
+                .collect();
+            let unit = Series::new("Gaussian of width 1", 0, Look::Line, curve).coloured(GREY);
+            let highest = values(&panel.series, |point| point.y)
+                .into_iter()
+                .fold(40.0 * step, f64::max);
+            panel.y = Axis::linear("Events a bin (%)", 0.0, 1.1 * highest);
+            panel.series.insert(0, unit);
+            panel
+        })
+        .collect();
+    stacked(
+        "Pulls",
+        "(found \u{2212} true) / its own uncertainty; width: half-width of the central 68 %",
+        panels,
+    )
+}
+
+/// Found less true vertex.
+pub(super) fn vertex_residuals(methods: &[EventMethod]) -> Figure {
+    type Of = fn(&EventMethod) -> (&Histogram, Residuals);
+    let all: [(&str, Of); 3] = [
+        ("x", |m| (&m.histograms.x_mm, m.vertex.overall.x_mm)),
+        ("y", |m| (&m.histograms.y_mm, m.vertex.overall.y_mm)),
+        ("z", |m| (&m.histograms.z_mm, m.vertex.overall.z_mm)),
+    ];
+    let panels = all
+        .into_iter()
+        .map(|(axis, of)| {
+            let heading = |method: &EventMethod| residual_words(method, of(method).1, methods);
+            let histogram = |method: &EventMethod| {
+                let (histogram, residuals) = of(method);
+                (histogram.clone(), residuals.n)
+            };
+            let title = "Found \u{2212} true (mm)";
+            let mut panel = histograms(methods, &heading, title, &histogram, 1.0);
+            panel.heading = format!("{axis}: {}", panel.heading);
+            panel
+        })
+        .collect();
+    stacked(
+        "Vertex residuals",
+        "half-width: half of the central 68 %; what lies beyond six of them is not drawn",
+        panels,
+    )
+}
+
+fn residual_words(method: &EventMethod, residuals: Residuals, methods: &[EventMethod]) -> String {
+    let words = format!(
+        "bias {} mm, half-width {} mm, RMS {} mm",
+        short(residuals.bias, 1.0, 1),
+        short(residuals.sigma_68, 1.0, 1),
+        short(residuals.rms, 1.0, 1)
+    );
+    if methods.len() > 1 {
+        format!("{}: {words}", method.label)
+    } else {
+        words
+    }
+}
+
+/// Found over true energy, and found less true time.
+pub(super) fn energy_residuals(methods: &[EventMethod]) -> Figure {
+    let label = |method: &EventMethod| {
+        let all = &method.energy.overall;
+        let words = format!(
+            "bias {} %, resolution {} %",
+            short(all.bias, 100.0, 2),
+            short(all.resolution, 100.0, 2)
+        );
+        if methods.len() > 1 {
+            format!("{}: {words}", method.label)
+        } else {
+            words
+        }
+    };
+    let energy = |method: &EventMethod| (method.histograms.energy.clone(), method.energy.overall.n);
+    let title = "Found / true energy \u{2212} 1 (%)";
+    let mut energy = histograms(methods, &label, title, &energy, 100.0);
+    energy.heading = format!("energy: {}", energy.heading);
+    let words = |method: &EventMethod| {
+        let all = &method.time_ns.overall;
+        let words = format!(
+            "mean {} ns, half-width {} ns",
+            short(all.bias, 1.0, 2),
+            short(all.sigma_68, 1.0, 2)
+        );
+        if methods.len() > 1 {
+            format!("{}: {words}", method.label)
+        } else {
+            words
+        }
+    };
+    let time = |method: &EventMethod| (method.histograms.time_ns.clone(), method.time_ns.overall.n);
+    let mut time = histograms(methods, &words, "Found \u{2212} true time (ns)", &time, 1.0);
+    time.heading = format!("time: {}", time.heading);
+    let mut figure = Figure::of(
+        "Energy and time residuals",
+        "of all energies together; half-width and resolution: half of the central 68 %",
+        energy,
+    );
+    figure.panels.push(time);
+    figure.height = 720;
+    figure
+}

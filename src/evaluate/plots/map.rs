@@ -1,0 +1,179 @@
+//! The map of the mean response: a coloured cell for each part of equal volume, a panel a reconstruction.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::canvas::{Anchor, Area, Canvas, Frame, failed, stroke, units};
+use super::colours::{Scale, bar};
+use super::figure::{GREY, INK};
+use crate::error::Result;
+use crate::evaluate::events::EventMethod;
+use crate::evaluate::events::uniformity::Cell;
+
+const WIDTH_PX: f64 = 960.0;
+const LEFT_PX: f64 = 104.0;
+const RIGHT_PX: f64 = 152.0;
+const TITLE_PX: f64 = 23.0;
+const TEXT_PX: f64 = 16.0;
+const TICK_PX: f64 = 15.0;
+const TOP_PX: f64 = 84.0;
+const PANEL_PX: f64 = 330.0;
+const HEADING_PX: f64 = 26.0;
+const FOOT_PX: f64 = 70.0;
+
+/// The SVG text of the maps of `methods`.
+///
+/// # Errors
+/// Only if the drawing library fails, which is a defect.
+pub(super) fn svg(methods: &[EventMethod]) -> Result<String> {
+    let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * methods.len() as f64;
+    let size = (units(WIDTH_PX).unsigned_abs(), units(height).unsigned_abs());
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        draw(methods, &area).and_then(|()| area.present().map_err(|error| failed(&error)))?;
+    }
+    // The fine units are for the coordinates only; the picture is shown in pixels.
+    Ok(text.replacen(
+        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
+        &format!("width=\"{WIDTH_PX}\" height=\"{height}\""),
+        1,
+    ))
+}
+
+/// Mean response of the parts that have one.
+fn centre(cells: &[Cell]) -> Option<f64> {
+    let means: Vec<f64> = cells
+        .iter()
+        .filter_map(|cell| Some(cell.response?.value))
+        .collect();
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
+    (mean > 0.0).then_some(mean)
+}
+
+/// A part's response relative to `centre`, less 1, in percent.
+fn deviation(cell: &Cell, centre: f64) -> Option<f64> {
+    Some(100.0 * (cell.response?.value / centre - 1.0))
+}
+
+fn draw(methods: &[EventMethod], area: &Area<'_>) -> Result<()> {
+    area.fill(&WHITE).map_err(|error| failed(&error))?;
+    let canvas = Canvas { area };
+    let top_left = Anchor(HPos::Left, VPos::Top);
+    let bold = (INK, FontStyle::Bold, true);
+    let title = "Uniformity of the energy scale";
+    canvas.text(title, (LEFT_PX, 16.0), TITLE_PX, top_left, bold)?;
+    let subtitle = "mean of found / true energy in parts of equal volume, relative to the mean of the parts; crossed: too few events";
+    let grey = (GREY, FontStyle::Normal, true);
+    canvas.text(subtitle, (LEFT_PX, 47.0), TICK_PX, top_left, grey)?;
+    // One scale for all panels, so that they can be compared.
+    let largest = methods
+        .iter()
+        .filter_map(|method| Some((centre(&method.uniformity.cells)?, method)))
+        .flat_map(|(centre, method)| {
+            let cells = method.uniformity.cells.iter();
+            cells.filter_map(move |cell| deviation(cell, centre))
+        })
+        .fold(0.05, |largest: f64, value| largest.max(value.abs()));
+    let scale = Axis::linear("Deviation (%)", -largest, largest);
+    for (place, method) in methods.iter().enumerate() {
+        let y = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * place as f64;
+        canvas.text(&heading(method), (LEFT_PX, y), TEXT_PX, top_left, bold)?;
+        let frame = Frame {
+            left: LEFT_PX,
+            right: WIDTH_PX - RIGHT_PX,
+            top: y + HEADING_PX,
+            bottom: y + HEADING_PX + PANEL_PX,
+        };
+        panel(method, &scale, &frame, &canvas)?;
+        let beside = Frame {
+            left: frame.right + 20.0,
+            right: frame.right + 40.0,
+            ..frame
+        };
+        bar(Scale::Diverging, &scale, &beside, &canvas)?;
+    }
+    Ok(())
+}
+
+fn heading(method: &EventMethod) -> String {
+    let words = method.uniformity.all.by_cell.map_or_else(
+        || "too few events".to_owned(),
+        |found| {
+            format!(
+                "spread {:.2} \u{b1} {:.2} % (the events' scatter taken off)",
+                100.0 * found.spread.value,
+                100.0 * found.spread.error
+            )
+        },
+    );
+    format!("{}: {words}", method.label)
+}
+
+fn panel(method: &EventMethod, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
+    let volume = Axis::linear("(r / R)\u{b3}", 0.0, 1.0);
+    let angle = Axis::linear("cos \u{3b8}", -1.0, 1.0);
+    let cells = &method.uniformity.cells;
+    let centre = centre(cells).unwrap_or(1.0);
+    for cell in cells {
+        let x = [cell.volume.0, cell.volume.1.min(1.0)].map(|value| frame.x(&volume, value));
+        let y = [cell.cos_theta.0, cell.cos_theta.1.min(1.0)].map(|value| frame.y(&angle, value));
+        let corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])];
+        if let Some(deviation) = deviation(cell, centre) {
+            let colour = Scale::Diverging.colour(scale.place(deviation));
+            canvas.polygon(&corners, colour, 1.0)?;
+        } else {
+            for line in [[corners[0], corners[2]], [corners[1], corners[3]]] {
+                canvas.path(&line, stroke(GREY, 1.0, 0.5))?;
+            }
+        }
+    }
+    let border = (method.binning.fiducial_mm / method.binning.radius_mm).powi(3);
+    if border < 1.0 {
+        let x = frame.x(&volume, border);
+        canvas.path(&[(x, frame.top), (x, frame.bottom)], stroke(INK, 1.6, 0.9))?;
+        let anchor = Anchor(HPos::Right, VPos::Top);
+        let text = format!("fiducial, {:.2} m", 1e-3 * method.binning.fiducial_mm);
+        canvas.plain(&text, (x - 6.0, frame.top + 6.0), TICK_PX, anchor)?;
+    }
+    for tick in volume.ticks(6) {
+        let x = frame.x(&volume, tick.value);
+        let line = [(x, frame.bottom), (x, frame.bottom + 5.0)];
+        canvas.path(&line, stroke(INK, 1.0, 1.0))?;
+        let anchor = Anchor(HPos::Center, VPos::Top);
+        canvas.plain(&tick.label, (x, frame.bottom + 8.0), TICK_PX, anchor)?;
+    }
+    for tick in angle.ticks(5) {
+        let y = frame.y(&angle, tick.value);
+        canvas.path(
+            &[(frame.left - 5.0, y), (frame.left, y)],
+            stroke(INK, 1.0, 1.0),
+        )?;
+        let anchor = Anchor(HPos::Right, VPos::Center);
+        canvas.plain(&tick.label, (frame.left - 9.0, y), TICK_PX, anchor)?;
+    }
+    let outline = [
+        (frame.left, frame.top),
+        (frame.right, frame.top),
+        (frame.right, frame.bottom),
+        (frame.left, frame.bottom),
+        (frame.left, frame.top),
+    ];
+    canvas.path(&outline, stroke(INK, 1.3, 1.0))?;
+    let middle = f64::midpoint(frame.left, frame.right);
+    let anchor = Anchor(HPos::Center, VPos::Top);
+    canvas.plain(
+        &volume.title,
+        (middle, frame.bottom + 32.0),
+        TEXT_PX,
+        anchor,
+    )?;
+    canvas.text(
+        &angle.title,
+        (40.0, f64::midpoint(frame.top, frame.bottom)),
+        TEXT_PX,
+        Anchor(HPos::Center, VPos::Center),
+        (INK, FontStyle::Normal, false),
+    )
+}

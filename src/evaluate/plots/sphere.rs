@@ -1,0 +1,416 @@
+//! An event as the PMTs saw it: the sphere of PMTs unrolled, coloured by charge and by the time of the first hit.
+
+use std::collections::BTreeMap;
+use std::f64::consts::{PI, SQRT_2};
+use std::fmt::Write as _;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::canvas::{Anchor, Area, Canvas, Frame, LETTER, failed, stroke, units};
+use super::colours::{STEPS, Scale, bar};
+use super::figure::{Colour, GREY, INK, PALETTE};
+use super::hammer::hammer;
+use crate::error::{Error, Result};
+
+const WIDTH_PX: f64 = 1120.0;
+const LEFT_PX: f64 = 40.0;
+/// Size of an unrolled sphere, twice as wide as high.
+const MAP_PX: (f64, f64) = (920.0, 460.0);
+const TITLE_PX: f64 = 23.0;
+const TEXT_PX: f64 = 16.0;
+const SMALL_PX: f64 = 15.0;
+const TOP_PX: f64 = 112.0;
+const HEADING_PX: f64 = 30.0;
+const GAP_PX: f64 = 28.0;
+const LINE_PX: f64 = 23.0;
+/// A PMT without a hit.
+const DARK: Colour = (205, 205, 205);
+/// Charges that differ by more than this factor have a logarithmic scale.
+const WIDE: f64 = 30.0;
+/// Share of the first hits that the scale of time holds: dark hits before and after the event would take most of it.
+const TIMED: f64 = 0.70;
+
+/// One PMT.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SensorLight {
+    /// Where it is; the centre is the origin.
+    pub position_mm: [f64; 3],
+    /// Charge of its hits.
+    pub charge_pe: f64,
+    /// Time of its first hit; `None` without one.
+    pub first_ns: Option<f64>,
+}
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventPicture {
+    /// Title.
+    pub title: String,
+    /// The line below the title.
+    pub subtitle: String,
+    /// All PMTs.
+    pub sensors: Vec<SensorLight>,
+    /// The vertex that was found, where one was.
+    pub found_mm: Option<[f64; 3]>,
+    /// The true vertex, where it is known.
+    pub true_mm: Option<[f64; 3]>,
+    /// The lines below the pictures.
+    pub caption: Vec<String>,
+}
+
+/// The SVG text of the picture of an event.
+///
+/// # Errors
+/// Only if the drawing library fails, which is a defect.
+pub fn event_svg(event: &EventPicture) -> Result<String> {
+    let panels = [Panel::charge(&event.sensors), Panel::time(&event.sensors)];
+    let height = TOP_PX
+        + 2.0 * (HEADING_PX + MAP_PX.1 + GAP_PX)
+        + LINE_PX * event.caption.len() as f64
+        + 14.0;
+    let size = (units(WIDTH_PX).unsigned_abs(), units(height).unsigned_abs());
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        draw(event, &panels, height, &area)
+            .and_then(|()| area.present().map_err(|error| failed(&error)))?;
+    }
+    // The dots go behind everything but the background, which is the first rectangle.
+    let background = text
+        .find("<rect")
+        .and_then(|begin| Some(begin + text.get(begin..)?.find("/>")? + 2))
+        .ok_or_else(|| Error::internal("a figure has no background"))?;
+    let mut dots = String::new();
+    for (place, panel) in panels.iter().enumerate() {
+        panel.append_dots(&event.sensors, top_of(place), &mut dots);
+    }
+    text.insert_str(background, &dots);
+    // The fine units are for the coordinates only; the picture is shown in pixels.
+    Ok(text.replacen(
+        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
+        &format!("width=\"{WIDTH_PX}\" height=\"{height}\""),
+        1,
+    ))
+}
+
+/// Where the map of panel `place` begins.
+fn top_of(place: usize) -> f64 {
+    TOP_PX + HEADING_PX + place as f64 * (HEADING_PX + MAP_PX.1 + GAP_PX)
+}
+
+fn pixel((x, y): (f64, f64), top: f64) -> (f64, f64) {
+    (
+        LEFT_PX + MAP_PX.0 / 2.0 * (1.0 + x),
+        top + MAP_PX.1 / 2.0 * (1.0 - y),
+    )
+}
+
+/// One of the two maps: what it shows and in which colours.
+struct Panel {
+    heading: String,
+    axis: Axis,
+    scale: Scale,
+    value: fn(&SensorLight) -> Option<f64>,
+    /// True if the largest values are drawn last, on top.
+    largest_on_top: bool,
+}
+
+impl Panel {
+    fn charge(sensors: &[SensorLight]) -> Self {
+        let value = |sensor: &SensorLight| sensor.first_ns.map(|_| sensor.charge_pe);
+        let charges: Vec<f64> = sensors.iter().filter_map(value).collect();
+        let lowest = charges.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = charges.iter().copied().fold(0.0, f64::max);
+        let highest = if highest > 0.0 { highest } else { 1.0 };
+        let title = "Charge (PE)";
+        // A hit of next to nothing must not take the scale.
+        let floor = lowest.max(0.1);
+        let axis = if lowest.is_finite() && highest > WIDE * floor {
+            Axis::logarithmic(title, floor, highest)
+        } else {
+            Axis::linear(title, 0.0, highest)
+        };
+        Self {
+            heading: "Charge".to_owned(),
+            axis,
+            scale: Scale::ViridisReversed,
+            value,
+            largest_on_top: true,
+        }
+    }
+
+    fn time(sensors: &[SensorLight]) -> Self {
+        let mut times: Vec<f64> = sensors
+            .iter()
+            .filter_map(|sensor| sensor.first_ns)
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let (low, high) = densest(&times, TIMED).unwrap_or((0.0, 1.0));
+        Self {
+            heading: "Time of the first hit (on the scale: the densest 70 %; what is earlier or later has the colours of its ends)"
+                .to_owned(),
+            axis: Axis::linear("First hit (ns)", low, high),
+            scale: Scale::Viridis,
+            value: |sensor| sensor.first_ns,
+            largest_on_top: false,
+        }
+    }
+
+    /// A dot a PMT, those of one colour together: plotters' own circles would be three times as long.
+    fn append_dots(&self, sensors: &[SensorLight], top: f64, text: &mut String) {
+        let radius = dot_radius_px(sensors.len());
+        let mut by_step: BTreeMap<Option<usize>, Vec<(f64, f64)>> = BTreeMap::new();
+        for sensor in sensors {
+            let Some(place) = hammer(sensor.position_mm) else {
+                continue;
+            };
+            let step = (self.value)(sensor).map(|value| {
+                let along = (self.axis.place(value) * STEPS as f64).clamp(0.0, STEPS as f64 - 1.0);
+                along as usize
+            });
+            by_step.entry(step).or_default().push(pixel(place, top));
+        }
+        // PMTs without a hit come first, below all others.
+        let dark = by_step.remove(&None).unwrap_or_default();
+        group(text, DARK, &dark, 0.62 * radius);
+        let mut lit: Vec<_> = by_step.into_iter().collect();
+        if !self.largest_on_top {
+            lit.reverse();
+        }
+        for (step, dots) in &lit {
+            let place = (step.unwrap_or(0) as f64 + 0.5) / STEPS as f64;
+            group(text, self.scale.colour(place), dots, radius);
+        }
+    }
+}
+
+/// The shortest range that holds `share` of ascending `sorted`.
+fn densest(sorted: &[f64], share: f64) -> Option<(f64, f64)> {
+    let within = ((share * sorted.len() as f64).ceil() as usize).max(1);
+    let ranges = sorted.windows(within);
+    ranges
+        .filter_map(|range| Some((*range.first()?, *range.last()?)))
+        .min_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
+}
+
+/// Radius of a dot, such that neighbours nearly touch.
+fn dot_radius_px(n: usize) -> f64 {
+    let area = PI / 4.0 * MAP_PX.0 * MAP_PX.1 / n.max(1) as f64;
+    (0.46 * area.sqrt()).clamp(1.2, 11.0)
+}
+
+fn group(text: &mut String, colour: Colour, dots: &[(f64, f64)], radius_px: f64) {
+    if dots.is_empty() {
+        return;
+    }
+    let (red, green, blue) = colour;
+    // Writing to a `String` cannot fail.
+    let _ = write!(text, "\n<g fill=\"#{red:02x}{green:02x}{blue:02x}\">");
+    for &(x, y) in dots {
+        let (x, y, radius) = (units(x), units(y), units(radius_px));
+        let _ = write!(text, "\n<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>");
+    }
+    text.push_str("\n</g>");
+}
+
+fn draw(event: &EventPicture, panels: &[Panel; 2], height: f64, area: &Area<'_>) -> Result<()> {
+    area.fill(&WHITE).map_err(|error| failed(&error))?;
+    let canvas = Canvas { area };
+    let top_left = Anchor(HPos::Left, VPos::Top);
+    let bold = (INK, FontStyle::Bold, true);
+    let grey = (GREY, FontStyle::Normal, true);
+    canvas.text(&event.title, (LEFT_PX, 16.0), TITLE_PX, top_left, bold)?;
+    canvas.text(&event.subtitle, (LEFT_PX, 47.0), SMALL_PX, top_left, grey)?;
+    key(event, &canvas)?;
+    for (place, panel) in panels.iter().enumerate() {
+        let top = top_of(place);
+        let at = (LEFT_PX, top - HEADING_PX);
+        canvas.text(&panel.heading, at, TEXT_PX, top_left, bold)?;
+        outline(top, &canvas)?;
+        if let Some(at) = event.true_mm.and_then(hammer) {
+            ring(pixel(at, top), &canvas)?;
+        }
+        if let Some(at) = event.found_mm.and_then(hammer) {
+            cross(pixel(at, top), &canvas)?;
+        }
+        let left = LEFT_PX + MAP_PX.0 + 32.0;
+        let beside = Frame {
+            left,
+            right: left + 20.0,
+            top: top + 0.12 * MAP_PX.1,
+            bottom: top + 0.88 * MAP_PX.1,
+        };
+        bar(panel.scale, &panel.axis, &beside, &canvas)?;
+    }
+    for (line, text) in event.caption.iter().enumerate() {
+        let below = height - 14.0 - LINE_PX * (event.caption.len() - line) as f64;
+        canvas.plain(text, (LEFT_PX, below), TEXT_PX, top_left)?;
+    }
+    Ok(())
+}
+
+/// What the dots and marks are, in a line.
+fn key(event: &EventPicture, canvas: &Canvas<'_, '_>) -> Result<()> {
+    let y = 86.0;
+    let radius = dot_radius_px(event.sensors.len()).clamp(3.0, 6.0);
+    let mut x = LEFT_PX;
+    let mut entry = |text: &str, mark: &dyn Fn((f64, f64)) -> Result<()>| -> Result<()> {
+        mark((x + 8.0, y))?;
+        canvas.plain(
+            text,
+            (x + 26.0, y),
+            SMALL_PX,
+            Anchor(HPos::Left, VPos::Center),
+        )?;
+        x += 26.0 + LETTER * SMALL_PX * text.chars().count() as f64 + 26.0;
+        Ok(())
+    };
+    entry("PMT without a hit", &|at| {
+        canvas.polygon(&circle(at, radius), DARK, 1.0)
+    })?;
+    if event.found_mm.and_then(hammer).is_some() {
+        entry("direction of the vertex found", &|at| cross(at, canvas))?;
+    }
+    if event.true_mm.and_then(hammer).is_some() {
+        entry("direction of the true vertex", &|at| ring(at, canvas))?;
+    }
+    Ok(())
+}
+
+/// The edge of a map with its meridians and parallels, and where the axes are.
+fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
+    let direction = |longitude: f64, latitude: f64| {
+        let (sin, cos) = latitude.sin_cos();
+        [cos * longitude.cos(), cos * longitude.sin(), sin]
+    };
+    let line = |points: &mut dyn Iterator<Item = (f64, f64)>, alpha: f64| {
+        let points: Vec<_> = points
+            .filter_map(|(longitude, latitude)| hammer(direction(longitude, latitude)))
+            .map(|place| pixel(place, top))
+            .collect();
+        canvas.path(&points, stroke(INK, 1.0, alpha))
+    };
+    // Short of 180 degrees, where a longitude changes its sign.
+    let longest = PI * (1.0 - 1e-9);
+    for meridian in -2..=2 {
+        let longitude = f64::from(meridian) * PI / 3.0;
+        line(
+            &mut (-45..=45).map(|k| (longitude, f64::from(k) * PI / 90.0)),
+            0.22,
+        )?;
+    }
+    for parallel in -2..=2 {
+        let latitude = f64::from(parallel) * PI / 6.0;
+        line(
+            &mut (-60..=60).map(|k| (f64::from(k) / 60.0 * longest, latitude)),
+            0.22,
+        )?;
+    }
+    let edge: Vec<_> = (0..=180)
+        .map(|k| (f64::from(k) * PI / 90.0).sin_cos())
+        .map(|(sin, cos)| pixel((cos, sin), top))
+        .collect();
+    canvas.path(&edge, stroke(INK, 1.3, 0.9))?;
+    let (middle, bottom) = (LEFT_PX + MAP_PX.0 / 2.0, top + MAP_PX.1);
+    let above = Anchor(HPos::Left, VPos::Bottom);
+    canvas.plain("+z", (middle + 40.0, top + 1.0), SMALL_PX, above)?;
+    let below = Anchor(HPos::Left, VPos::Top);
+    canvas.plain("\u{2212}z", (middle + 40.0, bottom + 1.0), SMALL_PX, below)?;
+    let centred = Anchor(HPos::Center, VPos::Center);
+    for (name, position) in [
+        ("+x", [1.0, 0.0, 0.0]),
+        ("+y", [0.0, 1.0, 0.0]),
+        ("\u{2212}y", [0.0, -1.0, 0.0]),
+    ] {
+        if let Some(place) = hammer(position) {
+            let at = pixel(place, top);
+            canvas.polygon(&circle(at, 11.0), (255, 255, 255), 0.75)?;
+            canvas.plain(name, at, SMALL_PX, centred)?;
+        }
+    }
+    Ok(())
+}
+
+fn circle((x, y): (f64, f64), radius: f64) -> Vec<(f64, f64)> {
+    (0..=32)
+        .map(|k| (f64::from(k) * PI / 16.0).sin_cos())
+        .map(|(sin, cos)| (x + radius * cos, y + radius * sin))
+        .collect()
+}
+
+/// A cross with a light seam, to be seen on any ground.
+fn cross((x, y): (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
+    let arm = 9.0 / SQRT_2;
+    let lines = [
+        [(x - arm, y - arm), (x + arm, y + arm)],
+        [(x - arm, y + arm), (x + arm, y - arm)],
+    ];
+    for (colour, width) in [((255, 255, 255), 7.0), (PALETTE[1], 3.4)] {
+        for line in &lines {
+            canvas.path(line, stroke(colour, width, 1.0))?;
+        }
+    }
+    Ok(())
+}
+
+/// A ring with a light seam.
+fn ring(at: (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
+    let points = circle(at, 10.5);
+    for (colour, width) in [((255, 255, 255), 6.4), (PALETTE[3], 3.0)] {
+        canvas.path(&points, stroke(colour, width, 1.0))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_time_is_where_the_hits_are() {
+        let mut times: Vec<f64> = (0..70).map(|k| 300.0 + 0.1 * f64::from(k)).collect();
+        times.extend((0..30).map(|k| 31.0 * f64::from(k)));
+        times.sort_by(f64::total_cmp);
+        let (low, high) = densest(&times, TIMED).unwrap();
+        assert!(low >= 300.0 && high <= 310.0, "{low} {high}");
+        assert_eq!(densest(&[4.0], TIMED), Some((4.0, 4.0)));
+        assert_eq!(densest(&[], TIMED), None);
+    }
+
+    #[test]
+    fn every_pmt_is_a_dot_in_either_map() {
+        let sensors: Vec<SensorLight> = (0..300)
+            .map(|k| SensorLight {
+                position_mm: [
+                    f64::from(k % 17) - 8.2,
+                    f64::from(k % 13) - 6.1,
+                    f64::from(k % 7) - 3.3,
+                ],
+                charge_pe: 0.5 * f64::from(k % 9),
+                first_ns: (k % 3 == 0).then(|| 100.0 + f64::from(k)),
+            })
+            .collect();
+        let svg = event_svg(&EventPicture {
+            title: "event 4".to_owned(),
+            sensors,
+            found_mm: Some([1.0, 2.0, 3.0]),
+            true_mm: Some([1.0, 2.0, 2.0]),
+            caption: vec!["x = 1 mm".to_owned()],
+            ..EventPicture::default()
+        })
+        .unwrap();
+        assert_eq!(svg.matches("<circle").count(), 600);
+        for text in [
+            "event 4",
+            "x = 1 mm",
+            "Charge (PE)",
+            "First hit (ns)",
+            "true vertex",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(!svg.contains("NaN"));
+    }
+}

@@ -1,0 +1,230 @@
+//! How likely a charge is for a number of photoelectrons, from a measured spectrum of single ones.
+
+/// Charges in the table of few photoelectrons are this far apart.
+pub const STEP_PE: f64 = 0.05;
+/// Most photoelectrons that are in the table; more are Gaussian.
+const MOST: usize = 8;
+/// Charges in the table.
+const BINS: usize = 640;
+/// Sums of Gaussians take this many standard deviations.
+const REACH: f64 = 6.0;
+/// No density is below this: a charge that nothing explains must not make a fit impossible.
+const LEAST: f64 = 1e-12;
+
+/// Charge densities of one type of PMT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChargeTable {
+    single: Vec<f64>,
+    /// For 1 to `MOST` photoelectrons, densities at `k STEP_PE`.
+    table: Vec<[f64; MOST]>,
+    mean_pe: f64,
+    variance: f64,
+}
+
+/// `sum_n w_n(m) f_n(q)` and its derivative with `m`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sum {
+    /// Logarithm of the sum.
+    pub log: f64,
+    /// Change of that with `m`.
+    pub slope: f64,
+}
+
+impl ChargeTable {
+    /// From the spectrum of single photoelectrons, densities per PE at `k STEP_PE`. `None` if it is empty or not finite.
+    #[must_use]
+    pub fn new(single: &[f64]) -> Option<Self> {
+        let total: f64 = single.iter().sum::<f64>() * STEP_PE;
+        if single.len() > BINS
+            || single.iter().any(|f| !(f.is_finite() && *f >= 0.0))
+            || total <= 0.0
+        {
+            return None;
+        }
+        let mut one = vec![0.0; BINS];
+        for (bin, density) in one.iter_mut().zip(single) {
+            *bin = density / total;
+        }
+        let charge = |k: usize| k as f64 * STEP_PE;
+        let mean_pe: f64 = one
+            .iter()
+            .enumerate()
+            .map(|(k, f)| f * charge(k) * STEP_PE)
+            .sum();
+        let variance: f64 = one
+            .iter()
+            .enumerate()
+            .map(|(k, f)| f * (charge(k) - mean_pe).powi(2) * STEP_PE)
+            .sum();
+        let mut table = vec![[0.0; MOST]; BINS];
+        let mut current = one.clone();
+        for n in 0..MOST {
+            for (row, density) in table.iter_mut().zip(&current) {
+                row[n] = *density;
+            }
+            let mut next = vec![0.0; BINS];
+            for (k, density) in current.iter().enumerate().filter(|(_, f)| **f > 0.0) {
+                for (sum, f) in next[k..].iter_mut().zip(&one) {
+                    *sum += density * f * STEP_PE;
+                }
+            }
+            current = next;
+        }
+        Some(Self {
+            single: single.to_vec(),
+            table,
+            mean_pe,
+            variance: variance.max(1e-4),
+        })
+    }
+
+    /// The spectrum this was made from.
+    #[must_use]
+    pub fn single(&self) -> &[f64] {
+        &self.single
+    }
+
+    /// Mean charge of a photoelectron.
+    #[must_use]
+    pub fn mean_pe(&self) -> f64 {
+        self.mean_pe
+    }
+
+    /// `f_n(charge)`, for `n` from 1.
+    fn density(&self, n: usize, charge_pe: f64) -> f64 {
+        let place = charge_pe / STEP_PE;
+        if n <= MOST && place < (BINS - 1) as f64 {
+            let index = place.max(0.0) as usize;
+            let t = place - index as f64;
+            if let (Some(low), Some(high)) = (self.table.get(index), self.table.get(index + 1)) {
+                return low[n - 1] + t * (high[n - 1] - low[n - 1]);
+            }
+        }
+        let variance = self.variance * n as f64;
+        let pull = charge_pe - self.mean_pe * n as f64;
+        (-0.5 * pull * pull / variance).exp() / (std::f64::consts::TAU * variance).sqrt()
+    }
+
+    /// The numbers of photoelectrons that `charge_pe` can come from.
+    fn range(&self, charge_pe: f64) -> (usize, usize) {
+        let n = charge_pe / self.mean_pe;
+        let spread = REACH * (self.variance * n.max(1.0)).sqrt() / self.mean_pe;
+        let most = (n + spread).ceil().max(2.0) as usize;
+        if most <= MOST {
+            return (1, MOST);
+        }
+        (((n - spread).floor().max(1.0)) as usize, most)
+    }
+
+    /// A first photoelectron is there and `m` more are expected: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
+    #[must_use]
+    pub fn beyond_first(&self, charge_pe: f64, m: f64) -> Sum {
+        self.sum(charge_pe, m, 1)
+    }
+
+    /// `m` are expected: `sum_{n >= 1} m^n / n! f_n(q)`.
+    #[must_use]
+    pub fn all(&self, charge_pe: f64, m: f64) -> Sum {
+        self.sum(charge_pe, m, 0)
+    }
+
+    /// `sum_n m^(n-k) / (n-k)! f_n(q)`. Weights are relative to the largest, so that nothing overflows.
+    fn sum(&self, charge_pe: f64, m: f64, taken: usize) -> Sum {
+        let m = m.max(1e-12);
+        let (from, upto) = self.range(charge_pe);
+        // Where the weights of the range are largest, and their logarithm there.
+        let top = (m as usize + taken).clamp(from, upto);
+        let log_top = (top - taken) as f64 * m.ln() - ln_factorial(top - taken);
+        let (mut sum, mut slope) = (0.0, 0.0);
+        let mut add = |n: usize, weight: f64| {
+            let term = weight * self.density(n, charge_pe);
+            sum += term;
+            slope += term * (n - taken) as f64;
+        };
+        let mut weight = 1.0;
+        for n in top..=upto {
+            add(n, weight);
+            weight *= m / (n + 1 - taken) as f64;
+        }
+        weight = 1.0;
+        for n in (from..top).rev() {
+            weight *= (n + 1 - taken) as f64 / m;
+            add(n, weight);
+        }
+        let sum = sum + LEAST;
+        Sum {
+            log: sum.ln() + log_top,
+            slope: slope / sum / m
+                // d/dm of the part that has been divided out is in n - k already; LEAST scales with it.
+                + LEAST * (top - taken) as f64 / sum / m,
+        }
+    }
+}
+
+/// `ln n!`, by Stirling's series beyond a short table.
+fn ln_factorial(n: usize) -> f64 {
+    const TABLE: [f64; 10] = [
+        1.0, 1.0, 2.0, 6.0, 24.0, 120.0, 720.0, 5040.0, 40_320.0, 362_880.0,
+    ];
+    if let Some(factorial) = TABLE.get(n) {
+        return factorial.ln();
+    }
+    let x = n as f64 + 1.0;
+    (x - 0.5) * x.ln() - x + 0.5 * std::f64::consts::TAU.ln() + 1.0 / (12.0 * x)
+        - 1.0 / (360.0 * x.powi(3))
+        + 1.0 / (1260.0 * x.powi(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(sigma: f64) -> ChargeTable {
+        let single: Vec<f64> = (0..200)
+            .map(|k| {
+                let q = f64::from(k) * STEP_PE;
+                (-0.5 * ((q - 1.0) / sigma).powi(2)).exp()
+            })
+            .collect();
+        ChargeTable::new(&single).expect("a good spectrum")
+    }
+
+    #[test]
+    fn the_expected_sum_over_charges_is_that_of_poisson() {
+        let table = table(0.3);
+        for m in [0.01, 0.7, 5.0, 30.0] {
+            let step = 0.01;
+            let integral: f64 = (1..20_000)
+                .map(|k| (table.all(step * f64::from(k), m).log).exp() * step)
+                .sum();
+            let expected = m.exp_m1();
+            assert!(
+                (integral / expected - 1.0).abs() < 5e-3,
+                "{m} {integral} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_logarithm() {
+        let table = table(0.35);
+        for (q, m) in [
+            (0.8, 0.02),
+            (1.4, 1.3),
+            (6.3, 4.0),
+            (25.0, 31.0),
+            (3.0, 60.0),
+        ] {
+            for sum in [ChargeTable::all, ChargeTable::beyond_first] {
+                let h = 1e-5 * m;
+                let slope = (sum(&table, q, m + h).log - sum(&table, q, m - h).log) / (2.0 * h);
+                let found = sum(&table, q, m).slope;
+                assert!(
+                    (slope - found).abs() < 1e-4 * (1.0 + slope.abs()),
+                    "{q} {m}: {slope} {found}"
+                );
+            }
+        }
+        assert!((ln_factorial(12) - 479_001_600.0_f64.ln()).abs() < 1e-9);
+    }
+}

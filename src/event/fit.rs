@@ -1,0 +1,592 @@
+//! One event from hits to vertex, time and energy: seed, fit, uncertainties, flags.
+
+use std::sync::Arc;
+
+use super::likelihood::{Likelihood, Matrix, N, Point, Value};
+use super::minimise::{inverse, minimise};
+use super::prepare::{Prepared, prepare};
+use super::seed;
+use super::vector::{Vector, minus, norm, scaled};
+use super::{EventHits, LightModel, Method};
+use crate::detector::{Detector, Sensors};
+use crate::error::{Error, Result};
+use crate::model::{Event, Flags};
+
+/// Of a vertex that is this close to the scintillator's edge, relatively, it is not known on which side it is.
+const EDGE: f64 = 0.9995;
+/// A centroid is shorter than the vertex by about this factor where nothing was learnt of it.
+const CENTROID_SCALE: f64 = 1.3;
+/// Slowness of light where nothing was learnt of it: an index of 1.5.
+const NS_PER_MM: f64 = 1.5 / 299.792_458;
+/// Slopes for the curvature are taken this many standard deviations apart.
+const CURVATURE_STEP: f64 = 0.5;
+
+/// Reconstructs events. One serves all threads.
+#[derive(Clone, Debug)]
+pub struct Reconstructor {
+    sensors: Arc<Sensors>,
+    radius_mm: Option<f64>,
+    window_ns: f64,
+    pe_per_mev: Option<f64>,
+    light: Option<LightModel>,
+    method: Method,
+}
+
+/// An event on its way: its good hits and where a fit of them begins.
+#[derive(Debug)]
+pub struct Fit<'a> {
+    light: &'a LightModel,
+    method: Method,
+    hits: Prepared,
+    cut_ns: Option<f64>,
+    ends_ns: Vec<f64>,
+    /// Where the fit begins: x, y, z in mm, t in ns, ln(E in MeV).
+    pub seed: [f64; 5],
+}
+
+impl Fit<'_> {
+    fn at(&self, point: &Point) -> Value {
+        Likelihood {
+            light: self.light,
+            hits: &self.hits,
+            method: self.method,
+            cut_ns: self.cut_ns,
+            ends_ns: &self.ends_ns,
+        }
+        .at(point)
+    }
+
+    /// -ln L (constants left out) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
+    #[must_use]
+    pub fn minus_log_likelihood(&self, point: &[f64; 5]) -> (f64, [f64; 5]) {
+        let value = self.at(point);
+        (value.minus_log, value.gradient)
+    }
+
+    /// The point of the largest likelihood, and whether the search ended there.
+    #[must_use]
+    pub fn best(&self) -> ([f64; 5], bool) {
+        let minimum = minimise(|point| self.at(point), self.seed);
+        (minimum.point, minimum.converged)
+    }
+}
+
+impl Reconstructor {
+    /// For events of `detector`, with its light maps where there are any; without, only [`Method::Centroid`] works.
+    ///
+    /// # Errors
+    /// If the detector has no geometry, or the method needs light maps.
+    pub fn new(detector: &Detector, light: Option<LightModel>, method: Method) -> Result<Self> {
+        let sensors = detector.sensors().ok_or_else(|| {
+            Error::usage(format!(
+                "detector `{}` has no geometry, and events need one",
+                detector.name
+            ))
+            .with_hint("add `[geometry]` to the detector file, as `nuwave detector juno` shows it")
+        })?;
+        if light.is_none() && method != Method::Centroid {
+            let name = format!("{method:?}").to_lowercase();
+            return Err(
+                Error::usage(format!("the method `{name}` needs light maps"))
+                    .with_hint("`nuwave calibrate light` makes them; `centroid` needs none"),
+            );
+        }
+        Ok(Self {
+            sensors: Arc::clone(sensors),
+            radius_mm: detector
+                .geometry
+                .as_ref()
+                .and_then(|geometry| geometry.scintillator_radius_mm),
+            window_ns: light
+                .as_ref()
+                .map_or(detector.readout.window_ns(), |light| light.tables.window_ns),
+            pe_per_mev: detector
+                .medium
+                .as_ref()
+                .map(|medium| medium.light_pe_per_mev),
+            light,
+            method,
+        })
+    }
+
+    /// The event that `event` was. Never fails: what could not be found is NaN and flagged.
+    #[must_use]
+    pub fn reconstruct(&self, event: &EventHits) -> Event {
+        let mut result = match &self.light {
+            Some(light) => self.with_maps(event, light),
+            None => self.without_maps(event),
+        };
+        let values = [result.x_mm, result.time_ns, result.energy_mev];
+        let explained = Flags::TOO_FEW_HITS | Flags::NO_LIGHT_MAPS;
+        if values.iter().any(|value| !value.is_finite()) && !result.flags.intersects(explained) {
+            result.flags |= Flags::NOT_CONVERGED;
+        }
+        result
+    }
+
+    /// What a fit of `event` starts from; `Err` holds what is known where nothing can be fitted. `None` without light maps.
+    #[must_use]
+    pub fn fit(&self, event: &EventHits) -> Option<std::result::Result<Fit<'_>, Event>> {
+        let light = self.light.as_ref()?;
+        Some(self.begin(event, light).map(|(fit, _)| fit))
+    }
+
+    fn prepare(&self, event: &EventHits, keep: impl Fn(usize, f64) -> bool) -> Prepared {
+        let offset_ns = |place: usize| {
+            self.light
+                .as_ref()
+                .and_then(|light| light.tables.channels.get(place))
+                .map_or(0.0, |channel| channel.time_offset_ns)
+        };
+        prepare(event, &self.sensors, offset_ns, self.window_ns, keep)
+    }
+
+    fn without_maps(&self, event: &EventHits) -> Event {
+        let hits = self.prepare(event, |_, _| true);
+        let flags = hits.flags | Flags::NO_LIGHT_MAPS;
+        let mut result = unfound(event, &hits, flags);
+        let times = seed::by_time(&hits);
+        let dark_per_ns = seed::dark_level_per_ns(&times, self.window_ns);
+        let Some(stretch_ns) = seed::first_light(&times, dark_per_ns, self.window_ns) else {
+            result.flags |= Flags::TOO_FEW_HITS;
+            return result;
+        };
+        let dark_pe = dark_per_ns * (stretch_ns.1 - stretch_ns.0);
+        let Some((centroid, _)) = seed::centroid(&hits, &self.sensors, stretch_ns, dark_pe) else {
+            result.flags |= Flags::TOO_FEW_HITS;
+            return result;
+        };
+        let mut vertex = scaled(CENTROID_SCALE, centroid);
+        if let Some(radius_mm) = self.radius_mm
+            && norm(vertex) > radius_mm
+        {
+            vertex = scaled(radius_mm / norm(vertex), vertex);
+            result.flags |= Flags::OUTSIDE_DETECTOR;
+        }
+        let flight_ns = |place: usize| {
+            self.sensors.all().get(place).map_or(0.0, |sensor| {
+                NS_PER_MM * norm(minus(sensor.position_mm, vertex))
+            })
+        };
+        [result.x_mm, result.y_mm, result.z_mm] = vertex;
+        result.time_ns = seed::peak_ns(&times, flight_ns, stretch_ns).unwrap_or(f64::NAN);
+        if let Some(pe_per_mev) = self.pe_per_mev {
+            let light_pe = hits.charge_pe() - dark_per_ns * self.window_ns;
+            result.energy_mev = light_pe.max(0.0) / pe_per_mev;
+        }
+        result
+    }
+
+    /// Prepares an event's hits and finds where its fit begins.
+    fn begin<'a>(
+        &self,
+        event: &EventHits,
+        light: &'a LightModel,
+    ) -> std::result::Result<(Fit<'a>, Event), Event> {
+        let mut hits = self.prepare(event, |_, _| true);
+        let mut result = unfound(event, &hits, hits.flags);
+        let times = seed::by_time(&hits);
+        let few = |mut result: Event| {
+            result.flags |= Flags::TOO_FEW_HITS;
+            result
+        };
+        let Some(stretch_ns) = seed::first_light(&times, light.dark_per_ns, self.window_ns) else {
+            return Err(few(result));
+        };
+        let dark_pe = light.dark_per_ns * (stretch_ns.1 - stretch_ns.0);
+        let Some((centroid, _)) = seed::centroid(&hits, &self.sensors, stretch_ns, dark_pe) else {
+            return Err(few(result));
+        };
+        let vertex = vertex_of_centroid(light, centroid);
+        let flight_ns = |place: usize| {
+            self.sensors.all().get(place).map_or(0.0, |sensor| {
+                light.tables.flight.time_ns(vertex, sensor.position_mm).0
+            })
+        };
+        let Some(peak_ns) = seed::peak_ns(&times, flight_ns, stretch_ns) else {
+            return Err(few(result));
+        };
+        let t0_ns = peak_ns - light.peak_ns;
+        let second = seed::second_cluster(
+            &times,
+            flight_ns,
+            peak_ns,
+            light.dark_per_ns,
+            self.window_ns,
+            |from, upto| light.late_share(from, upto),
+        );
+        let mut cut_ns = None;
+        if let Some(second_ns) = second {
+            result.flags |= Flags::SEVERAL_CLUSTERS;
+            cut_ns = Some(second_ns);
+            hits = self.prepare(event, |place, time_ns| {
+                time_ns - flight_ns(place) <= second_ns
+            });
+            result.charge_pe = hits.charge_pe();
+            result.n_channels_hit = hits.channels.len() as u32;
+        }
+        let ends_ns: Vec<f64> = hits
+            .channels
+            .iter()
+            .map(|seen| {
+                cut_ns.map_or(self.window_ns, |cut| {
+                    (cut + flight_ns(seen.place)).min(self.window_ns)
+                })
+            })
+            .collect();
+        let seen_for_ns = cut_ns.unwrap_or(self.window_ns).min(self.window_ns);
+        let light_pe = (hits.charge_pe() - light.dark_per_ns * seen_for_ns).max(1.0);
+        let energy_mev = (light_pe / light.total(vertex).0.max(1e-9)).clamp(1e-4, 1e5);
+        let fit = Fit {
+            light,
+            method: self.method,
+            hits,
+            cut_ns,
+            ends_ns,
+            seed: [vertex[0], vertex[1], vertex[2], t0_ns, energy_mev.ln()],
+        };
+        Ok((fit, result))
+    }
+
+    fn with_maps(&self, event: &EventHits, light: &LightModel) -> Event {
+        let (fit, mut result) = match self.begin(event, light) {
+            Ok(begun) => begun,
+            Err(result) => return result,
+        };
+        let radius_mm = light.tables.radius_mm;
+        let (point, covariance, value) = if self.method == Method::Centroid {
+            (fit.seed, None, None)
+        } else {
+            let minimum = minimise(|point| fit.at(point), fit.seed);
+            if !minimum.converged {
+                result.flags |= Flags::NOT_CONVERGED;
+            }
+            let covariance = covariance(&fit, &minimum.point, &minimum.value.information);
+            (minimum.point, covariance, Some(minimum.value.minus_log))
+        };
+        let vertex = [point[0], point[1], point[2]];
+        [result.x_mm, result.y_mm, result.z_mm] = vertex;
+        result.time_ns = point[3];
+        let (u, _) = light.u(vertex);
+        let energy = &light.tables.energy;
+        let response = energy.response_at(u, vertex[2] / radius_mm);
+        let visible_mev = point[4].exp() / response;
+        let (energy_mev, slope) = energy.deposited(visible_mev);
+        result.energy_mev = energy_mev;
+        if norm(vertex) > EDGE * radius_mm {
+            result.flags |= Flags::OUTSIDE_DETECTOR;
+        }
+        if let Some(covariance) = covariance {
+            let sigma = |k: usize| covariance[k][k].sqrt();
+            result.x_sigma_mm = sigma(0);
+            result.y_sigma_mm = sigma(1);
+            result.z_sigma_mm = sigma(2);
+            result.time_sigma_ns = sigma(3);
+            result.energy_sigma_mev = slope * visible_mev * sigma(4);
+        } else if self.method != Method::Centroid {
+            result.flags |= Flags::NOT_CONVERGED;
+        }
+        if let Some(value) = value {
+            let freedom = fit.hits.n_hits() as f64 - N as f64;
+            result.fit_quality = if freedom > 0.0 {
+                2.0 * value / freedom
+            } else {
+                result.flags |= Flags::TOO_FEW_HITS;
+                f64::NAN
+            };
+        }
+        result
+    }
+}
+
+/// An event of which only the hits are known.
+fn unfound(event: &EventHits, hits: &Prepared, flags: Flags) -> Event {
+    Event {
+        charge_pe: hits.charge_pe(),
+        n_channels_hit: hits.channels.len() as u32,
+        ..Event::unknown(event.event_id, flags)
+    }
+}
+
+/// The vertex that a centroid points to, within the scintillator.
+fn vertex_of_centroid(light: &LightModel, centroid: Vector) -> Vector {
+    let radius_mm = light.tables.radius_mm;
+    let length = norm(centroid) / radius_mm;
+    let [scale, bend] = light.tables.seed;
+    let vertex = scaled(scale + bend * length * length, centroid);
+    let most_mm = 0.97 * radius_mm;
+    if norm(vertex) > most_mm {
+        return scaled(most_mm / norm(vertex), vertex);
+    }
+    vertex
+}
+
+/// From the curvature at the minimum: differences of the slopes, half a standard deviation to both sides, so that what
+/// is seen is the valley and not a crease of a table. Where that is no valley, the information of the hits.
+fn covariance(fit: &Fit<'_>, point: &Point, information: &Matrix) -> Option<Matrix> {
+    let rough = inverse(information)?;
+    let mut curvature = [[0.0; N]; N];
+    for (k, row) in curvature.iter_mut().enumerate() {
+        // The standard deviation with the others held.
+        let step = CURVATURE_STEP / information[k][k].sqrt();
+        let moved = |by: f64| {
+            let mut moved = *point;
+            moved[k] += by;
+            fit.at(&moved).gradient
+        };
+        let (up, down) = (moved(step), moved(-step));
+        for (j, x) in row.iter_mut().enumerate() {
+            *x = (up[j] - down[j]) / (2.0 * step);
+        }
+    }
+    let slopes = curvature;
+    for (i, row) in curvature.iter_mut().enumerate() {
+        for (j, x) in row.iter_mut().enumerate() {
+            *x = 0.5 * (slopes[i][j] + slopes[j][i]);
+        }
+    }
+    Some(inverse(&curvature).unwrap_or(rough))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+    use crate::detector;
+
+    /// Maps that know nothing of optics: light falls with distance, times are exponentials that lengthen with it.
+    fn model(detector: &Detector) -> LightModel {
+        let sensors = Arc::clone(detector.sensors().expect("a geometry"));
+        let radius_mm = 17_700.0;
+        let axes = (
+            Axis {
+                low: 0.0,
+                high: 1.05,
+                intervals: 6,
+            },
+            Axis {
+                low: 7.0,
+                high: 10.6,
+                intervals: 12,
+            },
+        );
+        let mut coefficients = Vec::new();
+        for i in 0..axes.0.splines() {
+            for j in 0..axes.1.splines() {
+                let (i, j) = (i as f64, j as f64);
+                coefficients.push(3.7 - 0.004 * j * j + 0.02 * i - 0.002 * i * j);
+            }
+        }
+        let nodes = (
+            Nodes {
+                low: 0.0,
+                high: 1.0,
+                count: 3,
+            },
+            Nodes {
+                low: 7.0,
+                high: 10.6,
+                count: 4,
+            },
+        );
+        let densities: Vec<Vec<f64>> = (0..12)
+            .map(|node| {
+                (0..1800)
+                    .map(|k| {
+                        let t = FROM_NS + STEP_NS * f64::from(k);
+                        let tau = 6.0 + f64::from(node % 4);
+                        (-0.5 * (t.min(0.0) / 2.0).powi(2)).exp() * (-t.max(0.0) / tau).exp()
+                            + 1e-3 * (-t.max(0.0) / 200.0).exp() * f64::from(u8::from(t > 0.0))
+                    })
+                    .collect()
+            })
+            .collect();
+        let single: Vec<f64> = (0..100)
+            .map(|k| (-0.5 * ((f64::from(k) * STEP_PE - 1.0) / 0.3).powi(2)).exp())
+            .collect();
+        let kind = |name: &str| TypeLight {
+            name: name.to_owned(),
+            map: Surface {
+                u: axes.0,
+                v: axes.1,
+                coefficients: coefficients.clone(),
+            },
+            times: TimeTable::new(nodes.0, nodes.1, &densities).expect("good densities"),
+            charges: ChargeTable::new(&single).expect("a good spectrum"),
+        };
+        let channels = (0..sensors.len())
+            .map(|k| ChannelLight {
+                efficiency: 1.0 + 0.2 * (k as f64).sin(),
+                time_offset_ns: 0.0,
+                dark_per_ns: 24e-6,
+            })
+            .collect();
+        let tables = LightTables {
+            detector: detector.name.clone(),
+            geometry_crc32c: sensors.crc32c(),
+            radius_mm,
+            window_ns: 1000.0,
+            flight: Flight {
+                radius_mm: Some(radius_mm),
+                inner_ns_per_mm: 0.005_1,
+                outer_ns_per_mm: 0.004_5,
+            },
+            separation_ns: 10.0,
+            seed: [1.3, 0.0],
+            types: vec![kind("R12860"), kind("NNVT-MCP")],
+            channels,
+            energy: EnergyScale::default(),
+        };
+        LightModel::new(tables, sensors).expect("maps of this detector")
+    }
+
+    fn some_event(detector: &Detector) -> EventHits {
+        let plan = crate::simulate::EventPlan {
+            detector: detector.clone(),
+            seed: 3,
+            detector_seed: 1,
+            first_event: 0,
+            sources: vec![crate::simulate::EventSource {
+                events: 1,
+                vertex: crate::simulate::Vertex::Fixed([4000.0, -6000.0, 9000.0]),
+                energy: crate::simulate::Energy::Fixed(2.0),
+                particle: crate::simulate::Particle::Electron,
+            }],
+            time_spread_ns: 0.0,
+            dark: true,
+            pile_up_ns: None,
+        };
+        let event = crate::simulate::events(&plan)
+            .expect("a good plan")
+            .flatten()
+            .next()
+            .expect("one event");
+        event.hits(&crate::simulate::HitFinder::default(), 3)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_likelihood() {
+        let detector = detector::load("juno").expect("a preset");
+        let event = some_event(&detector);
+        for method in [Method::Full, Method::Charge, Method::Time] {
+            let reconstructor = Reconstructor::new(&detector, Some(model(&detector)), method)
+                .expect("maps are there");
+            let fit = reconstructor
+                .fit(&event)
+                .expect("maps are there")
+                .expect("enough hits");
+            let mut point = fit.seed;
+            point[0] += 137.0;
+            point[4] += 0.07;
+            let (_, gradient) = fit.minus_log_likelihood(&point);
+            for (axis, h) in [0.01, 0.01, 0.01, 1e-5, 1e-5].into_iter().enumerate() {
+                let moved = |by: f64| {
+                    let mut moved = point;
+                    moved[axis] += by;
+                    fit.minus_log_likelihood(&moved).0
+                };
+                let slope = (moved(h) - moved(-h)) / (2.0 * h);
+                let scale =
+                    1e-4 * gradient[axis].abs() + 1e-3 * [1e-2, 1e-2, 1e-2, 10.0, 100.0][axis];
+                assert!(
+                    (slope - gradient[axis]).abs() < scale,
+                    "{method:?} {axis}: {slope} {}",
+                    gradient[axis]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_channels_together_are_the_sum_of_each() {
+        let detector = detector::load("juno").expect("a preset");
+        let light = model(&detector);
+        for vertex in [
+            [0.0, 0.0, 0.0],
+            [3000.0, -2000.0, 9000.0],
+            [10_000.0, 10_000.0, -9_000.0],
+        ] {
+            let (total, gradient) = light.total(vertex);
+            let (mut sum, mut slope) = (0.0, [0.0; 3]);
+            for place in 0..light.sensors.len() {
+                let one = light.expected(place, vertex);
+                sum += one.pe;
+                for (sum, x) in slope.iter_mut().zip(one.gradient) {
+                    *sum += x;
+                }
+            }
+            assert!(
+                (total / sum - 1.0).abs() < 2e-4,
+                "{vertex:?}: {total} {sum}"
+            );
+            for (a, b) in gradient.iter().zip(slope) {
+                assert!((a - b).abs() < 2e-6 * sum, "{gradient:?} {slope:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_hits_are_flags_and_no_event_ends_without_a_reason() {
+        let detector = detector::load("juno").expect("a preset");
+        let hit = |channel_id, time_ns, charge_pe| ChannelHit {
+            channel_id,
+            time_ns,
+            charge_pe,
+            flags: Flags::NONE,
+        };
+        let good = some_event(&detector).hits;
+        let with = |more: &[ChannelHit]| {
+            let mut hits = good.clone();
+            hits.extend_from_slice(more);
+            hits
+        };
+        let cases: [(Vec<ChannelHit>, Flags); 9] = [
+            (vec![], Flags::TOO_FEW_HITS),
+            (vec![hit(5, 300.0, 1.0)], Flags::TOO_FEW_HITS),
+            (
+                (0..420).map(|k| hit(k * 40, 2.3 * k as f32, 1.0)).collect(),
+                Flags::TOO_FEW_HITS,
+            ),
+            (with(&[hit(99_999, 300.0, 1.0)]), Flags::UNKNOWN_CHANNEL),
+            (with(&[hit(5, 1e4, 1.0)]), Flags::HITS_OUTSIDE_WINDOW),
+            (with(&[hit(5, f32::NAN, 1.0)]), Flags::BAD_HITS),
+            (with(&[hit(5, 300.0, f32::INFINITY)]), Flags::BAD_HITS),
+            (with(&[hit(5, 300.0, -1.0)]), Flags::BAD_HITS),
+            (with(&good[..3]), Flags::DUPLICATE_HITS),
+        ];
+        for method in [Method::Full, Method::Centroid] {
+            for light in [Some(model(&detector)), None] {
+                if light.is_none() && method != Method::Centroid {
+                    continue;
+                }
+                let reconstructor =
+                    Reconstructor::new(&detector, light, method).expect("a geometry");
+                for (hits, flag) in &cases {
+                    let event = reconstructor.reconstruct(&EventHits {
+                        event_id: 1,
+                        hits: hits.clone(),
+                    });
+                    assert!(event.flags.contains(*flag), "{event:?} {flag:?}");
+                    let found = [event.x_mm, event.time_ns, event.energy_mev];
+                    assert!(
+                        found.iter().all(|x| x.is_finite()) || event.flags != Flags::NONE,
+                        "{event:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn maps_of_another_geometry_are_refused() {
+        let juno = detector::load("juno").expect("a preset");
+        let jinping = detector::load("jinping").expect("a preset");
+        let tables = model(&juno).tables;
+        let sensors = Arc::clone(jinping.sensors().expect("a geometry"));
+        let error = LightModel::new(tables, sensors)
+            .expect_err("another geometry")
+            .to_string();
+        assert!(error.contains("made for detector `juno`"), "{error}");
+        assert!(Reconstructor::new(&jinping, None, Method::Full).is_err());
+    }
+}

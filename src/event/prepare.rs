@@ -1,0 +1,105 @@
+//! Hits of an event, checked and gathered by channel.
+
+use super::{ChannelHit, EventHits};
+use crate::detector::Sensors;
+use crate::model::Flags;
+
+/// No hit has more charge; more is damage.
+const MOST_CHARGE_PE: f32 = 1e5;
+
+/// What one channel saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Seen {
+    /// Place among the sensors.
+    pub place: usize,
+    /// Time of the first hit.
+    pub first_ns: f64,
+    /// Charge of all hits.
+    pub charge_pe: f64,
+    /// Its later hits, as a range of `Prepared::later`.
+    pub later: (usize, usize),
+}
+
+/// An event's good hits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Prepared {
+    /// Channels with hits, in the order of the sensors.
+    pub channels: Vec<Seen>,
+    /// Times of all but the channels' first hits.
+    pub later: Vec<f64>,
+    /// What was wrong with hits that were left out.
+    pub flags: Flags,
+}
+
+/// Checks the hits of `event` and sorts them by channel and time. `keep` may refuse a hit, given its channel's place and time.
+pub(super) fn prepare(
+    event: &EventHits,
+    sensors: &Sensors,
+    offset_ns: impl Fn(usize) -> f64,
+    window_ns: f64,
+    keep: impl Fn(usize, f64) -> bool,
+) -> Prepared {
+    let mut prepared = Prepared::default();
+    let mut good: Vec<(usize, f64, f32)> = Vec::with_capacity(event.hits.len());
+    for &ChannelHit {
+        channel_id,
+        time_ns,
+        charge_pe,
+        ..
+    } in &event.hits
+    {
+        if !(time_ns.is_finite() && charge_pe > 0.0 && charge_pe < MOST_CHARGE_PE) {
+            prepared.flags |= Flags::BAD_HITS;
+            continue;
+        }
+        let Some(place) = sensors.place_of(channel_id) else {
+            prepared.flags |= Flags::UNKNOWN_CHANNEL;
+            continue;
+        };
+        if !(0.0..=window_ns).contains(&f64::from(time_ns)) {
+            prepared.flags |= Flags::HITS_OUTSIDE_WINDOW;
+            continue;
+        }
+        let time_ns = f64::from(time_ns) - offset_ns(place);
+        if keep(place, time_ns) {
+            good.push((place, time_ns, charge_pe));
+        }
+    }
+    // The charge takes part so that the order, and with it every sum, does not depend on the input's.
+    good.sort_by(|a, b| {
+        a.0.cmp(&b.0)
+            .then(a.1.total_cmp(&b.1))
+            .then(b.2.total_cmp(&a.2))
+    });
+    let before = good.len();
+    good.dedup_by(|a, b| a.0 == b.0 && a.1 == b.1);
+    if good.len() < before {
+        prepared.flags |= Flags::DUPLICATE_HITS;
+    }
+    for hits in good.chunk_by(|a, b| a.0 == b.0) {
+        let Some(&(place, first_ns, _)) = hits.first() else {
+            continue;
+        };
+        let start = prepared.later.len();
+        prepared.later.extend(hits[1..].iter().map(|hit| hit.1));
+        prepared.channels.push(Seen {
+            place,
+            first_ns,
+            charge_pe: hits.iter().map(|hit| f64::from(hit.2)).sum(),
+            later: (start, prepared.later.len()),
+        });
+    }
+    prepared
+}
+
+impl Prepared {
+    /// Charge of all hits.
+    pub(super) fn charge_pe(&self) -> f64 {
+        self.channels.iter().map(|seen| seen.charge_pe).sum()
+    }
+
+    /// Number of hits.
+    pub(super) fn n_hits(&self) -> usize {
+        self.channels.len() + self.later.len()
+    }
+}

@@ -1,0 +1,160 @@
+//! Where a fit begins: clusters of hits in time, the centroid of their charges, the peak of their times.
+
+use super::prepare::Prepared;
+use super::vector::{Vector, plus_scaled, scaled};
+use crate::detector::Sensors;
+
+/// Hits are counted in bins of this length.
+const BIN_NS: f64 = 20.0;
+/// Light is there where two bins together exceed the dark hits by this many standard deviations ...
+const SIGMAS: f64 = 5.0;
+/// ... and this many hits.
+const LEAST_HITS: f64 = 3.0;
+/// Light of one event reaches the PMTs within about this time (across a detector of 40 m, 200 ns).
+const SPREAD_NS: f64 = 220.0;
+/// A peak of times is as long as this.
+const PEAK_NS: f64 = 4.0;
+/// A second cluster begins this long after the first's peak or later; before, it is one.
+const APART_NS: f64 = 60.0;
+
+/// Times of all hits with their channels' places and charges, sorted by time.
+pub(super) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
+    let mut times: Vec<(f64, usize)> = Vec::with_capacity(hits.n_hits());
+    for seen in &hits.channels {
+        times.push((seen.first_ns, seen.place));
+        let later = hits.later.get(seen.later.0..seen.later.1);
+        times.extend(
+            later
+                .unwrap_or_default()
+                .iter()
+                .map(|&time| (time, seen.place)),
+        );
+    }
+    times.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    times
+}
+
+/// Dark hits a ns, from the hits themselves: the level that a quarter of the bins stay below.
+pub(super) fn dark_level_per_ns(times: &[(f64, usize)], window_ns: f64) -> f64 {
+    let mut counts = histogram(times.iter().map(|(time, _)| *time), window_ns);
+    counts.sort_by(f64::total_cmp);
+    counts.get(counts.len() / 4).copied().unwrap_or(0.0) / BIN_NS
+}
+
+fn histogram(times: impl Iterator<Item = f64>, window_ns: f64) -> Vec<f64> {
+    let bins = ((window_ns / BIN_NS).ceil() as usize).clamp(1, 1 << 20);
+    let mut counts = vec![0.0; bins];
+    for time in times {
+        if let Some(count) = counts.get_mut((time.max(0.0) / BIN_NS) as usize) {
+            *count += 1.0;
+        }
+    }
+    counts
+}
+
+/// When the first light of an event begins and by when its bulk has come; `None` where nothing stands out of the dark hits.
+pub(super) fn first_light(
+    times: &[(f64, usize)],
+    dark_per_ns: f64,
+    window_ns: f64,
+) -> Option<(f64, f64)> {
+    let counts = histogram(times.iter().map(|(time, _)| *time), window_ns);
+    let dark = 2.0 * BIN_NS * dark_per_ns;
+    let enough = dark + SIGMAS * dark.sqrt() + LEAST_HITS;
+    let pair = |k: usize| counts[k] + counts.get(k + 1).copied().unwrap_or(0.0);
+    let start = (0..counts.len()).find(|&k| pair(k) >= enough)?;
+    // A cluster that has begun may still rise: its peak says where its bulk is.
+    let reach = (SPREAD_NS / BIN_NS) as usize;
+    let peak = (start..counts.len().min(start + reach))
+        .max_by(|&a, &b| counts[a].total_cmp(&counts[b]).then(b.cmp(&a)))?;
+    Some((
+        (start as f64 - 1.0).max(0.0) * BIN_NS,
+        (peak as f64 + 1.0) * BIN_NS + 0.5 * SPREAD_NS,
+    ))
+}
+
+/// The charge-weighted mean place of the PMTs with hits in a stretch of time, less what dark hits put into it: they come
+/// from all sides and only dilute it.
+pub(super) fn centroid(
+    hits: &Prepared,
+    sensors: &Sensors,
+    stretch_ns: (f64, f64),
+    dark_pe: f64,
+) -> Option<(Vector, f64)> {
+    let (mut sum, mut charge_pe) = ([0.0; 3], 0.0);
+    for seen in &hits.channels {
+        if seen.first_ns < stretch_ns.0 || seen.first_ns > stretch_ns.1 {
+            continue;
+        }
+        if let Some(sensor) = sensors.all().get(seen.place) {
+            sum = plus_scaled(sum, seen.charge_pe, sensor.position_mm);
+            charge_pe += seen.charge_pe;
+        }
+    }
+    let light_pe = (charge_pe - dark_pe).max(0.1 * charge_pe);
+    (charge_pe > 0.0).then(|| (scaled(1.0 / light_pe, sum), charge_pe))
+}
+
+/// The time that most hits agree on after `flight_ns` of their channels is subtracted: the middle of the `PEAK_NS` with most
+/// of them, among times from `from_ns` on that are not later than `upto_ns`.
+pub(super) fn peak_ns(
+    times: &[(f64, usize)],
+    flight_ns: impl Fn(usize) -> f64,
+    stretch_ns: (f64, f64),
+) -> Option<f64> {
+    let mut left: Vec<f64> = times
+        .iter()
+        .filter(|(time, _)| (stretch_ns.0..=stretch_ns.1).contains(time))
+        .map(|(time, place)| time - flight_ns(*place))
+        .collect();
+    left.sort_by(f64::total_cmp);
+    let mut best = (0, None);
+    let mut end = 0;
+    for (begin, &time) in left.iter().enumerate() {
+        while left.get(end).is_some_and(|&later| later <= time + PEAK_NS) {
+            end += 1;
+        }
+        if end - begin > best.0 {
+            let sum: f64 = left[begin..end].iter().sum();
+            best = (end - begin, Some(sum / (end - begin) as f64));
+        }
+    }
+    best.1
+}
+
+/// Where a second cluster of hits begins, in time after `flight_ns`: where hits exceed by far what is to come after the
+/// first, whose peak is at `peak_ns`. `expected` gives the light of the first one in a stretch after its peak, as a
+/// share of what comes within 40 ns of it.
+pub(super) fn second_cluster(
+    times: &[(f64, usize)],
+    flight_ns: impl Fn(usize) -> f64,
+    peak_ns: f64,
+    dark_per_ns: f64,
+    window_ns: f64,
+    expected: impl Fn(f64, f64) -> f64,
+) -> Option<f64> {
+    let left: Vec<f64> = times
+        .iter()
+        .map(|(time, place)| time - flight_ns(*place) - peak_ns)
+        .collect();
+    let count =
+        |from: f64, upto: f64| left.iter().filter(|t| (from..upto).contains(*t)).count() as f64;
+    let prompt = (count(-20.0, 40.0) - 60.0 * dark_per_ns).max(0.0);
+    let counts = histogram(
+        left.iter()
+            .filter(|&&t| t >= APART_NS)
+            .map(|t| t - APART_NS),
+        window_ns,
+    );
+    for (k, found) in counts.iter().enumerate() {
+        let from = APART_NS + BIN_NS * k as f64;
+        // The late light depends on place and particle; a second event exceeds it by more than that.
+        let light = prompt * expected(from, from + BIN_NS);
+        let least = 1.5 * light + BIN_NS * dark_per_ns;
+        if *found > least + 7.0 * least.sqrt() + LEAST_HITS {
+            // Light of another place begins earlier here than where it stands out.
+            return Some(peak_ns + from - BIN_NS);
+        }
+    }
+    None
+}

@@ -1,0 +1,142 @@
+//! A smooth function of two numbers: uniform cubic B-splines, with derivatives.
+
+/// One axis: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
+/// coefficients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Axis {
+    /// Where the first piece begins.
+    pub low: f64,
+    /// Where the last piece ends.
+    pub high: f64,
+    /// Number of pieces.
+    pub intervals: usize,
+}
+
+/// The four splines that are not 0 at a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Taps {
+    /// The first of them.
+    pub first: usize,
+    /// Their values.
+    pub values: [f64; 4],
+    /// Their slopes.
+    pub slopes: [f64; 4],
+}
+
+impl Axis {
+    /// Number of splines.
+    #[must_use]
+    pub fn splines(&self) -> usize {
+        self.intervals + 3
+    }
+
+    /// The splines at `x`. Beyond an end the value is that of the end, and the slope 0.
+    #[must_use]
+    pub fn taps(&self, x: f64) -> Taps {
+        let per_interval = self.intervals as f64 / (self.high - self.low);
+        let place = (x - self.low) * per_interval;
+        let inside = place.clamp(0.0, self.intervals as f64);
+        let first = (inside as usize).min(self.intervals - 1);
+        let t = inside - first as f64;
+        let s = 1.0 - t;
+        let values = [
+            s * s * s / 6.0,
+            (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0,
+            (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0,
+            t * t * t / 6.0,
+        ];
+        let scale = if inside == place { per_interval } else { 0.0 };
+        let slopes = [
+            -0.5 * s * s * scale,
+            (1.5 * t * t - 2.0 * t) * scale,
+            (2.0 * s - 1.5 * s * s) * scale,
+            0.5 * t * t * scale,
+        ];
+        Taps {
+            first,
+            values,
+            slopes,
+        }
+    }
+}
+
+/// A function of `u` and `v`: `sum_ij c_ij B_i(u) B_j(v)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surface {
+    /// First number.
+    pub u: Axis,
+    /// Second number.
+    pub v: Axis,
+    /// `c_ij`, `u.splines()` rows of `v.splines()`.
+    pub coefficients: Vec<f64>,
+}
+
+impl Surface {
+    /// Value and both slopes at a place.
+    #[must_use]
+    pub fn value(&self, u: f64, v: f64) -> (f64, f64, f64) {
+        self.at(&self.u.taps(u), v)
+    }
+
+    /// Value and both slopes where the splines in `u` are known already.
+    #[must_use]
+    pub fn at(&self, u: &Taps, v: f64) -> (f64, f64, f64) {
+        let v = self.v.taps(v);
+        let width = self.v.splines();
+        let (mut value, mut slope_u, mut slope_v) = (0.0, 0.0, 0.0);
+        for row in 0..4 {
+            let start = (u.first + row) * width + v.first;
+            let Some(c) = self.coefficients.get(start..start + 4) else {
+                continue;
+            };
+            let along =
+                c[0] * v.values[0] + c[1] * v.values[1] + c[2] * v.values[2] + c[3] * v.values[3];
+            let along_slope =
+                c[0] * v.slopes[0] + c[1] * v.slopes[1] + c[2] * v.slopes[2] + c[3] * v.slopes[3];
+            value += u.values[row] * along;
+            slope_u += u.slopes[row] * along;
+            slope_v += u.values[row] * along_slope;
+        }
+        (value, slope_u, slope_v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splines_add_up_to_one_and_slopes_are_those_of_the_values() {
+        let axis = Axis {
+            low: -1.0,
+            high: 3.0,
+            intervals: 7,
+        };
+        for step in 0..200 {
+            let x = -1.0 + 4.0 * (f64::from(step) + 0.5) / 200.0;
+            let taps = axis.taps(x);
+            assert!((taps.values.iter().sum::<f64>() - 1.0).abs() < 1e-14);
+            assert!(taps.slopes.iter().sum::<f64>().abs() < 1e-13);
+        }
+        let surface = Surface {
+            u: axis,
+            v: Axis {
+                low: 0.0,
+                high: 1.0,
+                intervals: 3,
+            },
+            coefficients: (0..60).map(|k| f64::from(k * k % 17)).collect(),
+        };
+        let h = 1e-6;
+        for (u, v) in [(0.3, 0.2), (2.9, 0.77), (-0.99, 0.5)] {
+            let (_, du, dv) = surface.value(u, v);
+            let along_u = (surface.value(u + h, v).0 - surface.value(u - h, v).0) / (2.0 * h);
+            let along_v = (surface.value(u, v + h).0 - surface.value(u, v - h).0) / (2.0 * h);
+            assert!((du - along_u).abs() < 1e-6, "{du} {along_u}");
+            assert!((dv - along_v).abs() < 1e-6, "{dv} {along_v}");
+        }
+        // Beyond the ends: constant.
+        assert_eq!(surface.value(9.0, 0.5).0, surface.value(3.0, 0.5).0);
+        assert_eq!(surface.value(9.0, 0.5).1, 0.0);
+    }
+}

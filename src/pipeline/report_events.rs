@@ -1,0 +1,146 @@
+//! The part of the report that is about events: how many, how good, or why there are none.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::EventsOutcome;
+use crate::event::Method;
+use crate::model::Flags;
+
+/// What was meant to be done about events.
+#[derive(Clone, Debug)]
+pub enum EventsPlan {
+    /// Nothing, and why.
+    Absent(String),
+    /// Reconstruction.
+    Present {
+        /// How.
+        method: Method,
+        /// With which light maps.
+        light: Option<LightMaps>,
+        /// CRC32C of the places of the PMTs.
+        geometry_crc32c: String,
+    },
+}
+
+/// A folder of light maps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LightMaps {
+    /// The folder as given.
+    pub dir: String,
+    /// CRC32C of what is in it.
+    pub crc32c: String,
+}
+
+/// `events` in the report.
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum EventsReport {
+    /// There is no table of events.
+    Absent {
+        /// Why.
+        reason: String,
+    },
+    /// There is one.
+    Present {
+        /// Events in the table.
+        events: u64,
+        /// Events without any hit.
+        without_hits: u64,
+        /// Hits of all events, as they came.
+        hits: u64,
+        /// Events whose fit did not converge.
+        not_converged: u64,
+        /// Events by flag.
+        flags: BTreeMap<&'static str, u64>,
+        /// How they were reconstructed.
+        method: Method,
+        /// The light maps, where there were any.
+        light: Option<LightMaps>,
+        /// CRC32C of the places of the PMTs.
+        geometry_crc32c: String,
+    },
+}
+
+impl EventsReport {
+    /// The report of a run that had this plan, and made this of its inputs.
+    pub(super) fn new<'a>(
+        plan: EventsPlan,
+        outcomes: impl IntoIterator<Item = &'a EventsOutcome>,
+    ) -> Self {
+        let (method, light, geometry_crc32c) = match plan {
+            EventsPlan::Absent(reason) => return Self::Absent { reason },
+            EventsPlan::Present {
+                method,
+                light,
+                geometry_crc32c,
+            } => (method, light, geometry_crc32c),
+        };
+        let (mut all, mut empty, mut all_hits) = (0, 0, 0);
+        let mut by_flag: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for outcome in outcomes {
+            all += outcome.events;
+            empty += outcome.without_hits;
+            all_hits += outcome.hits;
+            for ((_, name, _), count) in Flags::ALL.into_iter().zip(outcome.flagged) {
+                if count > 0 {
+                    *by_flag.entry(name).or_default() += count;
+                }
+            }
+        }
+        Self::Present {
+            events: all,
+            without_hits: empty,
+            hits: all_hits,
+            not_converged: Flags::NOT_CONVERGED
+                .names()
+                .next()
+                .and_then(|name| by_flag.get(name).copied())
+                .unwrap_or(0),
+            flags: by_flag,
+            method,
+            light,
+            geometry_crc32c,
+        }
+    }
+
+    /// For a person: the line that begins with `events`, and one for each flag.
+    pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
+        let (events, without_hits, flags, method, light) = match self {
+            Self::Absent { reason } => return vec![("events", format!("absent: {reason}"))],
+            Self::Present {
+                events,
+                without_hits,
+                flags,
+                method,
+                light,
+                ..
+            } => (*events, *without_hits, flags, method, light),
+        };
+        let maps = light
+            .as_ref()
+            .map_or("no light maps".to_owned(), |maps| maps.dir.clone());
+        let mut lines = vec![(
+            "events",
+            format!(
+                "{events} ({without_hits} without a hit), method {}, {maps}",
+                method_name(*method)
+            ),
+        )];
+        for (name, count) in flags {
+            let known = Flags::ALL.iter().find(|(_, other, _)| other == name);
+            let meaning = known.map_or("", |(_, _, meaning)| *meaning);
+            lines.push(("events with", format!("{count} {name}: {meaning}")));
+        }
+        lines
+    }
+}
+
+/// The method as it is typed.
+pub(crate) fn method_name(method: Method) -> String {
+    use clap::ValueEnum as _;
+    method
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}

@@ -1,0 +1,85 @@
+//! Where a particle leaves its energy.
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, Exp1};
+use serde::{Deserialize, Serialize};
+
+use super::photons::isotropic;
+use crate::event::vector::{Vector, plus_scaled};
+
+/// Mean way of a gamma between two Compton electrons (nominal, for about 1 MeV in scintillator).
+const GAMMA_WAY_MM: f64 = 150.0;
+/// Below this a gamma gives all of its energy to one electron.
+const LAST_ELECTRON_MEV: f64 = 0.1;
+/// Rest energy of the electron.
+const ELECTRON_MEV: f64 = 0.510_998_95;
+
+/// What deposits an event's energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Particle {
+    /// All at one point
+    #[default]
+    Electron,
+    /// Several electrons on the way of a gamma; less visible light than one electron of the same energy
+    Gamma,
+    /// Its kinetic energy at the point, and two gammas of 0.511 MeV back to back
+    Positron,
+}
+
+/// Points with their energies, and the energy that was deposited. `energy_mev` is the particle's kinetic energy.
+pub(super) fn draw_deposits(
+    particle: Particle,
+    vertex: Vector,
+    energy_mev: f64,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<(Vector, f64)>, f64) {
+    let mut deposits = Vec::new();
+    match particle {
+        Particle::Electron => deposits.push((vertex, energy_mev)),
+        Particle::Gamma => {
+            let direction = isotropic(rng);
+            add_gamma(vertex, direction, energy_mev, rng, &mut deposits);
+        }
+        Particle::Positron => {
+            deposits.push((vertex, energy_mev));
+            let direction = isotropic(rng);
+            add_gamma(vertex, direction, ELECTRON_MEV, rng, &mut deposits);
+            add_gamma(
+                vertex,
+                direction.map(|x| -x),
+                ELECTRON_MEV,
+                rng,
+                &mut deposits,
+            );
+        }
+    }
+    let deposited_mev = deposits.iter().map(|one| one.1).sum();
+    (deposits, deposited_mev)
+}
+
+/// A gamma's electrons: each takes an even share of up to Compton's edge, `2 k / (1 + 2 k)` of the energy, `k` the energy over
+/// the electron's rest energy; the gamma goes on in a new direction.
+fn add_gamma(
+    from: Vector,
+    direction: Vector,
+    energy_mev: f64,
+    rng: &mut ChaCha8Rng,
+    deposits: &mut Vec<(Vector, f64)>,
+) {
+    let (mut place, mut direction, mut left_mev) = (from, direction, energy_mev);
+    loop {
+        let way: f64 = Exp1.sample(rng);
+        place = plus_scaled(place, GAMMA_WAY_MM * way, direction);
+        if left_mev < LAST_ELECTRON_MEV {
+            deposits.push((place, left_mev));
+            return;
+        }
+        let k = left_mev / ELECTRON_MEV;
+        let taken_mev = left_mev * rng.random::<f64>() * 2.0 * k / (1.0 + 2.0 * k);
+        deposits.push((place, taken_mev));
+        left_mev -= taken_mev;
+        direction = isotropic(rng);
+    }
+}
