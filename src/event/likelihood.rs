@@ -5,7 +5,7 @@
 //! time of the first photoelectron, later hits as far as they are apart, and the charge of all. With `t_1` the first
 //! hit, `Q` the channel's charge, `f_n` the charge spectrum of `n` photoelectrons and `m = Lambda(t_1, end)`
 //!
-//!     L_i = exp(-Lambda) lambda(t_1) sum_{n >= 1} m^(n-1) / (n-1)! f_n(Q),
+//! `L_i = exp(-Lambda) lambda(t_1) sum_{n >= 1} m^(n-1) / (n-1)! f_n(Q)`,
 //!
 //! which is QTMLE's product of the charge's probability and the first hit's time for each number of photoelectrons
 //! (arXiv:2211.16768), summed over the number exactly; a channel without hits has `exp(-Lambda)`. Each later hit adds where it
