@@ -141,12 +141,17 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
         .num_threads(threads(args.threads)?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    let window_ns = plan.detector.readout.window_ns();
     let begin = Instant::now();
     let mut file = EventHitsFile::create(&output)?;
     let (mut hits, mut photoelectrons, mut charge_pe) = (0, 0, 0.0);
     pool.install(|| {
         for event in events(&plan)?.flatten() {
-            let found = event.hits(&finder, plan.seed);
+            let mut found = event.hits(&finder, plan.seed);
+            // What the hit finder adds to a time may carry it out of the window; there is no hit there.
+            found
+                .hits
+                .retain(|hit| (0.0..window_ns).contains(&f64::from(hit.time_ns)));
             hits += found.hits.len();
             photoelectrons += event.photoelectrons.len();
             charge_pe += found

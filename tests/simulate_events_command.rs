@@ -1,0 +1,85 @@
+//! `nuwave simulate events`, as a user types it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn nuwave(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nuwave"))
+        .current_dir(folder)
+        .args(["simulate", "events"])
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn a_file_of_sources_becomes_hits_with_their_truth_and_threads_change_no_byte() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    std::fs::write(
+        path.join("runs.csv"),
+        "x_mm,y_mm,z_mm,energy_mev,events,particle\n0,0,0,1,2,electron\n0,0,-15000,2.22,3,gamma\n",
+    )
+    .expect("writable");
+    let mut files = Vec::new();
+    for threads in ["1", "2"] {
+        let name = format!("hits{threads}.parquet");
+        let run = nuwave(
+            &["--sources", "runs.csv", "--threads", threads, "-o", &name],
+            path,
+        );
+        assert!(run.status.success(), "{run:?}");
+        files.push(std::fs::read(path.join(name)).expect("written"));
+    }
+    assert_eq!(files[0], files[1]);
+    let truth = nuwave::io::read_truth(&path.join("hits1.parquet")).expect("truth beside it");
+    assert_eq!(truth.events.len(), 5);
+    assert_eq!(truth.events[4].event_id, 4);
+    assert_eq!(truth.events[4].z_mm, -15_000.0);
+    assert!((truth.events[4].energy_mev - 2.22).abs() < 1e-9);
+    let mut times = Vec::new();
+    nuwave::io::hits::stream_hits(&path.join("hits1.parquet"), |part| {
+        times.extend(part.time_ns);
+        Ok(())
+    })
+    .expect("a table of hits");
+    assert!(times.len() > 5000, "{}", times.len());
+    assert!(times.iter().all(|time| (0.0..1000.0).contains(time)));
+}
+
+#[test]
+fn wrong_settings_name_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    std::fs::write(
+        path.join("bad.csv"),
+        "x_mm,y_mm,z_mm,energy_mev,events\n0,0,up,1,2\n",
+    )
+    .expect("writable");
+    for (arguments, expected) in [
+        (vec!["-o", "hits.h5"], "hits are written as Parquet"),
+        (
+            vec!["-o", "a.parquet", "--position", "1,2"],
+            "expected X,Y,Z in mm",
+        ),
+        (
+            vec!["-o", "a.parquet", "--position", "0,0,17800"],
+            "within 17700 mm",
+        ),
+        (vec!["-o", "a.parquet", "-d", "lab"], "has no geometry"),
+        (
+            vec!["-o", "a.parquet", "--sources", "bad.csv"],
+            "line 2: `z_mm` is `up`",
+        ),
+        (
+            vec!["-o", "a.parquet", "--hit-threshold-pe=-1"],
+            "--hit-threshold-pe",
+        ),
+    ] {
+        let run = nuwave(&arguments, path);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(said.contains(expected), "{said}\ninstead of {expected}");
+    }
+    assert!(!path.join("a.parquet").exists());
+}
