@@ -6,6 +6,9 @@ use nuwave::simulate::{
     events,
 };
 
+/// The window of the juno preset.
+const WINDOW_NS: f64 = 1000.0;
+
 fn plan(events: u64, vertex: [f64; 3], energy_mev: f64) -> EventPlan {
     EventPlan {
         detector: detector::load("juno").expect("a preset"),
@@ -63,7 +66,10 @@ fn the_same_seed_gives_the_same_events_whatever_the_threads_and_the_part() {
         .expect("one thread");
     assert_eq!(pool.install(|| made(&plan)), all);
     let finder = HitFinder::default();
-    assert_eq!(all[3].hits(&finder, 1), all[3].hits(&finder, 1));
+    assert_eq!(
+        all[3].hits(&finder, 1, WINDOW_NS),
+        all[3].hits(&finder, 1, WINDOW_NS)
+    );
     let mut part = plan.clone();
     part.first_event = 6;
     part.sources[0].events = 2;
@@ -170,7 +176,7 @@ fn hits_merge_what_is_close_and_miss_what_is_small() {
         threshold_pe: 0.0,
     };
     for event in made(&plan) {
-        let hits = event.hits(&perfect, 1).hits;
+        let hits = event.hits(&perfect, 1, WINDOW_NS).hits;
         assert_eq!(hits.len(), event.photoelectrons.len());
         for (hit, one) in hits.iter().zip(&event.photoelectrons) {
             assert_eq!(hit.channel_id, one.channel_id);
@@ -183,6 +189,7 @@ fn hits_merge_what_is_close_and_miss_what_is_small() {
                 ..perfect
             },
             1,
+            WINDOW_NS,
         );
         assert!(merged.hits.len() < hits.len());
         let charge = |hits: &[nuwave::event::ChannelHit]| {

@@ -83,3 +83,47 @@ fn wrong_settings_name_what_is_wrong() {
     }
     assert!(!path.join("a.parquet").exists());
 }
+
+#[test]
+fn settings_of_a_file_hold_where_the_command_line_is_silent() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    std::fs::write(
+        path.join("quiet.toml"),
+        "no_dark = true\nenergy = 0.0\nevents = 3\n",
+    )
+    .expect("writable");
+    let run = nuwave(&["--config", "quiet.toml", "-o", "quiet.parquet"], path);
+    assert!(run.status.success(), "{run:?}");
+    let count = |name: &str| nuwave::io::hits::count_rows(&path.join(name)).expect("a table");
+    assert_eq!(count("quiet.parquet"), 0);
+    let run = nuwave(
+        &[
+            "--config",
+            "quiet.toml",
+            "--energy",
+            "1",
+            "-o",
+            "lit.parquet",
+        ],
+        path,
+    );
+    assert!(run.status.success(), "{run:?}");
+    assert!(count("lit.parquet") > 3000);
+    // What is printed is a file of the same settings, defaults spelled out.
+    let printed = nuwave(&["--config", "quiet.toml", "--print-config"], path);
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(
+        text.contains("no_dark = true") && text.contains("hit_threshold_pe = 0.2"),
+        "{text}"
+    );
+    std::fs::write(path.join("printed.toml"), text).expect("writable");
+    let run = nuwave(&["--config", "printed.toml", "-o", "again.parquet"], path);
+    assert!(run.status.success(), "{run:?}");
+    // The truth is found from the hits, and is a file of its own.
+    for name in ["lit.parquet", "lit.truth-events.parquet"] {
+        let truth = nuwave::io::read_truth(&path.join(name)).expect("truth");
+        assert_eq!((truth.events.len(), truth.photoelectrons.len()), (3, 0));
+    }
+    assert!(!path.join("lit.truth.parquet").exists());
+}

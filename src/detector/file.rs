@@ -91,7 +91,9 @@ pub fn parse(text: &str, origin: &str) -> Result<Detector> {
     }) = &mut detector.geometry
         && let Some(folder) = Path::new(origin).parent()
     {
-        *file = folder.join(&file);
+        // Absolute, so that the description can be written to another folder and read there.
+        let joined = folder.join(&file);
+        *file = std::path::absolute(&joined).unwrap_or(joined);
     }
     detector.validate(origin)?;
     detector.place_sensors(origin)?;

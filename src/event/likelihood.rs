@@ -27,6 +27,8 @@ pub(super) type Matrix = [[f64; N]; N];
 
 /// Beyond the scintillator the likelihood falls as a Gaussian of this width: a fit needs somewhere to come back from.
 const WALL_MM: f64 = 20.0;
+/// Standard deviation of a time that is read off the peak of the hits: that of an even distribution over its 4 ns.
+const PEAK_SIGMA_NS: f64 = 1.15;
 /// No intensity is less (per ns): one impossible hit must not make a fit impossible.
 const LEAST_PER_NS: f64 = 1e-12;
 
@@ -45,6 +47,8 @@ pub(super) struct Likelihood<'a> {
     pub method: Method,
     /// Light that arrives later than this (flight subtracted) is left out: the next cluster's.
     pub cut_ns: Option<f64>,
+    /// The time that the peak of the hits says, which is all that there is where only charges are compared.
+    pub peak_t0_ns: f64,
     /// End of each channel's time, in the order of the channels with hits.
     pub ends_ns: &'a [f64],
 }
@@ -120,6 +124,12 @@ impl Likelihood<'_> {
         }
         for (seen, &end_ns) in self.hits.channels.iter().zip(self.ends_ns) {
             self.channel(seen, end_ns, point, vertex, energy_mev, &mut sum);
+        }
+        if self.method == Method::Charge {
+            let pull = (point[3] - self.peak_t0_ns) / PEAK_SIGMA_NS;
+            let along = [0.0, 0.0, 0.0, 1.0, 0.0];
+            sum.take(-0.5 * pull * pull, -pull / PEAK_SIGMA_NS, &along);
+            sum.inform(PEAK_SIGMA_NS.powi(-2), &along);
         }
         self.wall(vertex, &mut sum);
         sum

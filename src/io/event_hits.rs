@@ -8,10 +8,10 @@ use parquet::arrow::ArrowWriter;
 
 use super::atomic::AtomicFile;
 use super::tables::{SLICE_ROWS, hits_schema, table_properties};
-use super::truth::write_beside;
+use super::truth::{remove_photoelectrons_beside, write_events_beside};
 use crate::error::{Error, Result};
 use crate::event::EventHits;
-use crate::model::{TrueEvent, Truth};
+use crate::model::TrueEvent;
 
 /// Writes hits to one Parquet file, and the true events beside it as `NAME.truth-events.parquet`.
 pub struct EventHitsFile {
@@ -22,7 +22,7 @@ pub struct EventHitsFile {
     time_ns: Vec<f32>,
     charge_pe: Vec<f32>,
     flags: Vec<u32>,
-    truth: Truth,
+    truth: Vec<TrueEvent>,
 }
 
 impl EventHitsFile {
@@ -52,7 +52,7 @@ impl EventHitsFile {
             time_ns: Vec::new(),
             charge_pe: Vec::new(),
             flags: Vec::new(),
-            truth: Truth::default(),
+            truth: Vec::new(),
         })
     }
 
@@ -71,7 +71,7 @@ impl EventHitsFile {
                 self.flush()?;
             }
         }
-        self.truth.events.push(truth);
+        self.truth.push(truth);
         Ok(())
     }
 
@@ -103,7 +103,8 @@ impl EventHitsFile {
             .into_inner()
             .map_err(|error| Error::output(&self.path, "cannot be written").with_source(error))?;
         // The truth first: where the hits are, it is there too.
-        write_beside(&self.path, &self.truth)?;
+        write_events_beside(&self.path, &self.truth)?;
+        remove_photoelectrons_beside(&self.path)?;
         file.commit()
     }
 }

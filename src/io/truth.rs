@@ -60,10 +60,27 @@ pub(super) fn write_beside(path: &Path, truth: &Truth) -> Result<()> {
         ),
     ];
     write(&beside(path, PHOTOELECTRONS), columns)?;
-    let events = &truth.events;
-    if events.is_empty() {
+    if truth.events.is_empty() {
         return Ok(());
     }
+    write_events_beside(path, &truth.events)
+}
+
+/// Takes away the photoelectrons of a waveform file that was called `path` before a table without any is.
+pub(super) fn remove_photoelectrons_beside(path: &Path) -> Result<()> {
+    let old = beside(path, PHOTOELECTRONS);
+    match std::fs::remove_file(&old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::output(
+            &old,
+            "belongs to an earlier file and cannot be removed",
+        )
+        .with_source(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the true events of the file `path`.
+pub(super) fn write_events_beside(path: &Path, events: &[TrueEvent]) -> Result<()> {
     let of = |value: fn(&TrueEvent) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(events.iter().map(value)))
     };
@@ -88,8 +105,8 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
     parquet::write_table(path, &records)
 }
 
-/// Reads the truth from an HDF5 file that holds it, from a Parquet file of photoelectrons, or from the file beside
-/// a waveform file.
+/// Reads the truth from an HDF5 file that holds it, from the files beside a waveform file or a table of hits, from a
+/// Parquet file of photoelectrons, or from one of events (`NAME.truth-events.parquet`).
 ///
 /// # Errors
 /// If there is none, or it cannot be read.
@@ -100,16 +117,23 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
     {
         return Ok(truth);
     }
-    let sibling = beside(path, PHOTOELECTRONS);
-    if sibling.is_file() {
-        return from_parquet(&sibling, path);
+    let photoelectrons = beside(path, PHOTOELECTRONS);
+    if photoelectrons.is_file() {
+        return from_parquet(Some(&photoelectrons), &beside(path, EVENTS));
     }
-    if format == Format::Parquet && is_truth(path)? {
-        return from_parquet(path, &without_ending(path));
+    if format == Format::Parquet {
+        let events = beside(&without_ending(path), EVENTS);
+        match kind_of(path)? {
+            Kind::Photoelectrons => return from_parquet(Some(path), &events),
+            Kind::Events => return from_parquet(None, path),
+            Kind::Other if events.is_file() => return from_parquet(None, &events),
+            Kind::Other => {}
+        }
     }
     Err(Error::input(path, "holds no truth").with_hint(format!(
-        "truth is in an HDF5 file at `/truth/photoelectrons`, or in `{}`",
-        sibling.display()
+        "truth is in an HDF5 file at `/truth/photoelectrons`, or in `{}`, or of events alone in `{}`",
+        photoelectrons.display(),
+        beside(path, EVENTS).display()
     )))
 }
 
@@ -117,21 +141,35 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
 fn without_ending(path: &Path) -> PathBuf {
     let name = path.to_string_lossy();
     let stem = name.strip_suffix(PHOTOELECTRONS).unwrap_or(&name);
+    let stem = stem.strip_suffix(".parquet").unwrap_or(stem);
     PathBuf::from(format!("{stem}.parquet"))
 }
 
-fn is_truth(path: &Path) -> Result<bool> {
-    let schema = Arc::clone(parquet::open_file(path)?.schema());
-    Ok(
-        schema.column_with_name("time_ns").is_some()
-            && schema.column_with_name("samples").is_none(),
-    )
+/// What a Parquet file holds.
+enum Kind {
+    Photoelectrons,
+    Events,
+    /// Waveforms, hits, or anything.
+    Other,
 }
 
-/// The photoelectrons of `path`, with the events beside `waveforms`.
-fn from_parquet(path: &Path, waveforms: &Path) -> Result<Truth> {
+fn kind_of(path: &Path) -> Result<Kind> {
+    let schema = Arc::clone(parquet::open_file(path)?.schema());
+    let has = |name| schema.column_with_name(name).is_some();
+    // Hits have flags, photoelectrons have none.
+    Ok(if !has("time_ns") || has("samples") || has("flags") {
+        Kind::Other
+    } else if has("energy_mev") && !has("charge_pe") {
+        Kind::Events
+    } else {
+        Kind::Photoelectrons
+    })
+}
+
+/// The photoelectrons of one file, with the events of another where that is there.
+fn from_parquet(photoelectrons: Option<&Path>, events: &Path) -> Result<Truth> {
     let mut truth = Truth::default();
-    read_table(path, |table| {
+    let mut take = |table: &Table<'_>| {
         let event_id = table.integers("event_id")?;
         let channel_id = table.integers("channel_id")?;
         let time_ns = table.floats("time_ns")?;
@@ -149,10 +187,12 @@ fn from_parquet(path: &Path, waveforms: &Path) -> Result<Truth> {
             });
         }
         Ok(())
-    })?;
-    let events = beside(waveforms, EVENTS);
+    };
+    if let Some(path) = photoelectrons {
+        read_table(path, &mut take)?;
+    }
     if events.is_file() {
-        read_table(&events, |table| {
+        read_table(events, |table| {
             let event_id = table.integers("event_id")?;
             let x_mm = table.floats("x_mm")?;
             let y_mm = table.floats("y_mm")?;

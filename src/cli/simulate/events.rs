@@ -13,6 +13,13 @@ use crate::error::{Error, Result};
 use crate::io::event_hits::EventHitsFile;
 use crate::simulate::{Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events};
 
+/// What is simulated where nothing else is said.
+const DETECTOR: &str = "juno";
+const EVENTS: u64 = 100;
+const SEED: u64 = 1;
+const ENERGY_MEV: f64 = 1.0;
+const TIME_SPREAD_NS: f64 = 10.0;
+
 /// Simulate events: hits of all channels, vertex, time and energy known
 ///
 /// Every photon is followed from the deposit to the PMT that sees it. FILE is a table as `reconstruct` writes its hits;
@@ -99,8 +106,8 @@ struct EventSettings {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "position", "max_radius", "energy", "energy_range", "spectrum", "particle"])]
     sources: Option<PathBuf>,
     /// No dark photoelectrons
-    #[arg(long)]
-    no_dark: bool,
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    no_dark: Option<bool>,
     /// A second event of the same kind in every event, this much later
     #[arg(long, value_name = "NS")]
     pile_up: Option<f64>,
@@ -127,7 +134,7 @@ struct EventSettings {
 pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
     let settings = layered(args.config.as_deref(), &args.settings)?;
     if args.print_config {
-        let text = toml::to_string(&settings)
+        let text = toml::to_string(&settings.explicit()?)
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         super::super::print(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -147,11 +154,7 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
     let (mut hits, mut photoelectrons, mut charge_pe) = (0, 0, 0.0);
     pool.install(|| {
         for event in events(&plan)?.flatten() {
-            let mut found = event.hits(&finder, plan.seed);
-            // What the hit finder adds to a time may carry it out of the window; there is no hit there.
-            found
-                .hits
-                .retain(|hit| (0.0..window_ns).contains(&f64::from(hit.time_ns)));
+            let found = event.hits(&finder, plan.seed, window_ns);
             hits += found.hits.len();
             photoelectrons += event.photoelectrons.len();
             charge_pe += found
@@ -188,24 +191,50 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
 }
 
 impl EventSettings {
+    /// The settings with every default spelled out, except what `--sources` replaces.
+    fn explicit(&self) -> Result<Self> {
+        let finder = self.finder()?;
+        let is_pe = self.level == Some(Level::Pe);
+        let hits = |value: f64| (!is_pe).then_some(value);
+        let alone = self.sources.is_none();
+        let one_energy = alone && self.energy_range.is_none() && self.spectrum.is_none();
+        Ok(Self {
+            detector: Some(self.detector.clone().unwrap_or_else(|| DETECTOR.to_owned())),
+            events: alone.then(|| self.events.unwrap_or(EVENTS)),
+            first_event: Some(self.first_event.unwrap_or(0)),
+            seed: Some(self.seed.unwrap_or(SEED)),
+            detector_seed: Some(self.detector_seed.unwrap_or(SEED)),
+            energy: one_energy.then(|| self.energy.unwrap_or(ENERGY_MEV)),
+            particle: alone.then(|| self.particle.unwrap_or_default()),
+            no_dark: Some(self.no_dark.unwrap_or(false)),
+            time_spread_ns: Some(self.time_spread_ns.unwrap_or(TIME_SPREAD_NS)),
+            level: Some(self.level.unwrap_or_default()),
+            hit_separation_ns: hits(finder.separation_ns),
+            hit_time_sigma_ns: hits(finder.time_sigma_ns),
+            hit_charge_sigma_pe: hits(finder.charge_sigma_pe),
+            hit_threshold_pe: hits(finder.threshold_pe),
+            ..self.clone()
+        })
+    }
+
     fn plan(&self) -> Result<EventPlan> {
-        let detector = detector::load(self.detector.as_deref().unwrap_or("juno"))?;
+        let detector = detector::load(self.detector.as_deref().unwrap_or(DETECTOR))?;
         let sources = match &self.sources {
             Some(path) => read_sources(path)?,
             None => vec![EventSource {
-                events: self.events.unwrap_or(100),
+                events: self.events.unwrap_or(EVENTS),
                 vertex: self.vertex(&detector)?,
                 energy: self.energy()?,
                 particle: self.particle.unwrap_or_default(),
             }],
         };
         Ok(EventPlan {
-            seed: self.seed.unwrap_or(1),
-            detector_seed: self.detector_seed.unwrap_or(1),
+            seed: self.seed.unwrap_or(SEED),
+            detector_seed: self.detector_seed.unwrap_or(SEED),
             first_event: self.first_event.unwrap_or(0),
             sources,
-            time_spread_ns: self.time_spread_ns.unwrap_or(10.0),
-            dark: !self.no_dark,
+            time_spread_ns: self.time_spread_ns.unwrap_or(TIME_SPREAD_NS),
+            dark: self.no_dark != Some(true),
             pile_up_ns: self.pile_up,
             detector,
         })
@@ -235,7 +264,7 @@ impl EventSettings {
             let [low, high] = numbers("--energy-range", text, "LOW,HIGH in MeV")?;
             return Ok(Energy::Between(low, high));
         }
-        Ok(Energy::Fixed(self.energy.unwrap_or(1.0)))
+        Ok(Energy::Fixed(self.energy.unwrap_or(ENERGY_MEV)))
     }
 
     fn finder(&self) -> Result<HitFinder> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::evaluate::stats::Share;
+use crate::event::vector::norm;
 use crate::model::{Event, Flags, TrueEvent};
 
 /// One event as it was and as it was found.
@@ -37,13 +38,13 @@ impl Pair {
     /// Distance of the true vertex from the centre.
     #[must_use]
     pub fn true_radius_mm(&self) -> f64 {
-        radius([self.truth.x_mm, self.truth.y_mm, self.truth.z_mm])
+        norm([self.truth.x_mm, self.truth.y_mm, self.truth.z_mm])
     }
 
     /// Distance of the found vertex from the centre less that of the true one; `None` where none was found.
     #[must_use]
     pub fn radial_mm(&self) -> Option<f64> {
-        let found = radius([self.found.x_mm, self.found.y_mm, self.found.z_mm]);
+        let found = norm([self.found.x_mm, self.found.y_mm, self.found.z_mm]);
         Some(found - self.true_radius_mm()).filter(|value| value.is_finite())
     }
 
@@ -71,11 +72,6 @@ impl Pair {
             .then(|| self.found.energy_mev / self.truth.energy_mev)
             .filter(|value| value.is_finite())
     }
-}
-
-/// Length of a vector.
-fn radius(place: [f64; 3]) -> f64 {
-    place.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
 /// How many events were compared, and which could not be.

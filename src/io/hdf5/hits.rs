@@ -41,11 +41,7 @@ struct Array {
 /// Finds the hits.
 pub(in crate::io) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays> {
     let file = open_file(path)?;
-    let entries = listing::all(&file).map_err(|error| {
-        Error::input(path, "is an HDF5 file whose contents cannot be listed")
-            .with_source(error)
-            .with_hint("a file that was cut off while it was written or copied looks like this")
-    })?;
+    let entries = listing::all(&file, path)?;
     let wanted = options
         .table
         .as_deref()

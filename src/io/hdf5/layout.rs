@@ -116,11 +116,7 @@ struct Candidate<'a> {
 
 /// Finds the waveforms.
 pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Found> {
-    let entries = listing::all(file).map_err(|error| {
-        Error::input(path, "is an HDF5 file whose contents cannot be listed")
-            .with_source(error)
-            .with_hint("a file that was cut off while it was written or copied looks like this")
-    })?;
+    let entries = listing::all(file, path)?;
     let wanted = options
         .table
         .as_deref()

@@ -1,9 +1,11 @@
 //! All datasets of an HDF5 file, with what is needed to tell which hold waveforms.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
 
+use crate::error::Error;
 use crate::io::scalar::{Scalar, ScalarType};
 
 /// Deepest nesting of groups that is looked into; hard links can form cycles.
@@ -65,10 +67,14 @@ impl Entry {
     }
 }
 
-/// Every dataset, groups in alphabetical order.
-pub(super) fn all(file: &File) -> Result<Vec<Entry>, hdf5_pure::Error> {
+/// Every dataset, groups in alphabetical order; `path` names the file in messages.
+pub(super) fn all(file: &File, path: &Path) -> crate::error::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    walk(&file.root(), "", 0, &mut entries)?;
+    walk(&file.root(), "", 0, &mut entries).map_err(|error| {
+        Error::input(path, "is an HDF5 file whose contents cannot be listed")
+            .with_source(error)
+            .with_hint("a file that was cut off while it was written or copied looks like this")
+    })?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(entries)
 }

@@ -4,6 +4,7 @@ mod deposit;
 mod grid;
 mod hits;
 mod photons;
+mod plan;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -12,12 +13,13 @@ use rayon::prelude::*;
 
 pub use deposit::Particle;
 pub use hits::HitFinder;
+pub use plan::{Energy, EventPlan, EventSource, Vertex};
 
 use super::charge::ChargeSpectrum;
 use super::random::{Purpose, stream};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::vector::{Vector, norm};
+use crate::event::vector::Vector;
 use crate::event::{ChannelHit, EventHits};
 use crate::model::{Photoelectron, TrueEvent};
 use deposit::draw_deposits;
@@ -29,145 +31,6 @@ const BLOCK_EVENTS: u64 = 64;
 const NORMALISATION_PHOTONS: u64 = 400_000;
 /// No PMT is better than its type by more than this many standard deviations.
 const BEST_SIGMAS: f64 = 4.0;
-/// Most visible energy of an event.
-const MOST_MEV: f64 = 1e4;
-
-/// Where events are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Vertex {
-    /// All at one place.
-    Fixed([f64; 3]),
-    /// Evenly in the sphere of this radius.
-    Within(f64),
-}
-
-/// How much energy events have.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Energy {
-    /// All the same.
-    Fixed(f64),
-    /// Evenly between two.
-    Between(f64, f64),
-    /// Any of these with these weights.
-    Spectrum(Vec<(f64, f64)>),
-}
-
-/// Some events that are alike: a source at a place, or physics in the whole volume.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EventSource {
-    /// Number of events.
-    pub events: u64,
-    /// Where they are.
-    pub vertex: Vertex,
-    /// How much energy they have.
-    pub energy: Energy,
-    /// What deposits it.
-    pub particle: Particle,
-}
-
-/// What is to be simulated. The same plan gives the same events, whatever the number of threads.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EventPlan {
-    /// The detector.
-    pub detector: Detector,
-    /// What fixes all random numbers of the events.
-    pub seed: u64,
-    /// What fixes the PMTs' own efficiencies and time offsets.
-    pub detector_seed: u64,
-    /// Number of the first event.
-    pub first_event: u64,
-    /// The events, source after source.
-    pub sources: Vec<EventSource>,
-    /// Half the width of the events' times round the trigger.
-    pub time_spread_ns: f64,
-    /// Dark photoelectrons, or none.
-    pub dark: bool,
-    /// A second event of the same kind this much later in every event.
-    pub pile_up_ns: Option<f64>,
-}
-
-impl EventPlan {
-    /// Number of events.
-    #[must_use]
-    pub fn n_events(&self) -> u64 {
-        self.sources
-            .iter()
-            .fold(0, |sum, source| sum.saturating_add(source.events))
-    }
-
-    fn validate(&self) -> Result<()> {
-        let wrong = |what: &str, found: String, expected: String| {
-            Err(Error::usage(format!(
-                "{what} is {found}, expected {expected}"
-            )))
-        };
-        if self.n_events() == 0 {
-            return Err(Error::usage("there is nothing to simulate: no event"));
-        }
-        let geometry = self.detector.geometry.as_ref();
-        let radius_mm = geometry
-            .and_then(|geometry| geometry.scintillator_radius_mm)
-            .unwrap_or(0.0);
-        for source in &self.sources {
-            let place = match source.vertex {
-                Vertex::Fixed(place) => norm(place),
-                Vertex::Within(most) if most > 0.0 => most,
-                Vertex::Within(_) => f64::INFINITY,
-            };
-            if place > radius_mm || place.is_nan() {
-                return wrong(
-                    "the place of events",
-                    format!("{:?}", source.vertex),
-                    format!("one in the scintillator, within {radius_mm} mm of the centre"),
-                );
-            }
-            let energies: Vec<f64> = match &source.energy {
-                Energy::Fixed(energy) => vec![*energy],
-                Energy::Between(low, high) if low <= high => vec![*low, *high],
-                Energy::Between(_, _) => vec![f64::NAN],
-                Energy::Spectrum(rows) => {
-                    if !rows.iter().any(|row| row.1 > 0.0)
-                        || rows.iter().any(|row| !(row.1 >= 0.0 && row.1.is_finite()))
-                    {
-                        return wrong(
-                            "a weight of the spectrum",
-                            "negative, or all are 0".to_owned(),
-                            "numbers >= 0, one of them larger".to_owned(),
-                        );
-                    }
-                    rows.iter().map(|row| row.0).collect()
-                }
-            };
-            if energies
-                .iter()
-                .any(|energy| !(0.0..=MOST_MEV).contains(energy))
-            {
-                return wrong(
-                    "the energy in MeV",
-                    format!("{:?}", source.energy),
-                    format!("0 to {MOST_MEV}"),
-                );
-            }
-        }
-        if !(0.0..=1e6).contains(&self.time_spread_ns) {
-            return wrong(
-                "the spread of the events' times",
-                self.time_spread_ns.to_string(),
-                "0 to 1000000 ns".to_owned(),
-            );
-        }
-        if let Some(gap_ns) = self.pile_up_ns
-            && !(0.0..=1e9).contains(&gap_ns)
-        {
-            return wrong(
-                "the gap to the second event",
-                gap_ns.to_string(),
-                "0 or more ns".to_owned(),
-            );
-        }
-        Ok(())
-    }
-}
 
 /// A channel's own constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -310,8 +173,8 @@ impl Events<'_> {
             .flatten()
             .enumerate()
         {
-            let vertex = draw_vertex(source.vertex, &mut rng);
-            let energy_mev = draw_energy(&source.energy, &mut rng);
+            let vertex = source.vertex.draw(&mut rng);
+            let energy_mev = source.energy.draw(&mut rng);
             let time_ns = start_ns + gap_ns;
             let mut deposits_rng = stream(plan.seed, event_id, which as u32, Purpose::Deposits);
             let (deposits, energy_mev) =
@@ -441,38 +304,11 @@ impl Iterator for Events<'_> {
     }
 }
 
-fn draw_vertex(vertex: Vertex, rng: &mut ChaCha8Rng) -> Vector {
-    // The same numbers are drawn in both cases: what follows does not depend on it.
-    let r = rng.random::<f64>().cbrt();
-    let direction = photons::isotropic(rng);
-    match vertex {
-        Vertex::Fixed(place) => place,
-        Vertex::Within(radius_mm) => direction.map(|x| x * r * radius_mm),
-    }
-}
-
-fn draw_energy(energy: &Energy, rng: &mut ChaCha8Rng) -> f64 {
-    let share = rng.random::<f64>();
-    match energy {
-        Energy::Fixed(energy_mev) => *energy_mev,
-        Energy::Between(low, high) => low + share * (high - low),
-        Energy::Spectrum(rows) => {
-            let mut left = share * rows.iter().map(|row| row.1).sum::<f64>();
-            for (energy_mev, weight) in rows {
-                left -= weight;
-                if left < 0.0 {
-                    return *energy_mev;
-                }
-            }
-            rows.last().map_or(0.0, |row| row.0)
-        }
-    }
-}
-
 impl SimulatedEvent {
-    /// The hits that `finder` makes of the photoelectrons.
+    /// The hits that `finder` makes of the photoelectrons. What it adds to a time may carry a hit out of the window, which
+    /// ends at `window_ns`; that is no hit then.
     #[must_use]
-    pub fn hits(&self, finder: &HitFinder, seed: u64) -> EventHits {
+    pub fn hits(&self, finder: &HitFinder, seed: u64, window_ns: f64) -> EventHits {
         let mut rng = stream(seed, self.truth.event_id, u32::MAX, Purpose::HitNoise);
         let mut hits: Vec<ChannelHit> = Vec::new();
         for channel in self
@@ -481,6 +317,7 @@ impl SimulatedEvent {
         {
             finder.find(channel, &mut rng, &mut hits);
         }
+        hits.retain(|hit| (0.0..window_ns).contains(&f64::from(hit.time_ns)));
         EventHits {
             event_id: self.truth.event_id,
             hits,
