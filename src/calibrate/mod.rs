@@ -1,4 +1,6 @@
-//! What a detector has to learn from its own data: templates, gains, noise, time offsets.
+//! What a detector has to learn from its own data: templates, gains, noise, time offsets, light maps.
+//!
+//! [`light`](light::light) makes light maps from the hits of sources at known places.
 //!
 //! [`spe`](spe::spe) reads a run with little or no light three times. First it looks at each channel: noise, mean pulse, and
 //! whether light comes at a fixed time. Then it fills the charge spectra and fits them. Last it averages the pulses of
@@ -6,6 +8,7 @@
 
 mod channel;
 mod conclude;
+pub mod light;
 mod minimise;
 pub mod plots;
 mod quiet;

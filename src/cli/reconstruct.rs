@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
 }
 
 /// The pool that extracts and reconstructs, of `threads` threads.
-fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
+pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()

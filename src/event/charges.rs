@@ -30,6 +30,25 @@ pub struct Sum {
     pub slope: f64,
 }
 
+/// `f_n(charge)` of one charge for `n` from 1 on, each over `(n - 1)!`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FewPe([f64; MOST]);
+
+impl FewPe {
+    /// As [`ChargeTable::beyond_first`], but the sum itself, and the change of its logarithm with `m`.
+    #[must_use]
+    #[inline]
+    pub fn beyond_first(&self, m: f64) -> (f64, f64) {
+        // Horner's scheme for the polynomial and its slope.
+        let (mut sum, mut slope) = (0.0, 0.0);
+        for f in self.0.iter().rev() {
+            slope = slope * m + sum;
+            sum = sum * m + f;
+        }
+        (sum, slope / sum)
+    }
+}
+
 impl ChargeTable {
     /// From the spectrum of single photoelectrons, densities per PE at `k STEP_PE`. `None` if it is empty or not finite.
     #[must_use]
@@ -114,6 +133,21 @@ impl ChargeTable {
             return (1, MOST);
         }
         (((n - spread).floor().max(1.0)) as usize, most)
+    }
+
+    /// What is to be known of a charge that comes from a few photoelectrons only; `None` if it may come from more.
+    #[must_use]
+    pub fn few(&self, charge_pe: f64) -> Option<FewPe> {
+        if self.range(charge_pe).1 > MOST {
+            return None;
+        }
+        let mut factorial = 1.0;
+        let mut few = [0.0; MOST];
+        for (k, f) in few.iter_mut().enumerate() {
+            factorial *= k.max(1) as f64;
+            *f = (self.density(k + 1, charge_pe) + LEAST) / factorial;
+        }
+        Some(FewPe(few))
     }
 
     /// A first photoelectron is there and `m` more are expected: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
@@ -203,6 +237,19 @@ mod tests {
                 "{m} {integral} {expected}"
             );
         }
+    }
+
+    #[test]
+    fn a_few_photoelectrons_are_the_same_sum() {
+        let table = table(0.3);
+        for (q, m) in [(0.9, 0.05), (2.2, 0.7), (3.1, 2.5), (0.4, 1.5)] {
+            let few = table.few(q).expect("a small charge");
+            let (sum, slope) = few.beyond_first(m);
+            let all = table.beyond_first(q, m);
+            assert!((sum.ln() - all.log).abs() < 1e-9, "{q} {m}");
+            assert!((slope - all.slope).abs() < 1e-6 * (1.0 + all.slope.abs()));
+        }
+        assert!(table.few(40.0).is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::charges::FewPe;
 use super::likelihood::{Likelihood, Matrix, N, Point, Value};
 use super::minimise::{inverse, minimise};
 use super::prepare::{Prepared, prepare};
@@ -40,12 +41,13 @@ pub struct Fit<'a> {
     hits: Prepared,
     cut_ns: Option<f64>,
     ends_ns: Vec<f64>,
+    charges: Vec<Option<FewPe>>,
     /// Where the fit begins: x, y, z in mm, t in ns, ln(E in MeV).
     pub seed: [f64; 5],
 }
 
 impl Fit<'_> {
-    fn at(&self, point: &Point) -> Value {
+    fn at(&self, point: &Point, informs: bool) -> Value {
         Likelihood {
             light: self.light,
             hits: &self.hits,
@@ -53,21 +55,22 @@ impl Fit<'_> {
             cut_ns: self.cut_ns,
             peak_t0_ns: self.seed[3],
             ends_ns: &self.ends_ns,
+            charges: &self.charges,
         }
-        .at(point)
+        .at(point, informs)
     }
 
     /// -ln L (constants left out) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
     #[must_use]
     pub fn minus_log_likelihood(&self, point: &[f64; 5]) -> (f64, [f64; 5]) {
-        let value = self.at(point);
+        let value = self.at(point, false);
         (value.minus_log, value.gradient)
     }
 
     /// The point of the largest likelihood, and whether the search ended there.
     #[must_use]
     pub fn best(&self) -> ([f64; 5], bool) {
-        let minimum = minimise(|point| self.at(point), self.seed);
+        let minimum = minimise(|point, informs| self.at(point, informs), self.seed);
         (minimum.point, minimum.converged)
     }
 }
@@ -212,9 +215,10 @@ impl Reconstructor {
             &times,
             flight_ns,
             peak_ns,
+            hits.charge_pe() - light.dark_per_ns * self.window_ns,
             light.dark_per_ns,
             self.window_ns,
-            |from, upto| light.late_share(from, upto),
+            |from, upto| light.share(from, upto),
         );
         let mut cut_ns = None;
         if let Some(second_ns) = second {
@@ -238,9 +242,19 @@ impl Reconstructor {
         let seen_for_ns = cut_ns.unwrap_or(self.window_ns).min(self.window_ns);
         let light_pe = (hits.charge_pe() - light.dark_per_ns * seen_for_ns).max(1.0);
         let energy_mev = (light_pe / light.total(vertex).0.max(1e-9)).clamp(1e-4, 1e5);
+        let charges = hits
+            .channels
+            .iter()
+            .map(|seen| {
+                let sensor = self.sensors.all().get(seen.place)?;
+                let kind = light.tables.types.get(sensor.type_index)?;
+                kind.charges.few(seen.charge_pe)
+            })
+            .collect();
         let fit = Fit {
             light,
             method: self.method,
+            charges,
             hits,
             cut_ns,
             ends_ns,
@@ -258,11 +272,11 @@ impl Reconstructor {
         let (point, covariance, value) = if self.method == Method::Centroid {
             (fit.seed, None, None)
         } else {
-            let minimum = minimise(|point| fit.at(point), fit.seed);
+            let minimum = minimise(|point, informs| fit.at(point, informs), fit.seed);
             if !minimum.converged {
                 result.flags |= Flags::NOT_CONVERGED;
             }
-            let covariance = covariance(&fit, &minimum.point, &minimum.value.information);
+            let covariance = covariance(&fit, &minimum.point, &minimum.value);
             (minimum.point, covariance, Some(minimum.value.minus_log))
         };
         let vertex = [point[0], point[1], point[2]];
@@ -322,25 +336,23 @@ fn vertex_of_centroid(light: &LightModel, centroid: Vector) -> Vector {
     vertex
 }
 
-/// From the curvature at the minimum: differences of the slopes, half a standard deviation to both sides, so that what
-/// is seen is the valley and not a crease of a table. Where that is no valley, the information of the hits.
-fn covariance(fit: &Fit<'_>, point: &Point, information: &Matrix) -> Option<Matrix> {
-    let rough = inverse(information)?;
-    let mut curvature = [[0.0; N]; N];
-    for (k, row) in curvature.iter_mut().enumerate() {
-        // The standard deviation with the others held.
-        let step = CURVATURE_STEP / information[k][k].sqrt();
-        let moved = |by: f64| {
-            let mut moved = *point;
-            moved[k] += by;
-            fit.at(&moved).gradient
-        };
-        let (up, down) = (moved(step), moved(-step));
+/// From the curvature at the minimum: differences of the slopes, half a standard deviation away, so that what is seen is
+/// the valley and not a crease of a table. Where that is no valley, the information of the hits.
+fn covariance(fit: &Fit<'_>, point: &Point, there: &Value) -> Option<Matrix> {
+    let rough = inverse(&there.information)?;
+    let mut slopes = [[0.0; N]; N];
+    for (k, row) in slopes.iter_mut().enumerate() {
+        // The standard deviation with the others held; inwards, where the vertex may not leave the scintillator.
+        let inwards = if point[k] > 0.0 { -1.0 } else { 1.0 };
+        let step = inwards * CURVATURE_STEP / there.information[k][k].sqrt();
+        let mut moved = *point;
+        moved[k] += step;
+        let slope = fit.at(&moved, false).gradient;
         for (j, x) in row.iter_mut().enumerate() {
-            *x = (up[j] - down[j]) / (2.0 * step);
+            *x = (slope[j] - there.gradient[j]) / step;
         }
     }
-    let slopes = curvature;
+    let mut curvature = slopes;
     for (i, row) in curvature.iter_mut().enumerate() {
         for (j, x) in row.iter_mut().enumerate() {
             *x = 0.5 * (slopes[i][j] + slopes[j][i]);

@@ -1,10 +1,12 @@
 //! Time of flight: straight from vertex to PMT, through scintillator and what is round it.
 
+use serde::{Deserialize, Serialize};
+
 use super::vector::{Vector, dot, minus, norm, plus_scaled, scaled};
 
 /// How long light takes, as calibration found it. Refraction bends the way a little; what that changes is in the time
 /// distributions, which are learnt after this time is subtracted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flight {
     /// Radius of the scintillator; `None`: one medium everywhere.
     pub radius_mm: Option<f64>,
@@ -29,6 +31,7 @@ pub struct Path {
 
 /// Both parts of the straight way from `vertex` to `sensor`, `distance_mm` apart.
 #[must_use]
+#[inline]
 pub fn path(radius_mm: Option<f64>, vertex: Vector, sensor: Vector) -> Path {
     let way = minus(sensor, vertex);
     let length = norm(way).max(1e-6);
@@ -87,6 +90,7 @@ pub fn path(radius_mm: Option<f64>, vertex: Vector, sensor: Vector) -> Path {
 impl Flight {
     /// Time of flight from `vertex` to `sensor` and its change with the vertex.
     #[must_use]
+    #[inline]
     pub fn time_ns(&self, vertex: Vector, sensor: Vector) -> (f64, Vector) {
         let path = path(self.radius_mm, vertex, sensor);
         let gradient = plus_scaled(

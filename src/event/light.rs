@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::charges::ChargeTable;
 use super::flight::Flight;
-use super::surface::Surface;
-use super::times::{Arrival, TimeTable};
+use super::surface::{Line, Surface};
+use super::times::{Arrival, Three, TimeTable};
 use super::total::Total;
 use super::vector::{Vector, dot, minus, scaled};
 use crate::detector::Sensors;
@@ -37,7 +39,7 @@ pub struct ChannelLight {
 }
 
 /// From the energy that is seen to the energy that was deposited.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnergyScale {
     /// Deposited energies, ascending.
     pub deposited_mev: Vec<f64>,
@@ -158,7 +160,75 @@ pub struct Expected {
     pub log_distance_gradient: Vector,
 }
 
+/// What all channels' light has in common for one vertex.
+pub(super) struct Here<'a> {
+    light: &'a LightModel,
+    vertex: Vector,
+    /// Change of `(r / R)^2` with the vertex.
+    pub u_gradient: Vector,
+    /// For each type, the map along the distance and the nodes of its times.
+    lines: Vec<(Line, Three)>,
+}
+
+/// What one channel expects of a vertex.
+pub(super) struct View<'a> {
+    pub kind: &'a TypeLight,
+    pub three: &'a Three,
+    pub dark_per_ns: f64,
+    /// Photoelectrons for 1 MeV, and the change of their logarithm with `u` and the logarithm of the distance.
+    pub pe: f64,
+    pub slope_u: f64,
+    pub slope_v: f64,
+    pub log_distance: f64,
+    pub log_distance_gradient: Vector,
+    pub flight_ns: f64,
+    pub flight_gradient: Vector,
+}
+
+impl Here<'_> {
+    /// The channel at place `place` of the sensors.
+    #[inline]
+    pub(super) fn view(&self, place: usize) -> Option<View<'_>> {
+        let tables = &self.light.tables;
+        let sensor = self.light.sensors.all().get(place)?;
+        let channel = tables.channels.get(place)?;
+        let kind = tables.types.get(sensor.type_index)?;
+        let (line, three) = self.lines.get(sensor.type_index)?;
+        let way = minus(self.vertex, sensor.position_mm);
+        let square = dot(way, way).max(1.0);
+        let log_distance = 0.5 * square.ln();
+        let (value, slope_u, slope_v) = line.at(log_distance);
+        let (flight_ns, flight_gradient) = tables.flight.time_ns(self.vertex, sensor.position_mm);
+        Some(View {
+            kind,
+            three,
+            dark_per_ns: channel.dark_per_ns,
+            pe: channel.efficiency * value.exp() * 1e6 / square,
+            slope_u,
+            slope_v: slope_v - 2.0,
+            log_distance,
+            log_distance_gradient: scaled(1.0 / square, way),
+            flight_ns,
+            flight_gradient,
+        })
+    }
+}
+
 impl LightModel {
+    /// What all channels have in common for `vertex`.
+    pub(super) fn here(&self, vertex: Vector) -> Here<'_> {
+        let (u, u_gradient) = self.u(vertex);
+        let types = self.tables.types.iter();
+        Here {
+            light: self,
+            vertex,
+            u_gradient,
+            lines: types
+                .map(|kind| (kind.map.line(u), kind.times.u.three(u)))
+                .collect(),
+        }
+    }
+
     /// Makes maps ready for the sensors they were made for.
     ///
     /// # Errors
@@ -222,11 +292,11 @@ impl LightModel {
         0.25 * f64::from(best.unwrap_or(0)) + 2.0
     }
 
-    /// Light that comes from `from_ns` to `upto_ns` after the peak, over what comes from 20 ns before it to 40 ns after it.
+    /// The share of all light that comes from `from_ns` to `upto_ns` after the peak.
     #[must_use]
-    pub fn late_share(&self, from_ns: f64, upto_ns: f64) -> f64 {
+    pub fn share(&self, from_ns: f64, upto_ns: f64) -> f64 {
         let before = |time_ns: f64| self.usual(self.peak_ns + time_ns).before;
-        (before(upto_ns) - before(from_ns)) / (before(40.0) - before(-20.0)).max(1e-6)
+        before(upto_ns) - before(from_ns)
     }
 
     /// `(r / R)^2` of a vertex and its change with it.

@@ -10,11 +10,13 @@
 //! which is QTMLE's product of the charge's probability and the first hit's time for each number of photoelectrons
 //! (arXiv:2211.16768), summed over the number exactly; a channel without hits has `exp(-Lambda)`. Each later hit adds where it
 //! is, given that there is one after the hit before has ended at `e`:
-//! `lambda(t_k) exp(-Lambda(e, t_k)) / (1 - exp(-Lambda(e, end)))`.
+//! `lambda(t_k) exp(-Lambda(e, t_k)) / (1 - exp(-Lambda(e, end)))`, as long as the hits before are of single photoelectrons:
+//! of others it is not known when they end.
 //! All `exp(-Lambda)` together are known without going through the channels, so that only those with hits cost time.
 
 use super::Method;
-use super::light::LightModel;
+use super::charges::FewPe;
+use super::light::{Here, LightModel, View};
 use super::prepare::{Prepared, Seen};
 use super::vector::{Vector, norm};
 
@@ -51,26 +53,82 @@ pub(super) struct Likelihood<'a> {
     pub peak_t0_ns: f64,
     /// End of each channel's time, in the order of the channels with hits.
     pub ends_ns: &'a [f64],
+    /// How likely each channel's charge is for few photoelectrons, in the same order; `None`: it is more than a few.
+    pub charges: &'a [Option<FewPe>],
 }
 
-/// One number with its slopes, on the way from parameters to the likelihood.
+/// What a channel's likelihood changes with: the logarithm of its light, `u`, the logarithm of the distance, and the time
+/// its light sets out for it.
+type Slopes = [f64; 4];
+
+/// A number that depends on these.
 #[derive(Clone, Copy)]
 struct Sloped {
     value: f64,
-    slope: Point,
+    slope: Slopes,
 }
 
 impl Sloped {
-    /// `a self + b other`
-    fn mixed(self, a: f64, b: f64, other: Self) -> Self {
-        let mut slope = [0.0; N];
-        for (k, slope) in slope.iter_mut().enumerate() {
-            *slope = a * self.slope[k] + b * other.slope[k];
+    /// `self - other`
+    fn less(self, other: Self) -> Self {
+        let mut result = self;
+        result.value -= other.value;
+        for (slope, other) in result.slope.iter_mut().zip(&other.slope) {
+            *slope -= other;
         }
-        Self {
-            value: a * self.value + b * other.value,
-            slope,
+        result
+    }
+}
+
+/// The sum of logarithms, as the logarithm of a product for as long as that is a normal number.
+struct Logs {
+    sum: f64,
+    product: f64,
+}
+
+impl Logs {
+    fn add_log_of(&mut self, factor: f64) {
+        self.product *= factor;
+        if !(1e-200..1e200).contains(&self.product) {
+            self.sum += self.product.ln();
+            self.product = 1.0;
         }
+    }
+
+    fn sum(&self) -> f64 {
+        self.sum + self.product.ln()
+    }
+}
+
+/// One channel on its way: how its logarithm of the likelihood changes, and what it tells.
+struct Channel {
+    logs: Logs,
+    slope: Slopes,
+    /// Slopes whose products with themselves, weighted, are the information.
+    told: Vec<(f64, Slopes)>,
+    informs: bool,
+}
+
+impl Channel {
+    /// Adds a term's slope, given the term's change with `of`.
+    fn change(&mut self, factor: f64, of: &Sloped) {
+        for (sum, slope) in self.slope.iter_mut().zip(&of.slope) {
+            *sum += factor * slope;
+        }
+    }
+
+    fn tell(&mut self, weight: f64, of: &Sloped) {
+        if self.informs {
+            self.told.push((weight, of.slope));
+        }
+    }
+
+    /// The logarithm of an intensity.
+    fn hit(&mut self, intensity: &Sloped) {
+        self.logs.add_log_of(intensity.value);
+        let inverse = 1.0 / intensity.value;
+        self.change(inverse, intensity);
+        self.tell(inverse * inverse, intensity);
     }
 }
 
@@ -93,9 +151,23 @@ impl Value {
     }
 }
 
+/// How a number that changes by `slope` changes with the fit's parameters: the light itself changes with u and the
+/// distance.
+#[inline]
+fn along(here: &Here<'_>, view: &View<'_>, slope: &Slopes) -> Point {
+    let with_u = slope[1] + slope[0] * view.slope_u;
+    let with_v = slope[2] + slope[0] * view.slope_v;
+    let axis = |k: usize| {
+        with_u * here.u_gradient[k]
+            + with_v * view.log_distance_gradient[k]
+            + slope[3] * view.flight_gradient[k]
+    };
+    [axis(0), axis(1), axis(2), slope[3], slope[0]]
+}
+
 impl Likelihood<'_> {
-    /// -ln L at `point`.
-    pub(super) fn at(&self, point: &Point) -> Value {
+    /// -ln L at `point` and its slopes; with the information where `informs`.
+    pub(super) fn at(&self, point: &Point, informs: bool) -> Value {
         let vertex = [point[0], point[1], point[2]];
         let energy_mev = point[4].exp();
         let mut sum = Value::default();
@@ -122,8 +194,18 @@ impl Likelihood<'_> {
         } else {
             sum.take(-(all + dark), -1.0, &all_slope);
         }
-        for (seen, &end_ns) in self.hits.channels.iter().zip(self.ends_ns) {
-            self.channel(seen, end_ns, point, vertex, energy_mev, &mut sum);
+        let here = self.light.here(vertex);
+        let mut channel = Channel {
+            logs: Logs {
+                sum: 0.0,
+                product: 1.0,
+            },
+            slope: [0.0; 4],
+            told: Vec::new(),
+            informs,
+        };
+        for number in 0..self.hits.channels.len() {
+            self.channel(number, &here, point, energy_mev, &mut channel, &mut sum);
         }
         if self.method == Method::Charge {
             let pull = (point[3] - self.peak_t0_ns) / PEAK_SIGMA_NS;
@@ -147,58 +229,48 @@ impl Likelihood<'_> {
 
     fn channel(
         &self,
-        seen: &Seen,
-        end_ns: f64,
+        number: usize,
+        here: &Here<'_>,
         point: &Point,
-        vertex: Vector,
         energy_mev: f64,
+        channel: &mut Channel,
         sum: &mut Value,
     ) {
-        let light = self.light;
-        let (Some(sensor), Some(channel)) = (
-            light.sensors.all().get(seen.place),
-            light.tables.channels.get(seen.place),
-        ) else {
+        let (Some(seen), Some(&end_ns)) =
+            (self.hits.channels.get(number), self.ends_ns.get(number))
+        else {
             return;
         };
-        let kind = &light.tables.types[sensor.type_index];
-        let expected = light.expected(seen.place, vertex);
-        let (u, u_gradient) = light.u(vertex);
-        let (flight_ns, flight_gradient) = light.tables.flight.time_ns(vertex, sensor.position_mm);
-        let from_ns = point[3] + flight_ns;
-        let dark = channel.dark_per_ns + LEAST_PER_NS;
+        let Some(view) = here.view(seen.place) else {
+            return;
+        };
+        let times = &view.kind.times;
+        let from_ns = point[3] + view.flight_ns;
+        let dark = view.dark_per_ns + LEAST_PER_NS;
         // Light expected in the whole window.
-        let light_pe = energy_mev * expected.pe;
-        let mut light_slope = [0.0; N];
-        for (slope, gradient) in light_slope.iter_mut().zip(expected.gradient) {
-            *slope = energy_mev * gradient;
-        }
-        light_slope[4] = light_pe;
+        let light_pe = energy_mev * view.pe;
         // Intensity at a time, and what is expected up to it.
         let at = |time_ns: f64| -> (Sloped, Sloped) {
-            let arrival = kind.times.at(u, expected.log_distance, time_ns - from_ns);
-            let mut before = Sloped {
+            let arrival = times.at_three(view.three, view.log_distance, time_ns - from_ns);
+            let light = light_pe * arrival.density;
+            let before = Sloped {
                 value: light_pe * arrival.before + dark * time_ns,
-                slope: [0.0; N],
+                slope: [
+                    light_pe * arrival.before,
+                    light_pe * arrival.before_uv[0],
+                    light_pe * arrival.before_uv[1],
+                    -light,
+                ],
             };
-            let mut intensity = Sloped {
-                value: light_pe * arrival.density + dark,
-                slope: [0.0; N],
+            let intensity = Sloped {
+                value: light + dark,
+                slope: [
+                    light,
+                    light_pe * arrival.density_uv[0],
+                    light_pe * arrival.density_uv[1],
+                    -light_pe * arrival.density_slope,
+                ],
             };
-            for k in 0..3 {
-                let moved = |uv: [f64; 2]| {
-                    uv[0] * u_gradient[k] + uv[1] * expected.log_distance_gradient[k]
-                };
-                before.slope[k] = light_slope[k] * arrival.before
-                    + light_pe * (moved(arrival.before_uv) - arrival.density * flight_gradient[k]);
-                intensity.slope[k] = light_slope[k] * arrival.density
-                    + light_pe
-                        * (moved(arrival.density_uv) - arrival.density_slope * flight_gradient[k]);
-            }
-            before.slope[3] = -light_pe * arrival.density;
-            before.slope[4] = light_pe * arrival.before;
-            intensity.slope[3] = -light_pe * arrival.density_slope;
-            intensity.slope[4] = light_pe * arrival.density;
             (before, intensity)
         };
         let end = if self.cut_ns.is_some() {
@@ -206,56 +278,95 @@ impl Likelihood<'_> {
         } else {
             Sloped {
                 value: light_pe + dark * end_ns,
-                slope: light_slope,
+                slope: [light_pe, 0.0, 0.0, 0.0],
             }
         };
-        if self.method == Method::Charge {
-            let charges = kind.charges.all(seen.charge_pe, end.value);
-            sum.take(charges.log, charges.slope, &end.slope);
-            sum.inform(charges.slope.max(0.0) / end.value.max(1e-12), &end.slope);
-            return;
+        channel.logs = Logs {
+            sum: 0.0,
+            product: 1.0,
+        };
+        channel.slope = [0.0; 4];
+        channel.told.clear();
+        let mut plain = 0.0;
+        match self.method {
+            Method::Charge => {
+                let charges = view.kind.charges.all(seen.charge_pe, end.value);
+                plain += charges.log;
+                channel.change(charges.slope, &end);
+                channel.tell(charges.slope.max(0.0) / end.value.max(1e-12), &end);
+            }
+            Method::Time => {
+                let (before, intensity) = at(seen.first_ns);
+                channel.hit(&intensity);
+                // Given that there is a hit at all.
+                let missing = (-end.value).exp();
+                let any = (1.0 - missing).max(1e-300);
+                plain -= before.value + any.ln();
+                channel.change(-1.0, &before);
+                channel.change(-missing / any, &end);
+            }
+            Method::Full | Method::Centroid => {
+                let (before, intensity) = at(seen.first_ns);
+                channel.hit(&intensity);
+                let after = end.less(before);
+                let after_pe = after.value.max(0.0);
+                let slope = if let Some(Some(few)) = self.charges.get(number) {
+                    let (sum, slope) = few.beyond_first(after_pe);
+                    channel.logs.add_log_of(sum);
+                    slope
+                } else {
+                    let charges = view.kind.charges.beyond_first(seen.charge_pe, after_pe);
+                    plain += charges.log;
+                    charges.slope
+                };
+                channel.change(slope, &after);
+                channel.tell(slope.max(0.0) / after_pe.max(1e-9), &after);
+                plain += self.later(seen, at, end, channel);
+            }
         }
-        let (before, intensity) = at(seen.first_ns);
-        sum.take(
-            intensity.value.ln(),
-            1.0 / intensity.value,
-            &intensity.slope,
-        );
-        sum.inform(1.0 / intensity.value.powi(2), &intensity.slope);
-        if self.method == Method::Time {
-            // Given that there is a hit at all.
-            let missing = (-end.value).exp();
-            let any = (1.0 - missing).max(1e-300);
-            sum.take(-before.value, -1.0, &before.slope);
-            sum.take(-any.ln(), -missing / any, &end.slope);
-            return;
+        sum.minus_log -= plain + channel.logs.sum();
+        for (sum, slope) in sum
+            .gradient
+            .iter_mut()
+            .zip(along(here, &view, &channel.slope))
+        {
+            *sum -= slope;
         }
-        let after = end.mixed(1.0, -1.0, before);
-        let after_pe = after.value.max(0.0);
-        let charges = kind.charges.beyond_first(seen.charge_pe, after_pe);
-        sum.take(charges.log, charges.slope, &after.slope);
-        sum.inform(charges.slope.max(0.0) / after_pe.max(1e-9), &after.slope);
+        for (weight, slope) in &channel.told {
+            sum.inform(*weight, &along(here, &view, slope));
+        }
+    }
+
+    /// A channel's later hits, each where it is given that there is one after the hit before has ended. `at` gives what is
+    /// expected up to a time and the intensity there, `end` what is expected in all. What is not in `channel` is returned.
+    #[inline]
+    fn later(
+        &self,
+        seen: &Seen,
+        at: impl Fn(f64) -> (Sloped, Sloped),
+        end: Sloped,
+        channel: &mut Channel,
+    ) -> f64 {
+        let mut plain = 0.0;
         let mut last_ns = seen.first_ns;
         let later = self.hits.later.get(seen.later.0..seen.later.1);
-        for &time_ns in later.unwrap_or_default() {
-            let ended_ns = (last_ns + light.tables.separation_ns).min(time_ns);
+        for &time_ns in later.unwrap_or_default().iter().take(seen.after_single) {
+            let ended_ns = (last_ns + self.light.tables.separation_ns).min(time_ns);
             let (ended, _) = at(ended_ns);
-            let (here, intensity) = at(time_ns);
-            sum.take(
-                intensity.value.ln(),
-                1.0 / intensity.value,
-                &intensity.slope,
-            );
-            sum.inform(1.0 / intensity.value.powi(2), &intensity.slope);
-            let between = here.mixed(1.0, -1.0, ended);
-            sum.take(-between.value, -1.0, &between.slope);
-            let rest = end.mixed(1.0, -1.0, ended);
+            let (before, intensity) = at(time_ns);
+            channel.hit(&intensity);
+            let between = before.less(ended);
+            plain -= between.value;
+            channel.change(-1.0, &between);
+            let rest = end.less(ended);
             let missing = (-rest.value.max(1e-9)).exp();
             let any = 1.0 - missing;
-            sum.take(-any.ln(), -missing / any, &rest.slope);
-            sum.inform(-missing / (any * any), &rest.slope);
+            plain -= any.ln();
+            channel.change(-missing / any, &rest);
+            channel.tell(-missing / (any * any), &rest);
             last_ns = time_ns;
         }
+        plain
     }
 
     fn wall(&self, vertex: Vector, sum: &mut Value) {

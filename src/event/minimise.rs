@@ -4,8 +4,8 @@ use super::likelihood::{Matrix, N, Point, Value};
 
 /// Most steps.
 const STEPS: usize = 60;
-/// Ends when a step can lower the function by no more than this; a parameter is then within 1e-3 of its error.
-const ENOUGH: f64 = 1e-6;
+/// Ends when a step can lower the function by no more than this; a parameter is then within 0.005 of its error.
+const ENOUGH: f64 = 1e-5;
 /// Longest step along a parameter: mm, ns, logarithm of the energy.
 const LONGEST: Point = [3000.0, 3000.0, 3000.0, 10.0, 0.7];
 
@@ -13,14 +13,15 @@ const LONGEST: Point = [3000.0, 3000.0, 3000.0, 10.0, 0.7];
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Minimum {
     pub point: Point,
+    /// With the information.
     pub value: Value,
     pub converged: bool,
 }
 
-/// Minimises `function` from `start`, taking the information there as curvature.
-pub(super) fn minimise(mut function: impl FnMut(&Point) -> Value, start: Point) -> Minimum {
+/// Minimises `function` from `start`, taking the information there as curvature; `function` is told whether that is wanted.
+pub(super) fn minimise(mut function: impl FnMut(&Point, bool) -> Value, start: Point) -> Minimum {
     let mut point = start;
-    let mut value = function(&point);
+    let mut value = function(&point, true);
     let mut inverse = inverse_or_diagonal(&value.information);
     let mut fresh = true;
     for _ in 0..STEPS {
@@ -30,6 +31,14 @@ pub(super) fn minimise(mut function: impl FnMut(&Point) -> Value, start: Point) 
             if fresh {
                 break;
             }
+            value = function(&point, true);
+            inverse = inverse_or_diagonal(&value.information);
+            fresh = true;
+            continue;
+        }
+        if 0.5 * decrease < ENOUGH && !fresh {
+            // Updates may have left the curvature too steep: the hits themselves have the last word.
+            value = function(&point, true);
             inverse = inverse_or_diagonal(&value.information);
             fresh = true;
             continue;
@@ -54,7 +63,7 @@ pub(super) fn minimise(mut function: impl FnMut(&Point) -> Value, start: Point) 
             for (x, step) in candidate.iter_mut().zip(&step) {
                 *x += factor * step;
             }
-            let next = function(&candidate);
+            let next = function(&candidate, false);
             if next.minus_log <= value.minus_log - 1e-4 * factor * decrease {
                 break (candidate, next);
             }
@@ -80,6 +89,7 @@ pub(super) fn minimise(mut function: impl FnMut(&Point) -> Value, start: Point) 
                     converged,
                 };
             }
+            value = function(&point, true);
             inverse = inverse_or_diagonal(&value.information);
             fresh = true;
             continue;
@@ -195,7 +205,7 @@ mod tests {
     fn a_bent_valley_is_followed_to_its_end() {
         // Rosenbrock's valley in the first two, parabolas in the others.
         let minimum = minimise(
-            |p| {
+            |p, _| {
                 let (a, b) = (p[1] - p[0] * p[0], 1.0 - p[0]);
                 let mut value = Value {
                     minus_log: 10.0 * a * a + b * b,

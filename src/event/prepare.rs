@@ -7,9 +7,12 @@ use crate::model::Flags;
 /// No hit has more charge; more is damage.
 const MOST_CHARGE_PE: f32 = 1e5;
 
+/// A hit of less charge is taken for a single photoelectron.
+const SINGLE_PE: f32 = 1.6;
+
 /// What one channel saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Place among the sensors.
     pub place: usize,
     /// Time of the first hit.
@@ -18,11 +21,14 @@ pub(super) struct Seen {
     pub charge_pe: f64,
     /// Its later hits, as a range of `Prepared::later`.
     pub later: (usize, usize),
+    /// How many of them, from the first on, follow hits of single photoelectrons only: of others it is not known how long
+    /// they last.
+    pub after_single: usize,
 }
 
 /// An event's good hits.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// Channels with hits, in the order of the sensors.
     pub channels: Vec<Seen>,
     /// Times of all but the channels' first hits.
@@ -32,7 +38,7 @@ pub(super) struct Prepared {
 }
 
 /// Checks the hits of `event` and sorts them by channel and time. `keep` may refuse a hit, given its channel's place and time.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     event: &EventHits,
     sensors: &Sensors,
     offset_ns: impl Fn(usize) -> f64,
@@ -87,6 +93,10 @@ pub(super) fn prepare(
             first_ns,
             charge_pe: hits.iter().map(|hit| f64::from(hit.2)).sum(),
             later: (start, prepared.later.len()),
+            after_single: hits[..hits.len() - 1]
+                .iter()
+                .take_while(|hit| hit.2 < SINGLE_PE)
+                .count(),
         });
     }
     prepared
@@ -94,12 +104,12 @@ pub(super) fn prepare(
 
 impl Prepared {
     /// Charge of all hits.
-    pub(super) fn charge_pe(&self) -> f64 {
+    pub(crate) fn charge_pe(&self) -> f64 {
         self.channels.iter().map(|seen| seen.charge_pe).sum()
     }
 
     /// Number of hits.
-    pub(super) fn n_hits(&self) -> usize {
+    pub(crate) fn n_hits(&self) -> usize {
         self.channels.len() + self.later.len()
     }
 }

@@ -18,7 +18,7 @@ const PEAK_NS: f64 = 4.0;
 const APART_NS: f64 = 60.0;
 
 /// Times of all hits with their channels' places and charges, sorted by time.
-pub(super) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
+pub(crate) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
     let mut times: Vec<(f64, usize)> = Vec::with_capacity(hits.n_hits());
     for seen in &hits.channels {
         times.push((seen.first_ns, seen.place));
@@ -35,7 +35,7 @@ pub(super) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
 }
 
 /// Dark hits a ns, from the hits themselves: the level that a quarter of the bins stay below.
-pub(super) fn dark_level_per_ns(times: &[(f64, usize)], window_ns: f64) -> f64 {
+pub(crate) fn dark_level_per_ns(times: &[(f64, usize)], window_ns: f64) -> f64 {
     let mut counts = histogram(times.iter().map(|(time, _)| *time), window_ns);
     counts.sort_by(f64::total_cmp);
     counts.get(counts.len() / 4).copied().unwrap_or(0.0) / BIN_NS
@@ -53,7 +53,7 @@ fn histogram(times: impl Iterator<Item = f64>, window_ns: f64) -> Vec<f64> {
 }
 
 /// When the first light of an event begins and by when its bulk has come; `None` where nothing stands out of the dark hits.
-pub(super) fn first_light(
+pub(crate) fn first_light(
     times: &[(f64, usize)],
     dark_per_ns: f64,
     window_ns: f64,
@@ -75,7 +75,7 @@ pub(super) fn first_light(
 
 /// The charge-weighted mean place of the PMTs with hits in a stretch of time, less what dark hits put into it: they come
 /// from all sides and only dilute it.
-pub(super) fn centroid(
+pub(crate) fn centroid(
     hits: &Prepared,
     sensors: &Sensors,
     stretch_ns: (f64, f64),
@@ -97,7 +97,7 @@ pub(super) fn centroid(
 
 /// The time that most hits agree on after `flight_ns` of their channels is subtracted: the middle of the `PEAK_NS` with most
 /// of them, among times from `from_ns` on that are not later than `upto_ns`.
-pub(super) fn peak_ns(
+pub(crate) fn peak_ns(
     times: &[(f64, usize)],
     flight_ns: impl Fn(usize) -> f64,
     stretch_ns: (f64, f64),
@@ -123,23 +123,21 @@ pub(super) fn peak_ns(
 }
 
 /// Where a second cluster of hits begins, in time after `flight_ns`: where hits exceed by far what is to come after the
-/// first, whose peak is at `peak_ns`. `expected` gives the light of the first one in a stretch after its peak, as a
-/// share of what comes within 40 ns of it.
-pub(super) fn second_cluster(
+/// first, whose peak is at `peak_ns`. `share` gives the share of `light_pe` (all that was seen) that comes in a stretch
+/// after the peak; there cannot be more hits than photoelectrons.
+pub(crate) fn second_cluster(
     times: &[(f64, usize)],
     flight_ns: impl Fn(usize) -> f64,
     peak_ns: f64,
+    light_pe: f64,
     dark_per_ns: f64,
     window_ns: f64,
-    expected: impl Fn(f64, f64) -> f64,
+    share: impl Fn(f64, f64) -> f64,
 ) -> Option<f64> {
     let left: Vec<f64> = times
         .iter()
         .map(|(time, place)| time - flight_ns(*place) - peak_ns)
         .collect();
-    let count =
-        |from: f64, upto: f64| left.iter().filter(|t| (from..upto).contains(*t)).count() as f64;
-    let prompt = (count(-20.0, 40.0) - 60.0 * dark_per_ns).max(0.0);
     let counts = histogram(
         left.iter()
             .filter(|&&t| t >= APART_NS)
@@ -149,7 +147,7 @@ pub(super) fn second_cluster(
     for (k, found) in counts.iter().enumerate() {
         let from = APART_NS + BIN_NS * k as f64;
         // The late light depends on place and particle; a second event exceeds it by more than that.
-        let light = prompt * expected(from, from + BIN_NS);
+        let light = light_pe.max(0.0) * share(from, from + BIN_NS);
         let least = 1.5 * light + BIN_NS * dark_per_ns;
         if *found > least + 7.0 * least.sqrt() + LEAST_HITS {
             // Light of another place begins earlier here than where it stands out.

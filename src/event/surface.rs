@@ -1,8 +1,10 @@
 //! A smooth function of two numbers: uniform cubic B-splines, with derivatives.
 
+use serde::{Deserialize, Serialize};
+
 /// One axis: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
 /// coefficients.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// Where the first piece begins.
     pub low: f64,
@@ -32,6 +34,7 @@ impl Axis {
 
     /// The splines at `x`. Beyond an end the value is that of the end, and the slope 0.
     #[must_use]
+    #[inline]
     pub fn taps(&self, x: f64) -> Taps {
         let per_interval = self.intervals as f64 / (self.high - self.low);
         let place = (x - self.low) * per_interval;
@@ -101,6 +104,59 @@ impl Surface {
     }
 }
 
+/// A surface where `u` is known: a function of `v`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    v: Axis,
+    /// Coefficients of the value and of its change with `u`.
+    coefficients: Vec<[f64; 2]>,
+}
+
+impl Surface {
+    /// The surface along `v`.
+    #[must_use]
+    pub fn line(&self, u: f64) -> Line {
+        let taps = self.u.taps(u);
+        let width = self.v.splines();
+        let mut coefficients = vec![[0.0; 2]; width];
+        for row in 0..4 {
+            let start = (taps.first + row) * width;
+            let along = self.coefficients.get(start..start + width);
+            for (sums, c) in coefficients.iter_mut().zip(along.unwrap_or_default()) {
+                sums[0] += taps.values[row] * c;
+                sums[1] += taps.slopes[row] * c;
+            }
+        }
+        Line {
+            v: self.v,
+            coefficients,
+        }
+    }
+}
+
+impl Line {
+    /// Value and both slopes at a place.
+    #[must_use]
+    #[inline]
+    pub fn at(&self, v: f64) -> (f64, f64, f64) {
+        let taps = self.v.taps(v);
+        let Some(c) = self
+            .coefficients
+            .get(taps.first..taps.first + 4)
+            .and_then(|four| <&[[f64; 2]; 4]>::try_from(four).ok())
+        else {
+            return (0.0, 0.0, 0.0);
+        };
+        let (mut value, mut slope_u, mut slope_v) = (0.0, 0.0, 0.0);
+        for ((c, tap), slope) in c.iter().zip(&taps.values).zip(&taps.slopes) {
+            value += c[0] * tap;
+            slope_u += c[1] * tap;
+            slope_v += c[0] * slope;
+        }
+        (value, slope_u, slope_v)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +190,9 @@ mod tests {
             let along_v = (surface.value(u, v + h).0 - surface.value(u, v - h).0) / (2.0 * h);
             assert!((du - along_u).abs() < 1e-6, "{du} {along_u}");
             assert!((dv - along_v).abs() < 1e-6, "{dv} {along_v}");
+            let (value, line_u, line_v) = surface.line(u).at(v);
+            assert!((value - surface.value(u, v).0).abs() < 1e-12);
+            assert!((line_u - du).abs() < 1e-12 && (line_v - dv).abs() < 1e-12);
         }
         // Beyond the ends: constant.
         assert_eq!(surface.value(9.0, 0.5).0, surface.value(3.0, 0.5).0);

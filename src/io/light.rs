@@ -1,16 +1,629 @@
-//! The folder of light maps that `calibrate light` writes and `reconstruct` reads.
+//! The folder of light maps that `calibrate light` writes and `reconstruct` reads: four Parquet tables, and `light.json`
+//! with everything else and the tables' checksums.
+//!
+//! - `maps.parquet`: `type_id`, `u_index`, `v_index`, `coefficient`: the splines of a type's map
+//! - `times.parquet`: `type_id`, `u_index`, `v_index`, `time_ns`, `density_per_ns`: its distributions of times
+//! - `charges.parquet`: `type_id`, `charge_pe`, `density_per_pe`: its charges of single photoelectrons
+//! - `channels.parquet`: `channel_id`, `type_id`, `efficiency`, `time_offset_ns`, `dark_rate_hz`
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::detector::Detector;
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
+use serde::{Deserialize, Serialize};
+
+use super::hits::{Part, stream};
+use super::parquet::write_table;
+use super::tables::checksum;
+use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::LightModel;
+use crate::event::{
+    Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightModel, LightTables, Nodes,
+    STEP_NS, STEP_PE, Surface, TimeTable, TypeLight,
+};
+use crate::guard::guarded;
+
+/// Name of the file that makes a folder one of light maps.
+pub const MANIFEST: &str = "light.json";
+/// Names of the tables.
+pub const TABLES: [&str; 4] = [
+    "maps.parquet",
+    "times.parquet",
+    "charges.parquet",
+    "channels.parquet",
+];
+const FORMAT: &str = "nuwave light maps";
+const VERSION: u32 = 1;
+/// No table has more pieces, nodes or types than this.
+const MOST: usize = 4096;
+
+/// `light.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    format: String,
+    version: u32,
+    nuwave: String,
+    command: String,
+    detector: String,
+    geometry_crc32c: String,
+    radius_mm: f64,
+    window_ns: f64,
+    flight: Flight,
+    separation_ns: f64,
+    seed: [f64; 2],
+    energy: EnergyScale,
+    types: Vec<TypeShape>,
+    files: Vec<FileSum>,
+    /// What `calibrate light` said of the runs.
+    summary: serde_json::Value,
+}
+
+/// The shapes of a type's tables.
+#[derive(Debug, Serialize, Deserialize)]
+struct TypeShape {
+    name: String,
+    map_u: Axis,
+    map_v: Axis,
+    times_u: Nodes,
+    times_v: Nodes,
+    times: usize,
+    charges: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FileSum {
+    name: String,
+    bytes: u64,
+    crc32c: String,
+}
+
+/// Writes the tables into `folder` and gives the text of the manifest, to be written last.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_tables(
+    folder: &Path,
+    tables: &LightTables,
+    sensors: &Sensors,
+    command: &str,
+    summary: serde_json::Value,
+) -> Result<String> {
+    write_maps(folder, tables)?;
+    write_times(folder, tables)?;
+    write_charges(folder, tables)?;
+    write_channels(folder, tables, sensors)?;
+    let files = TABLES
+        .iter()
+        .map(|name| {
+            let path = folder.join(name);
+            let (bytes, crc32c) = checksum(&path)
+                .map_err(|error| Error::output(&path, "cannot be read back").with_source(error))?;
+            let name = (*name).to_owned();
+            Ok(FileSum {
+                name,
+                bytes,
+                crc32c,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let types = tables
+        .types
+        .iter()
+        .map(|one| TypeShape {
+            name: one.name.clone(),
+            map_u: one.map.u,
+            map_v: one.map.v,
+            times_u: one.times.u,
+            times_v: one.times.v,
+            times: one.times.densities().first().map_or(0, Vec::len),
+            charges: one.charges.single().len(),
+        })
+        .collect();
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        nuwave: env!("CARGO_PKG_VERSION").to_owned(),
+        command: command.to_owned(),
+        detector: tables.detector.clone(),
+        geometry_crc32c: format!("{:08x}", tables.geometry_crc32c),
+        radius_mm: tables.radius_mm,
+        window_ns: tables.window_ns,
+        flight: tables.flight,
+        separation_ns: tables.separation_ns,
+        seed: tables.seed,
+        energy: tables.energy.clone(),
+        types,
+        files,
+        summary,
+    };
+    serde_json::to_string_pretty(&manifest)
+        .map_err(|error| Error::internal(format!("the light maps: {error}")))
+}
+
+fn floats(values: Vec<f64>) -> ArrayRef {
+    Arc::new(Float64Array::from(values))
+}
+
+fn ids(values: Vec<u32>) -> ArrayRef {
+    Arc::new(UInt32Array::from(values))
+}
+
+fn write(folder: &Path, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+    let path = folder.join(name);
+    let columns = columns
+        .into_iter()
+        .map(|(name, values)| (name, values, false));
+    let records = RecordBatch::try_from_iter_with_nullable(columns)
+        .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+    write_table(&path, &records)
+}
+
+fn write_maps(folder: &Path, tables: &LightTables) -> Result<()> {
+    let (mut kind, mut row, mut column, mut value) = (vec![], vec![], vec![], vec![]);
+    for (number, one) in (0..).zip(&tables.types) {
+        let width = one.map.v.splines();
+        for (place, coefficient) in one.map.coefficients.iter().enumerate() {
+            kind.push(number);
+            row.push((place / width) as u32);
+            column.push((place % width) as u32);
+            value.push(*coefficient);
+        }
+    }
+    write(
+        folder,
+        TABLES[0],
+        vec![
+            ("type_id", ids(kind)),
+            ("u_index", ids(row)),
+            ("v_index", ids(column)),
+            ("coefficient", floats(value)),
+        ],
+    )
+}
+
+fn write_times(folder: &Path, tables: &LightTables) -> Result<()> {
+    let (mut kind, mut row, mut column) = (vec![], vec![], vec![]);
+    let (mut time, mut value) = (vec![], vec![]);
+    for (number, one) in (0..).zip(&tables.types) {
+        let width = one.times.v.count;
+        for (node, densities) in one.times.densities().iter().enumerate() {
+            for (k, density) in densities.iter().enumerate() {
+                kind.push(number);
+                row.push((node / width) as u32);
+                column.push((node % width) as u32);
+                time.push(FROM_NS + STEP_NS * k as f64);
+                value.push(*density);
+            }
+        }
+    }
+    write(
+        folder,
+        TABLES[1],
+        vec![
+            ("type_id", ids(kind)),
+            ("u_index", ids(row)),
+            ("v_index", ids(column)),
+            ("time_ns", floats(time)),
+            ("density_per_ns", floats(value)),
+        ],
+    )
+}
+
+fn write_charges(folder: &Path, tables: &LightTables) -> Result<()> {
+    let (mut kind, mut charge, mut value) = (vec![], vec![], vec![]);
+    for (number, one) in (0..).zip(&tables.types) {
+        for (k, density) in one.charges.single().iter().enumerate() {
+            kind.push(number);
+            charge.push(STEP_PE * k as f64);
+            value.push(*density);
+        }
+    }
+    write(
+        folder,
+        TABLES[2],
+        vec![
+            ("type_id", ids(kind)),
+            ("charge_pe", floats(charge)),
+            ("density_per_pe", floats(value)),
+        ],
+    )
+}
+
+fn write_channels(folder: &Path, tables: &LightTables, sensors: &Sensors) -> Result<()> {
+    let of = |value: fn(&ChannelLight) -> f64| tables.channels.iter().map(value).collect();
+    let all = sensors.all();
+    write(
+        folder,
+        TABLES[3],
+        vec![
+            (
+                "channel_id",
+                ids(all.iter().map(|one| one.channel_id).collect()),
+            ),
+            (
+                "type_id",
+                ids(all.iter().map(|one| one.type_index as u32).collect()),
+            ),
+            ("efficiency", floats(of(|one| one.efficiency))),
+            ("time_offset_ns", floats(of(|one| one.time_offset_ns))),
+            ("dark_rate_hz", floats(of(|one| 1e9 * one.dark_per_ns))),
+        ],
+    )
+}
 
 /// Reads the light maps in the folder `dir`, made for `detector`.
 ///
 /// # Errors
 /// If a table is missing or damaged, or the maps are those of another detector.
 pub fn read(dir: &Path, detector: &Detector) -> Result<LightModel> {
-    let _ = detector;
-    Err(Error::input(dir, "cannot be read yet"))
+    let sensors = detector.sensors().ok_or_else(|| {
+        Error::usage(format!(
+            "detector `{}` has no geometry, and light maps need one",
+            detector.name
+        ))
+    })?;
+    let path = dir.join(MANIFEST);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let error = Error::input(&path, "cannot be read").with_source(error);
+        if dir.is_dir() && !path.exists() {
+            error.with_hint(format!(
+                "`{}` is no folder of light maps; `nuwave calibrate light` makes one",
+                dir.display()
+            ))
+        } else {
+            error
+        }
+    })?;
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| {
+        Error::input(&path, format!("is no description of light maps: {error}"))
+    })?;
+    let bad = |what: &str| Error::input(&path, what);
+    if manifest.format != FORMAT || manifest.version != VERSION {
+        return Err(bad(&format!(
+            "holds `{}` version {}, and this nuwave reads `{FORMAT}` version {VERSION}",
+            manifest.format, manifest.version
+        )));
+    }
+    if manifest.geometry_crc32c != format!("{:08x}", sensors.crc32c()) {
+        return Err(Error::input(
+            dir,
+            format!(
+                "the light maps were made for detector `{}`, whose PMTs stand elsewhere than those of `{}`",
+                manifest.detector, detector.name
+            ),
+        )
+        .with_hint(
+            "name the detector that the maps were made for, or calibrate this one with `nuwave calibrate light`",
+        ));
+    }
+    let names: Vec<&str> = detector
+        .pmt_types
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    let found: Vec<&str> = manifest.types.iter().map(|one| one.name.as_str()).collect();
+    if names != found {
+        return Err(bad(&format!(
+            "has the PMT types {found:?}, and detector `{}` has {names:?}",
+            detector.name
+        )));
+    }
+    manifest.check(detector, &path)?;
+    for file in &manifest.files {
+        let path = dir.join(&file.name);
+        let (bytes, crc32c) = checksum(&path)
+            .map_err(|error| Error::input(&path, "cannot be read").with_source(error))?;
+        if (bytes, crc32c.as_str()) != (file.bytes, file.crc32c.as_str()) {
+            return Err(Error::input(
+                &path,
+                "is not the file that `calibrate light` wrote: its checksum is another",
+            )
+            .with_hint("copy the folder again, or calibrate again"));
+        }
+    }
+    let types = read_types(dir, &manifest)?;
+    let tables = LightTables {
+        channels: read_channels(&dir.join(TABLES[3]), sensors)?,
+        detector: manifest.detector,
+        geometry_crc32c: sensors.crc32c(),
+        radius_mm: manifest.radius_mm,
+        window_ns: manifest.window_ns,
+        flight: manifest.flight,
+        separation_ns: manifest.separation_ns,
+        seed: manifest.seed,
+        types,
+        energy: manifest.energy,
+    };
+    LightModel::new(tables, Arc::clone(sensors)).map_err(|error| error.in_file(dir))
+}
+
+impl Manifest {
+    /// Whether the numbers make sense.
+    fn check(&self, detector: &Detector, path: &Path) -> Result<()> {
+        let bad = |what: &str| Error::input(path, format!("`{what}` is out of range"));
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        for (name, value) in [
+            ("radius_mm", self.radius_mm),
+            ("window_ns", self.window_ns),
+            ("flight.inner_ns_per_mm", self.flight.inner_ns_per_mm),
+            ("flight.outer_ns_per_mm", self.flight.outer_ns_per_mm),
+            ("flight.radius_mm", self.flight.radius_mm.unwrap_or(1.0)),
+        ] {
+            if !positive(value) {
+                return Err(bad(name));
+            }
+        }
+        if !(self.separation_ns.is_finite() && self.separation_ns >= 0.0) {
+            return Err(bad("separation_ns"));
+        }
+        if !self.seed.iter().all(|x| x.is_finite()) {
+            return Err(bad("seed"));
+        }
+        let ascending = |values: &[f64]| {
+            values.iter().all(|x| positive(*x)) && values.windows(2).all(|two| two[0] < two[1])
+        };
+        let energy = &self.energy;
+        if !ascending(&energy.deposited_mev)
+            || !ascending(&energy.visible_mev)
+            || energy.deposited_mev.len() != energy.visible_mev.len()
+            || !matches!(energy.response.len(), 0 | 9)
+            || !energy.response.iter().all(|x| x.is_finite())
+        {
+            return Err(bad("energy"));
+        }
+        for kind in &self.types {
+            let axis = |axis: &Axis| {
+                axis.low.is_finite()
+                    && axis.high.is_finite()
+                    && axis.low < axis.high
+                    && (1..=MOST).contains(&axis.intervals)
+            };
+            let nodes = |nodes: &Nodes| {
+                nodes.low.is_finite()
+                    && nodes.high.is_finite()
+                    && nodes.low < nodes.high
+                    && (2..=MOST).contains(&nodes.count)
+            };
+            if !axis(&kind.map_u)
+                || !axis(&kind.map_v)
+                || !nodes(&kind.times_u)
+                || !nodes(&kind.times_v)
+            {
+                return Err(bad(&format!("types `{}`", kind.name)));
+            }
+        }
+        // Channels' light is summed up to the end of the window that the maps know.
+        let window_ns = detector.readout.window_ns();
+        if (self.window_ns - window_ns).abs() > 1e-6 * window_ns {
+            return Err(Error::input(
+                path,
+                format!(
+                    "the light maps were made for windows of {} ns, and those of detector `{}` have {window_ns} ns",
+                    self.window_ns, detector.name
+                ),
+            )
+            .with_hint("calibrate light with the readout that is to be reconstructed"));
+        }
+        Ok(())
+    }
+}
+
+/// The rows of one column, put where they belong; every place has to be filled once.
+struct Filled<'a> {
+    path: &'a Path,
+    values: Vec<Option<f64>>,
+}
+
+impl<'a> Filled<'a> {
+    fn new(path: &'a Path, n: usize) -> Self {
+        Self {
+            path,
+            values: vec![None; n],
+        }
+    }
+
+    fn put(&mut self, place: Option<usize>, value: f64) -> Result<()> {
+        let slot = place.and_then(|place| self.values.get_mut(place));
+        match slot {
+            Some(slot @ None) => {
+                *slot = Some(value);
+                Ok(())
+            }
+            Some(Some(_)) => Err(Error::input(self.path, "has two rows for one place")),
+            None => Err(Error::input(
+                self.path,
+                format!("has a row of a place that `{MANIFEST}` does not know"),
+            )),
+        }
+    }
+
+    fn all(self) -> Result<Vec<f64>> {
+        let n = self.values.len();
+        let values: Vec<f64> = self.values.into_iter().flatten().collect();
+        if values.len() < n {
+            return Err(Error::input(
+                self.path,
+                format!("lacks {} of {n} rows", n - values.len()),
+            ));
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(Error::input(self.path, format!("holds {value}"))),
+            None => Ok(values),
+        }
+    }
+}
+
+fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
+    let [maps, times, charges] = [0, 1, 2].map(|table| dir.join(TABLES[table]));
+    let types = &manifest.types;
+    let cell = |of_type: usize, rows: usize, columns: usize, row: u32, column: u32| {
+        let (row, column) = (row as usize, column as usize);
+        (row < rows && column < columns).then_some((of_type, row * columns + column))
+    };
+    let place = |kind: u32| (kind as usize).min(types.len());
+    let mut coefficients: Vec<Filled<'_>> = types
+        .iter()
+        .map(|one| Filled::new(&maps, one.map_u.splines() * one.map_v.splines()))
+        .collect();
+    each_row(&maps, &["coefficient"], |kind, row, column, values| {
+        let kind = place(kind);
+        let at = types.get(kind).and_then(|one| {
+            let (rows, columns) = (one.map_u.splines(), one.map_v.splines());
+            cell(kind, rows, columns, row, column)
+        });
+        put(&mut coefficients, at, values[0], &maps)
+    })?;
+    let mut densities: Vec<Filled<'_>> = types
+        .iter()
+        .map(|one| {
+            let n = one.times_u.count * one.times_v.count;
+            Filled::new(&times, n.saturating_mul(one.times.min(MOST * 16)))
+        })
+        .collect();
+    each_row(
+        &times,
+        &["time_ns", "density_per_ns"],
+        |kind, row, column, values| {
+            let kind = place(kind);
+            let at = types.get(kind).and_then(|one| {
+                let (rows, columns) = (one.times_u.count, one.times_v.count);
+                let (_, node) = cell(kind, rows, columns, row, column)?;
+                let k = ((values[0] - FROM_NS) / STEP_NS).round();
+                (0.0..one.times as f64)
+                    .contains(&k)
+                    .then_some((kind, node * one.times + k as usize))
+            });
+            put(&mut densities, at, values[1], &times)
+        },
+    )?;
+    let mut spectra: Vec<Filled<'_>> = types
+        .iter()
+        .map(|one| Filled::new(&charges, one.charges.min(MOST)))
+        .collect();
+    stream_guarded(
+        &charges,
+        &["type_id", "charge_pe", "density_per_pe"],
+        |part| {
+            let kind: Vec<u32> = part.unsigned("type_id")?;
+            let charge_pe = part.doubles("charge_pe")?;
+            let density = part.doubles("density_per_pe")?;
+            for ((kind, charge_pe), density) in kind.into_iter().zip(charge_pe).zip(density) {
+                let k = (charge_pe / STEP_PE).round();
+                let at = (k >= 0.0 && k < MOST as f64).then_some((kind as usize, k as usize));
+                put(&mut spectra, at, density, &charges)?;
+            }
+            Ok(())
+        },
+    )?;
+    types
+        .iter()
+        .zip(coefficients)
+        .zip(densities.into_iter().zip(spectra))
+        .map(|((one, coefficients), (densities, spectrum))| {
+            let bad = |path: &Path, what: &str| {
+                Error::input(path, format!("PMT type `{}`: {what}", one.name))
+            };
+            let densities = densities.all()?;
+            let rows: Vec<Vec<f64>> = densities
+                .chunks(one.times.max(1))
+                .map(<[f64]>::to_vec)
+                .collect();
+            Ok(TypeLight {
+                name: one.name.clone(),
+                map: Surface {
+                    u: one.map_u,
+                    v: one.map_v,
+                    coefficients: coefficients.all()?,
+                },
+                times: TimeTable::new(one.times_u, one.times_v, &rows)
+                    .ok_or_else(|| bad(&times, "the densities are none"))?,
+                charges: ChargeTable::new(&spectrum.all()?)
+                    .ok_or_else(|| bad(&charges, "the charges are no spectrum"))?,
+            })
+        })
+        .collect()
+}
+
+/// Puts a value into the column of its type.
+fn put(
+    columns: &mut [Filled<'_>],
+    at: Option<(usize, usize)>,
+    value: f64,
+    path: &Path,
+) -> Result<()> {
+    let (kind, place) = at.map_or((usize::MAX, None), |(kind, place)| (kind, Some(place)));
+    match columns.get_mut(kind) {
+        Some(column) => column.put(place, value),
+        None => Filled::new(path, 0).put(None, value),
+    }
+}
+
+/// The rows of a table of nodes.
+fn each_row(
+    path: &Path,
+    values: &[&str],
+    mut each: impl FnMut(u32, u32, u32, &[f64]) -> Result<()>,
+) -> Result<()> {
+    let mut columns = vec!["type_id", "u_index", "v_index"];
+    columns.extend(values);
+    stream_guarded(path, &columns, |part| {
+        let kind: Vec<u32> = part.unsigned("type_id")?;
+        let row: Vec<u32> = part.unsigned("u_index")?;
+        let column: Vec<u32> = part.unsigned("v_index")?;
+        let values = values
+            .iter()
+            .map(|name| part.doubles(name))
+            .collect::<Result<Vec<_>>>()?;
+        let mut of_row = vec![0.0; values.len()];
+        for (n, ((kind, row), column)) in kind.into_iter().zip(row).zip(column).enumerate() {
+            for (one, values) in of_row.iter_mut().zip(&values) {
+                *one = values.get(n).copied().unwrap_or(f64::NAN);
+            }
+            each(kind, row, column, &of_row)?;
+        }
+        Ok(())
+    })
+}
+
+fn stream_guarded(
+    path: &Path,
+    columns: &[&str],
+    each: impl FnMut(Part<'_>) -> Result<()>,
+) -> Result<()> {
+    guarded(path, || stream(path, columns, each))
+}
+
+fn read_channels(path: &Path, sensors: &Sensors) -> Result<Vec<ChannelLight>> {
+    let mut channels = [(); 3].map(|()| Filled::new(path, sensors.len()));
+    let names = ["efficiency", "time_offset_ns", "dark_rate_hz"];
+    let columns: Vec<&str> = ["channel_id"].into_iter().chain(names).collect();
+    stream_guarded(path, &columns, |part| {
+        let ids: Vec<u32> = part.unsigned("channel_id")?;
+        for (name, column) in names.iter().zip(&mut channels) {
+            for (id, value) in ids.iter().zip(part.doubles(name)?) {
+                column.put(sensors.place_of(*id), value)?;
+            }
+        }
+        Ok(())
+    })?;
+    let [efficiency, time_offset_ns, dark_rate_hz] = channels;
+    let (efficiency, dark_rate_hz) = (efficiency.all()?, dark_rate_hz.all()?);
+    if efficiency.iter().chain(&dark_rate_hz).any(|x| *x < 0.0) {
+        return Err(Error::input(
+            path,
+            "holds a negative efficiency or dark rate",
+        ));
+    }
+    Ok(efficiency
+        .into_iter()
+        .zip(time_offset_ns.all()?)
+        .zip(dark_rate_hz)
+        .map(
+            |((efficiency, time_offset_ns), dark_rate_hz)| ChannelLight {
+                efficiency,
+                time_offset_ns,
+                dark_per_ns: 1e-9 * dark_rate_hz,
+            },
+        )
+        .collect())
 }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::report::Report;
 use crate::error::{Error, Result};
+use crate::io::light;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
 pub const REPORT: &str = "report.json";
@@ -78,12 +79,20 @@ impl OutputFolder {
     /// # Errors
     /// If a file cannot be written or the folder not renamed.
     pub fn commit(self, report: &Report) -> Result<()> {
-        let path = self.temporary.path().join(REPORT);
-        let failed = |error: std::io::Error| {
-            Error::output(&self.target.join(REPORT), "cannot be written").with_source(error)
-        };
         let text = serde_json::to_string_pretty(report)
             .map_err(|error| Error::internal(format!("the report: {error}")))?;
+        self.commit_with(REPORT, &text)
+    }
+
+    /// Writes the file `name`, whose presence means that the folder is complete, and gives the folder its name.
+    ///
+    /// # Errors
+    /// If a file cannot be written or the folder not renamed.
+    pub fn commit_with(self, name: &str, text: &str) -> Result<()> {
+        let path = self.temporary.path().join(name);
+        let failed = |error: std::io::Error| {
+            Error::output(&self.target.join(name), "cannot be written").with_source(error)
+        };
         let mut file = File::create_new(&path).map_err(failed)?;
         std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
@@ -116,7 +125,7 @@ impl OutputFolder {
     }
 }
 
-/// True for an empty folder or one that holds nothing but nuwave's tables.
+/// True for an empty folder or one that holds nothing but a complete set of nuwave's tables.
 fn is_ours(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
@@ -124,12 +133,15 @@ fn is_ours(folder: &Path) -> bool {
     let names: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();
-    let known = ["hits", "waveforms", "events", REPORT];
-    names.is_empty()
-        || (names.iter().any(|name| name == REPORT)
+    let consists_of = |last: &str, others: &[&str]| {
+        names.iter().any(|name| name == last)
             && names
                 .iter()
-                .all(|name| known.iter().any(|known| name == known)))
+                .all(|name| name == last || others.iter().any(|other| name == other))
+    };
+    names.is_empty()
+        || consists_of(REPORT, &["hits", "waveforms", "events"])
+        || consists_of(light::MANIFEST, &light::TABLES)
 }
 
 /// Folders have to be flushed too for a rename to survive a power cut; where that is not possible nothing is lost but that.

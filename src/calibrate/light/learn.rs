@@ -1,0 +1,282 @@
+//! A pass over the events that learns when light arrives: times of all events, first hits by node, offsets of channels.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::constants::towards_mean;
+use super::runs::Runs;
+use super::start::{First, start_ns};
+use super::tally::{REST_BINS, REST_FROM_NS, REST_NS};
+use super::times::{Corner, FirstHits, nodes};
+use crate::detector::Sensors;
+use crate::event::prepare::prepare;
+use crate::event::{EventHits, FROM_NS, LightModel, STEP_NS, TimeTable};
+
+/// A channel's middle is that of hits so near to it, found in so many steps, from so many hits at least.
+const MIDDLE_NS: f64 = 12.0;
+const MIDDLE_STEPS: usize = 12;
+const LEAST_HITS: f64 = 20.0;
+/// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
+const LEAST_INFORMATION: f64 = 1.0;
+
+/// What a pass has to know.
+pub(super) struct Known<'a> {
+    pub runs: &'a Runs,
+    pub sensors: &'a Sensors,
+    pub light: &'a LightModel,
+    /// Visible over deposited energy, by class.
+    pub seen: &'a [f64],
+    /// Mean time of all events.
+    pub mean_start_ns: f64,
+    /// Whether times are to be found with the distributions of `light`, or taken as they are.
+    pub refine: bool,
+}
+
+/// Sums of a pass.
+pub(super) struct Pass {
+    first: Vec<FirstHits>,
+    /// By channel: the slope of its first hits' likelihood with an offset, and what they tell of it.
+    offsets: Vec<(f64, f64)>,
+    /// By channel: first hits by time.
+    rests: Vec<[u32; REST_BINS]>,
+}
+
+/// One event's contribution.
+struct Contribution {
+    event_id: u64,
+    start_ns: f64,
+    hits: Vec<Hit>,
+}
+
+struct Hit {
+    place: usize,
+    kind: usize,
+    corners: [Corner; 6],
+    time_ns: f64,
+    light_pe: f64,
+    dark_per_ns: f64,
+    end_ns: f64,
+    slope: f64,
+    information: f64,
+}
+
+impl Pass {
+    /// A pass with everything at risk that the runs have.
+    pub(super) fn new(known: &Known<'_>) -> Self {
+        let light = known.light;
+        let times = ((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1;
+        let mut first: Vec<FirstHits> = light
+            .tables
+            .types
+            .iter()
+            .map(|kind| FirstHits::new(nodes(kind.map.v.low, kind.map.v.high), times))
+            .collect();
+        for run in &known.runs.all {
+            let (u, _) = light.u(run.position_mm);
+            let visible_mev = run.energy_mev * known.seen[run.class];
+            for (place, sensor) in known.sensors.all().iter().enumerate() {
+                let expected = light.expected(place, run.position_mm);
+                let (flight_ns, _) = light
+                    .tables
+                    .flight
+                    .time_ns(run.position_mm, sensor.position_mm);
+                let sums = &mut first[sensor.type_index];
+                let corners = sums.corners(u, expected.log_distance);
+                sums.expose(
+                    &corners,
+                    run.events as f64,
+                    visible_mev * expected.pe,
+                    light.tables.channels[place].dark_per_ns,
+                    light.tables.window_ns - known.mean_start_ns - flight_ns,
+                );
+            }
+        }
+        Self {
+            first,
+            offsets: vec![(0.0, 0.0); known.sensors.len()],
+            rests: vec![[0; REST_BINS]; known.sensors.len()],
+        }
+    }
+
+    /// Adds events, and puts their times where they are found to be.
+    pub(super) fn add(
+        &mut self,
+        block: &[EventHits],
+        known: &Known<'_>,
+        starts_ns: &mut HashMap<u64, f64>,
+    ) {
+        let first = &self.first;
+        let starts = &*starts_ns;
+        let found: Vec<Option<Contribution>> = block
+            .par_iter()
+            .map(|event| contribution(event, known, first, starts))
+            .collect();
+        for one in found.into_iter().flatten() {
+            starts_ns.insert(one.event_id, one.start_ns);
+            for hit in &one.hits {
+                self.first[hit.kind].hit(
+                    &hit.corners,
+                    hit.time_ns,
+                    hit.light_pe,
+                    hit.dark_per_ns,
+                    hit.end_ns,
+                );
+                let sums = &mut self.offsets[hit.place];
+                sums.0 += hit.slope;
+                sums.1 += hit.information;
+                let bin = (hit.time_ns - REST_FROM_NS) / REST_NS;
+                if bin >= 0.0
+                    && let Some(count) = self.rests[hit.place].get_mut(bin as usize)
+                {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// The distributions by type; `None` if a type has no hits.
+    pub(super) fn tables(&self) -> Option<Vec<TimeTable>> {
+        self.first.par_iter().map(FirstHits::table).collect()
+    }
+
+    /// What the channels' times are late by, from where most of their hits are: good enough to begin with.
+    pub(super) fn rough_offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
+        let found: Vec<Option<(f64, f64)>> =
+            self.rests.iter().map(|rest| middle_ns(rest)).collect();
+        relative(sensors, n_types, |place| found[place])
+    }
+
+    /// What the channels' times are late by, beyond the offsets that were subtracted already: a step of Newton's towards the
+    /// most likely offset.
+    pub(super) fn offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
+        relative(sensors, n_types, |place| {
+            let (slope, information) = self.offsets[place];
+            (information > LEAST_INFORMATION).then(|| (slope / information, 1.0 / information))
+        })
+    }
+}
+
+/// The middle of most hits and its variance: the mean of a stretch that is moved until that is its middle.
+fn middle_ns(rest: &[u32; REST_BINS]) -> Option<(f64, f64)> {
+    let time_ns = |bin: usize| REST_FROM_NS + REST_NS * (bin as f64 + 0.5);
+    let peak = (0..REST_BINS).max_by_key(|&bin| {
+        let around = bin.saturating_sub(4)..(bin + 5).min(REST_BINS);
+        (rest[around].iter().sum::<u32>(), REST_BINS - bin)
+    })?;
+    let mut middle = time_ns(peak);
+    let mut variance = f64::INFINITY;
+    for _ in 0..MIDDLE_STEPS {
+        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        for (bin, &count) in rest.iter().enumerate() {
+            let away = time_ns(bin) - middle;
+            if away.abs() < MIDDLE_NS {
+                n += f64::from(count);
+                sum += f64::from(count) * away;
+                squares += f64::from(count) * away * away;
+            }
+        }
+        if n < LEAST_HITS {
+            return None;
+        }
+        middle += sum / n;
+        variance = squares / n / n;
+    }
+    Some((middle, variance))
+}
+
+/// Values of channels relative to their type's mean, each pulled there as far as it is noise.
+fn relative(
+    sensors: &Sensors,
+    n_types: usize,
+    of: impl Fn(usize) -> Option<(f64, f64)>,
+) -> Vec<f64> {
+    let mut result = vec![0.0; sensors.len()];
+    for kind in 0..n_types {
+        let (mut members, mut values, mut noise) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, sensor) in sensors.all().iter().enumerate() {
+            if sensor.type_index == kind
+                && let Some((value, variance)) = of(place)
+            {
+                members.push(place);
+                values.push(value);
+                noise.push(variance);
+            }
+        }
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        for (place, value) in members.into_iter().zip(towards_mean(&values, &noise)) {
+            result[place] = value - mean;
+        }
+    }
+    result
+}
+
+fn contribution(
+    event: &EventHits,
+    known: &Known<'_>,
+    first: &[FirstHits],
+    starts_ns: &HashMap<u64, f64>,
+) -> Option<Contribution> {
+    let light = known.light;
+    let (run, truth) = known.runs.of(event.event_id)?;
+    let run = &known.runs.all[run];
+    let rough_ns = *starts_ns.get(&event.event_id)?;
+    let offset_ns = |place: usize| light.tables.channels[place].time_offset_ns;
+    let hits = prepare(
+        event,
+        known.sensors,
+        offset_ns,
+        light.tables.window_ns,
+        |_, _| true,
+    );
+    let visible_mev = truth.energy_mev * known.seen[run.class];
+    let found_ns = if known.refine {
+        start_ns(
+            light,
+            known.sensors,
+            &hits,
+            run.position_mm,
+            visible_mev,
+            rough_ns,
+        )
+    } else {
+        rough_ns
+    };
+    let (u, _) = light.u(run.position_mm);
+    let hits = hits
+        .channels
+        .iter()
+        .map(|seen| {
+            let sensor = known.sensors.all()[seen.place];
+            let expected = light.expected(seen.place, run.position_mm);
+            let (flight_ns, _) = light
+                .tables
+                .flight
+                .time_ns(run.position_mm, sensor.position_mm);
+            let one = First {
+                kind: sensor.type_index,
+                v: expected.log_distance,
+                light_pe: visible_mev * expected.pe,
+                dark_per_ns: light.tables.channels[seen.place].dark_per_ns,
+                time_ns: seen.first_ns - flight_ns,
+            };
+            let (_, slope, information) = one.at(light, u, found_ns);
+            Hit {
+                place: seen.place,
+                kind: one.kind,
+                corners: first[one.kind].corners(u, one.v),
+                time_ns: one.time_ns - found_ns,
+                light_pe: one.light_pe,
+                dark_per_ns: one.dark_per_ns,
+                end_ns: light.tables.window_ns - known.mean_start_ns - flight_ns,
+                slope,
+                information,
+            }
+        })
+        .collect();
+    Some(Contribution {
+        event_id: event.event_id,
+        start_ns: found_ns,
+        hits,
+    })
+}

@@ -1,0 +1,101 @@
+//! When an event happened whose place and energy are known: the most likely time of its first hits.
+
+use crate::detector::Sensors;
+use crate::event::LightModel;
+use crate::event::prepare::Prepared;
+use crate::event::vector::Vector;
+
+/// Steps of the search, the longest of them, and when it is enough.
+const STEPS: usize = 20;
+const LONGEST_NS: f64 = 2.0;
+const ENOUGH_NS: f64 = 0.005;
+/// Dark rates are not less than this.
+const LEAST_PER_NS: f64 = 1e-9;
+
+/// A first hit with what it is compared to.
+pub(super) struct First {
+    pub kind: usize,
+    /// Logarithm of the distance.
+    pub v: f64,
+    pub light_pe: f64,
+    pub dark_per_ns: f64,
+    /// Time after the flight.
+    pub time_ns: f64,
+}
+
+impl First {
+    /// `ln L` where the deposit was at `start_ns`, its slope with that, and what the hit tells of it.
+    pub(super) fn at(&self, light: &LightModel, u: f64, start_ns: f64) -> (f64, f64, f64) {
+        let times = &light.tables.types[self.kind].times;
+        let arrival = times.at(u, self.v, self.time_ns - start_ns);
+        let rate = self.light_pe * arrival.density + self.dark_per_ns + LEAST_PER_NS;
+        let change = -self.light_pe * arrival.density_slope / rate;
+        (
+            rate.ln() - self.light_pe * arrival.before,
+            change + self.light_pe * arrival.density,
+            change * change,
+        )
+    }
+}
+
+/// The time of an event at `position` of `visible_mev`, from near `start_ns`.
+pub(super) fn start_ns(
+    light: &LightModel,
+    sensors: &Sensors,
+    hits: &Prepared,
+    position: Vector,
+    visible_mev: f64,
+    start_ns: f64,
+) -> f64 {
+    let (u, _) = light.u(position);
+    let firsts: Vec<First> = hits
+        .channels
+        .iter()
+        .map(|seen| {
+            let sensor = sensors.all()[seen.place];
+            let expected = light.expected(seen.place, position);
+            let (flight_ns, _) = light.tables.flight.time_ns(position, sensor.position_mm);
+            First {
+                kind: sensor.type_index,
+                v: expected.log_distance,
+                light_pe: visible_mev * expected.pe,
+                dark_per_ns: light.tables.channels[seen.place].dark_per_ns,
+                time_ns: seen.first_ns - flight_ns,
+            }
+        })
+        // Hits far from the light tell nothing of its time.
+        .filter(|first| (-30.0..150.0).contains(&(first.time_ns - start_ns)))
+        .collect();
+    let at = |t_ns: f64| {
+        let (mut log, mut slope, mut information) = (0.0, 0.0, 0.0);
+        for first in &firsts {
+            let (log_one, slope_one, information_one) = first.at(light, u, t_ns);
+            log += log_one;
+            slope += slope_one;
+            information += information_one;
+        }
+        (log, slope, information)
+    };
+    let mut time_ns = start_ns;
+    let mut here = at(time_ns);
+    for _ in 0..STEPS {
+        let (log, slope, information) = here;
+        let mut step_ns = (slope / information.max(1e-9)).clamp(-LONGEST_NS, LONGEST_NS);
+        if step_ns.abs() < ENOUGH_NS {
+            break;
+        }
+        loop {
+            let there = at(time_ns + step_ns);
+            if there.0 >= log {
+                time_ns += step_ns;
+                here = there;
+                break;
+            }
+            step_ns *= 0.5;
+            if step_ns.abs() < ENOUGH_NS {
+                return time_ns;
+            }
+        }
+    }
+    time_ns
+}

@@ -1,0 +1,256 @@
+//! The first pass over the events: what each channel saw of each run, what is dark, and when light came.
+
+use std::collections::HashMap;
+
+use super::runs::Runs;
+use crate::detector::Sensors;
+use crate::event::prepare::{self, Prepared};
+use crate::event::vector::{Vector, minus, norm, plus_scaled};
+use crate::event::{EventHits, STEP_PE, path, seed};
+use crate::model::Flags;
+
+/// Slowness that the first look at times works with: an index of 1.5.
+pub(super) const ROUGH_NS_PER_MM: f64 = 1.5 / 299.792_458;
+/// Hits are dark up to so long before the first light shows.
+const BEFORE_LIGHT_NS: f64 = 40.0;
+/// Bins of a charge spectrum, `STEP_PE` each.
+pub(super) const CHARGE_BINS: usize = 640;
+/// Bins of the gaps between hits of a channel, and their width.
+const GAP_BINS: usize = 400;
+const GAP_NS: f64 = 0.25;
+/// Of light that few channels see, this share of them at most: then most hits are single photoelectrons.
+const FEW_LIT: f64 = 0.2;
+/// Bins of distance that times of flight are compared in.
+pub(super) const FLIGHT_BINS: usize = 24;
+/// Bins of what is left of a time when peak and flight are subtracted: from -30 ns on, 0.5 ns each.
+pub(super) const REST_BINS: usize = 180;
+pub(super) const REST_FROM_NS: f64 = -30.0;
+pub(super) const REST_NS: f64 = 0.5;
+
+/// Times of one run in one bin of distance.
+#[derive(Clone, Debug)]
+pub(super) struct FlightBin {
+    pub rest: Vec<u32>,
+    pub hits: f64,
+    pub inner_mm: f64,
+    pub outer_mm: f64,
+}
+
+/// Sums over all events.
+pub(super) struct Tally {
+    /// Charge by run and channel.
+    pub charge_pe: Vec<Vec<f64>>,
+    /// Hits before the light, by channel.
+    pub dark_hits: Vec<u64>,
+    /// How long that was, all events together.
+    pub dark_ns: f64,
+    /// Charges of those, by type.
+    pub dark_charges: Vec<Vec<f64>>,
+    /// Charges of channels with a single hit in events that few channels see, by type, and the sum of such events'
+    /// photoelectrons a channel times hits.
+    pub dim_charges: Vec<Vec<f64>>,
+    pub dim_mean: f64,
+    pub dim_hits: f64,
+    /// Time from a hit to the next of the same channel.
+    pub gaps: Vec<u64>,
+    /// Times by run and bin of distance.
+    pub flight: Vec<Vec<FlightBin>>,
+    /// For each run the sum of the centroids.
+    pub centroids: Vec<(Vector, u64)>,
+    /// When most of an event's light came, by its number, with a rough time of flight subtracted.
+    pub peaks_ns: HashMap<u64, f64>,
+    pub events: u64,
+    /// Events that the truth does not know.
+    pub without_truth: u64,
+    /// Events where no light stands out.
+    pub without_light: u64,
+    /// Hits that were no good.
+    pub bad_hits: u64,
+}
+
+/// What the tally needs of one event.
+pub(super) struct Look {
+    event_id: u64,
+    run: usize,
+    energy_mev: f64,
+    hits: Prepared,
+    /// Channels' places with time and charge of their dark hits.
+    dark: Vec<(usize, f32)>,
+    dark_ns: f64,
+    peak_ns: f64,
+    stretch_ns: (f64, f64),
+    centroid: Vector,
+}
+
+/// Why an event is not used.
+pub(super) enum Unused {
+    NoTruth,
+    NoLight,
+}
+
+/// Looks at one event.
+pub(super) fn look(
+    event: &EventHits,
+    runs: &Runs,
+    sensors: &Sensors,
+    window_ns: f64,
+) -> Result<Look, Unused> {
+    let (run, truth) = runs.of(event.event_id).ok_or(Unused::NoTruth)?;
+    let position = runs.all[run].position_mm;
+    let hits = prepare::prepare(event, sensors, |_| 0.0, window_ns, |_, _| true);
+    let times = seed::by_time(&hits);
+    let dark_per_ns = seed::dark_level_per_ns(&times, window_ns);
+    let stretch_ns = seed::first_light(&times, dark_per_ns, window_ns).ok_or(Unused::NoLight)?;
+    let dark_pe = dark_per_ns * (stretch_ns.1 - stretch_ns.0);
+    let (centroid, _) =
+        seed::centroid(&hits, sensors, stretch_ns, dark_pe).ok_or(Unused::NoLight)?;
+    let flight_ns = |place: usize| {
+        sensors.all().get(place).map_or(0.0, |sensor| {
+            ROUGH_NS_PER_MM * norm(minus(sensor.position_mm, position))
+        })
+    };
+    let peak_ns = seed::peak_ns(&times, flight_ns, stretch_ns).ok_or(Unused::NoLight)?;
+    let dark_ns = (stretch_ns.0 - BEFORE_LIGHT_NS).max(0.0);
+    let dark = event
+        .hits
+        .iter()
+        .filter(|hit| hit.time_ns >= 0.0 && f64::from(hit.time_ns) < dark_ns && hit.charge_pe > 0.0)
+        .filter_map(|hit| Some((sensors.place_of(hit.channel_id)?, hit.charge_pe)))
+        .collect();
+    Ok(Look {
+        event_id: event.event_id,
+        run,
+        energy_mev: truth.energy_mev,
+        hits,
+        dark,
+        dark_ns,
+        peak_ns,
+        stretch_ns,
+        centroid,
+    })
+}
+
+impl Tally {
+    pub(super) fn new(n_runs: usize, n_types: usize, n_channels: usize) -> Self {
+        let bin = FlightBin {
+            rest: vec![0; REST_BINS],
+            hits: 0.0,
+            inner_mm: 0.0,
+            outer_mm: 0.0,
+        };
+        Self {
+            charge_pe: vec![vec![0.0; n_channels]; n_runs],
+            dark_hits: vec![0; n_channels],
+            dark_ns: 0.0,
+            dark_charges: vec![vec![0.0; CHARGE_BINS]; n_types],
+            dim_charges: vec![vec![0.0; CHARGE_BINS]; n_types],
+            dim_mean: 0.0,
+            dim_hits: 0.0,
+            gaps: vec![0; GAP_BINS],
+            flight: vec![vec![bin; FLIGHT_BINS]; n_runs],
+            centroids: vec![([0.0; 3], 0); n_runs],
+            peaks_ns: HashMap::new(),
+            events: 0,
+            without_truth: 0,
+            without_light: 0,
+            bad_hits: 0,
+        }
+    }
+
+    /// Adds an event; `bin_of` gives the bin of distance.
+    pub(super) fn add(
+        &mut self,
+        look: Result<Look, Unused>,
+        runs: &mut Runs,
+        sensors: &Sensors,
+        radius_mm: Option<f64>,
+        bin_of: impl Fn(f64) -> usize,
+    ) {
+        self.events += 1;
+        let look = match look {
+            Ok(look) => look,
+            Err(Unused::NoTruth) => {
+                self.without_truth += 1;
+                return;
+            }
+            Err(Unused::NoLight) => {
+                self.without_light += 1;
+                return;
+            }
+        };
+        self.bad_hits += u64::from(look.hits.flags != Flags::NONE);
+        runs.count(look.run, look.energy_mev);
+        self.peaks_ns.insert(look.event_id, look.peak_ns);
+        let sums = &mut self.centroids[look.run];
+        *sums = (plus_scaled(sums.0, 1.0, look.centroid), sums.1 + 1);
+        self.dark_ns += look.dark_ns;
+        for &(place, charge_pe) in &look.dark {
+            self.dark_hits[place] += 1;
+            fill(
+                &mut self.dark_charges[sensors.all()[place].type_index],
+                f64::from(charge_pe),
+            );
+        }
+        let n_channels = sensors.len() as f64;
+        let lit = look.hits.channels.len() as f64 / n_channels;
+        let position = runs.all[look.run].position_mm;
+        for seen in &look.hits.channels {
+            let sensor = sensors.all()[seen.place];
+            self.charge_pe[look.run][seen.place] += seen.charge_pe;
+            if lit < FEW_LIT && seen.later.0 == seen.later.1 && seen.first_ns >= look.stretch_ns.0 {
+                fill(&mut self.dim_charges[sensor.type_index], seen.charge_pe);
+                self.dim_mean -= (1.0 - lit).ln();
+                self.dim_hits += 1.0;
+            }
+            let mut last_ns = seen.first_ns;
+            for &time_ns in look
+                .hits
+                .later
+                .get(seen.later.0..seen.later.1)
+                .unwrap_or_default()
+            {
+                if let Some(gap) = self.gaps.get_mut(((time_ns - last_ns) / GAP_NS) as usize) {
+                    *gap += 1;
+                }
+                last_ns = time_ns;
+            }
+            let whole_mm = norm(minus(sensor.position_mm, position));
+            let rest_ns = seen.first_ns - look.peak_ns - ROUGH_NS_PER_MM * whole_mm;
+            if rest_ns < REST_FROM_NS {
+                continue;
+            }
+            let bin = &mut self.flight[look.run][bin_of(whole_mm)];
+            if let Some(count) = bin
+                .rest
+                .get_mut(((rest_ns - REST_FROM_NS) / REST_NS) as usize)
+            {
+                let way = path(radius_mm, position, sensor.position_mm);
+                *count += 1;
+                bin.hits += 1.0;
+                bin.inner_mm += way.inner_mm;
+                bin.outer_mm += way.outer_mm;
+            }
+        }
+    }
+
+    /// How close two photoelectrons have to be for one hit: the gap that half as many hits have as is usual beyond it.
+    pub(super) fn separation_ns(&self) -> f64 {
+        let pooled: Vec<f64> = self
+            .gaps
+            .windows(4)
+            .map(|four| four.iter().sum::<u64>() as f64)
+            .collect();
+        let most = pooled.iter().copied().fold(0.0, f64::max);
+        if most < 40.0 {
+            return 0.0;
+        }
+        let first = pooled.iter().position(|&count| count >= 0.5 * most);
+        first.map_or(0.0, |bin| (bin as f64 + 2.0) * GAP_NS)
+    }
+}
+
+fn fill(spectrum: &mut [f64], charge_pe: f64) {
+    if let Some(count) = spectrum.get_mut((charge_pe / STEP_PE).round() as usize) {
+        *count += 1.0;
+    }
+}

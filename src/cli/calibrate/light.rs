@@ -1,0 +1,245 @@
+//! `nuwave calibrate light`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::calibrate::light::{LightResult, light};
+use crate::cli::Talk;
+use crate::cli::reconstruct::thread_pool;
+use crate::cli::shared::threads;
+use crate::detector;
+use crate::error::{EXIT_PARTIAL, Error, Result};
+use crate::event::EventHits;
+use crate::io::hit_source::{self, HitSource};
+use crate::io::{self, ReadOptions};
+use crate::pipeline::{Events, OutputFolder, Progress};
+
+/// Events handed to the calibration together.
+const BLOCK_EVENTS: usize = 512;
+
+/// Light maps, time distributions, dark rates and the energy scale, from sources at known places
+///
+/// Reads the hits seven times and fits every event once; what is kept in memory grows with the number of runs (places and
+/// energies) and channels, not of events. Of the truth it takes where sources stood and their energies, and the times where they
+/// go with those of the hits; of the detector its PMTs' places. Some 50 places on and off an axis, up to the edge, with
+/// a few hundred events each, and a few more energies at the centre, make good maps.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nuwave simulate events -d juno --sources sources.csv -o sources.parquet
+  nuwave calibrate light sources.parquet --truth sources.truth-events.parquet -d juno -o maps
+  nuwave reconstruct --from hits run.parquet -d juno --light maps -o events")]
+pub(super) struct Args {
+    /// Hits of all runs: a folder that `nuwave reconstruct` made, a Parquet file or folder, an HDF5 file
+    hits: PathBuf,
+    /// Where the sources stood: true events, as `nuwave simulate events` writes them beside its hits
+    #[arg(long, value_name = "FILE")]
+    truth: PathBuf,
+    /// Folder to write
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// Detector with a geometry (a preset or a detector file)
+    #[arg(long, short, value_name = "NAME|FILE")]
+    detector: String,
+    /// Replace the output if it exists
+    #[arg(long)]
+    overwrite: bool,
+    /// Worker threads [default: one a core]; the result does not depend on them
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Names of the columns, as `event=EventID,channel=ChannelID,time=t_ns,charge=q`
+    #[arg(long, value_name = "LIST")]
+    columns: Option<String>,
+}
+
+pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+    let detector = detector::load(&args.detector)?;
+    let sensors = detector.sensors().ok_or_else(|| {
+        Error::usage(format!("detector `{}` has no geometry", detector.name))
+            .with_hint("light is calibrated for PMTs at known places; see `nuwave detector juno`")
+    })?;
+    // Said now rather than after all the work.
+    let folder = OutputFolder::create(&args.output, args.overwrite)?;
+    let truth = io::read_truth(&args.truth)?.events;
+    if truth.is_empty() {
+        return Err(Error::input(&args.truth, "holds no events").with_hint(
+            "light is calibrated with sources at known places: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
+        ));
+    }
+    let options = crate::cli::shared::InputArgs {
+        columns: args.columns.clone(),
+        ..Default::default()
+    }
+    .hit_options()?;
+    let source = open(args, &options)?;
+    let threads = threads(args.threads)?;
+    let pool = thread_pool(threads)?;
+    let progress = Progress::new(None, talk.quiet);
+    let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {
+        for &input in &source.inputs {
+            let mut events = Events::of(&source)?;
+            loop {
+                let mut block = Vec::with_capacity(BLOCK_EVENTS);
+                while block.len() < BLOCK_EVENTS
+                    && let Some(event) = events.next_of(input)?
+                {
+                    block.push(event);
+                }
+                if block.is_empty() {
+                    break;
+                }
+                visit(&block);
+                let hits: usize = block.iter().map(|event| event.hits.len()).sum();
+                progress.advance_events(block.len() as u64, hits as u64);
+            }
+        }
+        Ok(())
+    };
+    let result = pool.install(|| light(&mut read_all, &truth, &detector))?;
+    progress.finish();
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let summary = as_json(&result);
+    let text = io::light::write_tables(
+        folder.path(),
+        &result.tables,
+        sensors,
+        &command,
+        summary.clone(),
+    )?;
+    folder.commit_with(io::light::MANIFEST, &text)?;
+    let text = if talk.json {
+        format!("{summary:#}\n")
+    } else if talk.quiet {
+        String::new()
+    } else {
+        format!(
+            "{}\nwritten: `{}`\n",
+            as_table(&result),
+            args.output.display()
+        )
+    };
+    crate::cli::print(&text)?;
+    // Events without light are what a dim source makes; the table counts them.
+    let lost = result.without_truth + source.losses.len() as u64;
+    for loss in &source.losses {
+        say!(
+            "warning: `{}`, {}: {}",
+            args.hits.display(),
+            loss.place,
+            loss.reason
+        );
+    }
+    Ok(if lost == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_PARTIAL)
+    })
+}
+
+fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
+    let source = hit_source::open(&args.hits, options)?;
+    if source.n_hits() == 0 {
+        return Err(Error::input(&args.hits, "holds no hits"));
+    }
+    if source.inputs.len() > 1 {
+        return Err(Error::input(
+            &args.hits,
+            format!(
+                "holds the hits of {} inputs, whose events have the same numbers",
+                source.inputs.len()
+            ),
+        )
+        .with_hint("reconstruct the runs as one file, or calibrate with one of them"));
+    }
+    if !source.is_sorted() {
+        say!(
+            "note: the events of `{}` are not in ascending order; its hits are sorted in memory at every pass",
+            args.hits.display()
+        );
+    }
+    Ok(source)
+}
+
+fn as_json(result: &LightResult) -> serde_json::Value {
+    json!({
+        "events": result.events,
+        "without_truth": result.without_truth,
+        "without_light": result.without_light,
+        "with_bad_hits": result.with_bad_hits,
+        "fitted": result.fitted,
+        "not_converged": result.not_converged,
+        "time_zero": if result.time_of_truth { "truth" } else { "peak of the hits" },
+        "runs": result.runs,
+    })
+}
+
+fn as_table(result: &LightResult) -> String {
+    let mut text = String::new();
+    let tables = &result.tables;
+    let _ = writeln!(
+        text,
+        "{} events in {} runs; {} not in the truth, {} without light, {} with bad hits",
+        result.events,
+        result.runs.len(),
+        result.without_truth,
+        result.without_light,
+        result.with_bad_hits
+    );
+    let _ = writeln!(
+        text,
+        "fitted: {} events, {} not converged",
+        result.fitted, result.not_converged
+    );
+    let index = |slowness: f64| slowness * 299.792_458;
+    let _ = writeln!(
+        text,
+        "light: refractive index {:.3} in the scintillator, {:.3} outside; hits are {:.1} ns apart or more",
+        index(tables.flight.inner_ns_per_mm),
+        index(tables.flight.outer_ns_per_mm),
+        tables.separation_ns
+    );
+    for (number, kind) in tables.types.iter().enumerate() {
+        let mut sums = [0.0; 3];
+        let members = tables.channels.iter().zip(&result.type_of);
+        let mut n = 0.0_f64;
+        for (channel, _) in members.filter(|(_, kind)| **kind == number) {
+            n += 1.0;
+            sums[0] += channel.efficiency * channel.efficiency;
+            sums[1] += channel.dark_per_ns * 1e9;
+            sums[2] += channel.time_offset_ns * channel.time_offset_ns;
+        }
+        let _ = writeln!(
+            text,
+            "{}: {n} channels, efficiencies spread by {:.1} %, {:.1} kHz dark, offsets spread by {:.2} ns, a photoelectron has {:.3} PE",
+            kind.name,
+            100.0 * (sums[0] / n.max(1.0) - 1.0).max(0.0).sqrt(),
+            sums[1] / n.max(1.0) / 1e3,
+            (sums[2] / n.max(1.0)).sqrt(),
+            kind.charges.mean_pe()
+        );
+    }
+    let _ = writeln!(text, "\n deposited MeV   visible / deposited");
+    let energy = &tables.energy;
+    for (deposited, visible) in energy.deposited_mev.iter().zip(&energy.visible_mev) {
+        let _ = writeln!(text, "{deposited:14.3}   {:.4}", visible / deposited);
+    }
+    let _ = writeln!(
+        text,
+        "\n      x mm      y mm      z mm     MeV  events        PE   by maps  fitted / true"
+    );
+    for run in &result.runs {
+        let [x, y, z] = run.position_mm;
+        let found = match (run.response, run.response_sigma) {
+            (Some(found), Some(sigma)) => format!("{found:.4} +- {sigma:.4}"),
+            _ => "-".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{x:10.0}{y:10.0}{z:10.0}{:8.3}{:8}{:10.1}{:10.1}  {found}",
+            run.energy_mev, run.events, run.pe, run.expected_pe
+        );
+    }
+    text
+}

@@ -1,0 +1,398 @@
+//! `nuwave calibrate spe`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::ProgressBar;
+
+use crate::calibrate::plots;
+use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
+use crate::cli::Talk;
+use crate::cli::shared::InputArgs;
+use crate::detector::{self, Detector};
+use crate::error::{EXIT_PARTIAL, Error, Result};
+use crate::io::{BatchLimit, Loss, SourceInfo, calibration_file};
+use crate::model::{Polarity, Waveform};
+use crate::pipeline::progress_style;
+
+/// Single-photoelectron templates, gains and noise from a run with weak light or none
+///
+/// Reads the inputs three times; memory depends on the number of channels, not of waveforms. One photoelectron is what the fit of the
+/// charge spectrum says; the template is scaled so that a mean pulse has that charge in the charge window.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files of one run
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// Calibration file to write (Parquet)
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(long)]
+    overwrite: bool,
+    /// Whether a light source fires at a fixed time, or all pulses are dark ones; found out from the data if not given
+    #[arg(long, value_name = "KIND")]
+    run: Option<RunArg>,
+    /// Samples over which the charge is summed, as `138:168` (the last not included); found out from the data if not given
+    #[arg(long, value_name = "LO:HI")]
+    window: Option<String>,
+    /// When light reaches the PMTs, in ns after the first sample: channels get the time offset that puts it there
+    #[arg(long, value_name = "NS")]
+    light_ns: Option<f64>,
+    /// Fewest pulses for a channel's own template; others take that of their PMT type or of all channels
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    min_pulses: u64,
+    /// Detector (a preset or a detector file): a channel with too few pulses then takes the mean template of its PMT type
+    #[arg(long, short, value_name = "NAME|FILE")]
+    detector: Option<String>,
+    /// Folder for a picture of each channel's charge spectrum and template (SVG)
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Draw the charge spectra with a logarithmic axis
+    #[arg(long, requires = "plots")]
+    log_y: bool,
+    #[command(flatten)]
+    reading: InputArgs,
+}
+
+/// `--run`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum RunArg {
+    /// A weak light source fires at the same time in every window
+    Led,
+    /// Dark photoelectrons at any time
+    Dark,
+}
+
+pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+    if args.output.exists() && !args.overwrite {
+        return Err(Error::output(&args.output, "the output exists already")
+            .with_hint("give another name, or `--overwrite`"));
+    }
+    // Said now rather than after three passes over the data.
+    let folder = args
+        .output
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(
+            Error::output(&args.output, "the folder of the output does not exist")
+                .with_hint(format!("make it: `mkdir -p {}`", folder.display())),
+        );
+    }
+    let detector = args.detector.as_deref().map(detector::load).transpose()?;
+    let window = args.window.as_deref().map(parse_window).transpose()?;
+    let mut infos = Vec::new();
+    for (input_id, path) in args.input.iter().enumerate() {
+        let options = args.reading.read_options(input_id as u32)?;
+        infos.push(crate::io::open(path, &options)?.info().clone());
+    }
+    let parameters = SpeParameters {
+        polarity: polarity(&args.reading, detector.as_ref(), &infos)?,
+        sampling_ns: sampling_ns(&args.reading, detector.as_ref(), &infos)?,
+        run: args.run.map(|run| match run {
+            RunArg::Led => RunKind::Led,
+            RunArg::Dark => RunKind::Dark,
+        }),
+        window,
+        min_pulses: args.min_pulses,
+        light_ns: args.light_ns,
+    };
+    let bar = progress(&infos, talk);
+    let mut losses: Vec<(PathBuf, Loss)> = Vec::new();
+    let mut passes = 0;
+    let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| -> Result<()> {
+        passes += 1;
+        for (input_id, path) in args.input.iter().enumerate() {
+            let options = args.reading.read_options(input_id as u32)?;
+            let mut source = crate::io::open(path, &options)?;
+            while let Some(batch) = source.next_batch(BatchLimit::default())? {
+                batch.iter().for_each(&mut *visit);
+                bar.inc(batch.len() as u64);
+            }
+            // Every pass meets the same losses.
+            if passes == 1 {
+                let new = source.take_losses().into_iter();
+                losses.extend(new.map(|loss| (path.clone(), loss)));
+            }
+        }
+        Ok(())
+    };
+    let type_of = |channel_id| {
+        let detector = detector.as_ref()?;
+        (channel_id < detector.n_channels()).then(|| detector.type_of(channel_id).name.clone())
+    };
+    let result = spe(&mut read_all, &parameters, &type_of)?;
+    bar.finish_and_clear();
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    calibration_file::write(&args.output, &result.to_calibration()?, &command)?;
+    if let Some(folder) = &args.plots {
+        for channel in &result.channels {
+            plots::write(folder, channel, parameters.sampling_ns, args.log_y)?;
+        }
+    }
+    for (path, loss) in &losses {
+        say!(
+            "warning: `{}`, {}: {}",
+            path.display(),
+            loss.place,
+            loss.reason
+        );
+    }
+    let text = if talk.json {
+        format!("{}\n", as_json(&result, &parameters, &losses))
+    } else if talk.quiet {
+        String::new()
+    } else {
+        format!(
+            "{}\nwritten: `{}`\n",
+            as_table(&result),
+            args.output.display()
+        )
+    };
+    crate::cli::print(&text)?;
+    Ok(if losses.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_PARTIAL)
+    })
+}
+
+fn parse_window(text: &str) -> Result<(usize, usize)> {
+    text.split_once(':')
+        .and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)))
+        .filter(|(low, high)| low < high)
+        .ok_or_else(|| {
+            Error::usage(format!("`--window {text}` is not a range of samples")).with_hint(
+                "write it as `--window 138:168`: the first sample, and the one after the last",
+            )
+        })
+}
+
+/// What the user said, else what all inputs agree on, else what the detector has.
+fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
+    said: Option<T>,
+    of_detector: Option<T>,
+    infos: &[SourceInfo],
+    what: &str,
+    option: &str,
+    of: fn(&SourceInfo) -> Option<T>,
+) -> Result<T> {
+    if let Some(said) = said {
+        return Ok(said);
+    }
+    let mut found: Option<T> = None;
+    for info in infos {
+        let value = of(info).or(of_detector).ok_or_else(|| {
+            Error::input(&info.path, format!("the file does not say the {what}"))
+                .with_hint(format!("give it with `{option}`"))
+        })?;
+        if let Some(found) = found
+            && found != value
+        {
+            return Err(Error::input(
+                &info.path,
+                format!("the {what} is {value:?}, that of the inputs before it {found:?}"),
+            )
+            .with_hint("calibrate runs of one readout together, others for themselves"));
+        }
+        found = Some(value);
+    }
+    found.ok_or_else(|| Error::usage("there is no input"))
+}
+
+fn polarity(
+    args: &InputArgs,
+    detector: Option<&Detector>,
+    infos: &[SourceInfo],
+) -> Result<Polarity> {
+    let said = args.polarity.map(Polarity::from);
+    let option = "--polarity negative` or `--polarity positive";
+    let of_detector = detector.map(|detector| detector.readout.polarity);
+    agreed(
+        said,
+        of_detector,
+        infos,
+        "direction of the pulses",
+        option,
+        |info| info.polarity,
+    )
+}
+
+fn sampling_ns(args: &InputArgs, detector: Option<&Detector>, infos: &[SourceInfo]) -> Result<f64> {
+    let what = "sampling interval";
+    let sampling_ns = agreed(
+        args.sampling_ns,
+        detector.map(|detector| detector.readout.sampling_ns),
+        infos,
+        what,
+        "--sampling-ns NS",
+        |info| info.sampling_ns,
+    )?;
+    if !(sampling_ns.is_finite() && sampling_ns > 0.0) {
+        return Err(Error::usage(format!(
+            "the sampling interval is {sampling_ns} ns, expected a number > 0"
+        ))
+        .with_hint("give it with `--sampling-ns NS`"));
+    }
+    Ok(sampling_ns)
+}
+
+fn progress(infos: &[SourceInfo], talk: Talk) -> ProgressBar {
+    if talk.quiet {
+        return ProgressBar::hidden();
+    }
+    let total: Option<u64> = infos.iter().map(|info| info.n_waveforms).sum();
+    let bar = total.map_or_else(ProgressBar::new_spinner, |total| {
+        ProgressBar::new(3 * total)
+    });
+    bar.with_style(progress_style(
+        "{bar:32} {percent:>3} %  {human_pos} waveforms of three passes  {rate} a second  {eta} left",
+    ))
+}
+
+const HEADINGS: [&str; 11] = [
+    "channel",
+    "waveforms",
+    "mean PE",
+    "gain",
+    "SPE sigma",
+    "noise",
+    "peak",
+    "FWHM ns",
+    "light ns",
+    "pulses",
+    "flags",
+];
+
+fn as_table(result: &SpeResult) -> String {
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(result.channels.iter().map(|channel| {
+        let fitted = |value: fn(&crate::calibrate::SpectrumFit) -> f64, digits: usize| {
+            channel
+                .fit
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |fit| format!("{:.digits$}", value(fit)))
+        };
+        let row = &channel.calibration;
+        let flags: Vec<&str> = row.flags.names().collect();
+        let known = |value: f64| {
+            if value > 0.0 {
+                format!("{value:.1}")
+            } else {
+                "-".to_owned()
+            }
+        };
+        [
+            channel.channel_id.to_string(),
+            channel.n_waveforms.to_string(),
+            fitted(|fit| fit.mean_pe, 3),
+            fitted(|fit| fit.gain, 1),
+            fitted(|fit| fit.gain_sigma / fit.gain, 3),
+            format!("{:.2}", row.noise_adc),
+            format!("{:.1}", channel.peak_adc),
+            known(channel.fwhm_ns),
+            known(channel.light_time_ns.unwrap_or(0.0)),
+            channel.n_pulses.to_string(),
+            flags.join(","),
+        ]
+    }));
+    let widths: Vec<usize> = (0..HEADINGS.len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, &width))| {
+                // Flags are words: to the left, and the last.
+                if column + 1 == HEADINGS.len() {
+                    cell.clone()
+                } else {
+                    format!("{cell:>width$}")
+                }
+            })
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    let kind = match result.run {
+        RunKind::Led => "light at a fixed time",
+        RunKind::Dark => "dark pulses",
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{kind}; gain in ADC counts x samples per photoelectron within the charge window{}, noise and peak in ADC counts",
+        windows(&result.channels)
+    );
+    text
+}
+
+/// The charge windows, where they are few.
+fn windows(channels: &[ChannelSpe]) -> String {
+    let mut windows: Vec<(usize, usize)> = channels
+        .iter()
+        .filter_map(|channel| channel.window)
+        .collect();
+    windows.sort_unstable();
+    windows.dedup();
+    match windows.as_slice() {
+        [] => String::new(),
+        few if few.len() <= 4 => {
+            let few: Vec<String> = few
+                .iter()
+                .map(|(low, high)| format!("{low}:{high}"))
+                .collect();
+            format!(" ({})", few.join(", "))
+        }
+        many => format!(" ({} different ones)", many.len()),
+    }
+}
+
+fn as_json(
+    result: &SpeResult,
+    parameters: &SpeParameters,
+    losses: &[(PathBuf, Loss)],
+) -> serde_json::Value {
+    let channels: Vec<serde_json::Value> = result
+        .channels
+        .iter()
+        .map(|channel| {
+            let row = &channel.calibration;
+            serde_json::json!({
+                "channel_id": channel.channel_id,
+                "n_waveforms": channel.n_waveforms,
+                "n_skipped": channel.n_skipped,
+                "baseline_adc": channel.baseline_adc,
+                "window_samples": channel.window,
+                "fit": channel.fit,
+                "n_pulses": channel.n_pulses,
+                "peak_adc": channel.peak_adc,
+                "fwhm_ns": channel.fwhm_ns,
+                "light_time_ns": channel.light_time_ns,
+                "template_area_adc_samples": row.gain_adc_samples(),
+                "noise_adc": row.noise_adc,
+                "time_offset_ns": row.time_offset_ns,
+                "dark_rate_hz": row.dark_rate_hz,
+                "charge_sigma_pe": row.charge_sigma_pe,
+                "time_sigma_ns": row.time_sigma_ns,
+                "flags": row.flags.names().collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let losses: Vec<serde_json::Value> = losses
+        .iter()
+        .map(|(path, loss): &(PathBuf, Loss)| serde_json::json!({"input": Path::new(path), "loss": loss}))
+        .collect();
+    serde_json::json!({
+        "run": result.run,
+        "sampling_ns": parameters.sampling_ns,
+        "polarity": parameters.polarity,
+        "channels": channels,
+        "losses": losses,
+    })
+}
