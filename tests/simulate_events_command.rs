@@ -127,3 +127,72 @@ fn settings_of_a_file_hold_where_the_command_line_is_silent() {
     }
     assert!(!path.join("lit.truth.parquet").exists());
 }
+
+#[test]
+fn raw_waveforms_come_with_their_photoelectrons_and_events_and_give_them_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    let run = |more: &[&str]| {
+        let usual = [
+            "-d",
+            "jinping",
+            "--events",
+            "6",
+            "--energy",
+            "2",
+            "--level",
+            "waveforms",
+        ];
+        let run = nuwave(&[&usual, more].concat(), path);
+        assert!(run.status.success(), "{run:?}");
+    };
+    run(&["-o", "lit.h5", "--threads", "1"]);
+    run(&["-o", "again.h5", "--threads", "2"]);
+    run(&["-o", "all.h5", "--channels", "all"]);
+    let bytes = |name: &str| std::fs::read(path.join(name)).expect("written");
+    assert!(bytes("lit.h5") == bytes("again.h5"));
+    let truth = nuwave::io::read_truth(&path.join("all.h5")).expect("truth inside");
+    assert_eq!(truth.events.len(), 6);
+    assert_eq!(
+        truth,
+        nuwave::io::read_truth(&path.join("lit.h5")).expect("truth inside")
+    );
+    let reconstruct = |name: &str| {
+        let out = format!("{name}.out");
+        let run = Command::new(env!("CARGO_BIN_EXE_nuwave"))
+            .current_dir(path)
+            .args([
+                "reconstruct",
+                name,
+                "-d",
+                "jinping",
+                "--backend",
+                "cpu",
+                "-o",
+                &out,
+            ])
+            .output()
+            .expect("the binary runs");
+        assert!(run.status.success(), "{run:?}");
+        nuwave::io::hits::read(&path.join(out)).expect("an output")
+    };
+    let (lit, all) = (reconstruct("lit.h5"), reconstruct("all.h5"));
+    assert_eq!(all.waveforms.len(), 6 * 60);
+    let n_lit: std::collections::BTreeSet<_> = truth
+        .photoelectrons
+        .iter()
+        .map(|one| (one.event_id, one.channel_id))
+        .collect();
+    assert_eq!(lit.waveforms.len(), n_lit.len());
+    // The same waveforms, and all of the charge.
+    for (row, id) in lit.waveforms.event_id.iter().enumerate() {
+        let channel = lit.waveforms.channel_id[row];
+        let other = (0..all.waveforms.len())
+            .find(|&k| all.waveforms.event_id[k] == *id && all.waveforms.channel_id[k] == channel)
+            .expect("among all");
+        assert_eq!(lit.waveforms.charge_pe[row], all.waveforms.charge_pe[other]);
+    }
+    let there: f32 = truth.photoelectrons.iter().map(|one| one.charge_pe).sum();
+    let found: f32 = all.hits.charge_pe.iter().sum();
+    assert!((found / there - 1.0).abs() < 0.03, "{found} {there}");
+}

@@ -11,8 +11,8 @@ use rand::RngExt as _;
 use rayon::prelude::*;
 
 pub use events::{
-    ChannelConstants, Energy, EventPlan, EventSource, Events, HitFinder, Particle, SimulatedEvent,
-    Vertex, channel_constants, events,
+    ChannelConstants, Channels, Digitiser, Energy, EventPlan, EventSource, Events, HitFinder,
+    Particle, SimulatedEvent, Vertex, channel_constants, events,
 };
 pub use overrides::Overrides;
 pub use profile::{PROFILES, Profile};

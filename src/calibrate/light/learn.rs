@@ -17,6 +17,8 @@ use crate::event::{EventHits, FROM_NS, LightModel, STEP_NS, TimeTable};
 const MIDDLE_NS: f64 = 12.0;
 const MIDDLE_STEPS: usize = 12;
 const LEAST_HITS: f64 = 20.0;
+/// Rough offsets of a smaller spread are none.
+const LEAST_ROUGH_NS: f64 = 1.0;
 /// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
 const LEAST_INFORMATION: f64 = 1.0;
 
@@ -142,9 +144,15 @@ impl Pass {
 
     /// What the channels' times are late by, from where most of their hits are: good enough to begin with.
     pub(super) fn rough_offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
-        let found: Vec<Option<(f64, f64)>> =
-            self.rests.iter().map(|rest| middle_ns(rest)).collect();
-        relative(sensors, n_types, |place| found[place])
+        let found: Vec<Option<(f64, f64)>> = self.rests.iter().map(middle_ns).collect();
+        let mut offsets = relative(sensors, n_types, |place| found[place]);
+        // First hits of bright channels are early; offsets that are no larger than that are better found by steps of
+        // Newton's from none.
+        let square = offsets.iter().map(|x| x * x).sum::<f64>() / offsets.len().max(1) as f64;
+        if square.sqrt() < LEAST_ROUGH_NS {
+            offsets.fill(0.0);
+        }
+        offsets
     }
 
     /// What the channels' times are late by, beyond the offsets that were subtracted already: a step of Newton's towards the

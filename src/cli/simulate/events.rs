@@ -1,4 +1,4 @@
-//! `nuwave simulate events`: deposits of energy in a detector, to hits or photoelectrons of all channels, with truth.
+//! `nuwave simulate events`: deposits of energy in a detector, to photoelectrons, hits or waveforms, with truth.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,10 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Talk;
 use super::super::shared::{layered, threads};
+use super::name_of;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::event_hits::EventHitsFile;
-use crate::simulate::{Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events};
+use crate::io::{self, WriteInfo};
+use crate::model::{Batch, Truth};
+use crate::simulate::{
+    Channels, Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events,
+};
 
 /// What is simulated where nothing else is said.
 const DETECTOR: &str = "juno";
@@ -22,18 +27,20 @@ const TIME_SPREAD_NS: f64 = 10.0;
 
 /// Simulate events: hits of all channels, vertex, time and energy known
 ///
-/// Every photon is followed from the deposit to the PMT that sees it. FILE is a table as `reconstruct` writes its hits;
-/// the true events are written beside it, as NAME.truth-events.parquet.
+/// Every photon is followed from the deposit to the PMT that sees it. FILE is a table as `reconstruct` writes its hits,
+/// with the true events beside it, as NAME.truth-events.parquet; or, with `--level waveforms`, a file of raw waveforms as
+/// `simulate waveforms` writes it, with the true photoelectrons and events.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   nuwave simulate events -d juno --events 1000 --energy 1 -o hits.parquet
   nuwave simulate events -d juno --events 500 --position 0,0,16000 --energy 2.22 --particle gamma -o source.parquet
   nuwave simulate events -d juno --sources runs.csv -o sources.parquet
+  nuwave simulate events -d juno --events 10 --level waveforms --channels all -o raw.h5
 
 A file of sources is CSV: x_mm,y_mm,z_mm,energy_mev,events[,particle], one run a line, events numbered through.")]
 pub(super) struct EventArgs {
-    /// File to write, Parquet
+    /// File to write: Parquet; waveforms also HDF5, Arrow, NumPy or WaveDump, as its name ends
     #[arg(
         long,
         short,
@@ -63,6 +70,8 @@ enum Level {
     /// What a hit finder makes of them
     #[default]
     Hits,
+    /// Raw waveforms, with noise, digitised
+    Waveforms,
 }
 
 /// What file and command line can both set.
@@ -117,6 +126,9 @@ struct EventSettings {
     /// What comes out [default: hits]
     #[arg(long, value_enum)]
     level: Option<Level>,
+    /// Waveforms: which channels have one [default: lit]
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
     /// Hits: photoelectrons closer than this to the one before are the same hit [default: 10]
     #[arg(long, value_name = "NS")]
     hit_separation_ns: Option<f64>,
@@ -143,59 +155,135 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
     let plan = settings.plan()?;
-    let finder = settings.finder()?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads(args.threads)?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
-    let window_ns = plan.detector.readout.window_ns();
     let begin = Instant::now();
-    let mut file = EventHitsFile::create(&output)?;
-    let (mut hits, mut photoelectrons, mut charge_pe) = (0, 0, 0.0);
-    pool.install(|| {
-        for event in events(&plan)?.flatten() {
-            let found = event.hits(&finder, plan.seed, window_ns);
-            hits += found.hits.len();
-            photoelectrons += event.photoelectrons.len();
-            charge_pe += found
-                .hits
-                .iter()
-                .map(|hit| f64::from(hit.charge_pe))
-                .sum::<f64>();
-            file.write(&found, event.truth)?;
-        }
-        Ok::<_, Error>(())
+    let mut made = pool.install(|| match settings.level {
+        Some(Level::Waveforms) => write_waveforms(&settings, &plan, &output),
+        _ => write_hits(&settings.finder()?, &plan, &output),
     })?;
-    file.finish()?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let n_events = plan.n_events();
-    if talk.json {
-        let summary = serde_json::json!({
-            "events": n_events, "photoelectrons": photoelectrons, "hits": hits, "charge_pe": charge_pe, "seconds": seconds,
-        });
-        super::super::print(&format!("{summary}\n"))?;
-    } else if !talk.quiet {
+    made.seconds = begin.elapsed().as_secs_f64();
+    made.print(&plan, &output, talk)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was made.
+#[derive(Debug, Default, serde::Serialize)]
+struct Made {
+    events: u64,
+    photoelectrons: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waveforms: Option<u64>,
+    charge_pe: f64,
+    seconds: f64,
+}
+
+impl Made {
+    fn print(&self, plan: &EventPlan, output: &Path, talk: Talk) -> Result<()> {
+        if talk.json {
+            let json = serde_json::to_string(self)
+                .map_err(|error| Error::internal(format!("the summary: {error}")))?;
+            return super::super::print(&(json + "\n"));
+        }
+        if talk.quiet {
+            return Ok(());
+        }
+        let events = self.events as f64;
+        let what = match (self.hits, self.waveforms) {
+            (Some(hits), _) => format!("{hits} hits"),
+            (_, Some(waveforms)) => format!("{waveforms} waveforms"),
+            _ => String::new(),
+        };
         say!(
-            "{n_events} events in {}, seed {}: {photoelectrons} photoelectrons in the window ({:.1} an event), {hits} hits",
+            "{} events in {}, seed {}: {} photoelectrons in the window ({:.1} an event), {what}",
+            self.events,
             plan.detector.name,
             plan.seed,
-            photoelectrons as f64 / n_events as f64,
+            self.photoelectrons,
+            self.photoelectrons as f64 / events,
         );
         say!(
-            "written to {} in {seconds:.1} s ({:.2} ms an event)",
+            "written to {} in {:.1} s ({:.2} ms an event)",
             output.display(),
-            1e3 * seconds / n_events as f64,
+            self.seconds,
+            1e3 * self.seconds / events,
         );
+        Ok(())
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Made> {
+    let window_ns = plan.detector.readout.window_ns();
+    let mut file = EventHitsFile::create(output)?;
+    let mut made = Made {
+        events: plan.n_events(),
+        ..Made::default()
+    };
+    let mut hits = 0;
+    for event in events(plan)?.flatten() {
+        let found = event.hits(finder, plan.seed, window_ns);
+        hits += found.hits.len() as u64;
+        made.photoelectrons += event.photoelectrons.len() as u64;
+        made.charge_pe += found
+            .hits
+            .iter()
+            .map(|hit| f64::from(hit.charge_pe))
+            .sum::<f64>();
+        file.write(&found, event.truth)?;
+    }
+    file.finish()?;
+    made.hits = Some(hits);
+    Ok(made)
+}
+
+fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Made> {
+    let readout = &plan.detector.readout;
+    let origin = toml::to_string(&settings.explicit()?)
+        .map_err(|error| Error::internal(format!("settings: {error}")))?;
+    let info = WriteInfo {
+        sampling_ns: readout.sampling_ns,
+        adc_bits: readout.adc_bits,
+        polarity: readout.polarity,
+        detector: name_of(&plan.detector),
+        origin,
+    };
+    let channels = settings.channels.unwrap_or_default();
+    let digitiser = Digitiser::new(&plan.detector, channels, plan.seed)?;
+    let mut sink = io::create(output, &info)?;
+    let mut truth = Truth::default();
+    let mut waveforms = 0;
+    for mut event in events(plan)?.flatten() {
+        let mut batch = Batch::new_u16(0);
+        digitiser.waveforms(&event, &mut batch)?;
+        waveforms += batch.len() as u64;
+        sink.write(&batch)?;
+        truth.photoelectrons.append(&mut event.photoelectrons);
+        truth.events.push(event.truth);
+    }
+    sink.finish(&truth)?;
+    Ok(Made {
+        events: plan.n_events(),
+        photoelectrons: truth.photoelectrons.len() as u64,
+        waveforms: Some(waveforms),
+        charge_pe: truth
+            .photoelectrons
+            .iter()
+            .map(|one| f64::from(one.charge_pe))
+            .sum(),
+        ..Made::default()
+    })
 }
 
 impl EventSettings {
     /// The settings with every default spelled out, except what `--sources` replaces.
     fn explicit(&self) -> Result<Self> {
         let finder = self.finder()?;
-        let is_pe = self.level == Some(Level::Pe);
-        let hits = |value: f64| (!is_pe).then_some(value);
+        let level = self.level.unwrap_or_default();
+        let hits = |value: f64| (level == Level::Hits).then_some(value);
         let alone = self.sources.is_none();
         let one_energy = alone && self.energy_range.is_none() && self.spectrum.is_none();
         Ok(Self {
@@ -208,7 +296,8 @@ impl EventSettings {
             particle: alone.then(|| self.particle.unwrap_or_default()),
             no_dark: Some(self.no_dark.unwrap_or(false)),
             time_spread_ns: Some(self.time_spread_ns.unwrap_or(TIME_SPREAD_NS)),
-            level: Some(self.level.unwrap_or_default()),
+            level: Some(level),
+            channels: (level == Level::Waveforms).then(|| self.channels.unwrap_or_default()),
             hit_separation_ns: hits(finder.separation_ns),
             hit_time_sigma_ns: hits(finder.time_sigma_ns),
             hit_charge_sigma_pe: hits(finder.charge_sigma_pe),

@@ -1,10 +1,11 @@
-//! Events with truth: deposits of energy, their photons, photoelectrons of all channels, hits.
+//! Events with truth: deposits of energy, their photons, photoelectrons of all channels, hits or waveforms.
 
 mod deposit;
 mod grid;
 mod hits;
 mod photons;
 mod plan;
+mod waveforms;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +15,7 @@ use rayon::prelude::*;
 pub use deposit::Particle;
 pub use hits::HitFinder;
 pub use plan::{Energy, EventPlan, EventSource, Vertex};
+pub use waveforms::{Channels, Digitiser};
 
 use super::charge::ChargeSpectrum;
 use super::random::{Purpose, stream};
