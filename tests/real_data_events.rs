@@ -89,3 +89,46 @@ fn events_of_another_detector_follow_their_truth() {
     assert!(charge > 0.9, "{charge}");
     assert!(axes.iter().all(|&axis| axis > 0.9), "{axes:?}");
 }
+
+#[test]
+#[ignore = "needs ../shared/data"]
+fn junos_own_table_of_sensors_takes_the_place_of_the_rings() {
+    let folder = Folder::new();
+    let table = file("juno_geometry/lpmt_17612.csv");
+    let preset = Run::of(nuwave().args(["detector", "juno"])).ended_with(0);
+    let rings = "kind = \"rings\"\nradius_mm = 19434.0";
+    assert!(preset.stdout.contains(rings));
+    let sensors = format!(
+        "kind = \"table\"\nfile = '{}'\ntypes = {{ dynode = \"R12860\", mcp = \"NNVT-MCP\" }}",
+        table.display()
+    );
+    let text = preset.stdout.replace(rings, &sensors);
+    let detector = folder.file("juno.toml", text.as_bytes());
+    let loaded = nuwave::detector::load(&detector.to_string_lossy()).expect("a detector");
+    let all = loaded.sensors().expect("a geometry").all();
+    let dynodes = all.iter().filter(|one| one.type_index == 0).count();
+    assert_eq!((all.len(), dynodes), (17_612, 4996));
+    let hits = folder.path("hits.parquet");
+    let place = "5000,-3000,8000";
+    let detector = detector.to_str().expect("a plain path");
+    let simulate = ["simulate", "events", "-q", "-d", detector, "--events", "20"];
+    let what = ["--position", place, "--energy", "5", "-o"];
+    Run::of(nuwave().args(simulate).args(what).arg(&hits)).ended_with(0);
+    let target = folder.path("out");
+    reconstruct(&[&hits], &target, &["--from", "hits", "-d", detector]).ended_with(0);
+    let rows = events(&target.join("events"));
+    assert_eq!(rows.len(), 20);
+    let mut mean = [0.0; 3];
+    for row in &rows {
+        assert!(!row.flags.contains(Flags::UNKNOWN_CHANNEL));
+        for (sum, x) in mean.iter_mut().zip(row.position_mm()) {
+            *sum += x / 20.0;
+        }
+    }
+    // A centroid without maps has the right direction, not the right length.
+    let along = (5.0 * mean[0] - 3.0 * mean[1] + 8.0 * mean[2]) / 98.0_f64.sqrt();
+    let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt();
+    eprintln!("mean centroid {mean:.0?}");
+    assert!((8_000.0..14_000.0).contains(&length), "{mean:?}");
+    assert!(along / length > 0.999, "{mean:?}");
+}
