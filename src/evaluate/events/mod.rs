@@ -34,6 +34,8 @@ pub struct EventMethod {
     pub binning: Binning,
     /// Vertex, found less true.
     pub vertex: ByBin<VertexFigures>,
+    /// Found less true distance from the centre, of events whose true vertex is within the fiducial radius, in mm.
+    pub radial_fiducial_mm: Residuals,
     /// Time in ns, found less true. Both count from where their file says, so that the mean is a convention.
     pub time_ns: ByBin<Residuals>,
     /// Energy, found over true.
@@ -76,6 +78,12 @@ impl EventMethod {
             counts: joined.counts.clone(),
             binning: binning.clone(),
             vertex: ByBin::of(pairs, binning, VertexFigures::of),
+            radial_fiducial_mm: Residuals::of(
+                pairs
+                    .iter()
+                    .filter(|pair| pair.true_radius_mm() < binning.fiducial_mm)
+                    .filter_map(Pair::radial_mm),
+            ),
             time_ns: ByBin::of(pairs, binning, time),
             resolution_fit: FitResult::of(&energy),
             energy,

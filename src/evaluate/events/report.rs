@@ -94,12 +94,15 @@ const COUNTS: [(&str, Cell); 7] = [
     }),
 ];
 
-const VERTEX: [(&str, Cell); 9] = [
+const VERTEX: [(&str, Cell); 10] = [
     ("bias x", |m| with_error(m.vertex.overall.x_mm.bias, 1)),
     ("bias y", |m| with_error(m.vertex.overall.y_mm.bias, 1)),
     ("bias z", |m| with_error(m.vertex.overall.z_mm.bias, 1)),
     ("bias of the radius", |m| {
         with_error(m.vertex.overall.radial_mm.bias, 1)
+    }),
+    ("bias of the radius, within the fiducial radius", |m| {
+        with_error(m.radial_fiducial_mm.bias, 1)
     }),
     ("half-width of the central 68 %, x", |m| {
         with_error(m.vertex.overall.x_mm.sigma_68, 1)
