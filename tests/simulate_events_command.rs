@@ -59,6 +59,10 @@ fn wrong_settings_name_what_is_wrong() {
     for (arguments, expected) in [
         (vec!["-o", "hits.h5"], "hits are written as Parquet"),
         (
+            vec!["-o", "hits.parquet", "--channels", "all"],
+            "is for waveforms",
+        ),
+        (
             vec!["-o", "a.parquet", "--position", "1,2"],
             "expected X,Y,Z in mm",
         ),

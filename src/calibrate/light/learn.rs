@@ -17,6 +17,8 @@ use crate::event::{EventHits, FROM_NS, LightModel, STEP_NS, TimeTable};
 const MIDDLE_NS: f64 = 12.0;
 const MIDDLE_STEPS: usize = 12;
 const LEAST_HITS: f64 = 20.0;
+/// Distributions end after so many steps, 2 us, however long the window is.
+const MOST_TIMES: usize = 4096;
 /// Rough offsets of a smaller spread are none.
 const LEAST_ROUGH_NS: f64 = 1.0;
 /// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
@@ -67,7 +69,7 @@ impl Pass {
     /// A pass with everything at risk that the runs have.
     pub(super) fn new(known: &Known<'_>) -> Self {
         let light = known.light;
-        let times = ((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1;
+        let times = (((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1).min(MOST_TIMES);
         let mut first: Vec<FirstHits> = light
             .tables
             .types

@@ -154,6 +154,10 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
     let Some(output) = args.output else {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
+    if settings.channels.is_some() && settings.level != Some(Level::Waveforms) {
+        return Err(Error::usage("`--channels` is for waveforms")
+            .with_hint("add `--level waveforms`, or leave it out"));
+    }
     let plan = settings.plan()?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads(args.threads)?)
