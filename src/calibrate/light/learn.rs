@@ -19,6 +19,11 @@ const MIDDLE_STEPS: usize = 12;
 const LEAST_HITS: f64 = 20.0;
 /// Distributions end after so many steps, 2 us, however long the window is.
 const MOST_TIMES: usize = 4096;
+/// Distributions are smoothed over so many errors of an event's time, within these numbers of steps on both sides.
+const SMOOTH_SIGMAS: f64 = 8.0;
+const REACHES: [usize; 2] = [3, 19];
+/// The error of the times that the peaks of the hits give.
+const ROUGH_SIGMA_NS: f64 = 0.4;
 /// Rough offsets of a smaller spread are none.
 const LEAST_ROUGH_NS: f64 = 1.0;
 /// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
@@ -35,6 +40,8 @@ pub(super) struct Known<'a> {
     pub mean_start_ns: f64,
     /// Whether times are to be found with the distributions of `light`, or taken as they are.
     pub refine: bool,
+    /// Whether `light` has distributions of times yet.
+    pub has_times: bool,
 }
 
 /// Sums of a pass.
@@ -44,6 +51,10 @@ pub(super) struct Pass {
     offsets: Vec<(f64, f64)>,
     /// By channel: first hits by time.
     rests: Vec<[u32; REST_BINS]>,
+    /// What the hits of all events tell of their times, and the number of events.
+    information: (f64, f64),
+    /// Whether there were distributions before.
+    learns: bool,
 }
 
 /// One event's contribution.
@@ -100,6 +111,8 @@ impl Pass {
             first,
             offsets: vec![(0.0, 0.0); known.sensors.len()],
             rests: vec![[0; REST_BINS]; known.sensors.len()],
+            information: (0.0, 0.0),
+            learns: known.has_times,
         }
     }
 
@@ -118,6 +131,7 @@ impl Pass {
             .collect();
         for one in found.into_iter().flatten() {
             starts_ns.insert(one.event_id, one.start_ns);
+            self.information.1 += 1.0;
             for hit in &one.hits {
                 self.first[hit.kind].hit(
                     &hit.corners,
@@ -129,6 +143,9 @@ impl Pass {
                 let sums = &mut self.offsets[hit.place];
                 sums.0 += hit.slope;
                 sums.1 += hit.information;
+                if self.learns {
+                    self.information.0 += hit.information;
+                }
                 let bin = (hit.time_ns - REST_FROM_NS) / REST_NS;
                 if bin >= 0.0
                     && let Some(count) = self.rests[hit.place].get_mut(bin as usize)
@@ -140,8 +157,22 @@ impl Pass {
     }
 
     /// The distributions by type; `None` if a type has no hits.
+    ///
+    /// Times of events that are found with the distributions themselves gather where those have bumps, and make them higher. What
+    /// is finer than several times the error of an event's time is therefore smoothed away.
     pub(super) fn tables(&self) -> Option<Vec<TimeTable>> {
-        self.first.par_iter().map(FirstHits::table).collect()
+        let (information, events) = self.information;
+        let sigma_ns = if information > 0.0 {
+            (events / information).sqrt()
+        } else {
+            ROUGH_SIGMA_NS
+        };
+        let reach = (SMOOTH_SIGMAS * sigma_ns / STEP_NS).round() as usize;
+        let reach = reach.clamp(REACHES[0], REACHES[1]);
+        self.first
+            .par_iter()
+            .map(|first| first.table(reach))
+            .collect()
     }
 
     /// What the channels' times are late by, from where most of their hits are: good enough to begin with.

@@ -427,6 +427,7 @@ impl<'a> Learner<'a> {
             seen: &self.maps.seen,
             mean_start_ns: self.mean_start_ns,
             refine: stage == Stage::Refine,
+            has_times: stage != Stage::Rough,
         };
         let mut pass = Pass::new(&known);
         read_all(&mut |block| pass.add(block, &known, starts_ns))?;

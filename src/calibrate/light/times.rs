@@ -147,16 +147,16 @@ impl FirstHits {
         }
     }
 
-    /// The distributions. `None` if there are no hits at all.
-    pub(super) fn table(&self) -> Option<TimeTable> {
+    /// The distributions, smooth over `reach` times on both sides. `None` if there are no hits at all.
+    pub(super) fn table(&self, reach: usize) -> Option<TimeTable> {
         let rows: Vec<Sums> = (0..self.light.len()).map(|node| self.sums(node)).collect();
         let mut all = Sums::none(self.times);
         for row in &rows {
             all.add(1.0, row);
         }
-        let usual = all.density(None);
+        let usual = all.density(None, reach);
         let densities: Vec<Vec<f64>> = (0..rows.len())
-            .map(|node| self.pooled(&rows, node).density(Some(&usual)))
+            .map(|node| self.pooled(&rows, node).density(Some(&usual), reach))
             .collect();
         TimeTable::new(self.u, self.v, &densities)
     }
@@ -242,7 +242,7 @@ impl Sums {
     }
 
     /// The density, averaged where hits are few. Where next to nothing is left at risk it goes on as `usual` does.
-    fn density(&self, usual: Option<&[f64]>) -> Vec<f64> {
+    fn density(&self, usual: Option<&[f64]>, reach: usize) -> Vec<f64> {
         let n = self.hits.len();
         let before = |values: &[f64]| {
             let mut sums = vec![0.0];
@@ -268,13 +268,13 @@ impl Sums {
         let mut excess = vec![0.0; n];
         for (k, density) in density.iter_mut().enumerate() {
             let most = (SMOOTH_SHARE * k.abs_diff(peak) as f64) as usize;
-            let mut reach = 0;
+            let mut wide = 0;
             let (from, upto) = loop {
-                let (from, upto) = (k.saturating_sub(reach), (k + reach + 1).min(n));
-                if reach >= most || between(&hits, from, upto) >= SMOOTH_HITS {
+                let (from, upto) = (k.saturating_sub(wide), (k + wide + 1).min(n));
+                if wide >= most || between(&hits, from, upto) >= SMOOTH_HITS {
                     break (from, upto);
                 }
-                reach += 1;
+                wide += 1;
             };
             let (found, dark) = (between(&hits, from, upto), between(&dark, from, upto));
             let at_risk = between(&light, from, upto);
@@ -287,7 +287,7 @@ impl Sums {
         if let Some(start) = (0..peak).rev().find(|&k| excess[k] < SIGMAS) {
             density[..=start].fill(0.0);
         }
-        let mut density = without_noise(&density);
+        let mut density = without_noise(&density, reach);
         let all = self.light.first().copied().unwrap_or(0.0);
         let is_known = |k: usize| {
             self.light[k] > LEAST_AT_RISK * all && self.open[k] > LEAST_OPEN * self.open[0]
@@ -298,13 +298,23 @@ impl Sums {
     }
 }
 
-/// A parabola through each value and its three neighbours on both sides (doi:10.1021/ac60214a047).
-fn without_noise(density: &[f64]) -> Vec<f64> {
-    const WEIGHTS: [f64; 7] = [-2.0, 3.0, 6.0, 7.0, 6.0, 3.0, -2.0];
+/// A parabola through each value and its neighbours, up to `reach` away on both sides (doi:10.1021/ac60214a047).
+fn without_noise(density: &[f64], reach: usize) -> Vec<f64> {
+    let m = reach as f64;
+    let norm = (2.0 * m + 3.0) * (2.0 * m + 1.0) * (2.0 * m - 1.0) / 3.0;
+    let weights: Vec<f64> = (0..=2 * reach)
+        .map(|i| {
+            let away = i as f64 - m;
+            (3.0 * m * m + 3.0 * m - 1.0 - 5.0 * away * away) / norm
+        })
+        .collect();
     let mut smooth = density.to_vec();
-    for (seven, smooth) in density.windows(7).zip(smooth.iter_mut().skip(3)) {
-        let sum: f64 = seven.iter().zip(WEIGHTS).map(|(x, w)| w * x).sum();
-        *smooth = (sum / 21.0).max(0.0);
+    for (near, smooth) in density
+        .windows(weights.len())
+        .zip(smooth.iter_mut().skip(reach))
+    {
+        let sum: f64 = near.iter().zip(&weights).map(|(x, w)| w * x).sum();
+        *smooth = sum.max(0.0);
     }
     smooth
 }
@@ -359,7 +369,7 @@ mod tests {
                     }
                 }
             }
-            let table = sums.table().expect("hits");
+            let table = sums.table(3).expect("hits");
             for t in [5.0, 20.0, 60.0] {
                 let expected = (-t / tau_ns).exp() / tau_ns;
                 let found = table.at(0.4, 8.3, t).density;
