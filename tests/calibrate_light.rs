@@ -271,6 +271,11 @@ fn damaged_and_foreign_maps_are_refused() {
             "radius_mm",
         ),
         (
+            "huge",
+            text.replacen("\"times\": ", "\"times\": 9999", 1),
+            "out of range",
+        ),
+        (
             "version",
             text.replace("\"version\": 1", "\"version\": 9"),
             "version 9",

@@ -3,6 +3,7 @@
 mod light;
 mod spe;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -28,4 +29,21 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
         What::Spe(args) => spe::run(&args, talk),
         What::Light(args) => light::run(&args, talk),
     }
+}
+
+/// Says on stdout what was found, as the user wants it, and where it was written.
+fn tell(
+    talk: Talk,
+    output: &Path,
+    json: impl FnOnce() -> String,
+    table: impl FnOnce() -> String,
+) -> Result<()> {
+    let text = if talk.json {
+        format!("{}\n", json())
+    } else if talk.quiet {
+        String::new()
+    } else {
+        format!("{}\nwritten: `{}`\n", table(), output.display())
+    };
+    super::print(&text)
 }

@@ -98,19 +98,20 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
             .map_err(|error| Error::output(path, "cannot be written").with_source(error))?;
     }
     let origin = settings.resolved(&plan).to_toml()?;
-    let sink = create(&output, &plan, origin)?;
+    let sink = create(&output, &plan.detector, origin)?;
     let summary = write(&plan, sink, &pool, talk)?;
     summary.print(&plan, &output, talk)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn create(output: &Path, plan: &Plan, origin: String) -> Result<Box<dyn WaveformSink>> {
-    let readout = &plan.detector.readout;
+/// Begins a file of waveforms of `detector`, made with the settings `origin`.
+fn create(output: &Path, detector: &Detector, origin: String) -> Result<Box<dyn WaveformSink>> {
+    let readout = &detector.readout;
     let info = WriteInfo {
         sampling_ns: readout.sampling_ns,
         adc_bits: readout.adc_bits,
         polarity: readout.polarity,
-        detector: name_of(&plan.detector),
+        detector: name_of(detector),
         origin,
     };
     io::create(output, &info)

@@ -182,7 +182,7 @@ impl TimeTable {
     #[inline]
     pub fn at_three(&self, u: &Three, v: f64, time_ns: f64) -> Arrival {
         let place = (time_ns - FROM_NS) / STEP_NS;
-        if place < 0.5 {
+        if place < 0.5 || place.is_nan() {
             return Arrival::default();
         }
         if place >= self.times as f64 - 1.5 {

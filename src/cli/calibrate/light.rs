@@ -109,18 +109,12 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         summary.clone(),
     )?;
     folder.commit_with(io::light::MANIFEST, &text)?;
-    let text = if talk.json {
-        format!("{summary:#}\n")
-    } else if talk.quiet {
-        String::new()
-    } else {
-        format!(
-            "{}\nwritten: `{}`\n",
-            as_table(&result),
-            args.output.display()
-        )
-    };
-    crate::cli::print(&text)?;
+    super::tell(
+        talk,
+        &args.output,
+        || format!("{summary:#}"),
+        || as_table(&result),
+    )?;
     // Events without light are what a dim source makes; the table counts them.
     let lost = result.without_truth + source.losses.len() as u64;
     for loss in &source.losses {

@@ -140,18 +140,12 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             loss.reason
         );
     }
-    let text = if talk.json {
-        format!("{}\n", as_json(&result, &parameters, &losses))
-    } else if talk.quiet {
-        String::new()
-    } else {
-        format!(
-            "{}\nwritten: `{}`\n",
-            as_table(&result),
-            args.output.display()
-        )
-    };
-    crate::cli::print(&text)?;
+    super::tell(
+        talk,
+        &args.output,
+        || as_json(&result, &parameters, &losses).to_string(),
+        || as_table(&result),
+    )?;
     Ok(if losses.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Talk;
 use super::super::shared::{layered, threads};
-use super::name_of;
+use super::create;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::event_hits::EventHitsFile;
-use crate::io::{self, WriteInfo};
 use crate::model::{Batch, Truth};
 use crate::simulate::{
     Channels, Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events,
@@ -245,19 +244,11 @@ fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Mad
 }
 
 fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Made> {
-    let readout = &plan.detector.readout;
     let origin = toml::to_string(&settings.explicit()?)
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
-    let info = WriteInfo {
-        sampling_ns: readout.sampling_ns,
-        adc_bits: readout.adc_bits,
-        polarity: readout.polarity,
-        detector: name_of(&plan.detector),
-        origin,
-    };
     let channels = settings.channels.unwrap_or_default();
     let digitiser = Digitiser::new(&plan.detector, channels, plan.seed)?;
-    let mut sink = io::create(output, &info)?;
+    let mut sink = create(output, &plan.detector, origin)?;
     let mut truth = Truth::default();
     let mut waveforms = 0;
     for mut event in events(plan)?.flatten() {

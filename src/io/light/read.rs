@@ -1,255 +1,18 @@
-//! The folder of light maps that `calibrate light` writes and `reconstruct` reads: four Parquet tables, and `light.json`
-//! with everything else and the tables' checksums.
-//!
-//! - `maps.parquet`: `type_id`, `u_index`, `v_index`, `coefficient`: the splines of a type's map
-//! - `times.parquet`: `type_id`, `u_index`, `v_index`, `time_ns`, `density_per_ns`: its distributions of times
-//! - `charges.parquet`: `type_id`, `charge_pe`, `density_per_pe`: its charges of single photoelectrons
-//! - `channels.parquet`: `channel_id`, `type_id`, `efficiency`, `time_offset_ns`, `dark_rate_hz`
+//! Light maps from the disk: nothing in them is trusted.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
-use serde::{Deserialize, Serialize};
-
-use super::hits::{Part, stream};
-use super::parquet::write_table;
-use super::tables::checksum;
+use super::{FORMAT, MANIFEST, MOST, Manifest, TABLES, VERSION};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::event::{
-    Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightModel, LightTables, Nodes,
-    STEP_NS, STEP_PE, Surface, TimeTable, TypeLight,
+    ChannelLight, ChargeTable, FROM_NS, LightModel, LightTables, STEP_NS, STEP_PE, Surface,
+    TimeTable, TypeLight,
 };
 use crate::guard::guarded;
-
-/// Name of the file that makes a folder one of light maps.
-pub const MANIFEST: &str = "light.json";
-/// Names of the tables.
-pub const TABLES: [&str; 4] = [
-    "maps.parquet",
-    "times.parquet",
-    "charges.parquet",
-    "channels.parquet",
-];
-const FORMAT: &str = "nuwave light maps";
-const VERSION: u32 = 1;
-/// No table has more pieces, nodes or types than this.
-const MOST: usize = 4096;
-
-/// `light.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
-    format: String,
-    version: u32,
-    nuwave: String,
-    command: String,
-    detector: String,
-    geometry_crc32c: String,
-    radius_mm: f64,
-    window_ns: f64,
-    flight: Flight,
-    separation_ns: f64,
-    seed: [f64; 2],
-    energy: EnergyScale,
-    types: Vec<TypeShape>,
-    files: Vec<FileSum>,
-    /// What `calibrate light` said of the runs.
-    summary: serde_json::Value,
-}
-
-/// The shapes of a type's tables.
-#[derive(Debug, Serialize, Deserialize)]
-struct TypeShape {
-    name: String,
-    map_u: Axis,
-    map_v: Axis,
-    times_u: Nodes,
-    times_v: Nodes,
-    times: usize,
-    charges: usize,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct FileSum {
-    name: String,
-    bytes: u64,
-    crc32c: String,
-}
-
-/// Writes the tables into `folder` and gives the text of the manifest, to be written last.
-///
-/// # Errors
-/// If a file cannot be written.
-pub fn write_tables(
-    folder: &Path,
-    tables: &LightTables,
-    sensors: &Sensors,
-    command: &str,
-    summary: serde_json::Value,
-) -> Result<String> {
-    write_maps(folder, tables)?;
-    write_times(folder, tables)?;
-    write_charges(folder, tables)?;
-    write_channels(folder, tables, sensors)?;
-    let files = TABLES
-        .iter()
-        .map(|name| {
-            let path = folder.join(name);
-            let (bytes, crc32c) = checksum(&path)
-                .map_err(|error| Error::output(&path, "cannot be read back").with_source(error))?;
-            let name = (*name).to_owned();
-            Ok(FileSum {
-                name,
-                bytes,
-                crc32c,
-            })
-        })
-        .collect::<Result<_>>()?;
-    let types = tables
-        .types
-        .iter()
-        .map(|one| TypeShape {
-            name: one.name.clone(),
-            map_u: one.map.u,
-            map_v: one.map.v,
-            times_u: one.times.u,
-            times_v: one.times.v,
-            times: one.times.densities().first().map_or(0, Vec::len),
-            charges: one.charges.single().len(),
-        })
-        .collect();
-    let manifest = Manifest {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        nuwave: env!("CARGO_PKG_VERSION").to_owned(),
-        command: command.to_owned(),
-        detector: tables.detector.clone(),
-        geometry_crc32c: format!("{:08x}", tables.geometry_crc32c),
-        radius_mm: tables.radius_mm,
-        window_ns: tables.window_ns,
-        flight: tables.flight,
-        separation_ns: tables.separation_ns,
-        seed: tables.seed,
-        energy: tables.energy.clone(),
-        types,
-        files,
-        summary,
-    };
-    serde_json::to_string_pretty(&manifest)
-        .map_err(|error| Error::internal(format!("the light maps: {error}")))
-}
-
-fn floats(values: Vec<f64>) -> ArrayRef {
-    Arc::new(Float64Array::from(values))
-}
-
-fn ids(values: Vec<u32>) -> ArrayRef {
-    Arc::new(UInt32Array::from(values))
-}
-
-fn write(folder: &Path, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
-    let path = folder.join(name);
-    let columns = columns
-        .into_iter()
-        .map(|(name, values)| (name, values, false));
-    let records = RecordBatch::try_from_iter_with_nullable(columns)
-        .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
-    write_table(&path, &records)
-}
-
-fn write_maps(folder: &Path, tables: &LightTables) -> Result<()> {
-    let (mut kind, mut row, mut column, mut value) = (vec![], vec![], vec![], vec![]);
-    for (number, one) in (0..).zip(&tables.types) {
-        let width = one.map.v.splines();
-        for (place, coefficient) in one.map.coefficients.iter().enumerate() {
-            kind.push(number);
-            row.push((place / width) as u32);
-            column.push((place % width) as u32);
-            value.push(*coefficient);
-        }
-    }
-    write(
-        folder,
-        TABLES[0],
-        vec![
-            ("type_id", ids(kind)),
-            ("u_index", ids(row)),
-            ("v_index", ids(column)),
-            ("coefficient", floats(value)),
-        ],
-    )
-}
-
-fn write_times(folder: &Path, tables: &LightTables) -> Result<()> {
-    let (mut kind, mut row, mut column) = (vec![], vec![], vec![]);
-    let (mut time, mut value) = (vec![], vec![]);
-    for (number, one) in (0..).zip(&tables.types) {
-        let width = one.times.v.count;
-        for (node, densities) in one.times.densities().iter().enumerate() {
-            for (k, density) in densities.iter().enumerate() {
-                kind.push(number);
-                row.push((node / width) as u32);
-                column.push((node % width) as u32);
-                time.push(FROM_NS + STEP_NS * k as f64);
-                value.push(*density);
-            }
-        }
-    }
-    write(
-        folder,
-        TABLES[1],
-        vec![
-            ("type_id", ids(kind)),
-            ("u_index", ids(row)),
-            ("v_index", ids(column)),
-            ("time_ns", floats(time)),
-            ("density_per_ns", floats(value)),
-        ],
-    )
-}
-
-fn write_charges(folder: &Path, tables: &LightTables) -> Result<()> {
-    let (mut kind, mut charge, mut value) = (vec![], vec![], vec![]);
-    for (number, one) in (0..).zip(&tables.types) {
-        for (k, density) in one.charges.single().iter().enumerate() {
-            kind.push(number);
-            charge.push(STEP_PE * k as f64);
-            value.push(*density);
-        }
-    }
-    write(
-        folder,
-        TABLES[2],
-        vec![
-            ("type_id", ids(kind)),
-            ("charge_pe", floats(charge)),
-            ("density_per_pe", floats(value)),
-        ],
-    )
-}
-
-fn write_channels(folder: &Path, tables: &LightTables, sensors: &Sensors) -> Result<()> {
-    let of = |value: fn(&ChannelLight) -> f64| tables.channels.iter().map(value).collect();
-    let all = sensors.all();
-    write(
-        folder,
-        TABLES[3],
-        vec![
-            (
-                "channel_id",
-                ids(all.iter().map(|one| one.channel_id).collect()),
-            ),
-            (
-                "type_id",
-                ids(all.iter().map(|one| one.type_index as u32).collect()),
-            ),
-            ("efficiency", floats(of(|one| one.efficiency))),
-            ("time_offset_ns", floats(of(|one| one.time_offset_ns))),
-            ("dark_rate_hz", floats(of(|one| 1e9 * one.dark_per_ns))),
-        ],
-    )
-}
+use crate::io::hits::{Part, stream};
+use crate::io::tables::checksum;
 
 /// Reads the light maps in the folder `dir`, made for `detector`.
 ///
@@ -337,77 +100,6 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightModel> {
     LightModel::new(tables, Arc::clone(sensors)).map_err(|error| error.in_file(dir))
 }
 
-impl Manifest {
-    /// Whether the numbers make sense.
-    fn check(&self, detector: &Detector, path: &Path) -> Result<()> {
-        let bad = |what: &str| Error::input(path, format!("`{what}` is out of range"));
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        for (name, value) in [
-            ("radius_mm", self.radius_mm),
-            ("window_ns", self.window_ns),
-            ("flight.inner_ns_per_mm", self.flight.inner_ns_per_mm),
-            ("flight.outer_ns_per_mm", self.flight.outer_ns_per_mm),
-            ("flight.radius_mm", self.flight.radius_mm.unwrap_or(1.0)),
-        ] {
-            if !positive(value) {
-                return Err(bad(name));
-            }
-        }
-        if !(self.separation_ns.is_finite() && self.separation_ns >= 0.0) {
-            return Err(bad("separation_ns"));
-        }
-        if !self.seed.iter().all(|x| x.is_finite()) {
-            return Err(bad("seed"));
-        }
-        let ascending = |values: &[f64]| {
-            values.iter().all(|x| positive(*x)) && values.windows(2).all(|two| two[0] < two[1])
-        };
-        let energy = &self.energy;
-        if !ascending(&energy.deposited_mev)
-            || !ascending(&energy.visible_mev)
-            || energy.deposited_mev.len() != energy.visible_mev.len()
-            || !matches!(energy.response.len(), 0 | 9)
-            || !energy.response.iter().all(|x| x.is_finite())
-        {
-            return Err(bad("energy"));
-        }
-        for kind in &self.types {
-            let axis = |axis: &Axis| {
-                axis.low.is_finite()
-                    && axis.high.is_finite()
-                    && axis.low < axis.high
-                    && (1..=MOST).contains(&axis.intervals)
-            };
-            let nodes = |nodes: &Nodes| {
-                nodes.low.is_finite()
-                    && nodes.high.is_finite()
-                    && nodes.low < nodes.high
-                    && (2..=MOST).contains(&nodes.count)
-            };
-            if !axis(&kind.map_u)
-                || !axis(&kind.map_v)
-                || !nodes(&kind.times_u)
-                || !nodes(&kind.times_v)
-            {
-                return Err(bad(&format!("types `{}`", kind.name)));
-            }
-        }
-        // Channels' light is summed up to the end of the window that the maps know.
-        let window_ns = detector.readout.window_ns();
-        if (self.window_ns - window_ns).abs() > 1e-6 * window_ns {
-            return Err(Error::input(
-                path,
-                format!(
-                    "the light maps were made for windows of {} ns, and those of detector `{}` have {window_ns} ns",
-                    self.window_ns, detector.name
-                ),
-            )
-            .with_hint("calibrate light with the readout that is to be reconstructed"));
-        }
-        Ok(())
-    }
-}
-
 /// The rows of one column, put where they belong; every place has to be filled once.
 struct Filled<'a> {
     path: &'a Path,
@@ -477,7 +169,7 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
         .iter()
         .map(|one| {
             let n = one.times_u.count * one.times_v.count;
-            Filled::new(&times, n.saturating_mul(one.times.min(MOST * 16)))
+            Filled::new(&times, n * one.times)
         })
         .collect();
     each_row(
@@ -498,7 +190,7 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
     )?;
     let mut spectra: Vec<Filled<'_>> = types
         .iter()
-        .map(|one| Filled::new(&charges, one.charges.min(MOST)))
+        .map(|one| Filled::new(&charges, one.charges))
         .collect();
     stream_guarded(
         &charges,

@@ -1,0 +1,279 @@
+//! What is learnt so far, from the sums of the first pass on through the passes that learn times.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::learn::{Known, Pass};
+use super::map::{Light, Maps};
+use super::runs::Runs;
+use super::tally::Tally;
+use super::{ReadEvents, constants, flight, times};
+use crate::detector::{Detector, Sensors};
+use crate::error::{Error, Result};
+use crate::event::vector::{dot, norm};
+use crate::event::{ChannelLight, EnergyScale, LightModel, LightTables, TimeTable, TypeLight};
+use crate::model::TrueEvent;
+
+/// What a pass that learns times does.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Stage {
+    /// Takes the events' times from the peaks of their hits.
+    Rough,
+    /// Refines them, and the channels' offsets, with the distributions so far.
+    Refine,
+    /// Makes the distributions of times and offsets as they stand.
+    Conclude,
+}
+
+/// The passes that learn times.
+pub(super) const STAGES: [Stage; 5] = [
+    Stage::Rough,
+    Stage::Refine,
+    Stage::Refine,
+    Stage::Refine,
+    Stage::Conclude,
+];
+/// Truth and hits agree on what a time is where their difference spreads by no more than this and is no more than that.
+const SAME_TIME_SPREAD_NS: f64 = 5.0;
+const SAME_TIME_NS: f64 = 40.0;
+
+/// Tables on their way.
+pub(super) struct Learner<'a> {
+    pub tables: LightTables,
+    pub maps: Maps,
+    sensors: &'a Arc<Sensors>,
+    mean_start_ns: f64,
+    late_ns: Vec<f64>,
+    pub time_of_truth: bool,
+    /// Mean photoelectrons of light by run.
+    pub pe: Vec<f64>,
+}
+
+impl<'a> Learner<'a> {
+    /// All that the first pass tells.
+    pub(super) fn new(
+        tally: &Tally,
+        runs: &Runs,
+        detector: &Detector,
+        sensors: &'a Arc<Sensors>,
+        scintillator_mm: Option<f64>,
+        radius_mm: f64,
+    ) -> Result<Self> {
+        let names: Vec<&str> = detector
+            .pmt_types
+            .iter()
+            .map(|pmt| pmt.name.as_str())
+            .collect();
+        let window_ns = detector.readout.window_ns();
+        let charges = constants::charges(tally, &names)?;
+        let dark_per_ns = constants::dark_per_ns(tally, sensors, names.len());
+        let (flight, late_ns) = flight::flight(tally, runs, scintillator_mm);
+        let mean_pe: Vec<f64> = sensors
+            .all()
+            .iter()
+            .map(|sensor| charges[sensor.type_index].mean_pe())
+            .collect();
+        let pe: Vec<Vec<f64>> = tally
+            .charge_pe
+            .iter()
+            .map(|run| run.iter().zip(&mean_pe).map(|(q, mean)| q / mean).collect())
+            .collect();
+        let dark_pe: Vec<f64> = dark_per_ns.iter().map(|rate| rate * window_ns).collect();
+        let maps = Light {
+            runs,
+            sensors,
+            radius_mm,
+            n_types: names.len(),
+            pe: &pe,
+            dark_pe: &dark_pe,
+        }
+        .fit()?;
+        let all_dark_pe: f64 = dark_pe.iter().sum();
+        let light_pe = runs
+            .all
+            .iter()
+            .zip(&pe)
+            .map(|(run, pe)| pe.iter().sum::<f64>() / (run.events as f64).max(1.0) - all_dark_pe)
+            .collect();
+        // Until times are learnt there is one time, anywhere.
+        let (u, v) = times::nodes(maps.surfaces[0].v.low, maps.surfaces[0].v.high);
+        let anything = TimeTable::new(u, v, &vec![vec![1.0; 4]; u.count * v.count])
+            .ok_or_else(|| Error::internal("a flat table of times"))?;
+        let types = names
+            .iter()
+            .zip(&maps.surfaces)
+            .zip(charges)
+            .map(|((name, map), charges)| TypeLight {
+                name: (*name).to_owned(),
+                map: map.clone(),
+                times: anything.clone(),
+                charges,
+            })
+            .collect();
+        let channels = dark_per_ns
+            .iter()
+            .zip(&maps.efficiency)
+            .map(|(&dark_per_ns, &efficiency)| ChannelLight {
+                efficiency,
+                time_offset_ns: 0.0,
+                dark_per_ns,
+            })
+            .collect();
+        Ok(Self {
+            tables: LightTables {
+                detector: detector.name.clone(),
+                geometry_crc32c: sensors.crc32c(),
+                radius_mm,
+                window_ns,
+                flight,
+                separation_ns: tally.separation_ns(),
+                seed: centroid_factors(tally, runs, radius_mm),
+                types,
+                channels,
+                energy: EnergyScale::default(),
+            },
+            maps,
+            sensors,
+            mean_start_ns: 0.0,
+            late_ns,
+            time_of_truth: false,
+            pe: light_pe,
+        })
+    }
+
+    /// Times of the events from the peaks of their hits: the same light is the same time, wherever the source stood.
+    pub(super) fn first_starts(
+        &mut self,
+        tally: &Tally,
+        runs: &Runs,
+        truth: &[TrueEvent],
+    ) -> HashMap<u64, f64> {
+        let mut starts_ns: HashMap<u64, f64> = tally
+            .peaks_ns
+            .iter()
+            .filter_map(|(&event, &peak_ns)| {
+                let (run, _) = runs.of(event)?;
+                Some((event, peak_ns + self.late_ns[run]))
+            })
+            .collect();
+        self.anchor(&mut starts_ns, truth, runs);
+        starts_ns
+    }
+
+    /// Moves the times of each run together to where the truth has them, if it goes with them.
+    pub(super) fn anchor(
+        &mut self,
+        starts_ns: &mut HashMap<u64, f64>,
+        truth: &[TrueEvent],
+        runs: &Runs,
+    ) {
+        let differences: Vec<(usize, f64)> = truth
+            .iter()
+            .filter_map(|event| {
+                let (run, _) = runs.of(event.event_id)?;
+                Some((run, event.time_ns - starts_ns.get(&event.event_id)?))
+            })
+            .filter(|(_, difference)| difference.is_finite())
+            .collect();
+        let n = differences.len().max(1) as f64;
+        let mean = differences.iter().map(|one| one.1).sum::<f64>() / n;
+        let square = |one: &(usize, f64)| (one.1 - mean).powi(2);
+        let spread = (differences.iter().map(square).sum::<f64>() / n).sqrt();
+        self.time_of_truth = !differences.is_empty()
+            && spread < SAME_TIME_SPREAD_NS
+            && (self.time_of_truth || mean.abs() < SAME_TIME_NS);
+        if self.time_of_truth {
+            let mut of_run = vec![(0.0, 0.0); runs.all.len()];
+            for (run, difference) in differences {
+                of_run[run].0 += difference;
+                of_run[run].1 += 1.0;
+            }
+            for (event, start_ns) in starts_ns.iter_mut() {
+                if let Some((run, _)) = runs.of(*event) {
+                    *start_ns += of_run[run].0 / of_run[run].1;
+                }
+            }
+        }
+        // In the order of the events, so that the sum is always the same.
+        let (mut sum, mut count) = (0.0, 0.0);
+        for start in truth
+            .iter()
+            .filter_map(|event| starts_ns.get(&event.event_id))
+        {
+            sum += start;
+            count += 1.0;
+        }
+        self.mean_start_ns = if count > 0.0 { sum / count } else { 0.0 };
+    }
+
+    /// One pass that learns times.
+    pub(super) fn learn_times(
+        &mut self,
+        read_all: &mut ReadEvents<'_>,
+        runs: &Runs,
+        starts_ns: &mut HashMap<u64, f64>,
+        stage: Stage,
+    ) -> Result<()> {
+        let model = LightModel::new(self.tables.clone(), Arc::clone(self.sensors))?;
+        let known = Known {
+            runs,
+            sensors: self.sensors,
+            light: &model,
+            seen: &self.maps.seen,
+            mean_start_ns: self.mean_start_ns,
+            refine: stage == Stage::Refine,
+            has_times: stage != Stage::Rough,
+        };
+        let mut pass = Pass::new(&known);
+        read_all(&mut |block| pass.add(block, &known, starts_ns))?;
+        let tables = pass.tables().ok_or_else(|| {
+            Error::usage("a PMT type has no hits that tell when light arrives")
+                .with_hint("take more events")
+        })?;
+        for (kind, times) in self.tables.types.iter_mut().zip(tables) {
+            kind.times = times;
+        }
+        let n_types = self.tables.types.len();
+        let offsets = match stage {
+            Stage::Rough => pass.rough_offsets_ns(self.sensors, n_types),
+            Stage::Refine => pass.offsets_ns(self.sensors, n_types),
+            // The distributions belong to the offsets as they stand.
+            Stage::Conclude => return Ok(()),
+        };
+        for (channel, offset) in self.tables.channels.iter_mut().zip(offsets) {
+            channel.time_offset_ns += offset;
+        }
+        Ok(())
+    }
+}
+
+/// `seed` of [`LightTables`]: least squares over the runs' mean centroids.
+fn centroid_factors(tally: &Tally, runs: &Runs, radius_mm: f64) -> [f64; 2] {
+    let (mut matrix, mut right) = ([[0.0; 2]; 2], [0.0; 2]);
+    for (run, (sum, n)) in runs.all.iter().zip(&tally.centroids) {
+        if *n == 0 {
+            continue;
+        }
+        let centroid = sum.map(|x| x / *n as f64);
+        let length = norm(centroid) / radius_mm;
+        let along = dot(run.position_mm, centroid) / norm(centroid).max(1.0) / radius_mm;
+        let terms = [length, length.powi(3)];
+        for i in 0..2 {
+            right[i] += terms[i] * along;
+            for j in 0..2 {
+                matrix[i][j] += terms[i] * terms[j];
+            }
+        }
+    }
+    let determinant = matrix[0][0] * matrix[1][1] - matrix[0][1] * matrix[1][0];
+    let factors = [
+        (matrix[1][1] * right[0] - matrix[0][1] * right[1]) / determinant,
+        (matrix[0][0] * right[1] - matrix[1][0] * right[0]) / determinant,
+    ];
+    let sensible = factors.iter().all(|x| x.is_finite()) && (0.5..4.0).contains(&factors[0]);
+    if sensible && determinant > 1e-9 {
+        factors
+    } else {
+        [1.3, 0.0]
+    }
+}
