@@ -17,6 +17,9 @@ pub enum ErrorKind {
     Gpu,
     /// A defect of nuwave itself (exit code 70).
     Internal,
+    /// Nothing is wrong with what was asked for: a signal, a file that changes or that the system cannot read at the
+    /// moment, another process at work on the same output (exit code 75).
+    TryAgain,
 }
 
 /// Exit code of a run that finished but had to leave parts of the input out.
@@ -32,6 +35,7 @@ impl ErrorKind {
             Self::Output => 5,
             Self::Gpu => 6,
             Self::Internal => 70,
+            Self::TryAgain => 75,
         }
     }
 }
@@ -80,6 +84,49 @@ impl Error {
     /// A defect of nuwave itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
+    }
+
+    /// What may well be possible later.
+    pub fn try_again(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::TryAgain, message)
+    }
+
+    /// True if the operating system failed at reading or writing, and not the content at making sense.
+    ///
+    /// Decoders hand on such errors as text only; what they have in common is how the standard library ends it.
+    #[must_use]
+    pub fn is_of_the_system(&self) -> bool {
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let of_io = error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::raw_os_error);
+            if of_io.is_some() || error.to_string().contains("(os error ") {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// An input that the system failed at reading may be readable another time: the same error of kind
+    /// [`ErrorKind::TryAgain`], with the way on.
+    #[must_use]
+    pub fn to_be_tried_again(mut self) -> Self {
+        if self.kind == ErrorKind::Input && self.is_of_the_system() {
+            self.kind = ErrorKind::TryAgain;
+            self.hint = Some("when the file can be read again, `--resume` goes on".to_owned());
+        }
+        self
+    }
+
+    /// Message and cause without the hint, for lists.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}: {source}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// Puts the file it happened with before the message.

@@ -1,5 +1,6 @@
-//! From the pieces a format is decoded in to batches of the size the caller wants.
+//! From the pieces a format is decoded in to batches of the size the caller wants, of the unit of work it wants.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::{BatchLimit, Loss, Source, SourceInfo};
@@ -14,6 +15,9 @@ pub(crate) const BLOCK_BYTES: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Block {
     pub batch: Batch,
+    /// Where in the file each waveform of `batch` stands, as the source's `Extent` counts.
+    pub positions: Vec<u64>,
+    /// In the order of their positions.
     pub losses: Vec<Loss>,
 }
 
@@ -35,22 +39,27 @@ impl Block {
     pub fn new(input_id: u32, samples: Samples) -> Self {
         Self {
             batch: Batch::new(input_id, samples),
+            positions: Vec::new(),
             losses: Vec::new(),
         }
     }
 
-    /// Appends a row, or the loss of it with the place that `place` gives.
-    pub fn push(&mut self, row: Row<'_>, place: impl FnOnce() -> String) {
+    /// Appends the row at `position`, or the loss of it with the place that `place` gives.
+    pub fn push(&mut self, row: Row<'_>, position: u64, place: impl FnOnce() -> String) {
         let event_id = row.event_id.and_then(|id| u64::try_from(id).ok());
         let channel_id = row.channel_id.and_then(|id| u32::try_from(id).ok());
         match check(row, event_id, channel_id) {
-            Ok(waveform) => self.batch.push(waveform),
+            Ok(waveform) => {
+                self.batch.push(waveform);
+                self.positions.push(position);
+            }
             Err(reason) => self.losses.push(Loss {
                 place: place(),
                 event_id,
                 channel_id,
                 n_waveforms: 1,
                 reason,
+                position,
             }),
         }
     }
@@ -109,39 +118,70 @@ pub(crate) fn check_fixed_length(path: &Path, layout: &str, n_samples: usize) ->
 }
 
 /// A format's decoder.
+///
+/// Its errors are the system's. Of damage it makes losses as far as it can tell where the file goes on; after any other
+/// error the rest of the file counts as lost.
 pub(crate) trait BlockReader: Send {
     /// What is known before the first waveform.
     fn info(&self) -> &SourceInfo;
     /// The next piece of the file, of a size that suits the format, or `None` at the end.
     fn next_block(&mut self) -> Result<Option<Block>>;
+    /// The least position that the next block's waveforms can have.
+    fn position(&self) -> u64;
+    /// Goes on at `position` or at a place before it that suits better. A reader that can only go forwards stays where it is.
+    fn seek(&mut self, _position: u64) -> Result<()> {
+        Ok(())
+    }
+    /// The event numbers of the next piece, of any size; a reader that can spares itself the samples.
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        Ok(self
+            .next_block()?
+            .map(|block| block.batch.event_id().to_vec()))
+    }
 }
 
 /// A [`Source`] of batches over a format's decoder.
 pub(crate) struct BlockSource<R> {
     reader: R,
     block: Option<Block>,
-    /// Rows of `block` that were handed out already.
+    /// Waveforms and losses of `block` that were dealt with already.
     taken: usize,
+    lost: usize,
     losses: Vec<Loss>,
     /// An error that came after waveforms of the same batch; it is returned by the next call.
     error: Option<Error>,
     ended: bool,
+    /// The unit of work, and whether its first waveform was met.
+    unit: Range<u64>,
+    inside: bool,
+    /// Where reading without a gap began, and the last event since then.
+    since: u64,
+    previous_event: Option<u64>,
 }
 
+/// How far before a unit reading begins to learn which event goes on into it; where no waveform is found there, this many
+/// times as far.
+const LOOK_BACK: u64 = 64;
+
 impl<R: BlockReader> BlockSource<R> {
-    /// A source that begins with the reader's next block.
+    /// A source of everything, beginning with the reader's next block.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
             block: None,
             taken: 0,
+            lost: 0,
             losses: Vec::new(),
             error: None,
             ended: false,
+            unit: 0..u64::MAX,
+            inside: true,
+            since: 0,
+            previous_event: None,
         }
     }
 
-    /// Makes sure that `block` has rows left; false at the end of the file.
+    /// Makes sure that `block` has waveforms left; false at the end of the file.
     fn fill(&mut self) -> Result<bool> {
         while !self.ended {
             if let Some(block) = &self.block
@@ -149,18 +189,106 @@ impl<R: BlockReader> BlockSource<R> {
             {
                 return Ok(true);
             }
+            self.lose_before(u64::MAX);
             self.block = None;
-            self.taken = 0;
+            (self.taken, self.lost) = (0, 0);
             let path = self.reader.info().path.clone();
             // An error ends the file as well: the reader's place in it is no longer known.
             self.ended = true;
-            if let Some(mut block) = guarded(&path, || self.reader.next_block())? {
-                self.losses.append(&mut block.losses);
-                self.block = Some(block);
-                self.ended = false;
+            match guarded(&path, || self.reader.next_block()) {
+                Ok(None) => {}
+                Ok(block) => {
+                    self.block = block;
+                    self.ended = false;
+                }
+                Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
+                Err(error) => {
+                    let rest = self.lost_rest(&error);
+                    self.losses.extend(rest.filter(|_| self.inside));
+                }
             }
         }
         Ok(false)
+    }
+
+    /// The loss of everything from the reader's place on.
+    fn lost_rest(&self, error: &Error) -> Option<Loss> {
+        let position = self.reader.position();
+        let info = self.reader.info();
+        let left = info.n_waveforms.map(|n| n.saturating_sub(position));
+        let place = match left {
+            Some(_) => format!("row {position} and later"),
+            None => format!("byte {position} and later"),
+        };
+        Some(Loss {
+            place,
+            event_id: None,
+            channel_id: None,
+            n_waveforms: left.unwrap_or(1).max(1),
+            reason: error.reason(),
+            position,
+        })
+    }
+
+    /// Hands on the block's losses before `position`, where they belong to the unit.
+    fn lose_before(&mut self, position: u64) {
+        let Some(block) = &self.block else { return };
+        let ahead = block.losses.get(self.lost..).unwrap_or_default();
+        let before = ahead.iter().take_while(|loss| loss.position < position);
+        let mut before: Vec<Loss> = before.cloned().collect();
+        self.lost += before.len();
+        if self.inside {
+            self.losses.append(&mut before);
+        }
+    }
+
+    /// Goes to a place before `position`, `distance` away from it or more; false if there is nowhere to go.
+    fn look_back(&mut self, position: u64, distance: u64) -> Result<bool> {
+        let path = self.reader.info().path.clone();
+        let target = position.saturating_sub(distance);
+        let here = self.reader.position();
+        guarded(&path, || self.reader.seek(target)).map_err(Error::to_be_tried_again)?;
+        let moved = self.reader.position() != here;
+        if moved {
+            self.block = None;
+            (self.taken, self.lost) = (0, 0);
+            self.since = self.reader.position();
+            self.previous_event = None;
+            self.ended = false;
+        }
+        Ok(moved)
+    }
+}
+
+/// What is to be done with a waveform.
+enum Step {
+    /// It belongs to a unit before.
+    Skip,
+    Take,
+    /// It belongs to a unit behind.
+    End,
+    /// What came before it is not known.
+    LookBack,
+}
+
+impl<R> BlockSource<R> {
+    fn step(&self, event_id: u64, position: u64) -> Step {
+        if self.previous_event == Some(event_id) {
+            return if self.inside { Step::Take } else { Step::Skip };
+        }
+        if position >= self.unit.end {
+            return Step::End;
+        }
+        if self.inside {
+            return Step::Take;
+        }
+        if position < self.unit.start {
+            return Step::Skip;
+        }
+        if self.previous_event.is_none() && self.since > 0 {
+            return Step::LookBack;
+        }
+        Step::Take
     }
 }
 
@@ -174,6 +302,7 @@ impl<R: BlockReader> Source for BlockSource<R> {
             return Err(error);
         }
         let mut batch: Option<Batch> = None;
+        let mut distance = LOOK_BACK;
         loop {
             match self.fill() {
                 Ok(true) => {}
@@ -184,18 +313,43 @@ impl<R: BlockReader> Source for BlockSource<R> {
                 }
                 Err(error) => return Err(error),
             }
-            let Some(block) = &self.block else {
-                return Ok(batch);
-            };
-            let filled = batch.get_or_insert_with(|| empty_like(&block.batch));
-            while let Some(waveform) = block.batch.get(self.taken) {
-                let n_samples = filled.samples().len() + waveform.samples.len();
-                if !filled.is_empty()
-                    && (filled.len() >= limit.waveforms || n_samples > limit.samples)
+            while let Some(block) = &self.block
+                && let Some(waveform) = block.batch.get(self.taken)
+            {
+                let position = block.positions.get(self.taken).copied().unwrap_or(0);
+                let event_id = waveform.event_id;
+                if block
+                    .losses
+                    .get(self.lost)
+                    .is_some_and(|loss| loss.position < position)
                 {
-                    return Ok(batch);
+                    self.lose_before(position);
+                    continue;
                 }
-                filled.push(waveform);
+                match self.step(event_id, position) {
+                    Step::Skip => {}
+                    Step::End => return Ok(batch),
+                    Step::LookBack => {
+                        let start = self.unit.start;
+                        distance = distance.saturating_mul(LOOK_BACK);
+                        if !self.look_back(start, distance)? {
+                            self.since = 0;
+                        }
+                        continue;
+                    }
+                    Step::Take => {
+                        self.inside = true;
+                        let filled = batch.get_or_insert_with(|| empty_like(&block.batch));
+                        let n_samples = filled.samples().len() + waveform.samples.len();
+                        if !filled.is_empty()
+                            && (filled.len() >= limit.waveforms || n_samples > limit.samples)
+                        {
+                            return Ok(batch);
+                        }
+                        filled.push(waveform);
+                    }
+                }
+                self.previous_event = Some(event_id);
                 self.taken += 1;
             }
         }
@@ -203,6 +357,43 @@ impl<R: BlockReader> Source for BlockSource<R> {
 
     fn take_losses(&mut self) -> Vec<Loss> {
         std::mem::take(&mut self.losses)
+    }
+
+    fn select(&mut self, positions: Range<u64>) -> Result<()> {
+        let before = positions.start.saturating_sub(1);
+        let read = self.reader.position();
+        let first = self
+            .block
+            .as_ref()
+            .and_then(|block| block.positions.get(self.taken).copied())
+            .unwrap_or(read);
+        // Backwards, or beyond what is decoded already.
+        if positions.start < first && self.unit.end > positions.start || before > read {
+            self.look_back(before, 0)?;
+        }
+        self.losses.clear();
+        self.inside = positions.start == 0;
+        self.unit = positions;
+        Ok(())
+    }
+
+    fn events_ascend(&mut self) -> Result<bool> {
+        let path = self.reader.info().path.clone();
+        let mut last: Option<u64> = None;
+        loop {
+            let events = match guarded(&path, || self.reader.next_events()) {
+                Ok(Some(events)) => events,
+                Ok(None) => return Ok(true),
+                Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
+                Err(_) => return Ok(true),
+            };
+            for event in events {
+                if last != Some(event) && last >= Some(event) {
+                    return Ok(false);
+                }
+                last = Some(event);
+            }
+        }
     }
 }
 
@@ -225,7 +416,7 @@ mod tests {
             start_ns: Some(0.0),
             samples: Some(SamplesRef::U16(samples)),
         };
-        block.push(row, || format!("row {event_id}"));
+        block.push(row, event_id as u64, || format!("row {event_id}"));
     }
 
     #[test]
@@ -255,17 +446,129 @@ mod tests {
         fn next_block(&mut self) -> Result<Option<Block>> {
             panic!("as a library does on damaged input")
         }
+
+        fn position(&self) -> u64 {
+            7
+        }
     }
 
     #[test]
-    fn a_panic_in_a_decoder_is_an_error_once() {
+    fn a_panic_in_a_decoder_is_a_loss_once() {
         let info = SourceInfo::new(PathBuf::from("damaged.bin"), "test", 10);
         let mut source = BlockSource::new(Panics(info));
-        let error = source
-            .next_batch(BatchLimit::default())
-            .expect_err("it panics");
-        assert!(error.to_string().contains("damaged.bin"));
-        let end = source.next_batch(BatchLimit::default());
-        assert_eq!(end.expect("the end"), None);
+        for n_lost in [1, 0] {
+            let end = source.next_batch(BatchLimit::default());
+            assert_eq!(end.expect("the end"), None);
+            let losses = source.take_losses();
+            assert_eq!(losses.len(), n_lost);
+            assert!(losses.iter().all(|loss| loss.place.contains("byte 7")));
+        }
+    }
+
+    /// Rows with the events given, some of them lost, three to a block.
+    struct Rows {
+        info: SourceInfo,
+        events: Vec<Option<u64>>,
+        next: usize,
+        /// True if it can go to any row.
+        seeks: bool,
+    }
+
+    impl Rows {
+        fn new(events: &[Option<u64>], seeks: bool) -> BlockSource<Self> {
+            BlockSource::new(Self {
+                info: SourceInfo::new(PathBuf::from("rows"), "test", 10),
+                events: events.to_vec(),
+                next: 0,
+                seeks,
+            })
+        }
+    }
+
+    impl BlockReader for Rows {
+        fn info(&self) -> &SourceInfo {
+            &self.info
+        }
+
+        fn next_block(&mut self) -> Result<Option<Block>> {
+            let first = self.next;
+            self.next = (first + 3).min(self.events.len());
+            if first == self.next {
+                return Ok(None);
+            }
+            let mut block = Block::new(0, Samples::U16(Vec::new()));
+            for row in first..self.next {
+                let row_of = Row {
+                    event_id: self.events[row].map(i128::from),
+                    channel_id: Some(row as i128),
+                    start_ns: Some(0.0),
+                    samples: Some(SamplesRef::U16(&[0; MIN_SAMPLES])),
+                };
+                block.push(row_of, row as u64, || format!("row {row}"));
+            }
+            Ok(Some(block))
+        }
+
+        fn position(&self) -> u64 {
+            self.next as u64
+        }
+
+        fn seek(&mut self, position: u64) -> Result<()> {
+            if self.seeks {
+                self.next = position as usize / 3 * 3;
+            }
+            Ok(())
+        }
+    }
+
+    /// The rows of a unit, and the lost ones.
+    fn unit(source: &mut BlockSource<Rows>, positions: Range<u64>) -> (Vec<u32>, Vec<u64>) {
+        source.select(positions).expect("rows");
+        let (mut rows, mut lost) = (Vec::new(), Vec::new());
+        let limit = BatchLimit {
+            waveforms: 2,
+            samples: 1 << 20,
+        };
+        loop {
+            let batch = source.next_batch(limit).expect("rows");
+            lost.extend(source.take_losses().iter().map(|loss| loss.position));
+            let Some(batch) = batch else {
+                return (rows, lost);
+            };
+            rows.extend(batch.channel_id());
+        }
+    }
+
+    proptest::proptest! {
+        /// However a file is divided into units, each row is in one of them, events are whole, and it makes no difference
+        /// whether they are read one after the other, each for itself, or by a reader that can only go forwards.
+        #[test]
+        fn units_share_out_the_rows(
+            runs in proptest::collection::vec((proptest::option::weighted(0.7, 0u64..4), 1usize..9), 0..20),
+            size in 1u64..20,
+        ) {
+            let events: Vec<Option<u64>> = runs
+                .iter()
+                .flat_map(|(event, length)| std::iter::repeat_n(*event, *length))
+                .collect();
+            let n_units = (events.len() as u64).div_ceil(size).max(1);
+            let range = |k: u64| k * size..if k + 1 == n_units { u64::MAX } else { (k + 1) * size };
+            let mut in_order = Rows::new(&events, true);
+            let mut forwards = Rows::new(&events, false);
+            let (mut rows, mut lost) = (Vec::new(), Vec::new());
+            for k in 0..n_units {
+                let found = unit(&mut in_order, range(k));
+                proptest::prop_assert_eq!(&found, &unit(&mut forwards, range(k)));
+                proptest::prop_assert_eq!(&found, &unit(&mut Rows::new(&events, true), range(k)));
+                proptest::prop_assert_eq!(&found, &unit(&mut Rows::new(&events, false), range(k)));
+                rows.extend(found.0);
+                lost.extend(found.1);
+            }
+            let of = |there: bool| -> Vec<usize> {
+                (0..events.len()).filter(|row| events[*row].is_some() == there).collect()
+            };
+            proptest::prop_assert_eq!(rows.iter().map(|row| *row as usize).collect::<Vec<_>>(), of(true));
+            proptest::prop_assert_eq!(lost.iter().map(|row| *row as usize).collect::<Vec<_>>(), of(false));
+        }
     }
 }

@@ -133,8 +133,20 @@ impl Columns {
         }
     }
 
-    /// The waveforms of a record batch whose first row is row `first_row` of the file.
-    pub fn decode(&self, records: &RecordBatch, first_row: u64, path: &Path) -> Result<Block> {
+    /// The column of event numbers.
+    pub fn event_column(&self) -> usize {
+        self.event_id
+    }
+
+    /// The waveforms of a record batch whose first row is row `first_row` of the file; `position` says where in the file a
+    /// row of the batch stands.
+    pub fn decode(
+        &self,
+        records: &RecordBatch,
+        first_row: u64,
+        position: impl Fn(u64) -> u64,
+        path: &Path,
+    ) -> Result<Block> {
         let bad = |what: &str| Error::input(path, format!("row {first_row}: {what}"));
         let get = |index: usize| {
             records
@@ -173,7 +185,10 @@ impl Columns {
                     .map_or(Some(0.0), |column| column.get(index).copied().flatten()),
                 samples: if null { None } else { slice(&samples, range) },
             };
-            block.push(row, || format!("row {}", first_row + index as u64));
+            let index = index as u64;
+            block.push(row, position(index), || {
+                format!("row {}", first_row + index)
+            });
         }
         Ok(block)
     }

@@ -21,6 +21,7 @@ pub mod tables;
 mod truth;
 mod wavedump;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -113,6 +114,40 @@ pub struct SourceInfo {
     pub has_truth: bool,
     /// Size of the file.
     pub n_bytes: u64,
+    /// What positions in the file count, and how far they go.
+    pub extent: Extent,
+}
+
+/// Positions in a file of waveforms: rows where the format has a table of contents, else bytes, so that they are known
+/// without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Position behind the last waveform.
+    pub end: u64,
+    /// Positions from one waveform to the next: 1 for rows; for bytes what the first waveform takes.
+    pub of_waveform: u64,
+    /// Samples of a waveform, about.
+    pub samples: u64,
+}
+
+impl Extent {
+    /// Rows of about `samples` samples.
+    pub(crate) fn rows(n_rows: u64, samples: u64) -> Self {
+        Self {
+            end: n_rows,
+            of_waveform: 1,
+            samples: samples.max(1),
+        }
+    }
+
+    /// A file of `n_bytes` whose first waveform takes `of_waveform` of them for `samples` samples.
+    pub(crate) fn bytes(n_bytes: u64, of_waveform: u64, samples: u64) -> Self {
+        Self {
+            end: n_bytes,
+            of_waveform: of_waveform.clamp(1, n_bytes.max(1)),
+            samples: samples.max(1),
+        }
+    }
 }
 
 impl SourceInfo {
@@ -131,12 +166,13 @@ impl SourceInfo {
             polarity: None,
             detector: None,
             n_bytes,
+            extent: Extent::bytes(n_bytes, 1, 1),
         }
     }
 }
 
 /// A part of an input that could not be used, for the report.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Loss {
     /// Where in the file: `record 117 at byte 48204`, `row 12`.
     pub place: String,
@@ -148,6 +184,9 @@ pub struct Loss {
     pub n_waveforms: u64,
     /// Why.
     pub reason: String,
+    /// Position in the file, as the [`Extent`] of the source counts; not in reports, `place` is for people.
+    #[serde(skip)]
+    pub position: u64,
 }
 
 /// How large a batch may become; the first limit reached ends it. A batch holds at least one waveform.
@@ -182,6 +221,23 @@ pub trait Source: Send {
 
     /// The losses since the last call.
     fn take_losses(&mut self) -> Vec<Loss>;
+
+    /// From here on only the unit of work at `positions`: the waveforms of every run of one event whose first waveform
+    /// stands there, and the losses among them. A unit at position 0 also has what is lost before the first waveform.
+    ///
+    /// Units that follow one another are cheapest in their order; where a file can only be read forwards, others
+    /// are read up to.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn select(&mut self, positions: Range<u64>) -> Result<()>;
+
+    /// True if every event has one run of waveforms and their numbers ascend: then units of work have whole events. Reads
+    /// the file's event numbers from here to the end; what cannot be read is left out.
+    ///
+    /// # Errors
+    /// If the system cannot read the file.
+    fn events_ascend(&mut self) -> Result<bool>;
 }
 
 /// What the user said about how to read inputs; everything is optional.

@@ -1,12 +1,16 @@
 //! Parquet: columns `event_id`, `channel_id`, `samples`, and `start_ns` where windows begin elsewhere than at 0.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -16,10 +20,10 @@ use super::atomic::{AtomicFile, write_error};
 use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource};
 use super::columns::{self, Columns};
 use super::sink::Pieces;
-use super::{ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};
+use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
-use crate::model::{Batch, Truth};
+use crate::model::{Batch, Samples, Truth};
 
 /// Most rows decoded at a time, however short they claim to be.
 const MAX_ROWS: usize = 8192;
@@ -30,26 +34,46 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
     let mut info = SourceInfo::new(path.to_owned(), "Parquet", n_bytes);
     let columns = Columns::find(builder.schema(), path, options, &mut info)?;
     let metadata = builder.metadata();
-    let n_rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    let n_rows = count(metadata.file_metadata().num_rows());
     info.n_waveforms = Some(n_rows);
-    let n_decoded: u64 = metadata
-        .row_groups()
-        .iter()
-        .map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0))
-        .fold(0, u64::saturating_add);
+    let mut groups = Vec::new();
+    let (mut first_row, mut n_decoded) = (0_u64, 0_u64);
+    for group in metadata.row_groups() {
+        let rows = first_row..first_row.saturating_add(count(group.num_rows()));
+        first_row = rows.end;
+        groups.push(rows);
+        n_decoded = n_decoded.saturating_add(count(group.total_byte_size()));
+    }
+    if first_row != n_rows {
+        return Err(Error::input(
+            path,
+            format!("says {n_rows} rows in all, but {first_row} in its row groups"),
+        )
+        .with_hint("the file is damaged"));
+    }
     let row_bytes = n_decoded.checked_div(n_rows).unwrap_or(0).max(1);
+    info.extent = Extent::rows(n_rows, row_bytes / 2);
     let n_batch = usize::try_from(BLOCK_BYTES as u64 / row_bytes).unwrap_or(MAX_ROWS);
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.projection());
-    let columns = columns.projected();
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(n_batch.clamp(1, MAX_ROWS))
-        .build()
-        .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
+    let file = File::open(path)
+        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    let schema = builder.parquet_schema();
+    let mask = ProjectionMask::roots(schema, columns.projection());
+    let events_mask = ProjectionMask::roots(schema, [columns.event_column()]);
+    let metadata =
+        ArrowReaderMetadata::try_new(Arc::clone(metadata), ArrowReaderOptions::default())
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
     Ok(Box::new(BlockSource::new(Rows {
         info,
-        reader,
-        columns,
+        file,
+        metadata,
+        mask,
+        events_mask,
+        n_batch: n_batch.clamp(1, MAX_ROWS),
+        columns: columns.projected(),
+        groups,
+        next_group: 0,
+        reader: None,
         next_row: 0,
     })))
 }
@@ -67,11 +91,101 @@ pub(super) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<F
     })
 }
 
+/// The rows of a file, row group by row group: what is damaged in one does not touch the next.
 struct Rows {
     info: SourceInfo,
-    reader: ParquetRecordBatchReader,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+    /// The column of event numbers alone.
+    events_mask: ProjectionMask,
+    n_batch: usize,
     columns: Columns,
+    /// The rows of each row group.
+    groups: Vec<Range<u64>>,
+    next_group: usize,
+    /// Of the group before `next_group`, where it has rows left, and the row behind its last.
+    reader: Option<(ParquetRecordBatchReader, u64)>,
     next_row: u64,
+}
+
+impl Rows {
+    /// Reads the rows of `group` from `first` on.
+    fn open_group(
+        &self,
+        group: usize,
+        first: u64,
+        mask: &ProjectionMask,
+    ) -> Result<ParquetRecordBatchReader> {
+        let rows = self.groups.get(group).cloned().unwrap_or_default();
+        let skipped = usize::try_from(first.saturating_sub(rows.start)).unwrap_or(usize::MAX);
+        let file = self.file.try_clone().map_err(|error| self.damaged(error))?;
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![group])
+            .with_projection(mask.clone())
+            .with_batch_size(self.n_batch)
+            .with_offset(skipped)
+            .build()
+            .map_err(|error| self.damaged(error))
+    }
+
+    fn damaged(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::input(
+            &self.info.path,
+            format!("cannot be read from row {} on", self.next_row),
+        )
+        .with_source(error)
+    }
+
+    /// The next rows of the group in hand; `None` behind its last.
+    fn next_rows(&mut self) -> Result<Option<Block>> {
+        let (records, end) = match &mut self.reader {
+            None => return Ok(None),
+            Some((reader, end)) => (reader.next(), *end),
+        };
+        let Some(records) = records else {
+            if self.next_row < end {
+                return Err(Error::input(
+                    &self.info.path,
+                    format!(
+                        "ends after row {}, but its row group says {end} rows",
+                        self.next_row
+                    ),
+                ));
+            }
+            return Ok(None);
+        };
+        let records = records.map_err(|error| self.damaged(error))?;
+        let first = self.next_row;
+        if first.saturating_add(records.num_rows() as u64) > end {
+            return Err(Error::input(
+                &self.info.path,
+                format!("has more rows than the {end} that its row group says"),
+            ));
+        }
+        let path = &self.info.path;
+        let block = self
+            .columns
+            .decode(&records, first, |row| first + row, path)?;
+        self.next_row += records.num_rows() as u64;
+        Ok(Some(block))
+    }
+
+    /// The loss of the rows up to `end`, the end of the row group.
+    fn lose_group(&mut self, end: u64, error: &Error) -> Block {
+        self.reader = None;
+        let mut block = Block::new(0, Samples::U16(Vec::new()));
+        block.losses.push(Loss {
+            place: format!("rows {} to {}", self.next_row, end.saturating_sub(1)),
+            event_id: None,
+            channel_id: None,
+            n_waveforms: end - self.next_row,
+            reason: error.reason(),
+            position: self.next_row,
+        });
+        self.next_row = end;
+        block
+    }
 }
 
 impl BlockReader for Rows {
@@ -79,32 +193,69 @@ impl BlockReader for Rows {
         &self.info
     }
 
-    fn next_block(&mut self) -> Result<Option<Block>> {
-        let Some(records) = self.reader.next() else {
-            if Some(self.next_row) == self.info.n_waveforms {
-                return Ok(None);
-            }
-            return Err(Error::input(
-                &self.info.path,
-                format!(
-                    "ends after row {}, but its footer says {} rows",
-                    self.next_row,
-                    self.info.n_waveforms.unwrap_or(0)
-                ),
-            ));
+    fn position(&self) -> u64 {
+        self.next_row
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        let behind = |rows: &Range<u64>| rows.end <= position;
+        let group = self.groups.partition_point(behind);
+        self.reader = None;
+        self.next_group = group;
+        self.next_row = position;
+        Ok(())
+    }
+
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        let Some(rows) = self.groups.get(self.next_group).cloned() else {
+            return Ok(None);
         };
-        let records = records.map_err(|error| {
-            Error::input(
-                &self.info.path,
-                format!("cannot be read from row {} on", self.next_row),
-            )
-            .with_source(error)
-        })?;
-        let block = self
-            .columns
-            .decode(&records, self.next_row, &self.info.path)?;
-        self.next_row += records.num_rows() as u64;
-        Ok(Some(block))
+        let mut events = Vec::new();
+        let path = self.info.path.clone();
+        let read = guarded(&path, || {
+            for records in self.open_group(self.next_group, rows.start, &self.events_mask)? {
+                let records = records.map_err(|error| self.damaged(error))?;
+                let column = records.columns().first().and_then(columns::integers);
+                let ids = column.unwrap_or_default().into_iter().flatten();
+                events.extend(ids.filter_map(|id| u64::try_from(id).ok()));
+            }
+            Ok(())
+        });
+        self.next_group += 1;
+        self.next_row = rows.end;
+        match read {
+            Err(error) if error.is_of_the_system() => Err(error),
+            // Waveforms without a number are lost, and belong to no event.
+            _ => Ok(Some(events)),
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>> {
+        loop {
+            if self.reader.is_none() {
+                let Some(rows) = self.groups.get(self.next_group).cloned() else {
+                    return Ok(None);
+                };
+                let path = self.info.path.clone();
+                let reader = guarded(&path, || {
+                    self.open_group(self.next_group, self.next_row, &self.mask)
+                });
+                self.next_group += 1;
+                match reader {
+                    Ok(reader) => self.reader = Some((reader, rows.end)),
+                    Err(error) if error.is_of_the_system() => return Err(error),
+                    Err(error) => return Ok(Some(self.lose_group(rows.end, &error))),
+                }
+            }
+            let end = self.reader.as_ref().map_or(0, |(_, end)| *end);
+            let path = self.info.path.clone();
+            match guarded(&path, || self.next_rows()) {
+                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(None) => self.reader = None,
+                Err(error) if error.is_of_the_system() => return Err(error),
+                Err(error) => return Ok(Some(self.lose_group(end, &error))),
+            }
+        }
     }
 }
 

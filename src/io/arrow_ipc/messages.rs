@@ -163,6 +163,14 @@ pub(super) fn message_of(bytes: &[u8]) -> Option<Message<'_>> {
     root_as_message(bytes.get(8..8_usize.checked_add(length)?)?).ok()
 }
 
+/// Rows of a record batch, as its header says; `None` for another message. No more than the bytes of the message.
+pub(super) fn rows_of(bytes: &[u8]) -> Option<u64> {
+    let rows = message_of(bytes)?.header_as_record_batch()?.length();
+    u64::try_from(rows)
+        .ok()
+        .map(|rows| rows.min(bytes.len() as u64))
+}
+
 /// Length of the body, if every buffer that the message announces lies inside it.
 fn body_bytes(message: &Message<'_>) -> Option<u64> {
     let body = u64::try_from(message.bodyLength()).ok()?;

@@ -15,11 +15,11 @@ use arrow_ipc::reader::StreamDecoder;
 
 use super::blocks::{Block, BlockReader, BlockSource};
 use super::columns::Columns;
-use super::{Loss, ReadOptions, Source, SourceInfo};
+use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Samples;
-use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of};
+use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
 pub(super) use write::ArrowSink;
 
 /// Opens a file (`is_file`) or a stream.
@@ -58,28 +58,60 @@ pub(super) fn open(
             .map_err(|error| damaged("has a schema that cannot be read").with_source(error))?;
         Columns::find(&schema, path, options, &mut info)
     })?;
-    Ok(Box::new(BlockSource::new(Batches {
+    let mut batches = Batches {
         info,
         messages,
+        schema: first,
         decoder,
         columns,
         next_row: 0,
         next_batch: 0,
+        ahead: None,
         ended: false,
-    })))
+    };
+    batches.look_ahead()?;
+    Ok(Box::new(BlockSource::new(batches)))
 }
 
 struct Batches {
     info: SourceInfo,
     messages: Messages,
+    /// The message with the schema, with which a decoder begins.
+    schema: Vec<u8>,
     decoder: StreamDecoder,
     columns: Columns,
     next_row: u64,
     next_batch: u64,
+    /// The next message, where it was read already, and the byte it begins at.
+    ahead: Option<(u64, Next)>,
     ended: bool,
 }
 
 impl Batches {
+    /// Reads the first message behind the schema, to learn what a waveform takes.
+    fn look_ahead(&mut self) -> Result<()> {
+        let begin = self.messages.position;
+        let next = self.messages.next()?;
+        if let Next::Message(bytes) = &next
+            && let Some(rows) = rows_of(bytes).filter(|&rows| rows > 0)
+        {
+            let of_waveform = bytes.len() as u64 / rows;
+            let samples = self.info.n_samples.map_or(of_waveform / 2, |n| n as u64);
+            self.info.extent = Extent::bytes(self.info.n_bytes, of_waveform, samples);
+        }
+        self.ahead = Some((begin, next));
+        Ok(())
+    }
+
+    /// The next message and the byte it begins at.
+    fn next_message(&mut self) -> Result<(u64, Next)> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(ahead);
+        }
+        let begin = self.messages.position;
+        Ok((begin, self.messages.next()?))
+    }
+
     fn decode(&mut self, bytes: Vec<u8>) -> std::result::Result<Option<RecordBatch>, String> {
         if let Some(size) = largest_unpacked(&bytes)
             && size > MAX_MESSAGE_BYTES
@@ -98,20 +130,26 @@ impl Batches {
         Ok(found)
     }
 
-    fn lose_rest(&mut self, reason: String) -> Block {
-        self.ended = true;
+    /// The loss of `n_waveforms` from the message at `position` on.
+    fn lose(&self, position: u64, n_waveforms: u64, reason: String) -> Block {
         let mut block = Block::new(0, Samples::U16(Vec::new()));
         block.losses.push(Loss {
-            place: format!(
-                "batch {} at byte {}",
-                self.next_batch, self.messages.position
-            ),
+            place: format!("batch {} at byte {position}", self.next_batch),
             event_id: None,
             channel_id: None,
-            n_waveforms: 1,
+            n_waveforms,
             reason,
+            position,
         });
         block
+    }
+
+    /// A decoder in place of the one that failed, which may be anywhere in its work.
+    fn begin_anew(&mut self) {
+        self.decoder = StreamDecoder::new();
+        let mut schema = Buffer::from(self.schema.as_slice());
+        // It took the same bytes before.
+        let _ = self.decoder.decode(&mut schema);
     }
 }
 
@@ -120,34 +158,55 @@ impl BlockReader for Batches {
         &self.info
     }
 
+    fn position(&self) -> u64 {
+        let ahead = self.ahead.as_ref().map(|(begin, _)| *begin);
+        ahead.unwrap_or(self.messages.position)
+    }
+
     fn next_block(&mut self) -> Result<Option<Block>> {
         while !self.ended {
-            let begin = self.messages.position;
-            let bytes = match self.messages.next()? {
+            let (begin, next) = self.next_message()?;
+            let bytes = match next {
                 Next::Message(bytes) => bytes,
                 Next::End => return Ok(None),
                 Next::Bad(reason) => {
-                    return Ok(Some(self.lose_rest(format!(
-                        "the file {reason}; the rest of the file is left out"
-                    ))));
+                    self.ended = true;
+                    let reason = format!("the file {reason}; the rest of the file is left out");
+                    return Ok(Some(self.lose(begin, 1, reason)));
                 }
             };
             let path = self.info.path.clone();
+            let (size, rows) = (bytes.len() as u64, rows_of(&bytes));
             let decoded = guarded(&path, || Ok(self.decode(bytes)))
                 .unwrap_or_else(|_| Err("the decoder gave up".to_owned()));
             match decoded {
                 Ok(None) => {}
                 Ok(Some(records)) => {
-                    let block = self.columns.decode(&records, self.next_row, &path)?;
+                    let rows = (records.num_rows() as u64).max(1);
+                    let position = |row: u64| begin + size * row / rows;
+                    let first = self.next_row;
+                    let block = guarded(&path, || {
+                        self.columns.decode(&records, first, position, &path)
+                    });
                     self.next_row += records.num_rows() as u64;
+                    let block = block.unwrap_or_else(|error| {
+                        self.lose(begin, records.num_rows() as u64, error.reason())
+                    });
                     self.next_batch += 1;
                     return Ok(Some(block));
                 }
+                // Its messages are told apart before they are decoded: the next one begins where it did.
                 Err(reason) => {
-                    self.messages.position = begin;
-                    return Ok(Some(self.lose_rest(format!(
-                        "the batch is damaged ({reason}); the rest of the file is left out"
-                    ))));
+                    self.begin_anew();
+                    let rows = rows.unwrap_or(0);
+                    let block = self.lose(
+                        begin,
+                        rows.max(1),
+                        format!("the batch of {rows} waveforms is damaged ({reason})"),
+                    );
+                    self.next_row += rows;
+                    self.next_batch += 1;
+                    return Ok(Some(block));
                 }
             }
         }

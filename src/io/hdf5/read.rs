@@ -1,18 +1,22 @@
-//! The rows of an HDF5 file, in windows of whole chunks.
+//! The rows of an HDF5 file, in windows of whole chunks; of a window that cannot be read, the chunks that can.
 
+use std::ops::Range;
 use std::path::Path;
 
 use hdf5_pure::{AttrValue, Dataset, File};
 
 use super::layout::{Arrays, Column, Columns, Field, Fields, Found};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::io::blocks::{BLOCK_BYTES, Block, BlockReader, Row};
 use crate::io::numpy::slice;
-use crate::io::{ReadOptions, SourceInfo, metadata};
+use crate::io::{Extent, Loss, ReadOptions, SourceInfo, metadata};
 use crate::model::Samples;
 
 /// Largest window that is read only because the chunks are that tall; beyond it chunks are decompressed again.
 const MAX_WINDOW_BYTES: u64 = 64 << 20;
+/// Event numbers read at a time where nothing else is.
+const EVENTS_AT_A_TIME: u64 = 1 << 16;
 
 pub(super) struct Reader {
     info: SourceInfo,
@@ -20,6 +24,8 @@ pub(super) struct Reader {
     found: Found,
     /// Rows read at a time, a multiple of the chunks' rows where those are not too tall.
     window_rows: u64,
+    /// Rows of a chunk of samples, which are damaged together.
+    chunk_rows: u64,
     next_row: u64,
 }
 
@@ -34,6 +40,7 @@ impl Reader {
         let mut info = SourceInfo::new(path.to_owned(), "HDF5", n_bytes);
         info.layout.clone_from(&found.layout);
         info.n_waveforms = Some(found.n_rows);
+        info.extent = Extent::rows(found.n_rows, found.row_samples as u64);
         info.n_samples = (!found.has_lengths()).then_some(found.row_samples);
         found.kind.scalar.name().clone_into(&mut info.sample_type);
         describe(file, &found, &mut info).map_err(|error| {
@@ -61,6 +68,7 @@ impl Reader {
             input_id: options.input_id,
             found,
             window_rows,
+            chunk_rows,
             next_row: 0,
         })
     }
@@ -68,11 +76,11 @@ impl Reader {
     fn read(
         &self,
         dataset: &Dataset,
-        n_rows: u64,
+        rows: &Range<u64>,
         row_bytes: usize,
         what: &str,
     ) -> Result<Vec<u8>> {
-        let first = self.next_row;
+        let (first, n_rows) = (rows.start, rows.end - rows.start);
         let place = || format!("{what}, rows {first} to {}", first + n_rows - 1);
         let bytes = dataset.read_raw_rows(first, n_rows).map_err(|error| {
             Error::input(&self.info.path, format!("{} cannot be read", place())).with_source(error)
@@ -94,11 +102,11 @@ impl Reader {
     fn read_column(
         &self,
         column: Option<&Column>,
-        n_rows: u64,
+        rows: &Range<u64>,
         what: &str,
     ) -> Result<Option<Vec<u8>>> {
         column
-            .map(|column| self.read(&column.dataset, n_rows, column.kind.size(), what))
+            .map(|column| self.read(&column.dataset, rows, column.kind.size(), what))
             .transpose()
     }
 }
@@ -126,18 +134,111 @@ impl BlockReader for Reader {
         &self.info
     }
 
-    fn next_block(&mut self) -> Result<Option<Block>> {
-        let n_rows = self.window_rows.min(self.found.n_rows - self.next_row);
-        if n_rows == 0 {
+    fn position(&self) -> u64 {
+        self.next_row
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        // Windows always begin at the same rows, so that what is damaged does not depend on where reading began.
+        let window = position.min(self.found.n_rows) / self.window_rows;
+        self.next_row = window * self.window_rows;
+        Ok(())
+    }
+
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        let arrays = match &self.found.columns {
+            Columns::Fields(_) => {
+                let block = self.next_block()?;
+                return Ok(block.map(|block| block.batch.event_id().to_vec()));
+            }
+            Columns::Arrays(arrays) => arrays,
+        };
+        let rows = self.next_row..(self.next_row + EVENTS_AT_A_TIME).min(self.found.n_rows);
+        self.next_row = rows.end;
+        if rows.is_empty() {
             return Ok(None);
         }
+        let Some(column) = &arrays.event_id else {
+            return Ok(Some(rows.collect()));
+        };
+        let path = &self.info.path;
+        let read = || self.read(&column.dataset, &rows, column.kind.size(), "the events");
+        match guarded(path, read) {
+            Ok(bytes) => {
+                let events = column.kind.integers(&bytes).into_iter();
+                Ok(Some(
+                    events.filter_map(|id| u64::try_from(id).ok()).collect(),
+                ))
+            }
+            Err(error) if error.is_of_the_system() => Err(error),
+            // Waveforms without a number are lost, and belong to no event.
+            Err(_) => Ok(Some(Vec::new())),
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>> {
+        let rows = self.next_row..(self.next_row + self.window_rows).min(self.found.n_rows);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        self.next_row = rows.end;
+        let mut block = Block::new(self.input_id, self.found.kind.empty_samples());
+        let path = &self.info.path;
+        let whole = guarded(path, || self.window(&rows, &mut block));
+        if whole.is_err() {
+            block = Block::new(self.input_id, self.found.kind.empty_samples());
+            let mut first = rows.start;
+            while first < rows.end {
+                let chunk = first
+                    ..(first / self.chunk_rows + 1)
+                        .saturating_mul(self.chunk_rows)
+                        .min(rows.end);
+                first = chunk.end;
+                match guarded(path, || self.window(&chunk, &mut block)) {
+                    Ok(()) => {}
+                    Err(error) if error.is_of_the_system() => return Err(error),
+                    Err(error) => lose(&mut block, &chunk, &error),
+                }
+            }
+        }
+        Ok(Some(block))
+    }
+}
+
+/// Adds the loss of `rows`, to that of the rows before where there is one.
+fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
+    let n_waveforms = rows.end - rows.start;
+    if let Some(last) = block.losses.last_mut()
+        && last.position + last.n_waveforms == rows.start
+        && last.event_id.is_none()
+    {
+        last.n_waveforms += n_waveforms;
+        last.place = format!("rows {} to {}", last.position, rows.end - 1);
+        return;
+    }
+    let place = match n_waveforms {
+        1 => format!("row {}", rows.start),
+        _ => format!("rows {} to {}", rows.start, rows.end - 1),
+    };
+    block.losses.push(Loss {
+        place,
+        event_id: None,
+        channel_id: None,
+        n_waveforms,
+        reason: error.reason(),
+        position: rows.start,
+    });
+}
+
+impl Reader {
+    /// Appends the waveforms of `rows`, all or, with an error, none of them.
+    fn window(&self, rows: &Range<u64>, block: &mut Block) -> Result<()> {
         let found = &self.found;
-        let bytes = self.read(&found.dataset, n_rows, found.row_bytes, "the samples")?;
-        let ids = self.ids(&bytes, n_rows)?;
-        let mut block = Block::new(self.input_id, found.kind.empty_samples());
+        let bytes = self.read(&found.dataset, rows, found.row_bytes, "the samples")?;
+        let ids = self.ids(&bytes, rows)?;
         let whole = matches!(found.columns, Columns::Arrays(_)).then(|| found.kind.samples(&bytes));
         for (index, row_bytes) in bytes.chunks_exact(found.row_bytes).enumerate() {
-            let row = self.next_row + index as u64;
+            let row = rows.start + index as u64;
             let n_samples = match &ids.n_samples {
                 None => Some(found.row_samples),
                 Some(lengths) => lengths
@@ -171,16 +272,14 @@ impl BlockReader for Reader {
                         .map_or(Some(0.0), |column| column.get(index).copied()),
                     samples,
                 },
+                row,
                 || format!("row {row}"),
             );
         }
-        self.next_row += n_rows;
-        Ok(Some(block))
+        Ok(())
     }
-}
 
-impl Reader {
-    fn ids(&self, bytes: &[u8], n_rows: u64) -> Result<Ids> {
+    fn ids(&self, bytes: &[u8], rows: &Range<u64>) -> Result<Ids> {
         match &self.found.columns {
             Columns::Arrays(columns) => {
                 let Arrays {
@@ -190,13 +289,13 @@ impl Reader {
                     n_samples,
                 } = columns.as_ref();
                 let integers = |column: &Option<Column>, what| -> Result<Option<Vec<i128>>> {
-                    let bytes = self.read_column(column.as_ref(), n_rows, what)?;
+                    let bytes = self.read_column(column.as_ref(), rows, what)?;
                     Ok(column
                         .as_ref()
                         .zip(bytes)
                         .map(|(column, bytes)| column.kind.integers(&bytes)))
                 };
-                let starts = self.read_column(start_ns.as_ref(), n_rows, "the window starts")?;
+                let starts = self.read_column(start_ns.as_ref(), rows, "the window starts")?;
                 Ok(Ids {
                     event_id: integers(event_id, "the events")?,
                     channel_id: integers(channel_id, "the channels")?,

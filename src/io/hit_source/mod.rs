@@ -243,6 +243,7 @@ impl Table {
                         channel_id: None,
                         n_waveforms: 0,
                         reason: "the hits' event number is null or out of range".to_owned(),
+                        position: 0,
                     });
                     loss.n_waveforms += 1;
                     continue;

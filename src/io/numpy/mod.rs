@@ -5,12 +5,12 @@ mod npz;
 mod write;
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource, Row, check_fixed_length};
 use super::scalar::ScalarType;
-use super::{Loss, ReadOptions, Source, SourceInfo};
+use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::model::{Samples, SamplesRef};
 use npy::Array;
@@ -29,14 +29,9 @@ pub(super) fn open_npy(
     let mut info = SourceInfo::new(path.to_owned(), "NumPy array", n_bytes);
     let (kind, row_samples, n_rows) = shape_of_waveforms(&array, path, "the array")?;
     info.layout = format!("array {n_rows} x {row_samples}, event = row number, channel = 0");
-    Ok(Box::new(BlockSource::new(Reader::new(
-        info,
-        options,
-        array,
-        kind,
-        row_samples,
-        n_rows,
-    ))))
+    let mut rows = Reader::new(info, options, array, kind, row_samples, n_rows);
+    rows.is_plain = true;
+    Ok(Box::new(BlockSource::new(rows)))
 }
 
 /// Opens an `.npz` file.
@@ -88,7 +83,12 @@ struct Reader {
     channel_id: Option<(Array, ScalarType)>,
     start_ns: Option<(Array, ScalarType)>,
     next_row: u64,
+    /// True if the file is the array of samples and nothing else: then any row can be gone to.
+    is_plain: bool,
 }
+
+/// Event numbers read at a time where nothing else is.
+const EVENTS_AT_A_TIME: u64 = 1 << 16;
 
 impl Reader {
     fn new(
@@ -101,6 +101,7 @@ impl Reader {
     ) -> Self {
         info.n_waveforms = Some(n_rows);
         info.n_samples = Some(row_samples);
+        info.extent = Extent::rows(n_rows, row_samples as u64);
         kind.scalar.name().clone_into(&mut info.sample_type);
         Self {
             info,
@@ -113,6 +114,7 @@ impl Reader {
             channel_id: None,
             start_ns: None,
             next_row: 0,
+            is_plain: false,
         }
     }
 
@@ -124,6 +126,45 @@ impl Reader {
 impl BlockReader for Reader {
     fn info(&self) -> &SourceInfo {
         &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.next_row
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        if !self.is_plain {
+            return Ok(());
+        }
+        let row_bytes = (self.row_samples * self.kind.size()) as u64;
+        let byte = position
+            .saturating_mul(row_bytes)
+            .saturating_add(self.samples.header_bytes);
+        let mut file =
+            File::open(&self.info.path).map_err(|error| self.error("the samples", error))?;
+        file.seek(SeekFrom::Start(byte))
+            .map_err(|error| self.error("the samples", error))?;
+        self.samples.go_on_with(boxed(BufReader::new(file)));
+        self.next_row = position.min(self.n_rows);
+        Ok(())
+    }
+
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        let n_rows = EVENTS_AT_A_TIME.min(self.n_rows - self.next_row);
+        let first = self.next_row;
+        self.next_row += n_rows;
+        if n_rows == 0 {
+            return Ok(None);
+        }
+        let events = integers(self.event_id.as_mut(), n_rows as usize)
+            .map_err(|error| self.error("the array of events", error))?;
+        Ok(Some(events.map_or_else(
+            || (first..first + n_rows).collect(),
+            |events| {
+                let events = events.into_iter();
+                events.filter_map(|id| u64::try_from(id).ok()).collect()
+            },
+        )))
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
@@ -162,6 +203,7 @@ impl BlockReader for Reader {
                     start_ns: number_or(start_ns.as_deref(), index, 0.0),
                     samples: slice(&samples, range),
                 },
+                row,
                 || format!("row {row}"),
             );
         }
@@ -178,6 +220,7 @@ impl BlockReader for Reader {
                     "the array ends after {n_cut} of the row's {row_bytes} bytes; its header says {} rows",
                     self.n_rows
                 ),
+                position: self.next_row,
             });
             self.n_rows = self.next_row;
         }

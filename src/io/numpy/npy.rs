@@ -96,6 +96,11 @@ impl Array {
         }
     }
 
+    /// Takes the elements that follow from `reader`.
+    pub fn go_on_with(&mut self, reader: Box<dyn Read + Send>) {
+        self.reader = reader;
+    }
+
     /// Reads up to `n_rows` rows of `row_bytes`; fewer at the end. A last row that is cut off is not among them,
     /// and the number of its bytes comes second.
     pub fn read_rows(&mut self, n_rows: usize, row_bytes: usize) -> io::Result<(Vec<u8>, usize)> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::io::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
 use crate::io::numpy::npy::read_up_to;
 use crate::io::scalar::{Scalar, ScalarType};
-use crate::io::{Loss, ReadOptions, SourceInfo};
+use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
 use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
 /// Bytes of a header.
@@ -132,6 +132,8 @@ impl Records {
         match Header::parse(first.get(..n_read).unwrap_or_default()) {
             Some(header) => {
                 records.board = header.board;
+                let samples = header.n_samples();
+                records.info.extent = Extent::bytes(n_bytes, header.size, samples);
                 records.ahead = Ahead::Header(header);
             }
             None => return Err(Error::input(path, "does not begin with a WaveDump header")),
@@ -191,6 +193,7 @@ impl Records {
             channel_id: header.map(|header| header.channel),
             n_waveforms: 1,
             reason,
+            position: self.position,
         });
         self.ended = true;
     }
@@ -258,6 +261,7 @@ impl Records {
                 channel_id: Some(header.channel),
                 n_waveforms: 1,
                 reason: wrong_length(n_samples).unwrap_or_default(),
+                position: self.position,
             });
         } else if let Samples::U16(samples) = U16.samples(bytes) {
             let row = Row {
@@ -266,7 +270,7 @@ impl Records {
                 start_ns: Some(0.0),
                 samples: Some(SamplesRef::U16(&samples)),
             };
-            block.push(row, place);
+            block.push(row, self.position, place);
         }
         self.uniform = self.previous_size == Some(header.size);
         self.previous_size = Some(header.size);
@@ -280,6 +284,10 @@ impl Records {
 impl BlockReader for Records {
     fn info(&self) -> &SourceInfo {
         &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.position
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
@@ -340,6 +348,8 @@ impl Bare {
             format!("records of {record_samples} samples, event = record number, channel = 0");
         info.n_waveforms = Some(n_bytes / (2 * record_samples as u64));
         info.n_samples = Some(record_samples);
+        let n_records = n_bytes.div_ceil(2 * record_samples as u64);
+        info.extent = Extent::rows(n_records, record_samples as u64);
         "u16".clone_into(&mut info.sample_type);
         Ok(Self {
             info,
@@ -355,6 +365,20 @@ impl Bare {
 impl BlockReader for Bare {
     fn info(&self) -> &SourceInfo {
         &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.record
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        let byte = position.saturating_mul(2 * self.record_samples as u64);
+        self.reader
+            .seek(io::SeekFrom::Start(byte))
+            .map_err(|error| Error::input(&self.info.path, "cannot be read").with_source(error))?;
+        self.record = position;
+        self.ended = false;
+        Ok(())
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
@@ -385,6 +409,7 @@ impl BlockReader for Bare {
                         "the file ends after {} of the record's {record_bytes} bytes",
                         record.len()
                     ),
+                    position: self.record,
                 });
             } else if let Samples::U16(samples) = U16.samples(record) {
                 let row = Row {
@@ -393,7 +418,7 @@ impl BlockReader for Bare {
                     start_ns: Some(0.0),
                     samples: Some(SamplesRef::U16(&samples)),
                 };
-                block.push(row, || place);
+                block.push(row, self.record, || place);
             }
             self.record += 1;
         }

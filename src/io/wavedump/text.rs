@@ -7,7 +7,7 @@ use std::path::Path;
 use super::BLOCK_SAMPLES;
 use crate::error::{Error, Result};
 use crate::io::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
-use crate::io::{Loss, ReadOptions, SourceInfo};
+use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
 use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
 /// The first line of a record begins with this.
@@ -95,14 +95,19 @@ impl Text {
         };
         // The first sample tells whether the digitiser writes counts or corrected (fractional) values.
         let mut n_lines = 0;
+        let mut samples = record_samples.map(|n| n as u64);
         while n_lines < 64 {
             n_lines += 1;
-            let (_, line) = text.read_line()?;
+            let (begin, line) = text.read_line()?;
             match line {
                 Line::Sample(value) => {
                     text.integers = is_count(value);
+                    let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
+                    let of_waveform = begin + samples * (text.position - begin);
+                    text.info.extent = Extent::bytes(n_bytes, of_waveform, samples);
                     break;
                 }
+                Line::Header(key, value) if key == FIRST_KEY => samples = value.parse().ok(),
                 Line::End => break,
                 _ => {}
             }
@@ -249,6 +254,7 @@ impl Text {
                 channel_id: channel_id.and_then(|id| u32::try_from(id).ok()),
                 n_waveforms: 1,
                 reason,
+                position: record.byte,
             });
             return;
         }
@@ -266,13 +272,17 @@ impl Text {
                 Samples::F32(samples) => SamplesRef::F32(samples),
             }),
         };
-        block.push(row, || place);
+        block.push(row, record.byte, || place);
     }
 }
 
 impl BlockReader for Text {
     fn info(&self) -> &SourceInfo {
         &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.open.as_ref().map_or(self.position, |open| open.byte)
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
