@@ -54,7 +54,7 @@ fn write_truth(path: &Path, rows: &[Row]) {
 fn write_output(dir: &Path, hits: &[Row], waveforms: &[(u64, u32, u32)]) {
     let zeros = |n: usize| -> ArrayRef { Arc::new(UInt32Array::from(vec![0; n])) };
     write_table(
-        &dir.join("hits/part-00000.parquet"),
+        &dir.join("hits/part-00000-00000.parquet"),
         vec![
             ("input_id", zeros(hits.len())),
             (
@@ -92,7 +92,7 @@ fn write_output(dir: &Path, hits: &[Row], waveforms: &[(u64, u32, u32)]) {
         .map(|w| of(w).iter().map(|h| h.2 as f32).reduce(f32::min));
     let counts = waveforms.iter().map(|w| of(w).len() as u32);
     write_table(
-        &dir.join("waveforms/part-00000.parquet"),
+        &dir.join("waveforms/part-00000-00000.parquet"),
         vec![
             ("input_id", zeros(waveforms.len())),
             (
@@ -465,12 +465,12 @@ fn a_missing_column_is_named_with_its_file() {
     let bench = Bench::new();
     let (truth, waveforms) = scene();
     let dir = bench.output("odd", &truth, &waveforms);
-    write_truth(&dir.join("hits/part-00000.parquet"), &truth);
+    write_truth(&dir.join("hits/part-00000-00000.parquet"), &truth);
     let output = bench.run(&[&dir], &bench.truth(&truth), &[]);
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3));
     assert!(
-        log.contains("hits/part-00000.parquet") && log.contains("no column `input_id`"),
+        log.contains("hits/part-00000-00000.parquet") && log.contains("no column `input_id`"),
         "{log}"
     );
 }
@@ -482,8 +482,8 @@ fn tables_of_two_runs_are_refused() {
     let dir = bench.output("mixed", &truth, &waveforms);
     let other = bench.output("other", &truth[1..], &waveforms);
     std::fs::copy(
-        other.join("hits/part-00000.parquet"),
-        dir.join("hits/part-00000.parquet"),
+        other.join("hits/part-00000-00000.parquet"),
+        dir.join("hits/part-00000-00000.parquet"),
     )
     .unwrap();
     let output = bench.run(&[&dir], &bench.truth(&truth), &[]);

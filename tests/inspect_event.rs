@@ -77,7 +77,7 @@ fn write_events(dir: &Path) {
         Flags::TOO_FEW_HITS,
     ];
     write_table(
-        &dir.join("events/part-00000.parquet"),
+        &dir.join("events/part-00000-00000.parquet"),
         vec![
             ("input_id", Arc::new(UInt32Array::from(vec![0; 3]))),
             ("event_id", Arc::new(UInt64Array::from(vec![3, 7, 20]))),

@@ -173,7 +173,7 @@ fn threads_change_no_byte_of_the_events() {
     write_hits(&path, &hits);
     let bytes = |threads: &str, batch: &str| {
         from_hits(&folder, &path, &["--threads", threads, "--batch", batch]);
-        std::fs::read(folder.path("events-out/events/part-00000.parquet")).expect("a part")
+        std::fs::read(folder.path("events-out/events/part-00000-00000.parquet")).expect("a part")
     };
     let expected = bytes("1", "4096");
     for (threads, batch) in [("2", "1"), ("2", "7"), ("7", "100000")] {

@@ -56,7 +56,9 @@ fn files_without_waveforms_are_named_with_what_they_are() {
         3,
         &["cannot be opened", "No such file"],
     );
-    folder.refuses(folder.0.path(), JUNO, 3, &["is a folder", "hint: "]);
+    let empty = folder.path("empty");
+    std::fs::create_dir(&empty).expect("a folder");
+    folder.refuses(&empty, JUNO, 3, &["is a folder without", "hint: "]);
     let truth = testdata("juno8-parquet.truth.parquet");
     folder.refuses(
         &truth,

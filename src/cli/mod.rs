@@ -19,9 +19,12 @@ mod inspect;
 mod inspect_event;
 mod inspect_plot;
 mod inspect_text;
+mod merge;
+mod plan;
 mod reconstruct;
 mod shared;
 mod simulate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -45,7 +48,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Reconstruct(reconstruct::Args),
+    Reconstruct(Box<reconstruct::Args>),
+    Plan(Box<plan::Args>),
+    Merge(merge::Args),
+    Verify(verify::Args),
     Simulate(simulate::Args),
     Calibrate(calibrate::Args),
     Evaluate(evaluate::Args),
@@ -106,7 +112,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, talk: Talk) -> Result<ExitCode> {
     match command {
-        Command::Reconstruct(args) => reconstruct::run(args, talk),
+        Command::Reconstruct(args) => reconstruct::run(&args, talk),
+        Command::Plan(args) => plan::run(&args, talk),
+        Command::Merge(args) => merge::run(&args, talk),
+        Command::Verify(args) => verify::run(&args, talk),
         Command::Simulate(args) => simulate::run(args, talk),
         Command::Calibrate(args) => calibrate::run(args, talk),
         Command::Evaluate(args) => evaluate::run(&args, talk),

@@ -51,9 +51,13 @@ pub(crate) fn prepare(
         channel_id,
         time_ns,
         charge_pe,
-        ..
+        flags,
     } in &event.hits
     {
+        if flags.contains(Flags::REPEATED) {
+            prepared.flags |= Flags::DUPLICATE_HITS;
+            continue;
+        }
         if !(time_ns.is_finite() && charge_pe > 0.0 && charge_pe < MOST_CHARGE_PE) {
             prepared.flags |= Flags::BAD_HITS;
             continue;

@@ -5,9 +5,10 @@
 //! baseline off, [`find`] looks for hits, [`charge`] and [`time`] measure them. [`over_threshold`] holds the methods
 //! without deconvolution. [`Extractor`] runs them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::{Batch, Extracted};
@@ -75,7 +76,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// What a run on a GPU has to report beside its hits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// The adapter and its driver.
     pub adapter: String,
@@ -114,7 +115,7 @@ impl Account {
 }
 
 /// Waveforms that a failing device lost and that were done again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redone {
     /// The input they come from.
     pub input_id: u32,
@@ -127,5 +128,5 @@ pub struct Redone {
     /// What failed.
     pub reason: String,
     /// `gpu` or `cpu`.
-    pub on: &'static str,
+    pub on: Cow<'static, str>,
 }

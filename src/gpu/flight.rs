@@ -140,7 +140,7 @@ impl State {
             first_channel_id: batch.channel_id().get(begin).copied().unwrap_or_default(),
             waveforms: (flight.chunk.end - begin) as u64,
             reason: failure.to_string(),
-            on,
+            on: on.into(),
         });
     }
 }

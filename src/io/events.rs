@@ -1,5 +1,6 @@
-//! The `events` table of `reconstruct`, written and read back: one part an input, whose bytes depend on its rows alone.
+//! The `events` table of `reconstruct`, written and read back: one part a unit of work, whose bytes depend on its rows alone.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,13 +57,13 @@ pub struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// Begins the part of input `input_id` in the folder `folder`.
+    /// Begins part `part`, with events of input `input_id`, in the folder `folder`.
     ///
     /// # Errors
     /// If the file cannot be made.
-    pub fn create(folder: &Path, input_id: u32) -> Result<Self> {
+    pub fn create(folder: &Path, part: &impl Display, input_id: u32) -> Result<Self> {
         Ok(Self {
-            file: TableFile::create(folder, "events", input_id, events_schema())?,
+            file: TableFile::create(folder, "events", part, events_schema())?,
             input_id,
             rows: Vec::new(),
         })

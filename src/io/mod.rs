@@ -11,6 +11,7 @@ pub mod events;
 mod hdf5;
 pub mod hit_source;
 pub mod hits;
+pub mod inputs;
 pub mod light;
 mod metadata;
 mod numpy;

@@ -1,10 +1,12 @@
-//! The output of `reconstruct`: Parquet tables of hits and waveforms, one part an input, written so that a part's
-//! bytes depend on its rows alone.
+//! The output of `reconstruct`: Parquet tables of hits and waveforms, one part a unit of work, written so that a part's
+//! bytes depend on its rows alone. A part has its name only once it is whole and on the disk.
 //!
 //! Rows are gathered to slices of a fixed number before they are encoded; how they arrive makes no difference.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
@@ -14,6 +16,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use super::atomic::{AtomicFile, write_error};
 use crate::error::{Error, Result};
 use crate::model::{Batch, Extracted};
 
@@ -81,7 +84,7 @@ pub(super) fn table_properties(schema: &Schema) -> WriterProperties {
 }
 
 /// One part that is complete.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Part {
     /// Path within the output folder.
     pub path: String,
@@ -139,7 +142,7 @@ impl TablesWriter {
     ///
     /// # Errors
     /// If a file cannot be made.
-    pub fn create(folder: &Path, part: u32) -> Result<Self> {
+    pub fn create(folder: &Path, part: &impl Display) -> Result<Self> {
         Ok(Self {
             hits: TableFile::create(folder, "hits", part, hits_schema())?,
             hit_ids: Ids::default(),
@@ -231,29 +234,56 @@ impl TablesWriter {
     }
 }
 
+/// A file on its way and the checksum of what is in it so far.
+struct Summed {
+    file: AtomicFile,
+    bytes: u64,
+    crc: u32,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n_written = self.file.write(bytes)?;
+        let written = bytes.get(..n_written).unwrap_or_default();
+        self.crc = crc32c::crc32c_append(self.crc, written);
+        self.bytes += n_written as u64;
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// One Parquet file on its way.
 pub(super) struct TableFile {
-    path: PathBuf,
     name: String,
     schema: SchemaRef,
     rows: u64,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Summed>,
 }
 
 impl TableFile {
-    pub fn create(folder: &Path, table: &str, part: u32, schema: SchemaRef) -> Result<Self> {
-        let name = format!("{table}/part-{part:05}.parquet");
+    pub fn create(
+        folder: &Path,
+        table: &str,
+        part: &impl Display,
+        schema: SchemaRef,
+    ) -> Result<Self> {
+        let name = format!("{table}/part-{part}.parquet");
         let path = folder.join(&name);
         let parent = folder.join(table);
         std::fs::create_dir_all(&parent)
             .map_err(|error| Error::output(&parent, "cannot be made").with_source(error))?;
-        let file = File::create_new(&path)
-            .map_err(|error| Error::output(&path, "cannot be made").with_source(error))?;
+        let file = Summed {
+            file: AtomicFile::create(&path)?,
+            bytes: 0,
+            crc: 0,
+        };
         let properties = table_properties(&schema);
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
-            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
+            .map_err(|error| write_error(&path, error))?;
         Ok(Self {
-            path,
             name,
             schema,
             rows: 0,
@@ -262,38 +292,28 @@ impl TableFile {
     }
 
     pub fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
-        let failed = |error: parquet::errors::ParquetError| {
-            Error::output(&self.path, "cannot be written").with_source(error)
-        };
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| Error::internal(format!("{}: {error}", self.name)))?;
         if batch.num_rows() > 0 {
             self.rows += batch.num_rows() as u64;
-            self.writer.write(&batch).map_err(failed)?;
+            let written = self.writer.write(&batch);
+            written.map_err(|error| write_error(self.writer.inner().file.path(), error))?;
         }
         Ok(())
     }
 
     pub fn finish(self) -> Result<Part> {
-        let Self {
-            path,
-            name,
-            rows,
-            writer,
-            ..
-        } = self;
-        let failed =
-            |error: std::io::Error| Error::output(&path, "cannot be written").with_source(error);
-        let file = writer
+        let path = self.writer.inner().file.path().to_owned();
+        let Summed { file, bytes, crc } = self
+            .writer
             .into_inner()
-            .map_err(|error| Error::output(&path, "cannot be written").with_source(error))?;
-        file.sync_all().map_err(failed)?;
-        let (bytes, crc32c) = checksum(&path).map_err(failed)?;
+            .map_err(|error| write_error(&path, error))?;
+        file.commit()?;
         Ok(Part {
-            path: name,
-            rows,
+            path: self.name,
+            rows: self.rows,
             bytes,
-            crc32c,
+            crc32c: format!("{crc:08x}"),
         })
     }
 }
@@ -302,7 +322,7 @@ impl TableFile {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn checksum(path: &Path) -> std::io::Result<(u64, String)> {
+pub fn checksum(path: &Path) -> io::Result<(u64, String)> {
     use std::io::Read as _;
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
@@ -317,12 +337,24 @@ pub fn checksum(path: &Path) -> std::io::Result<(u64, String)> {
     }
 }
 
+/// Size and CRC32C of a file, or of all files in a folder.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn checksum_of(path: &Path) -> io::Result<(u64, String)> {
+    if path.is_dir() {
+        folder_checksum(path)
+    } else {
+        checksum(path)
+    }
+}
+
 /// Size and CRC32C of all files in `folder` and in the folders inside it, their names included, in the order of their
 /// names.
 ///
 /// # Errors
 /// If one cannot be read.
-pub fn folder_checksum(folder: &Path) -> std::io::Result<(u64, String)> {
+pub fn folder_checksum(folder: &Path) -> io::Result<(u64, String)> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         paths.push(entry?.path());

@@ -57,8 +57,11 @@ impl Flags {
     /// Event: reconstructed without light maps; energy and vertex are rough.
     pub const NO_LIGHT_MAPS: Self = Self(1 << 21);
 
+    /// The input has another waveform of this event, channel and begin before this one; events leave it out.
+    pub const REPEATED: Self = Self(1 << 22);
+
     /// Every flag with its name in reports and its meaning, in the order of the bits.
-    pub const ALL: [(Self, &'static str, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str, &'static str); 23] = [
         (
             Self::SATURATED_HIGH,
             "saturated_high",
@@ -164,6 +167,11 @@ impl Flags {
             Self::NO_LIGHT_MAPS,
             "no_light_maps",
             "reconstructed without light maps; energy and vertex are rough",
+        ),
+        (
+            Self::REPEATED,
+            "repeated",
+            "the input has this waveform twice; events use the first",
         ),
     ];
 

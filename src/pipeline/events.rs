@@ -1,10 +1,11 @@
-//! Events of one input through the reconstruction, in blocks, in their order.
+//! Events of one unit through the reconstruction, in blocks, in their order.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{Events, Progress};
+use super::{Events, Progress, Stop};
 use crate::error::{Error, Result};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::events::EventsWriter;
@@ -16,7 +17,7 @@ const BLOCK_EVENTS: usize = 1024;
 /// Most hits that are held for that; one event may have more.
 const BLOCK_HITS: usize = 1 << 20;
 
-/// What the events of an input became.
+/// What the events of a unit became.
 #[derive(Debug, Default)]
 pub struct EventsOutcome {
     /// Events in the output.
@@ -31,37 +32,44 @@ pub struct EventsOutcome {
     pub took: Duration,
     /// Time of all threads together for the events.
     pub working: Duration,
-    /// An error of reading that ended the input early; the events before it are in the output.
+    /// Least and greatest event number.
+    pub event_ids: Option<(u64, u64)>,
+    /// An error of reading that ended the unit early; the events before it are in the output.
     pub cut: Option<Error>,
     /// The part written.
     pub part: Option<Part>,
 }
 
-/// Reconstructs the events of `input` (its number in the source) into `writer`, on the rayon pool this is called on.
+/// Reconstructs the events of `input` (its number in the source) whose hits begin in `positions` into `writer`, on the
+/// rayon pool this is called on.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// If the output cannot be written, or the run is asked to stop.
 pub fn run_events(
     events: &mut Events,
-    input: u32,
+    (input, positions): (u32, &Range<u64>),
     reconstructor: &Reconstructor,
     mut writer: EventsWriter,
     progress: &Progress,
+    stop: &Stop,
 ) -> Result<EventsOutcome> {
     let begin = Instant::now();
     let mut outcome = EventsOutcome::default();
     loop {
-        let (block, cut) = next_block(events, input);
+        let (block, cut) = next_block(events, input, positions);
         let n_hits: usize = block.iter().map(|event| event.hits.len()).sum();
         let ended = block.is_empty() || cut.is_some();
         let found: Vec<(Event, Duration)> = block
             .par_iter()
             .with_max_len(1)
             .map(|event| {
+                if stop.is_requested() {
+                    return Err(stop.error());
+                }
                 let start = Instant::now();
-                (reconstructor.reconstruct(event), start.elapsed())
+                Ok((reconstructor.reconstruct(event), start.elapsed()))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         for ((event, took), hits) in found.into_iter().zip(&block) {
             outcome.add(&event, hits, took);
             writer.push(event)?;
@@ -78,10 +86,14 @@ pub fn run_events(
 }
 
 /// The next events, and what ended their reading, if anything did.
-fn next_block(events: &mut Events, input: u32) -> (Vec<EventHits>, Option<Error>) {
+fn next_block(
+    events: &mut Events,
+    input: u32,
+    positions: &Range<u64>,
+) -> (Vec<EventHits>, Option<Error>) {
     let (mut block, mut n_hits) = (Vec::new(), 0);
     while block.len() < BLOCK_EVENTS && n_hits < BLOCK_HITS {
-        match events.next_of(input) {
+        match events.next_in(input, positions) {
             Ok(Some(event)) => {
                 n_hits += event.hits.len();
                 block.push(event);
@@ -96,6 +108,9 @@ fn next_block(events: &mut Events, input: u32) -> (Vec<EventHits>, Option<Error>
 impl EventsOutcome {
     fn add(&mut self, event: &Event, hits: &EventHits, took: Duration) {
         self.events += 1;
+        let id = event.event_id;
+        let (least, greatest) = self.event_ids.unwrap_or((id, id));
+        self.event_ids = Some((least.min(id), greatest.max(id)));
         self.without_hits += u64::from(hits.hits.is_empty());
         self.hits += hits.hits.len() as u64;
         self.working += took;

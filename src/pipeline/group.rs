@@ -1,5 +1,7 @@
 //! Hits come row by row, events leave one by one: those without a hit too, where a table says that they are there.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::event::EventHits;
 use crate::io::hit_source::{EventKey, EventKeys, HitRow, HitRows, HitSource};
@@ -13,6 +15,8 @@ pub struct Events {
     keys: Option<EventKeys>,
     /// The next event of the table of events.
     key: Option<EventKey>,
+    /// The input that was read last, and how many of its hits.
+    read: (u32, u64),
 }
 
 impl Events {
@@ -27,10 +31,40 @@ impl Events {
             first: None,
             keys: source.events()?,
             key: None,
+            read: (0, 0),
         };
         events.first = events.next_row()?;
         events.key = events.next_key()?;
         Ok(events)
+    }
+
+    /// The next event of `input` whose hits begin in `positions`, counted in hits of the input; `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`next_of`](Self::next_of).
+    pub fn next_in(&mut self, input: u32, positions: &Range<u64>) -> Result<Option<EventHits>> {
+        loop {
+            let next = self.first.map(|row| row.event).into_iter().chain(self.key);
+            let Some((of_input, _)) = next.min() else {
+                return Ok(None);
+            };
+            if of_input < input {
+                self.next_of(of_input)?;
+                continue;
+            }
+            let position = if self.read.0 == of_input {
+                self.read.1
+            } else {
+                0
+            };
+            if of_input > input || position >= positions.end {
+                return Ok(None);
+            }
+            let event = self.next_of(input)?;
+            if position >= positions.start {
+                return Ok(event);
+            }
+        }
     }
 
     /// The next event of `input`; `None` behind its last.
@@ -49,7 +83,11 @@ impl Events {
             self.key = self.next_key()?;
         }
         let mut hits = Vec::new();
+        if self.read.0 != input {
+            self.read = (input, 0);
+        }
         while let Some(row) = self.first.filter(|row| row.event == event) {
+            self.read.1 += 1;
             hits.push(row.hit);
             self.first = self.next_row()?;
         }

@@ -126,7 +126,7 @@ impl OutputFolder {
 }
 
 /// True for an empty folder or one that holds nothing but a complete set of nuwave's tables.
-fn is_ours(folder: &Path) -> bool {
+pub(super) fn is_ours(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
     };
@@ -145,7 +145,7 @@ fn is_ours(folder: &Path) -> bool {
 }
 
 /// Folders have to be flushed too for a rename to survive a power cut; where that is not possible nothing is lost but that.
-fn sync_folder(folder: &Path) {
+pub(super) fn sync_folder(folder: &Path) {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {

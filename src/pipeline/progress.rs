@@ -2,12 +2,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
-
-/// Time between two lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// A bar's style with indicatif's keys, and `{rate}`: how many are done a second. A template that indicatif does not
 /// take gives its default style.
@@ -30,22 +28,33 @@ pub struct Progress(Kind);
 
 enum Kind {
     Silent,
-    Bar(ProgressBar),
+    Bar(Units),
     Lines(Mutex<Lines>),
+}
+
+/// A bar, and the units of work that it counts beside.
+struct Units {
+    bar: ProgressBar,
+    done: AtomicU64,
+    of: Option<u64>,
 }
 
 struct Lines {
     start: Instant,
     next: Instant,
-    done: u64,
+    every: Duration,
+    waveforms: u64,
     events: u64,
-    total: Option<u64>,
+    units: u64,
+    of_waveforms: Option<u64>,
+    of_units: Option<u64>,
 }
 
 impl Progress {
-    /// Progress towards `total` waveforms, if that is known.
+    /// Progress towards `waveforms` and `units`, as far as they are known, with a line at least `every` so often where there
+    /// is no terminal.
     #[must_use]
-    pub fn new(total: Option<u64>, quiet: bool) -> Self {
+    pub fn new(waveforms: Option<u64>, units: Option<u64>, every: Duration, quiet: bool) -> Self {
         if quiet {
             return Self(Kind::Silent);
         }
@@ -53,57 +62,46 @@ impl Progress {
             let start = Instant::now();
             return Self(Kind::Lines(Mutex::new(Lines {
                 start,
-                next: start + LINE_EVERY,
-                done: 0,
+                next: start + every,
+                every,
+                waveforms: 0,
                 events: 0,
-                total,
+                units: 0,
+                of_waveforms: waveforms.filter(|&total| total > 0),
+                of_units: units,
             })));
         }
-        let (bar, template) = match total {
+        let (bar, template) = match waveforms {
             Some(total) => (
                 ProgressBar::new(total),
-                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left  {msg}",
+                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left  {prefix}  {msg}",
             ),
             None => (
                 ProgressBar::new_spinner(),
-                "{spinner} {human_pos} waveforms  {rate} a second  {elapsed}  {msg}",
+                "{spinner} {human_pos} waveforms  {rate} a second  {elapsed}  {prefix}  {msg}",
             ),
         };
         bar.set_style(style(template));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(Kind::Bar(bar))
+        Self(Kind::Bar(Units {
+            bar,
+            done: AtomicU64::new(0),
+            of: units,
+        }))
     }
 
     /// `waveforms` more are done, with `hits` hits.
     pub fn advance(&self, waveforms: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(bar) => {
-                bar.inc(waveforms);
-                bar.set_message(format!(
+            Kind::Bar(units) => {
+                units.bar.inc(waveforms);
+                units.bar.set_message(format!(
                     "{:.2} hits each",
                     hits as f64 / waveforms.max(1) as f64
                 ));
             }
-            Kind::Lines(lines) => {
-                let Ok(mut lines) = lines.lock() else { return };
-                lines.done += waveforms;
-                let now = Instant::now();
-                if now >= lines.next {
-                    lines.next = now + LINE_EVERY;
-                    let rate = lines.done as f64 / (now - lines.start).as_secs_f64();
-                    let of = lines
-                        .total
-                        .map(|total| format!(" of {total}"))
-                        .unwrap_or_default();
-                    // A terminal that has gone away is no reason to end a run.
-                    let _ = writeln!(
-                        std::io::stderr().lock(),
-                        "{}{of} waveforms, {rate:.0} a second",
-                        lines.done
-                    );
-                }
-            }
+            Kind::Lines(lines) => Lines::add(lines, |lines| lines.waveforms += waveforms),
         }
     }
 
@@ -111,26 +109,89 @@ impl Progress {
     pub fn advance_events(&self, events: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(bar) => bar.set_message(format!(
+            Kind::Bar(units) => units.bar.set_message(format!(
                 "events: {:.0} hits each",
                 hits as f64 / events.max(1) as f64
             )),
-            Kind::Lines(lines) => {
-                let Ok(mut lines) = lines.lock() else { return };
-                lines.events += events;
-                let now = Instant::now();
-                if now >= lines.next {
-                    lines.next = now + LINE_EVERY;
-                    let _ = writeln!(std::io::stderr().lock(), "{} events", lines.events);
+            Kind::Lines(lines) => Lines::add(lines, |lines| lines.events += events),
+        }
+    }
+
+    /// One more unit is done.
+    pub fn finish_unit(&self) {
+        match &self.0 {
+            Kind::Silent => {}
+            Kind::Bar(units) => {
+                let done = units.done.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(of) = units.of.filter(|&of| of > 1) {
+                    units.bar.set_prefix(format!("{done} of {of} units"));
                 }
             }
+            Kind::Lines(lines) => Lines::add(lines, |lines| lines.units += 1),
         }
     }
 
     /// Clears the bar.
     pub fn finish(&self) {
-        if let Kind::Bar(bar) = &self.0 {
-            bar.finish_and_clear();
+        if let Kind::Bar(units) = &self.0 {
+            units.bar.finish_and_clear();
         }
+    }
+}
+
+impl Lines {
+    /// Adds something, and says how far it is if it is time to.
+    fn add(lines: &Mutex<Self>, add: impl FnOnce(&mut Self)) {
+        let Ok(mut lines) = lines.lock() else { return };
+        add(&mut lines);
+        let now = Instant::now();
+        if now >= lines.next {
+            lines.next = now + lines.every;
+            // A terminal that has gone away is no reason to end a run.
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "{}",
+                lines.line((now - lines.start).as_secs_f64())
+            );
+        }
+    }
+
+    /// What there is to say after `took_s`.
+    fn line(&self, took_s: f64) -> String {
+        let of =
+            |total: Option<u64>| total.map_or_else(String::new, |total| format!(" of {total}"));
+        let mut parts = Vec::new();
+        if let Some(units) = self.of_units {
+            parts.push(format!("{} of {units} units", self.units));
+        }
+        let mut done = self.units as f64 / self.of_units.unwrap_or(0).max(1) as f64;
+        if self.waveforms > 0 {
+            parts.push(format!(
+                "{}{} waveforms, {:.0} a second",
+                self.waveforms,
+                of(self.of_waveforms),
+                self.waveforms as f64 / took_s
+            ));
+            if let Some(total) = self.of_waveforms {
+                done = self.waveforms as f64 / total as f64;
+            }
+        }
+        if self.events > 0 {
+            parts.push(format!(
+                "{} events, {:.0} a second",
+                self.events,
+                self.events as f64 / took_s
+            ));
+        }
+        if done > 0.0 {
+            parts.push(format!(
+                "{:.0} s left",
+                took_s * (1.0 / done - 1.0).max(0.0)
+            ));
+        }
+        if let Some(memory) = super::report::memory_mib("VmRSS:") {
+            parts.push(format!("{memory:.0} MiB"));
+        }
+        parts.join(", ")
     }
 }

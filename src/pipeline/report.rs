@@ -1,41 +1,43 @@
-//! What a run leaves behind beside its tables: counts in and out, losses, flags, timings, provenance.
+//! What a run leaves behind beside its tables: counts in and out, losses, flags, units, timings, provenance.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{EventsOutcome, EventsPlan, EventsReport, InputOutcome};
+use super::plan::{PlannedInput, Unit};
+use super::unit::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
+use super::work::Begun;
+use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::Account;
+use crate::io::Loss;
 use crate::io::tables::Part;
-use crate::io::{Loss, SourceInfo};
-use crate::model::{Flags, Polarity};
+use crate::model::Polarity;
 
-/// Losses listed one by one; more are counted only.
-const MOST_LISTED: usize = 100_000;
-
-/// `report.json`.
-#[derive(Debug, Serialize)]
+/// `report.json`. Everything in it but the timings follows from the inputs and the configuration: it is the same whoever
+/// did the units, in however many runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// nuwave's version.
-    pub nuwave: &'static str,
+    pub nuwave: String,
     /// `complete`, or `partial` where something is listed as lost.
-    pub status: &'static str,
+    pub status: String,
     /// What the inputs held: `waveforms` or `hits`. What is said below of waveforms is 0 for hits, and hits are what is lost.
-    pub from: &'static str,
+    pub from: String,
+    /// The part of the work that is here: `all`, or a shard or blocks of it.
+    pub selection: String,
     /// The inputs, in order; a row's `input_id` is the place here.
     pub inputs: Vec<InputReport>,
     /// Sums over the inputs.
     pub totals: Totals,
     /// Waveforms by flag.
-    pub flags: BTreeMap<&'static str, u64>,
+    pub flags: BTreeMap<String, u64>,
     /// The parts written.
     pub outputs: Vec<Part>,
     /// The `events` table, or why there is none.
     pub events: EventsReport,
-    /// `cpu` or `gpu`.
-    pub backend: &'static str,
+    /// `cpu`, `gpu`, or `cpu and gpu` where units were done by both.
+    pub backend: String,
     /// The GPU and its driver, where one was used.
     pub adapter: Option<String>,
     /// What went to the GPU and what did not, and what had to be done again, where one was used.
@@ -44,36 +46,48 @@ pub struct Report {
     pub configuration: serde_json::Value,
     /// CRC32C of the configuration, the calibration and the version: equal means equal results from equal inputs.
     pub configuration_crc32c: String,
+    /// CRC32C of the calibration, the geometry, the light maps, as far as they were used.
+    pub sums: BTreeMap<String, String>,
     /// Waveforms that were not used, each with its place and reason.
     pub losses: Vec<ListedLoss>,
     /// Losses that are counted but not listed.
     pub losses_not_listed: u64,
+    /// The units of work, in order.
+    pub units: Vec<UnitReport>,
     /// How long it took. The only part that differs between two runs over the same input.
     pub timings: Timings,
 }
 
 /// One input of a run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InputReport {
     /// Its place, and that of its rows in the tables.
     pub input_id: u32,
     /// The file as given.
     pub path: String,
     /// Its format.
-    pub format: &'static str,
+    pub format: String,
     /// Where in it the waveforms were found.
     pub layout: String,
     /// Size.
     pub bytes: u64,
-    /// CRC32C of the file.
-    pub crc32c: String,
+    /// CRC32C of the file; absent where units of it are not here.
+    pub crc32c: Option<String>,
     /// Interval between samples, as used; absent for hits.
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
     /// Which of the inputs that a table of hits tells apart this one is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input_of_table: Option<u32>,
+    /// Waveforms, or hits, that the file says it has, where it does.
+    pub rows: Option<u64>,
+    /// Units of work that it is divided in, here or elsewhere.
+    pub units: u32,
+    /// Positions (rows or bytes) of a unit.
+    pub unit_size: u64,
+    /// True if its events ascend, so that none of them can be in two units, as far as they are here.
+    pub ascending: bool,
     /// Waveforms in the output.
     pub waveforms: u64,
     /// Waveforms lost.
@@ -81,24 +95,26 @@ pub struct InputReport {
     /// Hits in the output, or of the input where that is hits.
     pub hits: u64,
     /// Events in the output.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub events: Option<u64>,
-    /// What ended it early, if anything did.
+    /// Why it could not be read at all, if it could not.
     pub cut: Option<String>,
 }
 
-/// A loss with the input it belongs to.
-#[derive(Debug, Serialize)]
+/// A loss with the unit it belongs to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListedLoss {
     /// The input.
     pub input_id: u32,
+    /// The block.
+    pub block: u32,
     /// The loss.
     #[serde(flatten)]
     pub loss: Loss,
 }
 
 /// Sums over all inputs.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Waveforms in the output.
     pub waveforms: u64,
@@ -119,9 +135,9 @@ pub struct Totals {
 }
 
 /// Where the time went. The stages overlap, so that their sum exceeds the whole.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// The whole run.
+    /// The whole run, or the last one where it was resumed.
     pub total_s: f64,
     /// Reading and decoding.
     pub reading_s: f64,
@@ -135,151 +151,132 @@ pub struct Timings {
     pub mean_event_ms: Option<f64>,
     /// The GPU's kernels, where one was used that tells.
     pub gpu_kernel_s: Option<f64>,
-    /// Waveforms over the whole time.
+    /// Waveforms of the (last) run over the whole of its time.
     pub waveforms_per_s: f64,
     /// Threads that extracted.
     pub threads: usize,
+    /// Units that the (last) run did itself.
+    pub units_done: u64,
     /// Largest resident memory, where the system tells.
     pub peak_memory_mib: Option<f64>,
+    /// Each unit by itself, in their order.
+    pub units: Vec<UnitTiming>,
 }
 
-/// What the report's configuration part holds.
-#[derive(Debug)]
+/// The timings of one unit.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct UnitTiming {
+    /// Its input.
+    pub input_id: u32,
+    /// Its block.
+    pub block: u32,
+    /// Waveforms a second.
+    pub waveforms_per_s: f64,
+    /// How long each stage took.
+    #[serde(flatten)]
+    pub timings: UnitTimings,
+}
+
+/// What a report says beside what the units say.
+#[derive(Clone, Debug)]
 pub struct Provenance {
-    /// `waveforms` or `hits`.
-    pub from: &'static str,
+    /// What the run was begun with.
+    pub begun: Begun,
     /// What was to be done about events.
     pub events: EventsPlan,
-    /// `cpu` or `gpu`.
-    pub backend: &'static str,
-    /// The configuration as resolved.
-    pub configuration: serde_json::Value,
-    /// Its checksum, calibration and version included.
+    /// Checksum of the configuration, calibration and version included.
     pub configuration_crc32c: String,
-    /// Threads that extract.
-    pub threads: usize,
     /// What the GPU backend has to say, where it was used.
     pub gpu: Option<Account>,
-}
-
-/// One input with what it became.
-#[derive(Debug)]
-pub struct FinishedInput {
-    /// What the source said of itself.
-    pub info: SourceInfo,
-    /// Checksum of the file.
-    pub crc32c: String,
-    /// As used; absent for hits.
-    pub sampling_ns: Option<f64>,
-    /// As used; absent for hits.
-    pub polarity: Option<Polarity>,
-    /// Which of the inputs that a table of hits tells apart this one is, where it tells several.
-    pub input_of_table: Option<u32>,
-    /// What became of it.
-    pub outcome: InputOutcome,
-    /// What became of its events, where there are any.
-    pub events: Option<EventsOutcome>,
+    /// Threads that extracted.
+    pub threads: usize,
+    /// How long it took.
+    pub took_s: f64,
+    /// The units that were done in that time.
+    pub done: Vec<Unit>,
 }
 
 impl Report {
-    /// The report of a run over `inputs` that took `took_s`.
+    /// The report of the units in `records`, which are in order.
     #[must_use]
-    pub fn new(inputs: Vec<FinishedInput>, provenance: Provenance, took_s: f64) -> Self {
+    pub fn new(records: &[UnitRecord], provenance: Provenance) -> Self {
+        let Provenance {
+            begun,
+            events,
+            configuration_crc32c,
+            gpu,
+            threads,
+            took_s,
+            done,
+        } = provenance;
+        let inputs: Vec<InputReport> = begun
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(place, input)| input_report(place as u32, input, records))
+            .collect();
         let mut totals = Totals::default();
-        let mut timings = Timings {
-            total_s: took_s,
-            threads: provenance.threads,
-            peak_memory_mib: peak_memory_mib(),
-            gpu_kernel_s: provenance.gpu.as_ref().map(|gpu| gpu.kernel_s),
-            ..Timings::default()
-        };
-        let mut flags: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let (mut reports, mut outputs, mut losses) = (Vec::new(), Vec::new(), Vec::new());
-        let mut of_events: Vec<EventsOutcome> = Vec::new();
+        let mut flags: BTreeMap<String, u64> = BTreeMap::new();
+        let (mut outputs, mut losses) = (Vec::new(), Vec::new());
         let (mut levels, mut losses_not_listed) = ((0, 0.0, 0.0), 0);
-        for (place, input) in inputs.into_iter().enumerate() {
-            let input_id = place as u32;
-            let FinishedInput {
-                info,
-                crc32c,
-                sampling_ns,
-                polarity,
-                input_of_table,
-                outcome,
-                events,
-            } = input;
-            let mut lost: u64 = outcome.losses.iter().map(|loss| loss.n_waveforms).sum();
-            lost += u64::from(outcome.cut.is_some());
-            reports.push(InputReport {
-                input_id,
-                path: info.path.display().to_string(),
-                format: info.format,
-                layout: info.layout,
-                bytes: info.n_bytes,
-                crc32c,
-                sampling_ns,
-                polarity,
-                input_of_table,
-                waveforms: outcome.waveforms,
-                lost,
-                hits: outcome.hits,
-                events: events.as_ref().map(|events| events.events),
-                cut: outcome.cut.map(|error| error.to_string()),
-            });
-            totals.waveforms += outcome.waveforms;
-            totals.lost += lost;
-            totals.empty += outcome.empty;
-            totals.samples += outcome.samples;
-            totals.hits += outcome.hits;
-            totals.charge_pe += outcome.charge_pe;
+        for UnitRecord {
+            done, losses: lost, ..
+        } in records
+        {
+            totals.waveforms += done.waveforms;
+            totals.empty += done.empty;
+            totals.samples += done.samples;
+            totals.hits += done.hits;
+            totals.charge_pe += done.charge_pe;
             levels = (
-                levels.0 + outcome.levels.0,
-                levels.1 + outcome.levels.1,
-                levels.2 + outcome.levels.2,
+                levels.0 + done.levels.0,
+                levels.1 + done.levels.1,
+                levels.2 + done.levels.2,
             );
-            timings.reading_s += outcome.reading.as_secs_f64();
-            timings.extracting_s += outcome.extracting.as_secs_f64();
-            timings.writing_s += outcome.writing.as_secs_f64();
-            for ((_, name, _), count) in Flags::ALL.into_iter().zip(outcome.flagged) {
-                if count > 0 {
-                    *flags.entry(name).or_default() += count;
-                }
+            for (name, count) in &done.flags {
+                *flags.entry(name.clone()).or_default() += count;
             }
-            outputs.extend(outcome.parts);
-            if let Some(mut events) = events {
-                outputs.extend(events.part.take());
-                of_events.push(events);
-            }
-            for loss in outcome.losses {
+            outputs.extend(done.parts.iter().cloned());
+            losses_not_listed += done.losses_not_listed;
+            for loss in lost {
                 if losses.len() < MOST_LISTED {
-                    losses.push(ListedLoss { input_id, loss });
+                    losses.push(ListedLoss {
+                        input_id: done.input_id,
+                        block: done.block,
+                        loss: loss.clone(),
+                    });
                 } else {
                     losses_not_listed += 1;
                 }
             }
         }
+        totals.lost = inputs.iter().map(|input| input.lost).sum();
         if levels.0 > 0 {
             totals.mean_baseline_adc = Some(levels.1 / levels.0 as f64);
             totals.mean_noise_adc = Some(levels.2 / levels.0 as f64);
         }
-        timings.count_events(&of_events);
-        timings.waveforms_per_s = totals.waveforms as f64 / took_s.max(1e-9);
+        let mut timings = Timings::of(records, &done, took_s);
+        timings.threads = threads;
+        timings.gpu_kernel_s = gpu.as_ref().map(|gpu| gpu.kernel_s);
         Self {
-            nuwave: env!("CARGO_PKG_VERSION"),
-            status: ["complete", "partial"][usize::from(totals.lost > 0)],
-            from: provenance.from,
-            inputs: reports,
+            nuwave: begun.nuwave,
+            status: ["complete", "partial"][usize::from(totals.lost > 0)].to_owned(),
+            from: begun.from,
+            selection: begun.selection,
+            inputs,
             totals,
             flags,
             outputs,
-            events: EventsReport::new(provenance.events, &of_events),
-            backend: provenance.backend,
-            adapter: provenance.gpu.as_ref().map(|gpu| gpu.adapter.clone()),
-            gpu: provenance.gpu,
-            configuration: provenance.configuration,
-            configuration_crc32c: provenance.configuration_crc32c,
+            events: EventsReport::new(events, records),
+            backend: backend_of(records),
+            adapter: gpu.as_ref().map(|gpu| gpu.adapter.clone()),
+            gpu,
+            configuration: begun.configuration,
+            configuration_crc32c,
+            sums: begun.sums,
             losses,
             losses_not_listed,
+            units: records.iter().map(|record| record.done.clone()).collect(),
             timings,
         }
     }
@@ -293,23 +290,172 @@ impl Report {
             EXIT_PARTIAL
         }
     }
-}
 
-impl Timings {
-    fn count_events(&mut self, inputs: &[EventsOutcome]) {
-        let took: Duration = inputs.iter().map(|events| events.took).sum();
-        let working: Duration = inputs.iter().map(|events| events.working).sum();
-        let n_events: u64 = inputs.iter().map(|events| events.events).sum();
-        self.events_s = took.as_secs_f64();
-        self.mean_event_ms = (n_events > 0).then(|| 1e3 * working.as_secs_f64() / n_events as f64);
+    /// What the run was begun with, as far as the report says; when files were written to it does not.
+    #[must_use]
+    pub fn begun(&self) -> Begun {
+        let inputs = self.inputs.iter().map(|input| PlannedInput {
+            path: input.path.clone().into(),
+            format: input.format.clone(),
+            layout: input.layout.clone(),
+            bytes: input.bytes,
+            modified_ns: None,
+            changed_ns: None,
+            // Of waveforms it is the units' business.
+            crc32c: input.crc32c.clone().filter(|_| self.from == "hits"),
+            sampling_ns: input.sampling_ns,
+            polarity: input.polarity,
+            input_of_table: input.input_of_table,
+            rows: input.rows,
+            unit_size: input.unit_size,
+            units: input.units,
+            unusable: input.cut.clone(),
+        });
+        Begun {
+            nuwave: self.nuwave.clone(),
+            from: self.from.clone(),
+            configuration: self.configuration.clone(),
+            sums: self.sums.clone(),
+            selection: self.selection.clone(),
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// The records that the report was made of, in order.
+    #[must_use]
+    pub fn records(&self) -> Vec<UnitRecord> {
+        let mut losses: BTreeMap<Unit, Vec<Loss>> = BTreeMap::new();
+        for ListedLoss {
+            input_id,
+            block,
+            loss,
+        } in &self.losses
+        {
+            let unit = Unit {
+                input_id: *input_id,
+                block: *block,
+            };
+            losses.entry(unit).or_default().push(loss.clone());
+        }
+        let timings = self.timings.units.iter();
+        let mut timings: BTreeMap<(u32, u32), UnitTimings> = timings
+            .map(|unit| ((unit.input_id, unit.block), unit.timings))
+            .collect();
+        let mut records: Vec<UnitRecord> = self
+            .units
+            .iter()
+            .map(|done| UnitRecord {
+                done: done.clone(),
+                losses: Vec::new(),
+                timings: timings
+                    .remove(&(done.input_id, done.block))
+                    .unwrap_or_default(),
+            })
+            .collect();
+        for record in &mut records {
+            record.losses = losses.remove(&record.unit()).unwrap_or_default();
+        }
+        records
     }
 }
 
-/// Largest resident memory of this process so far (Linux; elsewhere unknown).
+fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> InputReport {
+    let first = records.partition_point(|record| record.done.input_id < input_id);
+    let behind = records.partition_point(|record| record.done.input_id <= input_id);
+    let units: Vec<&UnitReport> = records
+        .get(first..behind)
+        .unwrap_or_default()
+        .iter()
+        .map(|record| &record.done)
+        .collect();
+    let sum = |of: fn(&UnitReport) -> u64| units.iter().map(|unit| of(unit)).sum::<u64>();
+    let ranges: Vec<(u64, u64)> = units.iter().filter_map(|unit| unit.event_ids).collect();
+    let ascending = units.iter().all(|unit| unit.ascending)
+        && ranges.is_sorted_by(|before, after| before.1 < after.0);
+    let parts = units.iter().filter_map(|unit| unit.read.as_ref());
+    let with_events = units.iter().any(|unit| unit.events.is_some());
+    let events = units.iter().filter_map(|unit| unit.events.as_ref());
+    InputReport {
+        input_id,
+        path: input.path.display().to_string(),
+        format: input.format.clone(),
+        layout: input.layout.clone(),
+        bytes: input.bytes,
+        crc32c: input
+            .crc32c
+            .clone()
+            .or_else(|| BytesSum::combined(parts, input.bytes)),
+        sampling_ns: input.sampling_ns,
+        polarity: input.polarity,
+        input_of_table: input.input_of_table,
+        rows: input.rows,
+        units: input.units,
+        unit_size: input.unit_size,
+        ascending,
+        waveforms: sum(|unit| unit.waveforms),
+        lost: sum(|unit| unit.lost) + u64::from(input.unusable.is_some()),
+        hits: sum(|unit| unit.hits),
+        events: with_events.then(|| events.map(|events| events.events).sum()),
+        cut: input.unusable.clone(),
+    }
+}
+
+/// What did the units.
+fn backend_of(records: &[UnitRecord]) -> String {
+    let mut names: Vec<&str> = records
+        .iter()
+        .map(|record| record.done.backend.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [] => "cpu".to_owned(),
+        names => names.join(" and "),
+    }
+}
+
+impl Timings {
+    fn of(records: &[UnitRecord], done: &[Unit], took_s: f64) -> Self {
+        let mut all = Self {
+            total_s: took_s,
+            units_done: done.len() as u64,
+            peak_memory_mib: memory_mib("VmHWM:"),
+            ..Self::default()
+        };
+        let (mut working_s, mut n_events, mut waveforms) = (0.0, 0_u64, 0_u64);
+        for record in records {
+            let timings = &record.timings;
+            all.reading_s += timings.reading_s;
+            all.extracting_s += timings.extracting_s;
+            all.writing_s += timings.writing_s;
+            all.events_s += timings.events_s;
+            working_s += timings.events_working_s;
+            n_events += record
+                .done
+                .events
+                .as_ref()
+                .map_or(0, |events| events.events);
+            if done.contains(&record.unit()) {
+                waveforms += record.done.waveforms;
+            }
+            all.units.push(UnitTiming {
+                input_id: record.done.input_id,
+                block: record.done.block,
+                waveforms_per_s: record.done.waveforms as f64 / timings.took_s.max(1e-9),
+                timings: *timings,
+            });
+        }
+        all.mean_event_ms = (n_events > 0).then(|| 1e3 * working_s / n_events as f64);
+        all.waveforms_per_s = waveforms as f64 / took_s.max(1e-9);
+        all
+    }
+}
+
+/// A line of the process's memory as Linux reports it: `VmRSS:` now, `VmHWM:` the most so far.
 #[must_use]
-pub fn peak_memory_mib() -> Option<f64> {
+pub(super) fn memory_mib(line: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|it| it.starts_with(line))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::EventsOutcome;
+use super::UnitRecord;
 use crate::event::Method;
 use crate::model::Flags;
 
@@ -25,7 +25,7 @@ pub enum EventsPlan {
 }
 
 /// A folder of light maps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LightMaps {
     /// The folder as given.
     pub dir: String,
@@ -34,7 +34,7 @@ pub struct LightMaps {
 }
 
 /// `events` in the report.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum EventsReport {
     /// There is no table of events.
@@ -53,7 +53,7 @@ pub enum EventsReport {
         /// Events whose fit did not converge.
         not_converged: u64,
         /// Events by flag.
-        flags: BTreeMap<&'static str, u64>,
+        flags: BTreeMap<String, u64>,
         /// How they were reconstructed.
         method: Method,
         /// The light maps, where there were any.
@@ -64,11 +64,8 @@ pub enum EventsReport {
 }
 
 impl EventsReport {
-    /// The report of a run that had this plan, and made this of its inputs.
-    pub(super) fn new<'a>(
-        plan: EventsPlan,
-        outcomes: impl IntoIterator<Item = &'a EventsOutcome>,
-    ) -> Self {
+    /// The report of a run that had this plan, and made these records.
+    pub(super) fn new(plan: EventsPlan, records: &[UnitRecord]) -> Self {
         let (method, light, geometry_crc32c) = match plan {
             EventsPlan::Absent(reason) => return Self::Absent { reason },
             EventsPlan::Present {
@@ -78,15 +75,16 @@ impl EventsReport {
             } => (method, light, geometry_crc32c),
         };
         let (mut all, mut empty, mut all_hits) = (0, 0, 0);
-        let mut by_flag: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for outcome in outcomes {
-            all += outcome.events;
-            empty += outcome.without_hits;
-            all_hits += outcome.hits;
-            for ((_, name, _), count) in Flags::ALL.into_iter().zip(outcome.flagged) {
-                if count > 0 {
-                    *by_flag.entry(name).or_default() += count;
-                }
+        let mut by_flag: BTreeMap<String, u64> = BTreeMap::new();
+        for unit in records
+            .iter()
+            .filter_map(|record| record.done.events.as_ref())
+        {
+            all += unit.events;
+            empty += unit.without_hits;
+            all_hits += unit.hits;
+            for (name, count) in &unit.flags {
+                *by_flag.entry(name.clone()).or_default() += count;
             }
         }
         Self::Present {
@@ -102,6 +100,24 @@ impl EventsReport {
             method,
             light,
             geometry_crc32c,
+        }
+    }
+
+    /// What the run had in mind.
+    #[must_use]
+    pub fn plan(&self) -> EventsPlan {
+        match self {
+            Self::Absent { reason } => EventsPlan::Absent(reason.clone()),
+            Self::Present {
+                method,
+                light,
+                geometry_crc32c,
+                ..
+            } => EventsPlan::Present {
+                method: *method,
+                light: light.clone(),
+                geometry_crc32c: geometry_crc32c.clone(),
+            },
         }
     }
 
@@ -129,7 +145,7 @@ impl EventsReport {
             ),
         )];
         for (name, count) in flags {
-            let known = Flags::ALL.iter().find(|(_, other, _)| other == name);
+            let known = Flags::ALL.iter().find(|(_, other, _)| name == other);
             let meaning = known.map_or("", |(_, _, meaning)| *meaning);
             lines.push(("events with", format!("{count} {name}: {meaning}")));
         }

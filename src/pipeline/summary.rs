@@ -84,7 +84,7 @@ impl Report {
             ));
         }
         for (name, count) in &self.flags {
-            let known = Flags::ALL.iter().find(|(_, other, _)| other == name);
+            let known = Flags::ALL.iter().find(|(_, other, _)| name == other);
             let meaning = known.map_or("", |(_, _, meaning)| *meaning);
             lines.push((
                 "flagged",

@@ -283,13 +283,17 @@ impl Output {
             .filter_map(|input| input["lost"].as_u64())
             .sum();
         assert_eq!(totals["lost"], lost);
+        assert_eq!(report["selection"], "all");
         assert_eq!(
             report["status"],
             if lost == 0 { "complete" } else { "partial" }
         );
         let outputs = report["outputs"].as_array().expect("a list");
         let tables = 2 + usize::from(report["events"]["status"] == "present");
-        assert_eq!(outputs.len(), tables * inputs.len());
+        let units = report["units"].as_array().expect("a list");
+        assert_eq!(outputs.len(), tables * units.len());
+        let planned: u64 = inputs.iter().filter_map(|it| it["units"].as_u64()).sum();
+        assert_eq!(planned, units.len() as u64, "the units of all inputs");
         for part in outputs {
             let path = self.folder.join(part["path"].as_str().expect("a path"));
             let (bytes, crc32c) = checksum(&path).expect("the part");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let source = open(args, &options)?;
     let threads = threads(args.threads)?;
     let pool = thread_pool(threads)?;
-    let progress = Progress::new(None, talk.quiet);
+    let progress = Progress::new(None, None, Duration::from_secs(10), talk.quiet);
     let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {
         for &input in &source.inputs {
             let mut events = Events::of(&source)?;

@@ -1,5 +1,6 @@
 //! The last stage of `nuwave reconstruct`: whether there are events, how, and from which hits.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::settings::Settings;
@@ -10,7 +11,7 @@ use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
 use crate::pipeline::{
-    Events, EventsOutcome, EventsPlan, LightMaps, Progress, method_name, run_events,
+    Events, EventsOutcome, EventsPlan, LightMaps, Progress, Stop, Unit, method_name, run_events,
 };
 
 /// What is done about events.
@@ -86,32 +87,41 @@ impl EventStage {
         })
     }
 
-    /// The events of `input`, its number in the source, into part `input_id` of the table in `folder`.
+    /// True if events are made.
+    pub fn is_wanted(&self) -> bool {
+        self.reconstructor.is_some()
+    }
+
+    /// The events of `input`, its number in the source, whose hits begin in `positions`, into the part of `unit` of the table
+    /// in `folder`.
     pub fn run(
         &self,
         events: &mut Events,
-        input: u32,
+        (input, positions): (u32, &Range<u64>),
         folder: &Path,
-        input_id: u32,
+        unit: Unit,
         progress: &Progress,
+        stop: &Stop,
     ) -> Result<Option<EventsOutcome>> {
         let Some(reconstructor) = &self.reconstructor else {
             return Ok(None);
         };
-        let writer = EventsWriter::create(folder, input_id)?;
-        run_events(events, input, reconstructor, writer, progress).map(Some)
+        let writer = EventsWriter::create(folder, &unit, unit.input_id)?;
+        let of_unit = (input, positions);
+        run_events(events, of_unit, reconstructor, writer, progress, stop).map(Some)
     }
 
-    /// The events of input `input_id`, from the tables that were just written into `folder`.
+    /// The events of `unit`, from the tables that were just written into `folder`.
     pub fn of_parts(
         &self,
         folder: &Path,
         parts: &[Part],
-        input_id: u32,
+        unit: Unit,
         progress: &Progress,
+        stop: &Stop,
     ) -> Result<Option<EventsOutcome>> {
         let [hits, waveforms] = parts else {
-            return Err(Error::internal("an input that has not become two parts"));
+            return Err(Error::internal("a unit that has not become two parts"));
         };
         if self.reconstructor.is_none() {
             return Ok(None);
@@ -119,8 +129,8 @@ impl EventStage {
         let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
         let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))?;
         let mut events = Events::of(&source)?;
-        let outcome = self.run(&mut events, input_id, folder, input_id, progress)?;
-        match outcome {
+        let all = (unit.input_id, &(0..u64::MAX));
+        match self.run(&mut events, all, folder, unit, progress, stop)? {
             // What was written a moment ago cannot be read: nothing more can be relied upon.
             Some(EventsOutcome {
                 cut: Some(error), ..

@@ -1,37 +1,78 @@
 //! `nuwave reconstruct --from hits`: events only.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::events::EventStage;
-use super::settings::Settings;
-use super::tell::tell;
+use super::job::{Job, Order};
+use super::settings::{OnError, Settings};
 use crate::cli::Talk;
-use crate::cli::shared::threads;
 use crate::detector;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::Loss;
 use crate::io::hit_source::{self, HitSource};
 use crate::pipeline::{
-    Events, FinishedInput, InputOutcome, OutputFolder, Progress, Provenance, Report,
+    Events, Mode, PlannedInput, Selection, Unit, UnitOutcome, UnitRecord, stopped_at,
 };
 
-/// Reconstructs the events of `inputs` into `output`.
+/// The inputs divided into units, and for each of them its table and its number there. A table that tells several inputs
+/// apart is several inputs.
+pub(super) fn plan(
+    settings: &Settings,
+    files: &[PathBuf],
+) -> Result<(Vec<PlannedInput>, Vec<(HitSource, Range)>)> {
+    let options = settings.input.hit_options()?;
+    let (mut inputs, mut tables) = (Vec::new(), Vec::new());
+    for path in files {
+        let mut source = match hit_source::open(path, &options) {
+            Ok(source) => source,
+            Err(error) => {
+                let skip = settings.on_error == Some(OnError::Skip);
+                let is_damage = error.kind() == ErrorKind::Input && path.exists();
+                if !(skip && is_damage) || error.is_of_the_system() {
+                    return Err(error);
+                }
+                inputs.push(PlannedInput::unusable(path, error.reason()));
+                continue;
+            }
+        };
+        let (n_bytes, crc32c) = source.checksum()?;
+        source.info.n_bytes = n_bytes;
+        let first = inputs.len();
+        for (&input, &n_hits) in source.inputs.iter().zip(&source.hits_of) {
+            inputs.push(PlannedInput {
+                crc32c: Some(crc32c.clone()),
+                input_of_table: (source.inputs.len() > 1).then_some(input),
+                ..PlannedInput::of_hits(&source.info, n_hits, settings.unit)
+            });
+        }
+        tables.push((source, first..inputs.len()));
+    }
+    Ok((inputs, tables))
+}
+
+/// Places in the list of inputs.
+type Range = std::ops::Range<usize>;
+
+/// Reconstructs the events that `selection` takes of `files` into `output`.
 pub(super) fn run(
     settings: &Settings,
-    inputs: &[PathBuf],
+    files: &[PathBuf],
+    selection: Selection,
     output: &Path,
-    overwrite: bool,
+    mode: Mode,
     talk: Talk,
 ) -> Result<ExitCode> {
-    let start = Instant::now();
     if settings.no_events == Some(true) {
         return Err(
             Error::usage("`--no-events` with `--from hits`: nothing is left to be done")
                 .with_hint("leave one of them out"),
         );
     }
-    refuse_own_input(inputs, output)?;
+    refuse_own_input(files, output)?;
     let detector = settings.known.detector.as_deref().ok_or_else(|| {
         Error::usage("`--from hits` needs to know the detector").with_hint(
             "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)",
@@ -39,18 +80,12 @@ pub(super) fn run(
     })?;
     let detector = detector::load(detector)?;
     let stage = EventStage::with_geometry(settings, &detector)?;
-    let threads = threads(settings.threads)?;
-    let pool = super::thread_pool(threads)?;
     // Every input is looked at before anything is written: a wrong name ends the run at once.
-    let options = settings.input.hit_options()?;
-    let sources = inputs
-        .iter()
-        .map(|path| hit_source::open(path, &options))
-        .collect::<Result<Vec<_>>>()?;
+    let (inputs, tables) = plan(settings, files)?;
     if let (Some(line), false) = (stage.line(), talk.quiet) {
         say!("{line}");
     }
-    for source in &sources {
+    for (source, _) in &tables {
         if source.n_hits() == 0 {
             say!("warning: `{}` holds no hits", source.info.path.display());
         } else if !source.is_sorted() && !talk.quiet {
@@ -60,25 +95,24 @@ pub(super) fn run(
             );
         }
     }
-    let folder = OutputFolder::create(output, overwrite)?;
-    let progress = Progress::new(None, talk.quiet);
-    let mut finished = Vec::new();
-    for source in sources {
-        pool.install(|| one_source(source, &stage, &folder, &mut finished, &progress))?;
-    }
-    progress.finish();
-    let provenance = Provenance {
-        from: "hits",
-        events: stage.plan.clone(),
-        backend: "cpu",
-        configuration_crc32c: settings.checksum(None, &stage.plan)?,
-        configuration: settings.explicit(),
-        threads,
-        gpu: None,
+    let order = Order {
+        settings,
+        output,
+        mode,
+        selection,
+        inputs,
+        calibration: None,
+        stage,
     };
-    let report = Report::new(finished, provenance, start.elapsed().as_secs_f64());
-    folder.commit(&report)?;
-    tell(&report, output, talk)?;
+    let mut job = match Job::begin(order, talk)? {
+        ControlFlow::Continue(job) => job,
+        ControlFlow::Break(code) => return Ok(code),
+    };
+    let stop_at_loss = settings.on_error == Some(OnError::Stop);
+    let outcome = tables
+        .into_iter()
+        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs, stop_at_loss));
+    let report = job.finish(outcome, None)?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -102,41 +136,79 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
     }
 }
 
-/// The events of one table; each of the inputs that it tells apart becomes an input of this run.
-fn one_source(
-    mut source: HitSource,
-    stage: &EventStage,
-    folder: &OutputFolder,
-    finished: &mut Vec<FinishedInput>,
-    progress: &Progress,
+/// The units of one table, whose inputs have the places `places`.
+fn one_table(
+    job: &mut Job<'_>,
+    source: HitSource,
+    places: Range,
+    stop_at_loss: bool,
 ) -> Result<()> {
-    let (n_bytes, crc32c) = source.checksum()?;
-    source.info.n_bytes = n_bytes;
-    let mut losses = std::mem::take(&mut source.losses);
-    let mut events = Events::of(&source)?;
-    for &input in &source.inputs {
-        let input_id = finished.len() as u32;
-        let mut of_input = stage.run(&mut events, input, folder.path(), input_id, progress)?;
-        let cut = of_input.as_mut().and_then(|events| events.cut.take());
-        let was_cut = cut.is_some();
-        finished.push(FinishedInput {
-            info: source.info.clone(),
-            crc32c: crc32c.clone(),
-            sampling_ns: None,
-            polarity: None,
-            input_of_table: (source.inputs.len() > 1).then_some(input),
-            outcome: InputOutcome {
-                hits: of_input.as_ref().map_or(0, |events| events.hits),
-                losses: std::mem::take(&mut losses),
-                cut,
-                ..InputOutcome::default()
-            },
-            events: of_input,
-        });
-        // Behind the place where the table cannot be read there is nothing.
-        if was_cut {
-            break;
+    let todo: BTreeSet<Unit> = job
+        .todo
+        .iter()
+        .filter(|unit| places.contains(&(unit.input_id as usize)))
+        .copied()
+        .collect();
+    if todo.is_empty() {
+        return Ok(());
+    }
+    let mut events = Events::of(&source).map_err(Error::to_be_tried_again)?;
+    // Behind the place where the table cannot be read there is nothing.
+    let mut cut: Option<Error> = None;
+    for unit in todo {
+        if job.stop.is_requested() {
+            return Err(job.stop.error());
         }
+        let start = Instant::now();
+        let place = (unit.input_id as usize).saturating_sub(places.start);
+        let (Some(&input), Some(planned)) =
+            (source.inputs.get(place), job.input(unit.input_id).cloned())
+        else {
+            return Err(Error::internal("a unit of no input"));
+        };
+        let positions = planned.positions(unit.block);
+        let folder = job.work.tables();
+        let mut of_unit = job.pool.install(|| {
+            let what = (input, &positions);
+            let (progress, stop) = (&job.progress, &job.stop);
+            job.stage
+                .run(&mut events, what, &folder, unit, progress, stop)
+        })?;
+        let is_first = place == 0 && unit.block == 0;
+        let mut losses = if is_first {
+            source.losses.clone()
+        } else {
+            Vec::new()
+        };
+        if let Some(error) = of_unit.as_mut().and_then(|events| events.cut.take()) {
+            let error = error.to_be_tried_again();
+            if error.kind() == ErrorKind::TryAgain {
+                return Err(error);
+            }
+            cut = Some(error);
+        }
+        losses.extend(cut.as_ref().map(|error| Loss {
+            place: format!("hits {} and later", positions.start),
+            event_id: None,
+            channel_id: None,
+            n_waveforms: 1,
+            reason: error.reason(),
+            position: positions.start,
+        }));
+        if let (Some(loss), true) = (losses.first(), stop_at_loss) {
+            return Err(stopped_at(&planned.path, loss));
+        }
+        let events = of_unit.as_ref();
+        let outcome = UnitOutcome {
+            hits: events.map_or(0, |events| events.hits),
+            event_ids: events.and_then(|events| events.event_ids),
+            // Those of a table are sorted where they do not come so.
+            ascending: true,
+            losses,
+            ..UnitOutcome::default()
+        };
+        let took: Duration = start.elapsed();
+        job.finish_unit(UnitRecord::new(unit, "cpu", outcome, of_unit, None, took))?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Settings of `nuwave reconstruct`: from the command line and a TOML file to what runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +17,13 @@ use crate::pipeline::EventsPlan;
 
 /// Heading of the options about events.
 const EVENTS: &str = "Events";
+/// Heading of the options about dividing and resuming the work.
+pub(super) const WORK: &str = "Units of work";
 
 /// `--from`: where reconstruction begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum From {
+pub(crate) enum From {
     /// Waveforms: hits are found in them, then events in the hits
     #[default]
     Waveforms,
@@ -27,10 +31,30 @@ pub(super) enum From {
     Hits,
 }
 
+impl From {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waveforms => "waveforms",
+            Self::Hits => "hits",
+        }
+    }
+}
+
+/// `--on-error`: what is done about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnError {
+    /// List what is lost and go on; also past inputs that cannot be opened
+    Skip,
+    /// End at the first loss; what is finished before it stays
+    Stop,
+}
+
 /// What file and command line can both set.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// What the inputs hold [default: waveforms]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub from: Option<From>,
@@ -64,6 +88,15 @@ pub(super) struct Settings {
     /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// Waveforms a unit of work, about; with `--from hits` hits [default: 2^28 samples, 2^22 hits]
+    #[arg(long, value_name = "N", help_heading = WORK)]
+    pub unit: Option<u64>,
+    /// What to do about damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
+    pub on_error: Option<OnError>,
+    /// Seconds between two lines that say how far it is, where there is no terminal [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = WORK)]
+    pub heartbeat: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     pub known: DetectorArgs,
@@ -116,6 +149,9 @@ impl Settings {
             backend: BackendArgs::default(),
             threads: None,
             batch: None,
+            unit: self.unit,
+            on_error: None,
+            heartbeat: None,
             known: self.known.clone(),
             input: self.input.clone(),
         };
@@ -126,39 +162,43 @@ impl Settings {
         value
     }
 
-    /// One checksum of everything but the input that the result depends on.
-    pub fn checksum(&self, calibration: Option<&Calibration>, plan: &EventsPlan) -> Result<String> {
-        let text = serde_json::to_string(&self.explicit())
-            .map_err(|error| Error::internal(format!("settings: {error}")))?;
-        let mut crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
-        crc = crc32c::crc32c_append(crc, text.as_bytes());
+    /// Checksums of what the settings name and the result depends on.
+    pub fn sums(calibration: Option<&Calibration>, plan: &EventsPlan) -> BTreeMap<String, String> {
+        let mut sums = BTreeMap::new();
         if let EventsPlan::Present {
             light,
             geometry_crc32c,
             ..
         } = plan
         {
-            let maps = light.as_ref().map_or("", |maps| maps.crc32c.as_str());
-            crc = crc32c::crc32c_append(crc, geometry_crc32c.as_bytes());
-            crc = crc32c::crc32c_append(crc, maps.as_bytes());
-        }
-        let Some(calibration) = calibration else {
-            return Ok(format!("{crc:08x}"));
-        };
-        for row in calibration.rows() {
-            for value in row.template_adc.iter().chain([
-                &row.noise_adc,
-                &row.time_offset_ns,
-                &row.sampling_ns,
-            ]) {
-                crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
+            sums.insert("geometry".to_owned(), geometry_crc32c.clone());
+            if let Some(maps) = light {
+                sums.insert("light maps".to_owned(), maps.crc32c.clone());
             }
         }
-        for (channel, row) in calibration.channels() {
-            crc = crc32c::crc32c_append(crc, &channel.to_le_bytes());
-            crc = crc32c::crc32c_append(crc, &(row as u64).to_le_bytes());
+        if let Some(calibration) = calibration {
+            sums.insert("calibration".to_owned(), checksum_of(calibration));
         }
+        sums
+    }
+
+    /// One checksum of everything but the input that the result depends on.
+    pub fn checksum(&self, sums: &BTreeMap<String, String>) -> Result<String> {
+        let text = serde_json::to_string(&(self.explicit(), sums))
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
+        let crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
+        let crc = crc32c::crc32c_append(crc, text.as_bytes());
         Ok(format!("{crc:08x}"))
+    }
+
+    /// Time between two lines about progress.
+    pub fn heartbeat(&self) -> Result<Duration> {
+        const DEFAULT_S: f64 = 10.0;
+        let seconds = self.heartbeat.unwrap_or(DEFAULT_S);
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|time| !time.is_zero())
+            .ok_or_else(|| Error::usage(format!("`--heartbeat {seconds}` is not a time")))
     }
 
     pub fn limit(&self, choice: &Choice) -> BatchLimit {
@@ -169,4 +209,23 @@ impl Settings {
             samples: default.samples * (waveforms / default.waveforms),
         }
     }
+}
+
+/// CRC32C of a calibration's templates and constants.
+fn checksum_of(calibration: &Calibration) -> String {
+    let mut crc = 0;
+    for row in calibration.rows() {
+        for value in
+            row.template_adc
+                .iter()
+                .chain([&row.noise_adc, &row.time_offset_ns, &row.sampling_ns])
+        {
+            crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
+        }
+    }
+    for (channel, row) in calibration.channels() {
+        crc = crc32c::crc32c_append(crc, &channel.to_le_bytes());
+        crc = crc32c::crc32c_append(crc, &(row as u64).to_le_bytes());
+    }
+    format!("{crc:08x}")
 }

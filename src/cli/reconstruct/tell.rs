@@ -11,9 +11,7 @@ use crate::pipeline::Report;
 pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
     const MOST_SHOWN: usize = 5;
     if talk.json {
-        let text = serde_json::to_string_pretty(report)
-            .map_err(|error| Error::internal(format!("the report: {error}")))?;
-        crate::cli::print(&(text + "\n"))?;
+        print_json(report)?;
     }
     for loss in report.losses.iter().take(MOST_SHOWN) {
         let path = report
@@ -37,13 +35,24 @@ pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
     }
     for input in &report.inputs {
         if let Some(cut) = &input.cut {
-            say!("warning: reading ended early: {cut}");
+            say!("warning: left out: {cut}");
         }
+    }
+    for input in report.inputs.iter().filter(|input| !input.ascending) {
+        let path = &input.path;
+        say!("note: the events of `{path}` are not in ascending order");
     }
     if !talk.quiet {
         say!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
     Ok(())
+}
+
+/// The report on stdout.
+pub(super) fn print_json(report: &Report) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)
+        .map_err(|error| Error::internal(format!("the report: {error}")))?;
+    crate::cli::print(&(text + "\n"))
 }
 
 /// What the user should know of the GPU's work: what it could not take, what it lost.

@@ -8,7 +8,7 @@ mod names;
 mod parquet;
 mod raw;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(super) use names::{Role, find};
@@ -40,6 +40,8 @@ pub struct HitSource {
     pub info: SourceInfo,
     /// The inputs that its rows tell apart, ascending; 0 where they tell none.
     pub inputs: Vec<u32>,
+    /// Hits of each of them.
+    pub hits_of: Vec<u64>,
     /// Rows that belong to no event.
     pub losses: Vec<Loss>,
     hits: Table,
@@ -128,19 +130,24 @@ impl HitSource {
 
     /// The first pass, over event numbers alone.
     fn look(info: SourceInfo, hits: Content, events: Option<Content>) -> Result<Self> {
-        let mut inputs = BTreeSet::new();
+        let mut inputs = BTreeMap::new();
         let mut losses = Vec::new();
         let hits = Table::look(hits, &info.path, &mut inputs, &mut losses)?;
+        let mut of_events = BTreeMap::new();
         let events = events
-            .map(|events| Table::look(events, &info.path, &mut inputs, &mut losses))
+            .map(|events| Table::look(events, &info.path, &mut of_events, &mut losses))
             .transpose()?;
+        for input in of_events.into_keys() {
+            inputs.entry(input).or_default();
+        }
         // A table without rows is an input all the same.
         if inputs.is_empty() {
-            inputs.insert(0);
+            inputs.insert(0, 0);
         }
         Ok(Self {
             info,
-            inputs: inputs.into_iter().collect(),
+            hits_of: inputs.values().copied().collect(),
+            inputs: inputs.into_keys().collect(),
             losses,
             hits,
             events,
@@ -210,12 +217,8 @@ impl HitSource {
     /// If it cannot be read.
     pub fn checksum(&self) -> Result<(u64, String)> {
         let path = &self.info.path;
-        let sum = if path.is_dir() {
-            tables::folder_checksum(path)
-        } else {
-            tables::checksum(path)
-        };
-        sum.map_err(|error| Error::input(path, "cannot be read").with_source(error))
+        tables::checksum_of(path)
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))
     }
 }
 
@@ -223,7 +226,7 @@ impl Table {
     fn look(
         content: Content,
         path: &Path,
-        inputs: &mut BTreeSet<u32>,
+        inputs: &mut BTreeMap<u32, u64>,
         losses: &mut Vec<Loss>,
     ) -> Result<Self> {
         let mut table = Self {
@@ -249,9 +252,9 @@ impl Table {
                     continue;
                 };
                 table.rows += 1;
+                *inputs.entry(key.0).or_default() += 1;
                 if last != Some(key) {
                     table.is_sorted &= last < Some(key);
-                    inputs.insert(key.0);
                     last = Some(key);
                 }
             }

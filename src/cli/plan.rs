@@ -1,0 +1,107 @@
+//! `nuwave plan`: the units of work that a run would do.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::Talk;
+use super::reconstruct::JobArgs;
+use crate::error::{Error, Result};
+use crate::pipeline::{PlannedInput, units};
+
+/// Print the units of work of a run, and which of them a shard takes
+///
+/// A unit is a block of whole events of one input. Units follow from the inputs alone: every machine that sees the same
+/// files agrees on them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nuwave plan runs/ -c spe.parquet -d juno
+  nuwave plan runs/ -c spe.parquet -d juno --shard 3/40
+  nuwave plan runs/ -c spe.parquet -d juno --json | jq .total_units")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// The plan as JSON.
+#[derive(Serialize)]
+struct Printed<'a> {
+    inputs: &'a [PlannedInput],
+    total_units: usize,
+    selection: String,
+    units: Vec<Line>,
+}
+
+/// One unit.
+#[derive(Serialize)]
+struct Line {
+    /// Its number, as `--blocks` counts.
+    unit: u64,
+    input_id: u32,
+    block: u32,
+    /// Where in the input its events begin, in rows or bytes.
+    first_position: u64,
+    /// Behind the last of them; absent for the rest of the input.
+    end_position: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+    let Some(inputs) = args.job.plan(talk)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let selection = args.job.selection();
+    let all: Vec<_> = units(&inputs).collect();
+    let range = selection.range(all.len() as u64)?;
+    let lines: Vec<Line> = (range.start..)
+        .zip(
+            all.get(range.start as usize..range.end as usize)
+                .unwrap_or_default(),
+        )
+        .filter_map(|(number, unit)| {
+            let positions = inputs.get(unit.input_id as usize)?.positions(unit.block);
+            Some(Line {
+                unit: number,
+                input_id: unit.input_id,
+                block: unit.block,
+                first_position: positions.start,
+                end_position: Some(positions.end).filter(|&end| end != u64::MAX),
+            })
+        })
+        .collect();
+    let text = if talk.json {
+        let printed = Printed {
+            inputs: &inputs,
+            total_units: all.len(),
+            selection: selection.to_string(),
+            units: lines,
+        };
+        serde_json::to_string_pretty(&printed)
+            .map_err(|error| Error::internal(format!("the plan: {error}")))?
+            + "\n"
+    } else {
+        let mut text = String::from("  unit  input  block  from position  input file\n");
+        for line in &lines {
+            let path = inputs
+                .get(line.input_id as usize)
+                .map(|input| input.path.display());
+            text += &format!(
+                "{:>6} {:>6} {:>6} {:>14}  {}\n",
+                line.unit,
+                line.input_id,
+                line.block,
+                line.first_position,
+                path.map_or_else(String::new, |path| path.to_string())
+            );
+        }
+        for input in inputs.iter().filter(|input| input.unusable.is_some()) {
+            text += &format!(
+                "cannot be read: {}\n",
+                input.unusable.as_deref().unwrap_or_default()
+            );
+        }
+        text + &format!("{} of {} units, {selection}\n", lines.len(), all.len())
+    };
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,194 @@
+//! What passes over waveforms and over hits have in common: the work folder, the units that are left, the end.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use super::events::EventStage;
+use super::settings::Settings;
+use super::tell::{print_json, tell};
+use crate::cli::Talk;
+use crate::cli::shared::threads;
+use crate::error::Result;
+use crate::extract::Account;
+use crate::model::Calibration;
+use crate::pipeline::{
+    Begin, Begun, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
+    UnitRecord, WorkFolder, units,
+};
+
+/// A run that has begun.
+pub(super) struct Job<'a> {
+    start: Instant,
+    output: &'a Path,
+    talk: Talk,
+    configuration_crc32c: String,
+    begun: Begun,
+    pub stage: EventStage,
+    pub work: Box<WorkFolder>,
+    /// The units that are to be done, in order.
+    pub todo: Vec<Unit>,
+    n_units: u64,
+    done: Vec<Unit>,
+    pub pool: rayon::ThreadPool,
+    threads: usize,
+    pub progress: Progress,
+    pub stop: Stop,
+}
+
+/// What a job is made of.
+pub(super) struct Order<'a> {
+    pub settings: &'a Settings,
+    pub output: &'a Path,
+    pub mode: Mode,
+    pub selection: Selection,
+    pub inputs: Vec<PlannedInput>,
+    pub calibration: Option<&'a Calibration>,
+    pub stage: EventStage,
+}
+
+impl<'a> Job<'a> {
+    /// Begins; breaks with the exit code if all is done already.
+    pub fn begin(order: Order<'a>, talk: Talk) -> Result<ControlFlow<ExitCode, Self>> {
+        let Order {
+            settings,
+            output,
+            mode,
+            selection,
+            inputs,
+            calibration,
+            stage,
+        } = order;
+        let start = Instant::now();
+        let threads = threads(settings.threads)?;
+        let heartbeat = settings.heartbeat()?;
+        let all: Vec<Unit> = units(&inputs).collect();
+        let range = selection.range(all.len() as u64)?;
+        let selected = all
+            .get(range.start as usize..range.end as usize)
+            .unwrap_or_default();
+        let sums = Settings::sums(calibration, &stage.plan);
+        let configuration_crc32c = settings.checksum(&sums)?;
+        let begun = Begun {
+            nuwave: env!("CARGO_PKG_VERSION").to_owned(),
+            from: settings.from().name().to_owned(),
+            configuration: settings.explicit(),
+            sums,
+            selection: selection.to_string(),
+            inputs,
+        };
+        let work = match WorkFolder::begin(output, mode, &begun)? {
+            Begin::Work(work) => work,
+            Begin::Done(report) => {
+                if talk.json {
+                    print_json(&report)?;
+                }
+                if !talk.quiet {
+                    say!(
+                        "`{}` is finished already, with the same inputs and settings",
+                        output.display()
+                    );
+                }
+                return Ok(ControlFlow::Break(ExitCode::from(report.exit_code())));
+            }
+        };
+        let is_left = |unit: &&Unit| !work.records().contains_key(unit);
+        let todo: Vec<Unit> = selected.iter().filter(is_left).copied().collect();
+        if !talk.quiet && todo.len() < selected.len() {
+            say!(
+                "resuming: {} of {} units are finished",
+                selected.len() - todo.len(),
+                selected.len()
+            );
+        }
+        let waveforms = waveforms_of(&begun.inputs, &todo);
+        Ok(ControlFlow::Continue(Self {
+            start,
+            output,
+            talk,
+            configuration_crc32c,
+            n_units: selected.len() as u64,
+            begun,
+            stage,
+            progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, talk.quiet),
+            work,
+            done: Vec::new(),
+            todo,
+            pool: super::thread_pool(threads)?,
+            threads,
+            stop: Stop::on_signals(),
+        }))
+    }
+
+    /// The plan of an input.
+    pub fn input(&self, input_id: u32) -> Option<&PlannedInput> {
+        self.begun.inputs.get(input_id as usize)
+    }
+
+    /// Takes note of a unit, unless its input has changed meanwhile: then all that was made of it is dropped.
+    pub fn finish_unit(&mut self, record: UnitRecord) -> Result<()> {
+        let unit = record.unit();
+        if let Some(input) = self.input(unit.input_id)
+            && let Some(difference) = input.difference()
+        {
+            let message = format!(
+                "`{}` changed while it was read: {difference}",
+                input.path.display()
+            );
+            self.work.forget(unit.input_id)?;
+            return Err(crate::Error::try_again(message)
+                .with_hint("when nobody writes to it any more, `--resume` reads it anew"));
+        }
+        self.work.record(record)?;
+        self.done.push(unit);
+        self.progress.finish_unit();
+        Ok(())
+    }
+
+    /// Ends: with the report and the name of the output, or with the error and how to go on.
+    pub fn finish(self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
+        self.progress.finish();
+        let outcome = outcome.and_then(|()| {
+            // A wish that came too late to stop a unit still ends the run before its last step.
+            if self.stop.is_requested() {
+                return Err(self.stop.error());
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            return Err(self.work.advise(error, self.n_units));
+        }
+        let records: Vec<UnitRecord> = self.work.records().values().cloned().collect();
+        let report = Report::new(
+            &records,
+            Provenance {
+                begun: self.begun,
+                events: self.stage.plan,
+                configuration_crc32c: self.configuration_crc32c,
+                gpu,
+                threads: self.threads,
+                took_s: self.start.elapsed().as_secs_f64(),
+                done: self.done,
+            },
+        );
+        self.work.commit(&report)?;
+        tell(&report, self.output, self.talk)?;
+        Ok(report)
+    }
+}
+
+/// Waveforms in `units`, about, where every input says how many it has.
+fn waveforms_of(inputs: &[PlannedInput], units: &[Unit]) -> Option<u64> {
+    units
+        .iter()
+        .map(|unit| {
+            let input = inputs.get(unit.input_id as usize)?;
+            let rows = input.rows?;
+            let end = u64::from(unit.block + 1)
+                .saturating_mul(input.unit_size)
+                .min(rows);
+            Some(end.saturating_sub(u64::from(unit.block).saturating_mul(input.unit_size)))
+        })
+        .sum()
+}

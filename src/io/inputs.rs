@@ -1,0 +1,192 @@
+//! From what the user names (files, folders, patterns, a list) to files, in an order that is always the same.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::error::{Error, Result};
+
+/// Endings of the files that are taken from a folder.
+const ENDINGS: [&str; 10] = [
+    "h5", "hdf5", "parquet", "arrow", "feather", "npy", "npz", "dat", "bin", "txt",
+];
+
+/// The inputs of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The files, in their order.
+    pub files: Vec<PathBuf>,
+    /// Files in named folders that do not look like waveforms and were left out.
+    pub left_out: Vec<PathBuf>,
+    /// Files that were named more than once; each time they are read again.
+    pub repeated: Vec<PathBuf>,
+}
+
+/// The files that `named` means, and those that stand in the file `list`, one a line.
+///
+/// A folder means the files in it and in its folders that have the ending of a format and are not hidden, by name; truth that
+/// nuwave keeps beside waveforms is none of them. A pattern (`run*.h5`, `**/*.dat`) means what matches, by name. A line of
+/// the list may be all of this; empty lines and those that begin with `#` are none.
+///
+/// # Errors
+/// If a folder or the list cannot be read, a pattern is none or matches nothing, or a folder holds no such file.
+pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
+    let mut inputs = Inputs::default();
+    for path in named {
+        add(&mut inputs, path)?;
+    }
+    if let Some(list) = list {
+        let text = std::fs::read_to_string(list)
+            .map_err(|error| Error::input(list, "cannot be read").with_source(error))?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let place = || format!("line {}", number + 1);
+                add(&mut inputs, Path::new(line)).map_err(|error| {
+                    Error::new(error.kind(), format!("{}: {error}", place())).in_file(list)
+                })?;
+            }
+        }
+    }
+    let mut sorted: Vec<&PathBuf> = inputs.files.iter().collect();
+    sorted.sort();
+    let mut repeated: Vec<PathBuf> = sorted
+        .windows(2)
+        .filter(|pair| pair[0] == pair[1])
+        .map(|pair| pair[0].clone())
+        .collect();
+    repeated.dedup();
+    inputs.repeated = repeated;
+    Ok(inputs)
+}
+
+fn add(inputs: &mut Inputs, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return add_folder(inputs, path);
+    }
+    let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']));
+    let Some(pattern) = pattern.filter(|_| !path.exists()) else {
+        inputs.files.push(path.to_owned());
+        return Ok(());
+    };
+    let matches = glob::glob(pattern).map_err(|error| {
+        Error::usage(format!("`{pattern}` is not a pattern of file names")).with_source(error)
+    })?;
+    let mut files = Vec::new();
+    for file in matches {
+        let file = file.map_err(|error| {
+            Error::input(path, "what matches cannot be read").with_source(error)
+        })?;
+        if file.is_file() && !is_truth(&file) {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::input(path, "no file matches this pattern"));
+    }
+    files.sort();
+    inputs.files.append(&mut files);
+    Ok(())
+}
+
+fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
+    let before = inputs.files.len();
+    let is_hidden = |entry: &walkdir::DirEntry| {
+        entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.')
+    };
+    let entries = WalkDir::new(folder)
+        .follow_links(true)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !is_hidden(entry));
+    for entry in entries {
+        let entry =
+            entry.map_err(|error| Error::input(folder, "cannot be read").with_source(error))?;
+        if entry.file_type().is_dir() || is_truth(entry.path()) {
+            continue;
+        }
+        let ending = entry.path().extension().and_then(|it| it.to_str());
+        let is_known = ending.is_some_and(|it| ENDINGS.contains(&it.to_ascii_lowercase().as_str()));
+        let list = if is_known {
+            &mut inputs.files
+        } else {
+            &mut inputs.left_out
+        };
+        list.push(entry.into_path());
+    }
+    if inputs.files.len() == before {
+        return Err(
+            Error::input(folder, "is a folder without a file of waveforms").with_hint(format!(
+                "of a folder the files that end in `.{}` are taken; name others one by one",
+                ENDINGS.join("`, `.")
+            )),
+        );
+    }
+    Ok(())
+}
+
+/// True for the truth that nuwave writes beside a file of waveforms.
+fn is_truth(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".truth.parquet") || name.ends_with(".truth-events.parquet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn folder_of(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in names {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, "").expect("a file");
+        }
+        folder
+    }
+
+    fn names(folder: &Path, files: &[PathBuf]) -> Vec<String> {
+        let relative = |file: &PathBuf| {
+            let path = file.strip_prefix(folder).expect("inside");
+            path.to_string_lossy().into_owned()
+        };
+        files.iter().map(relative).collect()
+    }
+
+    #[test]
+    fn a_folder_means_its_files_by_name() {
+        let folder = folder_of(&[
+            "b.h5",
+            "a.dat",
+            "notes.md",
+            "deep/c.npy",
+            "a.truth.parquet",
+            ".hidden.h5",
+            ".git/x.h5",
+        ]);
+        let path = folder.path();
+        let inputs = expand(&[path.to_owned()], None).expect("files");
+        assert_eq!(names(path, &inputs.files), ["a.dat", "b.h5", "deep/c.npy"]);
+        assert_eq!(names(path, &inputs.left_out), ["notes.md"]);
+        let empty = folder_of(&["notes.md"]);
+        let error = expand(&[empty.path().to_owned()], None).expect_err("no waveforms");
+        assert_eq!(error.kind(), ErrorKind::Input);
+    }
+
+    #[test]
+    fn patterns_and_lists_mean_files() {
+        let folder = folder_of(&["run10.h5", "run2.h5", "run1.dat"]);
+        let path = folder.path();
+        let list = path.join("list");
+        let text = format!("# two\n\n{0}/run*.h5\n  {0}/run1.dat  \n", path.display());
+        std::fs::write(&list, text).expect("a file");
+        let inputs = expand(&[path.join("run2.h5")], Some(&list)).expect("files");
+        let expected = ["run2.h5", "run10.h5", "run2.h5", "run1.dat"];
+        assert_eq!(names(path, &inputs.files), expected);
+        assert_eq!(names(path, &inputs.repeated), ["run2.h5"]);
+        std::fs::write(&list, "run2.h5\nno*such\n").expect("a file");
+        let error = expand(&[], Some(&list)).expect_err("nothing matches");
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Finished shards become one output: the same as if one run had done all of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::plan::{Unit, units};
+use super::report::{Provenance, Report};
+use super::work::{Begin, Begun, Mode, WorkFolder};
+use super::{Selection, UnitRecord, verify::read_report};
+use crate::error::{Error, Result};
+use crate::extract::Account;
+use crate::io::atomic::{AtomicFile, write_error};
+use crate::io::tables::Part;
+
+/// Joins the outputs in `shards` into `target`.
+///
+/// # Errors
+/// If a shard is not finished, they were not made alike, units are missing or there twice, a part is damaged, or the
+/// output cannot be written.
+pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
+    let start = std::time::Instant::now();
+    let reports = shards
+        .iter()
+        .map(|dir| Ok((dir.as_path(), read_report(dir)?)))
+        .collect::<Result<Vec<(&Path, Report)>>>()?;
+    let Some((first_dir, first)) = reports.first() else {
+        return Err(Error::usage("nothing to merge"));
+    };
+    let begun = Begun {
+        selection: Selection::All.to_string(),
+        ..first.begun()
+    };
+    let mut found: BTreeMap<Unit, (&Path, UnitRecord)> = BTreeMap::new();
+    for (dir, report) in &reports {
+        let mut other = report.begun();
+        other.selection.clone_from(&begun.selection);
+        let difference = begun.difference(&other).or_else(|| {
+            (begun.inputs != other.inputs).then(|| "the list of inputs differs".to_owned())
+        });
+        if let Some(difference) = difference {
+            return Err(Error::usage(format!(
+                "`{}` and `{}` were made with something else: {difference}",
+                first_dir.display(),
+                dir.display()
+            ))
+            .with_hint("shards are made by the same command but for `--shard`"));
+        }
+        for record in report.records() {
+            if let Some((other, _)) = found.insert(record.unit(), (*dir, record.clone())) {
+                return Err(Error::usage(format!(
+                    "unit {} is in `{}` and in `{}`",
+                    record.unit(),
+                    other.display(),
+                    dir.display()
+                ))
+                .with_hint("give each shard once"));
+            }
+        }
+    }
+    let missing: Vec<Unit> = units(&begun.inputs)
+        .filter(|unit| !found.contains_key(unit))
+        .collect();
+    if let Some(unit) = missing.first() {
+        return Err(Error::usage(format!(
+            "{} units are in none of them, the first is {unit}",
+            missing.len()
+        ))
+        .with_hint("are there shards that were not given, or did not finish?"));
+    }
+    let mut work = match WorkFolder::begin(target, mode, &begun)? {
+        Begin::Work(work) => work,
+        Begin::Done(report) => return Ok(*report),
+    };
+    let n_units = found.len() as u64;
+    let done: Vec<Unit> = found.keys().copied().collect();
+    for (unit, (dir, record)) in found {
+        if work.records().contains_key(&unit) {
+            continue;
+        }
+        let copied = record
+            .done
+            .parts
+            .iter()
+            .try_for_each(|part| copy(part, dir, &work.tables()))
+            .and_then(|()| work.record(record));
+        copied.map_err(|error| work.advise(error, n_units))?;
+    }
+    let records: Vec<UnitRecord> = work.records().values().cloned().collect();
+    let mut gpu: Option<Account> = None;
+    for (_, report) in &reports {
+        Account::gather(&mut gpu, report.gpu.clone());
+    }
+    let report = Report::new(
+        &records,
+        Provenance {
+            begun,
+            events: first.events.plan(),
+            configuration_crc32c: first.configuration_crc32c.clone(),
+            gpu,
+            threads: first.timings.threads,
+            took_s: start.elapsed().as_secs_f64(),
+            done,
+        },
+    );
+    work.commit(&report)?;
+    Ok(report)
+}
+
+/// Copies a part, and compares it with its checksum on the way.
+fn copy(part: &Part, from: &Path, to: &Path) -> Result<()> {
+    let (source, target) = (from.join(&part.path), to.join(&part.path));
+    let unreadable = |error| Error::input(&source, "cannot be read").with_source(error);
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::output(folder, "cannot be made").with_source(error))?;
+    }
+    let mut reader = File::open(&source).map_err(unreadable)?;
+    let mut writer = AtomicFile::create(&target)?;
+    let mut buffer = vec![0; 1 << 20];
+    let (mut bytes, mut crc) = (0_u64, 0);
+    loop {
+        let count = reader.read(&mut buffer).map_err(unreadable)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        if read.is_empty() {
+            break;
+        }
+        crc = crc32c::crc32c_append(crc, read);
+        bytes += read.len() as u64;
+        writer
+            .write_all(read)
+            .map_err(|error| write_error(&target, error))?;
+    }
+    if bytes != part.bytes || format!("{crc:08x}") != part.crc32c {
+        return Err(Error::input(
+            &source,
+            format!(
+                "has {bytes} bytes with CRC32C {crc:08x}, its report says {} and {}",
+                part.bytes, part.crc32c
+            ),
+        )
+        .with_hint("the part is damaged; make its shard again"));
+    }
+    writer.commit()
+}

@@ -1,0 +1,356 @@
+//! What there is to do: the units of work of a run, and the part of them that this run takes.
+//!
+//! A unit is a block of whole events of one input: every run of one event's waveforms whose first waveform stands in the
+//! block's positions. Units follow from the inputs alone, so that runs on other machines agree on them.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::{Extent, SourceInfo};
+use crate::model::Polarity;
+
+/// Samples of a unit of waveforms: half a GiB of 16-bit counts, a second or two of work for a core.
+const UNIT_SAMPLES: u64 = 1 << 28;
+/// Hits of a unit where events are made from hits: some seconds of work for a core.
+const UNIT_HITS: u64 = 1 << 22;
+
+/// An input and how it is divided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedInput {
+    /// The file as given.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: String,
+    /// Where in it the waveforms were found.
+    pub layout: String,
+    /// Size.
+    pub bytes: u64,
+    /// When it was written to last, in ns since 1970; with [`changed_ns`](Self::changed_ns) the quick way to see that it is the same still.
+    pub modified_ns: Option<u64>,
+    /// When anything about it changed last.
+    pub changed_ns: Option<u64>,
+    /// CRC32C, where it was taken at once: that of a table of hits. Of waveforms the units take it, part by part.
+    pub crc32c: Option<String>,
+    /// Interval between samples, as used; absent for hits.
+    pub sampling_ns: Option<f64>,
+    /// Direction of the pulses, as used; absent for hits.
+    pub polarity: Option<Polarity>,
+    /// Which of the inputs that a table of hits tells apart this one is, where it tells several.
+    pub input_of_table: Option<u32>,
+    /// Waveforms, or hits, where the format says so.
+    pub rows: Option<u64>,
+    /// Positions (rows or bytes) of a unit.
+    pub unit_size: u64,
+    /// Number of units.
+    pub units: u32,
+    /// Why it cannot be read at all, if it cannot; it has no units then.
+    pub unusable: Option<String>,
+}
+
+impl PlannedInput {
+    /// The plan of a file of waveforms, in units of `unit_waveforms` (about) where the user says so.
+    #[must_use]
+    pub fn of_waveforms(info: &SourceInfo, unit_waveforms: Option<u64>) -> Self {
+        let Extent {
+            end,
+            of_waveform,
+            samples,
+        } = info.extent;
+        let waveforms = unit_waveforms.unwrap_or(UNIT_SAMPLES / samples);
+        let unit_size = waveforms.max(1).saturating_mul(of_waveform);
+        Self {
+            format: info.format.to_owned(),
+            layout: info.layout.clone(),
+            bytes: info.n_bytes,
+            rows: info.n_waveforms,
+            ..Self::divided(&info.path, end, unit_size)
+        }
+    }
+
+    /// The plan of `n_hits` hits of the table `info`, in units of `unit_hits` where the user says so.
+    #[must_use]
+    pub fn of_hits(info: &SourceInfo, n_hits: u64, unit_hits: Option<u64>) -> Self {
+        Self {
+            format: info.format.to_owned(),
+            layout: info.layout.clone(),
+            bytes: info.n_bytes,
+            rows: Some(n_hits),
+            ..Self::divided(&info.path, n_hits, unit_hits.unwrap_or(UNIT_HITS).max(1))
+        }
+    }
+
+    /// The plan of a file that cannot be read.
+    #[must_use]
+    pub fn unusable(path: &Path, reason: String) -> Self {
+        Self {
+            units: 0,
+            unusable: Some(reason),
+            ..Self::divided(path, 0, 1)
+        }
+    }
+
+    fn divided(path: &Path, end: u64, unit_size: u64) -> Self {
+        // More units than this are of no use to anyone; they grow instead.
+        const MOST_UNITS: u64 = 100_000;
+        let unit_size = unit_size.max(end.div_ceil(MOST_UNITS));
+        let (modified_ns, changed_ns) = times_of(path);
+        Self {
+            path: path.to_owned(),
+            format: String::new(),
+            layout: String::new(),
+            bytes: 0,
+            modified_ns,
+            changed_ns,
+            crc32c: None,
+            sampling_ns: None,
+            polarity: None,
+            input_of_table: None,
+            rows: None,
+            unit_size,
+            units: u32::try_from(end.div_ceil(unit_size).max(1)).unwrap_or(u32::MAX),
+            unusable: None,
+        }
+    }
+
+    /// The positions of unit `block`; the last one goes on to the end, whatever comes.
+    #[must_use]
+    pub fn positions(&self, block: u32) -> Range<u64> {
+        let end = if block + 1 >= self.units {
+            u64::MAX
+        } else {
+            u64::from(block + 1) * self.unit_size
+        };
+        u64::from(block) * self.unit_size..end
+    }
+
+    /// The bytes of the file that unit `block` takes the checksum of: an even share, so that all units together have each
+    /// byte once.
+    #[must_use]
+    pub fn bytes_of(&self, block: u32) -> Range<u64> {
+        let units = u128::from(self.units.max(1));
+        let at = |block: u32| (u128::from(self.bytes) * u128::from(block) / units) as u64;
+        at(block)..at(block + 1)
+    }
+
+    /// Says how the file differs from what was planned with, if it does: it was written to meanwhile.
+    #[must_use]
+    pub fn difference(&self) -> Option<String> {
+        let now = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) => return Some(format!("it is gone ({error})")),
+        };
+        // A folder has a size that says nothing.
+        if !now.is_dir() && now.len() != self.bytes {
+            let what = if now.len() > self.bytes {
+                "grew"
+            } else {
+                "shrank"
+            };
+            return Some(format!(
+                "it {what} from {} to {} bytes",
+                self.bytes,
+                now.len()
+            ));
+        }
+        (times_of(&self.path) != (self.modified_ns, self.changed_ns))
+            .then(|| "it was written to".to_owned())
+    }
+}
+
+/// When a file's content and when anything about it changed last.
+fn times_of(path: &Path) -> (Option<u64>, Option<u64>) {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return (None, None);
+    };
+    let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
+    let modified = metadata.modified().ok().and_then(since);
+    let modified = modified.and_then(|time| u64::try_from(time.as_nanos()).ok());
+    #[cfg(unix)]
+    let changed = {
+        use std::os::unix::fs::MetadataExt as _;
+        let ns = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+        u64::try_from(ns).ok()
+    };
+    #[cfg(not(unix))]
+    let changed = None;
+    (modified, changed)
+}
+
+/// The name of a unit: its input, its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Unit {
+    /// Place of the input.
+    pub input_id: u32,
+    /// Place of the block in it.
+    pub block: u32,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:05}-{:05}", self.input_id, self.block)
+    }
+}
+
+/// All units of `inputs`, in their order.
+pub fn units(inputs: &[PlannedInput]) -> impl Iterator<Item = Unit> + '_ {
+    inputs.iter().enumerate().flat_map(|(place, input)| {
+        let input_id = place as u32;
+        (0..input.units).map(move |block| Unit { input_id, block })
+    })
+}
+
+/// The units that a run takes. Units that follow one another: hardly any file is then read by two runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// Every unit.
+    #[default]
+    All,
+    /// Part `index` (from 1) of `of` parts that differ by one unit at most.
+    Shard {
+        /// Which part, from 1.
+        index: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Units `from..to`.
+    Blocks {
+        /// First unit.
+        from: u64,
+        /// Behind the last one.
+        to: u64,
+    },
+}
+
+impl Selection {
+    /// The places of its units among `total`.
+    ///
+    /// # Errors
+    /// If there are fewer units than it names.
+    pub fn range(self, total: u64) -> Result<Range<u64>> {
+        match self {
+            Self::All => Ok(0..total),
+            Self::Shard { index, of } => {
+                let at = |k: u64| (u128::from(total) * u128::from(k) / u128::from(of)) as u64;
+                Ok(at(index - 1)..at(index))
+            }
+            Self::Blocks { from, to } if to <= total => Ok(from..to),
+            Self::Blocks { from, to } => Err(Error::usage(format!(
+                "`--blocks {from}:{to}`: there are only {total} units"
+            ))
+            .with_hint("`nuwave plan` prints them")),
+        }
+    }
+
+    /// A shard as it is typed: `2/7`.
+    ///
+    /// # Errors
+    /// If it is no such thing.
+    pub fn shard(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || "expected I/N with 1 <= I <= N, as `2/7`".to_owned();
+        let (index, of) = pair(text, '/').ok_or_else(wrong)?;
+        if index == 0 || index > of {
+            return Err(wrong());
+        }
+        Ok(Self::Shard { index, of })
+    }
+
+    /// Units as they are typed: `3:9` is 3 to 8.
+    ///
+    /// # Errors
+    /// If it is no such thing.
+    pub fn blocks(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || "expected A:B with A < B, as `3:9` for the units 3 to 8".to_owned();
+        let (from, to) = pair(text, ':')
+            .filter(|(from, to)| from < to)
+            .ok_or_else(wrong)?;
+        Ok(Self::Blocks { from, to })
+    }
+}
+
+fn pair(text: &str, separator: char) -> Option<(u64, u64)> {
+    let (first, second) = text.split_once(separator)?;
+    Some((first.trim().parse().ok()?, second.trim().parse().ok()?))
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Shard { index, of } => write!(f, "shard {index}/{of}"),
+            Self::Blocks { from, to } => write!(f, "blocks {from}:{to}"),
+        }
+    }
+}
+
+impl FromStr for Selection {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(' ') {
+            None if text == "all" => Ok(Self::All),
+            Some(("shard", shard)) => Self::shard(shard),
+            Some(("blocks", blocks)) => Self::blocks(blocks),
+            _ => Err(format!("`{text}` is no selection of units")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn shards_share_out_all_units(total in 0u64..1000, of in 1u64..50) {
+            let mut next = 0;
+            for index in 1..=of {
+                let range = Selection::Shard { index, of }.range(total).expect("a range");
+                proptest::prop_assert_eq!(range.start, next);
+                proptest::prop_assert!(range.end - range.start <= total / of + 1);
+                next = range.end;
+            }
+            proptest::prop_assert_eq!(next, total);
+        }
+
+        #[test]
+        fn units_share_out_positions_and_bytes(end in 0u64..10_000, unit in 1u64..500, bytes: u32) {
+            let mut input = PlannedInput::divided(Path::new("none"), end, unit);
+            input.bytes = u64::from(bytes);
+            let (mut position, mut byte) = (0, 0);
+            for block in 0..input.units {
+                let (positions, bytes) = (input.positions(block), input.bytes_of(block));
+                proptest::prop_assert_eq!((positions.start, bytes.start), (position, byte));
+                (position, byte) = (positions.end, bytes.end);
+            }
+            proptest::prop_assert_eq!((position, byte), (u64::MAX, input.bytes));
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_understood_or_refused() {
+        assert_eq!(
+            Selection::shard("2/7"),
+            Ok(Selection::Shard { index: 2, of: 7 })
+        );
+        assert_eq!(
+            Selection::blocks("3:9"),
+            Ok(Selection::Blocks { from: 3, to: 9 })
+        );
+        for wrong in ["0/3", "4/3", "1/0", "-1/2", "a/b", "3", ""] {
+            assert!(Selection::shard(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["3:3", "9:3", ":3", "3:", "1/2"] {
+            assert!(Selection::blocks(wrong).is_err(), "{wrong}");
+        }
+        for selection in ["all", "shard 2/7", "blocks 3:9"] {
+            let parsed: Selection = selection.parse().expect("a selection");
+            assert_eq!(parsed.to_string(), selection);
+        }
+        assert!(Selection::Blocks { from: 3, to: 9 }.range(8).is_err());
+    }
+}

@@ -1,0 +1,569 @@
+//! The work folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
+//!
+//!     DIR.partial/begun.json       what the run was begun with
+//!     DIR.partial/units/*.json     the record of each finished unit, written after its parts
+//!     DIR.partial/tables/          what becomes DIR: parts, and at the end `report.json`
+//!
+//! Every file is written under a temporary name, flushed, renamed, and its folder flushed. `DIR` itself appears by one rename:
+//! it is complete or not there. Whoever works on a folder holds a lock on it, which the system takes back from a process that
+//! is killed; where the file system has no locks, two processes write the same bytes under the same names.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::output::{REPORT, is_ours, sync_folder};
+use super::plan::{PlannedInput, Unit};
+use super::report::Report;
+use super::unit::{BytesSum, UnitRecord};
+use crate::error::{Error, Result};
+use crate::io::atomic::AtomicFile;
+use crate::io::tables::checksum;
+
+const BEGUN: &str = "begun.json";
+const UNITS: &str = "units";
+const TABLES: &str = "tables";
+const REPLACED: &str = "replaced";
+
+/// What a run is begun with: two runs that begin alike make the same units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// nuwave's version.
+    pub nuwave: String,
+    /// `waveforms` or `hits`.
+    pub from: String,
+    /// The settings that the result depends on.
+    pub configuration: serde_json::Value,
+    /// Checksums of what the settings name: the calibration, the detector's geometry, the light maps.
+    pub sums: BTreeMap<String, String>,
+    /// Which units the run takes.
+    pub selection: String,
+    /// The inputs.
+    pub inputs: Vec<PlannedInput>,
+}
+
+impl Begun {
+    /// How this differs from `other`, the one that is there, in everything but the inputs; `None` if it does not.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let was = |what: &str, there: &str, here: &str| format!("{what} was {there}, is {here}");
+        for (what, there, here) in [
+            ("nuwave", &other.nuwave, &self.nuwave),
+            ("`--from`", &other.from, &self.from),
+            ("the part of the work", &other.selection, &self.selection),
+        ] {
+            if there != here {
+                return Some(was(what, there, here));
+            }
+        }
+        let none = serde_json::Map::new();
+        let there = other.configuration.as_object().unwrap_or(&none);
+        let here = self.configuration.as_object().unwrap_or(&none);
+        let say = |value: Option<&serde_json::Value>| {
+            value.map_or_else(|| "not set".to_owned(), ToString::to_string)
+        };
+        for key in there.keys().chain(here.keys()) {
+            if there.get(key) != here.get(key) {
+                let what = format!("the setting `{key}`");
+                return Some(was(&what, &say(there.get(key)), &say(here.get(key))));
+            }
+        }
+        for key in other.sums.keys().chain(self.sums.keys()) {
+            if other.sums.get(key) != self.sums.get(key) {
+                let say = |sums: &BTreeMap<String, String>| {
+                    let sum = sums.get(key);
+                    sum.map_or_else(|| "absent".to_owned(), |sum| format!("CRC32C {sum}"))
+                };
+                return Some(was(
+                    &format!("the {key}"),
+                    &say(&other.sums),
+                    &say(&self.sums),
+                ));
+            }
+        }
+        None
+    }
+
+    /// How the inputs differ from those that the finished units in `records` were made of; `None` if they do not. Those that
+    /// nothing was made of may differ.
+    ///
+    /// # Errors
+    /// If an input cannot be read.
+    fn difference_of_inputs(
+        &self,
+        other: &Self,
+        records: &BTreeMap<Unit, UnitRecord>,
+    ) -> Result<Option<String>> {
+        for record in records.values() {
+            let place = record.done.input_id as usize;
+            let (Some(there), here) = (other.inputs.get(place), self.inputs.get(place)) else {
+                return Ok(Some(format!("input {place} is not known")));
+            };
+            let name = there.path.display();
+            let Some(here) = here.filter(|here| here.path == there.path) else {
+                let is = here.map_or("absent".to_owned(), |here| {
+                    format!("`{}`", here.path.display())
+                });
+                return Ok(Some(format!("input {place} was `{name}`, is {is}")));
+            };
+            if here.bytes != there.bytes {
+                return Ok(Some(format!(
+                    "`{name}` had {} bytes, has {}",
+                    there.bytes, here.bytes
+                )));
+            }
+            if here.crc32c != there.crc32c {
+                return Ok(Some(format!("the content of `{name}` has changed")));
+            }
+            let divided = |input: &PlannedInput| (input.unit_size, input.units);
+            if divided(here) != divided(there) || here.format != there.format {
+                return Ok(Some(format!("`{name}` is divided in another way")));
+            }
+            let used = |input: &PlannedInput| (input.sampling_ns, input.polarity);
+            if used(here) != used(there) {
+                return Ok(Some(format!(
+                    "the sampling interval or polarity of `{name}` has changed"
+                )));
+            }
+            let times = |input: &PlannedInput| (input.modified_ns, input.changed_ns);
+            if times(here) != times(there)
+                && let Some(sum) = &record.done.read
+                && BytesSum::of(&here.path, sum.first..sum.end)? != *sum
+            {
+                return Ok(Some(format!(
+                    "the content of `{name}` has changed (bytes {} to {})",
+                    sum.first, sum.end
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What is done about what is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Keep finished units.
+    pub resume: bool,
+    /// Replace a finished output, or begin an unfinished one anew.
+    pub overwrite: bool,
+}
+
+/// How a run begins.
+pub enum Begin {
+    /// There is work to do.
+    Work(Box<WorkFolder>),
+    /// All is done: the output is there, made with the same.
+    Done(Box<Report>),
+}
+
+/// A work folder that this process works on.
+#[derive(Debug)]
+pub struct WorkFolder {
+    target: PathBuf,
+    place: PathBuf,
+    overwrite: bool,
+    begun: Begun,
+    records: BTreeMap<Unit, UnitRecord>,
+    /// Held for as long as the folder is worked on.
+    _lock: Option<File>,
+}
+
+impl WorkFolder {
+    /// Begins to work on the output `target`, or goes on with it.
+    ///
+    /// # Errors
+    /// If it is there already, complete or not, and `mode` does not say what to do about it; if what is there was begun with
+    /// something else; if another process is at work on it; if it cannot be written.
+    pub fn begin(target: &Path, mode: Mode, begun: &Begun) -> Result<Begin> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
+        let parent = crate::io::atomic::folder_of(target);
+        let mut partial = name.to_owned();
+        partial.push(".partial");
+        let place = parent.join(partial);
+        loop {
+            if target.exists()
+                && let Some(done) = refuse_existing(target, mode, begun)?
+            {
+                remove_leftovers(&place);
+                return Ok(Begin::Done(Box::new(done)));
+            }
+            std::fs::create_dir_all(parent)
+                .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
+            let is_new = make_folder(&place)?;
+            let lock = lock(&place)?;
+            // Another process may have finished, and the folder been renamed, between the lines above.
+            if !is_still(&place, lock.as_ref()) || is_new && !mode.overwrite && target.exists() {
+                if is_new {
+                    let _ = std::fs::remove_dir(&place);
+                }
+                continue;
+            }
+            let mut folder = Self {
+                target: target.to_owned(),
+                place,
+                overwrite: mode.overwrite,
+                begun: begun.clone(),
+                records: BTreeMap::new(),
+                _lock: lock,
+            };
+            folder.take_over(mode)?;
+            return Ok(Begin::Work(Box::new(folder)));
+        }
+    }
+
+    /// Looks at what is in the folder: keeps finished units, or refuses to.
+    fn take_over(&mut self, mode: Mode) -> Result<()> {
+        let refuse = |what: String, hint: &str| {
+            Err(Error::output(&self.place, what).with_hint(hint.to_owned()))
+        };
+        let known = [BEGUN, UNITS, TABLES, REPLACED];
+        for entry in read_folder(&self.place)? {
+            let is_ours = entry
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| known.contains(&name) || name.starts_with('.'));
+            if !is_ours {
+                return refuse(
+                    format!("is in the way: it holds `{}`", entry.display()),
+                    "nuwave keeps unfinished output under this name; move it, or choose another `-o`",
+                );
+            }
+        }
+        let (other, records) = self.read_records()?;
+        let n_finished = records.len();
+        if n_finished > 0 && !mode.resume && !mode.overwrite {
+            return refuse(
+                format!("holds {n_finished} finished units of an earlier run"),
+                "`--resume` goes on with them, `--overwrite` begins anew",
+            );
+        }
+        if n_finished > 0
+            && mode.resume
+            && let Some(other) = other
+        {
+            let difference = match self.begun.difference(&other) {
+                Some(difference) => Some(difference),
+                None => self.begun.difference_of_inputs(&other, &records)?,
+            };
+            if let Some(difference) = difference {
+                return Err(Error::usage(format!(
+                    "`{}` was begun with something else: {difference}",
+                    self.place.display()
+                ))
+                .with_hint("go on as it was begun, begin anew with `--overwrite` without `--resume`, or choose another `-o`"));
+            }
+            self.records = records;
+        } else {
+            for name in [UNITS, TABLES] {
+                remove_all(&self.place.join(name))?;
+            }
+        }
+        for name in [UNITS, TABLES] {
+            make_folder(&self.place.join(name))?;
+        }
+        remove_temporaries(&self.place)?;
+        write_json(&self.place.join(BEGUN), &self.begun)
+    }
+
+    /// What the folder was begun with, and the units in it that are whole.
+    fn read_records(&self) -> Result<(Option<Begun>, BTreeMap<Unit, UnitRecord>)> {
+        let mut records = BTreeMap::new();
+        let Some(begun) = read_json::<Begun>(&self.place.join(BEGUN)) else {
+            return Ok((None, records));
+        };
+        let units = self.place.join(UNITS);
+        for path in if units.is_dir() {
+            read_folder(&units)?
+        } else {
+            Vec::new()
+        } {
+            let Some(record) = read_json::<UnitRecord>(&path) else {
+                continue;
+            };
+            let tables = self.tables();
+            let is_whole = record.done.parts.iter().all(|part| {
+                checksum(&tables.join(&part.path))
+                    .is_ok_and(|(bytes, crc32c)| bytes == part.bytes && crc32c == part.crc32c)
+            });
+            // What a crash of the machine took is done again.
+            if is_whole {
+                records.insert(record.unit(), record);
+            }
+        }
+        Ok((Some(begun), records))
+    }
+
+    /// Where parts are written.
+    #[must_use]
+    pub fn tables(&self) -> PathBuf {
+        self.place.join(TABLES)
+    }
+
+    /// The finished units.
+    #[must_use]
+    pub fn records(&self) -> &BTreeMap<Unit, UnitRecord> {
+        &self.records
+    }
+
+    /// Takes note of a unit whose parts are all written.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn record(&mut self, record: UnitRecord) -> Result<()> {
+        let path = self.record_path(record.unit());
+        write_json(&path, &record).map_err(|error| self.if_taken_away(error))?;
+        self.records.insert(record.unit(), record);
+        Ok(())
+    }
+
+    fn record_path(&self, unit: Unit) -> PathBuf {
+        self.place.join(UNITS).join(format!("{unit}.json"))
+    }
+
+    /// Forgets what was made of an input: it has changed since.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn forget(&mut self, input_id: u32) -> Result<()> {
+        let of_input = |unit: &&Unit| unit.input_id == input_id;
+        let units: Vec<Unit> = self.records.keys().filter(of_input).copied().collect();
+        for unit in units {
+            let path = self.record_path(unit);
+            std::fs::remove_file(&path)
+                .map_err(|error| Error::output(&path, "cannot be removed").with_source(error))?;
+            self.records.remove(&unit);
+        }
+        sync_folder(&self.place.join(UNITS));
+        Ok(())
+    }
+
+    /// Without locks another process may have finished this output, and with it moved the folder.
+    fn if_taken_away(&self, error: Error) -> Error {
+        if self.place.exists() {
+            return error;
+        }
+        Error::try_again(format!(
+            "`{}` was finished by another process",
+            self.target.display()
+        ))
+    }
+
+    /// Adds to the error that ended the run what is there and how to go on.
+    #[must_use]
+    pub fn advise(&self, error: Error, n_units: u64) -> Error {
+        let error = self.if_taken_away(error);
+        if self.records.is_empty() {
+            return error;
+        }
+        let advice = format!(
+            "{} of {n_units} units are finished in `{}`; the same command with `--resume` goes on from there",
+            self.records.len(),
+            self.place.display()
+        );
+        let hint = match error.hint() {
+            Some(hint) => format!("{hint}\n      {advice}"),
+            None => advice,
+        };
+        error.with_hint(hint)
+    }
+
+    /// Writes the report and gives the folder its name.
+    ///
+    /// # Errors
+    /// If a file cannot be written or the folder not renamed; what is there can be resumed then.
+    pub fn commit(self, report: &Report) -> Result<()> {
+        let tables = self.tables();
+        let path = tables.join(REPORT);
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::internal(format!("the report: {error}")))?;
+        write_text(&path, &format!("{text}\n")).map_err(|error| self.if_taken_away(error))?;
+        remove_temporaries(&self.place)?;
+        for folder in read_folder(&tables)? {
+            sync_folder(&folder);
+        }
+        sync_folder(&tables);
+        let rename = |from: &Path, to: &Path| {
+            std::fs::rename(from, to).map_err(|error| {
+                Error::output(&self.target, "cannot be given its name").with_source(error)
+            })
+        };
+        if self.overwrite && self.target.exists() {
+            let old = self.place.join(REPLACED);
+            remove_all(&old)?;
+            rename(&self.target, &old)?;
+            if let Err(error) = rename(&tables, &self.target) {
+                rename(&old, &self.target)?;
+                return Err(error);
+            }
+        } else {
+            rename(&tables, &self.target)?;
+        }
+        sync_folder(crate::io::atomic::folder_of(&self.target));
+        // The output is whole under its name; what cannot be removed now is removed by the next run.
+        let _ = std::fs::remove_dir_all(&self.place);
+        Ok(())
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // Nothing is worth keeping of a run without a finished unit. A finished output that waits for its name is.
+        let waits = self.place.join(REPLACED).exists() && !self.target.exists();
+        if self.records.is_empty() && !waits {
+            let _ = std::fs::remove_dir_all(&self.place);
+        }
+    }
+}
+
+/// What is to be said of an output that is there: the report, if it is what this run would make; an error if it may not be
+/// replaced.
+fn refuse_existing(target: &Path, mode: Mode, begun: &Begun) -> Result<Option<Report>> {
+    let report: Option<Report> = read_json(&target.join(REPORT));
+    if mode.resume
+        && let Some(report) = report
+    {
+        let there = report.begun();
+        let records = report.records();
+        let by_unit = records.into_iter().map(|record| (record.unit(), record));
+        let difference = match begun.difference(&there) {
+            Some(difference) => Some(difference),
+            None => begun.difference_of_inputs(&there, &by_unit.collect())?,
+        };
+        match difference {
+            None => return Ok(Some(report)),
+            Some(_) if mode.overwrite => {}
+            Some(difference) => {
+                return Err(Error::usage(format!(
+                    "`{}` is there and was made with something else: {difference}",
+                    target.display()
+                ))
+                .with_hint("give another folder with `-o`, or `--overwrite` to replace it"));
+            }
+        }
+    }
+    if !mode.overwrite {
+        return Err(Error::output(target, "exists already").with_hint(
+            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there",
+        ));
+    }
+    if is_ours(target) {
+        return Ok(None);
+    }
+    Err(Error::output(
+        target,
+        "exists, is not empty and is not an output of nuwave; it is left alone",
+    )
+    .with_hint("give another folder with `-o`"))
+}
+
+/// Makes a folder; false if it is there already.
+fn make_folder(path: &Path) -> Result<bool> {
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
+            Ok(false)
+        }
+        Err(error) => Err(Error::output(path, "cannot be made")
+            .with_source(error)
+            .with_hint("is the folder read-only, or the disk full?")),
+    }
+}
+
+/// Takes the lock on a folder, where the system has such locks.
+fn lock(folder: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(folder) else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::try_again(format!(
+            "`{}`: another process is at work on this output",
+            folder.display()
+        ))
+        .with_hint("wait until it has finished, or end it")),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// True if the folder at `path` is still the one that was opened.
+fn is_still(path: &Path, opened: Option<&File>) -> bool {
+    #[cfg(unix)]
+    if let Some(opened) = opened {
+        use std::os::unix::fs::MetadataExt as _;
+        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = std::fs::metadata(path).map(id).ok();
+        return there.is_some() && there == opened.metadata().map(id).ok();
+    }
+    let _ = opened;
+    path.is_dir()
+}
+
+/// Removes what a finished run left that was killed after its last rename, unless another process works there.
+fn remove_leftovers(place: &Path) {
+    let locked = place.is_dir().then(|| lock(place));
+    if let Some(Ok(_lock)) = locked
+        && !place.join(TABLES).exists()
+    {
+        let _ = std::fs::remove_dir_all(place);
+    }
+}
+
+/// Removes the files that a killed process was writing.
+fn remove_temporaries(place: &Path) -> Result<()> {
+    let mut folders = vec![place.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in read_folder(&folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') {
+                // Gone already is gone too.
+                let _ = std::fs::remove_file(&path);
+            } else if path.is_dir() && name != REPLACED {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_all(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::output(path, "cannot be removed").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = |error| Error::output(path, "cannot be read").with_source(error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(cannot)? {
+        paths.push(entry.map_err(cannot)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// What is in a file of JSON; `None` if it is not there or not that.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
+    write_text(path, &text)
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
+        .map_err(|error| crate::io::atomic::write_error(path, error))?;
+    file.commit()
+}
