@@ -1,7 +1,7 @@
 //! Which format a file has, told from its content.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::numpy::npy::read_up_to;
@@ -63,7 +63,8 @@ fn by_content(
     n_bytes: u64,
     record_samples: Option<usize>,
 ) -> Result<Format> {
-    if has_hdf5_signature(file, n_bytes) {
+    let unreadable = |error| Error::input(path, "cannot be read").with_source(error);
+    if has_hdf5_signature(file, n_bytes).map_err(unreadable)? {
         return Ok(Format::Hdf5);
     }
     if head.starts_with(b"PAR1") {
@@ -119,7 +120,7 @@ fn by_content(
             |record_samples| Ok(Format::BareText { record_samples }),
         );
     }
-    let header = wavedump::looks_like_records(file, head, n_bytes);
+    let header = wavedump::looks_like_records(file, head, n_bytes).map_err(unreadable)?;
     match (header, record_samples) {
         // What the user says wins over a header, unless both agree.
         (Some(header), Some(said)) if header.n_samples() == said as u64 => {
@@ -134,19 +135,18 @@ fn by_content(
 }
 
 /// The signature stands at byte 0, 512, 1024, 2048 and so on, behind a block of the user's.
-fn has_hdf5_signature(file: &mut File, n_bytes: u64) -> bool {
+fn has_hdf5_signature(file: &mut File, n_bytes: u64) -> io::Result<bool> {
     let mut offset = 0;
     while offset + HDF5_SIGNATURE.len() as u64 <= n_bytes {
         let mut bytes = [0; HDF5_SIGNATURE.len()];
-        if file.seek(SeekFrom::Start(offset)).is_err() || file.read_exact(&mut bytes).is_err() {
-            return false;
-        }
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut bytes)?;
         if bytes == HDF5_SIGNATURE {
-            return true;
+            return Ok(true);
         }
         offset = if offset == 0 { 512 } else { offset * 2 };
     }
-    false
+    Ok(false)
 }
 
 /// A stream begins with a marker, the length of the schema and the schema, whose length is a multiple of 8.

@@ -104,7 +104,8 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
             done,
         },
     );
-    work.commit(&report)?;
+    let committed = work.commit(&report);
+    committed.map_err(|error| work.advise(error, n_units))?;
     Ok(report)
 }
 

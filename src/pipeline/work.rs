@@ -168,6 +168,8 @@ pub struct WorkFolder {
     overwrite: bool,
     begun: Begun,
     records: BTreeMap<Unit, UnitRecord>,
+    /// True once what was there is looked through: before that nothing may be removed.
+    is_ours: bool,
     /// Held for as long as the folder is worked on.
     _lock: Option<File>,
 }
@@ -185,7 +187,7 @@ impl WorkFolder {
         let parent = crate::io::atomic::folder_of(target);
         let mut partial = name.to_owned();
         partial.push(".partial");
-        let place = parent.join(partial);
+        let place = target.with_file_name(partial);
         loop {
             if target.exists()
                 && let Some(done) = refuse_existing(target, mode, begun)?
@@ -210,6 +212,7 @@ impl WorkFolder {
                 overwrite: mode.overwrite,
                 begun: begun.clone(),
                 records: BTreeMap::new(),
+                is_ours: is_new,
                 _lock: lock,
             };
             folder.take_over(mode)?;
@@ -267,6 +270,7 @@ impl WorkFolder {
         for name in [UNITS, TABLES] {
             make_folder(&self.place.join(name))?;
         }
+        self.is_ours = true;
         remove_temporaries(&self.place)?;
         write_json(&self.place.join(BEGUN), &self.begun)
     }
@@ -377,7 +381,7 @@ impl WorkFolder {
     ///
     /// # Errors
     /// If a file cannot be written or the folder not renamed; what is there can be resumed then.
-    pub fn commit(self, report: &Report) -> Result<()> {
+    pub fn commit(&mut self, report: &Report) -> Result<()> {
         let tables = self.tables();
         let path = tables.join(REPORT);
         let text = serde_json::to_string_pretty(report)
@@ -407,6 +411,7 @@ impl WorkFolder {
         sync_folder(crate::io::atomic::folder_of(&self.target));
         // The output is whole under its name; what cannot be removed now is removed by the next run.
         let _ = std::fs::remove_dir_all(&self.place);
+        self.is_ours = false;
         Ok(())
     }
 }
@@ -415,7 +420,7 @@ impl Drop for WorkFolder {
     fn drop(&mut self) {
         // Nothing is worth keeping of a run without a finished unit. A finished output that waits for its name is.
         let waits = self.place.join(REPLACED).exists() && !self.target.exists();
-        if self.records.is_empty() && !waits {
+        if self.is_ours && self.records.is_empty() && !waits {
             let _ = std::fs::remove_dir_all(&self.place);
         }
     }

@@ -34,7 +34,11 @@ pub(super) fn plan(
             Err(error) => {
                 let skip = settings.on_error == Some(OnError::Skip);
                 let is_damage = error.kind() == ErrorKind::Input && path.exists();
-                if !(skip && is_damage) || error.is_of_the_system() {
+                // What can be opened and not be read may be read another time.
+                if error.is_of_the_system() && std::fs::File::open(path).is_ok() {
+                    return Err(error.to_be_tried_again());
+                }
+                if !(skip && is_damage) {
                     return Err(error);
                 }
                 infos.push(Err((path, error.reason())));

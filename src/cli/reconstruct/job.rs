@@ -147,7 +147,7 @@ impl<'a> Job<'a> {
     }
 
     /// Ends: with the report and the name of the output, or with the error and how to go on.
-    pub fn finish(self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
+    pub fn finish(mut self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
         self.progress.finish();
         let outcome = outcome.and_then(|()| {
             // A wish that came too late to stop a unit still ends the run before its last step.
@@ -172,7 +172,8 @@ impl<'a> Job<'a> {
                 done: self.done,
             },
         );
-        self.work.commit(&report)?;
+        let committed = self.work.commit(&report);
+        committed.map_err(|error| self.work.advise(error, self.n_units))?;
         tell(&report, self.output, self.talk)?;
         Ok(report)
     }

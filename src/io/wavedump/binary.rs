@@ -66,15 +66,18 @@ pub(in crate::io) fn looks_like_records(
     file: &mut File,
     head: &[u8],
     n_bytes: u64,
-) -> Option<Header> {
-    let first = Header::parse(head)?;
-    if first.size + HEADER_BYTES <= n_bytes {
-        let mut second = [0; HEADER_BYTES as usize];
-        file.seek(io::SeekFrom::Start(first.size)).ok()?;
-        file.read_exact(&mut second).ok()?;
-        Header::parse(&second).filter(|second| second.board == first.board)?;
+) -> io::Result<Option<Header>> {
+    let Some(first) = Header::parse(head) else {
+        return Ok(None);
+    };
+    if first.size + HEADER_BYTES > n_bytes {
+        return Ok(Some(first));
     }
-    Some(first)
+    let mut second = [0; HEADER_BYTES as usize];
+    file.seek(io::SeekFrom::Start(first.size))?;
+    file.read_exact(&mut second)?;
+    let agrees = Header::parse(&second).is_some_and(|second| second.board == first.board);
+    Ok(agrees.then_some(first))
 }
 
 /// Records with headers.
