@@ -99,7 +99,7 @@ fn blocks(path: &Path, ending: &str, bytes: &[u8]) -> Vec<usize> {
             let groups = reader.metadata().row_groups();
             groups
                 .iter()
-                .flat_map(|group| group.columns())
+                .flat_map(parquet::file::metadata::RowGroupMetaData::columns)
                 .map(|column| column.byte_range().0 as usize)
                 .collect()
         }

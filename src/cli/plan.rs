@@ -1,5 +1,6 @@
 //! `nuwave plan`: the units of work that a run would do.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -85,8 +86,10 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             let path = inputs
                 .get(line.input_id as usize)
                 .map(|input| input.path.display());
-            text += &format!(
-                "{:>6} {:>6} {:>6} {:>14}  {}\n",
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(
+                text,
+                "{:>6} {:>6} {:>6} {:>14}  {}",
                 line.unit,
                 line.input_id,
                 line.block,
@@ -95,8 +98,9 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             );
         }
         for input in inputs.iter().filter(|input| input.unusable.is_some()) {
-            text += &format!(
-                "cannot be read: {}\n",
+            let _ = writeln!(
+                text,
+                "cannot be read: {}",
                 input.unusable.as_deref().unwrap_or_default()
             );
         }

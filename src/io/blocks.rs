@@ -203,8 +203,9 @@ impl<R: BlockReader> BlockSource<R> {
                 }
                 Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
                 Err(error) => {
-                    let rest = self.lost_rest(&error);
-                    self.losses.extend(rest.filter(|_| self.inside));
+                    if self.inside {
+                        self.losses.push(self.lost_rest(&error));
+                    }
                 }
             }
         }
@@ -212,7 +213,7 @@ impl<R: BlockReader> BlockSource<R> {
     }
 
     /// The loss of everything from the reader's place on.
-    fn lost_rest(&self, error: &Error) -> Option<Loss> {
+    fn lost_rest(&self, error: &Error) -> Loss {
         let position = self.reader.position();
         let info = self.reader.info();
         let left = info.n_waveforms.map(|n| n.saturating_sub(position));
@@ -220,14 +221,14 @@ impl<R: BlockReader> BlockSource<R> {
             Some(_) => format!("row {position} and later"),
             None => format!("byte {position} and later"),
         };
-        Some(Loss {
+        Loss {
             place,
             event_id: None,
             channel_id: None,
             n_waveforms: left.unwrap_or(1).max(1),
             reason: error.reason(),
             position,
-        })
+        }
     }
 
     /// Hands on the block's losses before `position`, where they belong to the unit.
@@ -383,9 +384,8 @@ impl<R: BlockReader> Source for BlockSource<R> {
         loop {
             let events = match guarded(&path, || self.reader.next_events()) {
                 Ok(Some(events)) => events,
-                Ok(None) => return Ok(true),
                 Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
-                Err(_) => return Ok(true),
+                Ok(None) | Err(_) => return Ok(true),
             };
             for event in events {
                 if last != Some(event) && last >= Some(event) {

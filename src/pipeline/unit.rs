@@ -334,6 +334,7 @@ fn write(
 }
 
 /// The error of a run that ends at the first loss.
+#[must_use]
 pub fn stopped_at(path: &Path, loss: &Loss) -> Error {
     Error::input(path, format!("{}: {}", loss.place, loss.reason)).with_hint(
         "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on",

@@ -70,10 +70,10 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn find(&mut self, place: impl ToString, what: impl ToString) {
+    fn find(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.findings.push(Finding {
-            place: place.to_string(),
-            what: what.to_string(),
+            place: place.into(),
+            what: what.into(),
         });
     }
 
@@ -82,12 +82,12 @@ impl Check<'_> {
         let mut expected: BTreeSet<String> = BTreeSet::from([REPORT.to_owned()]);
         for part in &self.report.outputs {
             if !expected.insert(part.path.clone()) {
-                self.find(&part.path, "stands twice in the report");
+                self.find(part.path.clone(), "stands twice in the report");
             }
             match checksum(&self.dir.join(&part.path)) {
-                Err(error) => self.find(&part.path, format!("cannot be read: {error}")),
+                Err(error) => self.find(part.path.clone(), format!("cannot be read: {error}")),
                 Ok(found) if found != (part.bytes, part.crc32c.clone()) => self.find(
-                    &part.path,
+                    part.path.clone(),
                     format!(
                         "has {} bytes with CRC32C {}, the report says {} and {}",
                         found.0, found.1, part.bytes, part.crc32c
@@ -185,7 +185,7 @@ impl Check<'_> {
                 .filter(|&rows| whole && input.cut.is_none() && rows > accounted)
             {
                 self.find(
-                    &input.path,
+                    input.path.clone(),
                     format!("has {rows} rows, of which {accounted} are in the output or lost"),
                 );
             }
@@ -260,7 +260,7 @@ impl Check<'_> {
                 }
             }
             for what in found {
-                self.find(&name, what);
+                self.find(name.clone(), what);
             }
         }
         self.events_once();
@@ -269,7 +269,7 @@ impl Check<'_> {
 
     /// No event is in two units.
     fn events_once(&mut self) {
-        let mut last: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut before: BTreeMap<u32, u64> = BTreeMap::new();
         for unit in self
             .report
             .units
@@ -279,7 +279,7 @@ impl Check<'_> {
             let Some((least, greatest)) = unit.event_ids else {
                 continue;
             };
-            if last.insert(unit.input_id, greatest) >= Some(least) {
+            if before.insert(unit.input_id, greatest) >= Some(least) {
                 let place = format!("unit {:05}-{:05}", unit.input_id, unit.block);
                 self.find(
                     place,

@@ -1,7 +1,7 @@
 //! `nuwave reconstruct --from hits`: events only.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,16 +23,19 @@ use crate::pipeline::{
 pub(super) fn plan(
     settings: &Settings,
     files: &[PathBuf],
-) -> Result<(Vec<PlannedInput>, Vec<(HitSource, Range)>)> {
+) -> Result<(Vec<PlannedInput>, Vec<Table>)> {
     let options = settings.input.hit_options()?;
     let (mut inputs, mut tables) = (Vec::new(), Vec::new());
     for path in files {
         let mut source = match hit_source::open(path, &options) {
             Ok(source) => source,
             Err(error) => {
+                if error.is_of_the_system() && path.exists() {
+                    return Err(error.to_be_tried_again());
+                }
                 let skip = settings.on_error == Some(OnError::Skip);
                 let is_damage = error.kind() == ErrorKind::Input && path.exists();
-                if !(skip && is_damage) || error.is_of_the_system() {
+                if !(skip && is_damage) {
                     return Err(error);
                 }
                 inputs.push(PlannedInput::unusable(path, error.reason()));
@@ -54,8 +57,8 @@ pub(super) fn plan(
     Ok((inputs, tables))
 }
 
-/// Places in the list of inputs.
-type Range = std::ops::Range<usize>;
+/// A table of hits, and the places of its inputs in the list of inputs.
+type Table = (HitSource, Range<usize>);
 
 /// Reconstructs the events that `selection` takes of `files` into `output`.
 pub(super) fn run(
@@ -110,8 +113,8 @@ pub(super) fn run(
     };
     let stop_at_loss = settings.on_error == Some(OnError::Stop);
     let outcome = tables
-        .into_iter()
-        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs, stop_at_loss));
+        .iter()
+        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs.clone(), stop_at_loss));
     let report = job.finish(outcome, None)?;
     Ok(ExitCode::from(report.exit_code()))
 }
@@ -139,8 +142,8 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
 /// The units of one table, whose inputs have the places `places`.
 fn one_table(
     job: &mut Job<'_>,
-    source: HitSource,
-    places: Range,
+    source: &HitSource,
+    places: Range<usize>,
     stop_at_loss: bool,
 ) -> Result<()> {
     let todo: BTreeSet<Unit> = job
@@ -152,7 +155,7 @@ fn one_table(
     if todo.is_empty() {
         return Ok(());
     }
-    let mut events = Events::of(&source).map_err(Error::to_be_tried_again)?;
+    let mut events = Events::of(source).map_err(Error::to_be_tried_again)?;
     // Behind the place where the table cannot be read there is nothing.
     let mut cut: Option<Error> = None;
     for unit in todo {

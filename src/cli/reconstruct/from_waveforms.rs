@@ -185,7 +185,8 @@ fn all_units(
             continue;
         };
         let options = settings.input.read_options(input_id)?;
-        let open = || io::open(&input.path, &options);
+        // It could be opened a moment ago.
+        let open = || io::open(&input.path, &options).map_err(Error::to_be_tried_again);
         // Where events are wanted, units must have them whole: an input in which they are scattered is one unit.
         let is_scattered = job.stage.is_wanted() && input.units > 1 && !open()?.events_ascend()?;
         if is_scattered && units.len() as u32 == input.units {
