@@ -142,7 +142,7 @@ fn shards_that_do_not_belong_together_are_refused() {
     let second = shard("second", &["--shard", "2/2"]);
     let other = shard("other", &["--shard", "2/2", "--threshold-sigma", "6"]);
     let target = folder.path("merged");
-    merge(&[first.clone()], &target).refused(2, &["units are in none", "hint: "]);
+    merge(std::slice::from_ref(&first), &target).refused(2, &["units are in none", "hint: "]);
     merge(&[first.clone(), first.clone(), second.clone()], &target)
         .refused(2, &["is in", "hint: "]);
     merge(&[first.clone(), other], &target).refused(2, &["threshold_sigma", "5", "6"]);
@@ -232,8 +232,8 @@ fn folders_patterns_and_lists_are_the_files_in_them() {
     std::fs::write(runs.join("notes.md"), "no waveforms").expect("room on the disk");
     let text = |path: std::path::PathBuf| path.to_str().expect("a plain path").to_owned();
     let files: Vec<String> = names.iter().map(|name| text(runs.join(name))).collect();
-    let named = folder.path("named");
-    reconstruct(&files, &named, &[]).ended_with(0);
+    let expected = folder.path("expected");
+    reconstruct(&files, &expected, &[]).ended_with(0);
     let list = folder.file(
         "list.txt",
         format!("# runs\n{}\n", files.join("\n")).as_bytes(),
@@ -245,7 +245,7 @@ fn folders_patterns_and_lists_are_the_files_in_them() {
     ] {
         let target = folder.path(name);
         reconstruct(&inputs, &target, &[]).ended_with(0);
-        assert_same(&named, &target);
+        assert_same(&expected, &target);
     }
 }
 
@@ -319,7 +319,9 @@ fn a_block_that_stands_in_a_file_twice_is_flagged() {
     reconstruct(&plain, &whole, &[]).ended_with(0);
     let charge = |folder: &Path| {
         let rows = units_support::reconstruct_support::events::events(&folder.join("events"));
-        rows.iter().map(|row| row.charge_pe()).collect::<Vec<_>>()
+        rows.iter()
+            .map(units_support::reconstruct_support::events::EventRow::charge_pe)
+            .collect::<Vec<_>>()
     };
     assert_eq!(charge(&target), charge(&whole));
 }

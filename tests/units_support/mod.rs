@@ -67,7 +67,7 @@ pub fn nothing_temporary_beside(target: &Path) {
     for folder in [target.parent().expect("a parent"), target] {
         let left: Vec<_> = reconstruct_support::names_in(folder)
             .into_iter()
-            .filter(|name| name.starts_with('.') || name.ends_with(".tmp"))
+            .filter(|name| name.starts_with('.') || name.contains(".tmp"))
             .collect();
         assert!(left.is_empty(), "{left:?}");
     }
