@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{BatchLimit, Loss, Source, SourceInfo};
+use super::{BatchLimit, Loss, Source, SourceInfo, StopCheck};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
@@ -157,6 +157,7 @@ pub(crate) struct BlockSource<R> {
     /// Where reading without a gap began, and the last event since then.
     since: u64,
     previous_event: Option<u64>,
+    stop: Option<StopCheck>,
 }
 
 /// How far before a unit reading begins to learn which event goes on into it; where no waveform is found there, this many
@@ -178,7 +179,16 @@ impl<R: BlockReader> BlockSource<R> {
             inside: true,
             since: 0,
             previous_event: None,
+            stop: None,
         }
+    }
+
+    fn stop_if_asked(&self) -> Result<()> {
+        if self.stop.as_ref().is_some_and(|stop| stop()) {
+            let path = self.reader.info().path.display();
+            return Err(Error::try_again(format!("stopped while `{path}` was read")));
+        }
+        Ok(())
     }
 
     /// Makes sure that `block` has waveforms left; false at the end of the file.
@@ -192,6 +202,7 @@ impl<R: BlockReader> BlockSource<R> {
             self.lose_before(u64::MAX);
             self.block = None;
             (self.taken, self.lost) = (0, 0);
+            self.stop_if_asked()?;
             let path = self.reader.info().path.clone();
             // An error ends the file as well: the reader's place in it is no longer known.
             self.ended = true;
@@ -378,10 +389,15 @@ impl<R: BlockReader> Source for BlockSource<R> {
         Ok(())
     }
 
+    fn stop_when(&mut self, stop: StopCheck) {
+        self.stop = Some(stop);
+    }
+
     fn events_ascend(&mut self) -> Result<bool> {
         let path = self.reader.info().path.clone();
         let mut last: Option<u64> = None;
         loop {
+            self.stop_if_asked()?;
             let events = match guarded(&path, || self.reader.next_events()) {
                 Ok(Some(events)) => events,
                 Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),

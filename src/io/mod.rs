@@ -24,6 +24,7 @@ mod wavedump;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::{Batch, Polarity};
@@ -239,7 +240,14 @@ pub trait Source: Send {
     /// # Errors
     /// If the system cannot read the file.
     fn events_ascend(&mut self) -> Result<bool>;
+
+    /// Asks `stop` between two pieces of the file from here on, and ends with an error of kind
+    /// [`TryAgain`](crate::ErrorKind::TryAgain) once it says so: reading up to a unit, or through all event numbers, may take long.
+    fn stop_when(&mut self, stop: StopCheck);
 }
+
+/// Says whether reading is to end early.
+pub type StopCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the user said about how to read inputs; everything is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::events::EventStage;
@@ -186,7 +187,13 @@ fn all_units(
         };
         let options = settings.input.read_options(input_id)?;
         // It could be opened a moment ago.
-        let open = || io::open(&input.path, &options).map_err(Error::to_be_tried_again);
+        let stop = job.stop.clone();
+        let open = || {
+            let mut source = io::open(&input.path, &options).map_err(Error::to_be_tried_again)?;
+            let stop = stop.clone();
+            source.stop_when(Arc::new(move || stop.is_requested()));
+            Ok::<_, Error>(source)
+        };
         // Where events are wanted, units must have them whole: an input in which they are scattered is one unit.
         let is_scattered = job.stage.is_wanted() && input.units > 1 && !open()?.events_ascend()?;
         if is_scattered && units.len() as u32 == input.units {

@@ -149,13 +149,12 @@ impl<'a> Job<'a> {
     /// Ends: with the report and the name of the output, or with the error and how to go on.
     pub fn finish(mut self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
         self.progress.finish();
-        let outcome = outcome.and_then(|()| {
-            // A wish that came too late to stop a unit still ends the run before its last step.
-            if self.stop.is_requested() {
-                return Err(self.stop.error());
-            }
-            Ok(())
-        });
+        // A wish that came too late to stop a unit still ends the run before its last step.
+        let outcome = if self.stop.is_requested() {
+            Err(self.stop.error())
+        } else {
+            outcome
+        };
         if let Err(error) = outcome {
             return Err(self.work.advise(error, self.n_units));
         }
