@@ -25,6 +25,7 @@ pub(super) fn plan(
     settings: &Settings,
     files: &[PathBuf],
 ) -> Result<(Vec<PlannedInput>, Known, Vec<Option<ReadoutFacts>>)> {
+    settings.parameters().validate()?;
     // Every input is opened before anything is written: a wrong name ends the run at once.
     let mut infos = Vec::new();
     let mut first_error = None;
