@@ -34,6 +34,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES};
 
 /// Single-PE charge spread of a channel whose file does not say: that of a dynode PMT.
@@ -59,6 +60,11 @@ const BATCH_ROWS: usize = 1024;
 /// If the file is no Parquet file, a column is missing or has the wrong type, a channel has two rows, or a value is out
 /// of range. The message names the file, the row (counted from 0) and the column.
 pub fn read(path: &Path) -> Result<Calibration> {
+    // The decoder of Parquet panics on some damaged files.
+    guarded(path, || read_file(path))
+}
+
+fn read_file(path: &Path) -> Result<Calibration> {
     let file = File::open(path).map_err(|cause| {
         Error::input(path, "the calibration cannot be opened").with_source(cause)
     })?;
