@@ -17,6 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::model::Flags;
 
 /// Rows of `DIR/hits`, column by column; every column has the same length.
@@ -300,8 +301,10 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
 fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let handle = File::open(file)
         .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
-    ParquetRecordBatchReaderBuilder::try_new(handle)
-        .map_err(|error| Error::input(file, format!("cannot be read as Parquet: {error}")))
+    guarded(file, || {
+        ParquetRecordBatchReaderBuilder::try_new(handle)
+            .map_err(|error| Error::input(file, format!("cannot be read as Parquet: {error}")))
+    })
 }
 
 /// Passes the rows of the table at `path` to `each`, with `columns` alone, part by part.
@@ -329,12 +332,10 @@ pub(super) fn stream(
             }
         }
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        let reader = builder
-            .with_projection(mask)
-            .with_batch_size(65_536)
-            .build()
-            .map_err(|e| unreadable(&e))?;
-        for rows in reader {
+        let builder = builder.with_projection(mask).with_batch_size(65_536);
+        let mut reader = guarded(&file, || builder.build().map_err(|e| unreadable(&e)))?;
+        // The decoder alone is guarded: what `each` does is not the file's fault.
+        while let Some(rows) = guarded(&file, || Ok(reader.next()))? {
             let rows = rows.map_err(|e| unreadable(&e))?;
             each(Part {
                 file: &file,
