@@ -110,6 +110,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads the settings of `nuwave reconstruct` as `--config` does, and forgets them. It is here for fuzzing, and no part of
+/// the library's interface.
+///
+/// # Errors
+/// If the file cannot be read, a key is unknown, or a value is not what it has to be.
+#[doc(hidden)]
+pub fn read_configuration(path: &std::path::Path) -> Result<()> {
+    reconstruct::read_configuration(path)
+}
+
 fn run(command: Command, talk: Talk) -> Result<ExitCode> {
     match command {
         Command::Reconstruct(args) => reconstruct::run(&args, talk),

@@ -7,11 +7,11 @@ mod job;
 pub(crate) mod settings;
 mod tell;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Talk;
-use super::shared::layered;
+use super::shared::{layered, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
 use crate::pipeline::{Mode, PlannedInput, Selection};
@@ -170,6 +170,20 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         From::Waveforms => from_waveforms::run(&settings, &files, selection, output, mode, talk),
         From::Hits => from_hits::run(&settings, &files, selection, output, mode, talk),
     }
+}
+
+/// Reads the settings of a file and makes of them what needs no input.
+pub(super) fn read_configuration(path: &Path) -> Result<()> {
+    let settings: Settings = layered(Some(path), &Settings::default())?;
+    toml::to_string(&settings.explicit())
+        .map_err(|error| Error::internal(format!("settings: {error}")))?;
+    let wrong = |error: Error| error.in_file(path);
+    threads(settings.threads).map_err(wrong)?;
+    match settings.from() {
+        From::Waveforms => settings.input.read_options(0).map_err(wrong)?,
+        From::Hits => settings.input.hit_options().map_err(wrong)?,
+    };
+    Ok(())
 }
 
 /// The pool that extracts and reconstructs, of `threads` threads.
