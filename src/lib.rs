@@ -3,6 +3,7 @@
 //! Everything the binary does can be done from this library. `ARCHITECTURE.md` says which folder answers which question.
 
 pub mod bench;
+mod bounds;
 pub mod calibrate;
 pub mod cli;
 pub mod detector;

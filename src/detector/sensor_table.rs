@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{PmtType, Sensor, Sensors};
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 
@@ -161,14 +162,23 @@ fn from_csv(
 
 fn from_hdf5(path: &Path) -> Result<Vec<Sensor>> {
     // The crate that reads HDF5 may panic on a damaged file.
-    let read = || -> std::result::Result<(Vec<i64>, Vec<f64>), hdf5_pure::Error> {
-        let file = hdf5_pure::File::open(path)?;
-        let ids = file.dataset("sensor_id")?.read_i64()?;
-        let places = file.dataset("sensor_xyz_mm")?.read_f64()?;
-        Ok((ids, places))
-    };
     let (ids, places) = guarded(path, || {
-        read().map_err(|error| usage(path, format!("the sensor table cannot be read: {error}")))
+        let unreadable = |error: &dyn std::fmt::Display| {
+            usage(path, format!("the sensor table cannot be read: {error}"))
+        };
+        let file = hdf5_pure::File::open(path).map_err(|error| unreadable(&error))?;
+        let array = |name: &str| {
+            let dataset = file.dataset(name).map_err(|error| unreadable(&error))?;
+            bounds::hdf5::check_whole(&dataset, file.file_size())
+                .map_err(|reason| unreadable(&format!("`{name}`: {reason}")))?;
+            Ok(dataset)
+        };
+        let ids = array("sensor_id")?.read_i64();
+        let places = array("sensor_xyz_mm")?.read_f64();
+        Ok((
+            ids.map_err(|error| unreadable(&error))?,
+            places.map_err(|error| unreadable(&error))?,
+        ))
     })?;
     if places.len() != 3 * ids.len() {
         return Err(usage(

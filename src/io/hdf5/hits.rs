@@ -1,11 +1,13 @@
 //! Hits in an HDF5 file: arrays of one length in one group, an entry a hit.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hdf5_pure::Dataset;
 
 use super::listing::{self, Entry};
 use super::open_file;
+use crate::bounds::hdf5::{oversized, oversized_chunks};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::io::ReadOptions;
@@ -36,6 +38,8 @@ struct Array {
     name: String,
     dataset: Dataset,
     kind: ScalarType,
+    /// Rows of chunks that are not to be read.
+    oversized: Vec<Range<u64>>,
 }
 
 /// Finds the hits.
@@ -159,6 +163,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
             name: entry.path.clone(),
             dataset: entry.dataset.clone(),
             kind,
+            oversized: oversized_chunks(&entry.dataset, n_bytes),
         });
     }
     let names: Vec<_> = arrays.iter().map(|it| format!("/{}", it.name)).collect();
@@ -234,6 +239,14 @@ impl HitArrayRows {
             let place = format!("`/{}`, rows {} to {last}", array.name, self.next_row);
             Error::input(&self.path, format!("{place}: {what}"))
         };
+        let end = self.next_row + rows;
+        if let Some(chunk) = array
+            .oversized
+            .iter()
+            .find(|chunk| chunk.start < end && self.next_row < chunk.end)
+        {
+            return Err(bad(&oversized(chunk)));
+        }
         let bytes = array
             .dataset
             .read_raw_rows(self.next_row, rows)

@@ -1,10 +1,12 @@
 //! Where in an HDF5 file the waveforms are.
 
+use std::ops::Range;
 use std::path::Path;
 
 use hdf5_pure::{Dataset, Datatype, File};
 
 use super::listing::{self, Entry, Numbers};
+use crate::bounds::hdf5::oversized_chunks;
 use crate::error::{Error, Result};
 use crate::io::ReadOptions;
 use crate::io::blocks::check_fixed_length;
@@ -56,6 +58,8 @@ const MAX_COMPRESSION: u64 = 1100;
 /// A column of numbers that is a dataset of its own.
 pub(super) struct Column {
     pub dataset: Dataset,
+    /// Rows of chunks that are not to be read.
+    pub oversized: Vec<Range<u64>>,
     pub kind: ScalarType,
 }
 
@@ -94,6 +98,8 @@ pub(super) struct Fields {
 pub(super) struct Found {
     /// Dataset with the samples.
     pub dataset: Dataset,
+    /// Rows of its chunks that are not to be read.
+    pub oversized: Vec<Range<u64>>,
     /// Its group's path, empty for the root.
     pub group: String,
     pub n_rows: u64,
@@ -141,8 +147,8 @@ pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions
         }
     };
     let found = match &candidate.field {
-        Some(field) => table(candidate.entry, field, path, options)?,
-        None => arrays(candidate.entry, &entries, path, options)?,
+        Some(field) => table(candidate.entry, field, path, n_bytes, options)?,
+        None => arrays(candidate.entry, &entries, path, n_bytes, options)?,
     };
     check_fixed_length(path, &found.layout, found.row_samples)?;
     let n_stored = found.n_rows.saturating_mul(found.row_bytes as u64);
@@ -221,7 +227,13 @@ fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Optio
     (two_dimensional && named).then_some(Candidate { entry, field: None })
 }
 
-fn table(entry: &Entry, samples: &str, path: &Path, options: &ReadOptions) -> Result<Found> {
+fn table(
+    entry: &Entry,
+    samples: &str,
+    path: &Path,
+    n_bytes: u64,
+    options: &ReadOptions,
+) -> Result<Found> {
     let layout = format!("table `/{}`", entry.path);
     let Datatype::Compound { members, size } = &entry.datatype else {
         return Err(Error::internal("a table of waveforms that is no compound"));
@@ -276,6 +288,7 @@ fn table(entry: &Entry, samples: &str, path: &Path, options: &ReadOptions) -> Re
     })?;
     Ok(Found {
         dataset: entry.dataset.clone(),
+        oversized: oversized_chunks(&entry.dataset, n_bytes),
         group: entry.group().to_owned(),
         n_rows: entry.shape.first().copied().unwrap_or(1),
         row_bytes,
@@ -292,7 +305,13 @@ fn table(entry: &Entry, samples: &str, path: &Path, options: &ReadOptions) -> Re
     })
 }
 
-fn arrays(entry: &Entry, entries: &[Entry], path: &Path, options: &ReadOptions) -> Result<Found> {
+fn arrays(
+    entry: &Entry,
+    entries: &[Entry],
+    path: &Path,
+    n_bytes: u64,
+    options: &ReadOptions,
+) -> Result<Found> {
     let mut layout = format!("arrays beside `/{}`", entry.path);
     let numbers = listing::numbers(&entry.datatype)
         .ok_or_else(|| Error::internal("waveforms that are no numbers"))?;
@@ -327,6 +346,7 @@ fn arrays(entry: &Entry, entries: &[Entry], path: &Path, options: &ReadOptions) 
                 ..
             }) if kind.scalar.is_integer() || !integer => Ok(Column {
                 dataset: other.dataset.clone(),
+                oversized: oversized_chunks(&other.dataset, n_bytes),
                 kind,
             }),
             _ => Err(Error::input(
@@ -361,6 +381,7 @@ fn arrays(entry: &Entry, entries: &[Entry], path: &Path, options: &ReadOptions) 
     }
     Ok(Found {
         dataset: entry.dataset.clone(),
+        oversized: oversized_chunks(&entry.dataset, n_bytes),
         group: entry.group().to_owned(),
         n_rows,
         row_bytes: row_samples * numbers.kind.size(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use hdf5_pure::{AttrValue, Dataset, File};
 
 use super::layout::{Arrays, Column, Columns, Field, Fields, Found};
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::io::blocks::{BLOCK_BYTES, Block, BlockReader, Row};
@@ -76,12 +77,22 @@ impl Reader {
     fn read(
         &self,
         dataset: &Dataset,
+        oversized: &[Range<u64>],
         rows: &Range<u64>,
         row_bytes: usize,
         what: &str,
     ) -> Result<Vec<u8>> {
         let (first, n_rows) = (rows.start, rows.end - rows.start);
         let place = || format!("{what}, rows {first} to {}", first + n_rows - 1);
+        if let Some(chunk) = oversized
+            .iter()
+            .find(|chunk| chunk.start < rows.end && rows.start < chunk.end)
+        {
+            return Err(Error::input(
+                &self.info.path,
+                format!("{}: {}", place(), bounds::hdf5::oversized(chunk)),
+            ));
+        }
         let bytes = dataset.read_raw_rows(first, n_rows).map_err(|error| {
             Error::input(&self.info.path, format!("{} cannot be read", place())).with_source(error)
         })?;
@@ -106,7 +117,10 @@ impl Reader {
         what: &str,
     ) -> Result<Option<Vec<u8>>> {
         column
-            .map(|column| self.read(&column.dataset, rows, column.kind.size(), what))
+            .map(|column| {
+                let size = column.kind.size();
+                self.read(&column.dataset, &column.oversized, rows, size, what)
+            })
             .transpose()
     }
 }
@@ -162,9 +176,10 @@ impl BlockReader for Reader {
             return Ok(Some(rows.collect()));
         };
         let path = &self.info.path;
-        let read = || self.read(&column.dataset, &rows, column.kind.size(), "the events");
+        let read = || self.read_column(Some(column), &rows, "the events");
         match guarded(path, read) {
             Ok(bytes) => {
+                let bytes = bytes.unwrap_or_default();
                 let events = column.kind.integers(&bytes).into_iter();
                 Ok(Some(
                     events.filter_map(|id| u64::try_from(id).ok()).collect(),
@@ -234,7 +249,8 @@ impl Reader {
     /// Appends the waveforms of `rows`, all or, with an error, none of them.
     fn window(&self, rows: &Range<u64>, block: &mut Block) -> Result<()> {
         let found = &self.found;
-        let bytes = self.read(&found.dataset, rows, found.row_bytes, "the samples")?;
+        let (dataset, oversized) = (&found.dataset, &found.oversized);
+        let bytes = self.read(dataset, oversized, rows, found.row_bytes, "the samples")?;
         let ids = self.ids(&bytes, rows)?;
         let whole = matches!(found.columns, Columns::Arrays(_)).then(|| found.kind.samples(&bytes));
         for (index, row_bytes) in bytes.chunks_exact(found.row_bytes).enumerate() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use hdf5_pure::File;
 
 use super::{listing, open_file};
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
@@ -180,12 +181,12 @@ impl Table<'_> {
             .map_err(unreadable)?;
         let datatype = dataset.datatype().map_err(unreadable)?;
         let shape = dataset.shape().map_err(unreadable)?;
+        bounds::hdf5::check_whole(&dataset, self.n_bytes)
+            .map_err(|reason| self.error(format!("`{name}` cannot be read: {reason}")))?;
         let numbers = listing::numbers(&datatype)
             .filter(|numbers| !numbers.is_array)
             .ok_or_else(|| self.error(format!("`{name}` does not hold numbers")))?;
-        let n_rows: u64 = shape.iter().product();
-        // Deflate packs about 1000 to 1: more than that is a damaged size.
-        if shape.len() != 1 || n_rows > MAX_ROWS.min(self.n_bytes.saturating_mul(1100)) {
+        if !matches!(shape.as_slice(), [n_rows] if *n_rows <= MAX_ROWS) {
             return Err(self.error(format!("`{name}` has the impossible shape {shape:?}")));
         }
         let bytes = dataset.read_raw().map_err(unreadable)?;
