@@ -33,6 +33,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES};
@@ -65,14 +66,14 @@ pub fn read(path: &Path) -> Result<Calibration> {
 }
 
 fn read_file(path: &Path) -> Result<Calibration> {
-    let file = File::open(path).map_err(|cause| {
+    let mut file = File::open(path).map_err(|cause| {
         Error::input(path, "the calibration cannot be opened").with_source(cause)
     })?;
-    let not_parquet = |cause: parquet::errors::ParquetError| {
-        Error::input(path, "the calibration is not a readable Parquet file")
-            .with_source(cause)
-            .with_hint(FORMAT_HINT)
+    let unreadable = || {
+        Error::input(path, "the calibration is not a readable Parquet file").with_hint(FORMAT_HINT)
     };
+    bounds::parquet::check(&mut file).map_err(|cause| unreadable().with_source(cause))?;
+    let not_parquet = |cause: parquet::errors::ParquetError| unreadable().with_source(cause);
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .map_err(not_parquet)?
         .with_batch_size(BATCH_ROWS)

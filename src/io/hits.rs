@@ -16,6 +16,7 @@ use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Flags;
@@ -299,11 +300,14 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
 }
 
 fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let handle = File::open(file)
+    let mut handle = File::open(file)
         .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::input(file, format!("cannot be read as Parquet: {error}"))
+    };
+    bounds::parquet::check(&mut handle).map_err(|error| unreadable(&error))?;
     guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(handle)
-            .map_err(|error| Error::input(file, format!("cannot be read as Parquet: {error}")))
+        ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|error| unreadable(&error))
     })
 }
 

@@ -21,6 +21,7 @@ use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource};
 use super::columns::{self, Columns};
 use super::sink::Pieces;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};
+use crate::bounds;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::{Batch, Samples, Truth};
@@ -80,14 +81,16 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
 
 /// Opens a Parquet file and reads its footer.
 pub(super) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path)
+    let mut file = File::open(path)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    let unreadable = || {
+        Error::input(path, "is a Parquet file whose footer cannot be read")
+            .with_hint("a file that was cut off while it was written or copied looks like this")
+    };
+    bounds::parquet::check(&mut file).map_err(|error| unreadable().with_source(error))?;
     guarded(path, || {
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
-            Error::input(path, "is a Parquet file whose footer cannot be read")
-                .with_source(error)
-                .with_hint("a file that was cut off while it was written or copied looks like this")
-        })
+        ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(|error| unreadable().with_source(error))
     })
 }
 
