@@ -7,9 +7,10 @@ mod fuzz;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nuwave::io::{BatchLimit, ReadOptions};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{TestError, TestRunner};
 
 /// Longest that a damaged file of some kilobytes may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -130,6 +131,15 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A seed with its damages.
+fn damaged_seed(seeds: &[Vec<u8>], seed: Index, damages: &[Damage]) -> Vec<u8> {
+    let mut bytes = seeds[seed.index(seeds.len())].clone();
+    for damage in damages {
+        damage.apply(&mut bytes, seeds);
+    }
+    bytes
+}
+
 /// Checks a target with its seeds, whole and then damaged in `cases` ways.
 fn check(target: &str, cases: u32) {
     let (_, check) = fuzz::TARGETS
@@ -157,15 +167,37 @@ fn check(target: &str, cases: u32) {
     });
     let damaged = (any::<Index>(), prop::collection::vec(damage(), 1..6));
     let result = runner.run(&damaged, |(seed, damages)| {
-        let mut bytes = seeds[seed.index(seeds.len())].clone();
-        for damage in &damages {
-            damage.apply(&mut bytes, &seeds);
-        }
-        let _ = timed(&bytes);
+        let _ = timed(&damaged_seed(&seeds, seed, &damages));
         Ok(())
     });
     if let Err(error) = result {
+        if let TestError::Fail(_, (seed, damages)) = &error {
+            let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}.damaged"));
+            std::fs::write(&found, damaged_seed(&seeds, *seed, damages)).expect("room for it");
+            println!("the damaged file is kept: {}", found.display());
+        }
         panic!("{target}: {error}");
+    }
+}
+
+/// What was found once, and what is to be said of it.
+#[test]
+fn findings_are_refused_for_what_is_wrong_with_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/found");
+    for (file, expected) in [
+        ("hdf5/chunk.h5", "claims more bytes than the file has"),
+        ("parquet/schema.parquet", "the footer's schema is damaged"),
+    ] {
+        let path = folder.join(file);
+        let found = nuwave::io::open(&path, &ReadOptions::default()).and_then(|mut source| {
+            while source.next_batch(BatchLimit::default())?.is_some() {}
+            Ok(source.take_losses())
+        });
+        let said = match found {
+            Ok(losses) => format!("{losses:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(said.contains(expected), "{file}: {said}");
     }
 }
 
