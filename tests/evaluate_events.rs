@@ -469,7 +469,7 @@ fn what_is_missing_is_said() {
     assert_eq!(output.status.code(), Some(3));
     let said = log(&output);
     assert!(
-        said.contains("events/part-00000-00000.parquet") && said.contains("no column `z_sigma_mm`"),
+        said.contains("events/part-00000.parquet") && said.contains("no column `z_sigma_mm`"),
         "{said}"
     );
 

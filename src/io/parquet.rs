@@ -113,21 +113,13 @@ struct Rows {
 }
 
 impl Rows {
-    /// Reads the rows of `group` from `first` on.
-    fn open_group(
-        &self,
-        group: usize,
-        first: u64,
-        mask: &ProjectionMask,
-    ) -> Result<ParquetRecordBatchReader> {
-        let rows = self.groups.get(group).cloned().unwrap_or_default();
-        let skipped = usize::try_from(first.saturating_sub(rows.start)).unwrap_or(usize::MAX);
+    /// Reads the rows of `group`.
+    fn open_group(&self, group: usize, mask: &ProjectionMask) -> Result<ParquetRecordBatchReader> {
         let file = self.file.try_clone().map_err(|error| self.damaged(error))?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(mask.clone())
             .with_batch_size(self.n_batch)
-            .with_offset(skipped)
             .build()
             .map_err(|error| self.damaged(error))
     }
@@ -203,9 +195,11 @@ impl BlockReader for Rows {
     fn seek(&mut self, position: u64) -> Result<()> {
         let behind = |rows: &Range<u64>| rows.end <= position;
         let group = self.groups.partition_point(behind);
+        // Always from the row group's first row: what is lost of a damaged one does not depend on where reading began.
+        let first = self.groups.get(group).map(|rows| rows.start);
         self.reader = None;
         self.next_group = group;
-        self.next_row = position;
+        self.next_row = first.unwrap_or(position);
         Ok(())
     }
 
@@ -216,7 +210,7 @@ impl BlockReader for Rows {
         let mut events = Vec::new();
         let path = self.info.path.clone();
         let read = guarded(&path, || {
-            for records in self.open_group(self.next_group, rows.start, &self.events_mask)? {
+            for records in self.open_group(self.next_group, &self.events_mask)? {
                 let records = records.map_err(|error| self.damaged(error))?;
                 let column = records.columns().first().and_then(columns::integers);
                 let ids = column.unwrap_or_default().into_iter().flatten();
@@ -240,9 +234,7 @@ impl BlockReader for Rows {
                     return Ok(None);
                 };
                 let path = self.info.path.clone();
-                let reader = guarded(&path, || {
-                    self.open_group(self.next_group, self.next_row, &self.mask)
-                });
+                let reader = guarded(&path, || self.open_group(self.next_group, &self.mask));
                 self.next_group += 1;
                 match reader {
                     Ok(reader) => self.reader = Some((reader, rows.end)),

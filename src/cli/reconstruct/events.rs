@@ -127,14 +127,15 @@ impl EventStage {
             return Ok(None);
         }
         let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
-        let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))?;
-        let mut events = Events::of(&source)?;
+        // What was written a moment ago cannot be read: that is the system's doing.
+        let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))
+            .map_err(Error::to_be_tried_again)?;
+        let mut events = Events::of(&source).map_err(Error::to_be_tried_again)?;
         let all = (unit.input_id, &(0..u64::MAX));
         match self.run(&mut events, all, folder, unit, progress, stop)? {
-            // What was written a moment ago cannot be read: nothing more can be relied upon.
             Some(EventsOutcome {
                 cut: Some(error), ..
-            }) => Err(error),
+            }) => Err(error.to_be_tried_again()),
             other => Ok(other),
         }
     }
