@@ -2,6 +2,7 @@
 
 mod arrow_ipc;
 pub(crate) mod atomic;
+mod block_source;
 mod blocks;
 pub mod calibration_file;
 mod columns;

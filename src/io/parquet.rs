@@ -17,7 +17,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::atomic::{AtomicFile, write_error};
-use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource};
+use super::block_source::BlockSource;
+use super::blocks::{BLOCK_BYTES, Block, BlockReader};
 use super::columns::{self, Columns};
 use super::sink::Pieces;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};

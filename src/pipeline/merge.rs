@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::begun::Begun;
 use super::plan::{Unit, units};
 use super::report::{Provenance, Report};
-use super::work::{Begin, Begun, Mode, WorkFolder};
+use super::work::{Begin, Mode, WorkFolder};
 use super::{Selection, UnitRecord, verify::read_report};
 use crate::error::{Error, Result};
 use crate::extract::Account;

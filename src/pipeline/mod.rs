@@ -6,12 +6,14 @@
 //! went in. Events follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
 //! recorded in the work folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
 
+mod begun;
 mod events;
 mod group;
 mod merge;
 mod output;
 mod plan;
 mod progress;
+mod record;
 mod report;
 mod report_events;
 mod stop;
@@ -20,19 +22,18 @@ mod unit;
 mod verify;
 mod work;
 
+pub use begun::Begun;
 pub use events::{EventsOutcome, run_events};
 pub use group::Events;
 pub use merge::merge;
 pub use output::{OutputFolder, REPORT};
 pub use plan::{PlannedInput, Selection, Unit, units};
 pub use progress::{Progress, style as progress_style};
+pub use record::{BytesSum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
 pub use report::{InputReport, ListedLoss, Provenance, Report, Timings, Totals};
 pub(crate) use report_events::method_name;
 pub use report_events::{EventsPlan, EventsReport, LightMaps};
 pub use stop::Stop;
-pub use unit::{
-    BytesSum, Tools, UnitEvents, UnitOutcome, UnitRecord, UnitReport, UnitTimings, run_unit,
-    stopped_at,
-};
+pub use unit::{Tools, UnitOutcome, run_unit, stopped_at};
 pub use verify::{Finding, verify};
-pub use work::{Begin, Begun, Mode, WorkFolder};
+pub use work::{Begin, Mode, WorkFolder};

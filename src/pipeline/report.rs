@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::begun::Begun;
 use super::plan::{PlannedInput, Unit};
-use super::unit::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
-use super::work::Begun;
+use super::record::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
 use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::Account;

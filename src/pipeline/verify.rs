@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::output::REPORT;
 use super::plan::{Selection, Unit, units};
+use super::record::{BytesSum, UnitRecord};
 use super::report::Report;
-use super::unit::{BytesSum, UnitRecord};
 use crate::error::{Error, Result};
 use crate::io::hits::{read_report as read_any_report, stream_hits, stream_waveforms};
 use crate::io::tables::checksum;

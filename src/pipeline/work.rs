@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use super::begun::Begun;
 use super::output::{REPORT, is_ours, sync_folder};
-use super::plan::{PlannedInput, Unit};
+use super::plan::Unit;
+use super::record::UnitRecord;
 use super::report::Report;
-use super::unit::{BytesSum, UnitRecord};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
 use crate::io::tables::checksum;
@@ -27,121 +28,6 @@ const BEGUN: &str = "begun.json";
 const UNITS: &str = "units";
 const TABLES: &str = "tables";
 const REPLACED: &str = "replaced";
-
-/// What a run is begun with: two runs that begin alike make the same units.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Begun {
-    /// nuwave's version.
-    pub nuwave: String,
-    /// `waveforms` or `hits`.
-    pub from: String,
-    /// The settings that the result depends on.
-    pub configuration: serde_json::Value,
-    /// Checksums of what the settings name: the calibration, the detector's geometry, the light maps.
-    pub sums: BTreeMap<String, String>,
-    /// Which units the run takes.
-    pub selection: String,
-    /// The inputs.
-    pub inputs: Vec<PlannedInput>,
-}
-
-impl Begun {
-    /// How this differs from `other`, the one that is there, in everything but the inputs; `None` if it does not.
-    #[must_use]
-    pub fn difference(&self, other: &Self) -> Option<String> {
-        let was = |what: &str, there: &str, here: &str| format!("{what} was {there}, is {here}");
-        for (what, there, here) in [
-            ("nuwave", &other.nuwave, &self.nuwave),
-            ("`--from`", &other.from, &self.from),
-            ("the part of the work", &other.selection, &self.selection),
-        ] {
-            if there != here {
-                return Some(was(what, there, here));
-            }
-        }
-        let none = serde_json::Map::new();
-        let there = other.configuration.as_object().unwrap_or(&none);
-        let here = self.configuration.as_object().unwrap_or(&none);
-        let say = |value: Option<&serde_json::Value>| {
-            value.map_or_else(|| "not set".to_owned(), ToString::to_string)
-        };
-        for key in there.keys().chain(here.keys()) {
-            if there.get(key) != here.get(key) {
-                let what = format!("the setting `{key}`");
-                return Some(was(&what, &say(there.get(key)), &say(here.get(key))));
-            }
-        }
-        for key in other.sums.keys().chain(self.sums.keys()) {
-            if other.sums.get(key) != self.sums.get(key) {
-                let say = |sums: &BTreeMap<String, String>| {
-                    let sum = sums.get(key);
-                    sum.map_or_else(|| "absent".to_owned(), |sum| format!("CRC32C {sum}"))
-                };
-                return Some(was(
-                    &format!("the {key}"),
-                    &say(&other.sums),
-                    &say(&self.sums),
-                ));
-            }
-        }
-        None
-    }
-
-    /// How the inputs differ from those that the finished units in `records` were made of; `None` if they do not. Those that
-    /// nothing was made of may differ.
-    ///
-    /// # Errors
-    /// If an input cannot be read.
-    fn difference_of_inputs(
-        &self,
-        other: &Self,
-        records: &BTreeMap<Unit, UnitRecord>,
-    ) -> Result<Option<String>> {
-        for record in records.values() {
-            let place = record.done.input_id as usize;
-            let (Some(there), here) = (other.inputs.get(place), self.inputs.get(place)) else {
-                return Ok(Some(format!("input {place} is not known")));
-            };
-            let name = there.path.display();
-            let Some(here) = here.filter(|here| here.path == there.path) else {
-                let is = here.map_or("absent".to_owned(), |here| {
-                    format!("`{}`", here.path.display())
-                });
-                return Ok(Some(format!("input {place} was `{name}`, is {is}")));
-            };
-            if here.bytes != there.bytes {
-                return Ok(Some(format!(
-                    "`{name}` had {} bytes, has {}",
-                    there.bytes, here.bytes
-                )));
-            }
-            if here.crc32c != there.crc32c {
-                return Ok(Some(format!("the content of `{name}` has changed")));
-            }
-            let divided = |input: &PlannedInput| (input.unit_size, input.units);
-            if divided(here) != divided(there) || here.format != there.format {
-                return Ok(Some(format!("`{name}` is divided in another way")));
-            }
-            let used = |input: &PlannedInput| (input.sampling_ns, input.polarity);
-            if used(here) != used(there) {
-                return Ok(Some(format!(
-                    "the sampling interval or polarity of `{name}` has changed"
-                )));
-            }
-            let times = |input: &PlannedInput| (input.modified_ns, input.changed_ns);
-            if times(here) != times(there)
-                && let Some(sum) = &record.done.read
-                && BytesSum::of(&here.path, sum.first..sum.end)? != *sum
-            {
-                return Ok(Some(format!(
-                    "the content of `{name}` has changed (bytes {} to {})",
-                    sum.first, sum.end
-                )));
-            }
-        }
-        Ok(None)
-    }
-}
 
 /// What is done about what is there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

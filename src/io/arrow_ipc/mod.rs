@@ -13,7 +13,8 @@ use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::StreamDecoder;
 
-use super::blocks::{Block, BlockReader, BlockSource};
+use super::block_source::BlockSource;
+use super::blocks::{Block, BlockReader};
 use super::columns::Columns;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};

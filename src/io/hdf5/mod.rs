@@ -11,7 +11,7 @@ use std::path::Path;
 
 use hdf5_pure::{ChunkCacheConfig, File, FileAccessProperties};
 
-use super::blocks::BlockSource;
+use super::block_source::BlockSource;
 use super::{ReadOptions, Source};
 use crate::error::{Error, Result};
 pub(super) use hits::{HitArrayRows, HitArrays, find_hits};

@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::blocks::{BLOCK_BYTES, Block, BlockReader, BlockSource, Row, check_fixed_length};
+use super::block_source::BlockSource;
+use super::blocks::{BLOCK_BYTES, Block, BlockReader, Row, check_fixed_length};
 use super::scalar::ScalarType;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};

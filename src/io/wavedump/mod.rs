@@ -6,7 +6,8 @@ mod write;
 
 use std::path::Path;
 
-use super::blocks::{BLOCK_BYTES, BlockSource};
+use super::block_source::BlockSource;
+use super::blocks::BLOCK_BYTES;
 use super::{ReadOptions, Source};
 use crate::error::Result;
 pub(super) use binary::looks_like_records;

@@ -1,0 +1,124 @@
+//! What a run is begun with, and how another differs from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{PlannedInput, Unit};
+use super::record::{BytesSum, UnitRecord};
+use crate::error::Result;
+
+/// What a run is begun with: two runs that begin alike make the same units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// nuwave's version.
+    pub nuwave: String,
+    /// `waveforms` or `hits`.
+    pub from: String,
+    /// The settings that the result depends on.
+    pub configuration: serde_json::Value,
+    /// Checksums of what the settings name: the calibration, the detector's geometry, the light maps.
+    pub sums: BTreeMap<String, String>,
+    /// Which units the run takes.
+    pub selection: String,
+    /// The inputs.
+    pub inputs: Vec<PlannedInput>,
+}
+
+impl Begun {
+    /// How this differs from `other`, the one that is there, in everything but the inputs; `None` if it does not.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let was = |what: &str, there: &str, here: &str| format!("{what} was {there}, is {here}");
+        for (what, there, here) in [
+            ("nuwave", &other.nuwave, &self.nuwave),
+            ("`--from`", &other.from, &self.from),
+            ("the part of the work", &other.selection, &self.selection),
+        ] {
+            if there != here {
+                return Some(was(what, there, here));
+            }
+        }
+        let none = serde_json::Map::new();
+        let there = other.configuration.as_object().unwrap_or(&none);
+        let here = self.configuration.as_object().unwrap_or(&none);
+        let say = |value: Option<&serde_json::Value>| {
+            value.map_or_else(|| "not set".to_owned(), ToString::to_string)
+        };
+        for key in there.keys().chain(here.keys()) {
+            if there.get(key) != here.get(key) {
+                let what = format!("the setting `{key}`");
+                return Some(was(&what, &say(there.get(key)), &say(here.get(key))));
+            }
+        }
+        for key in other.sums.keys().chain(self.sums.keys()) {
+            if other.sums.get(key) != self.sums.get(key) {
+                let say = |sums: &BTreeMap<String, String>| {
+                    let sum = sums.get(key);
+                    sum.map_or_else(|| "absent".to_owned(), |sum| format!("CRC32C {sum}"))
+                };
+                return Some(was(
+                    &format!("the {key}"),
+                    &say(&other.sums),
+                    &say(&self.sums),
+                ));
+            }
+        }
+        None
+    }
+
+    /// How the inputs differ from those that the finished units in `records` were made of; `None` if they do not. Those that
+    /// nothing was made of may differ.
+    ///
+    /// # Errors
+    /// If an input cannot be read.
+    pub(super) fn difference_of_inputs(
+        &self,
+        other: &Self,
+        records: &BTreeMap<Unit, UnitRecord>,
+    ) -> Result<Option<String>> {
+        for record in records.values() {
+            let place = record.done.input_id as usize;
+            let (Some(there), here) = (other.inputs.get(place), self.inputs.get(place)) else {
+                return Ok(Some(format!("input {place} is not known")));
+            };
+            let name = there.path.display();
+            let Some(here) = here.filter(|here| here.path == there.path) else {
+                let is = here.map_or("absent".to_owned(), |here| {
+                    format!("`{}`", here.path.display())
+                });
+                return Ok(Some(format!("input {place} was `{name}`, is {is}")));
+            };
+            if here.bytes != there.bytes {
+                return Ok(Some(format!(
+                    "`{name}` had {} bytes, has {}",
+                    there.bytes, here.bytes
+                )));
+            }
+            if here.crc32c != there.crc32c {
+                return Ok(Some(format!("the content of `{name}` has changed")));
+            }
+            let divided = |input: &PlannedInput| (input.unit_size, input.units);
+            if divided(here) != divided(there) || here.format != there.format {
+                return Ok(Some(format!("`{name}` is divided in another way")));
+            }
+            let used = |input: &PlannedInput| (input.sampling_ns, input.polarity);
+            if used(here) != used(there) {
+                return Ok(Some(format!(
+                    "the sampling interval or polarity of `{name}` has changed"
+                )));
+            }
+            let times = |input: &PlannedInput| (input.modified_ns, input.changed_ns);
+            if times(here) != times(there)
+                && let Some(sum) = &record.done.read
+                && BytesSum::of(&here.path, sum.first..sum.end)? != *sum
+            {
+                return Ok(Some(format!(
+                    "the content of `{name}` has changed (bytes {} to {})",
+                    sum.first, sum.end
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
