@@ -1,4 +1,7 @@
 //! Damage of every kind to files of every format: what is lost is listed exactly, what is left is what was there.
+//!
+//! `NUWAVE_DAMAGE=1000 cargo test --release --test damage` makes so many random cuts of each format, and damages as many of its blocks;
+//! here there are fewer.
 
 mod formats_support;
 
@@ -12,6 +15,12 @@ const ENDINGS: [&str; 7] = ["h5", "parquet", "arrow", "npy", "npz", "dat", "txt"
 const N_SAMPLES: usize = 32;
 /// Four chunks, row groups, batches.
 const N_WAVEFORMS: u64 = 4096;
+
+/// How often each format is damaged, if the user says so.
+fn wanted(default: usize) -> usize {
+    let wanted = std::env::var("NUWAVE_DAMAGE").ok();
+    wanted.map_or(default, |n| n.parse().expect("NUWAVE_DAMAGE is a number"))
+}
 
 /// A file, its waveforms, and where its blocks begin.
 struct Whole {
@@ -145,9 +154,10 @@ fn a_file_that_is_cut_gives_what_is_whole_and_says_so() {
         let whole = Whole::new(ending);
         let length = whole.bytes.len();
         let mut random = random(7);
-        let at_blocks = some(&whole.blocks, 100).flat_map(|at| [at.saturating_sub(1), at, at + 1]);
+        let at_blocks =
+            some(&whole.blocks, wanted(100)).flat_map(|at| [at.saturating_sub(1), at, at + 1]);
         let cuts: Vec<usize> = at_blocks
-            .chain((0..1000 / 7).map(|_| random(length)))
+            .chain((0..wanted(140)).map(|_| random(length)))
             .collect();
         for cut in cuts.into_iter().filter(|&cut| cut < length) {
             let Some(read) = whole.read(&whole.bytes[..cut]) else {
@@ -180,7 +190,7 @@ fn a_flipped_bit_in_a_block_costs_that_block_and_is_listed() {
         let mut ends = whole.blocks[1..].to_vec();
         ends.push(whole.bytes.len());
         let ranges: Vec<(usize, usize)> = whole.blocks.iter().copied().zip(ends).collect();
-        let step = ranges.len().div_ceil(60).max(1);
+        let step = ranges.len().div_ceil(wanted(60)).max(1);
         for (begin, end) in ranges.into_iter().step_by(step) {
             let at = begin + random(end.saturating_sub(begin).max(1));
             let mut bytes = whole.bytes.clone();
@@ -217,7 +227,7 @@ fn swapped_and_repeated_blocks_change_no_waveform() {
     for ending in ["dat", "txt", "arrow", "npy"] {
         let whole = Whole::new(ending);
         let mut random = random(13);
-        for _ in 0..20 {
+        for _ in 0..wanted(20) {
             let k = random(whole.blocks.len() - 2);
             let (a, b, c) = (whole.blocks[k], whole.blocks[k + 1], whole.blocks[k + 2]);
             let (first, second) = (&whole.bytes[a..b], &whole.bytes[b..c]);

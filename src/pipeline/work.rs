@@ -1,8 +1,8 @@
 //! The work folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
 //!
-//!     DIR.partial/begun.json       what the run was begun with
-//!     DIR.partial/units/*.json     the record of each finished unit, written after its parts
-//!     DIR.partial/tables/          what becomes DIR: parts, and at the end `report.json`
+//! - `DIR.partial/begun.json`: what the run was begun with
+//! - `DIR.partial/units/*.json`: the record of each finished unit, written after its parts
+//! - `DIR.partial/tables/`: what becomes DIR: parts, and at the end `report.json`
 //!
 //! Every file is written under a temporary name, flushed, renamed, and its folder flushed. `DIR` itself appears by one rename:
 //! it is complete or not there. Whoever works on a folder holds a lock on it, which the system takes back from a process that
