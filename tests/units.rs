@@ -204,6 +204,17 @@ fn an_output_that_is_not_what_it_was_is_found_out() {
     says(&["unit 00000-00002 is missing"]);
     change(&|report| report["outputs"][0]["rows"] = 1.into());
     says(&["parts"]);
+    change(&|report| report["inputs"][0]["units"] = 4_000_000_000_u32.into());
+    verify(&[]).refused(3, &["units", "damaged"]);
+    for outside in [
+        "../report.json",
+        "hits/../../in.h5",
+        "/etc/passwd",
+        "hits/.x",
+    ] {
+        change(&|report| report["units"][0]["parts"][0]["path"] = outside.into());
+        verify(&[]).refused(3, &[outside, "damaged"]);
+    }
     change(&|report| report["nuwave"] = 1.into());
     verify(&[]).refused(3, &["report.json", "hint: "]);
 

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::report::Report;
 use crate::error::{Error, Result};
 use crate::io::light;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
 pub const REPORT: &str = "report.json";
 
-/// An output folder on its way. Dropped before [`commit`](Self::commit), it leaves nothing behind, and a folder
+/// An output folder on its way. Dropped before [`commit_with`](Self::commit_with), it leaves nothing behind, and a folder
 /// that was there before as it was.
 #[derive(Debug)]
 pub struct OutputFolder {
@@ -72,16 +71,6 @@ impl OutputFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.temporary.path()
-    }
-
-    /// Writes the report and gives the folder its name.
-    ///
-    /// # Errors
-    /// If a file cannot be written or the folder not renamed.
-    pub fn commit(self, report: &Report) -> Result<()> {
-        let text = serde_json::to_string_pretty(report)
-            .map_err(|error| Error::internal(format!("the report: {error}")))?;
-        self.commit_with(REPORT, &text)
     }
 
     /// Writes the file `name`, whose presence means that the folder is complete, and gives the folder its name.

@@ -19,6 +19,9 @@ const UNIT_SAMPLES: u64 = 1 << 28;
 /// Hits of a unit where events are made from hits: some seconds of work for a core.
 const UNIT_HITS: u64 = 1 << 22;
 
+/// More units of an input than this are of no use to anyone; they grow instead.
+pub(super) const MOST_UNITS: u32 = 100_000;
+
 /// An input and how it is divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedInput {
@@ -95,9 +98,7 @@ impl PlannedInput {
     }
 
     fn divided(path: &Path, end: u64, unit_size: u64) -> Self {
-        // More units than this are of no use to anyone; they grow instead.
-        const MOST_UNITS: u64 = 100_000;
-        let unit_size = unit_size.max(end.div_ceil(MOST_UNITS));
+        let unit_size = unit_size.max(end.div_ceil(u64::from(MOST_UNITS)));
         let (modified_ns, changed_ns) = times_of(path);
         Self {
             path: path.to_owned(),

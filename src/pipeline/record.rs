@@ -207,7 +207,7 @@ impl BytesSum {
         };
         let mut file = std::fs::File::open(path).map_err(failed)?;
         file.seek(SeekFrom::Start(bytes.start)).map_err(failed)?;
-        let mut file = file.take(bytes.end - bytes.start);
+        let mut file = file.take(bytes.end.saturating_sub(bytes.start));
         let mut buffer = vec![0; 1 << 20];
         let mut crc = 0;
         loop {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::events::EventStage;
-use super::settings::Settings;
+use super::settings::{From, Settings};
 use super::tell::{print_json, tell};
 use crate::cli::Talk;
 use crate::cli::shared::threads;
@@ -102,7 +102,10 @@ impl<'a> Job<'a> {
                 selected.len()
             );
         }
-        let waveforms = waveforms_of(&begun.inputs, &todo);
+        let waveforms = match settings.from() {
+            From::Waveforms => waveforms_of(&begun.inputs, &todo),
+            From::Hits => None,
+        };
         Ok(ControlFlow::Continue(Self {
             start,
             output,

@@ -38,9 +38,13 @@ pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
             say!("warning: left out: {cut}");
         }
     }
-    for input in report.inputs.iter().filter(|input| !input.ascending) {
-        let path = &input.path;
-        say!("note: the events of `{path}` are not in ascending order");
+    let mut scattered = report.inputs.iter().filter(|input| !input.ascending);
+    if let (Some(first), false) = (scattered.next(), talk.quiet) {
+        say!(
+            "note: in {} inputs events are not in ascending order, the first is `{}`",
+            1 + scattered.count(),
+            first.path
+        );
     }
     if !talk.quiet {
         say!("\n{}\n{}", output.display(), report.summary().trim_end());
