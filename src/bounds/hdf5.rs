@@ -14,9 +14,20 @@ pub(crate) fn oversized_chunks(dataset: &Dataset, n_bytes: u64) -> Vec<Range<u64
     if !dataset.is_chunked() {
         return Vec::new();
     }
-    let first = |shape: Option<Vec<u64>>| shape.and_then(|shape| shape.first().copied());
-    let n_rows = first(dataset.shape().ok()).unwrap_or(0);
-    let rows = first(dataset.chunk_shape().ok().flatten()).unwrap_or(1);
+    let shape = dataset.shape().unwrap_or_default();
+    let of_chunk = dataset.chunk_shape().ok().flatten().unwrap_or_default();
+    let n_rows = shape.first().copied().unwrap_or(0);
+    let rows = of_chunk.first().copied().unwrap_or(1);
+    // The library makes room for as many as the shapes say; none of them is in less than a byte.
+    let n_chunks = shape
+        .iter()
+        .zip(&of_chunk)
+        .fold(1_u64, |all, (&length, &of_chunk)| {
+            all.saturating_mul(length.div_ceil(of_chunk.max(1)))
+        });
+    if n_chunks > n_bytes {
+        return std::iter::once(0..n_rows.max(1)).collect();
+    }
     let chunks = dataset.chunks().unwrap_or_default();
     chunks
         .iter()
