@@ -201,6 +201,50 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     run(&words).refused(2, &["run.dat", "content", "hint: "]);
 }
 
+/// An input of which nothing is made yet may change; where that moves the units of a shard, it is refused.
+#[test]
+fn a_shard_whose_units_are_others_now_is_refused() {
+    let folder = Folder::new();
+    let first = simulated(&folder, "a.dat", 200, 1);
+    let second = simulated(&folder, "b.dat", 400, 2);
+    let target = folder.path("out");
+    let words = [
+        &resume_words(&first, &target)[..],
+        &[&second, "--shard", "1/2"],
+    ]
+    .concat();
+    let mut child = begin(&words);
+    assert!(wait_for_units(&mut child, &target, 20));
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    let n_finished = finished(&target);
+    // Of `b.dat` three units are left; the first shard is some of those of `a.dat` now.
+    let file = std::fs::OpenOptions::new().write(true).open(&second);
+    file.expect("a file").set_len(300 * 824).expect("a file");
+    run(&words).refused(2, &["does not belong to shard 1/2", "hint: "]);
+    assert_eq!(finished(&target), n_finished);
+}
+
+/// The natural way to type it: what is in the current folder, into a folder there.
+#[test]
+fn an_output_inside_a_folder_of_inputs_is_not_an_input_when_it_is_resumed() {
+    let folder = Folder::new();
+    let runs = folder.path("runs");
+    std::fs::create_dir(&runs).expect("a folder");
+    let path = simulated(&folder, "runs/a.dat", 800, 1);
+    let target = runs.join("out");
+    let words = resume_words(runs.to_str().expect("a plain path"), &target);
+    let mut child = begin(&words);
+    assert!(wait_for_units(&mut child, &target, 2));
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    run(&words).ended_with(0);
+    run(&words).ended_with(0);
+    let fresh = folder.path("fresh");
+    run(&resume_words(&path, &fresh)).ended_with(0);
+    assert_same(&fresh, &target);
+}
+
 #[test]
 fn another_calibration_under_the_same_name_is_noticed() {
     use units_support::reconstruct_support::{calibration, pulse, write_calibration};

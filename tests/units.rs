@@ -382,6 +382,25 @@ fn events_of_hits_are_divided_too() {
     let merged = folder.path("merged");
     merge(&shards, &merged).ended_with(0);
     assert_same(&single, &merged);
+    // A list names folders of hits as the command line does; an output inside one of them would change it.
+    let listed = folder.path("listed");
+    let list = folder.file(
+        "list.txt",
+        waveforms.to_str().expect("a plain path").as_bytes(),
+    );
+    let words = [
+        "reconstruct",
+        "--from",
+        "hits",
+        "-d",
+        "juno",
+        "--unit",
+        "100",
+        "--inputs-from",
+    ];
+    Run::of(nuwave().args(words).arg(list).arg("-o").arg(&listed)).ended_with(0);
+    assert_same(&single, &listed);
+    of(&waveforms.join("events"), &[]).refused(5, &["lies in its own input", "hint: "]);
     // And they are those that a pass over waveforms makes.
     let direct = folder.path("direct");
     reconstruct(&files, &direct, &[]).ended_with(0);

@@ -109,19 +109,15 @@ impl JobArgs {
         let found = match settings.from() {
             From::Hits => {
                 let mut files = self.inputs.clone();
-                files.extend(
-                    list.map(|list| inputs::expand(&[], Some(list)))
-                        .transpose()?
-                        .unwrap_or_default()
-                        .files,
-                );
+                let listed = list.map(inputs::lines).transpose()?.unwrap_or_default();
+                files.extend(listed.into_iter().map(|(_, path)| path));
                 return Ok(files);
             }
             From::Waveforms => inputs::expand(&self.inputs, list)?,
         };
         if !found.left_out.is_empty() && !talk.quiet {
             say!(
-                "note: {} files in folders do not end like waveforms and are left out, the first is `{}`",
+                "note: {} entries of folders are left out, which do not end like waveforms or are outputs of nuwave; the first is `{}`",
                 found.left_out.len(),
                 found.left_out[0].display()
             );

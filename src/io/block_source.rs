@@ -28,8 +28,8 @@ pub(crate) struct BlockSource<R> {
     stop: Option<StopCheck>,
 }
 
-/// How far before a unit reading begins to learn which event goes on into it; where no waveform is found there, this many
-/// times as far.
+/// Reading begins one position before a unit, to learn which event goes on into it; where no waveform is found there, this
+/// many times as far before it, and so on.
 const LOOK_BACK: u64 = 64;
 
 impl<R: BlockReader> BlockSource<R> {
@@ -122,12 +122,11 @@ impl<R: BlockReader> BlockSource<R> {
         }
     }
 
-    /// Goes to a place before `position`, `distance` away from it or more; false if there is nowhere to go.
-    fn look_back(&mut self, position: u64, distance: u64) -> Result<bool> {
+    /// Goes to `position` or before it; false if the reader stays where it is.
+    fn go_to(&mut self, position: u64) -> Result<bool> {
         let path = self.reader.info().path.clone();
-        let target = position.saturating_sub(distance);
         let here = self.reader.position();
-        guarded(&path, || self.reader.seek(target)).map_err(Error::to_be_tried_again)?;
+        guarded(&path, || self.reader.seek(position)).map_err(Error::to_be_tried_again)?;
         let moved = self.reader.position() != here;
         if moved {
             self.block = None;
@@ -182,7 +181,7 @@ impl<R: BlockReader> Source for BlockSource<R> {
             return Err(error);
         }
         let mut batch: Option<Batch> = None;
-        let mut distance = LOOK_BACK;
+        let mut distance: u64 = 1;
         loop {
             match self.fill() {
                 Ok(true) => {}
@@ -210,9 +209,9 @@ impl<R: BlockReader> Source for BlockSource<R> {
                     Step::Skip => {}
                     Step::End => return Ok(batch),
                     Step::LookBack => {
-                        let start = self.unit.start;
                         distance = distance.saturating_mul(LOOK_BACK);
-                        if !self.look_back(start, distance)? {
+                        let before = self.unit.start.saturating_sub(distance);
+                        if !self.go_to(before)? {
                             self.since = 0;
                         }
                         continue;
@@ -249,7 +248,7 @@ impl<R: BlockReader> Source for BlockSource<R> {
             .unwrap_or(read);
         // Backwards, or beyond what is decoded already.
         if positions.start < first && self.unit.end > positions.start || before > read {
-            self.look_back(before, 0)?;
+            self.go_to(before)?;
         }
         self.losses.clear();
         self.inside = positions.start == 0;

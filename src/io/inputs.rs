@@ -11,12 +11,15 @@ const ENDINGS: [&str; 10] = [
     "h5", "hdf5", "parquet", "arrow", "feather", "npy", "npz", "dat", "bin", "txt",
 ];
 
+/// Files in folders that nuwave made, or is at work on; they say by which nuwave.
+const OF_OUTPUTS: [&str; 3] = ["report.json", "begun.json", "light.json"];
+
 /// The inputs of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// The files, in their order.
     pub files: Vec<PathBuf>,
-    /// Files in named folders that do not look like waveforms and were left out.
+    /// Files in named folders that do not look like waveforms, and outputs of nuwave, which were left out.
     pub left_out: Vec<PathBuf>,
     /// Files that were named more than once; each time they are read again.
     pub repeated: Vec<PathBuf>,
@@ -25,8 +28,8 @@ pub struct Inputs {
 /// The files that `named` means, and those that stand in the file `list`, one a line.
 ///
 /// A folder means the files in it and in its folders that have the ending of a format and are not hidden, by name; truth that
-/// nuwave keeps beside waveforms is none of them. A pattern (`run*.h5`, `**/*.dat`) means what matches, by name. A line of
-/// the list may be all of this; empty lines and those that begin with `#` are none.
+/// nuwave keeps beside waveforms is none of them, nor are outputs of nuwave, finished or not. A pattern (`run*.h5`, `**/*.dat`) means what matches, by name. A line of
+/// the list (see [`lines`]) may be all of this.
 ///
 /// # Errors
 /// If a folder or the list cannot be read, a pattern is none or matches nothing, or a folder holds no such file.
@@ -35,18 +38,8 @@ pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
     for path in named {
         add(&mut inputs, path)?;
     }
-    if let Some(list) = list {
-        let text = std::fs::read_to_string(list)
-            .map_err(|error| Error::input(list, "cannot be read").with_source(error))?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if !line.is_empty() && !line.starts_with('#') {
-                let place = || format!("line {}", number + 1);
-                add(&mut inputs, Path::new(line)).map_err(|error| {
-                    Error::new(error.kind(), format!("{}: {error}", place())).in_file(list)
-                })?;
-            }
-        }
+    for (place, path) in list.map(lines).transpose()?.unwrap_or_default() {
+        add(&mut inputs, &path).map_err(|error| error.in_file(&place))?;
     }
     let mut sorted: Vec<&PathBuf> = inputs.files.iter().collect();
     sorted.sort();
@@ -58,6 +51,21 @@ pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
     repeated.dedup();
     inputs.repeated = repeated;
     Ok(inputs)
+}
+
+/// The names in the file `list`, one a line, each with its place there (`list:3`); empty lines and those that begin with `#`
+/// are none.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn lines(list: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let text = std::fs::read_to_string(list)
+        .map_err(|error| Error::input(list, "cannot be read").with_source(error))?;
+    let numbered = text.lines().map(str::trim).zip(1..);
+    Ok(numbered
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(line, number)| (format!("{}:{number}", list.display()).into(), line.into()))
+        .collect())
 }
 
 fn add(inputs: &mut Inputs, path: &Path) -> Result<()> {
@@ -91,18 +99,23 @@ fn add(inputs: &mut Inputs, path: &Path) -> Result<()> {
 
 fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
     let before = inputs.files.len();
-    let is_hidden = |entry: &walkdir::DirEntry| {
-        entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.')
-    };
-    let entries = WalkDir::new(folder)
+    let mut entries = WalkDir::new(folder)
         .follow_links(true)
         .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| !is_hidden(entry));
-    for entry in entries {
+        .into_iter();
+    while let Some(entry) = entries.next() {
         let entry =
             entry.map_err(|error| Error::input(folder, "cannot be read").with_source(error))?;
-        if entry.file_type().is_dir() || is_truth(entry.path()) {
+        let is_folder = entry.file_type().is_dir();
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if entry.depth() > 0 && is_folder && (is_hidden || is_output(entry.path())) {
+            entries.skip_current_dir();
+            if !is_hidden {
+                inputs.left_out.push(entry.into_path());
+            }
+            continue;
+        }
+        if is_folder || is_hidden || is_truth(entry.path()) {
             continue;
         }
         let ending = entry.path().extension().and_then(|it| it.to_str());
@@ -123,6 +136,15 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// True for a folder that nuwave made, or is at work on.
+fn is_output(folder: &Path) -> bool {
+    OF_OUTPUTS.into_iter().any(|name| {
+        let text = std::fs::read(folder.join(name)).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        value.get("nuwave").is_some()
+    })
 }
 
 /// True for the truth that nuwave writes beside a file of waveforms.
@@ -164,11 +186,22 @@ mod tests {
             "a.truth.parquet",
             ".hidden.h5",
             ".git/x.h5",
+            "others/report.json",
+            "others/d.h5",
+            "out/hits/part.parquet",
+            "out/report.json",
+            "out2.partial/tables/hits/part.parquet",
+            "out2.partial/begun.json",
         ]);
         let path = folder.path();
+        for name in ["out/report.json", "out2.partial/begun.json"] {
+            std::fs::write(path.join(name), r#"{"nuwave": "0.1.0"}"#).expect("a file");
+        }
         let inputs = expand(&[path.to_owned()], None).expect("files");
-        assert_eq!(names(path, &inputs.files), ["a.dat", "b.h5", "deep/c.npy"]);
-        assert_eq!(names(path, &inputs.left_out), ["notes.md"]);
+        let expected = ["a.dat", "b.h5", "deep/c.npy", "others/d.h5"];
+        assert_eq!(names(path, &inputs.files), expected);
+        let left_out = ["notes.md", "others/report.json", "out", "out2.partial"];
+        assert_eq!(names(path, &inputs.left_out), left_out);
         let empty = folder_of(&["notes.md"]);
         let error = expand(&[empty.path().to_owned()], None).expect_err("no waveforms");
         assert_eq!(error.kind(), ErrorKind::Input);
@@ -187,6 +220,6 @@ mod tests {
         assert_eq!(names(path, &inputs.repeated), ["run2.h5"]);
         std::fs::write(&list, "run2.h5\nno*such\n").expect("a file");
         let error = expand(&[], Some(&list)).expect_err("nothing matches");
-        assert!(error.to_string().contains("line 2"), "{error}");
+        assert!(error.to_string().contains("list:2`: `no*such`"), "{error}");
     }
 }

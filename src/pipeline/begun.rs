@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{PlannedInput, Unit};
+use super::plan::{PlannedInput, Selection, Unit, units};
 use super::record::{BytesSum, UnitRecord};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a run is begun with: two runs that begin alike make the same units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,18 @@ pub struct Begun {
 }
 
 impl Begun {
+    /// The units that the run takes, in their order.
+    ///
+    /// # Errors
+    /// If the selection is none, or names more units than there are.
+    pub fn units(&self) -> Result<Vec<Unit>> {
+        let selection: Selection = self.selection.parse().map_err(Error::usage)?;
+        let all: Vec<Unit> = units(&self.inputs).collect();
+        let range = selection.range(all.len() as u64)?;
+        let selected = all.get(range.start as usize..range.end as usize);
+        Ok(selected.unwrap_or_default().to_vec())
+    }
+
     /// How this differs from `other`, the one that is there, in everything but the inputs; `None` if it does not.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
@@ -67,17 +79,41 @@ impl Begun {
         None
     }
 
+    /// How this differs from `other`, with which the finished units in `records` were made; `None` if it does not.
+    ///
+    /// # Errors
+    /// If an input cannot be read.
+    pub(super) fn difference_of_all(
+        &self,
+        other: &Self,
+        records: &BTreeMap<Unit, UnitRecord>,
+    ) -> Result<Option<String>> {
+        match self.difference(other) {
+            Some(difference) => Ok(Some(difference)),
+            None => self.difference_of_inputs(other, records),
+        }
+    }
+
     /// How the inputs differ from those that the finished units in `records` were made of; `None` if they do not. Those that
     /// nothing was made of may differ.
     ///
     /// # Errors
     /// If an input cannot be read.
-    pub(super) fn difference_of_inputs(
+    fn difference_of_inputs(
         &self,
         other: &Self,
         records: &BTreeMap<Unit, UnitRecord>,
     ) -> Result<Option<String>> {
-        for record in records.values() {
+        let mut selected = self.units()?;
+        selected.sort_unstable();
+        for (unit, record) in records {
+            // Inputs of which nothing was made may have more or fewer units now, which moves those of a shard.
+            if selected.binary_search(unit).is_err() {
+                return Ok(Some(format!(
+                    "unit {unit} is finished and does not belong to {} any more",
+                    self.selection
+                )));
+            }
             let place = record.done.input_id as usize;
             let (Some(there), here) = (other.inputs.get(place), self.inputs.get(place)) else {
                 return Ok(Some(format!("input {place} is not known")));

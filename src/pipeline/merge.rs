@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::begun::Begun;
-use super::plan::{Unit, units};
+use super::plan::Unit;
 use super::report::{Provenance, Report};
 use super::work::{Begin, Mode, WorkFolder};
 use super::{Selection, UnitRecord, verify::read_report};
@@ -49,10 +49,10 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
             .with_hint("shards are made by the same command but for `--shard`"));
         }
         for record in report.records() {
-            if let Some((other, _)) = found.insert(record.unit(), (*dir, record.clone())) {
+            let unit = record.unit();
+            if let Some((other, _)) = found.insert(unit, (*dir, record)) {
                 return Err(Error::usage(format!(
-                    "unit {} is in `{}` and in `{}`",
-                    record.unit(),
+                    "unit {unit} is in `{}` and in `{}`",
                     other.display(),
                     dir.display()
                 ))
@@ -60,7 +60,9 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
             }
         }
     }
-    let missing: Vec<Unit> = units(&begun.inputs)
+    let missing: Vec<Unit> = begun
+        .units()?
+        .into_iter()
         .filter(|unit| !found.contains_key(unit))
         .collect();
     if let Some(unit) = missing.first() {
@@ -75,7 +77,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         Begin::Done(report) => return Ok(*report),
     };
     let n_units = found.len() as u64;
-    let done: Vec<Unit> = found.keys().copied().collect();
+    let done = found.keys().copied().collect();
     for (unit, (dir, record)) in found {
         if work.records().contains_key(&unit) {
             continue;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
+use crate::io::atomic::folder_of;
 use crate::io::light;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
@@ -26,27 +27,11 @@ impl OutputFolder {
     /// # Errors
     /// If `target` exists and `overwrite` is not set (or what is there was not made by nuwave), or the folder it lies in cannot be written.
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
-        let hint =
-            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there";
-        if target.exists() {
-            if !overwrite {
-                return Err(Error::output(target, "exists already").with_hint(hint));
-            }
-            if !is_ours(target) {
-                return Err(Error::output(
-                    target,
-                    "exists, is not empty and is not an output of nuwave; it is left alone",
-                )
-                .with_hint("give another folder with `-o`"));
-            }
-        }
+        refuse_existing(target, overwrite)?;
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder_of(target);
         std::fs::create_dir_all(parent)
             .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
         let mut builder = tempfile::Builder::new();
@@ -86,27 +71,13 @@ impl OutputFolder {
         std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         sync_folder(self.temporary.path());
-        let rename = |from: &Path, to: &Path| {
-            std::fs::rename(from, to).map_err(|error| {
-                Error::output(&self.target, "cannot be given its name").with_source(error)
-            })
-        };
-        if self.overwrite && self.target.exists() {
-            let old = self.temporary.path().with_extension("replaced");
-            rename(&self.target, &old)?;
-            if let Err(error) = rename(self.temporary.path(), &self.target) {
-                rename(&old, &self.target)?;
-                return Err(error);
-            }
+        let old = self.temporary.path().with_extension("replaced");
+        put_in_place(self.temporary.path(), &self.target, self.overwrite, &old)?;
+        if old.exists() {
             std::fs::remove_dir_all(&old).map_err(|error| {
                 Error::output(&old, "the output that was replaced cannot be removed")
                     .with_source(error)
             })?;
-        } else {
-            rename(self.temporary.path(), &self.target)?;
-        }
-        if let Some(parent) = self.target.parent() {
-            sync_folder(parent);
         }
         // It has its name now; nothing is left to clean up.
         let _ = self.temporary.keep();
@@ -114,8 +85,47 @@ impl OutputFolder {
     }
 }
 
+/// Refuses an output that is there, unless it may be replaced and nuwave made it.
+pub(super) fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
+    if !target.exists() {
+        return Ok(());
+    }
+    if !overwrite {
+        return Err(Error::output(target, "exists already").with_hint(
+            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there",
+        ));
+    }
+    if is_ours(target) {
+        return Ok(());
+    }
+    Err(Error::output(
+        target,
+        "exists, is not empty and is not an output of nuwave; it is left alone",
+    )
+    .with_hint("give another folder with `-o`"))
+}
+
+/// Gives the complete folder `from` its name, and one that is there, where it may be replaced, the name `old`.
+pub(super) fn put_in_place(from: &Path, target: &Path, overwrite: bool, old: &Path) -> Result<()> {
+    let rename = |from: &Path, to: &Path| {
+        std::fs::rename(from, to)
+            .map_err(|error| Error::output(target, "cannot be given its name").with_source(error))
+    };
+    if overwrite && target.exists() {
+        rename(target, old)?;
+        if let Err(error) = rename(from, target) {
+            rename(old, target)?;
+            return Err(error);
+        }
+    } else {
+        rename(from, target)?;
+    }
+    sync_folder(folder_of(target));
+    Ok(())
+}
+
 /// True for an empty folder or one that holds nothing but a complete set of nuwave's tables.
-pub(super) fn is_ours(folder: &Path) -> bool {
+fn is_ours(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
     };
@@ -135,11 +145,6 @@ pub(super) fn is_ours(folder: &Path) -> bool {
 
 /// Folders have to be flushed too for a rename to survive a power cut; where that is not possible nothing is lost but that.
 pub(super) fn sync_folder(folder: &Path) {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }

@@ -1,6 +1,6 @@
 //! What a run leaves behind beside its tables: counts in and out, losses, flags, units, timings, provenance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -193,7 +193,7 @@ pub struct Provenance {
     /// How long it took.
     pub took_s: f64,
     /// The units that were done in that time.
-    pub done: Vec<Unit>,
+    pub done: BTreeSet<Unit>,
 }
 
 impl Report {
@@ -415,7 +415,7 @@ fn backend_of(records: &[UnitRecord]) -> String {
 }
 
 impl Timings {
-    fn of(records: &[UnitRecord], done: &[Unit], took_s: f64) -> Self {
+    fn of(records: &[UnitRecord], done: &BTreeSet<Unit>, took_s: f64) -> Self {
         let mut all = Self {
             total_s: took_s,
             units_done: done.len() as u64,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::output::REPORT;
-use super::plan::{MOST_UNITS, Selection, Unit, units};
+use super::plan::{MOST_UNITS, Unit};
 use super::record::{BytesSum, UnitRecord};
 use super::report::Report;
 use crate::error::{Error, Result};
@@ -135,20 +135,9 @@ impl Check<'_> {
 
     /// Every unit of the selection is there once, and no other.
     fn units(&mut self) {
-        let inputs = self.report.begun().inputs;
-        let all: Vec<Unit> = units(&inputs).collect();
-        let selection = self.report.selection.parse::<Selection>();
-        let range = selection
-            .map_err(Error::usage)
-            .and_then(|selection| selection.range(all.len() as u64));
-        let expected: &[Unit] = match range {
-            Ok(range) => all
-                .get(range.start as usize..range.end as usize)
-                .unwrap_or_default(),
-            Err(error) => {
-                self.find(REPORT, error.reason());
-                return;
-            }
+        let expected = match self.report.begun().units() {
+            Ok(units) => units,
+            Err(error) => return self.find(REPORT, error.reason()),
         };
         let found: Vec<Unit> = self.report.records().iter().map(UnitRecord::unit).collect();
         if found != expected {

@@ -16,12 +16,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::begun::Begun;
-use super::output::{REPORT, is_ours, sync_folder};
+use super::output::{REPORT, put_in_place, refuse_existing, sync_folder};
 use super::plan::Unit;
 use super::record::UnitRecord;
 use super::report::Report;
+use super::verify::read_report;
 use crate::error::{Error, Result};
-use crate::io::atomic::AtomicFile;
+use crate::io::atomic::{AtomicFile, folder_of, write_error};
 use crate::io::tables::checksum;
 
 const BEGUN: &str = "begun.json";
@@ -52,7 +53,6 @@ pub struct WorkFolder {
     target: PathBuf,
     place: PathBuf,
     overwrite: bool,
-    begun: Begun,
     records: BTreeMap<Unit, UnitRecord>,
     /// True once what was there is looked through: before that nothing may be removed.
     is_ours: bool,
@@ -70,17 +70,16 @@ impl WorkFolder {
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
-        let parent = crate::io::atomic::folder_of(target);
+        let parent = folder_of(target);
         let mut partial = name.to_owned();
         partial.push(".partial");
         let place = target.with_file_name(partial);
         loop {
-            if target.exists()
-                && let Some(done) = refuse_existing(target, mode, begun)?
-            {
+            if let Some(done) = finished_already(target, mode, begun)? {
                 remove_leftovers(&place);
                 return Ok(Begin::Done(Box::new(done)));
             }
+            refuse_existing(target, mode.overwrite)?;
             std::fs::create_dir_all(parent)
                 .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
             let is_new = make_folder(&place)?;
@@ -96,18 +95,17 @@ impl WorkFolder {
                 target: target.to_owned(),
                 place,
                 overwrite: mode.overwrite,
-                begun: begun.clone(),
                 records: BTreeMap::new(),
                 is_ours: is_new,
                 _lock: lock,
             };
-            folder.take_over(mode)?;
+            folder.take_over(mode, begun)?;
             return Ok(Begin::Work(Box::new(folder)));
         }
     }
 
     /// Looks at what is in the folder: keeps finished units, or refuses to.
-    fn take_over(&mut self, mode: Mode) -> Result<()> {
+    fn take_over(&mut self, mode: Mode, begun: &Begun) -> Result<()> {
         let refuse = |what: String, hint: &str| {
             Err(Error::output(&self.place, what).with_hint(hint.to_owned()))
         };
@@ -136,11 +134,7 @@ impl WorkFolder {
             && mode.resume
             && let Some(other) = other
         {
-            let difference = match self.begun.difference(&other) {
-                Some(difference) => Some(difference),
-                None => self.begun.difference_of_inputs(&other, &records)?,
-            };
-            if let Some(difference) = difference {
+            if let Some(difference) = begun.difference_of_all(&other, &records)? {
                 return Err(Error::usage(format!(
                     "`{}` was begun with something else: {difference}",
                     self.place.display()
@@ -158,7 +152,7 @@ impl WorkFolder {
         }
         self.is_ours = true;
         remove_temporaries(&self.place)?;
-        write_json(&self.place.join(BEGUN), &self.begun)
+        write_json(&self.place.join(BEGUN), begun)
     }
 
     /// What the folder was begun with, and the units in it that are whole.
@@ -278,23 +272,11 @@ impl WorkFolder {
             sync_folder(&folder);
         }
         sync_folder(&tables);
-        let rename = |from: &Path, to: &Path| {
-            std::fs::rename(from, to).map_err(|error| {
-                Error::output(&self.target, "cannot be given its name").with_source(error)
-            })
-        };
-        if self.overwrite && self.target.exists() {
-            let old = self.place.join(REPLACED);
+        let old = self.place.join(REPLACED);
+        if self.target.exists() {
             remove_all(&old)?;
-            rename(&self.target, &old)?;
-            if let Err(error) = rename(&tables, &self.target) {
-                rename(&old, &self.target)?;
-                return Err(error);
-            }
-        } else {
-            rename(&tables, &self.target)?;
         }
-        sync_folder(crate::io::atomic::folder_of(&self.target));
+        put_in_place(&tables, &self.target, self.overwrite, &old)?;
         // The output is whole under its name; what cannot be removed now is removed by the next run.
         let _ = std::fs::remove_dir_all(&self.place);
         self.is_ours = false;
@@ -312,45 +294,22 @@ impl Drop for WorkFolder {
     }
 }
 
-/// What is to be said of an output that is there: the report, if it is what this run would make; an error if it may not be
-/// replaced.
-fn refuse_existing(target: &Path, mode: Mode, begun: &Begun) -> Result<Option<Report>> {
-    let report: Option<Report> = read_json(&target.join(REPORT));
-    if mode.resume
-        && let Some(report) = report
-    {
-        let there = report.begun();
-        let records = report.records();
-        let by_unit = records.into_iter().map(|record| (record.unit(), record));
-        let difference = match begun.difference(&there) {
-            Some(difference) => Some(difference),
-            None => begun.difference_of_inputs(&there, &by_unit.collect())?,
-        };
-        match difference {
-            None => return Ok(Some(report)),
-            Some(_) if mode.overwrite => {}
-            Some(difference) => {
-                return Err(Error::usage(format!(
-                    "`{}` is there and was made with something else: {difference}",
-                    target.display()
-                ))
-                .with_hint("give another folder with `-o`, or `--overwrite` to replace it"));
-            }
-        }
-    }
-    if !mode.overwrite {
-        return Err(Error::output(target, "exists already").with_hint(
-            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there",
-        ));
-    }
-    if is_ours(target) {
+/// The report of the output that is there, if it is what this run would make, and the run is one that resumes.
+fn finished_already(target: &Path, mode: Mode, begun: &Begun) -> Result<Option<Report>> {
+    let Some(report) = read_report(target).ok().filter(|_| mode.resume) else {
         return Ok(None);
+    };
+    let records = report.records().into_iter();
+    let records = records.map(|record| (record.unit(), record)).collect();
+    match begun.difference_of_all(&report.begun(), &records)? {
+        None => Ok(Some(report)),
+        Some(_) if mode.overwrite => Ok(None),
+        Some(difference) => Err(Error::usage(format!(
+            "`{}` is there and was made with something else: {difference}",
+            target.display()
+        ))
+        .with_hint("give another folder with `-o`, or `--overwrite` to replace it")),
     }
-    Err(Error::output(
-        target,
-        "exists, is not empty and is not an output of nuwave; it is left alone",
-    )
-    .with_hint("give another folder with `-o`"))
 }
 
 /// Makes a folder; false if it is there already.
@@ -455,6 +414,6 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 fn write_text(path: &Path, text: &str) -> Result<()> {
     let mut file = AtomicFile::create(path)?;
     std::io::Write::write_all(&mut file, text.as_bytes())
-        .map_err(|error| crate::io::atomic::write_error(path, error))?;
+        .map_err(|error| write_error(path, error))?;
     file.commit()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::events::EventStage;
 use super::job::{Job, Order};
@@ -13,6 +13,7 @@ use crate::cli::Talk;
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Loss;
+use crate::io::atomic::folder_of;
 use crate::io::hit_source::{self, HitSource};
 use crate::pipeline::{
     Events, Mode, PlannedInput, Selection, Unit, UnitOutcome, UnitRecord, stopped_at,
@@ -30,15 +31,8 @@ pub(super) fn plan(
         let mut source = match hit_source::open(path, &options) {
             Ok(source) => source,
             Err(error) => {
-                if error.is_of_the_system() && path.exists() {
-                    return Err(error.to_be_tried_again());
-                }
-                let skip = settings.on_error == Some(OnError::Skip);
-                let is_damage = error.kind() == ErrorKind::Input && path.exists();
-                if !(skip && is_damage) {
-                    return Err(error);
-                }
-                inputs.push(PlannedInput::unusable(path, error.reason()));
+                let reason = settings.skipped(path, error)?;
+                inputs.push(PlannedInput::unusable(path, reason));
                 continue;
             }
         };
@@ -119,24 +113,37 @@ pub(super) fn run(
     Ok(ExitCode::from(report.exit_code()))
 }
 
-/// Refuses to put events where the hits are that they come from: those would be replaced.
+/// Refuses to put events where the hits are that they come from, which would be replaced, or into a folder of hits, which
+/// would be another one then.
 fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
-    let Ok(target) = output.canonicalize() else {
-        return Ok(());
-    };
-    let inside = |input: &&PathBuf| {
-        input
-            .canonicalize()
-            .is_ok_and(|input| input.starts_with(&target))
-    };
-    match inputs.iter().find(inside) {
-        None => Ok(()),
-        Some(input) => Err(Error::output(
+    let refused = |input: &Path, what: &str| {
+        Err(Error::output(
             output,
-            format!("would replace its own input `{}`", input.display()),
+            format!("{what} its own input `{}`", input.display()),
         )
-        .with_hint("give another folder with `-o`")),
+        .with_hint("give another folder with `-o`"))
+    };
+    let target = output.canonicalize().ok();
+    let parent = folder_of(output).canonicalize().ok();
+    for input in inputs {
+        let Ok(real) = input.canonicalize() else {
+            continue;
+        };
+        if target
+            .as_ref()
+            .is_some_and(|target| real.starts_with(target))
+        {
+            return refused(input, "would replace");
+        }
+        if real.is_dir()
+            && parent
+                .as_ref()
+                .is_some_and(|parent| parent.starts_with(&real))
+        {
+            return refused(input, "lies in");
+        }
     }
+    Ok(())
 }
 
 /// The units of one table, whose inputs have the places `places`.
@@ -210,8 +217,8 @@ fn one_table(
             losses,
             ..UnitOutcome::default()
         };
-        let took: Duration = start.elapsed();
-        job.finish_unit(UnitRecord::new(unit, "cpu", outcome, of_unit, None, took))?;
+        let record = UnitRecord::new(unit, "cpu", outcome, of_unit, None, start.elapsed());
+        job.finish_unit(record)?;
     }
     Ok(())
 }

@@ -28,28 +28,18 @@ pub(super) fn plan(
     settings.parameters().validate()?;
     // Every input is opened before anything is written: a wrong name ends the run at once.
     let mut infos = Vec::new();
-    let mut first_error = None;
     for (input_id, path) in files.iter().enumerate() {
         let options = settings.input.read_options(input_id as u32)?;
-        match io::open(path, &options) {
-            Ok(source) => infos.push(Ok(source.info().clone())),
-            Err(error) => {
-                let skip = settings.on_error == Some(OnError::Skip);
-                let is_damage = error.kind() == ErrorKind::Input && path.exists();
-                // What can be opened and not be read may be read another time.
-                if error.is_of_the_system() && std::fs::File::open(path).is_ok() {
-                    return Err(error.to_be_tried_again());
-                }
-                if !(skip && is_damage) {
-                    return Err(error);
-                }
-                infos.push(Err((path, error.reason())));
-                first_error.get_or_insert(error);
-            }
-        }
+        infos.push(match io::open(path, &options) {
+            Ok(source) => Ok(source.info().clone()),
+            Err(error) => Err((path, settings.skipped(path, error)?)),
+        });
     }
     let Some(first) = infos.iter().flatten().next() else {
-        return Err(first_error.unwrap_or_else(|| Error::usage("no input")));
+        let reasons = infos.iter().filter_map(|info| info.as_ref().err());
+        let reason = reasons.map(|(_, reason)| reason.as_str()).next();
+        return Err(Error::new(ErrorKind::Input, reason.unwrap_or("no input"))
+            .with_hint("none of the inputs can be read"));
     };
     let known = settings.known.read(first)?;
     let (mut inputs, mut readouts) = (Vec::new(), Vec::new());
@@ -81,7 +71,6 @@ pub(super) fn run(
     mode: Mode,
     talk: Talk,
 ) -> Result<ExitCode> {
-    crate::cli::shared::threads(settings.threads)?;
     let choice = settings.backend.choose()?;
     if !talk.quiet {
         say!("{}", choice.line);

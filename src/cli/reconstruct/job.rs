@@ -1,5 +1,6 @@
 //! What passes over waveforms and over hits have in common: the work folder, the units that are left, the end.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,12 +11,12 @@ use super::settings::{From, Settings};
 use super::tell::{print_json, tell};
 use crate::cli::Talk;
 use crate::cli::shared::threads;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::Account;
 use crate::model::Calibration;
 use crate::pipeline::{
     Begin, Begun, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
-    UnitRecord, WorkFolder, units,
+    UnitRecord, WorkFolder,
 };
 
 /// A run that has begun.
@@ -30,7 +31,7 @@ pub(super) struct Job<'a> {
     /// The units that are to be done, in order.
     pub todo: Vec<Unit>,
     n_units: u64,
-    done: Vec<Unit>,
+    done: BTreeSet<Unit>,
     pub pool: rayon::ThreadPool,
     threads: usize,
     pub progress: Progress,
@@ -63,11 +64,6 @@ impl<'a> Job<'a> {
         let start = Instant::now();
         let threads = threads(settings.threads)?;
         let heartbeat = settings.heartbeat()?;
-        let all: Vec<Unit> = units(&inputs).collect();
-        let range = selection.range(all.len() as u64)?;
-        let selected = all
-            .get(range.start as usize..range.end as usize)
-            .unwrap_or_default();
         let sums = Settings::sums(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
         let begun = Begun {
@@ -78,6 +74,7 @@ impl<'a> Job<'a> {
             selection: selection.to_string(),
             inputs,
         };
+        let selected = begun.units()?;
         let work = match WorkFolder::begin(output, mode, &begun)? {
             Begin::Work(work) => work,
             Begin::Done(report) => {
@@ -116,7 +113,7 @@ impl<'a> Job<'a> {
             stage,
             progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, talk.quiet),
             work,
-            done: Vec::new(),
+            done: BTreeSet::new(),
             todo,
             pool: super::thread_pool(threads)?,
             threads,
@@ -140,11 +137,11 @@ impl<'a> Job<'a> {
                 input.path.display()
             );
             self.work.forget(unit.input_id)?;
-            return Err(crate::Error::try_again(message)
+            return Err(Error::try_again(message)
                 .with_hint("when nobody writes to it any more, `--resume` reads it anew"));
         }
         self.work.record(record)?;
-        self.done.push(unit);
+        self.done.insert(unit);
         self.progress.finish_unit();
         Ok(())
     }
@@ -152,11 +149,11 @@ impl<'a> Job<'a> {
     /// Ends: with the report and the name of the output, or with the error and how to go on.
     pub fn finish(mut self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
         self.progress.finish();
-        // A wish that came too late to stop a unit still ends the run before its last step.
-        let outcome = if self.stop.is_requested() {
-            Err(self.stop.error())
-        } else {
-            outcome
+        let outcome = match outcome {
+            Err(error) if error.kind() != ErrorKind::TryAgain => Err(error),
+            // A wish that came too late to stop a unit still ends the run before its last step.
+            _ if self.stop.is_requested() => Err(self.stop.error()),
+            other => other,
         };
         if let Err(error) = outcome {
             return Err(self.work.advise(error, self.n_units));

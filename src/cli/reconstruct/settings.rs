@@ -1,14 +1,14 @@
 //! Settings of `nuwave reconstruct`: from the command line and a TOML file to what runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cli::backend::{BackendArgs, Choice};
 use crate::cli::shared::{DetectorArgs, InputArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event;
 use crate::extract::{Filter, Method, Parameters};
 use crate::io::BatchLimit;
@@ -114,6 +114,21 @@ impl Settings {
             threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
             split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
         }
+    }
+
+    /// What is to be listed of an input that cannot be opened, where those are skipped.
+    ///
+    /// # Errors
+    /// The error itself where they are not, the name is wrong, or the input may be readable another time.
+    pub fn skipped(&self, path: &Path, error: Error) -> Result<String> {
+        if error.is_of_the_system() && path.exists() {
+            return Err(error.to_be_tried_again());
+        }
+        let is_damage = error.kind() == ErrorKind::Input && path.exists();
+        if self.on_error == Some(OnError::Skip) && is_damage {
+            return Ok(error.reason());
+        }
+        Err(error)
     }
 
     pub fn from(&self) -> From {
