@@ -15,6 +15,7 @@ use super::shared::{layered, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
 use crate::pipeline::{Mode, PlannedInput, Selection};
+use job::Request;
 use settings::{From, Settings, WORK};
 
 /// Turn waveforms into hits, and hits into events
@@ -156,15 +157,21 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let Some(output) = &args.output else {
         return Err(Error::usage("`--output DIR` is missing"));
     };
-    let mode = Mode {
-        resume: args.resume,
-        overwrite: args.overwrite,
-    };
     let files = args.job.inputs(&settings, talk)?;
-    let selection = args.job.selection();
+    let request = Request {
+        settings: &settings,
+        files: &files,
+        selection: args.job.selection(),
+        output,
+        mode: Mode {
+            resume: args.resume,
+            overwrite: args.overwrite,
+        },
+        talk,
+    };
     match settings.from() {
-        From::Waveforms => from_waveforms::run(&settings, &files, selection, output, mode, talk),
-        From::Hits => from_hits::run(&settings, &files, selection, output, mode, talk),
+        From::Waveforms => from_waveforms::run(request),
+        From::Hits => from_hits::run(request),
     }
 }
 

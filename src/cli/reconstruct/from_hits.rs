@@ -7,17 +7,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::events::EventStage;
-use super::job::{Job, Order};
+use super::job::{Job, Request};
 use super::settings::{OnError, Settings};
-use crate::cli::Talk;
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Loss;
 use crate::io::atomic::folder_of;
 use crate::io::hit_source::{self, HitSource};
-use crate::pipeline::{
-    Events, Mode, PlannedInput, Selection, Unit, UnitOutcome, UnitRecord, stopped_at,
-};
+use crate::pipeline::{Events, PlannedInput, Unit, UnitOutcome, UnitRecord, stopped_at};
 
 /// The inputs divided into units, and for each of them its table and its number there. A table that tells several inputs
 /// apart is several inputs.
@@ -54,15 +51,15 @@ pub(super) fn plan(
 /// A table of hits, and the places of its inputs in the list of inputs.
 type Table = (HitSource, Range<usize>);
 
-/// Reconstructs the events that `selection` takes of `files` into `output`.
-pub(super) fn run(
-    settings: &Settings,
-    files: &[PathBuf],
-    selection: Selection,
-    output: &Path,
-    mode: Mode,
-    talk: Talk,
-) -> Result<ExitCode> {
+/// Reconstructs the events that are asked for.
+pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
+    let Request {
+        settings,
+        files,
+        output,
+        talk,
+        ..
+    } = request;
     if settings.no_events == Some(true) {
         return Err(
             Error::usage("`--no-events` with `--from hits`: nothing is left to be done")
@@ -92,16 +89,7 @@ pub(super) fn run(
             );
         }
     }
-    let order = Order {
-        settings,
-        output,
-        mode,
-        selection,
-        inputs,
-        calibration: None,
-        stage,
-    };
-    let mut job = match Job::begin(order, talk)? {
+    let mut job = match Job::begin(request, inputs, None, stage)? {
         ControlFlow::Continue(job) => job,
         ControlFlow::Break(code) => return Ok(code),
     };

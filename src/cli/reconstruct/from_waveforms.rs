@@ -7,18 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::events::EventStage;
-use super::job::{Job, Order};
+use super::job::{Job, Request};
 use super::settings::{OnError, Settings};
-use crate::cli::Talk;
 use crate::cli::backend::Choice;
 use crate::cli::shared::Known;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Account, Backend, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
-use crate::pipeline::{
-    BytesSum, Mode, PlannedInput, Selection, Tools, Unit, UnitOutcome, UnitRecord, run_unit,
-};
+use crate::pipeline::{BytesSum, PlannedInput, Tools, Unit, UnitOutcome, UnitRecord, run_unit};
 
 /// The inputs divided into units, what they are reconstructed with, and the readout of each.
 pub(super) fn plan(
@@ -62,15 +59,14 @@ pub(super) fn plan(
     Ok((inputs, known, readouts))
 }
 
-/// Reconstructs the units that `selection` takes of `files` into `output`.
-pub(super) fn run(
-    settings: &Settings,
-    files: &[PathBuf],
-    selection: Selection,
-    output: &Path,
-    mode: Mode,
-    talk: Talk,
-) -> Result<ExitCode> {
+/// Reconstructs the units that are asked for.
+pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
+    let Request {
+        settings,
+        files,
+        talk,
+        ..
+    } = request;
     let choice = settings.backend.choose()?;
     if !talk.quiet {
         say!("{}", choice.line);
@@ -83,16 +79,7 @@ pub(super) fn run(
             say!("{line}");
         }
     }
-    let order = Order {
-        settings,
-        output,
-        mode,
-        selection,
-        inputs,
-        calibration: Some(&known.calibration),
-        stage,
-    };
-    let mut job = match Job::begin(order, talk)? {
+    let mut job = match Job::begin(request, inputs, Some(&known.calibration), stage)? {
         ControlFlow::Continue(job) => job,
         ControlFlow::Break(code) => return Ok(code),
     };

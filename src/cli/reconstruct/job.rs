@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,29 +38,33 @@ pub(super) struct Job<'a> {
     pub stop: Stop,
 }
 
-/// What a job is made of.
-pub(super) struct Order<'a> {
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
     pub settings: &'a Settings,
+    pub files: &'a [PathBuf],
+    pub selection: Selection,
     pub output: &'a Path,
     pub mode: Mode,
-    pub selection: Selection,
-    pub inputs: Vec<PlannedInput>,
-    pub calibration: Option<&'a Calibration>,
-    pub stage: EventStage,
+    pub talk: Talk,
 }
 
 impl<'a> Job<'a> {
-    /// Begins; breaks with the exit code if all is done already.
-    pub fn begin(order: Order<'a>, talk: Talk) -> Result<ControlFlow<ExitCode, Self>> {
-        let Order {
+    /// Begins to do what `request` asks for with the inputs as planned; breaks with the exit code if all is done already.
+    pub fn begin(
+        request: Request<'a>,
+        inputs: Vec<PlannedInput>,
+        calibration: Option<&Calibration>,
+        stage: EventStage,
+    ) -> Result<ControlFlow<ExitCode, Self>> {
+        let Request {
             settings,
+            selection,
             output,
             mode,
-            selection,
-            inputs,
-            calibration,
-            stage,
-        } = order;
+            talk,
+            ..
+        } = request;
         let start = Instant::now();
         let threads = threads(settings.threads)?;
         let heartbeat = settings.heartbeat()?;

@@ -1,0 +1,288 @@
+//! The calibration file: Parquet, one row a channel, a null channel for the default of all others.
+//!
+//! | column | type | unit | where it is missing or null |
+//! |---|---|---|---|
+//! | `channel_id` | u32 | | null: the default of all channels without a row |
+//! | `template_adc` | list of f32 | ADC counts | an error |
+//! | `noise_adc` | f32 | ADC counts | 0: measured on every waveform |
+//! | `time_offset_ns` | f32 | ns | 0 |
+//! | `dark_rate_hz` | f32 | Hz | 0 |
+//! | `charge_sigma_pe` | f32 | mean single-PE charge | 0.3 |
+//! | `time_sigma_ns` | f32 | ns | 0: not known |
+//! | `sampling_ns` | f32 | ns | 1 |
+//! | `flags` | u32 | | 0 |
+//!
+//! Any integer type is taken for the integers and either float type for the floats, so that a file from pandas or
+//! polars is read as it comes. Other columns are ignored.
+
+mod read;
+mod write;
+
+pub use read::read;
+pub use write::write;
+
+/// Single-PE charge spread of a channel whose file does not say: that of a dynode PMT.
+pub const DEFAULT_CHARGE_SIGMA_PE: f32 = 0.3;
+/// Sampling interval of a file that does not say.
+pub const DEFAULT_SAMPLING_NS: f32 = 1.0;
+
+const FLOAT_COLUMNS: [&str; 6] = [
+    "noise_adc",
+    "time_offset_ns",
+    "dark_rate_hz",
+    "charge_sigma_pe",
+    "time_sigma_ns",
+    "sampling_ns",
+];
+const FORMAT_HINT: &str = "a calibration is a Parquet file with the columns `channel_id` and `template_adc` \
+    (list of floats), as `nuwave calibrate spe` writes it";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow_array::types::Float32Type;
+    use arrow_array::{
+        ArrayRef, Float32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    };
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+    use crate::model::{Calibration, ChannelCalibration, Flags};
+
+    fn row(peak_adc: f32) -> ChannelCalibration {
+        ChannelCalibration {
+            template_adc: vec![0.0, peak_adc, 2.5, -1.25],
+            noise_adc: 3.5,
+            time_offset_ns: -4.25,
+            dark_rate_hz: 24e3,
+            charge_sigma_pe: 0.31,
+            time_sigma_ns: 1.25,
+            sampling_ns: 2.0,
+            flags: Flags::TEMPLATE_FALLBACK,
+        }
+    }
+
+    fn file_of(columns: Vec<(&str, ArrayRef)>) -> tempfile::NamedTempFile {
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        )
+        .expect("columns are equally long");
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut writer =
+            ArrowWriter::try_new(file.reopen().expect("reopens"), batch.schema(), None)
+                .expect("a writer");
+        writer.write(&batch).expect("written");
+        writer.close().expect("closed");
+        file
+    }
+
+    fn templates(rows: &[Option<&[f32]>]) -> ArrayRef {
+        Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(
+            rows.iter()
+                .map(|row| row.map(|row| row.iter().map(|&value| Some(value)))),
+        ))
+    }
+
+    fn channels(ids: &[Option<i64>]) -> ArrayRef {
+        Arc::new(Int64Array::from(ids.to_vec()))
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut calibration = Calibration::new();
+        let shared = calibration.add_row(row(10.0)).expect("valid");
+        let own = calibration.add_row(row(7.0)).expect("valid");
+        calibration.set_default(shared);
+        calibration.assign(4_000_000_000, shared);
+        calibration.assign(3, own);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("spe.parquet");
+        write(&path, &calibration, "nuwave calibrate spe x.h5").expect("written");
+        let back = read(&path).expect("read");
+        let row_of = |calibration: &Calibration, channel| {
+            let (row, own) = calibration.row_of(channel).expect("a row");
+            (calibration.rows()[row].clone(), own)
+        };
+        for channel in [3, 4_000_000_000, 5] {
+            assert_eq!(row_of(&back, channel), row_of(&calibration, channel));
+        }
+        assert_eq!(back.rows().len(), 3);
+        let files = std::fs::read_dir(folder.path()).expect("lists").count();
+        assert_eq!(files, 1, "no temporary file is left");
+
+        let metadata = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).expect("opens"))
+            .expect("Parquet");
+        let pairs = metadata
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .expect("metadata");
+        let command = pairs.iter().find(|pair| pair.key == "nuwave.command");
+        assert_eq!(
+            command.and_then(|pair| pair.value.as_deref()),
+            Some("nuwave calibrate spe x.h5")
+        );
+    }
+
+    #[test]
+    fn two_columns_are_enough_and_nulls_are_defaults() {
+        let file = file_of(vec![
+            ("channel_id", channels(&[None, Some(8)])),
+            (
+                "template_adc",
+                templates(&[Some(&[1.0]), Some(&[2.0, 1.0])]),
+            ),
+            (
+                "noise_adc",
+                Arc::new(Float64Array::from(vec![None, Some(4.0)])),
+            ),
+        ]);
+        let calibration = read(file.path()).expect("read");
+        let default_row = &calibration.rows()[calibration.default_row().expect("default")];
+        assert_eq!(default_row.noise_adc, 0.0);
+        assert_eq!(default_row.charge_sigma_pe, DEFAULT_CHARGE_SIGMA_PE);
+        assert_eq!(default_row.sampling_ns, DEFAULT_SAMPLING_NS);
+        let (row, own) = calibration.row_of(8).expect("channel 8");
+        assert!(own);
+        assert_eq!(calibration.rows()[row].noise_adc, 4.0);
+        assert_eq!(calibration.rows()[row].template_adc, [2.0, 1.0]);
+    }
+
+    #[test]
+    fn errors_name_file_row_and_column() {
+        let one: &[f32] = &[1.0];
+        let good = || templates(&[Some(one), Some(one)]);
+        let cases = [
+            (
+                vec![("template_adc", good())],
+                "no column `channel_id`; it has `template_adc`",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(1)])),
+                    ("template_adc", good()),
+                ],
+                "row 1, column `channel_id`: channel 1 has a row already",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[None, None])),
+                    ("template_adc", good()),
+                ],
+                "row 1, column `channel_id`: the default (null) has a row already",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(-1)])),
+                    ("template_adc", good()),
+                ],
+                "row 1, column `channel_id`: -1",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", templates(&[Some(one), Some(&[])])),
+                ],
+                "row 1, column `template_adc`: the template is empty",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    (
+                        "template_adc",
+                        templates(&[Some(one), Some(&[1.0, f32::NAN])]),
+                    ),
+                ],
+                "row 1, column `template_adc`: sample 1",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", templates(&[Some(one), None])),
+                ],
+                "row 1, column `template_adc`: the template is null",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", templates(&[Some(&[-1.0]), Some(one)])),
+                ],
+                "row 0: the template has no positive sample",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", Arc::new(StringArray::from(vec!["a", "b"]))),
+                ],
+                "row 0, column `template_adc`: the type is Utf8",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", good()),
+                    ("noise_adc", Arc::new(Float32Array::from(vec![1.0, -2.0]))),
+                ],
+                "row 1, column `noise_adc`: -2 is not a finite number >= 0",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", good()),
+                    ("sampling_ns", Arc::new(Float32Array::from(vec![1.0, 0.0]))),
+                ],
+                "row 1, column `sampling_ns`: 0 is not a finite number > 0",
+            ),
+        ];
+        for (columns, expected) in cases {
+            let file = file_of(columns);
+            let error = read(file.path()).expect_err(expected);
+            let message = error.to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains(&file.path().display().to_string()));
+            assert_eq!(error.kind(), crate::ErrorKind::Input);
+            assert!(message.contains("hint:"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_calibration_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert!(read(file.path()).is_err(), "empty file");
+        std::fs::write(file.path(), b"PAR1 is not enough PAR1").expect("written");
+        assert!(read(file.path()).is_err(), "no Parquet");
+        let none = file_of(vec![
+            ("channel_id", channels(&[])),
+            ("template_adc", templates(&[])),
+        ]);
+        let message = read(none.path()).expect_err("no row").to_string();
+        assert!(message.contains("no row"), "{message}");
+    }
+
+    #[test]
+    fn a_cut_or_mangled_file_is_an_error_and_no_panic() {
+        let mut calibration = Calibration::new();
+        let place = calibration.add_row(row(10.0)).expect("valid");
+        calibration.assign(1, place);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("spe.parquet");
+        write(&path, &calibration, "test").expect("written");
+        let whole = std::fs::read(&path).expect("read");
+        for cut in (0..whole.len()).step_by(7) {
+            std::fs::write(&path, &whole[..cut]).expect("written");
+            assert!(read(&path).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_an_output_error() {
+        let path = Path::new("no/such/folder/spe.parquet");
+        let error = write(path, &Calibration::new(), "test").expect_err("no folder");
+        assert_eq!(error.kind(), crate::ErrorKind::Output);
+    }
+}
