@@ -15,7 +15,7 @@ use arrow_ipc::reader::StreamDecoder;
 
 use super::block_source::BlockSource;
 use super::blocks::{Block, BlockReader};
-use super::columns::Columns;
+use super::columns::{Columns, integers};
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
@@ -162,6 +162,28 @@ impl BlockReader for Batches {
     fn position(&self) -> u64 {
         let ahead = self.ahead.as_ref().map(|(begin, _)| *begin);
         ahead.unwrap_or(self.messages.position)
+    }
+
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        loop {
+            let (_, Next::Message(bytes)) = self.next_message()? else {
+                return Ok(None);
+            };
+            let path = self.info.path.clone();
+            let column = self.columns.event_column();
+            let ids = guarded(&path, || {
+                let records = self.decode(bytes).unwrap_or_else(|_| {
+                    // Its waveforms are lost, and belong to no event.
+                    self.begin_anew();
+                    None
+                });
+                Ok(records.and_then(|records| integers(records.columns().get(column)?)))
+            })?;
+            if let Some(ids) = ids {
+                let ids = ids.into_iter().flatten();
+                return Ok(Some(ids.filter_map(|id| u64::try_from(id).ok()).collect()));
+            }
+        }
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
