@@ -16,6 +16,7 @@ mod guard;
 pub mod io;
 pub mod model;
 pub mod pipeline;
+pub mod service;
 pub mod simulate;
 
 pub use error::{Error, ErrorKind, Result};

@@ -22,6 +22,7 @@ mod inspect_text;
 mod merge;
 mod plan;
 mod reconstruct;
+mod serve;
 mod shared;
 mod simulate;
 mod verify;
@@ -52,6 +53,7 @@ enum Command {
     Plan(Box<plan::Args>),
     Merge(merge::Args),
     Verify(verify::Args),
+    Serve(Box<serve::Args>),
     Simulate(simulate::Args),
     Calibrate(calibrate::Args),
     Evaluate(evaluate::Args),
@@ -126,6 +128,7 @@ fn run(command: Command, talk: Talk) -> Result<ExitCode> {
         Command::Plan(args) => plan::run(&args, talk),
         Command::Merge(args) => merge::run(&args, talk),
         Command::Verify(args) => verify::run(&args, talk),
+        Command::Serve(args) => serve::run(&args, talk),
         Command::Simulate(args) => simulate::run(args, talk),
         Command::Calibrate(args) => calibrate::run(args, talk),
         Command::Evaluate(args) => evaluate::run(&args, talk),

@@ -14,7 +14,7 @@ use super::Talk;
 use super::shared::{layered, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
-use crate::pipeline::{Mode, PlannedInput, Selection};
+use crate::pipeline::{Mode, PlannedInput, REPORT, Selection, Stop};
 use job::Request;
 use settings::{From, Settings, WORK};
 
@@ -168,11 +168,42 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             overwrite: args.overwrite,
         },
         talk,
+        stop: &Stop::on_signals(),
     };
     match settings.from() {
         From::Waveforms => from_waveforms::run(request),
         From::Hits => from_hits::run(request),
     }
+}
+
+/// A pass over `files` into the folder `output` without a word, going on with what an earlier one finished there; returns
+/// its report.
+pub(super) fn pass(
+    settings: &Settings,
+    files: &[PathBuf],
+    output: &Path,
+    stop: &Stop,
+) -> Result<serde_json::Value> {
+    from_waveforms::run(Request {
+        settings,
+        files,
+        selection: Selection::default(),
+        output,
+        mode: Mode {
+            resume: true,
+            overwrite: false,
+        },
+        talk: Talk {
+            quiet: true,
+            json: false,
+        },
+        stop,
+    })?;
+    let path = output.join(REPORT);
+    let wrong =
+        |error: &dyn std::fmt::Display| Error::internal(format!("`{}`: {error}", path.display()));
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    serde_json::from_str(&text).map_err(|error| wrong(&error))
 }
 
 /// Reads the settings of a file and makes of them what needs no input.

@@ -89,6 +89,7 @@ impl GpuExtractor {
                     let summary = match from {
                         From::Cpu((summary, hits)) => {
                             part.hits.extend_from_slice(hits);
+                            part.left_to_cpu += 1;
                             *summary
                         }
                         From::Device(summary) => {

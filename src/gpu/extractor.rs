@@ -241,9 +241,10 @@ impl GpuExtractor {
             return Err(Error::internal("a chunk without its batch"));
         };
         if matches!(flight.way, Way::Cpu) {
-            let part = self
+            let mut part = self
                 .cpu
                 .extract_range(batch, flight.chunk.begin..flight.chunk.end);
+            part.left_to_cpu = part.summaries.len();
             state.note_cpu(flight, batch);
             flights.pop_front();
             return Ok(Some((number, part)));

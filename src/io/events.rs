@@ -92,26 +92,30 @@ impl EventsWriter {
 
     fn flush(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
-        let floats = |value: fn(&Event) -> f64| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
-        };
-        let counts = |value: fn(&Event) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
-        };
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt32Array::from(vec![self.input_id; rows.len()])),
-            Arc::new(UInt64Array::from_iter_values(
-                rows.iter().map(|event| event.event_id),
-            )),
-        ];
-        columns.extend(MEASURED.iter().map(|(_, value)| floats(*value)));
-        columns.extend([
-            counts(|event| event.n_channels_hit),
-            floats(|event| event.fit_quality),
-            counts(|event| event.flags.0),
-        ]);
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(UInt32Array::from(vec![self.input_id; rows.len()]))];
+        columns.extend(columns_of(&rows));
         self.file.write(columns)
     }
+}
+
+/// The columns of the table behind `input_id`.
+pub(crate) fn columns_of(rows: &[Event]) -> Vec<ArrayRef> {
+    let floats = |value: fn(&Event) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
+    };
+    let counts = |value: fn(&Event) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
+    };
+    let ids = rows.iter().map(|event| event.event_id);
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from_iter_values(ids))];
+    columns.extend(MEASURED.iter().map(|(_, value)| floats(*value)));
+    columns.extend([
+        counts(|event| event.n_channels_hit),
+        floats(|event| event.fit_quality),
+        counts(|event| event.flags.0),
+    ]);
+    columns
 }
 
 /// The events at `path` (a Parquet file, or a folder of them in the order of their names), each with the place of its

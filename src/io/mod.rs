@@ -1,6 +1,6 @@
 //! Files in and out: one file a format, each a [`Source`] of waveforms or a sink of tables.
 
-mod arrow_ipc;
+pub(crate) mod arrow_ipc;
 pub(crate) mod atomic;
 mod block_source;
 mod blocks;

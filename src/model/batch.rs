@@ -170,6 +170,27 @@ impl Batch {
         self.offsets.push(self.samples.len());
     }
 
+    /// Appends all waveforms of `other`, as [`push`](Self::push) would one after the other.
+    pub fn append(&mut self, other: &Self) {
+        let (Samples::U16(all), Samples::U16(new)) = (&mut self.samples, &other.samples) else {
+            for waveform in other.iter() {
+                self.push(waveform);
+            }
+            return;
+        };
+        let before = all.len();
+        all.extend_from_slice(new);
+        self.event_id.extend_from_slice(&other.event_id);
+        self.channel_id.extend_from_slice(&other.channel_id);
+        if !self.start_ns.is_empty() || !other.start_ns.is_empty() {
+            self.start_ns.resize(self.event_id.len() - other.len(), 0.0);
+            self.start_ns.extend_from_slice(&other.start_ns);
+            self.start_ns.resize(self.event_id.len(), 0.0);
+        }
+        let ends = other.offsets.iter().skip(1);
+        self.offsets.extend(ends.map(|end| before + end));
+    }
+
     /// The input's place in the run's list of inputs.
     #[must_use]
     pub fn input_id(&self) -> u32 {
@@ -276,6 +297,37 @@ mod tests {
         );
         assert_eq!(second.samples, SamplesRef::U16(&[4]));
         assert_eq!(batch.get(2), None);
+    }
+
+    #[test]
+    fn appending_is_pushing_one_after_the_other() {
+        let waveform = |event_id, start_ns, samples| Waveform {
+            event_id,
+            channel_id: 1,
+            start_ns,
+            samples,
+        };
+        let counts = SamplesRef::U16(&[1, 2, 3]);
+        let volts = SamplesRef::F32(&[0.5, 0.25]);
+        let one = |samples, starts: [f64; 2]| {
+            let mut batch = Batch::new_u16(0);
+            batch.push(waveform(1, starts[0], samples));
+            batch.push(waveform(2, starts[1], samples));
+            batch
+        };
+        let some = [
+            one(counts, [0.0, 0.0]),
+            one(counts, [0.0, 7.0]),
+            one(volts, [1.0, 0.0]),
+            one(counts, [0.0, 0.0]),
+        ];
+        for (first, second) in some.iter().flat_map(|a| some.iter().map(move |b| (a, b))) {
+            let mut appended = first.clone();
+            appended.append(second);
+            let mut pushed = first.clone();
+            second.iter().for_each(|waveform| pushed.push(waveform));
+            assert_eq!(appended, pushed);
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Extracted {
     pub hits: Vec<Hit>,
     /// One summary a waveform.
     pub summaries: Vec<WaveformSummary>,
+    /// How many of them the CPU extracted although a GPU was there to do it: it does not take them, or it failed.
+    pub left_to_cpu: usize,
 }
 
 impl Extracted {
@@ -73,6 +75,7 @@ impl Extracted {
         all.summaries
             .reserve(parts.iter().map(|part| part.summaries.len()).sum());
         for part in parts {
+            all.left_to_cpu += part.left_to_cpu;
             all.hits.extend(part.hits);
             all.summaries.extend(part.summaries);
         }

@@ -1,11 +1,10 @@
 //! One unit of work: source -> extract -> tables.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Progress, Stop};
+use super::{Progress, Seen, Stop};
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::tables::{Part, TablesWriter};
@@ -177,7 +176,7 @@ fn extract(
     to_write: &SyncSender<(Batch, Extracted)>,
 ) -> Result<UnitOutcome> {
     let mut outcome = UnitOutcome::default();
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     let mut intake = Intake {
         batches,
         stop: tools.stop,
@@ -206,7 +205,7 @@ fn extract(
     outcome.extracting = start.elapsed().saturating_sub(intake.waiting + handing_on);
     outcome.reading = intake.reading;
     outcome.losses = intake.losses;
-    outcome.ascending = seen.ascending;
+    outcome.ascending = seen.ascends();
     if let Some(error) = intake.failed {
         return Err(error);
     }
@@ -235,52 +234,6 @@ pub fn stopped_at(path: &Path, loss: &Loss) -> Error {
     Error::input(path, format!("{}: {}", loss.place, loss.reason)).with_hint(
         "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on",
     )
-}
-
-/// Most waveforms that are remembered to know them again, where events do not ascend; then it begins anew.
-const MOST_REMEMBERED: usize = 1 << 21;
-
-/// The waveforms of a unit that were there already: a file in which a block stands twice.
-struct Seen {
-    waveforms: HashSet<(u64, u32, u64)>,
-    greatest: Option<u64>,
-    ascending: bool,
-}
-
-impl Seen {
-    fn new() -> Self {
-        Self {
-            waveforms: HashSet::new(),
-            greatest: None,
-            ascending: true,
-        }
-    }
-
-    /// Flags what comes for the second time: the same event, channel and begin of the window.
-    fn mark(&mut self, batch: &Batch, extracted: &mut Extracted) {
-        let mut hits = extracted.hits.iter_mut();
-        for (waveform, summary) in batch.iter().zip(&mut extracted.summaries) {
-            let event = waveform.event_id;
-            if self.greatest < Some(event) {
-                // What came before cannot come again while events ascend.
-                if self.ascending || self.waveforms.len() > MOST_REMEMBERED {
-                    self.waveforms.clear();
-                }
-                self.greatest = Some(event);
-            } else if self.greatest > Some(event) {
-                self.ascending = false;
-            }
-            let key = (event, waveform.channel_id, waveform.start_ns.to_bits());
-            let again = !self.waveforms.insert(key);
-            let mine = hits.by_ref().take(summary.n_hits as usize);
-            if again {
-                summary.flags |= Flags::REPEATED;
-                mine.for_each(|hit| hit.flags |= Flags::REPEATED);
-            } else {
-                mine.for_each(drop);
-            }
-        }
-    }
 }
 
 impl UnitOutcome {

@@ -47,6 +47,7 @@ pub(super) struct Request<'a> {
     pub output: &'a Path,
     pub mode: Mode,
     pub talk: Talk,
+    pub stop: &'a Stop,
 }
 
 impl<'a> Job<'a> {
@@ -63,6 +64,7 @@ impl<'a> Job<'a> {
             output,
             mode,
             talk,
+            stop,
             ..
         } = request;
         let start = Instant::now();
@@ -121,7 +123,7 @@ impl<'a> Job<'a> {
             todo,
             pool: super::thread_pool(threads)?,
             threads,
-            stop: Stop::on_signals(),
+            stop: stop.clone(),
         }))
     }
 

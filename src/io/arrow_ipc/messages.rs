@@ -172,7 +172,7 @@ pub(super) fn rows_of(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Length of the body, if every buffer that the message announces lies inside it.
-fn body_bytes(message: &Message<'_>) -> Option<u64> {
+pub(super) fn body_bytes(message: &Message<'_>) -> Option<u64> {
     let body = u64::try_from(message.bodyLength()).ok()?;
     let records = match message.header_type() {
         MessageHeader::RecordBatch => message.header_as_record_batch()?,
@@ -200,20 +200,25 @@ fn body_bytes(message: &Message<'_>) -> Option<u64> {
 /// Largest buffer that a compressed one of this message claims to unpack to.
 pub(super) fn largest_unpacked(bytes: &[u8]) -> Option<u64> {
     let message = message_of(bytes)?;
-    let records = message.header_as_record_batch()?;
-    records.compression()?;
     let body = bytes.get(
         bytes
             .len()
             .checked_sub(usize::try_from(message.bodyLength()).ok()?)?..,
     )?;
-    records
-        .buffers()?
-        .iter()
-        .filter_map(|buffer| {
-            let begin = usize::try_from(buffer.offset()).ok()?;
-            let claimed = body.get(begin..)?.first_chunk::<8>()?;
-            (buffer.length() >= 8).then(|| u64::try_from(i64::from_le_bytes(*claimed)).unwrap_or(0))
-        })
-        .max()
+    unpacked(&message, body)?.max()
+}
+
+/// What the compressed buffers of a record batch with this body claim to unpack to; `None` if nothing is compressed.
+pub(super) fn unpacked<'a>(
+    message: &Message<'a>,
+    body: &'a [u8],
+) -> Option<impl Iterator<Item = u64> + 'a> {
+    let records = message.header_as_record_batch()?;
+    records.compression()?;
+    let claims = records.buffers()?.iter().filter_map(move |buffer| {
+        let begin = usize::try_from(buffer.offset()).ok()?;
+        let claimed = body.get(begin..)?.first_chunk::<8>()?;
+        (buffer.length() >= 8).then(|| u64::try_from(i64::from_le_bytes(*claimed)).unwrap_or(0))
+    });
+    Some(claims)
 }

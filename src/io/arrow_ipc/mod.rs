@@ -4,6 +4,7 @@
 //! message is looked at before it is decoded, and the whole batches of a file that was cut off are still found.
 
 mod messages;
+mod received;
 mod write;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Samples;
 use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
+pub(crate) use received::Received;
 pub(super) use write::ArrowSink;
 
 /// Opens a file (`is_file`) or a stream.

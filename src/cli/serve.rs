@@ -1,0 +1,415 @@
+//! `nuwave serve`: the service.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Talk;
+use super::backend::BackendArgs;
+use super::reconstruct::{self, settings::Settings as PassSettings};
+use super::shared::{DetectorArgs, InputArgs, layered, threads};
+use crate::error::{Error, Result};
+use crate::event::{self, Reconstructor};
+use crate::extract::{Filter, Method, Parameters};
+use crate::io::{self, SourceInfo, calibration_file};
+use crate::pipeline::Stop;
+use crate::service::by_reference::{ByReference, Files};
+use crate::service::context::Limits;
+use crate::service::engine::Setup;
+use crate::service::lane::Batching;
+use crate::service::listen::Address;
+use crate::service::token::Tokens;
+use crate::service::{self, Options, tls};
+
+const DOORS: &str = "Doors";
+const LIMITS: &str = "Limits";
+/// What clients call the calibration that they do not name.
+const DEFAULT: &str = "default";
+/// What errors call a client's waveforms.
+const STREAM: &str = "stream";
+
+/// Serve waveforms of many clients over the network
+///
+/// Clients send waveforms over Arrow Flight (`DoExchange`) or the KServe v2 protocol (models `waveform` and `event`) and
+/// get hits, summaries or events, the same as `nuwave reconstruct` makes of them. One address has all doors, gRPC and
+/// HTTP: `/` is a page for people, `/metrics` for Prometheus, `/v2/health/ready` for whoever starts it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nuwave serve -d juno
+  nuwave serve -d juno -c spe.parquet --light maps --listen 127.0.0.1:8815 --listen unix:/run/nuwave.sock
+  nuwave serve -d juno --listen 0.0.0.0:8815 --tls-certificate host.pem --tls-key host.key --token-file tokens
+  nuwave serve -d juno --root /data
+
+Ends on SIGTERM or SIGINT: no work is taken any more, running calls finish, exit code 0.")]
+pub(crate) struct Args {
+    /// TOML file with settings; the command line wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings as they result from file and command line, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What file and command line can both set.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+struct Settings {
+    /// Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; several times for several [default: 127.0.0.1:8815]
+    #[arg(long, value_name = "ADDRESS", help_heading = DOORS)]
+    listen: Option<Vec<String>>,
+    /// Certificate of this host in PEM, with those up to its authority
+    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    tls_certificate: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    tls_key: Option<PathBuf>,
+    /// Authorities in PEM; with them clients need a certificate of one
+    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    tls_client_authorities: Option<PathBuf>,
+    /// Tokens, one a line; with them clients need one
+    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    token_file: Option<PathBuf>,
+    /// Folder whose files clients may have reconstructed without sending them
+    #[arg(long, value_name = "DIR", help_heading = DOORS)]
+    root: Option<PathBuf>,
+    /// Memory for the waveforms of all clients, in MiB [default: 1024]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    memory_mib: Option<u64>,
+    /// Memory for the waveforms of one connection, in MiB [default: 256]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    client_mib: Option<u64>,
+    /// Largest message, in MiB [default: 16]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    message_mib: Option<u64>,
+    /// Most connections [default: 1024]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    connections: Option<usize>,
+    /// Seconds that a client may send and take nothing while the service waits for it [default: 60]
+    #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
+    idle: Option<f64>,
+    /// Seconds that running calls have when the service is to end [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
+    drain: Option<f64>,
+    /// Most waveforms that are extracted together [default: 4096, with a GPU 16384]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    batch: Option<usize>,
+    /// Milliseconds that a batch waits for more waveforms [default: 0, with a GPU 1]
+    #[arg(long, value_name = "MS", help_heading = LIMITS)]
+    delay_ms: Option<f64>,
+    /// How charge and time are taken where the client does not say
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
+    #[arg(long)]
+    filter: Option<Filter>,
+    /// Least height of a hit in standard deviations of the noise [default: 5]
+    #[arg(long, value_name = "N")]
+    threshold_sigma: Option<f32>,
+    /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
+    #[arg(long, value_name = "N")]
+    split_sigma: Option<f32>,
+    /// How events are reconstructed [default: full, without light maps centroid]
+    #[arg(long, value_enum, value_name = "METHOD")]
+    event_method: Option<event::Method>,
+    /// Folder of light maps, as `nuwave calibrate light` makes it
+    #[arg(long, value_name = "DIR")]
+    light: Option<PathBuf>,
+    /// A further calibration that clients can ask for by its name; several times for several
+    #[arg(long, value_name = "NAME=FILE")]
+    also_calibration: Option<Vec<String>>,
+    /// Threads that extract [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    backend: BackendArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    known: DetectorArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: InputArgs,
+}
+
+impl Settings {
+    /// With every default spelled out that does not depend on the machine.
+    fn explicit(&self) -> Self {
+        let Parameters {
+            method,
+            filter,
+            threshold_sigma,
+            split_sigma,
+        } = self.pass().parameters();
+        Self {
+            listen: Some(self.listen()),
+            memory_mib: Some(self.memory_mib.unwrap_or(1024)),
+            client_mib: Some(self.client_mib.unwrap_or(256)),
+            message_mib: Some(self.message_mib.unwrap_or(16)),
+            connections: Some(self.connections.unwrap_or(1024)),
+            idle: Some(self.idle.unwrap_or(60.0)),
+            drain: Some(self.drain.unwrap_or(30.0)),
+            method: Some(method),
+            filter: Some(filter),
+            threshold_sigma: Some(threshold_sigma),
+            split_sigma: Some(split_sigma),
+            event_method: Some(self.pass().event_method()),
+            ..self.clone()
+        }
+    }
+
+    fn listen(&self) -> Vec<String> {
+        let given = self.listen.clone().filter(|it| !it.is_empty());
+        given.unwrap_or_else(|| vec!["127.0.0.1:8815".to_owned()])
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        let explicit = self.explicit();
+        let mib = |name: &str, value: Option<u64>| {
+            let value = value.unwrap_or_default();
+            let bytes = value.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
+            bytes.ok_or_else(|| Error::usage(format!("`--{name} {value}` is no amount of memory")))
+        };
+        let message = mib("message-mib", explicit.message_mib)?;
+        let message = usize::try_from(message)
+            .ok()
+            .filter(|&bytes| bytes <= 1 << 30)
+            .ok_or_else(|| Error::usage("`--message-mib`: a message has at most 1024 MiB"))?;
+        let limits = Limits {
+            memory: mib("memory-mib", explicit.memory_mib)?,
+            client: mib("client-mib", explicit.client_mib)?,
+            message,
+            connections: explicit.connections.unwrap_or_default(),
+            idle: seconds("idle", explicit.idle)?,
+            drain: seconds("drain", explicit.drain)?,
+        };
+        if limits.connections == 0 {
+            return Err(Error::usage("`--connections 0`: nobody could come in"));
+        }
+        if limits.stream() > limits.client.min(limits.memory) {
+            return Err(Error::usage(format!(
+                "a stream takes two messages of {} MiB, more than `--client-mib` or `--memory-mib` allow",
+                limits.message >> 20
+            ))
+            .with_hint("make `--message-mib` smaller, or the others larger"));
+        }
+        Ok(limits)
+    }
+
+    fn tls(&self) -> Result<Option<tls::Files>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(tls::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_authorities: self.tls_client_authorities.clone(),
+            })),
+            (None, None) if self.tls_client_authorities.is_none() => Ok(None),
+            _ => Err(Error::usage(
+                "`--tls-certificate` and `--tls-key` belong together, and `--tls-client-authorities` needs both",
+            )),
+        }
+    }
+
+    /// The settings of a pass over files with the same results.
+    fn pass(&self) -> PassSettings {
+        PassSettings {
+            method: self.method,
+            filter: self.filter,
+            threshold_sigma: self.threshold_sigma,
+            split_sigma: self.split_sigma,
+            event_method: self.event_method,
+            light: self.light.clone(),
+            backend: self.backend.clone(),
+            threads: self.threads,
+            known: self.known.clone(),
+            input: self.input.clone(),
+            ..PassSettings::default()
+        }
+    }
+
+    /// The files of the calibrations that have names.
+    fn also(&self) -> Result<BTreeMap<String, PathBuf>> {
+        let mut files = BTreeMap::new();
+        for pair in self.also_calibration.iter().flatten() {
+            let Some((name, file)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
+            else {
+                return Err(Error::usage(format!(
+                    "`--also-calibration {pair}` is not `NAME=FILE`"
+                ))
+                .with_hint("write it as `--also-calibration spring=spring.parquet`"));
+            };
+            let before = files.insert(name.to_owned(), PathBuf::from(file));
+            if before.is_some() || name == DEFAULT {
+                return Err(Error::usage(format!(
+                    "two calibrations are called `{name}`"
+                )));
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn seconds(name: &str, value: Option<f64>) -> Result<Duration> {
+    let value = value.unwrap_or_default();
+    Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| Error::usage(format!("`--{name} {value}` is not a time")))
+}
+
+pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+    let settings: Settings = layered(args.config.as_deref(), &args.settings)?;
+    if args.print_config {
+        let text = toml::to_string(&settings.explicit())
+            .map_err(|error| Error::internal(format!("settings: {error}")))?;
+        super::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    log();
+    let options = options(&settings, talk)?;
+    options.check()?;
+    // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads(settings.threads)?)
+        .build_global()
+        .map_err(|error| Error::internal("no threads to compute with").with_source(error))?;
+    let stop = Stop::on_signals();
+    service::run(options, &stop, |addresses| {
+        for address in addresses {
+            // What a script waits for, whatever it was told not to hear.
+            say!("ready: {address}");
+        }
+    })?;
+    if !talk.quiet {
+        say!("ended");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Warnings go to stderr; `NUWAVE_LOG=debug` tells more.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NUWAVE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second subscriber is refused; the first goes on.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+fn options(settings: &Settings, talk: Talk) -> Result<Options> {
+    let limits = settings.limits()?;
+    let parameters = settings.pass().parameters();
+    parameters.validate()?;
+    let listen = settings.listen();
+    let listen: Vec<Address> = listen.iter().map(|it| it.parse()).collect::<Result<_>>()?;
+    let tls = settings.tls()?;
+    let tokens = settings
+        .token_file
+        .as_deref()
+        .map(Tokens::read)
+        .transpose()?;
+    let choice = settings.backend.choose()?;
+    let info = SourceInfo::new(PathBuf::from(STREAM), "stream", 0);
+    if settings.known.detector.is_none() && settings.known.calibration.is_none() {
+        return Err(Error::usage("what the waveforms come from is not known").with_hint(
+            "give `--detector NAME|FILE` (`nuwave detector` lists the presets), or `--calibration FILE` with `--polarity`",
+        ));
+    }
+    let known = settings.known.read(&info)?;
+    let of_type = |sample_type: &str| SourceInfo {
+        sample_type: sample_type.to_owned(),
+        ..info.clone()
+    };
+    let counts = settings.input.readout(&of_type("u16"), &known)?;
+    let floats = settings.input.readout(&of_type("f32"), &known)?;
+    let events = match &known.detector {
+        None => Err("no detector was named, and so there is no geometry (`--detector`)".to_owned()),
+        Some(detector) if detector.sensors().is_none() => {
+            Err(format!("the detector `{}` has no geometry", detector.name))
+        }
+        Some(detector) => {
+            let light = settings.light.as_deref();
+            let maps = light
+                .map(|dir| io::light::read(dir, detector))
+                .transpose()?;
+            let method = settings.pass().event_method();
+            Ok(Arc::new(Reconstructor::new(detector, maps, method)?))
+        }
+    };
+    if !talk.quiet {
+        say!("{}\ntemplates: {}", choice.line, known.origin);
+        match &events {
+            Ok(_) => {}
+            Err(why) => say!("no events: {why}"),
+        }
+    }
+    let also = settings.also()?;
+    let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), known.calibration)]);
+    for (name, file) in &also {
+        calibrations.insert(name.clone(), calibration_file::read(file)?);
+    }
+    let by_reference = settings.root.as_deref().map(|root| {
+        let (pass, also) = (settings.pass(), also.clone());
+        let run = move |files: &Files, stop: &Stop| pass_over(&pass, &also, files, stop);
+        ByReference::new(root, Arc::new(run))
+    });
+    let waveforms = choice.batch_waveforms(4096);
+    let delay_ms = settings
+        .delay_ms
+        .unwrap_or(if waveforms > 4096 { 1.0 } else { 0.0 });
+    let delay = Duration::try_from_secs_f64(delay_ms / 1e3)
+        .map_err(|_| Error::usage(format!("`--delay-ms {delay_ms}` is not a time")))?;
+    let waveforms = settings.batch.unwrap_or(waveforms).max(1);
+    Ok(Options {
+        listen,
+        tls,
+        tokens,
+        limits,
+        batching: Batching {
+            waveforms,
+            samples: waveforms.saturating_mul(1024),
+            delay,
+        },
+        backend_line: choice.line.clone(),
+        setup: Setup {
+            calibrations,
+            default_calibration: DEFAULT.to_owned(),
+            counts,
+            floats,
+            parameters,
+            make: Box::new(move |make| choice.build(make)),
+            events,
+        },
+        by_reference: by_reference.transpose()?,
+    })
+}
+
+/// A pass over files on this machine, with the service's settings; returns its report.
+fn pass_over(
+    settings: &PassSettings,
+    also: &BTreeMap<String, PathBuf>,
+    files: &Files,
+    stop: &Stop,
+) -> Result<serde_json::Value> {
+    let mut settings = settings.clone();
+    settings.method = files.method.or(settings.method);
+    match files.calibration.as_deref() {
+        None | Some(DEFAULT) => {}
+        Some(name) => {
+            let file = also.get(name);
+            let file =
+                file.ok_or_else(|| Error::usage(format!("there is no calibration `{name}`")))?;
+            settings.known.calibration = Some(file.clone());
+        }
+    }
+    reconstruct::pass(&settings, &files.inputs, &files.output, stop)
+}

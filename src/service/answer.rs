@@ -1,0 +1,246 @@
+//! What a client gets back: the tables of `nuwave reconstruct` without `input_id`, as record batches.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_schema::{Schema, SchemaRef};
+use rayon::prelude::*;
+
+use super::command::Output;
+use super::refusal::{Reason, Refusal};
+use crate::event::{ChannelHit, EventHits, Reconstructor};
+use crate::io::events::{columns_of, events_schema};
+use crate::io::tables::{hits_schema, waveforms_schema};
+use crate::model::{Batch, Event, Extracted, Hit, WaveformSummary};
+
+/// Most hits of one event.
+const MOST_EVENT_HITS: usize = 1 << 22;
+
+/// The columns of an answer.
+#[must_use]
+pub fn schema(output: Output) -> SchemaRef {
+    let table = match output {
+        Output::Hits => hits_schema(),
+        Output::Waveforms => waveforms_schema(),
+        Output::Events => events_schema(),
+    };
+    // A stream is no list of inputs, and its rows have no place in one.
+    let fields: Vec<_> = table.fields().iter().skip(1).cloned().collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Every waveform with its summary and its hits.
+pub fn each<'a>(
+    batch: &'a Batch,
+    extracted: &'a Extracted,
+) -> impl Iterator<Item = (u64, u32, &'a WaveformSummary, &'a [Hit])> {
+    let ids = batch.event_id().iter().zip(batch.channel_id());
+    let mut at = 0;
+    ids.zip(&extracted.summaries)
+        .map(move |((&event, &channel), summary)| {
+            let end = at + summary.n_hits as usize;
+            let hits = extracted.hits.get(at..end).unwrap_or_default();
+            at = end;
+            (event, channel, summary, hits)
+        })
+}
+
+/// The hits of `batch`, one row each.
+///
+/// # Errors
+/// Never, unless nuwave has a defect.
+pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
+    let n_hits = extracted.hits.len();
+    let (mut events, mut channels) = (Vec::with_capacity(n_hits), Vec::with_capacity(n_hits));
+    for (event, channel, _, hits) in each(batch, extracted) {
+        events.resize(events.len() + hits.len(), event);
+        channels.resize(channels.len() + hits.len(), channel);
+    }
+    let floats = |value: fn(&Hit) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(
+            extracted.hits.iter().map(value),
+        ))
+    };
+    let flags = extracted.hits.iter().map(|hit| hit.flags.0);
+    table(
+        Output::Hits,
+        vec![
+            Arc::new(UInt64Array::from(events)),
+            Arc::new(UInt32Array::from(channels)),
+            floats(|hit| hit.time_ns),
+            floats(|hit| hit.charge_pe),
+            Arc::new(UInt32Array::from_iter_values(flags)),
+        ],
+    )
+}
+
+/// The summaries of `batch`, one row a waveform.
+///
+/// # Errors
+/// Never, unless nuwave has a defect.
+pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
+    let rows = &extracted.summaries;
+    let floats = |value: fn(&WaveformSummary) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(rows.iter().map(value)))
+    };
+    let counts = |value: fn(&WaveformSummary) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
+    };
+    let first: Float32Array = rows.iter().map(|it| it.first_time_ns).collect();
+    table(
+        Output::Waveforms,
+        vec![
+            Arc::new(UInt64Array::from(batch.event_id().to_vec())),
+            Arc::new(UInt32Array::from(batch.channel_id().to_vec())),
+            floats(|it| it.charge_pe),
+            Arc::new(first),
+            counts(|it| it.n_hits),
+            floats(|it| it.baseline_adc),
+            floats(|it| it.noise_adc),
+            counts(|it| it.flags.0),
+        ],
+    )
+}
+
+/// Events, one row each.
+///
+/// # Errors
+/// Never, unless nuwave has a defect.
+pub fn events(events: &[Event]) -> Result<RecordBatch, Refusal> {
+    table(Output::Events, columns_of(events))
+}
+
+fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Refusal> {
+    RecordBatch::try_new(schema(output), columns)
+        .map_err(|error| Refusal::internal(format!("the {}: {error}", output.name())))
+}
+
+/// Puts waveforms together to events: an event is whole when the next one begins.
+#[derive(Debug, Default)]
+pub struct Grouping {
+    open: Option<EventHits>,
+    whole: Vec<EventHits>,
+}
+
+impl Grouping {
+    /// Adds waveforms with their hits.
+    ///
+    /// # Errors
+    /// If an event comes again after a later one, or has too many hits.
+    pub fn add(&mut self, batch: &Batch, extracted: &Extracted) -> Result<(), Refusal> {
+        for (event_id, channel_id, _, hits) in each(batch, extracted) {
+            match &mut self.open {
+                Some(open) if open.event_id == event_id => {}
+                Some(open) if open.event_id > event_id => {
+                    return Err(Refusal::malformed(format!(
+                        "event {event_id} comes after event {}: events need all their waveforms, send them in ascending order of the event",
+                        open.event_id
+                    )));
+                }
+                _ => {
+                    let begun = EventHits {
+                        event_id,
+                        hits: Vec::new(),
+                    };
+                    self.whole.extend(self.open.replace(begun));
+                }
+            }
+            let Some(open) = &mut self.open else { continue };
+            if open.hits.len() + hits.len() > MOST_EVENT_HITS {
+                return Err(Refusal::new(
+                    Reason::Memory,
+                    format!("event {event_id} has more than {MOST_EVENT_HITS} hits"),
+                ));
+            }
+            open.hits.extend(hits.iter().map(|hit| ChannelHit {
+                channel_id,
+                time_ns: hit.time_ns,
+                charge_pe: hit.charge_pe,
+                flags: hit.flags,
+            }));
+        }
+        Ok(())
+    }
+
+    /// The events that are whole; all of them if nothing more comes.
+    pub fn take(&mut self, ended: bool) -> Vec<EventHits> {
+        if ended {
+            self.whole.extend(self.open.take());
+        }
+        std::mem::take(&mut self.whole)
+    }
+}
+
+/// Reconstructs `events` on all cores, in their order.
+///
+/// # Errors
+/// If nuwave has a defect.
+pub async fn reconstruct(
+    with: &Arc<Reconstructor>,
+    events: Vec<EventHits>,
+) -> Result<Vec<Event>, Refusal> {
+    let with = Arc::clone(with);
+    let work = move || {
+        let each = events.par_iter().with_max_len(1);
+        each.map(|event| with.reconstruct(event)).collect()
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Refusal::internal("an event could not be reconstructed; a defect of nuwave"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SamplesRef, Waveform};
+
+    fn batch(events: &[u64]) -> (Batch, Extracted) {
+        let mut batch = Batch::new_u16(0);
+        let mut extracted = Extracted::default();
+        for &event_id in events {
+            batch.push(Waveform {
+                event_id,
+                channel_id: 3,
+                start_ns: 0.0,
+                samples: SamplesRef::U16(&[0; 32]),
+            });
+            extracted.hits.push(Hit {
+                time_ns: event_id as f32,
+                ..Hit::default()
+            });
+            extracted.summaries.push(WaveformSummary {
+                n_hits: 1,
+                ..WaveformSummary::default()
+            });
+        }
+        (batch, extracted)
+    }
+
+    #[test]
+    fn an_event_is_whole_when_the_next_begins_wherever_batches_are_cut() {
+        let ids = [1, 1, 2, 5, 5, 5, 9];
+        for cut in 0..=ids.len() {
+            let mut grouping = Grouping::default();
+            let mut found = Vec::new();
+            for part in [&ids[..cut], &ids[cut..]] {
+                let (batch, extracted) = batch(part);
+                grouping.add(&batch, &extracted).expect("they ascend");
+                found.extend(grouping.take(false));
+            }
+            found.extend(grouping.take(true));
+            let found: Vec<_> = found
+                .iter()
+                .map(|it| (it.event_id, it.hits.len()))
+                .collect();
+            assert_eq!(found, [(1, 2), (2, 1), (5, 3), (9, 1)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_comes_again_is_refused() {
+        let (batch, extracted) = batch(&[4, 5, 4]);
+        let refused = Grouping::default().add(&batch, &extracted);
+        let message = refused.expect_err("4 came before 5").message;
+        assert!(message.contains("event 4 comes after event 5"), "{message}");
+    }
+}

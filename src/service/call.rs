@@ -1,0 +1,230 @@
+//! One call from its begin to its end: counted, bounded in time, and never ending as if all were well when it is not.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::context::Context;
+use super::refusal::{Reason, Refusal};
+
+/// Answers that wait for the client to take them.
+const WAITING: usize = 1;
+
+/// A call that is being answered.
+pub struct Call {
+    context: Arc<Context>,
+    door: &'static str,
+    method: &'static str,
+    ended: bool,
+    deadline: Option<Instant>,
+}
+
+impl Call {
+    /// A call that just came through `door`, with the deadline that its metadata set.
+    #[must_use]
+    pub fn begin(
+        context: &Arc<Context>,
+        door: &'static str,
+        method: &'static str,
+        metadata: &MetadataMap,
+    ) -> Self {
+        context.metrics.active.inc();
+        let timeout = metadata.get("grpc-timeout");
+        let timeout = timeout.and_then(|it| it.to_str().ok()).and_then(timeout_of);
+        Self {
+            context: Arc::clone(context),
+            door,
+            method,
+            ended: false,
+            deadline: timeout.and_then(|it| Instant::now().checked_add(it)),
+        }
+    }
+
+    /// Takes note of how it ended.
+    pub fn end(&mut self, result: Result<(), &Refusal>) {
+        self.ended = true;
+        let metrics = &self.context.metrics;
+        let code = match result {
+            Ok(()) => "ok",
+            Err(refusal) => {
+                metrics.note_refusal(refusal);
+                refusal.reason.label()
+            }
+        };
+        metrics.note_request(self.door, self.method, code);
+    }
+
+    /// Does `work` unless the deadline passes or the service ends before it is done.
+    ///
+    /// # Errors
+    /// Those of `work`, or that there is no time left.
+    pub async fn limit<T>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = work => result,
+            refusal = self.context.cut_off() => Err(refusal),
+            () = deadline => Err(Refusal::new(
+                Reason::Deadline,
+                "the deadline passed; what was not done yet is dropped",
+            )),
+        }
+    }
+
+    /// Does `work` as the whole of a call with one answer.
+    ///
+    /// # Errors
+    /// As [`limit`](Self::limit), as the client is told.
+    pub async fn answer<T>(
+        mut self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Status> {
+        let result = self.limit(work).await;
+        self.end(result.as_ref().map(|_| ()));
+        result.map_err(Status::from)
+    }
+
+    /// Does `work` as the whole of a call with a stream of answers, on a task of its own. A client that goes ends it.
+    pub fn stream<T, F>(
+        mut self,
+        work: impl FnOnce(Answers<T>) -> F,
+    ) -> impl Stream<Item = Result<T, Status>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let idle = self.context.limits.idle;
+        let answers = Answers {
+            sender: sender.clone(),
+            idle,
+        };
+        let work = work(answers);
+        tokio::spawn(async move {
+            let result = tokio::select! {
+                result = self.limit(work) => result,
+                () = sender.closed() => return,
+            };
+            self.end(result.as_ref().copied());
+            let end = Outgoing::End(result.map_err(Status::from));
+            let _ = tokio::time::timeout(idle, sender.send(end)).await;
+        });
+        futures::stream::unfold(Some(receiver), |receiver| async {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                Some(Outgoing::Answer(answer)) => Some((Ok(answer), Some(receiver))),
+                Some(Outgoing::End(Ok(()))) => None,
+                Some(Outgoing::End(Err(status))) => Some((Err(status), None)),
+                // Only a panic, or a client that took nothing for too long, ends without a word.
+                None => Some((Err(Status::internal("the call broke off")), None)),
+            }
+        })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let metrics = &self.context.metrics;
+        metrics.active.dec();
+        if !self.ended {
+            metrics.note_request(self.door, self.method, "cancelled");
+        }
+    }
+}
+
+enum Outgoing<T> {
+    Answer(T),
+    End(Result<(), Status>),
+}
+
+/// Where a call puts its answers.
+pub struct Answers<T> {
+    sender: mpsc::Sender<Outgoing<T>>,
+    idle: Duration,
+}
+
+impl<T> Answers<T> {
+    /// Hands an answer to the client, as soon as it takes it.
+    ///
+    /// # Errors
+    /// If it takes nothing for too long.
+    pub async fn send(&self, answer: T) -> Result<(), Refusal> {
+        let sent = self.sender.send(Outgoing::Answer(answer));
+        match tokio::time::timeout(self.idle, sent).await {
+            // Of a client that is gone the call hears elsewhere.
+            Ok(_) => Ok(()),
+            Err(_) => Err(Refusal::new(
+                Reason::Idle,
+                format!("the client took no answer for {:?} (`--idle`)", self.idle),
+            )),
+        }
+    }
+}
+
+/// The time in a `grpc-timeout`: digits and a unit.
+fn timeout_of(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // As the protocol has it: at most eight digits.
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|it| it.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// Waits for the next message of a stream, but not for ever.
+///
+/// # Errors
+/// If none comes for too long, it is too large, or the stream breaks off.
+pub async fn next_message<T>(
+    context: &Context,
+    messages: &mut tonic::Streaming<T>,
+) -> Result<Option<T>, Refusal> {
+    let idle = context.limits.idle;
+    match tokio::time::timeout(idle, messages.message()).await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(status)) => Err(Refusal::of_transport(&status, context.limits.message)),
+        Err(_) => Err(Refusal::new(
+            Reason::Idle,
+            format!("no whole message came for {idle:?} (`--idle`)"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        assert_eq!(timeout_of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(
+            timeout_of("99999999H"),
+            Some(Duration::from_secs(359_999_996_400))
+        );
+        for wrong in ["", "m", "-1S", "123456789S", "1.5S", "10", "1é", "+1S"] {
+            assert_eq!(timeout_of(wrong), None, "{wrong}");
+        }
+    }
+}

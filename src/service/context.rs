@@ -1,0 +1,146 @@
+//! What every door shares: the engine, the limits, the metrics, and whether the service is about to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::budget::{Budget, Ledger};
+use super::by_reference::ByReference;
+use super::engine::Engine;
+use super::metrics::Metrics;
+use super::refusal::{Reason, Refusal};
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all clients together.
+    pub memory: u64,
+    /// Bytes of one connection.
+    pub client: u64,
+    /// Bytes of one message.
+    pub message: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Time in which a client has to send or take something.
+    pub idle: Duration,
+    /// Time that running calls have once the service is to end.
+    pub drain: Duration,
+}
+
+impl Limits {
+    /// What a stream of messages takes in memory: one message that comes in, and as much under way.
+    #[must_use]
+    pub fn stream(&self) -> u64 {
+        2 * self.message as u64
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its budget.
+    pub ledger: Ledger,
+}
+
+/// What every door shares.
+pub struct Context {
+    /// Calibrations and backends.
+    pub engine: Engine,
+    /// What clients may take.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The memory of all clients together.
+    pub budget: Arc<Budget>,
+    /// The backend, for people.
+    pub backend_line: String,
+    /// Files on this machine, where the service may read them.
+    pub by_reference: Option<ByReference>,
+    ready: AtomicBool,
+    draining: AtomicBool,
+    /// Turns true when running calls have to end.
+    cut: watch::Sender<bool>,
+}
+
+impl Context {
+    /// A service that is not ready yet.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        budget: Arc<Budget>,
+        backend_line: String,
+        by_reference: Option<ByReference>,
+    ) -> Self {
+        Self {
+            engine,
+            limits,
+            metrics,
+            budget,
+            backend_line,
+            by_reference,
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
+        }
+    }
+
+    /// A new connection.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client {
+            ledger: Ledger::new(&self.budget, self.limits.client),
+        }
+    }
+
+    /// True if work is taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on work is taken.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no work is taken.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the calls that still run.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Returns when running calls have to end.
+    pub async fn cut_off(&self) -> Refusal {
+        // The sender lives as long as `self`.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+        Refusal::new(
+            Reason::Draining,
+            "the service ends, and its time to finish is over; send it again elsewhere",
+        )
+    }
+
+    /// # Errors
+    /// If no work is taken.
+    pub fn check_ready(&self) -> Result<(), Refusal> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let what = if self.draining.load(Ordering::Relaxed) {
+            "the service is about to end"
+        } else {
+            "the service is not ready yet"
+        };
+        Err(Refusal::new(
+            Reason::Draining,
+            format!("{what}; try again elsewhere or later"),
+        ))
+    }
+}

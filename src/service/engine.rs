@@ -1,0 +1,227 @@
+//! What the service computes with: calibrations, the backends made of them, and the reconstruction of events.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OnceCell, oneshot};
+
+use super::command::{Command, Output};
+use super::lane::{Answer, Batching, Lane};
+use super::metrics::Metrics;
+use super::refusal::{Reason, Refusal};
+use crate::error::Result;
+use crate::event::Reconstructor;
+use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use crate::io::SourceInfo;
+use crate::model::{Batch, Calibration, Polarity, Samples};
+
+/// Relative difference between two sampling intervals that counts as none.
+const SAME_SAMPLING: f64 = 1e-3;
+
+/// Makes an extractor, as often as it is asked to.
+pub type MakeExtractor<'a> = dyn Fn() -> Result<Extractor> + 'a;
+
+/// Makes a backend with an extractor: the CPU's is one already.
+pub type MakeBackend = Box<dyn Fn(&MakeExtractor<'_>) -> Result<Box<dyn Backend>> + Send + Sync>;
+
+/// What the service was started with.
+pub struct Setup {
+    /// Calibrations by name.
+    pub calibrations: BTreeMap<String, Calibration>,
+    /// The calibration of who names none.
+    pub default_calibration: String,
+    /// How waveforms of counts were digitised.
+    pub counts: ReadoutFacts,
+    /// How floating-point waveforms were, which may be volts.
+    pub floats: ReadoutFacts,
+    /// How charge and time are taken where a client does not say.
+    pub parameters: Parameters,
+    /// Makes backends.
+    pub make: MakeBackend,
+    /// What makes events of hits, or why nothing does.
+    pub events: std::result::Result<Arc<Reconstructor>, String>,
+}
+
+/// What a client's waveforms are extracted with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recipe {
+    method: Method,
+    calibration: String,
+    /// True for floating-point samples of unknown resolution.
+    floats: bool,
+}
+
+type Lanes = HashMap<(Recipe, bool), Arc<OnceCell<Lane>>>;
+
+/// Calibrations and backends.
+pub struct Engine {
+    setup: Arc<Setup>,
+    batching: Batching,
+    metrics: Arc<Metrics>,
+    /// Backends by recipe and whether samples are 16-bit counts, made when first asked for.
+    lanes: Mutex<Lanes>,
+}
+
+impl Engine {
+    /// An engine without backends yet.
+    #[must_use]
+    pub fn new(setup: Setup, batching: Batching, metrics: Arc<Metrics>) -> Self {
+        Self {
+            setup: Arc::new(setup),
+            batching,
+            metrics,
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// What makes events of hits.
+    ///
+    /// # Errors
+    /// If the service has no geometry.
+    pub fn events(&self) -> std::result::Result<Arc<Reconstructor>, Refusal> {
+        self.setup.events.clone().map_err(|why| {
+            Refusal::new(
+                Reason::Unknown,
+                format!("this service makes no events: {why}"),
+            )
+        })
+    }
+
+    /// True if `output` can be had.
+    #[must_use]
+    pub fn has(&self, output: Output) -> bool {
+        output != Output::Events || self.setup.events.is_ok()
+    }
+
+    /// The recipe for `command` and waveforms of which `info` says what the client says of them.
+    ///
+    /// # Errors
+    /// If the calibration is unknown, or the waveforms were digitised in another way than this service's.
+    pub fn recipe(
+        &self,
+        command: &Command,
+        info: &SourceInfo,
+    ) -> std::result::Result<Recipe, Refusal> {
+        let setup = &self.setup;
+        let calibration = command
+            .calibration
+            .as_ref()
+            .unwrap_or(&setup.default_calibration);
+        if !setup.calibrations.contains_key(calibration) {
+            let known: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();
+            return Err(Refusal::new(
+                Reason::Unknown,
+                format!(
+                    "there is no calibration `{calibration}`; there is {}",
+                    known.join(", ")
+                ),
+            ));
+        }
+        let differs = |what: &str, theirs: String, ours: String| {
+            Err(Refusal::malformed(format!(
+                "the waveforms say that their {what} is {theirs}, this service reads {ours}"
+            )))
+        };
+        let name = |polarity| match polarity {
+            Polarity::Negative => "negative".to_owned(),
+            Polarity::Positive => "positive".to_owned(),
+        };
+        let counts = &setup.counts;
+        if let Some(theirs) = info.sampling_ns
+            && (theirs / counts.sampling_ns - 1.0).abs() > SAME_SAMPLING
+        {
+            let ours = format!("{} ns", counts.sampling_ns);
+            return differs("sampling interval", format!("{theirs} ns"), ours);
+        }
+        if let Some(theirs) = info.polarity.filter(|theirs| *theirs != counts.polarity) {
+            return differs("polarity", name(theirs), name(counts.polarity));
+        }
+        if let (Some(theirs), Some(ours)) = (info.adc_bits, counts.adc_bits)
+            && theirs != ours
+        {
+            return differs(
+                "resolution",
+                format!("{theirs} bits"),
+                format!("{ours} bits"),
+            );
+        }
+        Ok(Recipe {
+            method: command.method.unwrap_or(setup.parameters.method),
+            calibration: calibration.clone(),
+            floats: info.sample_type.starts_with('f') && info.adc_bits.is_none(),
+        })
+    }
+
+    /// Puts the waveforms of `batch` into the queue of the backend for `recipe`.
+    ///
+    /// # Errors
+    /// If there is no such backend yet and it cannot be made.
+    pub async fn submit(
+        &self,
+        recipe: &Recipe,
+        batch: Batch,
+    ) -> std::result::Result<oneshot::Receiver<Answer>, Refusal> {
+        let counts = matches!(batch.samples(), Samples::U16(_));
+        let cell = self.cell(recipe, counts);
+        Ok(self.lane(&cell, recipe).await?.submit(batch))
+    }
+
+    /// Makes the backend that most clients ask for, so that the first does not wait for it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub async fn warm_up(&self) -> std::result::Result<(), Refusal> {
+        let setup = &self.setup;
+        let recipe = Recipe {
+            method: setup.parameters.method,
+            calibration: setup.default_calibration.clone(),
+            floats: false,
+        };
+        let cell = self.cell(&recipe, true);
+        self.lane(&cell, &recipe).await.map(|_| ())
+    }
+
+    fn cell(&self, recipe: &Recipe, counts: bool) -> Arc<OnceCell<Lane>> {
+        // A cell is inserted whole: nothing a panicking thread could leave behind is wrong.
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry((recipe.clone(), counts)).or_default())
+    }
+
+    /// The lane in `cell`, made if there is none: who comes meanwhile waits for it instead of making another.
+    async fn lane<'a>(
+        &self,
+        cell: &'a OnceCell<Lane>,
+        recipe: &Recipe,
+    ) -> std::result::Result<&'a Lane, Refusal> {
+        cell.get_or_try_init(|| async {
+            let (setup, of) = (Arc::clone(&self.setup), recipe.clone());
+            let made = tokio::task::spawn_blocking(move || {
+                let calibration = setup.calibrations.get(&of.calibration).cloned();
+                let readout = if of.floats {
+                    setup.floats
+                } else {
+                    setup.counts
+                };
+                let parameters = Parameters {
+                    method: of.method,
+                    ..setup.parameters
+                };
+                let calibration = calibration.unwrap_or_default();
+                (setup.make)(&|| Extractor::new(calibration.clone(), readout, parameters))
+            });
+            let backend = made
+                .await
+                .map_err(|_| Refusal::internal("a backend could not be made"))??;
+            let name = format!("lane-{}", recipe.method.name());
+            let metrics = Arc::clone(&self.metrics);
+            Ok(Lane::start(name, backend, self.batching, metrics)?)
+        })
+        .await
+    }
+}

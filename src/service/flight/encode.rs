@@ -1,0 +1,50 @@
+//! Record batches as Flight messages.
+
+use arrow_array::RecordBatch;
+use arrow_flight::FlightData;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_schema::Schema;
+
+use crate::service::refusal::Refusal;
+
+/// Rows of a message: below 4 MiB, which many clients have as their limit.
+const ROWS: usize = 1 << 15;
+
+/// The message that a stream of answers begins with.
+pub fn schema(schema: &Schema) -> FlightData {
+    let mut tracker = DictionaryTracker::new(true);
+    let encoded = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+        schema,
+        &mut tracker,
+        &IpcWriteOptions::default(),
+    );
+    FlightData::new().with_data_header(encoded.ipc_message)
+}
+
+/// The messages of `batch`, at least one, each with `metadata`.
+///
+/// # Errors
+/// If nuwave has a defect.
+pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, Refusal> {
+    let mut messages = Vec::new();
+    let mut begin = 0;
+    while begin < batch.num_rows() || messages.is_empty() {
+        let rows = ROWS.min(batch.num_rows() - begin);
+        let (_, encoded) = IpcDataGenerator::default()
+            .encode(
+                &batch.slice(begin, rows),
+                &mut DictionaryTracker::new(true),
+                &IpcWriteOptions::default(),
+                &mut IpcWriteContext::default(),
+            )
+            .map_err(|error| Refusal::internal(format!("an answer: {error}")))?;
+        messages.push(
+            FlightData::new()
+                .with_data_header(encoded.ipc_message)
+                .with_data_body(encoded.arrow_data)
+                .with_app_metadata(metadata.to_owned()),
+        );
+        begin += rows;
+    }
+    Ok(messages)
+}

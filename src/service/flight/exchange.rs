@@ -1,0 +1,225 @@
+//! `DoExchange`: messages are decoded and put into the queue as they come, answers go back in their order meanwhile.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_flight::FlightData;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tonic::Streaming;
+
+use super::{Flight, encode};
+use crate::event::{EventHits, Reconstructor};
+use crate::io::ReadOptions;
+use crate::io::arrow_ipc::Received;
+use crate::pipeline::Seen;
+use crate::service::answer::{self, Grouping};
+use crate::service::budget::Permit;
+use crate::service::call::{Answers, next_message};
+use crate::service::command::{Command, Output};
+use crate::service::context::Context;
+use crate::service::engine::Recipe;
+use crate::service::lane::{Answer, Done};
+use crate::service::refusal::Refusal;
+
+/// What errors call the stream.
+const NAME: &str = "stream";
+/// Messages under way; their bytes are bounded beside that.
+const UNDER_WAY: usize = 64;
+/// What a message counts at least: its place in queues takes memory too.
+const LEAST_BYTES: usize = 4096;
+/// A compressed batch may unpack to so many times the largest message.
+const UNPACKED: u64 = 4;
+
+/// A message under way, or what was wrong with it.
+type Pending = Result<(oneshot::Receiver<Answer>, OwnedSemaphorePermit), Refusal>;
+
+/// Answers a stream of waveforms; `permit` is its memory.
+pub async fn run(
+    door: Flight,
+    mut messages: Streaming<FlightData>,
+    answers: Answers<FlightData>,
+    permit: Permit,
+) -> Result<(), Refusal> {
+    let context = Arc::clone(&door.context);
+    let Some(Opened {
+        command,
+        recipe,
+        received,
+    }) = open(&door, &mut messages).await?
+    else {
+        return Ok(());
+    };
+    answers
+        .send(encode::schema(&answer::schema(command.output)))
+        .await?;
+    let events = match command.output {
+        Output::Events => Some(context.engine.events()?),
+        Output::Hits | Output::Waveforms => None,
+    };
+    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let from = Arc::clone(&context);
+    let reading = async move {
+        if let Err(refusal) = read(&from, messages, received, &recipe, &sender).await {
+            // What came before is answered first.
+            let _ = sender.send(Err(refusal)).await;
+        }
+        drop(sender);
+        std::future::pending::<Infallible>().await
+    };
+    let writing = write(&context, receiver, command.output, events, &answers);
+    let result = tokio::select! {
+        result = writing => result,
+        never = reading => match never {},
+    };
+    drop(permit);
+    result
+}
+
+/// A stream whose command and schema have come.
+struct Opened {
+    command: Command,
+    recipe: Recipe,
+    received: Received,
+}
+
+/// Reads up to the schema; `None` if the client ends before that.
+async fn open(
+    door: &Flight,
+    messages: &mut Streaming<FlightData>,
+) -> Result<Option<Opened>, Refusal> {
+    let context = &door.context;
+    let mut command = None;
+    while let Some(message) = next_message(context, messages).await? {
+        context
+            .metrics
+            .bytes_in
+            .inc_by(message.encoded_len() as u64);
+        if let (Some(descriptor), None) = (&message.flight_descriptor, &command) {
+            command = Some(door.command(descriptor)?);
+        }
+        // Clients begin with a message that holds the descriptor only.
+        if message.data_header.is_empty() {
+            continue;
+        }
+        let command = match command {
+            Some(command) => command,
+            None => door.command(&arrow_flight::FlightDescriptor::default())?,
+        };
+        let most = UNPACKED * context.limits.message as u64;
+        let options = ReadOptions::default();
+        let received = Received::begin(Path::new(NAME), &message.data_header, &options, most)?;
+        let recipe = context.engine.recipe(&command, received.info())?;
+        return Ok(Some(Opened {
+            command,
+            recipe,
+            received,
+        }));
+    }
+    Ok(None)
+}
+
+/// Reads messages and puts their waveforms into the queue, as long as there is room.
+async fn read(
+    context: &Context,
+    mut messages: Streaming<FlightData>,
+    mut received: Received,
+    recipe: &Recipe,
+    pending: &mpsc::Sender<Pending>,
+) -> Result<(), Refusal> {
+    let most = context.limits.message;
+    let room = Arc::new(Semaphore::new(most));
+    loop {
+        let Some(message) = next_message(context, &mut messages).await? else {
+            return Ok(());
+        };
+        let bytes = message.encoded_len();
+        context.metrics.bytes_in.inc_by(bytes as u64);
+        if message.data_header.is_empty() {
+            if message.data_body.is_empty() {
+                continue;
+            }
+            return Err(Refusal::malformed("a message has a body and no header"));
+        }
+        let batch = received.decode(&message.data_header, &message.data_body)?;
+        if batch.is_empty() {
+            continue;
+        }
+        let bytes = u32::try_from(bytes.clamp(LEAST_BYTES.min(most), most)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
+        let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
+        let answer = context.engine.submit(recipe, batch).await?;
+        if pending.send(Ok((answer, taken))).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends the answers in the order of the messages.
+async fn write(
+    context: &Context,
+    mut pending: mpsc::Receiver<Pending>,
+    output: Output,
+    events: Option<Arc<Reconstructor>>,
+    answers: &Answers<FlightData>,
+) -> Result<(), Refusal> {
+    let mut seen = Seen::default();
+    let mut grouping = Grouping::default();
+    while let Some(next) = pending.recv().await {
+        let (answer, taken) = next?;
+        let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
+        let Done {
+            batch,
+            mut extracted,
+            backend,
+        } = answer.await.map_err(lost)??;
+        seen.mark(&batch, &mut extracted);
+        let rows = match (output, &events) {
+            (Output::Hits, _) => answer::hits(&batch, &extracted)?,
+            (Output::Waveforms, _) => answer::waveforms(&batch, &extracted)?,
+            (Output::Events, None) => return Err(Refusal::internal("events of nothing")),
+            (Output::Events, Some(with)) => {
+                grouping.add(&batch, &extracted)?;
+                whole_events(context, with, grouping.take(false)).await?
+            }
+        };
+        let about = serde_json::json!({"backend": backend, "waveforms": batch.len()});
+        send(context, answers, &rows, &about.to_string()).await?;
+        drop(taken);
+    }
+    if let Some(with) = &events {
+        let rows = whole_events(context, with, grouping.take(true)).await?;
+        if rows.num_rows() > 0 {
+            send(context, answers, &rows, "{}").await?;
+        }
+    }
+    Ok(())
+}
+
+async fn whole_events(
+    context: &Context,
+    with: &Arc<Reconstructor>,
+    events: Vec<EventHits>,
+) -> Result<RecordBatch, Refusal> {
+    let events = answer::reconstruct(with, events).await?;
+    context.metrics.events.inc_by(events.len() as u64);
+    answer::events(&events)
+}
+
+async fn send(
+    context: &Context,
+    answers: &Answers<FlightData>,
+    rows: &RecordBatch,
+    about: &str,
+) -> Result<(), Refusal> {
+    for message in encode::records(rows, about)? {
+        context
+            .metrics
+            .bytes_out
+            .inc_by(message.encoded_len() as u64);
+        answers.send(message).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! The Arrow Flight door: waveforms stream in as record batches, hits, summaries or events stream back.
+
+mod encode;
+mod exchange;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+};
+use arrow_ipc::writer::IpcWriteOptions;
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::answer;
+use super::by_reference::ACTION;
+use super::call::Call;
+use super::command::{Command, Output};
+use super::context::{Client, Context};
+use super::refusal::{Reason, Refusal};
+
+const DOOR: &str = "flight";
+
+type Answered<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service behind the door.
+#[derive(Clone)]
+pub struct Flight {
+    context: Arc<Context>,
+}
+
+impl Flight {
+    /// The door to `context`.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    fn begin<T>(&self, method: &'static str, request: &Request<T>) -> Call {
+        Call::begin(&self.context, DOOR, method, request.metadata())
+    }
+
+    /// The command in a descriptor, for something that this service makes.
+    fn command(&self, descriptor: &FlightDescriptor) -> Result<Command, Refusal> {
+        let command = match descriptor.path.as_slice() {
+            [] => Command::parse(&descriptor.cmd)?,
+            [name] => {
+                let named = Output::ALL.into_iter().find(|it| it.name() == name);
+                let output = named.ok_or_else(|| {
+                    Refusal::new(
+                        Reason::Unknown,
+                        format!("there is no `{name}`; there are hits, waveforms and events"),
+                    )
+                })?;
+                Command {
+                    output,
+                    ..Command::default()
+                }
+            }
+            _ => {
+                return Err(Refusal::malformed(
+                    "the descriptor's path has several parts",
+                ));
+            }
+        };
+        if command.output == Output::Events {
+            self.context.engine.events()?;
+        }
+        Ok(command)
+    }
+}
+
+fn info(output: Output) -> Result<FlightInfo, Refusal> {
+    let command = serde_json::json!({ "output": output.name() }).to_string();
+    let info = FlightInfo::new()
+        .try_with_schema(&answer::schema(output))
+        .map_err(|error| Refusal::internal(error.to_string()))?;
+    Ok(info.with_descriptor(FlightDescriptor::new_cmd(command)))
+}
+
+fn none<T>(what: &str) -> Result<Response<T>, Status> {
+    Err(Status::unimplemented(format!(
+        "there is no {what} here: waveforms are exchanged for hits with `DoExchange`"
+    )))
+}
+
+#[tonic::async_trait]
+impl FlightService for Flight {
+    type HandshakeStream = Answered<HandshakeResponse>;
+    type ListFlightsStream = Answered<FlightInfo>;
+    type DoGetStream = Answered<FlightData>;
+    type DoPutStream = Answered<PutResult>;
+    type DoExchangeStream = Answered<FlightData>;
+    type DoActionStream = Answered<arrow_flight::Result>;
+    type ListActionsStream = Answered<ActionType>;
+
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        let mut call = self.begin("DoExchange", &request);
+        let client = request.extensions().get::<Client>().cloned();
+        let admitted = self.context.check_ready().and_then(|()| {
+            let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
+            client.ledger.take(self.context.limits.stream())
+        });
+        let permit = admitted.map_err(|refusal| {
+            call.end(Err(&refusal));
+            Status::from(refusal)
+        })?;
+        let door = self.clone();
+        let messages = request.into_inner();
+        let answers = call.stream(|answers| exchange::run(door, messages, answers, permit));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_flight_info(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let call = self.begin("GetFlightInfo", &request);
+        let descriptor = request.into_inner();
+        let described = async { info(self.command(&descriptor)?.output) };
+        let info = call.answer(described).await?;
+        Ok(Response::new(info.with_descriptor(descriptor)))
+    }
+
+    async fn get_schema(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
+        let call = self.begin("GetSchema", &request);
+        let schema = async {
+            let output = self.command(request.get_ref())?.output;
+            let schema = answer::schema(output);
+            SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
+                .try_into()
+                .map_err(|error: arrow_schema::ArrowError| Refusal::internal(error.to_string()))
+        };
+        Ok(Response::new(call.answer(schema).await?))
+    }
+
+    async fn list_flights(
+        &self,
+        request: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
+        let call = self.begin("ListFlights", &request);
+        let all = async {
+            let had = Output::ALL.into_iter();
+            let had = had.filter(|output| self.context.engine.has(*output));
+            had.map(info).collect::<Result<Vec<_>, _>>()
+        };
+        let all = call.answer(all).await?;
+        Ok(Response::new(
+            futures::stream::iter(all.into_iter().map(Ok)).boxed(),
+        ))
+    }
+
+    async fn list_actions(
+        &self,
+        request: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
+        let mut call = self.begin("ListActions", &request);
+        call.end(Ok(()));
+        let action = self.context.by_reference.as_ref().map(|_| {
+            Ok(ActionType {
+                r#type: ACTION.to_owned(),
+                description: "Reconstructs files on the service's disks: {\"input\": [\"run.h5\"], \"output\": \"out\"}, with paths below its root"
+                    .to_owned(),
+            })
+        });
+        Ok(Response::new(futures::stream::iter(action).boxed()))
+    }
+
+    async fn do_action(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
+        let mut call = self.begin("DoAction", &request);
+        let action = request.into_inner();
+        let begun = self.context.check_ready().and_then(|()| {
+            if action.r#type != ACTION {
+                return Err(Refusal::new(
+                    Reason::Unknown,
+                    format!(
+                        "there is no action `{}`; there is `{ACTION}`",
+                        action.r#type
+                    ),
+                ));
+            }
+            let by_reference = self.context.by_reference.as_ref().ok_or_else(|| {
+                Refusal::new(
+                    Reason::Forbidden,
+                    "this service reads no files; it was started without `--root`",
+                )
+            })?;
+            by_reference.begin(&action.body)
+        });
+        let job = begun.map_err(|refusal| {
+            call.end(Err(&refusal));
+            Status::from(refusal)
+        })?;
+        let answers = call.stream(|answers| job.run(answers));
+        let answers = answers.map(|it| it.map(arrow_flight::Result::new));
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        none("handshake (a token goes into the `authorization` header)")
+    }
+
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
+        none("PollFlightInfo")
+    }
+
+    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        none("DoGet")
+    }
+
+    async fn do_put(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        none("DoPut")
+    }
+}

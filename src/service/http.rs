@@ -1,0 +1,83 @@
+//! The HTTP door: health, metrics, and a page for people.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::context::Context;
+
+/// The page, which asks for `/status.json` once a second.
+const PAGE: &str = include_str!("status.html");
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+/// The type that Prometheus expects of this encoding.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The paths of the door.
+pub fn routes() -> axum::Router<Arc<Context>> {
+    axum::Router::new()
+        .route(
+            "/",
+            get(|| async { typed("text/html; charset=utf-8", PAGE) }),
+        )
+        .route("/status.json", get(status))
+        .route("/metrics", get(metrics))
+        .route("/v2", get(server))
+        .route("/v2/health/live", get(|| async { typed(TEXT, "live\n") }))
+        .route("/v2/health/ready", get(ready))
+}
+
+fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+async fn ready(State(context): State<Arc<Context>>) -> Response {
+    match context.check_ready() {
+        Ok(()) => typed(TEXT, format!("ready, {}\n", backend(&context))),
+        Err(refusal) => {
+            let mut response = typed(TEXT, format!("{}\n", refusal.message));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
+}
+
+async fn metrics(State(context): State<Arc<Context>>) -> Response {
+    typed(METRICS, context.metrics.text())
+}
+
+/// The backend, and whether it is still the one it began with.
+fn backend(context: &Context) -> String {
+    if context.metrics.gave_up() {
+        return format!("{}; given up, the CPU goes on", context.backend_line);
+    }
+    context.backend_line.clone()
+}
+
+async fn server() -> Response {
+    let about = serde_json::json!({
+        "name": "nuwave",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": [],
+    });
+    typed(JSON, about.to_string())
+}
+
+async fn status(State(context): State<Arc<Context>>) -> Response {
+    let setup = context.engine.setup();
+    let mut status = serde_json::to_value(context.metrics.snapshot()).unwrap_or_default();
+    if let serde_json::Value::Object(fields) = &mut status {
+        let ready = context.check_ready().map_err(|refusal| refusal.message);
+        let state = ready.map_or_else(|why| why, |()| "ready".to_owned());
+        fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        fields.insert("state".to_owned(), state.into());
+        fields.insert("backend".to_owned(), backend(&context).into());
+        let names: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();
+        fields.insert("calibrations".to_owned(), names.into());
+    }
+    typed(JSON, status.to_string())
+}

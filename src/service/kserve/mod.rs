@@ -1,0 +1,423 @@
+//! The KServe v2 door, which clients of Triton and SONIC know: the models `waveform` and `event`.
+
+pub mod messages;
+mod tensors;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body as AxumBody;
+use futures::Stream;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::answer::{self, Grouping};
+use super::budget::Permit;
+use super::call::{Answers, Call, next_message};
+use super::command::{Command, Output};
+use super::context::{Client, Context};
+use super::lane::{Answer, Done};
+use super::refusal::{Reason, Refusal};
+use crate::io::SourceInfo;
+use crate::model::Extracted;
+use crate::pipeline::Seen;
+use messages::{
+    InferRequest, InferResponse, ModelMetadata, ModelName, Nothing, ServerMetadata,
+    StreamInferResponse, TensorMetadata, Value, Yes,
+};
+
+/// Name of the service in paths.
+pub const NAME: &str = "inference.GRPCInferenceService";
+
+const DOOR: &str = "kserve";
+/// The one version of every model.
+const VERSION: &str = "1";
+/// Requests of one stream under way; their bytes are bounded beside that.
+const UNDER_WAY: usize = 64;
+const LEAST_BYTES: usize = 4096;
+
+const YES: Yes = Yes { yes: true };
+
+/// The models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Model {
+    Waveform,
+    Event,
+}
+
+impl Model {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Waveform => "waveform",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// The service behind the door.
+#[derive(Clone)]
+pub struct KServe {
+    context: Arc<Context>,
+}
+
+type Streamed = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
+
+impl KServe {
+    /// The door to `context`.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// Answers a call; its path says which.
+    pub async fn serve(self, request: http::Request<AxumBody>) -> http::Response<Body> {
+        let request = request.map(Body::new);
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let most = self.context.limits.message;
+        match method {
+            "ServerLive" => unary(most, request, |_: Request<Nothing>| async { Ok(YES) }).await,
+            "ServerReady" => {
+                let yes = self.context.is_ready();
+                let answer = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
+                unary(most, request, answer).await
+            }
+            "ServerMetadata" => {
+                unary(most, request, |_: Request<Nothing>| async { Ok(server()) }).await
+            }
+            "ModelReady" => {
+                let answer = |it: Request<ModelName>| {
+                    let known = self.model(&it.get_ref().name, &it.get_ref().version);
+                    let yes = self.context.is_ready();
+                    async move { known.map(|_| Yes { yes }).map_err(Status::from) }
+                };
+                unary(most, request, answer).await
+            }
+            "ModelMetadata" => {
+                let answer = |it: Request<ModelName>| {
+                    let known = self.model(&it.get_ref().name, &it.get_ref().version);
+                    async move { known.map(metadata).map_err(Status::from) }
+                };
+                unary(most, request, answer).await
+            }
+            "ModelInfer" => {
+                let answer = |it: Request<InferRequest>| {
+                    let call = Call::begin(&self.context, DOOR, "ModelInfer", it.metadata());
+                    call.answer(self.infer(it.into_inner()))
+                };
+                unary(most, request, answer).await
+            }
+            "ModelStreamInfer" => {
+                let answer = |it: Request<Streaming<InferRequest>>| {
+                    std::future::ready(self.stream(it).map(Response::new))
+                };
+                Grpc::new(ProstCodec::<StreamInferResponse, InferRequest>::default())
+                    .max_decoding_message_size(most)
+                    .max_encoding_message_size(usize::MAX)
+                    .streaming(tower::service_fn(answer), request)
+                    .await
+            }
+            _ => Status::unimplemented(format!("there is no `{method}` here")).into_http(),
+        }
+    }
+
+    /// The model of a name.
+    fn model(&self, name: &str, version: &str) -> Result<Model, Refusal> {
+        let unknown = |what: String| Err(Refusal::new(Reason::Unknown, what));
+        let model = match name {
+            "waveform" => Model::Waveform,
+            "event" => Model::Event,
+            _ => {
+                return unknown(format!(
+                    "there is no model `{name}`; there are `waveform` and `event`"
+                ));
+            }
+        };
+        if !version.is_empty() && version != VERSION {
+            return unknown(format!(
+                "`{name}` has version {VERSION} only, not {version}"
+            ));
+        }
+        if model == Model::Event {
+            self.context.engine.events()?;
+        }
+        Ok(model)
+    }
+
+    /// Puts the waveforms of a request into the queue.
+    async fn submit(&self, request: InferRequest) -> Result<Submitted, Refusal> {
+        self.context.check_ready()?;
+        let bytes = request.encoded_len() as u64;
+        self.context.metrics.bytes_in.inc_by(bytes);
+        let model = self.model(&request.model_name, &request.model_version)?;
+        match model {
+            Model::Waveform => tensors::check_wanted(&request, &tensors::OF_WAVEFORMS)?,
+            Model::Event => tensors::check_wanted(&request, &tensors::OF_EVENTS)?,
+        }
+        let command = command(&request)?;
+        let (batch, sample_type) = tensors::waveforms(&request)?;
+        let mut info = SourceInfo::new(PathBuf::from("request"), "tensors", 0);
+        sample_type.clone_into(&mut info.sample_type);
+        let recipe = self.context.engine.recipe(&command, &info)?;
+        let wanted = request.outputs.into_iter().map(|it| it.name).collect();
+        let response = InferResponse {
+            model_name: model.name().to_owned(),
+            model_version: VERSION.to_owned(),
+            id: request.id,
+            ..InferResponse::default()
+        };
+        let answer = if batch.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            let _ = reply.send(Ok(Done {
+                batch,
+                extracted: Extracted::default(),
+                backend: "cpu",
+            }));
+            answer
+        } else {
+            self.context.engine.submit(&recipe, batch).await?
+        };
+        Ok(Submitted {
+            model,
+            answer,
+            wanted,
+            response,
+        })
+    }
+
+    /// Waits for the hits of a request, and makes events of them where they are wanted.
+    async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Refusal> {
+        let Submitted {
+            model,
+            answer,
+            wanted,
+            response,
+        } = submitted;
+        let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
+        let mut done = answer.await.map_err(lost)??;
+        Seen::default().mark(&done.batch, &mut done.extracted);
+        let backend = done.backend;
+        let made = match model {
+            Model::Waveform => {
+                tensors::respond(response, &wanted, &tensors::OF_WAVEFORMS, &done, backend)
+            }
+            Model::Event => {
+                let mut grouping = Grouping::default();
+                grouping.add(&done.batch, &done.extracted)?;
+                let with = self.context.engine.events()?;
+                let events = answer::reconstruct(&with, grouping.take(true)).await?;
+                self.context.metrics.events.inc_by(events.len() as u64);
+                tensors::respond(response, &wanted, &tensors::OF_EVENTS, &events, backend)
+            }
+        };
+        let bytes = made.encoded_len() as u64;
+        self.context.metrics.bytes_out.inc_by(bytes);
+        Ok(made)
+    }
+
+    async fn infer(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
+        let submitted = self.submit(request).await?;
+        self.finish(submitted).await
+    }
+
+    /// Answers a stream of requests, each by itself, in their order.
+    fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<Streamed, Status> {
+        let metadata = request.metadata();
+        let mut call = Call::begin(&self.context, DOOR, "ModelStreamInfer", metadata);
+        let admitted = self.context.check_ready().and_then(|()| {
+            let client = request.extensions().get::<Client>();
+            let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
+            client.ledger.take(self.context.limits.stream())
+        });
+        let permit = admitted.map_err(|refusal| {
+            call.end(Err(&refusal));
+            Status::from(refusal)
+        })?;
+        let (door, messages) = (self.clone(), request.into_inner());
+        Ok(Box::pin(call.stream(|answers| {
+            door.exchange(messages, answers, permit)
+        })))
+    }
+
+    async fn exchange(
+        self,
+        messages: Streaming<InferRequest>,
+        answers: Answers<StreamInferResponse>,
+        permit: Permit,
+    ) -> Result<(), Refusal> {
+        let (sender, mut pending) = mpsc::channel::<Result<Pending, Refusal>>(UNDER_WAY);
+        let door = self.clone();
+        let reading = async move {
+            if let Err(refusal) = door.read(messages, &sender).await {
+                let _ = sender.send(Err(refusal)).await;
+            }
+            drop(sender);
+            std::future::pending::<Infallible>().await
+        };
+        let writing = async {
+            while let Some(next) = pending.recv().await {
+                let Pending {
+                    id,
+                    submitted,
+                    taken,
+                } = next?;
+                let result = match submitted {
+                    Ok(submitted) => self.finish(submitted).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let answer = match result {
+                    Ok(response) => StreamInferResponse {
+                        error_message: String::new(),
+                        infer_response: Some(response),
+                    },
+                    Err(refusal) => {
+                        self.context.metrics.note_refusal(&refusal);
+                        let response = InferResponse {
+                            id,
+                            ..InferResponse::default()
+                        };
+                        let label = refusal.reason.label();
+                        StreamInferResponse {
+                            error_message: format!("{label}: {}", refusal.message),
+                            infer_response: Some(response),
+                        }
+                    }
+                };
+                answers.send(answer).await?;
+                drop(taken);
+            }
+            Ok(())
+        };
+        let result = tokio::select! {
+            result = writing => result,
+            never = reading => match never {},
+        };
+        drop(permit);
+        result
+    }
+
+    async fn read(
+        &self,
+        mut messages: Streaming<InferRequest>,
+        pending: &mpsc::Sender<Result<Pending, Refusal>>,
+    ) -> Result<(), Refusal> {
+        let most = self.context.limits.message;
+        let room = Arc::new(Semaphore::new(most));
+        while let Some(request) = next_message(&self.context, &mut messages).await? {
+            let bytes = request.encoded_len().clamp(LEAST_BYTES.min(most), most);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
+            let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
+            let id = request.id.clone();
+            let submitted = self.submit(request).await;
+            let next = Pending {
+                id,
+                submitted,
+                taken,
+            };
+            if pending.send(Ok(next)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A request in the queue.
+struct Submitted {
+    model: Model,
+    answer: oneshot::Receiver<Answer>,
+    wanted: Vec<String>,
+    response: InferResponse,
+}
+
+/// A request of a stream.
+struct Pending {
+    id: String,
+    submitted: Result<Submitted, Refusal>,
+    taken: OwnedSemaphorePermit,
+}
+
+/// Answers a call with one message by another.
+async fn unary<Q, A, F>(
+    most: usize,
+    request: http::Request<Body>,
+    mut answer: impl FnMut(Request<Q>) -> F,
+) -> http::Response<Body>
+where
+    Q: prost::Message + Default + Send + 'static,
+    A: prost::Message + Send + 'static,
+    F: Future<Output = Result<A, Status>>,
+{
+    let answer = tower::service_fn(move |request| {
+        let answered = answer(request);
+        async { answered.await.map(Response::new) }
+    });
+    Grpc::new(ProstCodec::<A, Q>::default())
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(usize::MAX)
+        .unary(answer, request)
+        .await
+}
+
+fn server() -> ServerMetadata {
+    ServerMetadata {
+        name: "nuwave".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: Vec::new(),
+    }
+}
+
+fn metadata(model: Model) -> ModelMetadata {
+    let tensor = |name: &str, datatype: &str, shape: &[i64]| TensorMetadata {
+        name: name.to_owned(),
+        datatype: datatype.to_owned(),
+        shape: shape.to_vec(),
+    };
+    let outputs = match model {
+        Model::Waveform => {
+            let made = tensors::OF_WAVEFORMS.iter();
+            made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
+        }
+        Model::Event => {
+            let made = tensors::OF_EVENTS.iter();
+            made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
+        }
+    };
+    ModelMetadata {
+        name: model.name().to_owned(),
+        versions: vec![VERSION.to_owned()],
+        platform: "nuwave".to_owned(),
+        inputs: tensors::INPUTS
+            .iter()
+            .map(|(name, datatype, shape)| tensor(name, datatype, shape))
+            .collect(),
+        outputs,
+    }
+}
+
+/// The command in a request's parameters. Those of Triton's own clients mean nothing here.
+fn command(request: &InferRequest) -> Result<Command, Refusal> {
+    let mut fields = serde_json::Map::new();
+    for name in ["method", "calibration"] {
+        match request.parameters.get(name).map(|it| &it.value) {
+            None => {}
+            Some(Some(Value::Text(text))) => {
+                fields.insert(name.to_owned(), text.as_str().into());
+            }
+            Some(_) => {
+                return Err(Refusal::malformed(format!("parameter `{name}` is no text")));
+            }
+        }
+    }
+    let command = serde_json::from_value(serde_json::Value::Object(fields));
+    let mut command: Command =
+        command.map_err(|error| Refusal::malformed(format!("parameters: {error}")))?;
+    command.output = Output::Hits;
+    Ok(command)
+}

@@ -1,0 +1,504 @@
+//! Tensors of a request as a batch of waveforms, and results as tensors. Every shape is checked against the bytes that came.
+
+use bytes::Bytes;
+
+use super::messages::{
+    Contents, InferRequest, InferResponse, InputTensor, OutputTensor, Parameter, Value,
+};
+use crate::model::{Batch, Event, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef};
+use crate::model::{Hit, Waveform, WaveformSummary};
+use crate::service::answer::each;
+use crate::service::lane::Done;
+use crate::service::refusal::Refusal;
+
+/// A tensor as a person names it in lists: name, type, shape.
+pub type Described = (&'static str, &'static str, &'static [i64]);
+
+/// What a model takes.
+pub const INPUTS: [Described; 4] = [
+    ("samples", "UINT16", &[-1, -1]),
+    ("channel_id", "UINT32", &[-1]),
+    ("event_id", "UINT64", &[-1]),
+    ("start_ns", "FP64", &[-1]),
+];
+
+/// A tensor that comes out, and how its numbers are made.
+pub struct Made<T> {
+    /// Name.
+    pub name: &'static str,
+    /// Type of its numbers.
+    pub datatype: &'static str,
+    make: fn(&T) -> Vec<u8>,
+}
+
+fn bytes<const N: usize>(numbers: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+    numbers.flatten().collect()
+}
+
+fn of_hits<const N: usize>(done: &Done, number: fn(&Hit) -> [u8; N]) -> Vec<u8> {
+    bytes(done.extracted.hits.iter().map(number))
+}
+
+fn of_waveforms<const N: usize>(done: &Done, number: fn(&WaveformSummary) -> [u8; N]) -> Vec<u8> {
+    bytes(done.extracted.summaries.iter().map(number))
+}
+
+/// The tensors of the model `waveform`: one number a hit, or one a waveform; `hit_offsets` has one more.
+pub const OF_WAVEFORMS: [Made<Done>; 12] = [
+    Made {
+        name: "hit_offsets",
+        datatype: "UINT64",
+        make: |done| {
+            let counts = done
+                .extracted
+                .summaries
+                .iter()
+                .map(|it| u64::from(it.n_hits));
+            let mut sum = 0;
+            let ends = counts.map(|count| {
+                sum += count;
+                sum
+            });
+            bytes(std::iter::once(0).chain(ends).map(u64::to_le_bytes))
+        },
+    },
+    Made {
+        name: "hit_event_id",
+        datatype: "UINT64",
+        make: |done| {
+            let rows = each(&done.batch, &done.extracted);
+            bytes(
+                rows.flat_map(|(event, _, _, hits)| hits.iter().map(move |_| event.to_le_bytes())),
+            )
+        },
+    },
+    Made {
+        name: "hit_channel_id",
+        datatype: "UINT32",
+        make: |done| {
+            let rows = each(&done.batch, &done.extracted);
+            bytes(
+                rows.flat_map(|(_, channel, _, hits)| {
+                    hits.iter().map(move |_| channel.to_le_bytes())
+                }),
+            )
+        },
+    },
+    Made {
+        name: "hit_time_ns",
+        datatype: "FP32",
+        make: |done| of_hits(done, |hit| hit.time_ns.to_le_bytes()),
+    },
+    Made {
+        name: "hit_charge_pe",
+        datatype: "FP32",
+        make: |done| of_hits(done, |hit| hit.charge_pe.to_le_bytes()),
+    },
+    Made {
+        name: "hit_flags",
+        datatype: "UINT32",
+        make: |done| of_hits(done, |hit| hit.flags.0.to_le_bytes()),
+    },
+    Made {
+        name: "charge_pe",
+        datatype: "FP32",
+        make: |done| of_waveforms(done, |it| it.charge_pe.to_le_bytes()),
+    },
+    Made {
+        name: "first_time_ns",
+        datatype: "FP32",
+        // A tensor has no nulls: NaN where there is no hit.
+        make: |done| {
+            of_waveforms(done, |it| {
+                it.first_time_ns.unwrap_or(f32::NAN).to_le_bytes()
+            })
+        },
+    },
+    Made {
+        name: "n_hits",
+        datatype: "UINT32",
+        make: |done| of_waveforms(done, |it| it.n_hits.to_le_bytes()),
+    },
+    Made {
+        name: "baseline_adc",
+        datatype: "FP32",
+        make: |done| of_waveforms(done, |it| it.baseline_adc.to_le_bytes()),
+    },
+    Made {
+        name: "noise_adc",
+        datatype: "FP32",
+        make: |done| of_waveforms(done, |it| it.noise_adc.to_le_bytes()),
+    },
+    Made {
+        name: "flags",
+        datatype: "UINT32",
+        make: |done| of_waveforms(done, |it| it.flags.0.to_le_bytes()),
+    },
+];
+
+/// Events.
+pub type Events = Vec<Event>;
+
+fn of_events<const N: usize>(events: &Events, number: fn(&Event) -> [u8; N]) -> Vec<u8> {
+    bytes(events.iter().map(number))
+}
+
+/// The tensors of the model `event`: one number an event.
+pub const OF_EVENTS: [Made<Events>; 15] = [
+    Made {
+        name: "event_id",
+        datatype: "UINT64",
+        make: |events| of_events(events, |it| it.event_id.to_le_bytes()),
+    },
+    float("x_mm", |events| {
+        of_events(events, |it| it.x_mm.to_le_bytes())
+    }),
+    float("y_mm", |events| {
+        of_events(events, |it| it.y_mm.to_le_bytes())
+    }),
+    float("z_mm", |events| {
+        of_events(events, |it| it.z_mm.to_le_bytes())
+    }),
+    float("time_ns", |events| {
+        of_events(events, |it| it.time_ns.to_le_bytes())
+    }),
+    float("energy_mev", |events| {
+        of_events(events, |it| it.energy_mev.to_le_bytes())
+    }),
+    float("x_sigma_mm", |events| {
+        of_events(events, |it| it.x_sigma_mm.to_le_bytes())
+    }),
+    float("y_sigma_mm", |events| {
+        of_events(events, |it| it.y_sigma_mm.to_le_bytes())
+    }),
+    float("z_sigma_mm", |events| {
+        of_events(events, |it| it.z_sigma_mm.to_le_bytes())
+    }),
+    float("time_sigma_ns", |events| {
+        of_events(events, |it| it.time_sigma_ns.to_le_bytes())
+    }),
+    float("energy_sigma_mev", |events| {
+        of_events(events, |it| it.energy_sigma_mev.to_le_bytes())
+    }),
+    float("charge_pe", |events| {
+        of_events(events, |it| it.charge_pe.to_le_bytes())
+    }),
+    Made {
+        name: "n_channels_hit",
+        datatype: "UINT32",
+        make: |events| of_events(events, |it| it.n_channels_hit.to_le_bytes()),
+    },
+    float("fit_quality", |events| {
+        of_events(events, |it| it.fit_quality.to_le_bytes())
+    }),
+    Made {
+        name: "flags",
+        datatype: "UINT32",
+        make: |events| of_events(events, |it| it.flags.0.to_le_bytes()),
+    },
+];
+
+const fn float(name: &'static str, make: fn(&Events) -> Vec<u8>) -> Made<Events> {
+    Made {
+        name,
+        datatype: "FP64",
+        make,
+    }
+}
+
+/// Bytes of a number of a type; 0 for a type that is not known.
+fn size_of(datatype: &str) -> usize {
+    match datatype {
+        "UINT8" | "INT8" => 1,
+        "UINT16" | "INT16" => 2,
+        "UINT32" | "INT32" | "FP32" => 4,
+        "UINT64" | "INT64" | "FP64" => 8,
+        _ => 0,
+    }
+}
+
+/// Refuses a request for tensors that the model does not make.
+///
+/// # Errors
+/// If there is one.
+pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), Refusal> {
+    for wanted in &request.outputs {
+        if !made.iter().any(|it| it.name == wanted.name) {
+            let known: Vec<&str> = made.iter().map(|it| it.name).collect();
+            return Err(Refusal::malformed(format!(
+                "`{}` makes no output `{}`; it makes {}",
+                request.model_name,
+                wanted.name,
+                known.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The answer to a request that wants `wanted`; all tensors where that is empty.
+pub fn respond<T>(
+    mut response: InferResponse,
+    wanted: &[String],
+    made: &[Made<T>],
+    from: &T,
+    backend: &str,
+) -> InferResponse {
+    for tensor in made {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == tensor.name) {
+            continue;
+        }
+        let numbers = (tensor.make)(from);
+        let length = numbers.len() / size_of(tensor.datatype).max(1);
+        response.outputs.push(OutputTensor {
+            name: tensor.name.to_owned(),
+            datatype: tensor.datatype.to_owned(),
+            shape: vec![i64::try_from(length).unwrap_or(i64::MAX)],
+        });
+        response.raw_output_contents.push(Bytes::from(numbers));
+    }
+    let value = Some(Value::Text(backend.to_owned()));
+    response
+        .parameters
+        .insert("backend".to_owned(), Parameter { value });
+    response
+}
+
+/// One tensor of a request with its numbers, as many as its shape says.
+struct Tensor<'a> {
+    name: &'a str,
+    datatype: &'a str,
+    shape: Vec<usize>,
+    numbers: Numbers<'a>,
+}
+
+enum Numbers<'a> {
+    Raw(&'a [u8]),
+    Listed(&'a Contents),
+}
+
+impl<'a> Tensor<'a> {
+    fn of(input: &'a InputTensor, raw: Option<&'a Bytes>) -> Result<Self, Refusal> {
+        let InputTensor {
+            name,
+            datatype,
+            shape,
+            contents,
+        } = input;
+        let wrong = |what: String| Err(Refusal::malformed(format!("input `{name}`: {what}")));
+        let size = size_of(datatype);
+        if size == 0 {
+            return wrong(format!("numbers of type `{datatype}` are not taken"));
+        }
+        let lengths: Option<Vec<usize>> =
+            shape.iter().map(|&it| usize::try_from(it).ok()).collect();
+        let count = lengths.as_ref().and_then(|lengths| {
+            let product = |product: usize, &length| product.checked_mul(length);
+            lengths.iter().try_fold(1, product)
+        });
+        let (Some(lengths), Some(count)) = (lengths, count) else {
+            return wrong(format!("the shape {shape:?} cannot be"));
+        };
+        let numbers = match (raw, contents) {
+            (Some(raw), None) => {
+                if count.checked_mul(size) != Some(raw.len()) {
+                    return wrong(format!(
+                        "the shape {shape:?} of {datatype} does not go with {} bytes",
+                        raw.len()
+                    ));
+                }
+                Numbers::Raw(raw)
+            }
+            (None, Some(contents)) => {
+                let listed = match datatype.as_str() {
+                    "UINT8" | "UINT16" | "UINT32" => contents.uint.len(),
+                    "INT8" | "INT16" | "INT32" => contents.int.len(),
+                    "UINT64" => contents.uint64.len(),
+                    "INT64" => contents.int64.len(),
+                    "FP32" => contents.fp32.len(),
+                    _ => contents.fp64.len(),
+                };
+                if listed != count {
+                    return wrong(format!(
+                        "the shape {shape:?} does not go with {listed} numbers of {datatype}"
+                    ));
+                }
+                Numbers::Listed(contents)
+            }
+            (Some(_), Some(_)) => return wrong("it has raw and listed numbers".to_owned()),
+            (None, None) => return wrong("it has no numbers".to_owned()),
+        };
+        Ok(Self {
+            name,
+            datatype,
+            shape: lengths,
+            numbers,
+        })
+    }
+
+    fn wrong<T>(&self, what: &str) -> Result<T, Refusal> {
+        Err(Refusal::malformed(format!("input `{}`: {what}", self.name)))
+    }
+
+    /// Its numbers as integers.
+    fn integers(&self) -> Result<Vec<i128>, Refusal> {
+        Ok(match (&self.numbers, self.datatype) {
+            (Numbers::Raw(raw), "UINT8") => raw.iter().map(|&it| i128::from(it)).collect(),
+            (Numbers::Raw(raw), "INT8") => all(raw, |it| i8::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT16") => all(raw, |it| u16::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT16") => all(raw, |it| i16::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT32") => all(raw, |it| u32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT32") => all(raw, |it| i32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT64") => all(raw, |it| u64::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT64") => all(raw, |it| i64::from_le_bytes(it).into()),
+            (Numbers::Listed(it), "UINT8" | "UINT16" | "UINT32") => {
+                it.uint.iter().map(|&it| i128::from(it)).collect()
+            }
+            (Numbers::Listed(it), "INT8" | "INT16" | "INT32") => {
+                it.int.iter().map(|&it| i128::from(it)).collect()
+            }
+            (Numbers::Listed(it), "UINT64") => it.uint64.iter().map(|&it| i128::from(it)).collect(),
+            (Numbers::Listed(it), "INT64") => it.int64.iter().map(|&it| i128::from(it)).collect(),
+            _ => return self.wrong(&format!("{} are no integers", self.datatype)),
+        })
+    }
+
+    /// Its numbers as floats.
+    fn floats(&self) -> Result<Vec<f64>, Refusal> {
+        Ok(match (&self.numbers, self.datatype) {
+            (Numbers::Raw(raw), "FP32") => all(raw, |it| f32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "FP64") => all(raw, f64::from_le_bytes),
+            (Numbers::Listed(it), "FP32") => it.fp32.iter().map(|&it| f64::from(it)).collect(),
+            (Numbers::Listed(it), "FP64") => it.fp64.clone(),
+            _ => self.integers()?.into_iter().map(|it| it as f64).collect(),
+        })
+    }
+
+    /// Its numbers as samples: 16-bit counts where they are, everything else as floats.
+    fn samples(&self) -> Result<Samples, Refusal> {
+        if let (Numbers::Raw(raw), "UINT16") = (&self.numbers, self.datatype) {
+            return Ok(Samples::U16(all(raw, u16::from_le_bytes)));
+        }
+        if matches!(self.datatype, "UINT8" | "UINT16") {
+            let counts = self.integers()?.into_iter().map(u16::try_from);
+            return match counts.collect() {
+                Ok(counts) => Ok(Samples::U16(counts)),
+                Err(_) => self.wrong("a count is above 65535"),
+            };
+        }
+        Ok(Samples::F32(match (&self.numbers, self.datatype) {
+            (Numbers::Raw(raw), "FP32") => all(raw, f32::from_le_bytes),
+            _ => self.floats()?.into_iter().map(|it| it as f32).collect(),
+        }))
+    }
+
+    /// One number a waveform.
+    fn check_length(&self, n: usize) -> Result<(), Refusal> {
+        if self.shape.iter().product::<usize>() == n {
+            return Ok(());
+        }
+        self.wrong(&format!(
+            "the shape {:?} does not go with {n} waveforms",
+            self.shape
+        ))
+    }
+}
+
+/// Little-endian numbers.
+fn all<const N: usize, T>(raw: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
+    let (numbers, _) = raw.as_chunks::<N>();
+    numbers.iter().map(|it| number(*it)).collect()
+}
+
+/// The waveforms in a request, and the type of their samples (`u16`, `f32`).
+///
+/// # Errors
+/// If a tensor is missing, there twice, or not what it has to be.
+pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Refusal> {
+    let raw = &request.raw_input_contents;
+    if !raw.is_empty() && raw.len() != request.inputs.len() {
+        return Err(Refusal::malformed(format!(
+            "{} inputs with {} raw contents",
+            request.inputs.len(),
+            raw.len()
+        )));
+    }
+    let mut tensors: Vec<Tensor<'_>> = Vec::new();
+    for (place, input) in request.inputs.iter().enumerate() {
+        if !INPUTS.iter().any(|(name, ..)| *name == input.name) {
+            let known = INPUTS.map(|(name, ..)| name);
+            return Err(Refusal::malformed(format!(
+                "there is no input `{}`; there are {}",
+                input.name,
+                known.join(", ")
+            )));
+        }
+        if tensors.iter().any(|it| it.name == input.name) {
+            return Err(Refusal::malformed(format!(
+                "input `{}` is there twice",
+                input.name
+            )));
+        }
+        tensors.push(Tensor::of(input, raw.get(place))?);
+    }
+    let find = |name: &str| tensors.iter().find(|it| it.name == name);
+    let need = |name: &str| {
+        find(name).ok_or_else(|| Refusal::malformed(format!("input `{name}` is missing")))
+    };
+    let samples = need("samples")?;
+    let &[n, m] = samples.shape.as_slice() else {
+        return samples.wrong("its shape is not [waveforms, samples]");
+    };
+    if n > 0 && !(MIN_SAMPLES..=MAX_SAMPLES).contains(&m) {
+        return samples.wrong(&format!(
+            "waveforms of {m} samples, not {MIN_SAMPLES} to {MAX_SAMPLES}"
+        ));
+    }
+    let (events, channels) = (need("event_id")?, need("channel_id")?);
+    let starts = find("start_ns");
+    for tensor in [Some(events), Some(channels), starts].into_iter().flatten() {
+        tensor.check_length(n)?;
+    }
+    let numbers = samples.samples()?;
+    let sample_type = match (samples.datatype, &numbers) {
+        ("FP32" | "FP64", _) => "f32",
+        (_, Samples::U16(_)) => "u16",
+        (_, Samples::F32(_)) => "i32",
+    };
+    let mut batch = match &numbers {
+        Samples::U16(_) => Batch::new_u16(0),
+        Samples::F32(_) => Batch::new_f32(0),
+    };
+    let (event_ids, channel_ids) = (events.integers()?, channels.integers()?);
+    let begins = starts.map(Tensor::floats).transpose()?;
+    for place in 0..n {
+        let range = place * m..(place + 1) * m;
+        let samples = match &numbers {
+            Samples::U16(all) => all.get(range).map(SamplesRef::U16),
+            Samples::F32(all) => all.get(range).map(SamplesRef::F32),
+        };
+        let id = |ids: &[i128]| ids.get(place).copied().unwrap_or(-1);
+        let Ok(event_id) = u64::try_from(id(&event_ids)) else {
+            return events.wrong(&format!("number {place} is no event"));
+        };
+        let Ok(channel_id) = u32::try_from(id(&channel_ids)) else {
+            return channels.wrong(&format!("number {place} is no channel"));
+        };
+        let start_ns = begins
+            .as_ref()
+            .map_or(Some(0.0), |it| it.get(place).copied());
+        let start_ns = start_ns.filter(|it| it.is_finite());
+        let (Some(samples), Some(start_ns)) = (samples, start_ns) else {
+            return Err(Refusal::malformed(format!(
+                "input `start_ns`: number {place} is no finite time"
+            )));
+        };
+        batch.push(Waveform {
+            event_id,
+            channel_id,
+            start_ns,
+            samples,
+        });
+    }
+    Ok((batch, sample_type))
+}

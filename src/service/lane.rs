@@ -1,0 +1,323 @@
+//! One backend and the jobs that wait for it: jobs of all clients are joined into batches, and their results parted again.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::metrics::Metrics;
+use super::refusal::Refusal;
+use crate::error::{Error, Result};
+use crate::extract::Backend;
+use crate::model::{Batch, Extracted, Samples};
+
+/// How large joined batches become, and how long they wait for that.
+#[derive(Clone, Copy, Debug)]
+pub struct Batching {
+    /// Most waveforms; a single job may have more.
+    pub waveforms: usize,
+    /// Most samples; a single job may have more.
+    pub samples: usize,
+    /// How long the first job of a batch waits for others.
+    pub delay: Duration,
+}
+
+/// Waveforms of one client that are extracted together.
+pub struct Job {
+    batch: Batch,
+    since: Instant,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// What became of a job.
+pub type Answer = std::result::Result<Done, Refusal>;
+
+/// A job's result.
+#[derive(Debug)]
+pub struct Done {
+    /// The waveforms as they came.
+    pub batch: Batch,
+    /// Their hits.
+    pub extracted: Extracted,
+    /// Which backend answered: `cpu`, `gpu`, or `gpu+cpu`.
+    pub backend: &'static str,
+}
+
+/// A backend at work on a thread of its own. It ends when the last handle is dropped and its jobs are done.
+#[derive(Debug)]
+pub struct Lane {
+    jobs: Sender<Job>,
+}
+
+impl Lane {
+    /// Starts a thread for `backend`.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(
+        name: String,
+        backend: Box<dyn Backend>,
+        batching: Batching,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
+        let (jobs, waiting) = channel();
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || work(backend.as_ref(), &waiting, batching, &metrics))
+            .map_err(|error| Error::internal("no thread for a backend").with_source(error))?;
+        Ok(Self { jobs })
+    }
+
+    /// Puts a job into the queue. Dropping the receiver withdraws it, as long as it waits.
+    #[must_use]
+    pub fn submit(&self, batch: Batch) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        // A thread that is gone drops the job, and the receiver says so.
+        let _ = self.jobs.send(Job {
+            batch,
+            since: Instant::now(),
+            reply,
+        });
+        answer
+    }
+}
+
+/// The jobs of one batch that is under way.
+struct Group {
+    jobs: Vec<Waiting>,
+    begun: Instant,
+}
+
+/// A job whose waveforms are under way. Its own batch waits here, unless it is the one that travels.
+struct Waiting {
+    batch: Option<Batch>,
+    reply: oneshot::Sender<Answer>,
+}
+
+fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
+    let (mut next, mut known_failures) = (None, 0);
+    loop {
+        if next.is_none() {
+            match waiting.recv() {
+                Ok(job) => next = Some(job),
+                Err(_) => return,
+            }
+        }
+        let flying = RefCell::new(VecDeque::new());
+        let mut intake = Intake {
+            waiting,
+            next: &mut next,
+            flying: &flying,
+            batching,
+            metrics,
+        };
+        let run = || {
+            backend.run(&mut intake, &mut |batch, extracted| {
+                let group = flying.borrow_mut().pop_front();
+                deliver(group, batch, extracted, backend.name(), metrics);
+                Ok(true)
+            })
+        };
+        let failed = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Refusal::from(error)),
+            Err(_) => Some(Refusal::internal(
+                "the extraction of a batch failed; this is a defect of nuwave",
+            )),
+        };
+        if let Some(account) = backend.account() {
+            metrics.note_account(&account, &mut known_failures);
+        }
+        for job in flying
+            .into_inner()
+            .into_iter()
+            .flat_map(|group: Group| group.jobs)
+        {
+            let refusal = failed
+                .clone()
+                .unwrap_or_else(|| Refusal::internal("the backend lost a batch"));
+            let _ = job.reply.send(Err(refusal));
+        }
+    }
+}
+
+/// The waiting jobs as a backend takes them: joined into batches, ending when none waits, so that what is under way comes back.
+struct Intake<'a> {
+    waiting: &'a Receiver<Job>,
+    next: &'a mut Option<Job>,
+    flying: &'a RefCell<VecDeque<Group>>,
+    batching: Batching,
+    metrics: &'a Metrics,
+}
+
+impl Intake<'_> {
+    /// The next job that somebody still waits for; `until` is how long to wait for one to come.
+    fn next_job(&mut self, until: Option<Instant>) -> Option<Job> {
+        loop {
+            let job = match (self.next.take(), until) {
+                (Some(job), _) => job,
+                (None, None) => self.waiting.try_recv().ok()?,
+                (None, Some(until)) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    match self.waiting.recv_timeout(left) {
+                        Ok(job) => job,
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                            return None;
+                        }
+                    }
+                }
+            };
+            if !job.reply.is_closed() {
+                return Some(job);
+            }
+            self.metrics.withdrawn.inc();
+        }
+    }
+}
+
+impl Iterator for Intake<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let first = self.next_job(None)?;
+        let begun = Instant::now();
+        let Batching {
+            waveforms,
+            samples,
+            delay,
+        } = self.batching;
+        let until = (delay > Duration::ZERO).then(|| first.since + delay);
+        let (mut n_waveforms, mut n_samples) = (first.batch.len(), first.batch.samples().len());
+        let mut jobs = vec![first];
+        while n_waveforms < waveforms && n_samples < samples {
+            let Some(job) = self.next_job(until) else {
+                break;
+            };
+            let (more_waveforms, more_samples) = (job.batch.len(), job.batch.samples().len());
+            if n_waveforms + more_waveforms > waveforms || n_samples + more_samples > samples {
+                *self.next = Some(job);
+                break;
+            }
+            n_waveforms += more_waveforms;
+            n_samples += more_samples;
+            jobs.push(job);
+        }
+        let (batch, jobs) = join(jobs, self.metrics);
+        self.metrics.batch_waveforms.observe(n_waveforms as f64);
+        self.flying.borrow_mut().push_back(Group { jobs, begun });
+        Some(batch)
+    }
+}
+
+/// One batch of the waveforms of all `jobs`. A lane's jobs have samples of one type.
+fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<Waiting>) {
+    for job in &jobs {
+        let queued = job.since.elapsed();
+        metrics.queue_seconds.observe(queued.as_secs_f64());
+    }
+    if jobs.len() == 1
+        && let Some(Job { batch, reply, .. }) = jobs.pop()
+    {
+        return (batch, vec![Waiting { batch: None, reply }]);
+    }
+    let mut all = match jobs.first().map(|job| job.batch.samples()) {
+        Some(Samples::F32(_)) => Batch::new_f32(0),
+        Some(Samples::U16(_)) | None => Batch::new_u16(0),
+    };
+    let waiting = jobs.into_iter().map(|Job { batch, reply, .. }| {
+        all.append(&batch);
+        Waiting {
+            batch: Some(batch),
+            reply,
+        }
+    });
+    let waiting = waiting.collect();
+    (all, waiting)
+}
+
+/// Gives every job of `group` its part of what came back.
+fn deliver(
+    group: Option<Group>,
+    batch: Batch,
+    extracted: Extracted,
+    backend: &'static str,
+    metrics: &Metrics,
+) {
+    let Some(Group { jobs, begun }) = group else {
+        return;
+    };
+    metrics
+        .compute_seconds
+        .observe(begun.elapsed().as_secs_f64());
+    let backend = match extracted.left_to_cpu {
+        0 => backend,
+        all if all >= batch.len() => "cpu",
+        _ => "gpu+cpu",
+    };
+    metrics.note_extracted(&extracted, batch.samples().len(), backend);
+    let mut own = Some(batch);
+    let mut rest = Parts::of(extracted);
+    for Waiting { batch, reply } in jobs {
+        let Some(batch) = batch.or_else(|| own.take()) else {
+            continue;
+        };
+        let extracted = rest.next(batch.len());
+        let answer = if extracted.summaries.len() == batch.len() {
+            Ok(Done {
+                batch,
+                extracted,
+                backend,
+            })
+        } else {
+            Err(Refusal::internal(
+                "the backend's result does not fit its batch",
+            ))
+        };
+        if reply.send(answer).is_err() {
+            metrics.withdrawn.inc();
+        }
+    }
+}
+
+/// What is left of a result that is given away part by part.
+struct Parts {
+    whole: Extracted,
+    hits_given: usize,
+    summaries_given: usize,
+}
+
+impl Parts {
+    fn of(whole: Extracted) -> Self {
+        Self {
+            whole,
+            hits_given: 0,
+            summaries_given: 0,
+        }
+    }
+
+    /// The result of the next `n_waveforms` waveforms.
+    fn next(&mut self, n_waveforms: usize) -> Extracted {
+        if self.summaries_given == 0 && n_waveforms == self.whole.summaries.len() {
+            return std::mem::take(&mut self.whole);
+        }
+        let rest = self.whole.summaries.get(self.summaries_given..);
+        let summaries: Vec<_> = rest
+            .and_then(|rest| rest.get(..n_waveforms))
+            .unwrap_or_default()
+            .to_vec();
+        self.summaries_given += summaries.len();
+        let n_hits: usize = summaries.iter().map(|it| it.n_hits as usize).sum();
+        let hits = self.whole.hits.get(self.hits_given..);
+        let hits = hits.and_then(|rest| rest.get(..n_hits)).unwrap_or_default();
+        self.hits_given += n_hits;
+        Extracted {
+            hits: hits.to_vec(),
+            summaries,
+            left_to_cpu: 0,
+        }
+    }
+}

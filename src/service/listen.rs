@@ -1,0 +1,316 @@
+//! Where clients come in: TCP and Unix sockets, plain or encrypted, no more connections than there is room for.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+use super::context::Context;
+use crate::error::{Error, Result};
+
+/// Time for the first bytes of a connection, and for agreeing on encryption.
+const GREETING: Duration = Duration::from_secs(10);
+/// How often a silent connection is asked whether it is still there, and how long that may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Calls of one connection at a time.
+const STREAMS: u32 = 256;
+/// Bytes that a call and a connection may send ahead. They wait in memory beside the budget.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// An address to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `HOST:PORT`.
+    Tcp(SocketAddr),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// True if other machines can reach it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(Error::usage("`--listen unix:` names no socket"));
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let text = text.replace("localhost:", "127.0.0.1:");
+        text.parse().map(Self::Tcp).map_err(|_| {
+            Error::usage(format!("`--listen {text}` is no address")).with_hint(
+                "write `127.0.0.1:8815`, `[::1]:8815`, `0.0.0.0:8815`, or `unix:/run/nuwave.sock`",
+            )
+        })
+    }
+}
+
+/// A socket that clients can come to.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, and where it is.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// If another process has it, or it may not be taken.
+    pub async fn bind(address: &Address) -> Result<Self> {
+        let wrong = |error: io::Error| {
+            let message = format!("cannot listen at {address}");
+            Error::usage(message).with_source(error)
+        };
+        match address {
+            Address::Tcp(address) => {
+                let listener = TcpListener::bind(address).await.map_err(wrong)?;
+                Ok(Self::Tcp(listener))
+            }
+            Address::Unix(path) => {
+                remove_abandoned(path).await.map_err(wrong)?;
+                let listener = UnixListener::bind(path).map_err(wrong)?;
+                // Its owner's, unless somebody opens it.
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::PermissionsExt as _;
+                    let owner = std::fs::Permissions::from_mode(0o600);
+                    std::fs::set_permissions(path, owner).map_err(wrong)?;
+                }
+                Ok(Self::Unix(listener, path.clone()))
+            }
+        }
+    }
+
+    /// Where it listens, with the port that the system chose.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn address(&self) -> Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map(Address::Tcp)
+                .map_err(|error| Error::internal("a socket without address").with_source(error)),
+            Self::Unix(_, path) => Ok(Address::Unix(path.clone())),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Whoever comes next removes it else.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes a socket that a process left behind.
+async fn remove_abandoned(path: &Path) -> io::Result<()> {
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens there",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        // Nothing is there, or something that binding will complain of.
+        Err(_) => Ok(()),
+    }
+}
+
+/// What every connection is served with.
+pub struct Serving {
+    /// The doors.
+    pub router: Router,
+    /// The service behind them.
+    pub context: Arc<Context>,
+    /// What connections over TCP are encrypted with.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Room for connections.
+    pub room: Arc<Semaphore>,
+    /// Tells connections that the service ends.
+    pub graceful: GracefulShutdown,
+}
+
+impl Serving {
+    /// Takes connections until the task is dropped.
+    pub async fn accept(&self, listener: &Listener) {
+        loop {
+            let accepted = match listener {
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                    // Small answers do not wait for larger ones.
+                    let _ = stream.set_nodelay(true);
+                    self.admit(stream, self.tls.as_ref());
+                }),
+                Listener::Unix(listener, _) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| self.admit(stream, None)),
+            };
+            if let Err(error) = accepted {
+                // Too many open files, most likely: some will be closed.
+                warn!("a connection could not be taken: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    fn admit<S>(&self, stream: S, tls: Option<&Arc<ServerConfig>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.context.metrics.connections_refused.inc();
+            return;
+        };
+        let connection = Connection {
+            router: self.router.clone(),
+            context: Arc::clone(&self.context),
+            watcher: self.graceful.watcher(),
+            _place: place,
+        };
+        let tls = tls.map(|config| TlsAcceptor::from(Arc::clone(config)));
+        tokio::spawn(async move {
+            match tls {
+                None => connection.serve(stream).await,
+                Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection.serve(stream).await,
+                    Ok(Err(error)) => debug!("a connection was not encrypted: {error}"),
+                    Err(_) => debug!("a connection took too long to be encrypted"),
+                },
+            }
+        });
+    }
+}
+
+/// One connection.
+struct Connection {
+    router: Router,
+    context: Arc<Context>,
+    watcher: Watcher,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Counts a connection as long as it lives.
+struct Counted(Arc<Context>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+impl Connection {
+    async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.context.metrics.connections.inc();
+        let _counted = Counted(Arc::clone(&self.context));
+        let client = self.context.client();
+        let service = self
+            .router
+            .map_request(move |request: http::Request<Incoming>| {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(client.clone());
+                request
+            });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(GREETING);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        let service = TowerToHyperService::new(service);
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
+            debug!("a connection broke: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_public_ones_known() {
+        let address = |text: &str| text.parse::<Address>();
+        for (text, is_public) in [
+            ("127.0.0.1:8815", false),
+            ("localhost:0", false),
+            ("[::1]:80", false),
+            ("0.0.0.0:8815", true),
+            ("[::]:8815", true),
+            ("10.1.2.3:1", true),
+            ("unix:/run/nuwave.sock", false),
+            ("unix:///run/nuwave.sock", false),
+        ] {
+            let found = address(text).expect(text);
+            assert_eq!(found.is_public(), is_public, "{text}");
+        }
+        for wrong in [
+            "",
+            "8815",
+            "host:8815",
+            "unix:",
+            "127.0.0.1",
+            "127.0.0.1:99999",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The network service: one process holds the GPU or the cores, and many clients send it their waveforms.
+//!
+//! Clients come in over [`listen`], pass the [`doors`] (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
+//! memory from the [`budget`], and their waveforms wait in a [`lane`] of the [`engine`], where jobs of all clients are joined into
+//! batches. `answer` makes of hits what goes back.
+
+pub mod answer;
+pub mod budget;
+pub mod by_reference;
+mod call;
+pub mod command;
+pub mod context;
+mod doors;
+pub mod engine;
+mod flight;
+mod http;
+pub mod kserve;
+pub mod lane;
+pub mod listen;
+pub mod metrics;
+pub mod refusal;
+pub mod tls;
+pub mod token;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::sync::Semaphore;
+use tonic_health::ServingStatus;
+
+use crate::error::{Error, Result};
+use crate::pipeline::Stop;
+use budget::Budget;
+use by_reference::ByReference;
+use context::{Context, Limits};
+use engine::{Engine, Setup};
+use lane::Batching;
+use listen::{Address, Listener, Serving};
+use metrics::Metrics;
+use token::Tokens;
+
+/// How often the service looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+/// Time that connections have to close once their calls have ended.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Services that `grpc.health.v1` knows, the whole one first.
+const HEALTH: [&str; 3] = ["", "arrow.flight.protocol.FlightService", kserve::NAME];
+
+/// How the service is run.
+pub struct Options {
+    /// Where it listens.
+    pub listen: Vec<Address>,
+    /// Certificates, for what comes over TCP.
+    pub tls: Option<tls::Files>,
+    /// Who may come in; everybody where there are none.
+    pub tokens: Option<Tokens>,
+    /// What clients may take.
+    pub limits: Limits,
+    /// How jobs are joined.
+    pub batching: Batching,
+    /// What it computes with.
+    pub setup: Setup,
+    /// The backend, for people.
+    pub backend_line: String,
+    /// Files on this machine, where it may read them.
+    pub by_reference: Option<ByReference>,
+}
+
+impl Options {
+    /// Refuses what would let anybody in.
+    ///
+    /// # Errors
+    /// If other machines can reach an address and there is no encryption, or no token.
+    pub fn check(&self) -> Result<()> {
+        let Some(address) = self.listen.iter().find(|it| it.is_public()) else {
+            return Ok(());
+        };
+        if self.tls.is_none() || self.tokens.is_none() {
+            return Err(Error::usage(format!(
+                "`--listen {address}` can be reached from other machines: that needs `--tls-certificate`, `--tls-key` and `--token-file`"
+            ))
+            .with_hint("listen at `127.0.0.1:8815` or `unix:PATH` for this machine alone"));
+        }
+        Ok(())
+    }
+}
+
+/// Serves until `stop`, then lets running calls finish. `ready` is told where, once work is taken.
+///
+/// # Errors
+/// If an address cannot be taken, the certificates do not fit, or the backend cannot be made.
+pub fn run(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) -> Result<()> {
+    options.check()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("service")
+        .build()
+        .map_err(|error| Error::internal("no threads for the service").with_source(error))?;
+    let result = runtime.block_on(serve(options, stop, ready));
+    // A pass over files ends at its next block; nothing else is left that would be worth waiting for.
+    runtime.shutdown_timeout(CLOSING);
+    result
+}
+
+async fn serve(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) -> Result<()> {
+    let Options {
+        listen,
+        tls,
+        tokens,
+        limits,
+        batching,
+        setup,
+        backend_line,
+        by_reference,
+    } = options;
+    let tls = tls.as_ref().map(tls::server).transpose()?;
+    let mut listeners = Vec::new();
+    for address in &listen {
+        listeners.push(Listener::bind(address).await?);
+    }
+    let addresses: Vec<Address> = listeners
+        .iter()
+        .map(Listener::address)
+        .collect::<Result<_>>()?;
+    let budget = Arc::new(Budget::new(limits.memory));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
+    let engine = Engine::new(setup, batching, Arc::clone(&metrics));
+    let context = Arc::new(Context::new(
+        engine,
+        limits,
+        Arc::clone(&metrics),
+        budget,
+        backend_line,
+        by_reference,
+    ));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    for service in HEALTH {
+        reporter
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+    }
+    let serving = Arc::new(Serving {
+        router: doors::all(&context, tokens.map(Arc::new), health),
+        context: Arc::clone(&context),
+        tls,
+        room: Arc::new(Semaphore::new(limits.connections)),
+        graceful: GracefulShutdown::new(),
+    });
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            let serving = Arc::clone(&serving);
+            tokio::spawn(async move { serving.accept(&listener).await })
+        })
+        .collect();
+    let ticking = tokio::spawn({
+        let metrics = Arc::clone(&metrics);
+        async move {
+            let mut second = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                second.tick().await;
+                metrics.tick();
+            }
+        }
+    });
+    // Whether it lives can be asked already.
+    let warm = context.engine.warm_up().await;
+    warm.map_err(|refusal| Error::usage(refusal.message))?;
+    context.set_ready();
+    for service in HEALTH {
+        reporter
+            .set_service_status(service, ServingStatus::Serving)
+            .await;
+    }
+    ready(&addresses);
+    while !stop.is_requested() {
+        tokio::time::sleep(LOOK).await;
+    }
+    context.drain();
+    for service in HEALTH {
+        reporter
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+    }
+    idle(&metrics, limits.drain).await;
+    context.cut();
+    idle(&metrics, CLOSING).await;
+    ticking.abort();
+    for accepting in accepting {
+        accepting.abort();
+        // Its socket is closed, and removed, before the process ends.
+        let _ = accepting.await;
+    }
+    if let Ok(serving) = Arc::try_unwrap(serving).map_err(drop) {
+        let _ = tokio::time::timeout(CLOSING, serving.graceful.shutdown()).await;
+    }
+    Ok(())
+}
+
+/// Waits until no call runs any more, no longer than `most`.
+async fn idle(metrics: &Metrics, most: Duration) {
+    let until = Instant::now() + most;
+    while metrics.active.get() > 0 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
