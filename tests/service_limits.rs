@@ -109,10 +109,10 @@ type Case = (&'static str, Code, fn(&mut InferRequest));
 
 const NAMES: [Case; 8] = [
     ("no model `x`", Code::NotFound, |it| {
-        it.model_name = "x".into()
+        it.model_name = "x".into();
     }),
     ("version 1 only", Code::NotFound, |it| {
-        it.model_version = "2".into()
+        it.model_version = "2".into();
     }),
     ("`samples` is missing", Code::InvalidArgument, |it| {
         it.inputs.remove(0);
