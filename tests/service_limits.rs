@@ -32,12 +32,13 @@ async fn is_well(server: &Server) {
 async fn a_message_beyond_the_limit_is_refused_with_the_limit_named() {
     let server = Server::start(&["--message-mib", "1"]);
     let channel = server.channel().await;
-    let rows = (1 << 20) / (2 * SAMPLES);
+    // 2012 bytes a waveform, and some for the names.
+    let rows = (1 << 20) / (2 * SAMPLES + 12) - 1;
     assert!(
         infer(&channel, request("a", rows, 1)).await.is_ok(),
         "just below the limit"
     );
-    let refused = infer(&channel, request("a", rows + 1, 1))
+    let refused = infer(&channel, request("a", rows + 2, 1))
         .await
         .expect_err("above it");
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
@@ -75,9 +76,14 @@ async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
     // A stream takes two messages' worth from its begin to its end.
     let open = async |channel| {
         let mut client = arrow_flight::flight_service_client::FlightServiceClient::new(channel);
-        client
-            .do_exchange(futures::stream::pending::<FlightData>())
-            .await
+        // It ends when the other half is dropped.
+        let (keep, end) = tokio::sync::oneshot::channel::<()>();
+        let waits = futures::stream::once(async {
+            let _ = end.await;
+            FlightData::new()
+        });
+        let answers = client.do_exchange(waits).await?;
+        Ok::<_, Status>((answers, keep))
     };
     let shared = server.channel().await;
     let first = open(shared.clone()).await.expect("2 MiB of 4");

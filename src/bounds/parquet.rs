@@ -1,10 +1,14 @@
-//! The footer of a Parquet file, looked at before it is decoded.
+//! The footer of a Parquet file and the headers of its pages, looked at before they are decoded.
 //!
-//! Footers have no checksum, and the library makes room for as many children of a column as its schema claims: a damaged
-//! byte asks for gigabytes, and a process that does not get them ends.
+//! They have no checksum. The library makes room for as many children of a column as the schema claims: a damaged byte asks
+//! for gigabytes, and a process that does not get them ends. And it leaves out fields that it does not know element by
+//! element, for minutes where a list claims thousands of millions that are not there.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
 
 const MAGIC: [u8; 4] = *b"PAR1";
 /// Deepest nesting of structures; a footer has six.
@@ -13,8 +17,76 @@ const MAX_DEPTH: usize = 32;
 const SCHEMA: i64 = 2;
 const N_CHILDREN: i64 = 5;
 
+/// Bytes behind the footer: its length and the magic word.
+const TAIL: u64 = 8;
+/// Bytes that a page's header is first looked for in; one with long statistics has more.
+const HEADER: u64 = 1 << 10;
+
+/// A Parquet file whose page headers hold what they claim.
+pub(crate) struct Pages {
+    file: File,
+    n_bytes: u64,
+}
+
+impl Pages {
+    /// The pages of `file`, whose footer is [checked](check).
+    pub fn of(mut file: File) -> io::Result<Self> {
+        check(&mut file)?;
+        let n_bytes = file.metadata()?.len();
+        Ok(Self { file, n_bytes })
+    }
+
+    /// Another handle to the same file.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            n_bytes: self.n_bytes,
+        })
+    }
+
+    /// Refuses a header at `start` that ends behind the file.
+    fn check_header(&self, start: u64) -> Result<(), ParquetError> {
+        let mut window = HEADER;
+        loop {
+            let mut bytes = Vec::new();
+            let reader = self.file.get_read(start)?;
+            reader.take(window).read_to_end(&mut bytes)?;
+            if Thrift(&bytes).structure().is_some() {
+                return Ok(());
+            }
+            if (bytes.len() as u64) < window {
+                let message = format!("the header of the page at byte {start} is damaged");
+                return Err(ParquetError::General(message));
+            }
+            window *= 16;
+        }
+    }
+}
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.n_bytes
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = BufReader<File>;
+
+    /// What is read from a place on, and not as a piece of known length, is the header of a page; or the end of the file.
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        if start.saturating_add(TAIL) < self.n_bytes {
+            self.check_header(start)?;
+        }
+        self.file.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
+        self.file.get_bytes(start, length)
+    }
+}
+
 /// Refuses a footer whose schema claims more columns than it holds.
-pub(crate) fn check(file: &mut File) -> io::Result<()> {
+fn check(file: &mut File) -> io::Result<()> {
     let n_bytes = file.seek(SeekFrom::End(0))?;
     let mut tail = [0; 8];
     let Some(end) = n_bytes.checked_sub(tail.len() as u64) else {
@@ -120,13 +192,14 @@ impl Thrift<'_> {
         Some((n, head & 0x0f))
     }
 
-    /// Leaves a value out. Truth values are part of their field's head, but bytes in a list.
+    /// Leaves a value out. Truth values are part of their field's head. Lists of them are in no footer and no header, and the
+    /// library takes no byte for their elements: they are refused.
     fn skip(&mut self, kind: u8, in_list: bool, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
         }
         match kind {
-            kind::TRUE | kind::FALSE => self.leave(u64::from(in_list)),
+            kind::TRUE | kind::FALSE => (!in_list).then_some(()),
             kind::BYTE => self.leave(1),
             kind::DOUBLE => self.leave(8),
             kind::UUID => self.leave(16),
@@ -154,6 +227,11 @@ impl Thrift<'_> {
             kind if kind::INTEGERS.contains(&kind) => self.unsigned().map(drop),
             _ => None,
         }
+    }
+
+    /// Any structure.
+    fn structure(&mut self) -> Option<()> {
+        self.skip(kind::STRUCTURE, false, 0)
     }
 
     /// `FileMetaData`.
@@ -204,6 +282,22 @@ mod tests {
         for n_children in [&[4][..], &[1], &[0xfe, 0xff, 0xff, 0xff, 0x0f]] {
             assert!(Thrift(&footer(n_children)).file().is_none());
         }
+    }
+
+    #[test]
+    fn a_list_has_the_elements_that_it_claims() {
+        // Field 1, a list of 200 elements of one type, and the end.
+        let list = |kind: u8, elements: usize| {
+            let head = [0x19, 0xf0 | kind, 0xc8, 0x01];
+            [&head[..], &vec![0; elements], &[0]].concat()
+        };
+        assert!(Thrift(&list(kind::BYTE, 200)).structure().is_some());
+        assert!(Thrift(&list(kind::BYTE, 199)).structure().is_none());
+        assert!(Thrift(&list(kind::DOUBLE, 1600)).structure().is_some());
+        assert!(Thrift(&list(kind::DOUBLE, 1599)).structure().is_none());
+        // Neither of these takes a byte where the library leaves it out.
+        assert!(Thrift(&list(kind::TRUE, 200)).structure().is_none());
+        assert!(Thrift(&list(kind::FALSE, 0)).structure().is_none());
     }
 
     #[test]

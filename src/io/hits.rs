@@ -16,7 +16,7 @@ use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::bounds;
+use crate::bounds::parquet::Pages;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Flags;
@@ -299,15 +299,15 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
     Ok(Some(names.map(|field| field.name().clone()).collect()))
 }
 
-fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let mut handle = File::open(file)
+fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
+    let handle = File::open(file)
         .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::input(file, format!("cannot be read as Parquet: {error}"))
     };
-    bounds::parquet::check(&mut handle).map_err(|error| unreadable(&error))?;
+    let pages = Pages::of(handle).map_err(|error| unreadable(&error))?;
     guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|error| unreadable(&error))
+        ParquetRecordBatchReaderBuilder::try_new(pages).map_err(|error| unreadable(&error))
     })
 }
 

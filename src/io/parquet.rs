@@ -22,7 +22,7 @@ use super::blocks::{BLOCK_BYTES, Block, BlockReader};
 use super::columns::{self, Columns};
 use super::sink::Pieces;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo, truth};
-use crate::bounds;
+use crate::bounds::parquet::Pages;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::{Batch, Samples, Truth};
@@ -58,6 +58,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
     info.extent = Extent::rows(n_rows, row_bytes / 2);
     let n_batch = usize::try_from(BLOCK_BYTES as u64 / row_bytes).unwrap_or(MAX_ROWS);
     let file = File::open(path)
+        .and_then(Pages::of)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let schema = builder.parquet_schema();
     let mask = ProjectionMask::roots(schema, columns.projection());
@@ -81,16 +82,16 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<B
 }
 
 /// Opens a Parquet file and reads its footer.
-pub(super) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let mut file = File::open(path)
+pub(super) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
+    let file = File::open(path)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let unreadable = || {
         Error::input(path, "is a Parquet file whose footer cannot be read")
             .with_hint("a file that was cut off while it was written or copied looks like this")
     };
-    bounds::parquet::check(&mut file).map_err(|error| unreadable().with_source(error))?;
+    let pages = Pages::of(file).map_err(|error| unreadable().with_source(error))?;
     guarded(path, || {
-        ParquetRecordBatchReaderBuilder::try_new(file)
+        ParquetRecordBatchReaderBuilder::try_new(pages)
             .map_err(|error| unreadable().with_source(error))
     })
 }
@@ -98,7 +99,7 @@ pub(super) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<F
 /// The rows of a file, row group by row group: what is damaged in one does not touch the next.
 struct Rows {
     info: SourceInfo,
-    file: File,
+    file: Pages,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     /// The column of event numbers alone.

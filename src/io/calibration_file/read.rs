@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{DEFAULT_CHARGE_SIGMA_PE, DEFAULT_SAMPLING_NS, FLOAT_COLUMNS, FORMAT_HINT};
-use crate::bounds;
+use crate::bounds::parquet::Pages;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES};
@@ -31,15 +31,15 @@ pub fn read(path: &Path) -> Result<Calibration> {
 }
 
 fn read_file(path: &Path) -> Result<Calibration> {
-    let mut file = File::open(path).map_err(|cause| {
+    let file = File::open(path).map_err(|cause| {
         Error::input(path, "the calibration cannot be opened").with_source(cause)
     })?;
     let unreadable = || {
         Error::input(path, "the calibration is not a readable Parquet file").with_hint(FORMAT_HINT)
     };
-    bounds::parquet::check(&mut file).map_err(|cause| unreadable().with_source(cause))?;
+    let pages = Pages::of(file).map_err(|cause| unreadable().with_source(cause))?;
     let not_parquet = |cause: parquet::errors::ParquetError| unreadable().with_source(cause);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+    let reader = ParquetRecordBatchReaderBuilder::try_new(pages)
         .map_err(not_parquet)?
         .with_batch_size(BATCH_ROWS)
         .build()
