@@ -12,8 +12,9 @@ use crate::io::scalar::{Scalar, ScalarType};
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header that is believed; NumPy's own limit is 10,000.
 const MAX_HEADER_BYTES: usize = 10_000;
-/// Deepest nesting in a header that is believed; a plain array has two levels.
-const MAX_HEADER_BRACKETS: usize = 16;
+/// Most brackets in a header that is believed; a plain array has two. What the parser takes for nested ones grows severalfold
+/// with each: sixteen took a minute.
+const MAX_HEADER_BRACKETS: usize = 6;
 
 /// What the elements of an array are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,6 @@ impl Array {
         header.resize(n_start + n_text, 0);
         let text = header.get_mut(n_start..).unwrap_or_default();
         reader.read_exact(text).map_err(unreadable)?;
-        // The parser is recursive: nesting that no array has would overflow its stack.
         let n_brackets = text.iter().filter(|byte| b"([{".contains(byte)).count();
         if n_brackets > MAX_HEADER_BRACKETS {
             return Err(bad(
