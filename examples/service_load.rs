@@ -63,6 +63,9 @@ struct Args {
     /// Calls or messages that a client has under way
     #[arg(long, default_value_t = 4)]
     depth: usize,
+    /// Milliseconds that a refused client waits before it tries again
+    #[arg(long, default_value_t = 50)]
+    backoff: u64,
     /// Seconds between two lines
     #[arg(long, default_value_t = 10.0)]
     every: f64,
@@ -359,13 +362,18 @@ async fn run(args: Args, schema: FlightData, messages: Arc<Vec<Message>>) -> Res
 }
 
 async fn connect(address: &str) -> Result<Channel> {
+    connect_with(address, 4 << 20).await
+}
+
+/// A connection on which the service may send `window` bytes of answers that nobody has taken yet.
+async fn connect_with(address: &str, window: u32) -> Result<Channel> {
     let address = match address.strip_prefix("unix:") {
         Some(path) => format!("unix://{path}"),
         None => format!("http://{address}"),
     };
     let endpoint = Endpoint::from_shared(address)?
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(8 << 20);
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(2 * window);
     Ok(endpoint.connect().await?)
 }
 
@@ -381,7 +389,9 @@ async fn misbehave(
     for _ in 0..8 {
         let all: Vec<FlightData> = messages.iter().map(|it| it.flight.clone()).collect();
         let endless = std::iter::once(schema.clone()).chain(all.into_iter().cycle());
-        let mut client = FlightServiceClient::new(connect(&args.address).await?);
+        // They stop where a client without a thought about it does: at 64 KiB that nobody took.
+        let channel = connect_with(&args.address, 1 << 16).await?;
+        let mut client = FlightServiceClient::new(channel);
         let answers = client.do_exchange(futures::stream::iter(endless)).await?;
         stuck.push((client, answers));
     }
@@ -451,6 +461,15 @@ async fn slow(address: String) -> Result<()> {
     std::future::pending().await
 }
 
+/// Ends the waiting for room when the answers have ended, however they did.
+struct CloseOnDrop<'a>(&'a tokio::sync::Semaphore);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 struct Client {
     channel: Channel,
     args: Args,
@@ -486,7 +505,7 @@ impl Client {
                 Ok(()) => {}
                 Err(status) => {
                     self.counts.note_error(&status, begun);
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(self.args.backoff)).await;
                 }
             }
         }
@@ -535,6 +554,8 @@ impl Client {
             drop(due);
         };
         let receiving = async {
+            // Whoever still sends is to hear of the end.
+            let _end = CloseOnDrop(&room);
             // The first one is the schema; then there is one a message, as long as its hits fit into one.
             answers.message().await?;
             while let Some(answer) = answers.message().await? {
@@ -585,7 +606,7 @@ impl Client {
                     Err(status) => {
                         self.counts.note_error(&status, begun);
                         if self.args.rate <= 0.0 {
-                            tokio::time::sleep(Duration::from_millis(50)).await;
+                            tokio::time::sleep(Duration::from_millis(self.args.backoff)).await;
                         }
                     }
                 }

@@ -306,6 +306,21 @@ async fn a_unix_socket_is_taken_and_given_back() {
     let address = format!("unix:{}", socket.display());
     // One that a killed process left behind is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    // A file that is no socket is one.
+    let file = folder.path().join("results");
+    std::fs::write(&file, "of a month").expect("a file");
+    let taken = nuwave(&[
+        "serve",
+        "-d",
+        "juno",
+        "--listen",
+        &format!("unix:{}", file.display()),
+    ]);
+    assert_eq!(taken.status.code(), Some(2));
+    assert_eq!(
+        std::fs::read_to_string(&file).expect("it is there"),
+        "of a month"
+    );
     let mut server = Server::start(&["--listen", &address]);
     assert_eq!(server.address, address);
     let busy = nuwave(&["serve", "-d", "juno", "--listen", &address]);

@@ -492,3 +492,145 @@ async fn deadlines_and_clients_that_go_leave_nothing_behind() {
         0.0
     );
 }
+
+/// Sends `body` to `path` as a gRPC call, and gives the status that comes back.
+async fn call<B>(server: &Server, path: &str, body: B) -> Status
+where
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
+    let stream = tokio::net::TcpStream::connect(&server.address)
+        .await
+        .expect("a connection");
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}{path}", server.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .expect("a request");
+    let answer = sender.send_request(request).await.expect("an answer");
+    let headers = answer.headers().clone();
+    if let Some(status) = Status::from_header_map(&headers) {
+        return status;
+    }
+    let body = http_body_util::BodyExt::collect(answer.into_body())
+        .await
+        .expect("a body");
+    let trailers = body.trailers().cloned().expect("a status");
+    Status::from_header_map(&trailers).expect("a status")
+}
+
+/// A message in front of which stands its length.
+fn framed(length: u32, content: &[u8]) -> Bytes {
+    let mut bytes = vec![0];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(content);
+    bytes.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_gets_round_the_limits() {
+    let server = Server::start(&["--idle", "1"]);
+    let whole = |bytes: Bytes| http_body_util::Full::new(bytes);
+    // Another path to the same method does not lead there.
+    let service = "/inference.GRPCInferenceService";
+    let status = call(
+        &server,
+        &format!("{service}/x/ModelInfer"),
+        whole(framed(0, &[])),
+    )
+    .await;
+    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    // What has no tensors is small.
+    let large = vec![0; 1 << 20];
+    let large = framed(1 << 20, &large);
+    let status = call(&server, &format!("{service}/ServerLive"), whole(large)).await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    // A request that says that it is 8 MiB long and stops.
+    let begun = framed(8 << 20, &[0; 100]);
+    let frames = futures::stream::once(async move { Ok(http_body::Frame::data(begun)) });
+    let endless = Box::pin(frames.chain(futures::stream::pending()));
+    let path = format!("{service}/ModelInfer");
+    let status = call(&server, &path, http_body_util::StreamBody::new(endless)).await;
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert!(status.message().contains("`--idle`"), "{status}");
+    // Damage is the client's, not the service's.
+    let status = call(&server, &path, whole(framed(3, &[0xff; 3]))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    // Two bytes on the wire, two hundred in memory: a million of them.
+    let many = framed(2_000_000, &[0x2a, 0x00].repeat(1_000_000));
+    let status = call(&server, &path, whole(many)).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("more than 256 parts"), "{status}");
+    // A name as long as a message comes back short.
+    let mut named = request("a", 2, 1);
+    named.model_name = "x".repeat(1 << 20);
+    let refused = infer(&server.channel().await, named)
+        .await
+        .expect_err("no such model");
+    assert!(
+        refused.code() == Code::NotFound && refused.message().len() < 2000,
+        "{refused}"
+    );
+    is_well(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waveforms_of_another_digitiser_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.arrow");
+    simulate(&file, 4, 2);
+    for (arguments, part) in [
+        (
+            ["--adc-bits", "12"],
+            "resolution is 14 bits, this service reads 12 bits",
+        ),
+        (
+            ["--polarity", "positive"],
+            "polarity is negative, this service reads positive",
+        ),
+    ] {
+        let server = Server::start(&arguments);
+        let sent = messages("{}", batches(&file, 8)).await;
+        let refused = exchange(server.flight().await, sent).await.expect_err(part);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains(part), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_message_that_unpacks_to_much_is_refused() {
+    use arrow_ipc::writer::IpcWriteOptions;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.arrow");
+    simulate(&file, 64, 20);
+    let server = Server::start(&["--message-mib", "1"]);
+    let parts = batches(&file, 2000);
+    let whole = arrow_select::concat::concat_batches(&parts[0].schema(), &parts).expect("they fit");
+    let options = IpcWriteOptions::default()
+        .try_with_compression(Some(arrow_ipc::CompressionType::ZSTD))
+        .expect("it is known");
+    let sent: Vec<FlightData> = arrow_flight::encode::FlightDataEncoderBuilder::new()
+        .with_options(options)
+        .with_max_flight_data_size(1 << 30)
+        .build(futures::stream::iter([Ok(whole)]))
+        .map(|it| it.expect("a message"))
+        .collect()
+        .await;
+    let refused = exchange(server.flight().await, sent)
+        .await
+        .expect_err("2.5 MB");
+    assert!(
+        matches!(
+            refused.code(),
+            Code::InvalidArgument | Code::ResourceExhausted
+        ),
+        "{refused}"
+    );
+    is_well(&server).await;
+}

@@ -15,7 +15,7 @@ use super::reconstruct::{self, settings::Settings as PassSettings};
 use super::shared::{DetectorArgs, InputArgs, layered, threads};
 use crate::error::{Error, Result};
 use crate::event::{self, Reconstructor};
-use crate::extract::{Filter, Method, Parameters};
+use crate::extract::{Extractor, Filter, Method, Parameters};
 use crate::io::{self, SourceInfo, calibration_file};
 use crate::pipeline::Stop;
 use crate::service::by_reference::{ByReference, Files};
@@ -92,7 +92,7 @@ struct Settings {
     /// Most connections [default: 1024]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     connections: Option<usize>,
-    /// Seconds that a client may send and take nothing while the service waits for it [default: 60]
+    /// Seconds in which a client has to send a whole message, or take an answer, while the service waits for it [default: 60]
     #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
     idle: Option<f64>,
     /// Seconds that running calls have when the service is to end [default: 30]
@@ -278,6 +278,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads(settings.threads)?)
+        .start_handler(|_| step_back())
         .build_global()
         .map_err(|error| Error::internal("no threads to compute with").with_source(error))?;
     let stop = Stop::on_signals();
@@ -291,6 +292,15 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         say!("ended");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the threads that speak with clients go before this one: they need little, and while they wait nobody is served.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        // On Linux it is the thread's own; where it is not allowed, all are equal.
+        let _ = rustix::process::nice(5);
+    }
 }
 
 /// Warnings go to stderr; `NUWAVE_LOG=debug` tells more.
@@ -355,7 +365,11 @@ fn options(settings: &Settings, talk: Talk) -> Result<Options> {
     let also = settings.also()?;
     let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), known.calibration)]);
     for (name, file) in &also {
-        calibrations.insert(name.clone(), calibration_file::read(file)?);
+        let calibration = calibration_file::read(file)?;
+        // What does not fit is to be heard of now, and by whoever started the service.
+        Extractor::new(calibration.clone(), counts, parameters)
+            .map_err(|error| error.in_file(file))?;
+        calibrations.insert(name.clone(), calibration);
     }
     let by_reference = settings.root.as_deref().map(|root| {
         let (pass, also) = (settings.pass(), also.clone());

@@ -7,15 +7,39 @@ use crate::model::{Batch, Extracted, Flags};
 /// Most waveforms that are remembered to know them again, where events do not ascend; then it begins anew.
 const MOST_REMEMBERED: usize = 1 << 21;
 
+/// The same for a stream, of which there may be many: ten times the channels of a large detector.
+const MOST_OF_STREAM: usize = 1 << 18;
+
 /// The waveforms of a unit of work, or of a stream, as far as they can come again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seen {
+    most: usize,
     waveforms: HashSet<(u64, u32, u64)>,
     greatest: Option<u64>,
     descended: bool,
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            most: MOST_REMEMBERED,
+            waveforms: HashSet::new(),
+            greatest: None,
+            descended: false,
+        }
+    }
+}
+
 impl Seen {
+    /// Those of a stream.
+    #[must_use]
+    pub fn of_stream() -> Self {
+        Self {
+            most: MOST_OF_STREAM,
+            ..Self::default()
+        }
+    }
+
     /// Flags what comes for the second time: the same event, channel and begin of the window.
     pub fn mark(&mut self, batch: &Batch, extracted: &mut Extracted) {
         let mut hits = extracted.hits.iter_mut();
@@ -28,12 +52,15 @@ impl Seen {
             let start_ns = batch.start_ns().get(place).copied().unwrap_or(0.0);
             if self.greatest < Some(event) {
                 // What came before cannot come again while events ascend.
-                if !self.descended || self.waveforms.len() > MOST_REMEMBERED {
+                if !self.descended {
                     self.waveforms.clear();
                 }
                 self.greatest = Some(event);
             } else if self.greatest > Some(event) {
                 self.descended = true;
+            }
+            if self.waveforms.len() >= self.most {
+                self.waveforms.clear();
             }
             let key = (event, channel, start_ns.to_bits());
             let again = !self.waveforms.insert(key);

@@ -14,7 +14,9 @@ use crate::io::tables::{hits_schema, waveforms_schema};
 use crate::model::{Batch, Event, Extracted, Hit, WaveformSummary};
 
 /// Most hits of one event.
-const MOST_EVENT_HITS: usize = 1 << 22;
+const MOST_EVENT_HITS: usize = 1 << 21;
+/// Events that a core has at a time: between two such lots waveforms of others are extracted, and who has gone is noticed.
+const EVENTS_A_CORE: usize = 4;
 
 /// The columns of an answer.
 #[must_use]
@@ -179,14 +181,24 @@ pub async fn reconstruct(
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<Vec<Event>, Refusal> {
-    let with = Arc::clone(with);
-    let work = move || {
-        let each = events.par_iter().with_max_len(1);
-        each.map(|event| with.reconstruct(event)).collect()
-    };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Refusal::internal("an event could not be reconstructed; a defect of nuwave"))
+    let lot = EVENTS_A_CORE * rayon::current_num_threads();
+    let mut found = Vec::with_capacity(events.len());
+    let mut events = events.into_iter();
+    loop {
+        let some: Vec<EventHits> = events.by_ref().take(lot).collect();
+        if some.is_empty() {
+            return Ok(found);
+        }
+        let with = Arc::clone(with);
+        let work = move || -> Vec<Event> {
+            let each = some.par_iter().with_max_len(1);
+            each.map(|event| with.reconstruct(event)).collect()
+        };
+        let more = tokio::task::spawn_blocking(work).await;
+        found.extend(more.map_err(|_| {
+            Refusal::internal("an event could not be reconstructed; a defect of nuwave")
+        })?);
+    }
 }
 
 #[cfg(test)]

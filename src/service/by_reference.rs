@@ -35,6 +35,7 @@ pub struct Files {
 pub type Pass = dyn Fn(&Files, &Stop) -> Result<serde_json::Value> + Send + Sync;
 
 /// The files below a root.
+#[derive(Clone)]
 pub struct ByReference {
     root: PathBuf,
     pass: Arc<Pass>,
@@ -166,6 +167,8 @@ impl ByReference {
 
     fn output(&self, name: &str) -> std::result::Result<PathBuf, Refusal> {
         let path = self.below(name)?;
+        // Where unfinished work waits.
+        self.below(&format!("{name}.partial"))?;
         match path.symlink_metadata() {
             Ok(it) if !it.is_dir() => Err(Refusal::new(
                 Reason::Forbidden,
@@ -260,7 +263,9 @@ mod tests {
             let refused = begin(wrong, "out").expect_err(wrong);
             assert_eq!(refused.reason, Reason::Forbidden, "{wrong}");
         }
+        std::os::unix::fs::symlink(folder.path(), root.join("late.partial")).expect("a link");
         for wrong in [
+            "late",
             "../out",
             "link",
             "up/out",

@@ -193,22 +193,32 @@ fn timeout_of(text: &str) -> Option<Duration> {
     })
 }
 
-/// Waits for the next message of a stream, but not for ever.
+/// Waits for the next message of a stream, but not for ever: as long as `owed` says that the client waits for answers, and
+/// then for the idle time.
 ///
 /// # Errors
 /// If none comes for too long, it is too large, or the stream breaks off.
 pub async fn next_message<T>(
     context: &Context,
     messages: &mut tonic::Streaming<T>,
+    owed: impl Fn() -> bool,
 ) -> Result<Option<T>, Refusal> {
     let idle = context.limits.idle;
-    match tokio::time::timeout(idle, messages.message()).await {
-        Ok(Ok(message)) => Ok(message),
-        Ok(Err(status)) => Err(Refusal::of_transport(&status, context.limits.message)),
-        Err(_) => Err(Refusal::new(
-            Reason::Idle,
-            format!("no whole message came for {idle:?} (`--idle`)"),
-        )),
+    let mut next = std::pin::pin!(messages.message());
+    loop {
+        match tokio::time::timeout(idle, next.as_mut()).await {
+            Ok(Ok(message)) => return Ok(message),
+            Ok(Err(status)) => {
+                return Err(Refusal::of_transport(&status, context.limits.message));
+            }
+            Err(_) if owed() => {}
+            Err(_) => {
+                return Err(Refusal::new(
+                    Reason::Idle,
+                    format!("no whole message came for {idle:?} (`--idle`)"),
+                ));
+            }
+        }
     }
 }
 

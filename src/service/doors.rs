@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
@@ -24,7 +25,8 @@ use super::context::{Client, Context};
 use super::flight::Flight;
 use super::http as web;
 use super::kserve::{self, KServe};
-use super::refusal::{Reason, Refusal};
+use super::lane::Held;
+use super::refusal::{REASON, Reason, Refusal};
 use super::token::Tokens;
 
 /// What is answered to everybody: whether the process lives.
@@ -32,10 +34,18 @@ const OPEN: [&str; 2] = [
     "/v2/health/live",
     "/inference.GRPCInferenceService/ServerLive",
 ];
-/// Calls with one request, whose bytes are counted as they come.
-const METERED: [&str; 1] = ["/inference.GRPCInferenceService/ModelInfer"];
+/// The call with one large request, whose memory is counted.
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// Calls with streams of requests, which count for themselves.
+const STREAMS: [&str; 2] = [
+    "/inference.GRPCInferenceService/ModelStreamInfer",
+    "/arrow.flight.protocol.FlightService/DoExchange",
+];
+/// Most bytes of every other request.
+const SMALL: u64 = 256 << 10;
+/// Bytes that have to come within each idle time.
+const PACE: u64 = 1 << 20;
 const GRPC: &str = "application/grpc";
-const GRPC_STATUS: &str = "grpc-status";
 
 /// Who keeps the doors.
 #[derive(Clone)]
@@ -85,22 +95,37 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         guard.context.metrics.note_refusal(&refusal);
         return refuse(&request, refusal);
     }
-    if METERED.contains(&path.as_str())
-        && let Some(client) = request.extensions().get::<Client>()
-    {
-        // Held until the answer is made; what comes in is added to it.
-        let Ok(permit) = client.ledger.take(0) else {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        };
-        let permit = Arc::new(Mutex::new(permit));
-        let held = Arc::clone(&permit);
-        request = request.map(|inner| Body::new(Metered { inner, permit }));
-        let response = next.run(request).await;
-        drop(held);
-        return told(response, &guard.context);
+    if STREAMS.contains(&path.as_str()) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let is_infer = path == INFER;
+    let permit = match request.extensions().get::<Client>() {
+        Some(client) if is_infer => client.ledger.take(0),
+        Some(client) => client.ledger.take(SMALL),
+        None => Err(Refusal::internal("a call without a client")),
+    };
+    let permit = match permit {
+        Ok(permit) => Arc::new(Mutex::new(permit)),
+        Err(refusal) => {
+            guard.context.metrics.note_refusal(&refusal);
+            return refuse(&request, refusal);
+        }
+    };
+    if is_infer {
+        let held = Arc::clone(&permit) as Held;
+        request.extensions_mut().insert(Metering(held));
+    }
+    let held = Arc::clone(&permit);
+    let context = Arc::clone(&guard.context);
+    request = request.map(|inner| Body::new(Metered::of(inner, permit, context, is_infer)));
+    let response = next.run(request).await;
+    // The answer is memory too, until it is sent.
+    told(response, &guard.context).map(|inner| Body::new(Holding { inner, _held: held }))
 }
+
+/// What a call holds of its client's budget, for its jobs to hold as well.
+#[derive(Clone)]
+pub struct Metering(pub Held);
 
 /// The answer to a call that is not let in, as its kind of client understands it.
 fn refuse(request: &Request, refusal: Refusal) -> Response {
@@ -117,24 +142,137 @@ fn refuse(request: &Request, refusal: Refusal) -> Response {
 
 /// What the transport itself refused, in this service's words and counts.
 fn told(response: Response, context: &Context) -> Response {
-    let code = response.headers().get(GRPC_STATUS);
-    let is = |number: tonic::Code| {
-        code.is_some_and(|it| it.as_bytes() == (number as i32).to_string().as_bytes())
+    let headers = response.headers();
+    let Some(status) = Status::from_header_map(headers) else {
+        return response;
     };
-    if !is(tonic::Code::OutOfRange) {
+    let own = headers.contains_key(REASON);
+    let of_transport = [
+        tonic::Code::OutOfRange,
+        tonic::Code::Internal,
+        tonic::Code::Unknown,
+    ];
+    if own || !of_transport.contains(&status.code()) {
         return response;
     }
-    let status = Status::from_header_map(response.headers());
-    let status = status.unwrap_or_else(|| Status::out_of_range("a message is too large"));
     let refusal = Refusal::of_transport(&status, context.limits.message);
     context.metrics.note_refusal(&refusal);
     Status::from(refusal).into_http::<Body>()
 }
 
-/// The body of a call whose bytes are counted before anything is kept of them.
+/// The body of an answer, with what it holds until it is sent.
+struct Holding {
+    inner: Body,
+    _held: Arc<Mutex<Permit>>,
+}
+
+impl HttpBody for Holding {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Polling<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Bytes in front of a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// The body of a call with one message. The memory of a large one is taken as soon as its first bytes say how long it is: who
+/// does not fit is refused before the rest is sent. And it has to come at a pace.
 struct Metered {
     inner: Body,
     permit: Arc<Mutex<Permit>>,
+    context: Arc<Context>,
+    /// True for a large message; others have their memory already.
+    grows: bool,
+    /// The first bytes, as far as they have come.
+    prefix: Vec<u8>,
+    /// Bytes that came, and those that were taken for them.
+    came: u64,
+    taken: u64,
+    begun: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Metered {
+    fn of(inner: Body, permit: Arc<Mutex<Permit>>, context: Arc<Context>, grows: bool) -> Self {
+        Self {
+            inner,
+            permit,
+            grows,
+            prefix: Vec::new(),
+            came: 0,
+            taken: 0,
+            begun: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(context.limits.idle)),
+            context,
+        }
+    }
+
+    fn count(&mut self, data: &[u8]) -> Result<(), Refusal> {
+        self.came += data.len() as u64;
+        if !self.grows {
+            return if self.came <= SMALL {
+                Ok(())
+            } else {
+                Err(Refusal::new(
+                    Reason::MessageSize,
+                    format!("this call's request may have {SMALL} bytes"),
+                ))
+            };
+        }
+        if self.prefix.len() < PREFIX {
+            let missing = PREFIX - self.prefix.len();
+            self.prefix.extend(data.iter().take(missing));
+        }
+        let mut due = self.came;
+        if let [_, length @ ..] = self.prefix.as_slice()
+            && let Ok(length) = <[u8; 4]>::try_from(length)
+        {
+            // What is larger than a message may be the transport refuses, with that as its reason.
+            let length = u64::from(u32::from_be_bytes(length));
+            if length <= self.context.limits.message as u64 {
+                due = due.max(PREFIX as u64 + length);
+            }
+        }
+        let more = due.saturating_sub(self.taken);
+        if more > 0 {
+            let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+            permit.grow(more)?;
+            self.taken = due;
+        }
+        Ok(())
+    }
+
+    /// True if it should have come further by now.
+    fn is_late(&mut self, cx: &mut Polling<'_>) -> bool {
+        let idle = self.context.limits.idle;
+        loop {
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            let periods = u32::try_from(1 + self.came / PACE).unwrap_or(u32::MAX);
+            let Some(until) = self.begun.checked_add(idle.saturating_mul(periods)) else {
+                return false;
+            };
+            if until <= Instant::now() {
+                return true;
+            }
+            self.timer.as_mut().reset(until);
+        }
+    }
 }
 
 impl HttpBody for Metered {
@@ -146,13 +284,24 @@ impl HttpBody for Metered {
         cx: &mut Polling<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(refusal) = permit.grow(data.len() as u64) {
-                return Poll::Ready(Some(Err(Status::from(refusal).into())));
-            }
+        let refused = match &polled {
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => self.count(data).err(),
+                None => None,
+            },
+            Poll::Pending if self.is_late(cx) => Some(Refusal::new(
+                Reason::Idle,
+                format!(
+                    "the request did not come whole: {} bytes in {:?} (`--idle`)",
+                    self.came,
+                    self.begun.elapsed()
+                ),
+            )),
+            _ => None,
+        };
+        if let Some(refusal) = refused {
+            self.context.metrics.note_refusal(&refusal);
+            return Poll::Ready(Some(Err(Status::from(refusal).into())));
         }
         polled.map_err(Into::into)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, oneshot};
 
 use super::command::{Command, Output};
-use super::lane::{Answer, Batching, Lane};
+use super::lane::{Answer, Batching, Held, Lane};
 use super::metrics::Metrics;
 use super::refusal::{Reason, Refusal};
 use crate::error::Result;
@@ -15,8 +15,8 @@ use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
 use crate::io::SourceInfo;
 use crate::model::{Batch, Calibration, Polarity, Samples};
 
-/// Relative difference between two sampling intervals that counts as none.
-const SAME_SAMPLING: f64 = 1e-3;
+/// Relative difference between two sampling intervals that a number written down and read again may have.
+const SAME_SAMPLING: f64 = 1e-12;
 
 /// Makes an extractor, as often as it is asked to.
 pub type MakeExtractor<'a> = dyn Fn() -> Result<Extractor> + 'a;
@@ -142,14 +142,12 @@ impl Engine {
         if let Some(theirs) = info.polarity.filter(|theirs| *theirs != counts.polarity) {
             return differs("polarity", name(theirs), name(counts.polarity));
         }
-        if let (Some(theirs), Some(ours)) = (info.adc_bits, counts.adc_bits)
-            && theirs != ours
-        {
-            return differs(
-                "resolution",
-                format!("{theirs} bits"),
-                format!("{ours} bits"),
+        if let Some(theirs) = info.adc_bits.filter(|it| Some(*it) != counts.adc_bits) {
+            let ours = counts.adc_bits.map_or_else(
+                || "waveforms of unknown resolution (`--adc-bits`)".to_owned(),
+                |ours| format!("{ours} bits"),
             );
+            return differs("resolution", format!("{theirs} bits"), ours);
         }
         Ok(Recipe {
             method: command.method.unwrap_or(setup.parameters.method),
@@ -166,10 +164,11 @@ impl Engine {
         &self,
         recipe: &Recipe,
         batch: Batch,
+        held: Held,
     ) -> std::result::Result<oneshot::Receiver<Answer>, Refusal> {
         let counts = matches!(batch.samples(), Samples::U16(_));
         let cell = self.cell(recipe, counts);
-        Ok(self.lane(&cell, recipe).await?.submit(batch))
+        Ok(self.lane(&cell, recipe).await?.submit(batch, held))
     }
 
     /// Makes the backend that most clients ask for, so that the first does not wait for it.

@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::model::{Batch, Extracted, Samples};
 
+/// Batches after which a backend lets everything come back, to be asked for its account: under steady load too it is to be
+/// known that a device failed.
+const MOST_IN_A_ROW: usize = 64;
+
 /// How large joined batches become, and how long they wait for that.
 #[derive(Clone, Copy, Debug)]
 pub struct Batching {
@@ -26,9 +30,13 @@ pub struct Batching {
     pub delay: Duration,
 }
 
+/// What a job takes from its client's budget, given back when the job is gone.
+pub type Held = Arc<dyn Send + Sync>;
+
 /// Waveforms of one client that are extracted together.
 pub struct Job {
     batch: Batch,
+    held: Held,
     since: Instant,
     reply: oneshot::Sender<Answer>,
 }
@@ -74,11 +82,12 @@ impl Lane {
 
     /// Puts a job into the queue. Dropping the receiver withdraws it, as long as it waits.
     #[must_use]
-    pub fn submit(&self, batch: Batch) -> oneshot::Receiver<Answer> {
+    pub fn submit(&self, batch: Batch, held: Held) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         // A thread that is gone drops the job, and the receiver says so.
         let _ = self.jobs.send(Job {
             batch,
+            held,
             since: Instant::now(),
             reply,
         });
@@ -96,6 +105,7 @@ struct Group {
 struct Waiting {
     batch: Option<Batch>,
     reply: oneshot::Sender<Answer>,
+    _held: Held,
 }
 
 fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
@@ -114,6 +124,7 @@ fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metr
             flying: &flying,
             batching,
             metrics,
+            left: MOST_IN_A_ROW,
         };
         let run = || {
             backend.run(&mut intake, &mut |batch, extracted| {
@@ -152,6 +163,8 @@ struct Intake<'a> {
     flying: &'a RefCell<VecDeque<Group>>,
     batching: Batching,
     metrics: &'a Metrics,
+    /// Batches until the backend is asked how it does.
+    left: usize,
 }
 
 impl Intake<'_> {
@@ -183,6 +196,7 @@ impl Iterator for Intake<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
+        self.left = self.left.checked_sub(1)?;
         let first = self.next_job(None)?;
         let begun = Instant::now();
         let Batching {
@@ -220,22 +234,30 @@ fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<Waiting>) {
         metrics.queue_seconds.observe(queued.as_secs_f64());
     }
     if jobs.len() == 1
-        && let Some(Job { batch, reply, .. }) = jobs.pop()
+        && let Some(Job {
+            batch, held, reply, ..
+        }) = jobs.pop()
     {
-        return (batch, vec![Waiting { batch: None, reply }]);
+        let alone = Waiting {
+            batch: None,
+            reply,
+            _held: held,
+        };
+        return (batch, vec![alone]);
     }
     let mut all = match jobs.first().map(|job| job.batch.samples()) {
         Some(Samples::F32(_)) => Batch::new_f32(0),
         Some(Samples::U16(_)) | None => Batch::new_u16(0),
     };
-    let waiting = jobs.into_iter().map(|Job { batch, reply, .. }| {
-        all.append(&batch);
-        Waiting {
-            batch: Some(batch),
-            reply,
-        }
-    });
-    let waiting = waiting.collect();
+    let mut waiting = Vec::new();
+    for job in jobs {
+        all.append(&job.batch);
+        waiting.push(Waiting {
+            batch: Some(job.batch),
+            reply: job.reply,
+            _held: job.held,
+        });
+    }
     (all, waiting)
 }
 
@@ -261,7 +283,12 @@ fn deliver(
     metrics.note_extracted(&extracted, batch.samples().len(), backend);
     let mut own = Some(batch);
     let mut rest = Parts::of(extracted);
-    for Waiting { batch, reply } in jobs {
+    for Waiting {
+        batch,
+        reply,
+        _held,
+    } in jobs
+    {
         let Some(batch) = batch.or_else(|| own.take()) else {
             continue;
         };

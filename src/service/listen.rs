@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,8 +34,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Calls of one connection at a time.
 const STREAMS: u32 = 256;
 /// Bytes that a call and a connection may send ahead. They wait in memory beside the budget.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// An address to listen at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,12 +155,19 @@ async fn remove_abandoned(path: &Path) -> io::Result<()> {
             io::ErrorKind::AddrInUse,
             "another process listens there",
         )),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        // A file that is no socket refuses as well, and stays.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
             std::fs::remove_file(path)
         }
         // Nothing is there, or something that binding will complain of.
         Err(_) => Ok(()),
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    path.symlink_metadata()
+        .is_ok_and(|it| it.file_type().is_socket())
 }
 
 /// What every connection is served with.
@@ -252,9 +260,12 @@ impl Connection {
         self.context.metrics.connections.inc();
         let _counted = Counted(Arc::clone(&self.context));
         let client = self.context.client();
+        let asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&asked);
         let service = self
             .router
             .map_request(move |request: http::Request<Incoming>| {
+                asks.store(true, Ordering::Relaxed);
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(client.clone());
                 request
@@ -276,8 +287,18 @@ impl Connection {
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
-        if let Err(error) = self.watcher.watch(connection).await {
-            debug!("a connection broke: {error}");
+        // A place is for somebody who asks for something.
+        let silent = async {
+            tokio::time::sleep(GREETING).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            result = self.watcher.watch(connection) => if let Err(error) = result {
+                debug!("a connection broke: {error}");
+            },
+            () = silent => debug!("a connection asked for nothing"),
         }
     }
 }

@@ -183,6 +183,7 @@ async fn serve(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) ->
             .set_service_status(service, ServingStatus::NotServing)
             .await;
     }
+    let until = Instant::now() + limits.drain;
     idle(&metrics, limits.drain).await;
     context.cut();
     idle(&metrics, CLOSING).await;
@@ -193,7 +194,9 @@ async fn serve(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) ->
         let _ = accepting.await;
     }
     if let Ok(serving) = Arc::try_unwrap(serving).map_err(drop) {
-        let _ = tokio::time::timeout(CLOSING, serving.graceful.shutdown()).await;
+        // Answers that are made are still to be sent.
+        let left = until.saturating_duration_since(Instant::now()).max(CLOSING);
+        let _ = tokio::time::timeout(left, serving.graceful.shutdown()).await;
     }
     Ok(())
 }

@@ -1,8 +1,14 @@
 //! What is not done for a client, and why: one list of reasons for every door, its status codes, and the metrics.
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::error::{Error, ErrorKind};
+
+/// The header of an answer that says why a call was refused, as metrics do.
+pub const REASON: &str = "nuwave-reason";
+/// Most bytes of a message: what a client sent may be part of it, and goes back in a header.
+const MOST: usize = 1024;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,10 +101,14 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal for `reason`.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
+        let mut message = message.into();
+        if message.len() > MOST {
+            let ends = (0..=MOST).rev();
+            let end = ends.into_iter().find(|&it| message.is_char_boundary(it));
+            message.truncate(end.unwrap_or(0));
+            message.push_str(" ..");
         }
+        Self { reason, message }
     }
 
     /// The request is not what it has to be.
@@ -145,6 +155,9 @@ impl From<Error> for Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.reason.code(), refusal.message)
+        let mut status = Self::new(refusal.reason.code(), refusal.message);
+        let reason = MetadataValue::from_static(refusal.reason.label());
+        status.metadata_mut().insert(REASON, reason);
+        status
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Samples;
 use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
-pub(crate) use received::Received;
+pub(crate) use received::{Received, size_of};
 pub(super) use write::ArrowSink;
 
 /// Opens a file (`is_file`) or a stream.

@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_schema_from_flatbuffer_bytes;
 use arrow_ipc::reader::read_record_batch;
-use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
@@ -16,7 +16,24 @@ use crate::guard::guarded;
 use crate::io::blocks::Block;
 use crate::io::columns::Columns;
 use crate::io::{ReadOptions, SourceInfo};
-use crate::model::Batch;
+use crate::model::{Batch, MIN_SAMPLES};
+
+/// Bytes that the message takes when its buffers are unpacked; `None` where that is no number.
+fn unpacked_bytes(message: &Message<'_>, body: &[u8]) -> Option<u64> {
+    match unpacked(message, body) {
+        None => Some(body.len() as u64),
+        Some(mut claims) => claims.try_fold(body.len() as u64, u64::checked_add),
+    }
+}
+
+/// What a message takes in memory, as it claims; a message that cannot be understood takes what it has.
+pub(crate) fn size_of(header: &[u8], body: &[u8]) -> u64 {
+    let message = root_as_message(header).ok();
+    let bytes = message.and_then(|message| unpacked_bytes(&message, body));
+    bytes
+        .unwrap_or(body.len() as u64)
+        .saturating_add(header.len() as u64)
+}
 
 /// Decodes the record batches of one stream of waveforms.
 #[derive(Debug)]
@@ -26,13 +43,13 @@ pub(crate) struct Received {
     columns: Columns,
     info: SourceInfo,
     rows: u64,
-    /// Most bytes that the buffers of a batch may unpack to.
-    most_unpacked: u64,
+    /// Most bytes that the buffers of a batch may have, unpacked.
+    most_bytes: u64,
 }
 
 impl Received {
-    /// Begins with the stream's schema message; `name` is what errors call the stream, and a batch whose buffers unpack to
-    /// more than `most_unpacked` bytes is refused.
+    /// Begins with the stream's schema message; `name` is what errors call the stream, and a batch whose buffers have more
+    /// than `most_bytes` when they are unpacked is refused.
     ///
     /// # Errors
     /// If it is no schema, or lacks a column of waveforms.
@@ -40,7 +57,7 @@ impl Received {
         name: &'static Path,
         header: &[u8],
         options: &ReadOptions,
-        most_unpacked: u64,
+        most_bytes: u64,
     ) -> Result<Self> {
         let message = root_as_message(header).map_err(|_| {
             Error::input(name, "the first message with a header cannot be understood")
@@ -62,7 +79,7 @@ impl Received {
                 columns,
                 info,
                 rows: 0,
-                most_unpacked,
+                most_bytes,
             })
         })
     }
@@ -105,14 +122,19 @@ impl Received {
             }
             Some(_) => {}
         }
-        if let Some(mut claims) = unpacked(&message, body) {
-            let sum = claims.try_fold(0_u64, u64::checked_add);
-            if sum.is_none_or(|sum| sum > self.most_unpacked) {
-                return wrong(&format!(
-                    "it would unpack to more than {} bytes",
-                    self.most_unpacked
-                ));
-            }
+        let bytes = unpacked_bytes(&message, body);
+        if bytes.is_none_or(|bytes| bytes > self.most_bytes) {
+            return wrong(&format!(
+                "it would unpack to more than {} bytes",
+                self.most_bytes
+            ));
+        }
+        // Rows without samples cost nothing to send, and much to refuse one by one.
+        let rows = u64::try_from(records.length()).unwrap_or(u64::MAX);
+        if rows.saturating_mul(MIN_SAMPLES as u64) > bytes.unwrap_or(0) {
+            return wrong(&format!(
+                "{rows} rows do not have {MIN_SAMPLES} samples each"
+            ));
         }
         let block = guarded(self.name, || {
             let projection = self.columns.projection();
@@ -268,7 +290,7 @@ mod tests {
         assert_eq!(body.len(), size);
     }
 
-    /// `NUWAVE_MUTATIONS` says how many; scripts/service-abuse does 100,000.
+    /// `NUWAVE_MUTATIONS` says how many; 100,000 of them take a minute.
     #[test]
     fn mutated_messages_are_refused_or_read_as_a_pass_over_a_file_reads_them() {
         let count = std::env::var("NUWAVE_MUTATIONS").ok();

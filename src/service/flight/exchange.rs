@@ -13,7 +13,7 @@ use tonic::Streaming;
 use super::{Flight, encode};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::ReadOptions;
-use crate::io::arrow_ipc::Received;
+use crate::io::arrow_ipc::{Received, size_of};
 use crate::pipeline::Seen;
 use crate::service::answer::{self, Grouping};
 use crate::service::budget::Permit;
@@ -21,7 +21,7 @@ use crate::service::call::{Answers, next_message};
 use crate::service::command::{Command, Output};
 use crate::service::context::Context;
 use crate::service::engine::Recipe;
-use crate::service::lane::{Answer, Done};
+use crate::service::lane::{Answer, Done, Held};
 use crate::service::refusal::Refusal;
 
 /// What errors call the stream.
@@ -30,8 +30,6 @@ const NAME: &str = "stream";
 const UNDER_WAY: usize = 64;
 /// What a message counts at least: its place in queues takes memory too.
 const LEAST_BYTES: usize = 4096;
-/// A compressed batch may unpack to so many times the largest message.
-const UNPACKED: u64 = 4;
 
 /// A message under way, or what was wrong with it.
 type Pending = Result<(oneshot::Receiver<Answer>, OwnedSemaphorePermit), Refusal>;
@@ -61,8 +59,10 @@ pub async fn run(
     };
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
     let from = Arc::clone(&context);
+    // Each job holds it as well: a call that ends early has jobs in the queue still.
+    let permit = Arc::new(permit);
     let reading = async move {
-        if let Err(refusal) = read(&from, messages, received, &recipe, &sender).await {
+        if let Err(refusal) = read(&from, messages, received, &recipe, &permit, &sender).await {
             // What came before is answered first.
             let _ = sender.send(Err(refusal)).await;
         }
@@ -70,12 +70,10 @@ pub async fn run(
         std::future::pending::<Infallible>().await
     };
     let writing = write(&context, receiver, command.output, events, &answers);
-    let result = tokio::select! {
+    tokio::select! {
         result = writing => result,
         never = reading => match never {},
-    };
-    drop(permit);
-    result
+    }
 }
 
 /// A stream whose command and schema have come.
@@ -92,7 +90,7 @@ async fn open(
 ) -> Result<Option<Opened>, Refusal> {
     let context = &door.context;
     let mut command = None;
-    while let Some(message) = next_message(context, messages).await? {
+    while let Some(message) = next_message(context, messages, || false).await? {
         context
             .metrics
             .bytes_in
@@ -108,7 +106,7 @@ async fn open(
             Some(command) => command,
             None => door.command(&arrow_flight::FlightDescriptor::default())?,
         };
-        let most = UNPACKED * context.limits.message as u64;
+        let most = context.limits.message as u64;
         let options = ReadOptions::default();
         let received = Received::begin(Path::new(NAME), &message.data_header, &options, most)?;
         let recipe = context.engine.recipe(&command, received.info())?;
@@ -127,12 +125,14 @@ async fn read(
     mut messages: Streaming<FlightData>,
     mut received: Received,
     recipe: &Recipe,
+    permit: &Arc<Permit>,
     pending: &mpsc::Sender<Pending>,
 ) -> Result<(), Refusal> {
     let most = context.limits.message;
     let room = Arc::new(Semaphore::new(most));
     loop {
-        let Some(message) = next_message(context, &mut messages).await? else {
+        let owed = || room.available_permits() < most;
+        let Some(message) = next_message(context, &mut messages, owed).await? else {
             return Ok(());
         };
         let bytes = message.encoded_len();
@@ -143,14 +143,18 @@ async fn read(
             }
             return Err(Refusal::malformed("a message has a body and no header"));
         }
-        let batch = received.decode(&message.data_header, &message.data_body)?;
-        if batch.is_empty() {
-            continue;
-        }
+        let unpacked = size_of(&message.data_header, &message.data_body);
+        let bytes = usize::try_from(unpacked).unwrap_or(usize::MAX).max(bytes);
         let bytes = u32::try_from(bytes.clamp(LEAST_BYTES.min(most), most)).unwrap_or(u32::MAX);
         let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
         let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
-        let answer = context.engine.submit(recipe, batch).await?;
+        let batch = received.decode(&message.data_header, &message.data_body)?;
+        drop(message);
+        if batch.is_empty() {
+            continue;
+        }
+        let held: Held = Arc::clone(permit) as Held;
+        let answer = context.engine.submit(recipe, batch, held).await?;
         if pending.send(Ok((answer, taken))).await.is_err() {
             return Ok(());
         }
@@ -165,7 +169,7 @@ async fn write(
     events: Option<Arc<Reconstructor>>,
     answers: &Answers<FlightData>,
 ) -> Result<(), Refusal> {
-    let mut seen = Seen::default();
+    let mut seen = Seen::of_stream();
     let mut grouping = Grouping::default();
     while let Some(next) = pending.recv().await {
         let (answer, taken) = next?;

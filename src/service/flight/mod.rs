@@ -181,7 +181,11 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::DoActionStream>, Status> {
         let mut call = self.begin("DoAction", &request);
         let action = request.into_inner();
-        let begun = self.context.check_ready().and_then(|()| {
+        let ready = self.context.check_ready();
+        let by_reference = self.context.by_reference.clone();
+        // Disks may be slow, and others wait for this thread.
+        let look = move || {
+            ready?;
             if action.r#type != ACTION {
                 return Err(Refusal::new(
                     Reason::Unknown,
@@ -191,14 +195,17 @@ impl FlightService for Flight {
                     ),
                 ));
             }
-            let by_reference = self.context.by_reference.as_ref().ok_or_else(|| {
+            let by_reference = by_reference.ok_or_else(|| {
                 Refusal::new(
                     Reason::Forbidden,
                     "this service reads no files; it was started without `--root`",
                 )
             })?;
             by_reference.begin(&action.body)
-        });
+        };
+        let begun = tokio::task::spawn_blocking(look)
+            .await
+            .unwrap_or_else(|_| Err(Refusal::internal("the files could not be looked at")));
         let job = begun.map_err(|refusal| {
             call.end(Err(&refusal));
             Status::from(refusal)

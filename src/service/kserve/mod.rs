@@ -1,5 +1,6 @@
 //! The KServe v2 door, which clients of Triton and SONIC know: the models `waveform` and `event`.
 
+mod codec;
 pub mod messages;
 mod tensors;
 
@@ -22,11 +23,13 @@ use super::budget::Permit;
 use super::call::{Answers, Call, next_message};
 use super::command::{Command, Output};
 use super::context::{Client, Context};
-use super::lane::{Answer, Done};
+use super::doors::Metering;
+use super::lane::{Answer, Done, Held};
 use super::refusal::{Reason, Refusal};
 use crate::io::SourceInfo;
 use crate::model::Extracted;
 use crate::pipeline::Seen;
+use codec::InferCodec;
 use messages::{
     InferRequest, InferResponse, ModelMetadata, ModelName, Nothing, ServerMetadata,
     StreamInferResponse, TensorMetadata, Value, Yes,
@@ -41,6 +44,8 @@ const VERSION: &str = "1";
 /// Requests of one stream under way; their bytes are bounded beside that.
 const UNDER_WAY: usize = 64;
 const LEAST_BYTES: usize = 4096;
+/// Most bytes of a request without tensors.
+const SMALL: usize = 64 << 10;
 
 const YES: Yes = Yes { yes: true };
 
@@ -78,17 +83,19 @@ impl KServe {
     /// Answers a call; its path says which.
     pub async fn serve(self, request: http::Request<AxumBody>) -> http::Response<Body> {
         let request = request.map(Body::new);
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let method = path.strip_prefix(NAME).unwrap_or_default();
+        let method = method.strip_prefix('/').unwrap_or_default();
         let most = self.context.limits.message;
         match method {
-            "ServerLive" => unary(most, request, |_: Request<Nothing>| async { Ok(YES) }).await,
+            "ServerLive" => unary(SMALL, request, |_: Request<Nothing>| async { Ok(YES) }).await,
             "ServerReady" => {
                 let yes = self.context.is_ready();
                 let answer = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
-                unary(most, request, answer).await
+                unary(SMALL, request, answer).await
             }
             "ServerMetadata" => {
-                unary(most, request, |_: Request<Nothing>| async { Ok(server()) }).await
+                unary(SMALL, request, |_: Request<Nothing>| async { Ok(server()) }).await
             }
             "ModelReady" => {
                 let answer = |it: Request<ModelName>| {
@@ -96,27 +103,36 @@ impl KServe {
                     let yes = self.context.is_ready();
                     async move { known.map(|_| Yes { yes }).map_err(Status::from) }
                 };
-                unary(most, request, answer).await
+                unary(SMALL, request, answer).await
             }
             "ModelMetadata" => {
                 let answer = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(most, request, answer).await
+                unary(SMALL, request, answer).await
             }
             "ModelInfer" => {
                 let answer = |it: Request<InferRequest>| {
                     let call = Call::begin(&self.context, DOOR, "ModelInfer", it.metadata());
-                    call.answer(self.infer(it.into_inner()))
+                    let metering = it.extensions().get::<Metering>().cloned();
+                    call.answer(self.infer(it.into_inner(), metering))
                 };
-                unary(most, request, answer).await
+                let answer = tower::service_fn(move |request| {
+                    let answered = answer(request);
+                    async { answered.await.map(Response::new) }
+                });
+                Grpc::new(InferCodec::<InferResponse>::default())
+                    .max_decoding_message_size(most)
+                    .max_encoding_message_size(usize::MAX)
+                    .unary(answer, request)
+                    .await
             }
             "ModelStreamInfer" => {
                 let answer = |it: Request<Streaming<InferRequest>>| {
                     std::future::ready(self.stream(it).map(Response::new))
                 };
-                Grpc::new(ProstCodec::<StreamInferResponse, InferRequest>::default())
+                Grpc::new(InferCodec::<StreamInferResponse>::default())
                     .max_decoding_message_size(most)
                     .max_encoding_message_size(usize::MAX)
                     .streaming(tower::service_fn(answer), request)
@@ -150,8 +166,7 @@ impl KServe {
     }
 
     /// Puts the waveforms of a request into the queue.
-    async fn submit(&self, request: InferRequest) -> Result<Submitted, Refusal> {
-        self.context.check_ready()?;
+    async fn submit(&self, request: InferRequest, held: Held) -> Result<Submitted, Refusal> {
         let bytes = request.encoded_len() as u64;
         self.context.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
@@ -180,7 +195,7 @@ impl KServe {
             }));
             answer
         } else {
-            self.context.engine.submit(&recipe, batch).await?
+            self.context.engine.submit(&recipe, batch, held).await?
         };
         Ok(Submitted {
             model,
@@ -220,8 +235,16 @@ impl KServe {
         Ok(made)
     }
 
-    async fn infer(&self, request: InferRequest) -> Result<InferResponse, Refusal> {
-        let submitted = self.submit(request).await?;
+    async fn infer(
+        &self,
+        request: InferRequest,
+        metering: Option<Metering>,
+    ) -> Result<InferResponse, Refusal> {
+        self.context.check_ready()?;
+        let Some(Metering(held)) = metering else {
+            return Err(Refusal::internal("a call whose memory is not counted"));
+        };
+        let submitted = self.submit(request, held).await?;
         self.finish(submitted).await
     }
 
@@ -252,8 +275,10 @@ impl KServe {
     ) -> Result<(), Refusal> {
         let (sender, mut pending) = mpsc::channel::<Result<Pending, Refusal>>(UNDER_WAY);
         let door = self.clone();
+        // Each job holds it as well: a call that ends early has jobs in the queue still.
+        let held: Held = Arc::new(permit);
         let reading = async move {
-            if let Err(refusal) = door.read(messages, &sender).await {
+            if let Err(refusal) = door.read(messages, &held, &sender).await {
                 let _ = sender.send(Err(refusal)).await;
             }
             drop(sender);
@@ -293,28 +318,28 @@ impl KServe {
             }
             Ok(())
         };
-        let result = tokio::select! {
+        tokio::select! {
             result = writing => result,
             never = reading => match never {},
-        };
-        drop(permit);
-        result
+        }
     }
 
     async fn read(
         &self,
         mut messages: Streaming<InferRequest>,
+        held: &Held,
         pending: &mpsc::Sender<Result<Pending, Refusal>>,
     ) -> Result<(), Refusal> {
         let most = self.context.limits.message;
         let room = Arc::new(Semaphore::new(most));
-        while let Some(request) = next_message(&self.context, &mut messages).await? {
+        let owed = || room.available_permits() < most;
+        while let Some(request) = next_message(&self.context, &mut messages, owed).await? {
             let bytes = request.encoded_len().clamp(LEAST_BYTES.min(most), most);
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
             let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
             let id = request.id.clone();
-            let submitted = self.submit(request).await;
+            let submitted = self.submit(request, Arc::clone(held)).await;
             let next = Pending {
                 id,
                 submitted,

@@ -376,9 +376,25 @@ impl<'a> Tensor<'a> {
 
     /// Its numbers as samples: 16-bit counts where they are, everything else as floats.
     fn samples(&self) -> Result<Samples, Refusal> {
-        if let (Numbers::Raw(raw), "UINT16") = (&self.numbers, self.datatype) {
-            return Ok(Samples::U16(all(raw, u16::from_le_bytes)));
-        }
+        let Numbers::Raw(raw) = &self.numbers else {
+            return self.listed_samples();
+        };
+        Ok(match self.datatype {
+            "UINT8" => Samples::U16(raw.iter().map(|&it| u16::from(it)).collect()),
+            "UINT16" => Samples::U16(all(raw, u16::from_le_bytes)),
+            "INT8" => Samples::F32(all(raw, |it| f32::from(i8::from_le_bytes(it)))),
+            "INT16" => Samples::F32(all(raw, |it| f32::from(i16::from_le_bytes(it)))),
+            "UINT32" => Samples::F32(all(raw, |it| u32::from_le_bytes(it) as f32)),
+            "INT32" => Samples::F32(all(raw, |it| i32::from_le_bytes(it) as f32)),
+            "UINT64" => Samples::F32(all(raw, |it| u64::from_le_bytes(it) as f32)),
+            "INT64" => Samples::F32(all(raw, |it| i64::from_le_bytes(it) as f32)),
+            "FP32" => Samples::F32(all(raw, f32::from_le_bytes)),
+            _ => Samples::F32(all(raw, |it| f64::from_le_bytes(it) as f32)),
+        })
+    }
+
+    /// Listed numbers are few.
+    fn listed_samples(&self) -> Result<Samples, Refusal> {
         if matches!(self.datatype, "UINT8" | "UINT16") {
             let counts = self.integers()?.into_iter().map(u16::try_from);
             return match counts.collect() {
@@ -386,10 +402,8 @@ impl<'a> Tensor<'a> {
                 Err(_) => self.wrong("a count is above 65535"),
             };
         }
-        Ok(Samples::F32(match (&self.numbers, self.datatype) {
-            (Numbers::Raw(raw), "FP32") => all(raw, f32::from_le_bytes),
-            _ => self.floats()?.into_iter().map(|it| it as f32).collect(),
-        }))
+        let floats = self.floats()?.into_iter().map(|it| it as f32);
+        Ok(Samples::F32(floats.collect()))
     }
 
     /// One number a waveform.

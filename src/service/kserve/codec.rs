@@ -1,0 +1,128 @@
+//! Requests with tensors, looked at before they are decoded: what is tiny on the wire may be large in memory.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use prost::bytes::Buf;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstCodec;
+
+use super::messages::InferRequest;
+use crate::service::refusal::Refusal;
+
+/// Most tensors, wanted tensors, parameters and raw contents together.
+const MOST_FIELDS: usize = 256;
+/// Most bytes of a tensor's description with listed numbers; raw ones are apart.
+const MOST_LISTED: u64 = 1 << 20;
+/// The field of tensors.
+const INPUTS: u32 = 5;
+
+/// The codec of calls whose request is an [`InferRequest`] and whose answer is an `A`.
+pub struct InferCodec<A>(PhantomData<A>);
+
+impl<A> Default for InferCodec<A> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<A: Message + Send + 'static> Codec for InferCodec<A> {
+    type Encode = A;
+    type Decode = InferRequest;
+    type Encoder = <ProstCodec<A, InferRequest> as Codec>::Encoder;
+    type Decoder = InferDecoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<A, InferRequest>::default().encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        InferDecoder
+    }
+}
+
+/// Decodes requests.
+pub struct InferDecoder;
+
+impl Decoder for InferDecoder {
+    type Item = InferRequest;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<InferRequest>, Status> {
+        check(bytes.chunk())?;
+        let request = InferRequest::decode(bytes);
+        Ok(Some(request.map_err(|error| {
+            Refusal::malformed(format!("the request is damaged: {error}"))
+        })?))
+    }
+}
+
+/// Refuses a request of many small parts, or with long lists of numbers. Whatever else is wrong decoding says.
+fn check(mut bytes: &[u8]) -> Result<(), Refusal> {
+    let mut fields = 0;
+    while bytes.has_remaining() {
+        let Ok((field, wire_type)) = decode_key(&mut bytes) else {
+            return Ok(());
+        };
+        fields += 1;
+        if fields > MOST_FIELDS {
+            return Err(Refusal::malformed(format!(
+                "the request has more than {MOST_FIELDS} parts"
+            )));
+        }
+        if wire_type != WireType::LengthDelimited {
+            if skip_field(wire_type, field, &mut bytes, DecodeContext::default()).is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        let Ok(length) = decode_varint(&mut bytes) else {
+            return Ok(());
+        };
+        if field == INPUTS && length > MOST_LISTED {
+            return Err(Refusal::malformed(format!(
+                "an input has {length} bytes of shape and listed numbers, more than {MOST_LISTED}; send numbers as raw contents"
+            )));
+        }
+        if length > bytes.len() as u64 {
+            return Ok(());
+        }
+        bytes.advance(length as usize);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::kserve::messages::{Contents, InputTensor};
+
+    #[test]
+    fn many_parts_and_long_lists_are_refused_before_they_are_decoded() {
+        let with = |inputs: usize, listed: usize| InferRequest {
+            inputs: vec![
+                InputTensor {
+                    contents: Some(Contents {
+                        uint: vec![7; listed],
+                        ..Contents::default()
+                    }),
+                    ..InputTensor::default()
+                };
+                inputs
+            ],
+            raw_input_contents: vec![vec![0; 8 << 20].into()],
+            ..InferRequest::default()
+        };
+        assert!(check(&with(3, 1000).encode_to_vec()).is_ok());
+        let refused = check(&with(300, 0).encode_to_vec()).expect_err("300 parts");
+        assert!(refused.message.contains("more than 256 parts"));
+        let refused = check(&with(1, 2 << 20).encode_to_vec()).expect_err("2 MiB of numbers");
+        assert!(refused.message.contains("raw contents"));
+        // Damage is left to those who know it.
+        for damaged in [&[0x2a][..], &[0x2a, 0xff], &[0x07], &[0xff; 12]] {
+            assert!(check(damaged).is_ok());
+        }
+    }
+}

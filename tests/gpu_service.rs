@@ -1,0 +1,93 @@
+//! The service on a GPU that fails under load: no answer is lost, none is wrong, and each says which backend gave it. Needs a GPU
+//! adapter, software included.
+#![cfg(unix)]
+
+mod service_support;
+
+use nuwave::service::kserve::messages::{InferResponse, Value};
+use service_support::{Server, infer, nuwave, request, simulate, table};
+
+/// Calls of eight clients at once, in the order of their numbers.
+async fn answers(server: &Server, n: u64) -> Vec<InferResponse> {
+    let clients = (0..n).map(|number| async move {
+        let channel = server.channel().await;
+        let waveforms = 10 + 7 * (number % 5) as usize;
+        let id = number.to_string();
+        infer(&channel, request(&id, waveforms, number))
+            .await
+            .expect("an answer")
+    });
+    futures::future::join_all(clients).await
+}
+
+fn backend(answer: &InferResponse) -> &str {
+    match answer.parameters.get("backend").map(|it| &it.value) {
+        Some(Some(Value::Text(name))) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn devices_that_fail_cost_time_and_no_answer() {
+    let undisturbed = answers(&Server::start(&["--backend", "gpu"]), 8).await;
+    assert!(undisturbed.iter().all(|it| backend(it) == "gpu"));
+    let faults = [("NUWAVE_GPU_FAULTS", "lose@2,memory@9")];
+    let server = Server::start_with(&["--backend", "gpu"], &faults);
+    let found = answers(&server, 8).await;
+    for (found, expected) in found.iter().zip(&undisturbed) {
+        assert_eq!(backend(found), "gpu", "done again on a new device");
+        assert_eq!(found, expected);
+    }
+    assert!(server.metric("nuwave_device_failures_total") >= 1.0);
+    assert_eq!(server.metric("nuwave_gpu_given_up"), 0.0);
+    server.wait_until_idle();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn a_gpu_that_is_lost_for_good_is_replaced_by_the_cpu_which_says_so() {
+    let on_cpu = answers(&Server::start(&["--backend", "cpu"]), 8).await;
+    let faults: Vec<String> = (0..200).map(|step| format!("lose@{step}")).collect();
+    let faults = [("NUWAVE_GPU_FAULTS", faults.join(","))];
+    let faults = faults
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let server = Server::start_with(&["--backend", "gpu"], &faults);
+    let found = answers(&server, 8).await;
+    for (found, expected) in found.iter().zip(&on_cpu) {
+        assert_eq!(backend(found), "cpu");
+        assert_eq!(found, expected);
+    }
+    assert_eq!(server.metric("nuwave_gpu_given_up"), 1.0);
+    let (code, text) = server.http("/v2/health/ready");
+    assert!(
+        code == 200 && text.contains("given up, the CPU goes on"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn a_service_and_a_pass_on_the_same_gpu_give_the_same_hits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, out) = (folder.path().join("a.arrow"), folder.path().join("out"));
+    simulate(&file, 16, 4);
+    let (input, output) = (file.to_str().expect("text"), out.to_str().expect("text"));
+    let arguments = [
+        "reconstruct",
+        input,
+        "-o",
+        output,
+        "--backend",
+        "gpu",
+        "--no-events",
+    ];
+    assert!(nuwave(&arguments).status.success());
+    let server = Server::start(&["--backend", "gpu"]);
+    let sent = service_support::messages("{}", service_support::batches(&file, 5)).await;
+    let found = service_support::exchange(server.flight().await, sent)
+        .await
+        .expect("hits");
+    assert_eq!(service_support::bits(&found, 0), table(&out, "hits"));
+}
