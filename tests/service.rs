@@ -112,6 +112,8 @@ fn health_metrics_and_a_page_can_be_asked_for() {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
     assert_eq!(server.http("/v2/models").0, 404);
+    let infer = "/inference.GRPCInferenceService/ModelInfer";
+    assert_eq!(server.http(infer).0, 415, "not over plain HTTP");
 }
 
 #[tokio::test(flavor = "multi_thread")]

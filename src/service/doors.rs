@@ -34,6 +34,12 @@ const OPEN: [&str; 2] = [
     "/v2/health/live",
     "/inference.GRPCInferenceService/ServerLive",
 ];
+/// Paths of gRPC.
+const SERVICES: [&str; 3] = [
+    "/arrow.flight.protocol.FlightService/",
+    "/inference.GRPCInferenceService/",
+    "/grpc.health.v1.Health/",
+];
 /// The call with one large request, whose memory is counted.
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Calls with streams of requests, which count for themselves.
@@ -95,6 +101,17 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         guard.context.metrics.note_refusal(&refusal);
         return refuse(&request, refusal);
     }
+    if !is_grpc(&request) {
+        // What comes over plain HTTP has no body that anybody reads; gRPC's methods would.
+        if SERVICES.iter().any(|service| path.starts_with(service)) {
+            return (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this is a gRPC method\n",
+            )
+                .into_response();
+        }
+        return next.run(request).await;
+    }
     if STREAMS.contains(&path.as_str()) {
         return next.run(request).await;
     }
@@ -127,11 +144,14 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
 #[derive(Clone)]
 pub struct Metering(pub Held);
 
+fn is_grpc(request: &Request) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()))
+}
+
 /// The answer to a call that is not let in, as its kind of client understands it.
 fn refuse(request: &Request, refusal: Refusal) -> Response {
-    let kind = request.headers().get(CONTENT_TYPE);
-    let is_grpc = kind.is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()));
-    if is_grpc {
+    if is_grpc(request) {
         return Status::from(refusal).into_http::<Body>();
     }
     // Browsers ask for a password then, which is the token.
