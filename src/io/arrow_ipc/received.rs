@@ -330,10 +330,8 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(
-            taken > 0 && refused > count / 10,
-            "{taken} taken, {refused} refused"
-        );
+        println!("of {count} mutated messages {taken} were taken, {refused} refused");
+        assert!(taken > count / 20 && refused > count / 10);
     }
 
     fn mutate(bytes: &mut Vec<u8>, random: &mut ChaCha8Rng) {
