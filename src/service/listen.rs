@@ -17,7 +17,9 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -91,6 +93,7 @@ pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
     /// A Unix socket, and where it is.
+    #[cfg(unix)]
     Unix(UnixListener, PathBuf),
 }
 
@@ -109,18 +112,7 @@ impl Listener {
                 let listener = TcpListener::bind(address).await.map_err(wrong)?;
                 Ok(Self::Tcp(listener))
             }
-            Address::Unix(path) => {
-                remove_abandoned(path).await.map_err(wrong)?;
-                let listener = UnixListener::bind(path).map_err(wrong)?;
-                // Its owner's, unless somebody opens it.
-                #[cfg(unix)]
-                {
-                    use std::os::unix::fs::PermissionsExt as _;
-                    let owner = std::fs::Permissions::from_mode(0o600);
-                    std::fs::set_permissions(path, owner).map_err(wrong)?;
-                }
-                Ok(Self::Unix(listener, path.clone()))
-            }
+            Address::Unix(path) => bind_unix(path).await.map_err(wrong),
         }
     }
 
@@ -134,6 +126,7 @@ impl Listener {
                 .local_addr()
                 .map(Address::Tcp)
                 .map_err(|error| Error::internal("a socket without address").with_source(error)),
+            #[cfg(unix)]
             Self::Unix(_, path) => Ok(Address::Unix(path.clone())),
         }
     }
@@ -141,6 +134,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        #[cfg(unix)]
         if let Self::Unix(_, path) = self {
             // Whoever comes next removes it else.
             let _ = std::fs::remove_file(path);
@@ -148,7 +142,24 @@ impl Drop for Listener {
     }
 }
 
+#[cfg(not(unix))]
+async fn bind_unix(_: &Path) -> io::Result<Listener> {
+    let what = "there are no Unix sockets here";
+    Err(io::Error::new(io::ErrorKind::Unsupported, what))
+}
+
+#[cfg(unix)]
+async fn bind_unix(path: &Path) -> io::Result<Listener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    remove_abandoned(path).await?;
+    let listener = UnixListener::bind(path)?;
+    // Its owner's, unless somebody opens it.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(Listener::Unix(listener, path.to_owned()))
+}
+
 /// Removes a socket that a process left behind.
+#[cfg(unix)]
 async fn remove_abandoned(path: &Path) -> io::Result<()> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(_) => Err(io::Error::new(
@@ -164,6 +175,7 @@ async fn remove_abandoned(path: &Path) -> io::Result<()> {
     }
 }
 
+#[cfg(unix)]
 fn is_socket(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt as _;
     path.symlink_metadata()
@@ -194,6 +206,7 @@ impl Serving {
                     let _ = stream.set_nodelay(true);
                     self.admit(stream, self.tls.as_ref());
                 }),
+                #[cfg(unix)]
                 Listener::Unix(listener, _) => listener
                     .accept()
                     .await

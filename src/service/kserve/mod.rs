@@ -2,6 +2,7 @@
 
 mod codec;
 pub mod messages;
+mod results;
 mod tensors;
 
 use std::convert::Infallible;
@@ -171,8 +172,8 @@ impl KServe {
         self.context.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
         match model {
-            Model::Waveform => tensors::check_wanted(&request, &tensors::OF_WAVEFORMS)?,
-            Model::Event => tensors::check_wanted(&request, &tensors::OF_EVENTS)?,
+            Model::Waveform => results::check_wanted(&request, &results::OF_WAVEFORMS)?,
+            Model::Event => results::check_wanted(&request, &results::OF_EVENTS)?,
         }
         let command = command(&request)?;
         let (batch, sample_type) = tensors::waveforms(&request)?;
@@ -219,7 +220,7 @@ impl KServe {
         let backend = done.backend;
         let made = match model {
             Model::Waveform => {
-                tensors::respond(response, &wanted, &tensors::OF_WAVEFORMS, &done, backend)
+                results::respond(response, &wanted, &results::OF_WAVEFORMS, &done, backend)
             }
             Model::Event => {
                 let mut grouping = Grouping::default();
@@ -227,7 +228,7 @@ impl KServe {
                 let with = self.context.engine.events()?;
                 let events = answer::reconstruct(&with, grouping.take(true)).await?;
                 self.context.metrics.events.inc_by(events.len() as u64);
-                tensors::respond(response, &wanted, &tensors::OF_EVENTS, &events, backend)
+                results::respond(response, &wanted, &results::OF_EVENTS, &events, backend)
             }
         };
         let bytes = made.encoded_len() as u64;
@@ -406,11 +407,11 @@ fn metadata(model: Model) -> ModelMetadata {
     };
     let outputs = match model {
         Model::Waveform => {
-            let made = tensors::OF_WAVEFORMS.iter();
+            let made = results::OF_WAVEFORMS.iter();
             made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
         }
         Model::Event => {
-            let made = tensors::OF_EVENTS.iter();
+            let made = results::OF_EVENTS.iter();
             made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
         }
     };
