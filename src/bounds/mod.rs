@@ -5,3 +5,4 @@
 
 pub(crate) mod hdf5;
 pub(crate) mod parquet;
+mod thrift;
