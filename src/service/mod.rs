@@ -1,6 +1,6 @@
 //! The network service: one process holds the GPU or the cores, and many clients send it their waveforms.
 //!
-//! Clients come in over [`listen`], pass the [`doors`] (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
+//! Clients come in over [`listen`], pass the `doors` (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
 //! memory from the [`budget`], and their waveforms wait in a [`lane`] of the [`engine`], where jobs of all clients are joined into
 //! batches. `answer` makes of hits what goes back.
 
