@@ -528,7 +528,10 @@ impl Client {
         let sending = async {
             for place in first..first + self.args.messages {
                 let at = self.due(place);
-                tokio::time::sleep_until(at.into()).await;
+                // Even a sleep of nothing takes a millisecond.
+                if at > Instant::now() {
+                    tokio::time::sleep_until(at.into()).await;
+                }
                 if Instant::now() >= self.end {
                     break;
                 }
@@ -590,7 +593,10 @@ impl Client {
             let room = Arc::clone(&room);
             async move {
                 let at = self.due(place);
-                tokio::time::sleep_until(at.into()).await;
+                // Even a sleep of nothing takes a millisecond.
+                if at > Instant::now() {
+                    tokio::time::sleep_until(at.into()).await;
+                }
                 let _permit = if self.args.rate > 0.0 {
                     None
                 } else {
