@@ -72,6 +72,12 @@ async fn a_gpu_that_is_lost_for_good_is_replaced_by_the_cpu_which_says_so() {
         assert_eq!(backend(found), "cpu");
         assert_eq!(found, expected);
     }
+    // However few batches those were: some more, one after the other.
+    let channel = server.channel().await;
+    for number in 0..6 {
+        let answer = infer(&channel, request("more", 9, number)).await;
+        assert_eq!(backend(&answer.expect("an answer")), "cpu");
+    }
     wait_for(&server, "nuwave_gpu_given_up", 1.0);
     let (code, text) = server.http("/v2/health/ready");
     assert!(
