@@ -5,7 +5,9 @@
 mod service_support;
 
 use nuwave::service::kserve::messages::{InferResponse, Value};
-use service_support::{Server, infer, nuwave, request, simulate, table};
+use service_support::{
+    Server, batches, bits, exchange, infer, messages, pass, request, simulate, table,
+};
 
 /// Calls of eight clients at once, in the order of their numbers.
 async fn answers(server: &Server, n: u64) -> Vec<InferResponse> {
@@ -92,21 +94,9 @@ async fn a_service_and_a_pass_on_the_same_gpu_give_the_same_hits() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, out) = (folder.path().join("a.arrow"), folder.path().join("out"));
     simulate(&file, 16, 4);
-    let (input, output) = (file.to_str().expect("text"), out.to_str().expect("text"));
-    let arguments = [
-        "reconstruct",
-        input,
-        "-o",
-        output,
-        "--backend",
-        "gpu",
-        "--no-events",
-    ];
-    assert!(nuwave(&arguments).status.success());
+    pass(&file, &out, &["--backend", "gpu", "--no-events"]);
     let server = Server::start(&["--backend", "gpu"]);
-    let sent = service_support::messages("{}", service_support::batches(&file, 5)).await;
-    let found = service_support::exchange(server.flight().await, sent)
-        .await
-        .expect("hits");
-    assert_eq!(service_support::bits(&found, 0), table(&out, "hits"));
+    let sent = messages("{}", batches(&file, 5)).await;
+    let found = exchange(server.flight().await, sent).await.expect("hits");
+    assert_eq!(bits(&found, 0), table(&out, "hits"));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow_flight::{Action, FlightDescriptor};
 use futures::{StreamExt as _, TryStreamExt as _};
 use service_support::{
-    Server, batches, bits, exchange, infer, messages, nuwave, request, simulate, table,
+    Server, batches, bits, exchange, infer, messages, nuwave, pass, request, simulate, table,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,9 +16,7 @@ async fn eight_clients_at_once_each_get_what_a_pass_over_the_file_makes() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, out) = (folder.path().join("a.arrow"), folder.path().join("out"));
     simulate(&file, 64, 12);
-    let (input, output) = (file.to_str().expect("text"), out.to_str().expect("text"));
-    let pass = nuwave(&["reconstruct", input, "-d", "juno", "-o", output, "--quiet"]);
-    assert!(pass.status.success());
+    pass(&file, &out, &["-d", "juno"]);
     let server = Server::start(&[]);
     let clients = (0..8).map(|number| {
         let rows = [1000, 64, 7, 200][number % 4];
@@ -53,17 +51,7 @@ async fn methods_differ_and_their_names_are_checked() {
     };
     for method in ["deconvolution", "integral", "coti"] {
         let out = folder.path().join(method);
-        let (input, output) = (file.to_str().expect("text"), out.to_str().expect("text"));
-        let arguments = [
-            "reconstruct",
-            input,
-            "-o",
-            output,
-            "--method",
-            method,
-            "--no-events",
-        ];
-        assert!(nuwave(&arguments).status.success());
+        pass(&file, &out, &["--method", method, "--no-events"]);
         let command = format!("{{\"method\": \"{method}\"}}");
         let found = get(&command).await.expect(method);
         assert_eq!(bits(&found, 0), table(&out, "hits"), "{method}");
@@ -138,13 +126,15 @@ async fn a_running_call_is_finished_before_the_service_ends() {
     for answer in &answers {
         assert_eq!(answer.outputs[0].shape, [401], "an answer is whole");
     }
-    // The next one is refused, or finds nobody there.
+    // The next one is refused, or finds nobody there: this client calls a connection that ends in order an internal error.
+    let ended = format!("{status:?}").contains("GoAway(b\"\", NO_ERROR");
     assert!(
-        matches!(
-            status.code(),
-            tonic::Code::Unavailable | tonic::Code::Unknown
-        ),
-        "{status}"
+        ended
+            || matches!(
+                status.code(),
+                tonic::Code::Unavailable | tonic::Code::Unknown
+            ),
+        "{status:?}"
     );
 }
 
@@ -155,13 +145,7 @@ async fn files_below_the_root_are_reconstructed_where_they_are() {
     std::fs::create_dir(&root).expect("a folder");
     simulate(&root.join("a.arrow"), 8, 3);
     let plain = folder.path().join("plain");
-    let input = root.join("a.arrow");
-    let (input, output) = (input.to_str().expect("text"), plain.to_str().expect("text"));
-    assert!(
-        nuwave(&["reconstruct", input, "-d", "juno", "-o", output])
-            .status
-            .success()
-    );
+    pass(&root.join("a.arrow"), &plain, &["-d", "juno"]);
     let server = Server::start(&["--root", root.to_str().expect("text")]);
     let act = async |body: &str| -> Result<Vec<serde_json::Value>, tonic::Status> {
         let action = Action::new("reconstruct", body.to_owned());

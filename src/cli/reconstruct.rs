@@ -1,6 +1,6 @@
 //! `nuwave reconstruct`: waveforms -> hits -> events, unit of work by unit of work.
 
-mod events;
+pub(crate) mod events;
 mod from_hits;
 mod from_waveforms;
 mod job;

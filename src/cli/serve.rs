@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Talk;
 use super::backend::BackendArgs;
-use super::reconstruct::{self, settings::Settings as PassSettings};
-use super::shared::{DetectorArgs, InputArgs, layered, threads};
+use super::reconstruct::{self, events::EventStage, settings::Settings as PassSettings};
+use super::shared::{DetectorArgs, InputArgs, layered, seconds, threads};
 use crate::error::{Error, Result};
-use crate::event::{self, Reconstructor};
+use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
-use crate::io::{self, SourceInfo, calibration_file};
+use crate::io::{SourceInfo, calibration_file};
 use crate::pipeline::Stop;
 use crate::service::by_reference::{ByReference, Files};
 use crate::service::context::Limits;
@@ -187,8 +187,8 @@ impl Settings {
             client: mib("client-mib", explicit.client_mib)?,
             message,
             connections: explicit.connections.unwrap_or_default(),
-            idle: seconds("idle", explicit.idle)?,
-            drain: seconds("drain", explicit.drain)?,
+            idle: seconds("idle", explicit.idle.unwrap_or_default())?,
+            drain: seconds("drain", explicit.drain.unwrap_or_default())?,
         };
         if limits.connections == 0 {
             return Err(Error::usage("`--connections 0`: nobody could come in"));
@@ -228,6 +228,7 @@ impl Settings {
             light: self.light.clone(),
             backend: self.backend.clone(),
             threads: self.threads,
+            batch: self.batch,
             known: self.known.clone(),
             input: self.input.clone(),
             ..PassSettings::default()
@@ -254,14 +255,6 @@ impl Settings {
         }
         Ok(files)
     }
-}
-
-fn seconds(name: &str, value: Option<f64>) -> Result<Duration> {
-    let value = value.unwrap_or_default();
-    Duration::try_from_secs_f64(value)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| Error::usage(format!("`--{name} {value}` is not a time")))
 }
 
 pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
@@ -317,7 +310,8 @@ fn log() {
 
 fn options(settings: &Settings, talk: Talk) -> Result<Options> {
     let limits = settings.limits()?;
-    let parameters = settings.pass().parameters();
+    let pass = settings.pass();
+    let parameters = pass.parameters();
     parameters.validate()?;
     let listen = settings.listen();
     let listen: Vec<Address> = listen.iter().map(|it| it.parse()).collect::<Result<_>>()?;
@@ -341,25 +335,14 @@ fn options(settings: &Settings, talk: Talk) -> Result<Options> {
     };
     let counts = settings.input.readout(&of_type("u16"), &known)?;
     let floats = settings.input.readout(&of_type("f32"), &known)?;
-    let events = match &known.detector {
-        None => Err("no detector was named, and so there is no geometry (`--detector`)".to_owned()),
-        Some(detector) if detector.sensors().is_none() => {
-            Err(format!("the detector `{}` has no geometry", detector.name))
-        }
-        Some(detector) => {
-            let light = settings.light.as_deref();
-            let maps = light
-                .map(|dir| io::light::read(dir, detector))
-                .transpose()?;
-            let method = settings.pass().event_method();
-            Ok(Arc::new(Reconstructor::new(detector, maps, method)?))
-        }
-    };
+    let stage = EventStage::choose(&pass, known.detector.as_ref())?;
+    let events_line = stage.line();
+    let events = stage.into_reconstructor();
     if !talk.quiet {
         say!("{}\ntemplates: {}", choice.line, known.origin);
-        match &events {
-            Ok(_) => {}
-            Err(why) => say!("no events: {why}"),
+        match (&events, events_line) {
+            (Ok(_), line) => say!("{}", line.unwrap_or_default()),
+            (Err(why), _) => say!("no events: {why}"),
         }
     }
     let also = settings.also()?;
@@ -372,25 +355,22 @@ fn options(settings: &Settings, talk: Talk) -> Result<Options> {
         calibrations.insert(name.clone(), calibration);
     }
     let by_reference = settings.root.as_deref().map(|root| {
-        let (pass, also) = (settings.pass(), also.clone());
+        let (pass, also) = (pass.clone(), also.clone());
         let run = move |files: &Files, stop: &Stop| pass_over(&pass, &also, files, stop);
         ByReference::new(root, Arc::new(run))
     });
-    let waveforms = choice.batch_waveforms(4096);
-    let delay_ms = settings
-        .delay_ms
-        .unwrap_or(if waveforms > 4096 { 1.0 } else { 0.0 });
+    // Only transfers to a GPU are worth waiting for.
+    let default_ms = if choice.adapter.is_some() { 1.0 } else { 0.0 };
+    let delay_ms = settings.delay_ms.unwrap_or(default_ms);
     let delay = Duration::try_from_secs_f64(delay_ms / 1e3)
         .map_err(|_| Error::usage(format!("`--delay-ms {delay_ms}` is not a time")))?;
-    let waveforms = settings.batch.unwrap_or(waveforms).max(1);
     Ok(Options {
         listen,
         tls,
         tokens,
         limits,
         batching: Batching {
-            waveforms,
-            samples: waveforms.saturating_mul(1024),
+            limit: pass.limit(&choice),
             delay,
         },
         backend_line: choice.line.clone(),

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,14 @@ pub(crate) fn threads(typed: Option<usize>) -> Result<usize> {
         Some(threads) => Ok(threads),
         None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
+}
+
+/// The time that an option of so many seconds means.
+pub(crate) fn seconds(name: &str, seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| Error::usage(format!("`--{name} {seconds}` is not a time")))
 }
 
 /// Refuses a folder for results that holds something, unless it may be overwritten.

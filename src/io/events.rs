@@ -92,15 +92,12 @@ impl EventsWriter {
 
     fn flush(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(UInt32Array::from(vec![self.input_id; rows.len()]))];
-        columns.extend(columns_of(&rows));
-        self.file.write(columns)
+        self.file.write(columns_of(self.input_id, &rows))
     }
 }
 
-/// The columns of the table behind `input_id`.
-pub(crate) fn columns_of(rows: &[Event]) -> Vec<ArrayRef> {
+/// The columns of the table, of events of one input.
+pub(crate) fn columns_of(input_id: u32, rows: &[Event]) -> Vec<ArrayRef> {
     let floats = |value: fn(&Event) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
     };
@@ -108,7 +105,10 @@ pub(crate) fn columns_of(rows: &[Event]) -> Vec<ArrayRef> {
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
     };
     let ids = rows.iter().map(|event| event.event_id);
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from_iter_values(ids))];
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from(vec![input_id; rows.len()])),
+        Arc::new(UInt64Array::from_iter_values(ids)),
+    ];
     columns.extend(MEASURED.iter().map(|(_, value)| floats(*value)));
     columns.extend([
         counts(|event| event.n_channels_hit),

@@ -14,7 +14,7 @@ pub mod hit_source;
 pub mod hits;
 pub mod inputs;
 pub mod light;
-mod metadata;
+pub(crate) mod metadata;
 mod numpy;
 mod parquet;
 mod scalar;

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::take;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::atomic::{AtomicFile, write_error};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Extracted};
+use crate::model::{Batch, Extracted, Hit, WaveformSummary};
 
 /// Rows that are encoded together.
 pub(super) const SLICE_ROWS: usize = 1 << 16;
@@ -113,28 +114,92 @@ impl Ids {
 
     fn take(&mut self) -> [ArrayRef; 3] {
         [
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.input))),
-            Arc::new(UInt64Array::from(std::mem::take(&mut self.event))),
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.channel))),
+            Arc::new(UInt32Array::from(take(&mut self.input))),
+            Arc::new(UInt64Array::from(take(&mut self.event))),
+            Arc::new(UInt32Array::from(take(&mut self.channel))),
         ]
     }
 }
 
-/// Writes one part of the `hits` and of the `waveforms` table.
-pub struct TablesWriter {
-    hits: TableFile,
-    hit_ids: Ids,
-    hit_time_ns: Vec<f32>,
-    hit_charge_pe: Vec<f32>,
-    hit_flags: Vec<u32>,
-    waveforms: TableFile,
-    waveform_ids: Ids,
+/// The columns of the `hits` table, filled row by row.
+#[derive(Default)]
+pub(crate) struct HitColumns {
+    ids: Ids,
+    time_ns: Vec<f32>,
+    charge_pe: Vec<f32>,
+    flags: Vec<u32>,
+}
+
+impl HitColumns {
+    /// Appends a hit of a waveform, which has these ids.
+    pub fn push(&mut self, (input, event, channel): (u32, u64, u32), hit: &Hit) {
+        self.ids.push(input, event, channel);
+        self.time_ns.push(hit.time_ns);
+        self.charge_pe.push(hit.charge_pe);
+        self.flags.push(hit.flags.0);
+    }
+
+    fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// The columns in the order of [`hits_schema`]; they are empty then.
+    pub fn take(&mut self) -> Vec<ArrayRef> {
+        let mut columns: Vec<ArrayRef> = self.ids.take().into();
+        columns.push(Arc::new(Float32Array::from(take(&mut self.time_ns))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
+        columns.push(Arc::new(UInt32Array::from(take(&mut self.flags))));
+        columns
+    }
+}
+
+/// The columns of the `waveforms` table, filled row by row.
+#[derive(Default)]
+pub(crate) struct WaveformColumns {
+    ids: Ids,
     charge_pe: Vec<f32>,
     first_time_ns: Vec<Option<f32>>,
     n_hits: Vec<u32>,
     baseline_adc: Vec<f32>,
     noise_adc: Vec<f32>,
     flags: Vec<u32>,
+}
+
+impl WaveformColumns {
+    /// Appends a waveform, which has these ids.
+    pub fn push(&mut self, (input, event, channel): (u32, u64, u32), summary: &WaveformSummary) {
+        self.ids.push(input, event, channel);
+        self.charge_pe.push(summary.charge_pe);
+        self.first_time_ns.push(summary.first_time_ns);
+        self.n_hits.push(summary.n_hits);
+        self.baseline_adc.push(summary.baseline_adc);
+        self.noise_adc.push(summary.noise_adc);
+        self.flags.push(summary.flags.0);
+    }
+
+    fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// The columns in the order of [`waveforms_schema`]; they are empty then.
+    pub fn take(&mut self) -> Vec<ArrayRef> {
+        let mut columns: Vec<ArrayRef> = self.ids.take().into();
+        columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.first_time_ns))));
+        columns.push(Arc::new(UInt32Array::from(take(&mut self.n_hits))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.baseline_adc))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.noise_adc))));
+        columns.push(Arc::new(UInt32Array::from(take(&mut self.flags))));
+        columns
+    }
+}
+
+/// Writes one part of the `hits` and of the `waveforms` table.
+pub struct TablesWriter {
+    hits: TableFile,
+    hit_columns: HitColumns,
+    waveforms: TableFile,
+    waveform_columns: WaveformColumns,
 }
 
 impl TablesWriter {
@@ -145,18 +210,9 @@ impl TablesWriter {
     pub fn create(folder: &Path, part: &impl Display) -> Result<Self> {
         Ok(Self {
             hits: TableFile::create(folder, "hits", part, hits_schema())?,
-            hit_ids: Ids::default(),
-            hit_time_ns: Vec::new(),
-            hit_charge_pe: Vec::new(),
-            hit_flags: Vec::new(),
+            hit_columns: HitColumns::default(),
             waveforms: TableFile::create(folder, "waveforms", part, waveforms_schema())?,
-            waveform_ids: Ids::default(),
-            charge_pe: Vec::new(),
-            first_time_ns: Vec::new(),
-            n_hits: Vec::new(),
-            baseline_adc: Vec::new(),
-            noise_adc: Vec::new(),
-            flags: Vec::new(),
+            waveform_columns: WaveformColumns::default(),
         })
     }
 
@@ -167,25 +223,16 @@ impl TablesWriter {
     pub fn write(&mut self, batch: &Batch, extracted: &Extracted) -> Result<()> {
         let mut hits = extracted.hits.iter();
         for (waveform, summary) in batch.iter().zip(&extracted.summaries) {
-            let (event, channel) = (waveform.event_id, waveform.channel_id);
+            let ids = (batch.input_id(), waveform.event_id, waveform.channel_id);
             for hit in hits.by_ref().take(summary.n_hits as usize) {
-                self.hit_ids.push(batch.input_id(), event, channel);
-                self.hit_time_ns.push(hit.time_ns);
-                self.hit_charge_pe.push(hit.charge_pe);
-                self.hit_flags.push(hit.flags.0);
-                if self.hit_flags.len() == SLICE_ROWS {
-                    self.flush_hits()?;
+                self.hit_columns.push(ids, hit);
+                if self.hit_columns.len() == SLICE_ROWS {
+                    self.hits.write(self.hit_columns.take())?;
                 }
             }
-            self.waveform_ids.push(batch.input_id(), event, channel);
-            self.charge_pe.push(summary.charge_pe);
-            self.first_time_ns.push(summary.first_time_ns);
-            self.n_hits.push(summary.n_hits);
-            self.baseline_adc.push(summary.baseline_adc);
-            self.noise_adc.push(summary.noise_adc);
-            self.flags.push(summary.flags.0);
-            if self.flags.len() == SLICE_ROWS {
-                self.flush_waveforms()?;
+            self.waveform_columns.push(ids, summary);
+            if self.waveform_columns.len() == SLICE_ROWS {
+                self.waveforms.write(self.waveform_columns.take())?;
             }
         }
         if batch.len() != extracted.summaries.len() || hits.next().is_some() {
@@ -201,36 +248,9 @@ impl TablesWriter {
     /// # Errors
     /// If a file cannot be written.
     pub fn finish(mut self) -> Result<[Part; 2]> {
-        self.flush_hits()?;
-        self.flush_waveforms()?;
+        self.hits.write(self.hit_columns.take())?;
+        self.waveforms.write(self.waveform_columns.take())?;
         Ok([self.hits.finish()?, self.waveforms.finish()?])
-    }
-
-    fn flush_hits(&mut self) -> Result<()> {
-        let [input, event, channel] = self.hit_ids.take();
-        self.hits.write(vec![
-            input,
-            event,
-            channel,
-            Arc::new(Float32Array::from(std::mem::take(&mut self.hit_time_ns))),
-            Arc::new(Float32Array::from(std::mem::take(&mut self.hit_charge_pe))),
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.hit_flags))),
-        ])
-    }
-
-    fn flush_waveforms(&mut self) -> Result<()> {
-        let [input, event, channel] = self.waveform_ids.take();
-        self.waveforms.write(vec![
-            input,
-            event,
-            channel,
-            Arc::new(Float32Array::from(std::mem::take(&mut self.charge_pe))),
-            Arc::new(Float32Array::from(std::mem::take(&mut self.first_time_ns))),
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.n_hits))),
-            Arc::new(Float32Array::from(std::mem::take(&mut self.baseline_adc))),
-            Arc::new(Float32Array::from(std::mem::take(&mut self.noise_adc))),
-            Arc::new(UInt32Array::from(std::mem::take(&mut self.flags))),
-        ])
     }
 }
 

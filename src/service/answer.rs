@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use super::command::Output;
 use super::refusal::{Reason, Refusal};
 use crate::event::{ChannelHit, EventHits, Reconstructor};
 use crate::io::events::{columns_of, events_schema};
-use crate::io::tables::{hits_schema, waveforms_schema};
+use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
 use crate::model::{Batch, Event, Extracted, Hit, WaveformSummary};
 
 /// Most hits of one event.
@@ -52,28 +52,13 @@ pub fn each<'a>(
 /// # Errors
 /// Never, unless nuwave has a defect.
 pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
-    let n_hits = extracted.hits.len();
-    let (mut events, mut channels) = (Vec::with_capacity(n_hits), Vec::with_capacity(n_hits));
+    let mut columns = HitColumns::default();
     for (event, channel, _, hits) in each(batch, extracted) {
-        events.resize(events.len() + hits.len(), event);
-        channels.resize(channels.len() + hits.len(), channel);
+        for hit in hits {
+            columns.push((0, event, channel), hit);
+        }
     }
-    let floats = |value: fn(&Hit) -> f32| -> ArrayRef {
-        Arc::new(Float32Array::from_iter_values(
-            extracted.hits.iter().map(value),
-        ))
-    };
-    let flags = extracted.hits.iter().map(|hit| hit.flags.0);
-    table(
-        Output::Hits,
-        vec![
-            Arc::new(UInt64Array::from(events)),
-            Arc::new(UInt32Array::from(channels)),
-            floats(|hit| hit.time_ns),
-            floats(|hit| hit.charge_pe),
-            Arc::new(UInt32Array::from_iter_values(flags)),
-        ],
-    )
+    table(Output::Hits, columns.take())
 }
 
 /// The summaries of `batch`, one row a waveform.
@@ -81,27 +66,11 @@ pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal
 /// # Errors
 /// Never, unless nuwave has a defect.
 pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
-    let rows = &extracted.summaries;
-    let floats = |value: fn(&WaveformSummary) -> f32| -> ArrayRef {
-        Arc::new(Float32Array::from_iter_values(rows.iter().map(value)))
-    };
-    let counts = |value: fn(&WaveformSummary) -> u32| -> ArrayRef {
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
-    };
-    let first: Float32Array = rows.iter().map(|it| it.first_time_ns).collect();
-    table(
-        Output::Waveforms,
-        vec![
-            Arc::new(UInt64Array::from(batch.event_id().to_vec())),
-            Arc::new(UInt32Array::from(batch.channel_id().to_vec())),
-            floats(|it| it.charge_pe),
-            Arc::new(first),
-            counts(|it| it.n_hits),
-            floats(|it| it.baseline_adc),
-            floats(|it| it.noise_adc),
-            counts(|it| it.flags.0),
-        ],
-    )
+    let mut columns = WaveformColumns::default();
+    for (event, channel, summary, _) in each(batch, extracted) {
+        columns.push((0, event, channel), summary);
+    }
+    table(Output::Waveforms, columns.take())
 }
 
 /// Events, one row each.
@@ -109,10 +78,12 @@ pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Re
 /// # Errors
 /// Never, unless nuwave has a defect.
 pub fn events(events: &[Event]) -> Result<RecordBatch, Refusal> {
-    table(Output::Events, columns_of(events))
+    table(Output::Events, columns_of(0, events))
 }
 
+/// A table without its first column, the input's number.
 fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Refusal> {
+    let columns = columns.into_iter().skip(1).collect();
     RecordBatch::try_new(schema(output), columns)
         .map_err(|error| Refusal::internal(format!("the {}: {error}", output.name())))
 }

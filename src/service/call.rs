@@ -60,6 +60,17 @@ impl Call {
         metrics.note_request(self.door, self.method, code);
     }
 
+    /// What a call begins with; where it is refused, the call ends.
+    ///
+    /// # Errors
+    /// The refusal, as the client is told.
+    pub fn admit<T>(&mut self, begun: Result<T, Refusal>) -> Result<T, Status> {
+        begun.map_err(|refusal| {
+            self.end(Err(&refusal));
+            refusal.into()
+        })
+    }
+
     /// Does `work` unless the deadline passes or the service ends before it is done.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::budget::{Budget, Ledger};
+use super::budget::{Budget, Ledger, Permit};
 use super::by_reference::ByReference;
 use super::engine::Engine;
 use super::metrics::Metrics;
@@ -125,6 +125,16 @@ impl Context {
             Reason::Draining,
             "the service ends, and its time to finish is over; send it again elsewhere",
         )
+    }
+
+    /// The memory of a stream of `client`'s, from its begin to its end.
+    ///
+    /// # Errors
+    /// If no work is taken, or it does not fit.
+    pub fn admit_stream(&self, client: Option<&Client>) -> Result<Permit, Refusal> {
+        self.check_ready()?;
+        let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
+        client.ledger.take(self.limits.stream())
     }
 
     /// # Errors

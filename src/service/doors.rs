@@ -22,30 +22,28 @@ use tower::ServiceExt as _;
 
 use super::budget::Permit;
 use super::context::{Client, Context};
-use super::flight::Flight;
+use super::flight::{self, Flight};
 use super::http as web;
 use super::kserve::{self, KServe};
 use super::lane::Held;
 use super::refusal::{REASON, Reason, Refusal};
 use super::token::Tokens;
 
+/// A method of gRPC: the name of its service, and its own.
+type Method = (&'static str, &'static str);
+
 /// What is answered to everybody: whether the process lives.
-const OPEN: [&str; 2] = [
-    "/v2/health/live",
-    "/inference.GRPCInferenceService/ServerLive",
-];
-/// Paths of gRPC.
-const SERVICES: [&str; 3] = [
-    "/arrow.flight.protocol.FlightService/",
-    "/inference.GRPCInferenceService/",
-    "/grpc.health.v1.Health/",
-];
+const LIVE: &str = "/v2/health/live";
+const SERVER_LIVE: Method = (kserve::NAME, "ServerLive");
+/// The services of gRPC.
+const SERVICES: [&str; 3] = [flight::NAME, kserve::NAME, HEALTH];
+const HEALTH: &str = "grpc.health.v1.Health";
 /// The call with one large request, whose memory is counted.
-const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const INFER: Method = (kserve::NAME, "ModelInfer");
 /// Calls with streams of requests, which count for themselves.
-const STREAMS: [&str; 2] = [
-    "/inference.GRPCInferenceService/ModelStreamInfer",
-    "/arrow.flight.protocol.FlightService/DoExchange",
+const STREAMS: [Method; 2] = [
+    (kserve::NAME, "ModelStreamInfer"),
+    (flight::NAME, "DoExchange"),
 ];
 /// Most bytes of every other request.
 const SMALL: u64 = 256 << 10;
@@ -80,8 +78,8 @@ pub fn all(
     };
     web::routes()
         .route(&format!("/{}/{{*method}}", kserve::NAME), any(kserve))
-        .route_service("/arrow.flight.protocol.FlightService/{*method}", flight)
-        .route_service("/grpc.health.v1.Health/{*method}", health)
+        .route_service(&format!("/{}/{{*method}}", flight::NAME), flight)
+        .route_service(&format!("/{HEALTH}/{{*method}}"), health)
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .layer(from_fn_with_state(guard, admit))
         .with_state(Arc::clone(context))
@@ -90,8 +88,11 @@ pub fn all(
 /// Lets a call in, or says why not.
 async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    let parts = path.strip_prefix('/').and_then(|it| it.split_once('/'));
+    let method = parts.unwrap_or_default();
     if let Some(tokens) = &guard.tokens
-        && !OPEN.contains(&path.as_str())
+        && path != LIVE
+        && method != SERVER_LIVE
         && !tokens.open(request.headers())
     {
         let refusal = Refusal::new(
@@ -103,7 +104,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     }
     if !is_grpc(&request) {
         // What comes over plain HTTP has no body that anybody reads; gRPC's methods would.
-        if SERVICES.iter().any(|service| path.starts_with(service)) {
+        if SERVICES.contains(&method.0) {
             return (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "this is a gRPC method\n",
@@ -112,10 +113,10 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         }
         return next.run(request).await;
     }
-    if STREAMS.contains(&path.as_str()) {
+    if STREAMS.contains(&method) {
         return next.run(request).await;
     }
-    let is_infer = path == INFER;
+    let is_infer = method == INFER;
     let permit = match request.extensions().get::<Client>() {
         Some(client) if is_infer => client.ledger.take(0),
         Some(client) => client.ledger.take(SMALL),

@@ -12,8 +12,8 @@ use super::refusal::{Reason, Refusal};
 use crate::error::Result;
 use crate::event::Reconstructor;
 use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
-use crate::io::SourceInfo;
-use crate::model::{Batch, Calibration, Polarity, Samples};
+use crate::io::{SourceInfo, metadata};
+use crate::model::{Batch, Calibration, Samples};
 
 /// Relative difference between two sampling intervals that a number written down and read again may have.
 const SAME_SAMPLING: f64 = 1e-12;
@@ -128,10 +128,7 @@ impl Engine {
                 "the waveforms say that their {what} is {theirs}, this service reads {ours}"
             )))
         };
-        let name = |polarity| match polarity {
-            Polarity::Negative => "negative".to_owned(),
-            Polarity::Positive => "positive".to_owned(),
-        };
+        let name = |polarity| metadata::polarity_text(polarity).to_owned();
         let counts = &setup.counts;
         if let Some(theirs) = info.sampling_ns
             && (theirs / counts.sampling_ns - 1.0).abs() > SAME_SAMPLING

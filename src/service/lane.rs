@@ -13,6 +13,7 @@ use super::metrics::Metrics;
 use super::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::extract::Backend;
+use crate::io::BatchLimit;
 use crate::model::{Batch, Extracted, Samples};
 
 /// Batches after which a backend lets everything come back, to be asked for its account: under steady load too it is to be
@@ -22,10 +23,8 @@ const MOST_IN_A_ROW: usize = 64;
 /// How large joined batches become, and how long they wait for that.
 #[derive(Clone, Copy, Debug)]
 pub struct Batching {
-    /// Most waveforms; a single job may have more.
-    pub waveforms: usize,
-    /// Most samples; a single job may have more.
-    pub samples: usize,
+    /// How large a batch becomes; a single job may be larger.
+    pub limit: BatchLimit,
     /// How long the first job of a batch waits for others.
     pub delay: Duration,
 }
@@ -200,8 +199,7 @@ impl Iterator for Intake<'_> {
         let first = self.next_job(None)?;
         let begun = Instant::now();
         let Batching {
-            waveforms,
-            samples,
+            limit: BatchLimit { waveforms, samples },
             delay,
         } = self.batching;
         let until = (delay > Duration::ZERO).then(|| first.since + delay);

@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use serde::Serialize;
 
 use super::budget::Budget;
@@ -131,129 +131,95 @@ pub struct Snapshot {
     pub errors: Vec<LastError>,
 }
 
+/// A metric at zero that `registry` knows.
+fn made<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    registered(registry, name, help, M::default())
+}
+
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Metrics {
     /// Metrics at zero; `budget` is shown as it changes.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one line a metric")]
     pub fn new(budget: Arc<Budget>) -> Self {
         let mut registry = Registry::with_prefix("nuwave");
+        let it = &mut registry;
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        it.register("build", "The program", version);
         let seconds = || Histogram::new(exponential_buckets(1e-4, 2.0, 18));
+        let counts = || Histogram::new(exponential_buckets(1.0, 4.0, 10));
         let metrics = Self {
             started: Instant::now(),
             budget,
-            taken: Gauge::default(),
-            uptime: Gauge::default(),
-            requests: Family::default(),
-            active: Gauge::default(),
-            connections: Gauge::default(),
-            connections_refused: Counter::default(),
-            rejections: Family::default(),
-            waveforms: Family::default(),
-            hits: Counter::default(),
-            events: Counter::default(),
-            samples: Counter::default(),
-            bytes_in: Counter::default(),
-            bytes_out: Counter::default(),
-            flags: Family::default(),
-            queue_seconds: seconds(),
-            compute_seconds: seconds(),
-            batch_waveforms: Histogram::new(exponential_buckets(1.0, 4.0, 10)),
-            withdrawn: Counter::default(),
-            device_failures: Counter::default(),
-            given_up: Gauge::default(),
+            uptime: made(it, "uptime_seconds", "Time since the start"),
+            requests: made(it, "requests", "Calls that ended, by door, method and code"),
+            active: made(it, "requests_active", "Calls that are being answered"),
+            connections: made(it, "connections", "Open connections"),
+            connections_refused: made(
+                it,
+                "connections_refused",
+                "Connections turned away since there were too many",
+            ),
+            rejections: made(it, "rejections", "What was refused, by reason"),
+            waveforms: made(
+                it,
+                "waveforms",
+                "Waveforms extracted, by the backend that did it",
+            ),
+            hits: made(it, "hits", "Hits found"),
+            events: made(it, "events", "Events reconstructed"),
+            samples: made(it, "samples", "Samples extracted"),
+            bytes_in: made(it, "received_bytes", "Bytes of calls received"),
+            bytes_out: made(it, "sent_bytes", "Bytes of answers sent"),
+            flags: made(it, "flagged_waveforms", "Waveforms, by flag"),
+            queue_seconds: registered(
+                it,
+                "queue_seconds",
+                "Time from the arrival of a job to the begin of its batch",
+                seconds(),
+            ),
+            compute_seconds: registered(
+                it,
+                "compute_seconds",
+                "Time from the begin of a batch to its hits",
+                seconds(),
+            ),
+            batch_waveforms: registered(
+                it,
+                "batch_waveforms",
+                "Waveforms that were extracted together",
+                counts(),
+            ),
+            withdrawn: made(
+                it,
+                "withdrawn_jobs",
+                "Jobs dropped since nobody waited for them any more",
+            ),
+            taken: made(it, "in_work_bytes", "Memory that clients have taken"),
+            device_failures: made(
+                it,
+                "device_failures",
+                "GPU devices that failed and were opened anew",
+            ),
+            given_up: made(
+                it,
+                "gpu_given_up",
+                "1 once a GPU failed for good and the CPU took its place",
+            ),
             history: Mutex::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "build",
-            "The program",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        let it = &metrics;
-        registry.register("uptime_seconds", "Time since the start", it.uptime.clone());
-        registry.register(
-            "requests",
-            "Calls that ended, by door, method and code",
-            it.requests.clone(),
-        );
-        registry.register(
-            "requests_active",
-            "Calls that are being answered",
-            it.active.clone(),
-        );
-        registry.register("connections", "Open connections", it.connections.clone());
-        registry.register(
-            "connections_refused",
-            "Connections turned away since there were too many",
-            it.connections_refused.clone(),
-        );
-        registry.register(
-            "rejections",
-            "What was refused, by reason",
-            it.rejections.clone(),
-        );
-        registry.register(
-            "waveforms",
-            "Waveforms extracted, by the backend that did it",
-            it.waveforms.clone(),
-        );
-        registry.register("hits", "Hits found", it.hits.clone());
-        registry.register("events", "Events reconstructed", it.events.clone());
-        registry.register("samples", "Samples extracted", it.samples.clone());
-        registry.register(
-            "received_bytes",
-            "Bytes of calls received",
-            it.bytes_in.clone(),
-        );
-        registry.register("sent_bytes", "Bytes of answers sent", it.bytes_out.clone());
-        registry.register("flagged_waveforms", "Waveforms, by flag", it.flags.clone());
-        registry.register(
-            "queue_seconds",
-            "Time from the arrival of a job to the begin of its batch",
-            it.queue_seconds.clone(),
-        );
-        registry.register(
-            "compute_seconds",
-            "Time from the begin of a batch to its hits",
-            it.compute_seconds.clone(),
-        );
-        registry.register(
-            "batch_waveforms",
-            "Waveforms that were extracted together",
-            it.batch_waveforms.clone(),
-        );
-        registry.register(
-            "withdrawn_jobs",
-            "Jobs dropped since nobody waited for them any more",
-            it.withdrawn.clone(),
-        );
-        registry.register(
-            "in_work_bytes",
-            "Memory that clients have taken",
-            it.taken.clone(),
-        );
-        registry.register(
-            "device_failures",
-            "GPU devices that failed and were opened anew",
-            it.device_failures.clone(),
-        );
-        registry.register(
-            "gpu_given_up",
-            "1 once a GPU failed for good and the CPU took its place",
-            it.given_up.clone(),
-        );
-        for reason in Reason::ALL {
-            let _ = it
-                .rejections
-                .get_or_create(&vec![("reason", reason.label())]);
-        }
-        Self {
             registry,
-            ..metrics
+        };
+        for reason in Reason::ALL {
+            let labels = vec![("reason", reason.label())];
+            let _ = metrics.rejections.get_or_create(&labels);
         }
+        metrics
     }
 
-    /// Notes that a call was refused, and hands the refusal on.
+    /// Notes that a call was refused.
     pub fn note_refusal(&self, refusal: &Refusal) {
         let labels = vec![("reason", refusal.reason.label())];
         self.rejections.get_or_create(&labels).inc();

@@ -19,6 +19,7 @@ pub mod lane;
 pub mod listen;
 pub mod metrics;
 pub mod refusal;
+mod stream;
 pub mod tls;
 pub mod token;
 
@@ -45,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Time that connections have to close once their calls have ended.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Services that `grpc.health.v1` knows, the whole one first.
-const HEALTH: [&str; 3] = ["", "arrow.flight.protocol.FlightService", kserve::NAME];
+const HEALTH: [&str; 3] = ["", flight::NAME, kserve::NAME];
 
 /// How the service is run.
 pub struct Options {

@@ -15,6 +15,7 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor};
+use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use nuwave::service::kserve::messages::{InferRequest, InferResponse, InputTensor};
 use tonic::Status;
@@ -335,6 +336,17 @@ pub fn simulate(path: &Path, channels: usize, events: usize) {
     );
 }
 
+/// Reconstructs the file at `input` into `out`, with further arguments.
+pub fn pass(input: &Path, out: &Path, more: &[&str]) {
+    let (input, out) = (input.to_str().expect("text"), out.to_str().expect("text"));
+    let output = nuwave(&[&["reconstruct", input, "-o", out, "--quiet"], more].concat());
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// A request of the model `waveform` with `n` waveforms of made-up samples.
 pub fn request(id: &str, n: usize, seed: u64) -> InferRequest {
     let mut state = seed;
@@ -396,4 +408,56 @@ pub async fn infer_with(
         )
         .await
         .map(tonic::Response::into_inner)
+}
+
+/// Sends `body` to `path` as a gRPC call, and gives the status that comes back.
+pub async fn call<B>(server: &Server, path: &str, body: B) -> Status
+where
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
+    let stream = tokio::net::TcpStream::connect(&server.address)
+        .await
+        .expect("a connection");
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}{path}", server.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .expect("a request");
+    let answer = sender.send_request(request).await.expect("an answer");
+    let headers = answer.headers().clone();
+    if let Some(status) = Status::from_header_map(&headers) {
+        return status;
+    }
+    let body = http_body_util::BodyExt::collect(answer.into_body())
+        .await
+        .expect("a body");
+    let trailers = body.trailers().cloned().expect("a status");
+    Status::from_header_map(&trailers).expect("a status")
+}
+
+/// A message in front of which stands its length.
+pub fn framed(length: u32, content: &[u8]) -> Bytes {
+    let mut bytes = vec![0];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(content);
+    bytes.into()
+}
+
+/// Checks that `server` answers as if nothing had been, and that nothing is in work.
+pub async fn is_well(server: &Server) {
+    let answer = infer(&server.channel().await, request("well", 5, 3))
+        .await
+        .expect("it is well");
+    assert_eq!(
+        (answer.id.as_str(), answer.outputs[0].shape[0]),
+        ("well", 6)
+    );
+    server.wait_until_idle();
 }

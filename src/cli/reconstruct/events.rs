@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::settings::Settings;
 use crate::detector::Detector;
@@ -15,7 +16,7 @@ use crate::pipeline::{
 };
 
 /// What is done about events.
-pub(super) struct EventStage {
+pub(crate) struct EventStage {
     pub plan: EventsPlan,
     reconstructor: Option<Reconstructor>,
 }
@@ -85,6 +86,15 @@ impl EventStage {
                 format!("method for events: {name}, without light maps (`--light DIR` gives some)")
             }
         })
+    }
+
+    /// What makes events, or why nothing does.
+    pub fn into_reconstructor(self) -> std::result::Result<Arc<Reconstructor>, String> {
+        match (self.reconstructor, self.plan) {
+            (Some(reconstructor), _) => Ok(Arc::new(reconstructor)),
+            (None, EventsPlan::Absent(reason)) => Err(reason),
+            (None, EventsPlan::Present { .. }) => Err("nothing makes them".to_owned()),
+        }
     }
 
     /// True if events are made.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::backend::{BackendArgs, Choice};
-use crate::cli::shared::{DetectorArgs, InputArgs};
+use crate::cli::shared::{DetectorArgs, InputArgs, seconds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event;
 use crate::extract::{Filter, Method, Parameters};
@@ -209,11 +209,7 @@ impl Settings {
     /// Time between two lines about progress.
     pub fn heartbeat(&self) -> Result<Duration> {
         const DEFAULT_S: f64 = 10.0;
-        let seconds = self.heartbeat.unwrap_or(DEFAULT_S);
-        Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|time| !time.is_zero())
-            .ok_or_else(|| Error::usage(format!("`--heartbeat {seconds}` is not a time")))
+        seconds("heartbeat", self.heartbeat.unwrap_or(DEFAULT_S))
     }
 
     pub fn limit(&self, choice: &Choice) -> BatchLimit {

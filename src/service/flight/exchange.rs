@@ -1,13 +1,12 @@
 //! `DoExchange`: messages are decoded and put into the queue as they come, answers go back in their order meanwhile.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tonic::Streaming;
 
 use super::{Flight, encode};
@@ -23,16 +22,12 @@ use crate::service::context::Context;
 use crate::service::engine::Recipe;
 use crate::service::lane::{Answer, Done, Held};
 use crate::service::refusal::Refusal;
+use crate::service::stream::{Next, Room, side_by_side};
 
 /// What errors call the stream.
 const NAME: &str = "stream";
-/// Messages under way; their bytes are bounded beside that.
-const UNDER_WAY: usize = 64;
-/// What a message counts at least: its place in queues takes memory too.
-const LEAST_BYTES: usize = 4096;
-
-/// A message under way, or what was wrong with it.
-type Pending = Result<(oneshot::Receiver<Answer>, OwnedSemaphorePermit), Refusal>;
+/// A message under way.
+type Pending = (oneshot::Receiver<Answer>, OwnedSemaphorePermit);
 
 /// Answers a stream of waveforms; `permit` is its memory.
 pub async fn run(
@@ -57,23 +52,13 @@ pub async fn run(
         Output::Events => Some(context.engine.events()?),
         Output::Hits | Output::Waveforms => None,
     };
-    let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    let from = Arc::clone(&context);
     // Each job holds it as well: a call that ends early has jobs in the queue still.
-    let permit = Arc::new(permit);
-    let reading = async move {
-        if let Err(refusal) = read(&from, messages, received, &recipe, &permit, &sender).await {
-            // What came before is answered first.
-            let _ = sender.send(Err(refusal)).await;
-        }
-        drop(sender);
-        std::future::pending::<Infallible>().await
-    };
-    let writing = write(&context, receiver, command.output, events, &answers);
-    tokio::select! {
-        result = writing => result,
-        never = reading => match never {},
-    }
+    let held: Held = Arc::new(permit);
+    side_by_side(
+        |sender| read(&context, messages, received, &recipe, &held, sender),
+        |pending| write(&context, pending, command.output, events, &answers),
+    )
+    .await
 }
 
 /// A stream whose command and schema have come.
@@ -125,16 +110,11 @@ async fn read(
     mut messages: Streaming<FlightData>,
     mut received: Received,
     recipe: &Recipe,
-    permit: &Arc<Permit>,
-    pending: &mpsc::Sender<Pending>,
+    held: &Held,
+    pending: mpsc::Sender<Next<Pending>>,
 ) -> Result<(), Refusal> {
-    let most = context.limits.message;
-    let room = Arc::new(Semaphore::new(most));
-    loop {
-        let owed = || room.available_permits() < most;
-        let Some(message) = next_message(context, &mut messages, owed).await? else {
-            return Ok(());
-        };
+    let room = Room::new(context.limits.message);
+    while let Some(message) = next_message(context, &mut messages, || room.owes()).await? {
         let bytes = message.encoded_len();
         context.metrics.bytes_in.inc_by(bytes as u64);
         if message.data_header.is_empty() {
@@ -145,26 +125,25 @@ async fn read(
         }
         let unpacked = size_of(&message.data_header, &message.data_body);
         let bytes = usize::try_from(unpacked).unwrap_or(usize::MAX).max(bytes);
-        let bytes = u32::try_from(bytes.clamp(LEAST_BYTES.min(most), most)).unwrap_or(u32::MAX);
-        let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
-        let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
+        let taken = room.take(bytes).await?;
         let batch = received.decode(&message.data_header, &message.data_body)?;
         drop(message);
         if batch.is_empty() {
             continue;
         }
-        let held: Held = Arc::clone(permit) as Held;
+        let held = Arc::clone(held);
         let answer = context.engine.submit(recipe, batch, held).await?;
         if pending.send(Ok((answer, taken))).await.is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Sends the answers in the order of the messages.
 async fn write(
     context: &Context,
-    mut pending: mpsc::Receiver<Pending>,
+    mut pending: mpsc::Receiver<Next<Pending>>,
     output: Output,
     events: Option<Arc<Reconstructor>>,
     answers: &Answers<FlightData>,

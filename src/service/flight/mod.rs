@@ -22,6 +22,9 @@ use super::command::{Command, Output};
 use super::context::{Client, Context};
 use super::refusal::{Reason, Refusal};
 
+/// Name of the service in paths.
+pub const NAME: &str = "arrow.flight.protocol.FlightService";
+
 const DOOR: &str = "flight";
 
 type Answered<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -102,15 +105,8 @@ impl FlightService for Flight {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
         let mut call = self.begin("DoExchange", &request);
-        let client = request.extensions().get::<Client>().cloned();
-        let admitted = self.context.check_ready().and_then(|()| {
-            let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
-            client.ledger.take(self.context.limits.stream())
-        });
-        let permit = admitted.map_err(|refusal| {
-            call.end(Err(&refusal));
-            Status::from(refusal)
-        })?;
+        let client = request.extensions().get::<Client>();
+        let permit = call.admit(self.context.admit_stream(client))?;
         let door = self.clone();
         let messages = request.into_inner();
         let answers = call.stream(|answers| exchange::run(door, messages, answers, permit));
@@ -206,10 +202,7 @@ impl FlightService for Flight {
         let begun = tokio::task::spawn_blocking(look)
             .await
             .unwrap_or_else(|_| Err(Refusal::internal("the files could not be looked at")));
-        let job = begun.map_err(|refusal| {
-            call.end(Err(&refusal));
-            Status::from(refusal)
-        })?;
+        let job = call.admit(begun)?;
         let answers = call.stream(|answers| job.run(answers));
         let answers = answers.map(|it| it.map(arrow_flight::Result::new));
         Ok(Response::new(answers.boxed()))

@@ -5,7 +5,6 @@ pub mod messages;
 mod results;
 mod tensors;
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +12,9 @@ use std::sync::Arc;
 use axum::body::Body as AxumBody;
 use futures::Stream;
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tonic::body::Body;
+use tonic::codec::Codec;
 use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -22,13 +22,13 @@ use tonic_prost::ProstCodec;
 use super::answer::{self, Grouping};
 use super::budget::Permit;
 use super::call::{Answers, Call, next_message};
-use super::command::{Command, Output};
+use super::command::Command;
 use super::context::{Client, Context};
 use super::doors::Metering;
-use super::lane::{Answer, Done, Held};
+use super::lane::{Answer, Held};
 use super::refusal::{Reason, Refusal};
+use super::stream::{Next, Room, side_by_side};
 use crate::io::SourceInfo;
-use crate::model::Extracted;
 use crate::pipeline::Seen;
 use codec::InferCodec;
 use messages::{
@@ -42,11 +42,6 @@ pub const NAME: &str = "inference.GRPCInferenceService";
 const DOOR: &str = "kserve";
 /// The one version of every model.
 const VERSION: &str = "1";
-/// Requests of one stream under way; their bytes are bounded beside that.
-const UNDER_WAY: usize = 64;
-const LEAST_BYTES: usize = 4096;
-/// Most bytes of a request without tensors.
-const SMALL: usize = 64 << 10;
 
 const YES: Yes = Yes { yes: true };
 
@@ -89,14 +84,22 @@ impl KServe {
         let method = method.strip_prefix('/').unwrap_or_default();
         let most = self.context.limits.message;
         match method {
-            "ServerLive" => unary(SMALL, request, |_: Request<Nothing>| async { Ok(YES) }).await,
+            "ServerLive" => {
+                unary(plain(), most, request, |_: Request<Nothing>| async {
+                    Ok(YES)
+                })
+                .await
+            }
             "ServerReady" => {
                 let yes = self.context.is_ready();
                 let answer = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
-                unary(SMALL, request, answer).await
+                unary(plain(), most, request, answer).await
             }
             "ServerMetadata" => {
-                unary(SMALL, request, |_: Request<Nothing>| async { Ok(server()) }).await
+                unary(plain(), most, request, |_: Request<Nothing>| async {
+                    Ok(server())
+                })
+                .await
             }
             "ModelReady" => {
                 let answer = |it: Request<ModelName>| {
@@ -104,14 +107,14 @@ impl KServe {
                     let yes = self.context.is_ready();
                     async move { known.map(|_| Yes { yes }).map_err(Status::from) }
                 };
-                unary(SMALL, request, answer).await
+                unary(plain(), most, request, answer).await
             }
             "ModelMetadata" => {
                 let answer = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(SMALL, request, answer).await
+                unary(plain(), most, request, answer).await
             }
             "ModelInfer" => {
                 let answer = |it: Request<InferRequest>| {
@@ -119,15 +122,7 @@ impl KServe {
                     let metering = it.extensions().get::<Metering>().cloned();
                     call.answer(self.infer(it.into_inner(), metering))
                 };
-                let answer = tower::service_fn(move |request| {
-                    let answered = answer(request);
-                    async { answered.await.map(Response::new) }
-                });
-                Grpc::new(InferCodec::<InferResponse>::default())
-                    .max_decoding_message_size(most)
-                    .max_encoding_message_size(usize::MAX)
-                    .unary(answer, request)
-                    .await
+                unary(InferCodec::default(), most, request, answer).await
             }
             "ModelStreamInfer" => {
                 let answer = |it: Request<Streaming<InferRequest>>| {
@@ -187,17 +182,7 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let answer = if batch.is_empty() {
-            let (reply, answer) = oneshot::channel();
-            let _ = reply.send(Ok(Done {
-                batch,
-                extracted: Extracted::default(),
-                backend: "cpu",
-            }));
-            answer
-        } else {
-            self.context.engine.submit(&recipe, batch, held).await?
-        };
+        let answer = self.context.engine.submit(&recipe, batch, held).await?;
         Ok(Submitted {
             model,
             answer,
@@ -253,15 +238,8 @@ impl KServe {
     fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<Streamed, Status> {
         let metadata = request.metadata();
         let mut call = Call::begin(&self.context, DOOR, "ModelStreamInfer", metadata);
-        let admitted = self.context.check_ready().and_then(|()| {
-            let client = request.extensions().get::<Client>();
-            let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
-            client.ledger.take(self.context.limits.stream())
-        });
-        let permit = admitted.map_err(|refusal| {
-            call.end(Err(&refusal));
-            Status::from(refusal)
-        })?;
+        let client = request.extensions().get::<Client>();
+        let permit = call.admit(self.context.admit_stream(client))?;
         let (door, messages) = (self.clone(), request.into_inner());
         Ok(Box::pin(call.stream(|answers| {
             door.exchange(messages, answers, permit)
@@ -274,71 +252,65 @@ impl KServe {
         answers: Answers<StreamInferResponse>,
         permit: Permit,
     ) -> Result<(), Refusal> {
-        let (sender, mut pending) = mpsc::channel::<Result<Pending, Refusal>>(UNDER_WAY);
-        let door = self.clone();
         // Each job holds it as well: a call that ends early has jobs in the queue still.
         let held: Held = Arc::new(permit);
-        let reading = async move {
-            if let Err(refusal) = door.read(messages, &held, &sender).await {
-                let _ = sender.send(Err(refusal)).await;
-            }
-            drop(sender);
-            std::future::pending::<Infallible>().await
-        };
-        let writing = async {
-            while let Some(next) = pending.recv().await {
-                let Pending {
-                    id,
-                    submitted,
-                    taken,
-                } = next?;
-                let result = match submitted {
-                    Ok(submitted) => self.finish(submitted).await,
-                    Err(refusal) => Err(refusal),
-                };
-                let answer = match result {
-                    Ok(response) => StreamInferResponse {
-                        error_message: String::new(),
+        side_by_side(
+            |sender| self.read(messages, &held, sender),
+            |pending| self.write(pending, &answers),
+        )
+        .await
+    }
+
+    /// Sends the answers in the order of the requests, one each.
+    async fn write(
+        &self,
+        mut pending: mpsc::Receiver<Next<Pending>>,
+        answers: &Answers<StreamInferResponse>,
+    ) -> Result<(), Refusal> {
+        while let Some(next) = pending.recv().await {
+            let Pending {
+                id,
+                submitted,
+                taken,
+            } = next?;
+            let result = match submitted {
+                Ok(submitted) => self.finish(submitted).await,
+                Err(refusal) => Err(refusal),
+            };
+            let answer = match result {
+                Ok(response) => StreamInferResponse {
+                    error_message: String::new(),
+                    infer_response: Some(response),
+                },
+                Err(refusal) => {
+                    self.context.metrics.note_refusal(&refusal);
+                    let response = InferResponse {
+                        id,
+                        ..InferResponse::default()
+                    };
+                    let label = refusal.reason.label();
+                    StreamInferResponse {
+                        error_message: format!("{label}: {}", refusal.message),
                         infer_response: Some(response),
-                    },
-                    Err(refusal) => {
-                        self.context.metrics.note_refusal(&refusal);
-                        let response = InferResponse {
-                            id,
-                            ..InferResponse::default()
-                        };
-                        let label = refusal.reason.label();
-                        StreamInferResponse {
-                            error_message: format!("{label}: {}", refusal.message),
-                            infer_response: Some(response),
-                        }
                     }
-                };
-                answers.send(answer).await?;
-                drop(taken);
-            }
-            Ok(())
-        };
-        tokio::select! {
-            result = writing => result,
-            never = reading => match never {},
+                }
+            };
+            answers.send(answer).await?;
+            drop(taken);
         }
+        Ok(())
     }
 
     async fn read(
         &self,
         mut messages: Streaming<InferRequest>,
         held: &Held,
-        pending: &mpsc::Sender<Result<Pending, Refusal>>,
+        pending: mpsc::Sender<Next<Pending>>,
     ) -> Result<(), Refusal> {
-        let most = self.context.limits.message;
-        let room = Arc::new(Semaphore::new(most));
-        let owed = || room.available_permits() < most;
-        while let Some(request) = next_message(&self.context, &mut messages, owed).await? {
-            let bytes = request.encoded_len().clamp(LEAST_BYTES.min(most), most);
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
-            let taken = taken.map_err(|_| Refusal::internal("a stream without room"))?;
+        let context = &self.context;
+        let room = Room::new(context.limits.message);
+        while let Some(request) = next_message(context, &mut messages, || room.owes()).await? {
+            let taken = room.take(request.encoded_len()).await?;
             let id = request.id.clone();
             let submitted = self.submit(request, Arc::clone(held)).await;
             let next = Pending {
@@ -370,25 +342,31 @@ struct Pending {
 }
 
 /// Answers a call with one message by another.
-async fn unary<Q, A, F>(
+async fn unary<C, F>(
+    codec: C,
     most: usize,
     request: http::Request<Body>,
-    mut answer: impl FnMut(Request<Q>) -> F,
+    mut answer: impl FnMut(Request<C::Decode>) -> F,
 ) -> http::Response<Body>
 where
-    Q: prost::Message + Default + Send + 'static,
-    A: prost::Message + Send + 'static,
-    F: Future<Output = Result<A, Status>>,
+    C: Codec,
+    C::Decode: Send,
+    F: Future<Output = Result<C::Encode, Status>>,
 {
     let answer = tower::service_fn(move |request| {
         let answered = answer(request);
         async { answered.await.map(Response::new) }
     });
-    Grpc::new(ProstCodec::<A, Q>::default())
+    Grpc::new(codec)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX)
         .unary(answer, request)
         .await
+}
+
+/// The codec of messages that are small.
+fn plain<A, Q>() -> ProstCodec<A, Q> {
+    ProstCodec::default()
 }
 
 fn server() -> ServerMetadata {
@@ -441,9 +419,7 @@ fn command(request: &InferRequest) -> Result<Command, Refusal> {
             }
         }
     }
+    // What comes back the model says.
     let command = serde_json::from_value(serde_json::Value::Object(fields));
-    let mut command: Command =
-        command.map_err(|error| Refusal::malformed(format!("parameters: {error}")))?;
-    command.output = Output::Hits;
-    Ok(command)
+    command.map_err(|error| Refusal::malformed(format!("parameters: {error}")))
 }

@@ -1,0 +1,115 @@
+//! Messages in and answers out side by side: read as long as there is room for them, answered in their order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::refusal::Refusal;
+
+/// Messages under way; their bytes are bounded beside that.
+const UNDER_WAY: usize = 64;
+/// What a message counts at least: its place in queues takes memory too.
+const LEAST_BYTES: usize = 4096;
+
+/// A message that was read, or what was wrong with it.
+pub type Next<P> = Result<P, Refusal>;
+
+/// Room for the messages of a stream that are under way.
+pub struct Room {
+    most: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    /// Room for `most` bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            free: Arc::new(Semaphore::new(most)),
+        }
+    }
+
+    /// Waits for room for a message of `bytes`; it is free again when what is returned is dropped.
+    ///
+    /// # Errors
+    /// Never, unless nuwave has a defect.
+    pub async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let bytes = bytes.clamp(LEAST_BYTES.min(self.most), self.most);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.free).acquire_many_owned(bytes).await;
+        taken.map_err(|_| Refusal::internal("a stream without room"))
+    }
+
+    /// True if the client waits for an answer.
+    pub fn owes(&self) -> bool {
+        self.free.available_permits() < self.most
+    }
+}
+
+/// Runs `read`, which puts messages into a queue, beside `answer`, which takes them out; ends when `answer` does. What `read`
+/// fails with comes behind the messages before it.
+///
+/// # Errors
+/// Those of `answer`.
+pub async fn side_by_side<P, R, A>(
+    read: impl FnOnce(mpsc::Sender<Next<P>>) -> R,
+    answer: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
+) -> Result<(), Refusal>
+where
+    R: Future<Output = Result<(), Refusal>>,
+    A: Future<Output = Result<(), Refusal>>,
+{
+    let (sender, pending) = mpsc::channel(UNDER_WAY);
+    let reading = async {
+        if let Err(refusal) = read(sender.clone()).await {
+            let _ = sender.send(Err(refusal)).await;
+        }
+        drop(sender);
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        result = answer(pending) => result,
+        never = reading => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::refusal::Reason;
+
+    #[tokio::test]
+    async fn what_came_before_a_refusal_is_answered_first() {
+        let mut answered = Vec::new();
+        let read = async |sender: mpsc::Sender<Next<u32>>| {
+            for number in 0..200 {
+                let _ = sender.send(Ok(number)).await;
+            }
+            Err(Refusal::malformed("the end"))
+        };
+        let result = side_by_side(read, async |mut pending: mpsc::Receiver<Next<u32>>| {
+            while let Some(next) = pending.recv().await {
+                answered.push(next?);
+            }
+            Ok(())
+        });
+        let refused = result.await.expect_err("the reader's");
+        assert_eq!(refused.reason, Reason::Malformed);
+        assert_eq!(answered, (0..200).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn room_is_free_again_when_an_answer_is_out() {
+        let room = Room::new(10_000);
+        let first = room.take(1).await.expect("4096 of 10,000");
+        assert!(room.owes());
+        // More than there is counts as all of it, and waits.
+        let all = tokio::time::timeout(std::time::Duration::from_millis(20), room.take(1 << 40));
+        assert!(all.await.is_err());
+        drop(first);
+        drop(room.take(1 << 40).await.expect("all of it"));
+        assert!(!room.owes());
+    }
+}
