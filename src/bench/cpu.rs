@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::spread::Spread;
 use crate::error::{Error, Result};
 use crate::extract::stages::Work;
-use crate::extract::{Backend as _, Extractor, Method, Stage};
+use crate::extract::{Backend as _, Extractor, Stage};
 use crate::model::Batch;
 
 /// Waveforms a task, as in the backend.
@@ -79,7 +79,7 @@ pub fn stages(
     repetitions: usize,
     clock_ns: f64,
 ) -> Vec<Part> {
-    let rest = if extractor.parameters().method == Method::Deconvolution {
+    let rest = if extractor.parameters().method.deconvolves() {
         "conclude"
     } else {
         "over-threshold"
@@ -193,6 +193,7 @@ pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {
 mod tests {
     use super::super::input::{Occupancy, batch};
     use super::*;
+    use crate::extract::Method;
     use crate::extract::{Parameters, ReadoutFacts};
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use rayon::prelude::*;
 
@@ -13,6 +13,7 @@ use super::deconvolve::Plan;
 use super::filter::Design;
 use super::over_threshold::Pulse;
 use super::parameters::{Parameters, ReadoutFacts};
+use super::response::Response;
 use super::stage::Stage;
 use super::stages::Work;
 use crate::error::{Error, Result};
@@ -24,6 +25,11 @@ const TASK: usize = 128;
 const SAME_SAMPLING: f64 = 1e-3;
 /// The template's main pulse ends where it last exceeds this share of its peak; a window has to hold it.
 const MAIN_PULSE: f32 = 0.05;
+
+/// The spread of the single-photoelectron charge that a fit assumes lies between these, whatever the calibration says.
+const LEAST_SPREAD: (f32, f32) = (0.15, 0.6);
+/// And is this where the calibration says nothing.
+const USUAL_SPREAD: f32 = 0.3;
 
 /// What a plan is for: a calibration row and a length of transform.
 pub(crate) type PlanKey = (usize, usize);
@@ -55,6 +61,11 @@ pub(crate) struct Channel {
     pub(crate) design: Design,
     pub(crate) pulse: Pulse,
     pub(crate) noise_adc: f32,
+    pub(crate) peak_adc: f32,
+    /// Spread of the single-photoelectron charge, within reason.
+    pub(crate) charge_sigma_pe: f32,
+    /// The template between its samples, made when it is first needed.
+    response: OnceLock<Response>,
     pub(crate) time_offset_ns: f32,
     main_pulse_samples: usize,
     /// The earliest row with the same template and noise, whose plans serve this one too.
@@ -132,6 +143,13 @@ impl Extractor {
                     design: Design::new(row, parameters.filter)?,
                     pulse: Pulse::new(row, parameters.threshold_sigma),
                     noise_adc: row.noise_adc,
+                    peak_adc,
+                    charge_sigma_pe: if row.charge_sigma_pe > 0.0 {
+                        row.charge_sigma_pe.clamp(LEAST_SPREAD.0, LEAST_SPREAD.1)
+                    } else {
+                        USUAL_SPREAD
+                    },
+                    response: OnceLock::new(),
                     time_offset_ns: row.time_offset_ns,
                     main_pulse_samples: main.unwrap_or(0) + 1,
                     same_as,
@@ -190,6 +208,14 @@ impl Extractor {
     #[must_use]
     pub fn readout(&self) -> &ReadoutFacts {
         &self.readout
+    }
+
+    /// The template of calibration row `row` between its samples.
+    pub(crate) fn response(&self, row: usize) -> &Response {
+        let row = self.channels[row].same_as;
+        self.channels[row]
+            .response
+            .get_or_init(|| Response::new(&self.calibration.rows()[row].template_adc))
     }
 
     pub(crate) fn channel(&self, row: usize) -> &Channel {

@@ -21,13 +21,18 @@ pub(crate) mod extractor;
 pub mod filter;
 pub mod find;
 pub mod floor;
+pub mod glance;
 pub mod lines;
+pub mod normal;
 pub mod over_threshold;
 mod parameters;
 #[cfg(test)]
 mod physics;
 mod quantile;
+pub mod response;
 pub mod sanity;
+pub mod seeds;
+pub mod sparse;
 mod stage;
 pub(crate) mod stages;
 #[cfg(test)]

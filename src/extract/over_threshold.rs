@@ -214,6 +214,7 @@ fn find(
             charge_pe: sum / (pulse.gain * covered),
             charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width)
                 / (pulse.gain * covered),
+            time_sigma_ns: 0.0,
             flags,
         });
     }

@@ -17,6 +17,10 @@ pub enum Method {
     /// Divide by the template's spectrum, low-pass, find hits in the deconvolved trace
     #[default]
     Deconvolution,
+    /// Deconvolution, then a fit of few templates to the whole waveform: separates what deconvolution lumps
+    Sparse,
+    /// As `sparse`; waveforms in which a first look finds no light cost next to nothing
+    Auto,
     /// Baseline-subtracted integral of each pulse over threshold, one hit a pulse group
     Integral,
     /// Continuous over-threshold integral: the online method, charge above threshold only
@@ -29,9 +33,25 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Deconvolution => "deconvolution",
+            Self::Sparse => "sparse",
+            Self::Auto => "auto",
             Self::Integral => "integral",
             Self::Coti => "coti",
         }
+    }
+}
+
+impl Method {
+    /// True if it begins with the deconvolution.
+    #[must_use]
+    pub fn deconvolves(self) -> bool {
+        matches!(self, Self::Deconvolution | Self::Sparse | Self::Auto)
+    }
+
+    /// True if it goes on to a fit of templates.
+    #[must_use]
+    pub fn fits(self) -> bool {
+        matches!(self, Self::Sparse | Self::Auto)
     }
 }
 

@@ -9,7 +9,7 @@ use super::over_threshold::{self, Noise};
 use super::parameters::Method;
 use super::sanity::{self, Loaded};
 use super::stage::Stage;
-use super::{baseline, charge, decimate, find, time};
+use super::{baseline, charge, decimate, find, glance, seeds, sparse, time};
 use crate::model::{Flags, Hit, Waveform, WaveformSummary};
 
 /// Extension of a hit beyond threshold, in standard deviations of the kernel.
@@ -35,6 +35,7 @@ pub(crate) struct Work {
     pub(crate) summary: WaveformSummary,
     pub(crate) threshold: f32,
     pub(crate) step_ns: f32,
+    pub(crate) sparse: sparse::Work,
     sorted: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -75,13 +76,38 @@ impl Extractor {
         // A flat waveform has its baseline and nothing else to find.
         if flags.contains(Flags::FLAT) {
             work.summary.baseline_adc = work.loaded.even.first().copied().unwrap_or(0.0);
-        } else if self.parameters().method == Method::Deconvolution {
+        } else if self.parameters().method == Method::Auto
+            && let Some(dark) = self.glance(row, &work.loaded)
+        {
+            let (level_adc, sigma_adc) = dark;
+            work.summary.baseline_adc = level_adc;
+            work.summary.baseline_sigma_adc = sigma_adc;
+            work.summary.noise_adc = baseline::noise_adc(&work.loaded, &mut work.sorted);
+            work.summary.flags |= Flags::NO_LIGHT;
+        } else if self.parameters().method.deconvolves() {
             self.deconvolve(row, work, hits, watch);
+            if self.parameters().method.fits() && hits.len() > first_hit {
+                self.fit(row, work, hits, first_hit);
+            }
         } else {
             self.over_threshold(channel, work, hits);
         }
         let shift_ns = waveform.start_ns as f32 - channel.time_offset_ns;
         conclude(work.summary, flags, hits, first_hit, shift_ns)
+    }
+
+    /// The level of a waveform without light, if that is plain to see.
+    fn glance(&self, row: usize, loaded: &Loaded) -> Option<(f32, f32)> {
+        let noise_adc = self.channel(row).noise_adc;
+        if noise_adc <= 0.0 {
+            return None;
+        }
+        glance::dark(
+            loaded,
+            self.response(row),
+            self.readout().polarity.sign(),
+            noise_adc.max(self.least_noise_adc()),
+        )
     }
 
     /// Stages 2 to 7 of the default method.
@@ -181,10 +207,93 @@ impl Extractor {
                 time_ns,
                 charge_pe,
                 charge_sigma_pe,
+                time_sigma_ns: 0.0,
                 flags,
             });
         }
         watch(Stage::Time, work);
+    }
+
+    /// Stage 8: a fit to the whole waveform in place of the deconvolved hits, which stay where it fails.
+    fn fit(&self, row: usize, work: &mut Work, hits: &mut Vec<Hit>, first_hit: usize) {
+        let channel = self.channel(row);
+        let response = self.response(row);
+        let Work {
+            loaded,
+            sparse: fit,
+            summary,
+            ..
+        } = work;
+        let rails = Flags::SATURATED_HIGH | Flags::SATURATED_LOW;
+        if summary.flags.intersects(rails) {
+            summary.flags |= Flags::FIT_FAILED;
+            return;
+        }
+        let sampling_ns = self.readout().sampling_ns as f32;
+        let sign = self.readout().polarity.sign();
+        fit.upright
+            .resize(loaded.even.len() + loaded.odd.len(), 0.0);
+        decimate::keep_all(loaded, summary.baseline_adc, sign, &mut fit.upright);
+        fit.light.clear();
+        let Some((_, plan)) = &work.plan else { return };
+        let trace = &work.deconvolve.trace;
+        let noise = plan.noise_gain * work.noise_adc;
+        let decimation = plan.step_ns / sampling_ns;
+        for (&found, &(charge_pe, _, flags)) in work.found.iter().zip(&work.charges) {
+            if charge_pe > 0.0 {
+                let at = time::measure_ns(trace, plan, found, noise) / plan.step_ns;
+                let kernel = (
+                    plan.kernel_sigma_ns / plan.step_ns,
+                    plan.step_ns,
+                    decimation,
+                );
+                seeds::add(trace, (found, charge_pe, flags), at, kernel, &mut fit.light);
+            }
+        }
+        let problem = sparse::Problem {
+            response,
+            noise_adc: work.noise_adc,
+            charge_sigma_pe: channel.charge_sigma_pe,
+            peak_adc: channel.peak_adc,
+        };
+        if !fit.fit(&problem) {
+            summary.flags |= Flags::FIT_FAILED;
+            return;
+        }
+        summary.flags |= Flags::FITTED;
+        let ratio = work.noise_adc
+            / channel
+                .noise_adc
+                .max(self.least_noise_adc())
+                .max(f32::MIN_POSITIVE);
+        summary.chi2_ndf = Some(
+            fit.chi2_ndf
+                * if channel.noise_adc > 0.0 {
+                    ratio * ratio
+                } else {
+                    1.0
+                },
+        );
+        summary.baseline_adc += sign * fit.baseline_adc;
+        hits.truncate(first_hit);
+        let length = fit.upright.len();
+        hits.extend(fit.light.iter().map(|light| {
+            let mut flags = Flags::NONE;
+            let (_, inside) = response.inside(light.at.floor() as i32, length);
+            if inside < 0.98 {
+                flags |= Flags::TRUNCATED_AT_EDGE;
+            }
+            if light.charge_pe > sparse::SEVERAL_PE {
+                flags |= Flags::PILE_UP;
+            }
+            Hit {
+                time_ns: light.at * sampling_ns,
+                charge_pe: light.charge_pe,
+                charge_sigma_pe: light.charge_sigma_pe,
+                time_sigma_ns: light.at_sigma * sampling_ns,
+                flags,
+            }
+        }));
     }
 
     /// Stages 2 to 7 of `integral` and `coti`.

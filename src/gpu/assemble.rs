@@ -6,7 +6,6 @@ use super::extractor::GpuExtractor;
 use super::layout::{Hit as DeviceHit, Summary};
 use super::route::Chunk;
 use super::slot::Returned;
-use crate::extract::Method;
 use crate::extract::stages::{self, conclude};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 
@@ -126,7 +125,7 @@ impl GpuExtractor {
         let shift_ns = start_ns as f32 - self.cpu().channel(row).time_offset_ns;
         let first_hit = hits.len();
         // A deconvolved hit without charge is a shoulder whose share of the trace came out empty.
-        let deconvolved = self.cpu().parameters().method == Method::Deconvolution;
+        let deconvolved = self.cpu().parameters().method.deconvolves();
         hits.extend(
             found
                 .iter()
@@ -135,6 +134,7 @@ impl GpuExtractor {
                     time_ns: hit.time_ns,
                     charge_pe: hit.charge_pe,
                     charge_sigma_pe: hit.charge_sigma_pe,
+                    time_sigma_ns: 0.0,
                     flags: Flags(hit.flags),
                 }),
         );

@@ -28,6 +28,8 @@ pub enum Reason {
     Tables,
     /// No calibration: there is nothing to compute.
     Uncalibrated,
+    /// Their method fits templates, which the kernels do not yet.
+    Fit,
 }
 
 impl Reason {
@@ -40,6 +42,7 @@ impl Reason {
             Self::Floats => "samples that are not 16-bit counts",
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
+            Self::Fit => "a fit of templates",
         }
     }
 }
@@ -202,6 +205,9 @@ impl Router {
         let Some((row, _)) = extractor.calibration().row_of(channel_id) else {
             return Err(Reason::Uncalibrated);
         };
+        if extractor.parameters().method.fits() {
+            return Err(Reason::Fit);
+        }
         if let Some(way) = self.known.get(&(row, length)) {
             return *way;
         }

@@ -167,7 +167,7 @@ impl Variant {
     #[must_use]
     pub fn constants(&self, width: u32) -> Vec<(&'static str, f64)> {
         let method = match self.method {
-            Method::Deconvolution => 0,
+            Method::Deconvolution | Method::Sparse | Method::Auto => 0,
             Method::Integral => 1,
             Method::Coti => 2,
         };

@@ -83,6 +83,8 @@ impl EventHitsFile {
             Arc::new(UInt32Array::from(std::mem::take(&mut self.channel_id))),
             Arc::new(Float32Array::from(std::mem::take(&mut self.time_ns))),
             Arc::new(Float32Array::from(std::mem::take(&mut self.charge_pe))),
+            Arc::new(Float32Array::new_null(rows)),
+            Arc::new(Float32Array::new_null(rows)),
             Arc::new(UInt32Array::from(std::mem::take(&mut self.flags))),
         ];
         let records = RecordBatch::try_new(hits_schema(), columns)

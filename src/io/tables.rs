@@ -26,12 +26,14 @@ pub(super) const SLICE_ROWS: usize = 1 << 16;
 /// Rows of a Parquet row group.
 const GROUP_ROWS: usize = 1 << 20;
 
-/// Schema of the `hits` table.
+/// Schema of the `hits` table. What a method does not estimate is null.
 #[must_use]
 pub fn hits_schema() -> SchemaRef {
     schema(&[
         ("time_ns", DataType::Float32, false),
         ("charge_pe", DataType::Float32, false),
+        ("charge_sigma_pe", DataType::Float32, true),
+        ("time_sigma_ns", DataType::Float32, true),
     ])
 }
 
@@ -44,6 +46,7 @@ pub fn waveforms_schema() -> SchemaRef {
         ("n_hits", DataType::UInt32, false),
         ("baseline_adc", DataType::Float32, false),
         ("noise_adc", DataType::Float32, false),
+        ("chi2_ndf", DataType::Float32, true),
     ])
 }
 
@@ -127,6 +130,8 @@ pub(crate) struct HitColumns {
     ids: Ids,
     time_ns: Vec<f32>,
     charge_pe: Vec<f32>,
+    charge_sigma_pe: Vec<Option<f32>>,
+    time_sigma_ns: Vec<Option<f32>>,
     flags: Vec<u32>,
 }
 
@@ -136,6 +141,9 @@ impl HitColumns {
         self.ids.push(input, event, channel);
         self.time_ns.push(hit.time_ns);
         self.charge_pe.push(hit.charge_pe);
+        let known = |sigma: f32| (sigma > 0.0).then_some(sigma);
+        self.charge_sigma_pe.push(known(hit.charge_sigma_pe));
+        self.time_sigma_ns.push(known(hit.time_sigma_ns));
         self.flags.push(hit.flags.0);
     }
 
@@ -148,6 +156,10 @@ impl HitColumns {
         let mut columns: Vec<ArrayRef> = self.ids.take().into();
         columns.push(Arc::new(Float32Array::from(take(&mut self.time_ns))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
+        columns.push(Arc::new(Float32Array::from(take(
+            &mut self.charge_sigma_pe,
+        ))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.time_sigma_ns))));
         columns.push(Arc::new(UInt32Array::from(take(&mut self.flags))));
         columns
     }
@@ -162,6 +174,7 @@ pub(crate) struct WaveformColumns {
     n_hits: Vec<u32>,
     baseline_adc: Vec<f32>,
     noise_adc: Vec<f32>,
+    chi2_ndf: Vec<Option<f32>>,
     flags: Vec<u32>,
 }
 
@@ -174,6 +187,7 @@ impl WaveformColumns {
         self.n_hits.push(summary.n_hits);
         self.baseline_adc.push(summary.baseline_adc);
         self.noise_adc.push(summary.noise_adc);
+        self.chi2_ndf.push(summary.chi2_ndf);
         self.flags.push(summary.flags.0);
     }
 
@@ -189,6 +203,7 @@ impl WaveformColumns {
         columns.push(Arc::new(UInt32Array::from(take(&mut self.n_hits))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.baseline_adc))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.noise_adc))));
+        columns.push(Arc::new(Float32Array::from(take(&mut self.chi2_ndf))));
         columns.push(Arc::new(UInt32Array::from(take(&mut self.flags))));
         columns
     }

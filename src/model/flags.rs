@@ -60,8 +60,15 @@ impl Flags {
     /// The input has another waveform of this event, channel and begin before this one; events leave it out.
     pub const REPEATED: Self = Self(1 << 22);
 
+    /// The hits are those of a fit of templates to the whole waveform.
+    pub const FITTED: Self = Self(1 << 23);
+    /// The fit did not come to an end, or does not describe the waveform; the hits are those of the deconvolution.
+    pub const FIT_FAILED: Self = Self(1 << 24);
+    /// A first look found no light; nothing else was done.
+    pub const NO_LIGHT: Self = Self(1 << 25);
+
     /// Every flag with its name in reports and its meaning, in the order of the bits.
-    pub const ALL: [(Self, &'static str, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str, &'static str); 26] = [
         (
             Self::SATURATED_HIGH,
             "saturated_high",
@@ -172,6 +179,21 @@ impl Flags {
             Self::REPEATED,
             "repeated",
             "the input has this waveform twice; events use the first",
+        ),
+        (
+            Self::FITTED,
+            "fitted",
+            "the hits are those of a fit of templates to the whole waveform",
+        ),
+        (
+            Self::FIT_FAILED,
+            "fit_failed",
+            "no fit describes the waveform; the hits are those of the deconvolution",
+        ),
+        (
+            Self::NO_LIGHT,
+            "no_light",
+            "a first look found no light; nothing else was done",
         ),
     ];
 

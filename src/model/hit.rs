@@ -11,6 +11,8 @@ pub struct Hit {
     pub charge_pe: f32,
     /// Expected standard deviation of the charge from noise and baseline error (not the single-PE spread).
     pub charge_sigma_pe: f32,
+    /// Expected standard deviation of the time; 0 where the method does not estimate it.
+    pub time_sigma_ns: f32,
     /// What is special about this hit.
     pub flags: Flags,
 }
@@ -30,6 +32,8 @@ pub struct WaveformSummary {
     pub baseline_sigma_adc: f32,
     /// Standard deviation of a single sample where there is no light.
     pub noise_adc: f32,
+    /// Chi-square of what a fit leaves of the waveform, for each degree of freedom; `None` without a fit.
+    pub chi2_ndf: Option<f32>,
     /// What is special about this waveform; includes its hits' flags.
     pub flags: Flags,
 }

@@ -30,8 +30,12 @@ fn of_waveforms<const N: usize>(done: &Done, number: fn(&WaveformSummary) -> [u8
     bytes(done.extracted.summaries.iter().map(number))
 }
 
+fn or_nan(sigma: f32) -> [u8; 4] {
+    if sigma > 0.0 { sigma } else { f32::NAN }.to_le_bytes()
+}
+
 /// The tensors of the model `waveform`: one number a hit, or one a waveform; `hit_offsets` has one more.
-pub const OF_WAVEFORMS: [Made<Done>; 12] = [
+pub const OF_WAVEFORMS: [Made<Done>; 15] = [
     Made {
         name: "hit_offsets",
         datatype: "UINT64",
@@ -81,6 +85,17 @@ pub const OF_WAVEFORMS: [Made<Done>; 12] = [
         datatype: "FP32",
         make: |done| of_hits(done, |hit| hit.charge_pe.to_le_bytes()),
     },
+    // A tensor has no nulls: NaN where the method does not estimate it.
+    Made {
+        name: "hit_charge_sigma_pe",
+        datatype: "FP32",
+        make: |done| of_hits(done, |hit| or_nan(hit.charge_sigma_pe)),
+    },
+    Made {
+        name: "hit_time_sigma_ns",
+        datatype: "FP32",
+        make: |done| of_hits(done, |hit| or_nan(hit.time_sigma_ns)),
+    },
     Made {
         name: "hit_flags",
         datatype: "UINT32",
@@ -115,6 +130,11 @@ pub const OF_WAVEFORMS: [Made<Done>; 12] = [
         name: "noise_adc",
         datatype: "FP32",
         make: |done| of_waveforms(done, |it| it.noise_adc.to_le_bytes()),
+    },
+    Made {
+        name: "chi2_ndf",
+        datatype: "FP32",
+        make: |done| of_waveforms(done, |it| it.chi2_ndf.unwrap_or(f32::NAN).to_le_bytes()),
     },
     Made {
         name: "flags",

@@ -1,0 +1,272 @@
+//! The template between its samples: a cubic spline, so that a photoelectron may stand anywhere.
+//!
+//! s(x) = sum_j c_j B(x - j) with the cubic B-spline B, x in samples after the photoelectron's time, and coefficients c such that s
+//! goes through the template's samples (M. Unser, IEEE Signal Processing Magazine 16, 22, 1999). A photoelectron at i + f, i whole,
+//! takes four neighbouring coefficients a sample, with weights that depend on f alone; so do the derivatives. What two photoelectrons
+//! have in common follows from the coefficients' autocorrelation at seven lags.
+
+#![expect(
+    clippy::cast_possible_wrap,
+    reason = "windows and templates have at most 65,536 samples"
+)]
+
+use multiversion::multiversion;
+
+use super::sanity::tree_sum;
+
+/// Coefficients before the photoelectron's time and behind the template's end; there they have died away.
+pub const PADDING: usize = 8;
+/// Sums run over so many lanes, whatever the processor's vectors.
+const LANES: usize = 16;
+/// The main pulse ends where the template last exceeds this share of its peak.
+const MAIN_PULSE: f32 = 0.05;
+
+/// A template as a spline, and its inner products.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// c, from [`PADDING`] before the photoelectron's time.
+    pub coefficients: Vec<f32>,
+    /// sum_k c_k c_{k + l} for each lag l.
+    pub correlation: Vec<f32>,
+    /// Sum of the coefficients before each place.
+    pub sum: Vec<f32>,
+    /// Share of the template's squares before each place.
+    pub share: Vec<f32>,
+    /// Squares of s, of its first and of its second derivative, summed over samples.
+    pub squares: [f32; 3],
+    /// How far apart two photoelectrons have to be to look different: sqrt(squares of s / squares of s'), in samples.
+    pub scale: f32,
+    /// Samples from the photoelectron's time to the main pulse's end.
+    pub main: usize,
+}
+
+/// Weights of the four coefficients round a place for s, its first and its second derivative with respect to x.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights(pub [[f32; 4]; 3]);
+
+/// A photoelectron's time as the template's spline takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The sample before it, or at it.
+    pub sample: i32,
+    /// The weights that belong to the rest.
+    pub weights: Weights,
+}
+
+impl Place {
+    /// The place of a time `at` in samples.
+    #[must_use]
+    pub fn of(at: f32) -> Self {
+        let sample = at.floor();
+        Self {
+            sample: sample as i32,
+            weights: Weights::of(at - sample),
+        }
+    }
+}
+
+impl Weights {
+    /// The weights of a photoelectron a share `f` of a sample behind a sample.
+    #[must_use]
+    pub fn of(f: f32) -> Self {
+        let g = 1.0 - f;
+        Self([
+            [
+                g * g * g / 6.0,
+                2.0 / 3.0 - f * f + 0.5 * f * f * f,
+                2.0 / 3.0 - g * g + 0.5 * g * g * g,
+                f * f * f / 6.0,
+            ],
+            [
+                0.5 * g * g,
+                2.0 * f - 1.5 * f * f,
+                1.5 * g * g - 2.0 * g,
+                -0.5 * f * f,
+            ],
+            [g, 3.0 * f - 2.0, 3.0 * g - 2.0, f],
+        ])
+    }
+
+    /// The inner product of one of the three rows with what the four coefficients have in common with something.
+    #[must_use]
+    pub fn dot(&self, row: usize, values: &[f32; 4]) -> f32 {
+        let weights = &self.0[row];
+        (weights[0] * values[0] + weights[1] * values[1])
+            + (weights[2] * values[2] + weights[3] * values[3])
+    }
+}
+
+impl Response {
+    /// The spline through `template`, a channel's response to one photoelectron.
+    #[must_use]
+    pub fn new(template: &[f32]) -> Self {
+        let length = template.len() + 2 * PADDING;
+        let mut c = vec![0.0_f64; length];
+        for (value, &sample) in c[PADDING..].iter_mut().zip(template) {
+            *value = f64::from(sample);
+        }
+        // The two recursive halves of the inverse of the spline's samples (1 4 1) / 6.
+        let pole = 3.0_f64.sqrt() - 2.0;
+        for index in 1..length {
+            c[index] += pole * c[index - 1];
+        }
+        let mut behind = 0.0;
+        for value in c.iter_mut().rev() {
+            behind = pole * (behind - *value);
+            *value = behind;
+        }
+        for value in &mut c {
+            *value *= 6.0;
+        }
+        let correlation = (0..length)
+            .map(|lag| c[lag..].iter().zip(&c).map(|(a, b)| a * b).sum::<f64>() as f32)
+            .collect();
+        let running = |values: &mut dyn Iterator<Item = f64>| {
+            let mut sum = 0.0;
+            let mut all = vec![0.0];
+            all.extend(values.map(|value| {
+                sum += value;
+                sum
+            }));
+            all
+        };
+        let squares = running(&mut (0..length).map(|index| {
+            let sample = index
+                .checked_sub(PADDING)
+                .and_then(|index| template.get(index));
+            f64::from(sample.copied().unwrap_or(0.0)).powi(2)
+        }));
+        let all = squares
+            .last()
+            .copied()
+            .unwrap_or(0.0)
+            .max(f64::MIN_POSITIVE);
+        let peak = template.iter().copied().fold(0.0, f32::max);
+        let main = template
+            .iter()
+            .rposition(|&value| value > MAIN_PULSE * peak)
+            .unwrap_or(0);
+        let mut response = Self {
+            sum: running(&mut c.iter().copied())
+                .into_iter()
+                .map(|value| value as f32)
+                .collect(),
+            share: squares
+                .into_iter()
+                .map(|value| (value / all) as f32)
+                .collect(),
+            coefficients: c.into_iter().map(|value| value as f32).collect(),
+            correlation,
+            squares: [0.0; 3],
+            scale: 0.0,
+            main: main + 1,
+        };
+        let between = Weights::of(0.5);
+        let products = response.products(0, &between, &between);
+        response.squares = [products[0][0], products[1][1], products[2][2]];
+        response.scale = (response.squares[0] / response.squares[1].max(f32::MIN_POSITIVE)).sqrt();
+        response
+    }
+
+    /// The samples of a window of `length` that a photoelectron at `sample` reaches, and the coefficient that the first of them
+    /// takes with the last of the four weights.
+    #[must_use]
+    pub fn reach(&self, sample: i32, length: usize) -> (usize, usize, usize) {
+        let padding = PADDING as i32;
+        let begin = (sample + 2 - padding).clamp(0, length as i32);
+        let end =
+            (sample - 1 - padding + self.coefficients.len() as i32).clamp(begin, length as i32);
+        let first = begin - sample - 2 + padding;
+        (begin as usize, end as usize, first.max(0) as usize)
+    }
+
+    /// Takes a photoelectron of charge `charge` at `place` off `samples`.
+    pub fn subtract(&self, samples: &mut [f32], place: &Place, charge: f32) {
+        let (begin, end, first) = self.reach(place.sample, samples.len());
+        subtract(
+            &mut samples[begin..end],
+            &self.coefficients[first..],
+            place.weights.0[0].map(|weight| weight * charge),
+        );
+    }
+
+    /// What `samples` have in common with each of the four coefficients of a photoelectron at `sample`, from the first `longest`
+    /// samples that it reaches.
+    #[must_use]
+    pub fn project(&self, samples: &[f32], sample: i32, longest: usize) -> [f32; 4] {
+        let (begin, end, first) = self.reach(sample, samples.len());
+        let end = end.min(begin + longest);
+        project(&samples[begin..end], &self.coefficients[first..])
+    }
+
+    /// Inner products of s, s' and s'' of one photoelectron (rows) with those of another (columns), `lag` whole samples before it.
+    #[must_use]
+    pub fn products(&self, lag: i32, one: &Weights, other: &Weights) -> [[f32; 3]; 3] {
+        let at = |offset: i32| {
+            let lag = (lag + offset).unsigned_abs() as usize;
+            self.correlation.get(lag).copied().unwrap_or(0.0)
+        };
+        let lags: [f32; 7] = std::array::from_fn(|index| at(index as i32 - 3));
+        let mut products = [[0.0; 3]; 3];
+        for (column, weights) in other.0.iter().enumerate() {
+            let common: [f32; 4] = std::array::from_fn(|p| {
+                (weights[0] * lags[3 + p] + weights[1] * lags[2 + p])
+                    + (weights[2] * lags[1 + p] + weights[3] * lags[p])
+            });
+            for (row, products) in products.iter_mut().enumerate() {
+                products[column] = one.dot(row, &common);
+            }
+        }
+        products
+    }
+
+    /// Sum of the template, and share of its squares, inside a window of `length` for a photoelectron at `sample`.
+    #[must_use]
+    pub fn inside(&self, sample: i32, length: usize) -> (f32, f32) {
+        let last = self.coefficients.len() as i32;
+        let begin = (PADDING as i32 - sample).clamp(0, last) as usize;
+        let end = (PADDING as i32 - sample + length as i32).clamp(0, last) as usize;
+        let between = |values: &[f32]| values[end] - values[begin];
+        (between(&self.sum), between(&self.share).max(0.0))
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn subtract(samples: &mut [f32], coefficients: &[f32], weights: [f32; 4]) {
+    let count = samples.len();
+    let (c0, c1, c2, c3) = (
+        &coefficients[3..][..count],
+        &coefficients[2..][..count],
+        &coefficients[1..][..count],
+        &coefficients[..count],
+    );
+    for k in 0..count {
+        samples[k] -=
+            (weights[0] * c0[k] + weights[1] * c1[k]) + (weights[2] * c2[k] + weights[3] * c3[k]);
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn project(samples: &[f32], coefficients: &[f32]) -> [f32; 4] {
+    let count = samples.len();
+    let mut sums = [[0.0_f32; LANES]; 4];
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        let samples = &samples[start..start + LANES];
+        let coefficients = &coefficients[start..start + LANES + 3];
+        for lane in 0..LANES {
+            sums[0][lane] += samples[lane] * coefficients[lane + 3];
+            sums[1][lane] += samples[lane] * coefficients[lane + 2];
+            sums[2][lane] += samples[lane] * coefficients[lane + 1];
+            sums[3][lane] += samples[lane] * coefficients[lane];
+        }
+    }
+    for index in whole..count {
+        let lane = index - whole;
+        sums[0][lane] += samples[index] * coefficients[index + 3];
+        sums[1][lane] += samples[index] * coefficients[index + 2];
+        sums[2][lane] += samples[index] * coefficients[index + 1];
+        sums[3][lane] += samples[index] * coefficients[index];
+    }
+    sums.map(tree_sum)
+}

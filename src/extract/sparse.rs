@@ -1,0 +1,547 @@
+//! Stage 8 of the method `sparse`: the waveform as a sum of few templates, undershoot and all.
+//!
+//! The model is w(t) = b + sum_i q_i s(t - t_i), q_i >= 0, over the whole window, so that the undershoot of one pulse lies under
+//! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`]). Charges, times and the
+//! baseline then follow together from the normal equations ([`Work::step`], Gauss-Newton: columns s_i, s'_i and 1). Where the
+//! fit leaves something, photoelectrons are added one by one, in both cases for what chi-square would gain:
+//!
+//! - A photoelectron that is two leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
+//!   explain|^2 the gain is z^2 / n^2, and two photoelectrons at t +- sqrt(2 z / (n^2 q)) take its place (score test; the
+//!   orthogonal matching pursuit of arXiv:math/0503... with a continuum of columns, see `docs/extraction.md`).
+//! - One that was overlooked leaves a residual like s at its own time.
+//!
+//! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise,
+//! what is near 2 PE is hardly ever one. What is not significant and may be part of a single neighbour is given to it.
+
+#![expect(
+    clippy::cast_possible_wrap,
+    reason = "windows have at most 65,536 samples"
+)]
+
+use super::normal::{Normal, dot, sum};
+use super::response::{Place, Response};
+
+/// Most photoelectrons a fit tells apart; a shader has room for as many.
+pub const MOST: usize = 48;
+/// Gain in chi-square that makes two photoelectrons of one whose charge says that it is one.
+const SPLIT_GAIN: f32 = 12.0;
+/// The same, where the charge says that it is several.
+const LEAST_GAIN: f32 = 0.5;
+/// Gain in chi-square for a photoelectron that was overlooked.
+const ADD_GAIN: f32 = 16.0;
+/// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
+const ADD_LOOK: f32 = 0.3;
+/// Fewest standard deviations that a charge lies above 0.
+const SIGNIFICANCE: f32 = 3.0;
+/// Two that together exceed this charge, in PE, are not one.
+pub const SEVERAL_PE: f32 = 1.7;
+/// Part of a single photoelectron's mean charge below which there is none.
+const LEAST_PE: f32 = 0.15;
+/// Charge at which a photoelectron is dropped on the way.
+const NOTHING_PE: f32 = 0.02;
+/// Rounds of adding and fitting.
+const ROUNDS: usize = 8;
+/// Steps a round.
+const STEPS: usize = 6;
+/// A step that gains less chi-square than this is the last.
+const STILL: f32 = 0.05;
+/// Longest step in time, distances at which photoelectrons are one, are neighbours, and disturb one another's splits, how far a
+/// split goes at least and at most, and how far from light more is looked for; all in units of the template's scale.
+const LONGEST_STEP: f32 = 0.2;
+const ONE: f32 = 0.07;
+const NEIGHBOURS: f32 = 1.1;
+const APART: f32 = 1.6;
+const SPLIT: (f32, f32) = (0.14, 1.1);
+const AROUND: f32 = 6.0;
+/// How far a photoelectron that comes first looks behind it, in units of the scale and of its time's standard deviation.
+const LEAD: f32 = 0.27;
+const LEAD_SIGMA: f32 = 3.0;
+/// Least share of a column's squares that the others may leave of it.
+const LEAST_LEFT: f32 = 0.02;
+/// The template is known to this share of a pulse's height; what is smaller is not light.
+const TEMPLATE_ERROR: f32 = 0.005;
+
+/// One photoelectron, or several that cannot be told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Light {
+    /// Time in samples from the first one.
+    pub at: f32,
+    /// Charge.
+    pub charge_pe: f32,
+    /// Standard deviation of the charge.
+    pub charge_sigma_pe: f32,
+    /// Standard deviation of the time, in samples.
+    pub at_sigma: f32,
+}
+
+/// What the fit has to know.
+#[derive(Clone, Copy)]
+pub struct Problem<'a> {
+    /// The template.
+    pub response: &'a Response,
+    /// Noise of a sample, in ADC counts.
+    pub noise_adc: f32,
+    /// Spread of a single photoelectron's charge, relative.
+    pub charge_sigma_pe: f32,
+    /// Highest value of the template.
+    pub peak_adc: f32,
+}
+
+/// Room for one waveform's fit, and its result.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// The samples, baseline off, pulses upright; what the caller fills in.
+    pub upright: Vec<f32>,
+    /// What the fit leaves of them.
+    pub residual: Vec<f32>,
+    /// The photoelectrons, in time order. The caller fills in seeds.
+    pub light: Vec<Light>,
+    /// What the fit adds to the baseline.
+    pub baseline_adc: f32,
+    /// Sum of the squares of what is left, in units of the noise, for each degree of freedom.
+    pub chi2_ndf: f32,
+    places: Vec<Place>,
+    normal: Normal,
+    gradient: Vec<f32>,
+    column: Vec<f32>,
+    around: Vec<f32>,
+    proposals: Vec<Proposal>,
+}
+
+/// A photoelectron more.
+#[derive(Clone, Copy, Debug)]
+struct Proposal {
+    gain: f32,
+    at: f32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Instead of photoelectron `of`, two `apart` samples before and behind it.
+    Split { of: usize, apart: f32 },
+    /// One of this charge.
+    Add { charge_pe: f32 },
+}
+
+impl Work {
+    /// Fits `upright` from the seeds in `light`. False if it did not come to an end; `light` is then of no use.
+    pub fn fit(&mut self, problem: &Problem<'_>) -> bool {
+        self.baseline_adc = 0.0;
+        if self.light.len() > MOST || self.upright.is_empty() {
+            return false;
+        }
+        self.light.sort_by(|a, b| a.at.total_cmp(&b.at));
+        self.refold(problem);
+        let mut settled = self.settle(problem);
+        self.prune(problem);
+        for _ in 0..ROUNDS {
+            let more = self.propose(problem);
+            if more == 0 {
+                break;
+            }
+            settled = self.settle(problem);
+            if self.prune(problem) >= more {
+                break;
+            }
+        }
+        self.lead(problem);
+        let left: f32 = self.residual.iter().map(|value| value * value).sum();
+        let freedom = self.upright.len().saturating_sub(self.columns()).max(1);
+        self.chi2_ndf = left / (problem.noise_adc * problem.noise_adc) / freedom as f32;
+        settled && self.chi2_ndf.is_finite()
+    }
+
+    /// Columns of the normal equations: charge and time of each photoelectron, and the baseline.
+    fn columns(&self) -> usize {
+        2 * self.light.len() + 1
+    }
+
+    /// What the present photoelectrons leave of the waveform.
+    fn refold(&mut self, problem: &Problem<'_>) {
+        let baseline = self.baseline_adc;
+        self.residual.clear();
+        self.residual
+            .extend(self.upright.iter().map(|sample| sample - baseline));
+        self.places.clear();
+        self.places
+            .extend(self.light.iter().map(|light| Place::of(light.at)));
+        for (place, light) in self.places.iter().zip(&self.light) {
+            problem
+                .response
+                .subtract(&mut self.residual, place, light.charge_pe);
+        }
+    }
+
+    /// Steps until nothing is gained any more; false if the last one still gained much.
+    fn settle(&mut self, problem: &Problem<'_>) -> bool {
+        let mut gain = 0.0;
+        for _ in 0..STEPS {
+            gain = self.step(problem);
+            if gain < STILL {
+                return true;
+            }
+        }
+        // The last digits of a large pulse do not matter, a fit that runs away does.
+        let left: f32 = self.residual.iter().map(|value| value * value).sum();
+        gain < 0.1 * left / (problem.noise_adc * problem.noise_adc)
+    }
+
+    /// One step of Gauss and Newton; returns what chi-square should gain by it.
+    ///
+    /// Charges are drawn to what so many photoelectrons have on average, with their spread (the fit's own error is far smaller,
+    /// except of the difference between two that nearly coincide); steps in time are kept short where the charge is small.
+    fn step(&mut self, problem: &Problem<'_>) -> f32 {
+        let columns = self.columns();
+        let scale = problem.response.scale;
+        let noise2 = problem.noise_adc * problem.noise_adc;
+        let mut gradient = std::mem::take(&mut self.gradient);
+        gradient.clear();
+        for place in &self.places {
+            let common = problem
+                .response
+                .project(&self.residual, place.sample, usize::MAX / 2);
+            gradient.extend([place.weights.dot(0, &common), place.weights.dot(1, &common)]);
+        }
+        gradient.push(sum(&self.residual));
+        self.normal
+            .fill(problem.response, &self.places, self.upright.len());
+        let prior = |light: &Light| {
+            let number = light.charge_pe.round().max(1.0);
+            let spread = problem.charge_sigma_pe;
+            (noise2 / (spread * spread * number), number)
+        };
+        for (index, light) in self.light.iter().enumerate() {
+            let (weight, mean) = prior(light);
+            gradient[2 * index] += weight * (mean - light.charge_pe);
+        }
+        let longest = LONGEST_STEP * scale;
+        self.normal.factorise(|index| {
+            let light = &self.light[index];
+            let charge = light.charge_pe.max(0.05) * longest;
+            (prior(light).0, noise2 / (charge * charge))
+        });
+        self.column.clear();
+        self.column.extend_from_slice(&gradient);
+        let mut solution = std::mem::take(&mut self.column);
+        self.normal.forward(&mut solution);
+        self.normal.backward(&mut solution);
+        let gain = dot(&solution, &gradient) / noise2;
+        let last = self.upright.len() as f32 - 2.0;
+        let first = -(problem.response.main as f32);
+        for (index, light) in self.light.iter_mut().enumerate() {
+            light.charge_pe += solution[2 * index];
+            let step = -solution[2 * index + 1] / light.charge_pe.max(0.05);
+            light.at = (light.at + step.clamp(-longest, longest)).clamp(first, last);
+        }
+        self.baseline_adc += solution[columns - 1];
+        self.light.retain(|light| light.charge_pe > NOTHING_PE);
+        self.light.sort_by(|a, b| a.at.total_cmp(&b.at));
+        self.join(ONE * scale);
+        self.column = solution;
+        self.gradient = gradient;
+        self.refold(problem);
+        gain
+    }
+
+    /// Makes one of photoelectrons closer than `distance`.
+    fn join(&mut self, distance: f32) {
+        let mut kept = 0;
+        for index in 1..self.light.len() {
+            let light = self.light[index];
+            let before = &mut self.light[kept];
+            if light.at - before.at < distance {
+                *before = joined(*before, light);
+            } else {
+                kept += 1;
+                self.light[kept] = light;
+            }
+        }
+        self.light.truncate(kept + 1);
+    }
+
+    /// Standard deviations of charges and times, from the inverse of the normal matrix.
+    fn errors(&mut self, problem: &Problem<'_>) {
+        self.normal
+            .fill(problem.response, &self.places, self.upright.len());
+        self.normal.factorise(|_| (0.0, 0.0));
+        let columns = self.columns();
+        let mut column = std::mem::take(&mut self.column);
+        for index in 0..self.light.len() {
+            let mut sigmas = [0.0; 2];
+            for (which, sigma) in sigmas.iter_mut().enumerate() {
+                column.clear();
+                column.resize(columns, 0.0);
+                column[2 * index + which] = 1.0;
+                self.normal.forward(&mut column);
+                *sigma = dot(&column, &column).sqrt() * problem.noise_adc;
+            }
+            let light = &mut self.light[index];
+            light.charge_sigma_pe = sigmas[0];
+            light.at_sigma = sigmas[1] / light.charge_pe.max(NOTHING_PE);
+        }
+        self.column = column;
+    }
+
+    /// Gives what is not significant to its neighbour, or drops it, one after the other; returns how many.
+    fn prune(&mut self, problem: &Problem<'_>) -> usize {
+        let near = NEIGHBOURS * problem.response.scale;
+        let mut pruned = 0;
+        loop {
+            self.errors(problem);
+            let worth = |index: usize| {
+                let light = self.light[index];
+                let neighbour = [index.wrapping_sub(1), index + 1]
+                    .into_iter()
+                    .filter_map(|other| self.light.get(other))
+                    .filter(|other| (other.at - light.at).abs() < near)
+                    .map(|other| other.charge_pe)
+                    .fold(0.0, f32::max);
+                if light.charge_pe < LEAST_PE {
+                    0.0
+                } else if neighbour > 0.0 && neighbour + light.charge_pe > SEVERAL_PE {
+                    f32::INFINITY
+                } else {
+                    light.charge_pe / light.charge_sigma_pe
+                }
+            };
+            let worst = (0..self.light.len())
+                .map(|index| (worth(index), index))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((worth, index)) = worst else { break };
+            if worth >= SIGNIFICANCE {
+                break;
+            }
+            let gone = self.light.remove(index);
+            let nearest = [index.wrapping_sub(1), index]
+                .into_iter()
+                .filter(|&other| other < self.light.len())
+                .map(|other| ((self.light[other].at - gone.at).abs(), other))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((distance, other)) = nearest
+                && distance < near
+            {
+                self.light[other] = joined(self.light[other], gone);
+            }
+            pruned += 1;
+            self.refold(problem);
+            self.settle(problem);
+        }
+        pruned
+    }
+
+    /// What the columns have in common with s (row 0) or s'' (row 2) at `place`, through the factor's first half; returns how
+    /// much of its squares they leave.
+    fn left_of(&mut self, problem: &Problem<'_>, place: &Place, row: usize) -> f32 {
+        let columns = self.columns();
+        let mut column = std::mem::take(&mut self.column);
+        column.clear();
+        for other in &self.places {
+            let products = problem.response.products(
+                place.sample - other.sample,
+                &place.weights,
+                &other.weights,
+            );
+            column.extend([products[row][0], products[row][1]]);
+        }
+        let sum = if row == 0 {
+            problem.response.inside(place.sample, self.upright.len()).0
+        } else {
+            0.0
+        };
+        column.push(sum);
+        debug_assert_eq!(column.len(), columns);
+        self.normal.forward(&mut column);
+        let all = problem.response.squares[row];
+        let left = all - dot(&column, &column);
+        self.column = column;
+        left.max(LEAST_LEFT * all)
+    }
+
+    /// Noise by which gains count at `at`: that of a sample, and what the template is not known by.
+    fn noise2_at(&self, problem: &Problem<'_>, at: f32) -> f32 {
+        let scale = problem.response.scale;
+        let charge: f32 = self
+            .light
+            .iter()
+            .filter(|light| (light.at - at).abs() < NEIGHBOURS * scale)
+            .map(|light| light.charge_pe)
+            .sum();
+        let unknown = TEMPLATE_ERROR * charge * problem.peak_adc;
+        problem.noise_adc * problem.noise_adc + unknown * unknown
+    }
+
+    /// Finds photoelectrons that are two and such that were overlooked, and puts them in; returns how many more there are.
+    fn propose(&mut self, problem: &Problem<'_>) -> usize {
+        let scale = problem.response.scale;
+        let mut proposals = std::mem::take(&mut self.proposals);
+        proposals.clear();
+        // The factor is that of the errors, without anything that holds charges and times back.
+        for of in 0..self.light.len() {
+            let (light, place) = (self.light[of], self.places[of]);
+            let common = problem
+                .response
+                .project(&self.residual, place.sample, usize::MAX / 2);
+            let z = place.weights.dot(2, &common);
+            if z <= 0.0 {
+                continue;
+            }
+            let left = self.left_of(problem, &place, 2);
+            let gain = z * z / left / self.noise2_at(problem, light.at);
+            if gain > least_gain(light.charge_pe, problem.charge_sigma_pe) {
+                let apart = (2.0 * z / (left * light.charge_pe)).sqrt();
+                proposals.push(Proposal {
+                    gain,
+                    at: light.at,
+                    kind: Kind::Split {
+                        of,
+                        apart: apart.clamp(SPLIT.0 * scale, SPLIT.1 * scale),
+                    },
+                });
+            }
+        }
+        self.look_around(problem, &mut proposals);
+        proposals.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+        let mut more = 0;
+        for index in 0..proposals.len() {
+            let proposal = proposals[index];
+            let disturbed = proposals[..index]
+                .iter()
+                .any(|other| other.gain > 0.0 && (other.at - proposal.at).abs() < APART * scale);
+            if disturbed || self.light.len() >= MOST {
+                proposals[index].gain = 0.0;
+                continue;
+            }
+            more += 1;
+            match proposal.kind {
+                Kind::Split { of, apart } => {
+                    let light = &mut self.light[of];
+                    light.charge_pe *= 0.5;
+                    light.at = proposal.at - apart;
+                    let mut second = *light;
+                    second.at = proposal.at + apart;
+                    self.light.push(second);
+                }
+                Kind::Add { charge_pe } => self.light.push(Light {
+                    at: proposal.at,
+                    charge_pe,
+                    ..Light::default()
+                }),
+            }
+        }
+        self.proposals = proposals;
+        if more > 0 {
+            self.light.sort_by(|a, b| a.at.total_cmp(&b.at));
+            self.refold(problem);
+        }
+        more
+    }
+
+    /// Sets the time of each photoelectron that comes first: the mean over those behind it, as far as its own time is uncertain.
+    ///
+    /// Where light comes dense, how it is shared out among the first few is open; their mean is not. What stands well apart
+    /// keeps its own time.
+    fn lead(&mut self, problem: &Problem<'_>) {
+        let scale = problem.response.scale;
+        let mut before = f32::NEG_INFINITY;
+        for index in 0..self.light.len() {
+            let first = self.light[index];
+            let leads = first.at - before > NEIGHBOURS * scale;
+            before = first.at;
+            if !leads {
+                continue;
+            }
+            let width = (LEAD_SIGMA * first.at_sigma).clamp(1e-3 * scale, LEAD * scale);
+            let (mut charge, mut moment) = (0.0, 0.0);
+            for light in &self.light[index..] {
+                let behind = (light.at - first.at) / width;
+                if behind > 4.0 {
+                    break;
+                }
+                let weight = light.charge_pe * (-0.5 * behind * behind).exp();
+                charge += weight;
+                moment += weight * (light.at - first.at);
+            }
+            self.light[index].at += moment / charge;
+        }
+    }
+
+    /// Looks for photoelectrons that were overlooked, near those that were not.
+    fn look_around(&mut self, problem: &Problem<'_>, proposals: &mut Vec<Proposal>) {
+        let response = problem.response;
+        let reach = AROUND * response.scale;
+        let length = self.upright.len();
+        let on = Place::of(0.0);
+        let mut around = std::mem::take(&mut self.around);
+        let mut next = 0;
+        let mut first = 0;
+        while first < self.light.len() {
+            // Neighbours whose surroundings overlap are looked at once.
+            let mut last = first;
+            while last + 1 < self.light.len()
+                && self.light[last + 1].at - self.light[last].at < 2.0 * reach
+            {
+                last += 1;
+            }
+            let begin = ((self.light[first].at - reach).max(0.0) as usize).max(next);
+            let end = ((self.light[last].at + reach).max(0.0) as usize).min(length);
+            (next, first) = (end, last + 1);
+            around.clear();
+            around.extend((begin..end.max(begin)).map(|sample| {
+                let common = response.project(&self.residual, sample as i32, response.main);
+                on.weights.dot(0, &common)
+            }));
+            for index in 1..around.len().saturating_sub(1) {
+                let common = around[index];
+                if common <= 0.0 || common < around[index - 1] || common <= around[index + 1] {
+                    continue;
+                }
+                let place = Place {
+                    sample: (begin + index) as i32,
+                    weights: on.weights,
+                };
+                let at = (begin + index) as f32;
+                let noise2 = self.noise2_at(problem, at);
+                if common * common < ADD_LOOK * ADD_GAIN * response.squares[0] * noise2 {
+                    continue;
+                }
+                let left = self.left_of(problem, &place, 0);
+                let gain = common * common / left / noise2;
+                if gain > ADD_GAIN {
+                    proposals.push(Proposal {
+                        gain,
+                        at,
+                        kind: Kind::Add {
+                            charge_pe: (common / left).max(0.1),
+                        },
+                    });
+                }
+            }
+        }
+        self.around = around;
+    }
+}
+
+/// Gain in chi-square that makes two of a photoelectron with the charge `charge_pe`: less, the less likely one has it.
+///
+/// Charges of one and of two are taken as Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`.
+fn least_gain(charge_pe: f32, sigma: f32) -> f32 {
+    let excess = (charge_pe - 1.0).max(0.0) / sigma;
+    let lack = (2.0 - charge_pe).max(0.0) / sigma;
+    let likelier = if charge_pe > 1.0 {
+        excess * excess - 0.5 * lack * lack
+    } else {
+        0.0
+    };
+    (SPLIT_GAIN - likelier).max(LEAST_GAIN)
+}
+
+/// Two photoelectrons as one.
+fn joined(a: Light, b: Light) -> Light {
+    let charge_pe = a.charge_pe + b.charge_pe;
+    Light {
+        at: (a.at * a.charge_pe + b.at * b.charge_pe) / charge_pe,
+        charge_pe,
+        ..a
+    }
+}
