@@ -8,7 +8,7 @@ use super::shared::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::matching::Pulse;
 use crate::evaluate::plots::{TracePicture, WaveformPicture, waveforms_svg};
-use crate::extract::{Extractor, Parameters, Trace};
+use crate::extract::{Extractor, Method, Parameters, Trace};
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::model::{Photoelectron, Waveform};
@@ -32,6 +32,9 @@ pub(crate) struct PlotArgs {
     /// Input that the event is of, where a table has the event in several
     #[arg(long, value_name = "N", requires = "plot")]
     pub input_id: Option<u32>,
+    /// How their hits are found
+    #[arg(long, value_enum, requires = "plot", default_value_t)]
+    method: Method,
     /// Waveforms to draw
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
     first: u32,
@@ -57,7 +60,7 @@ pub(crate) fn draw(
     };
     let mut source = io::open(path, &input.read_options(0)?)?;
     let info = source.info().clone();
-    let extractor = extractor(&info, known, input, talk)?;
+    let extractor = extractor(&info, known, input, plot.method, talk)?;
     let truth = if info.has_truth {
         io::read_truth(path)?.photoelectrons
     } else {
@@ -122,6 +125,7 @@ fn extractor(
     info: &SourceInfo,
     known: &DetectorArgs,
     input: &InputArgs,
+    method: Method,
     talk: Talk,
 ) -> Result<Option<(Extractor, f64)>> {
     let asked = known.detector.is_some() || known.calibration.is_some();
@@ -136,7 +140,11 @@ fn extractor(
     let known = known.read(info)?;
     let readout = input.readout(info, &known)?;
     let sampling_ns = readout.sampling_ns;
-    let extractor = Extractor::new(known.calibration, readout, Parameters::default())?;
+    let parameters = Parameters {
+        method,
+        ..Parameters::default()
+    };
+    let extractor = Extractor::new(known.calibration, readout, parameters)?;
     Ok(Some((extractor, sampling_ns)))
 }
 
@@ -180,6 +188,7 @@ fn picture(
                 })
                 .collect(),
             deconvolved_pe_per_ns: trace.deconvolved_pe_per_ns,
+            residual_adc: trace.residual_adc,
         }),
     }
 }

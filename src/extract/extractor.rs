@@ -85,6 +85,8 @@ pub struct Trace {
     pub deconvolved_pe_per_ns: Vec<f32>,
     /// What the smoothed deconvolved trace has to exceed.
     pub threshold_pe_per_ns: f32,
+    /// What a fit leaves of the samples, in counts as recorded; empty without a fit.
+    pub residual_adc: Vec<f32>,
     /// The hits; times count from the first sample, the channel's offset not subtracted.
     pub hits: Vec<Hit>,
     /// The waveform's flags.
@@ -191,6 +193,11 @@ impl Extractor {
         trace.baseline_adc = summary.baseline_adc;
         trace.noise_adc = summary.noise_adc;
         trace.flags = summary.flags;
+        if summary.flags.contains(Flags::FITTED) {
+            let sign = self.readout.polarity.sign();
+            let residual = work.sparse.residual.iter();
+            trace.residual_adc = residual.map(|value| sign * value).collect();
+        }
         trace.threshold_pe_per_ns = work.threshold;
         trace.step_ns = work.step_ns;
         let offset_ns = self

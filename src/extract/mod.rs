@@ -33,6 +33,8 @@ pub mod response;
 pub mod sanity;
 pub mod seeds;
 pub mod sparse;
+#[cfg(test)]
+mod sparse_physics;
 mod stage;
 pub(crate) mod stages;
 #[cfg(test)]

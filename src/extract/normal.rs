@@ -127,3 +127,43 @@ pub fn sum(values: &[f32]) -> f32 {
     }
     tree_sum(lanes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::juno_template;
+    use super::*;
+
+    #[test]
+    fn the_solution_solves_the_equations() {
+        let response = Response::new(&juno_template(0.05));
+        let places: Vec<Place> = [300.2, 305.9, 330.0, 512.3].map(Place::of).into();
+        let mut normal = Normal::default();
+        normal.fill(&response, &places, 1000);
+        normal.factorise(|_| (0.0, 0.0));
+        let columns = normal.columns;
+        let right: Vec<f32> = (0..columns)
+            .map(|k| 1000.0 * (1.0 + (k % 3) as f32))
+            .collect();
+        let mut solution = right.clone();
+        normal.forward(&mut solution);
+        normal.backward(&mut solution);
+        for row in 0..columns {
+            let sum: f64 = (0..columns)
+                .map(|column| {
+                    let (a, b) = (row.max(column), row.min(column));
+                    let ridge = if row == column && row + 1 < columns {
+                        1.0 + RIDGE
+                    } else {
+                        1.0
+                    };
+                    f64::from(normal.matrix[a * columns + b] * ridge) * f64::from(solution[column])
+                })
+                .sum();
+            assert!(
+                (sum - f64::from(right[row])).abs() < 2.0,
+                "{row}: {sum} for {}",
+                right[row]
+            );
+        }
+    }
+}

@@ -1,68 +1,13 @@
 //! The stages together, tested as physics.
 
-use super::testing::{Light, gaussian, juno_row, scintillation, waveform};
-use super::{Backend, Extractor, Parameters, ReadoutFacts};
-use crate::model::{Batch, Calibration, ChannelCalibration, Hit, Polarity, SamplesRef, Waveform};
+use super::testing::{
+    Light, extractor_of, gaussian, hits, juno_row, scintillation, wasserstein_ns, waveform,
+};
+use super::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use crate::model::{Batch, Calibration, ChannelCalibration, Polarity, SamplesRef, Waveform};
 
 fn extractor(undershoot: f32, noise: f32) -> Extractor {
-    let mut calibration = Calibration::new();
-    let row = calibration
-        .add_row(juno_row(undershoot, noise))
-        .expect("a valid row");
-    calibration.set_default(row);
-    calibration.assign(0, row);
-    let readout = ReadoutFacts {
-        sampling_ns: 1.0,
-        polarity: Polarity::Negative,
-        adc_bits: Some(14),
-    };
-    Extractor::new(calibration, readout, Parameters::default()).expect("valid")
-}
-
-/// Hits of each waveform of `light`, one waveform an entry.
-fn hits(extractor: &Extractor, light: &[Vec<Light>], undershoot: f64, noise: f32) -> Vec<Vec<Hit>> {
-    let mut batch = Batch::new_u16(0);
-    for (seed, light) in light.iter().enumerate() {
-        let samples = waveform(seed as u64, light, undershoot, noise, 1000);
-        let samples = SamplesRef::U16(&samples);
-        batch.push(Waveform {
-            event_id: seed as u64,
-            channel_id: 0,
-            start_ns: 0.0,
-            samples,
-        });
-    }
-    let extracted = extractor.extract(&batch).expect("extracts");
-    let mut rest = extracted.hits.as_slice();
-    extracted
-        .summaries
-        .iter()
-        .map(|summary| {
-            let (mine, others) = rest.split_at(summary.n_hits as usize);
-            rest = others;
-            mine.to_vec()
-        })
-        .collect()
-}
-
-/// W1 of charge-normalised hits and truth.
-fn wasserstein_ns(light: &[Light], hits: &[Hit]) -> f64 {
-    let total: f64 = light.iter().map(|one| one.1).sum();
-    let found: f64 = hits.iter().map(|hit| f64::from(hit.charge_pe)).sum();
-    let mut steps: Vec<(f64, f64)> = light.iter().map(|one| (one.0, one.1 / total)).collect();
-    steps.extend(
-        hits.iter()
-            .map(|hit| (f64::from(hit.time_ns), -f64::from(hit.charge_pe) / found)),
-    );
-    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut sum = 0.0;
-    steps
-        .windows(2)
-        .map(|pair| {
-            sum += pair[0].1;
-            sum.abs() * (pair[1].0 - pair[0].0)
-        })
-        .sum()
+    extractor_of(Method::Deconvolution, undershoot, noise)
 }
 
 /// One waveform with a unit pulse at each of `times`, without noise.

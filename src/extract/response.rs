@@ -270,3 +270,78 @@ fn project(samples: &[f32], coefficients: &[f32]) -> [f32; 4] {
     }
     sums.map(tree_sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{juno_pulse, juno_template};
+    use super::*;
+
+    #[test]
+    fn the_spline_goes_through_the_samples_and_between_them() {
+        let template = juno_template(0.05);
+        let response = Response::new(&template);
+        for at in [100.0_f32, 100.25, 100.5, 100.9] {
+            let mut samples = vec![0.0; 900];
+            response.subtract(&mut samples, &Place::of(at), -1.0);
+            for (sample, &value) in samples.iter().enumerate() {
+                let expected = 115.0 * juno_pulse(sample as f64 - f64::from(at), 0.05);
+                assert!(
+                    sample > 790 || (f64::from(value) - expected).abs() < 0.02,
+                    "{at}, sample {sample}: {value} for {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_the_sums_over_samples() {
+        let response = Response::new(&juno_template(0.05));
+        let column = |at: f32, row: usize| {
+            let mut samples = vec![0.0_f32; 2000];
+            let mut place = Place::of(at);
+            place.weights.0[0] = place.weights.0[row];
+            response.subtract(&mut samples, &place, -1.0);
+            samples
+        };
+        for (a, b) in [
+            (500.0_f32, 500.0_f32),
+            (500.3, 507.9),
+            (500.7, 430.1),
+            (500.0, 503.5),
+        ] {
+            let (one, other) = (Place::of(a), Place::of(b));
+            let products =
+                response.products(one.sample - other.sample, &one.weights, &other.weights);
+            for (row, products) in products.iter().enumerate() {
+                for (col, &product) in products.iter().enumerate() {
+                    let (x, y) = (column(a, row), column(b, col));
+                    let sum: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(x * y)).sum();
+                    let size = (response.squares[row] * response.squares[col]).sqrt();
+                    assert!(
+                        (f64::from(product) - sum).abs() < 1e-4 * f64::from(size),
+                        "{a}, {b}, {row}, {col}: {product} for {sum}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn projections_are_the_sums_over_samples_at_the_edges_too() {
+        let response = Response::new(&juno_template(0.05));
+        let samples: Vec<f32> = (0..1000).map(|k| ((k * 37) % 101) as f32 - 50.0).collect();
+        for at in [-20.0_f32, -3.5, 0.0, 400.25, 960.75, 998.0] {
+            let place = Place::of(at);
+            let found = place
+                .weights
+                .dot(0, &response.project(&samples, place.sample, 5000));
+            let mut column = vec![0.0; 1000];
+            response.subtract(&mut column, &place, -1.0);
+            let sum: f32 = column.iter().zip(&samples).map(|(x, y)| x * y).sum();
+            assert!(
+                (found - sum).abs() < 0.05 + 1e-4 * sum.abs(),
+                "{at}: {found} for {sum}"
+            );
+        }
+    }
+}

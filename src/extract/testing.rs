@@ -1,11 +1,14 @@
-//! What the stages' unit tests share: a JUNO-like template and reproducible noise.
+//! What the stages' unit tests share: a JUNO-like template, reproducible noise and light, extraction of it.
 
 use rand::RngExt as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::model::{ChannelCalibration, Flags};
+use super::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use crate::model::{
+    Batch, Calibration, ChannelCalibration, Flags, Hit, Polarity, SamplesRef, Waveform,
+};
 
 /// Peak of [`juno_template`].
 pub const PEAK_ADC: f32 = 115.0;
@@ -137,4 +140,75 @@ pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Light> {
         .collect();
     light.sort_by(|a, b| a.0.total_cmp(&b.0));
     light
+}
+
+/// Extraction by `method` with [`juno_row`].
+pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
+    let mut calibration = Calibration::new();
+    let row = calibration
+        .add_row(juno_row(undershoot, noise))
+        .expect("a valid row");
+    calibration.set_default(row);
+    calibration.assign(0, row);
+    let readout = ReadoutFacts {
+        sampling_ns: 1.0,
+        polarity: Polarity::Negative,
+        adc_bits: Some(14),
+    };
+    let parameters = Parameters {
+        method,
+        ..Parameters::default()
+    };
+    Extractor::new(calibration, readout, parameters).expect("valid")
+}
+
+/// Hits of each waveform of `light`, one waveform an entry.
+pub fn hits(
+    extractor: &Extractor,
+    light: &[Vec<Light>],
+    undershoot: f64,
+    noise: f32,
+) -> Vec<Vec<Hit>> {
+    let mut batch = Batch::new_u16(0);
+    for (seed, light) in light.iter().enumerate() {
+        let samples = waveform(seed as u64, light, undershoot, noise, 1000);
+        let samples = SamplesRef::U16(&samples);
+        batch.push(Waveform {
+            event_id: seed as u64,
+            channel_id: 0,
+            start_ns: 0.0,
+            samples,
+        });
+    }
+    let extracted = extractor.extract(&batch).expect("extracts");
+    let mut rest = extracted.hits.as_slice();
+    extracted
+        .summaries
+        .iter()
+        .map(|summary| {
+            let (mine, others) = rest.split_at(summary.n_hits as usize);
+            rest = others;
+            mine.to_vec()
+        })
+        .collect()
+}
+
+/// W1 of charge-normalised hits and truth.
+pub fn wasserstein_ns(light: &[Light], hits: &[Hit]) -> f64 {
+    let total: f64 = light.iter().map(|one| one.1).sum();
+    let found: f64 = hits.iter().map(|hit| f64::from(hit.charge_pe)).sum();
+    let mut steps: Vec<(f64, f64)> = light.iter().map(|one| (one.0, one.1 / total)).collect();
+    steps.extend(
+        hits.iter()
+            .map(|hit| (f64::from(hit.time_ns), -f64::from(hit.charge_pe) / found)),
+    );
+    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut sum = 0.0;
+    steps
+        .windows(2)
+        .map(|pair| {
+            sum += pair[0].1;
+            sum.abs() * (pair[1].0 - pair[0].0)
+        })
+        .sum()
 }

@@ -1,4 +1,4 @@
-//! Pictures of single waveforms: samples with baseline, deconvolved trace with threshold, hits and true photoelectrons.
+//! Pictures of single waveforms: samples with baseline, what a fit makes of them and leaves, deconvolved trace with threshold, hits and true photoelectrons.
 
 use super::axis::Axis;
 use super::figure::{Figure, GREY, INK, Look, PALETTE, Panel, Point, Series};
@@ -35,6 +35,8 @@ pub struct TracePicture {
     pub deconvolved_pe_per_ns: Vec<f32>,
     /// What the smoothed trace has to exceed for a hit.
     pub threshold_pe_per_ns: f64,
+    /// What a fit leaves of the samples, in counts as recorded; empty without a fit.
+    pub residual_adc: Vec<f32>,
     /// The hits, in the waveform's own time.
     pub hits: Vec<Pulse>,
 }
@@ -92,6 +94,16 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
         ];
         raw.series
             .push(Series::new("baseline", 2, Look::Dashed, level.to_vec()));
+        if !trace.residual_adc.is_empty() {
+            let refolded: Vec<f32> = waveform
+                .samples_adc
+                .iter()
+                .zip(&trace.residual_adc)
+                .map(|(sample, left)| sample - left)
+                .collect();
+            let line = thinned(&refolded, step);
+            raw.series.push(Series::new("fit", 3, Look::Line, line));
+        }
     }
     let ticks: Vec<_> = waveform
         .truth
@@ -107,6 +119,7 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
     };
 
     raw.x = raw.x.untitled();
+    let residual = residual_of(trace, &x, step);
     let values = &trace.deconvolved_pe_per_ns;
     let (mut low, mut high) = range(values);
     low = low.min(0.0);
@@ -156,7 +169,29 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
     if !hits.points.is_empty() {
         lower.series.push(hits);
     }
-    vec![raw, lower]
+    std::iter::once(raw)
+        .chain(residual)
+        .chain([lower])
+        .collect()
+}
+
+/// What a fit leaves of the samples, on a scale of its own.
+fn residual_of(trace: &TracePicture, x: &Axis, step: f64) -> Option<Panel> {
+    if trace.residual_adc.is_empty() {
+        return None;
+    }
+    let (low, high) = range(&trace.residual_adc);
+    let space = (0.08 * (high - low)).max(1.0);
+    let mut panel = Panel::new(
+        x.clone().untitled(),
+        Axis::linear("left (ADC)", low - space, high + space),
+    );
+    panel.weight = 0.5;
+    panel.guides.push(0.0);
+    let line = thinned(&trace.residual_adc, step);
+    let left = Series::new("samples less fit", 0, Look::Line, line);
+    panel.series.push(left.coloured(GREY));
+    Some(panel)
 }
 
 fn range(values: &[f32]) -> (f64, f64) {
@@ -214,6 +249,7 @@ mod tests {
                 step_ns: 2.0,
                 deconvolved_pe_per_ns: vec![0.01; 100],
                 threshold_pe_per_ns: 0.05,
+                residual_adc: vec![1.0; 200],
                 hits: vec![Pulse {
                     time_ns: 60.2,
                     charge_pe: 0.97,
@@ -225,6 +261,8 @@ mod tests {
             "event 7, channel 3",
             "0.97",
             "baseline",
+            "fit",
+            "samples less fit",
             "threshold (of the smoothed trace)",
             "true photoelectrons",
         ] {
