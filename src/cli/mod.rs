@@ -28,10 +28,15 @@ mod simulate;
 mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::gpu::inside;
+
+/// Time that GPU drivers have to let go of their devices before the process ends without them.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
 #[derive(Debug, Parser)]
@@ -103,12 +108,27 @@ pub fn main() -> ExitCode {
         quiet: cli.quiet,
         json: cli.json,
     };
-    match run(cli.command, talk) {
+    let code = match run(cli.command, talk) {
         Ok(code) => code,
         Err(error) => {
             say!("error: {error}");
             ExitCode::from(error.kind().exit_code())
         }
+    };
+    if !inside::all_out_within(CLOSING) {
+        leave_at_once(code);
+    }
+    code
+}
+
+/// Ends the process without the exit handlers of its libraries: one of them is a driver that still keeps a thread, and would crash.
+fn leave_at_once(code: ExitCode) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+    // An `ExitCode` does not tell its number.
+    if let Some(number) = (0..=u8::MAX).find(|&number| ExitCode::from(number) == code) {
+        signal_hook::low_level::exit(number.into());
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::adapter::Adapter;
 use super::failure::{Failure, Faults};
 use super::flight::{Flight, Session, State, Waiting, Way, batch_of};
+use super::inside::Inside;
 use super::layout::Run;
 use super::route::Chunk;
 use super::slot::{Returned, Work};
@@ -59,6 +60,8 @@ pub struct GpuExtractor {
     options: Options,
     run: Run,
     state: Mutex<State>,
+    /// Held to the last: a thread that nobody waits for may be the owner.
+    _inside: Inside,
 }
 
 impl GpuExtractor {
@@ -67,6 +70,7 @@ impl GpuExtractor {
     /// # Errors
     /// If the adapter gives no device ([`ErrorKind::Gpu`]).
     pub fn new(cpu: Extractor, adapter: Adapter, options: Options) -> Result<Self> {
+        let inside = Inside::enter();
         let run = run_of(&cpu);
         let session = Session::open(&adapter, options.time_limit).map_err(|failure| {
             Error::new(
@@ -89,6 +93,7 @@ impl GpuExtractor {
             options,
             run,
             state: Mutex::new(state),
+            _inside: inside,
         })
     }
 
@@ -189,7 +194,11 @@ impl GpuExtractor {
             state.failures_in_a_row += 1;
             if let Some(session) = state.session.take() {
                 // A driver that hangs may keep whoever lets go of its device.
-                std::thread::spawn(move || drop(session));
+                let inside = Inside::enter();
+                std::thread::spawn(move || {
+                    let _inside = inside;
+                    drop(session);
+                });
             }
             for flight in flights.iter_mut() {
                 if !matches!(flight.way, Way::Beside) {
