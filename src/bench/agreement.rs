@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::report::thousands;
 use crate::extract::{Backend as _, Method, Parameters, Stage};
 use crate::gpu::adapter::{Adapter, Facts};
-use crate::gpu::compare::Comparison;
+use crate::gpu::compare::{Comparison, ERROR_SHARE};
 use crate::gpu::staged::Staged;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 
@@ -254,7 +254,8 @@ pub fn table(agreement: &Agreement) -> String {
     }
     text.push_str(
         "\non edge: unmatched hits in waveforms in which the CPU alone decides otherwise once every sample moves by a rounding\n\
-         error (1e-6 of the waveform's range); they may be 1 in 10,000, any other unmatched hit is a defect\n\
+         error (1e-6 of the waveform's range, at least a sample's last bit); they may be 1 in 10,000, any other unmatched\n\
+         hit is a defect; flags, baseline and errors are those of waveforms that do not stand on an edge\n\
          flags: waveforms whose flags differ; baseline: largest difference in its standard deviations;\n\
          errors: largest relative difference of a charge's or baseline's error and of the noise, up to 1e-2\n",
     );
@@ -268,6 +269,14 @@ pub fn table(agreement: &Agreement) -> String {
                 text,
                 "{name}: the device failed {} times",
                 row.device_failures
+            );
+        }
+        if let Some((event_id, channel_id)) = row.comparison.worst_error_in
+            && row.comparison.worst_error_share > ERROR_SHARE
+        {
+            let _ = writeln!(
+                text,
+                "{name}: errors differ most in waveform {event_id}, channel {channel_id}",
             );
         }
         for hit in row.comparison.listed.iter().take(MOST_LISTED) {

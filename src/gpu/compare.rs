@@ -2,7 +2,10 @@
 //!
 //! Whether a sample is over threshold, or which of two valleys is the deeper one, may hang on the last bit of a number. Such
 //! a decision is told from a defect by asking the CPU alone: if it decides otherwise itself once every sample is moved by as
-//! much as rounding moves the trace, the waveform stands on the edge.
+//! much as rounding moves the trace, the waveform stands on the edge. It is asked many times, as the edge may lie in any
+//! direction, and several decisions may hang in one waveform: every sample moves on its own, or runs of samples together as
+//! the mean of a block does; by all of a rounding error, or by parts of it, which turn the nearest decision alone. No move
+//! is more than a rounding error, so that asking more often never makes an edge of what is none.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -25,10 +28,20 @@ pub const UNMATCHED_SHARE: f64 = 1e-4;
 /// Unmatched hits that are listed.
 const MOST_LISTED: usize = 20;
 /// How far samples are moved to see whether a waveform stands on an edge, as a share of its range: what a transform of a few
-/// thousand points in single precision does to a trace.
+/// thousand points in single precision does to a trace. At least by the last bit that a sample has in single precision: in dim
+/// waveforms on a high baseline that is more, and nothing would move.
 const EDGE_SHARE: f32 = 1e-6;
-/// How often.
-const EDGE_TRIES: usize = 32;
+/// The moves: how much of that, and how many samples together.
+const MOVES: [(f32, usize); 6] = [
+    (1.0, 1),
+    (1.0, 16),
+    (0.25, 1),
+    (0.25, 16),
+    (0.0625, 1),
+    (0.0625, 16),
+];
+/// How often each is tried.
+const EDGE_TRIES: usize = 24;
 /// Difference of a baseline, in units of its error, from which on a waveform is looked at for edges.
 const BASELINE_SIGMA: f32 = 0.02;
 /// The same for the relative difference of errors.
@@ -54,6 +67,8 @@ pub struct Comparison {
     /// Largest relative difference of a matched hit's error, and of the baseline's error and the noise in waveforms that do not stand
     /// on an edge.
     pub worst_error_share: f32,
+    /// Event and channel of that waveform.
+    pub worst_error_in: Option<(u64, u32)>,
     /// Largest difference of the baseline among those waveforms, in units of its standard deviation.
     pub worst_baseline_sigma: f32,
     /// Some of the unmatched hits.
@@ -134,7 +149,10 @@ impl Comparison {
                 }
             }
             self.worst_baseline_sigma = self.worst_baseline_sigma.max(baseline);
-            self.worst_error_share = self.worst_error_share.max(error);
+            if error > self.worst_error_share {
+                self.worst_error_share = error;
+                self.worst_error_in = Some(ids(batch, place));
+            }
         }
     }
 
@@ -178,15 +196,24 @@ impl Comparison {
 
     fn list(&mut self, batch: &Batch, place: usize, of_first: bool, hit: &Hit) {
         if self.listed.len() < MOST_LISTED {
+            let (event_id, channel_id) = ids(batch, place);
             self.listed.push(Unmatched {
-                event_id: batch.event_id().get(place).copied().unwrap_or_default(),
-                channel_id: batch.channel_id().get(place).copied().unwrap_or_default(),
+                event_id,
+                channel_id,
                 of_first,
                 time_ns: hit.time_ns,
                 charge_pe: hit.charge_pe,
             });
         }
     }
+}
+
+/// Event and channel of a waveform.
+fn ids(batch: &Batch, place: usize) -> (u64, u32) {
+    (
+        batch.event_id().get(place).copied().unwrap_or_default(),
+        batch.channel_id().get(place).copied().unwrap_or_default(),
+    )
 }
 
 /// Relative difference of two numbers that are not negative; none where both say that nothing is known.
@@ -211,30 +238,16 @@ impl Edges {
             return Self(Vec::new());
         };
         let samples = waveform.samples.to_f32();
-        let (low, high) = samples
-            .iter()
-            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
-                (low.min(value), high.max(value))
-            });
         let mut random = ChaCha8Rng::seed_from_u64(place as u64);
         let mut all = Batch::new_f32(batch.input_id());
-        for _ in 0..EDGE_TRIES {
-            // Samples at a rail stay there: saturation is no matter of rounding.
-            let moved: Vec<f32> = samples
-                .iter()
-                .map(|&value| {
-                    let step = EDGE_SHARE * (high - low) * (2.0 * random.random::<f32>() - 1.0);
-                    if value == low || value == high {
-                        value
-                    } else {
-                        value + step
-                    }
-                })
-                .collect();
-            all.push(Waveform {
-                samples: SamplesRef::F32(&moved),
-                ..waveform
-            });
+        for (share, together) in MOVES {
+            for _ in 0..EDGE_TRIES {
+                let moved = moved(&samples, share, together, &mut random);
+                all.push(Waveform {
+                    samples: SamplesRef::F32(&moved),
+                    ..waveform
+                });
+            }
         }
         let extracted = cpu.extract(&all).unwrap_or_default();
         let mut hits = extracted.hits.as_slice();
@@ -276,6 +289,32 @@ impl Edges {
     }
 }
 
+/// The samples moved at random by up to `share` of a rounding error, runs of `together` alike.
+fn moved(samples: &[f32], share: f32, together: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let (low, high) = samples
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
+            (low.min(value), high.max(value))
+        });
+    let most = share * EDGE_SHARE * (high - low);
+    let mut part = 0.0;
+    samples
+        .iter()
+        .enumerate()
+        .map(|(index, &value)| {
+            if index.is_multiple_of(together) {
+                part = 2.0 * random.random::<f32>() - 1.0;
+            }
+            // Samples at a rail stay there: saturation is no matter of rounding.
+            if value == low || value == high {
+                return value;
+            }
+            let last_bit = value.abs().next_up() - value.abs();
+            value + part * most.max(last_bit)
+        })
+        .collect()
+}
+
 /// True if two hits are the same within the promise.
 #[must_use]
 pub fn same(a: &Hit, b: &Hit) -> bool {
@@ -288,6 +327,8 @@ pub fn same(a: &Hit, b: &Hit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::{self, Occupancy, input};
+    use crate::extract::{Method, Parameters};
 
     fn hit(time_ns: f32, charge_pe: f32) -> Hit {
         Hit {
@@ -314,5 +355,72 @@ mod tests {
         let mut flagged = b;
         flagged.flags = Flags::PILE_UP;
         assert_eq!(compared(&[b], &[flagged]), 2, "a flag is part of a hit");
+    }
+
+    #[test]
+    fn samples_move_by_a_rounding_error_however_small_their_range() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for range in [10.0_f32, 100.0, 5000.0] {
+            let samples: Vec<f32> = (0..1000)
+                .map(|index| 4784.0 + (range * (index as f32 / 999.0)).round())
+                .collect();
+            for (share, together) in MOVES {
+                let moved = moved(&samples, share, together, &mut random);
+                let most = (EDGE_SHARE * range).max(2.0_f32.powi(-10));
+                let steps: Vec<f32> = moved.iter().zip(&samples).map(|(a, b)| a - b).collect();
+                assert!(steps.iter().all(|step| step.abs() <= most), "{range}");
+                let n_moved = steps.iter().filter(|step| **step != 0.0).count();
+                assert!(n_moved > 300, "{range}, {share}, {together}: {n_moved}");
+                assert_eq!((moved[0], moved[999]), (samples[0], samples[999]), "rails");
+            }
+        }
+    }
+
+    /// An extractor for the simplest method.
+    fn coti(threshold_sigma: f32) -> Extractor {
+        let detector = crate::detector::load("juno").expect("a preset");
+        let parameters = Parameters {
+            method: Method::Coti,
+            threshold_sigma,
+            ..Parameters::default()
+        };
+        bench::extractor(&detector, parameters).expect("valid")
+    }
+
+    /// What a comparison says of dim waveforms if the other backend's threshold is higher by `share`, and the CPU's is where one of
+    /// a waveform's samples lies.
+    fn with_thresholds_apart(share: f32) -> Comparison {
+        let detector = crate::detector::load("juno").expect("a preset");
+        let batch = input::batch(&detector, Occupancy::MeanPe(1.0), 60, 0).expect("waveforms");
+        let plain = coti(5.0).extract(&batch).expect("extracts");
+        let mut comparison = Comparison::default();
+        for (waveform, summary) in batch.iter().zip(&plain.summaries) {
+            let mut one = Batch::new_u16(0);
+            one.push(waveform);
+            let sigma = |sample: f32| (summary.baseline_adc - sample) / summary.noise_adc;
+            let samples = waveform.samples.to_f32();
+            let mut over = samples.iter().map(|&sample| sigma(sample));
+            let Some(hanging) = over.rfind(|sigma| (5.0..7.0).contains(sigma)) else {
+                continue;
+            };
+            let (cpu, other) = (
+                coti(hanging * (1.0 - 0.5 * share)),
+                coti(hanging * (1.0 + 0.5 * share)),
+            );
+            let first = cpu.extract(&one).expect("extracts");
+            let second = other.extract(&one).expect("extracts");
+            comparison.add(&cpu, &one, &first, &second);
+        }
+        comparison
+    }
+
+    #[test]
+    fn what_hangs_on_rounding_is_told_from_a_defect() {
+        let rounding = with_thresholds_apart(5e-7);
+        assert!(rounding.unmatched > 10, "{rounding:?}");
+        assert_eq!(rounding.unexplained(), 0, "{rounding:?}");
+        let defect = with_thresholds_apart(1e-3);
+        assert!(defect.unmatched > 10, "{defect:?}");
+        assert_eq!(defect.on_the_edge, 0, "{defect:?}");
     }
 }
