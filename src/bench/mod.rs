@@ -214,12 +214,22 @@ impl Bench<'_> {
                 ));
             }
         }
-        // All of the CPU first: once a software rasteriser has computed in this process, extraction by several threads
-        // has been seen to take turns instead of running side by side.
-        for on_gpu in [false, true] {
-            if on_gpu && self.gpu.is_none() {
-                break;
-            }
+        let smallest = settings.batches.iter().min().copied();
+        if self.gpu.is_some() && settings.batches.iter().max().copied() != smallest {
+            self.note(
+                "the CPU is timed with the smallest batches: larger ones take it longer and give the same rate"
+                    .to_owned(),
+            );
+        }
+        let on_gpu: &[bool] = match self.gpu {
+            None => &[false],
+            // Once a software rasteriser has computed in this process, extraction by several threads has been seen to take
+            // turns instead of running side by side.
+            Some(gpu) if gpu.adapter().facts.is_software() => &[false, true],
+            // What the run is for comes first; the CPU takes most of the time.
+            Some(_) => &[true, false],
+        };
+        for &on_gpu in on_gpu {
             for &samples in &settings.lengths {
                 let detector = input::with_window(&settings.detector, samples)?;
                 if on_gpu && samples > MAX_GPU_SAMPLES {
@@ -227,6 +237,9 @@ impl Bench<'_> {
                 }
                 for &occupancy in &settings.mean_pe {
                     for &batch in &settings.batches {
+                        if !on_gpu && self.gpu.is_some() && Some(batch) != smallest {
+                            continue;
+                        }
                         tell(&format!(
                             "{}: {samples} samples, mean PE {occupancy}, batches of {batch}",
                             if on_gpu { "gpu" } else { "cpu" }

@@ -58,7 +58,8 @@ pub(crate) struct Args {
         conflicts_with = "compare"
     )]
     mean_pe: Vec<Occupancy>,
-    /// Waveforms of a batch, one or more sizes [default: 16384 for a GPU, else 4096]
+    /// Waveforms of a batch, one or more sizes; beside a GPU the CPU is timed with the smallest [default: 16384 for a GPU,
+    /// else 4096]
     #[arg(
         long,
         value_name = "LIST",
