@@ -14,7 +14,16 @@ import sys
 import numpy as np
 import tritonclient.grpc as triton
 
-HITS = ["hit_offsets", "hit_event_id", "hit_channel_id", "hit_time_ns", "hit_charge_pe", "hit_flags"]
+HITS = [
+    "hit_offsets",
+    "hit_event_id",
+    "hit_channel_id",
+    "hit_time_ns",
+    "hit_charge_pe",
+    "hit_charge_sigma_pe",
+    "hit_time_sigma_ns",
+    "hit_flags",
+]
 
 
 def waveforms_of(path):

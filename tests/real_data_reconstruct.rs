@@ -144,7 +144,7 @@ fn charges_of_a_measured_run_are_those_that_its_authors_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let spe = led_calibration(folder.path());
     let areas = doubles(&file("uzh_r12699/wf0_areas.npy"));
-    for method in ["integral", "deconvolution", "coti"] {
+    for method in ["integral", "deconvolution", "coti", "sparse"] {
         let target = folder.path().join(method);
         let more = ["-c", text(&spe), "--method", method];
         reconstruct(&[file("uzh_r12699/ready.h5")], &target, &more).ended_with(0);
@@ -263,14 +263,50 @@ fn large_pulses_in_volts_have_a_charge_in_proportion_to_their_area() {
         &spe,
         &calibration(template, noise_of(&waveforms, 15), 1.0, &[0]),
     );
-    for method in ["deconvolution", "integral"] {
+    for method in ["deconvolution", "integral", "sparse"] {
         let target = folder.path().join(method);
         reconstruct(&[&input], &target, &["-c", text(&spe), "--method", method]).ended_with(0);
         let found = output(&target);
+        if method == "sparse" {
+            for row in 0..12 {
+                eprintln!(
+                    "{:?} {:?}",
+                    found.waveforms[row],
+                    found
+                        .hits_of(row)
+                        .iter()
+                        .map(|h| (h.time_ns, h.charge_pe, h.charge_sigma_pe))
+                        .collect::<Vec<_>>()
+                );
+            }
+        }
+        let behind = behind_the_largest(&found, 15.0);
         let found = correlation(&charges_and_areas(&found, &waveforms, 15, -1.0));
-        eprintln!("{method}: correlation {found:.4}");
+        eprintln!("{method}: correlation {found:.4}, {behind:?} behind the pulse");
         assert!(found > 0.99, "{method}: {found}");
     }
+}
+
+/// Hits a waveform, and share of the charge, that come later than `after_ns` behind the largest hit.
+fn behind_the_largest(found: &Output, after_ns: f32) -> (f64, f64) {
+    let (mut late, mut late_pe, mut all_pe) = (0, 0.0, 0.0);
+    for row in 0..found.waveforms.len() {
+        let hits = found.hits_of(row);
+        let largest = hits
+            .iter()
+            .max_by(|a, b| a.charge_pe.total_cmp(&b.charge_pe));
+        for hit in hits {
+            all_pe += f64::from(hit.charge_pe);
+            if largest.is_some_and(|largest| hit.time_ns > largest.time_ns + after_ns) {
+                late += 1;
+                late_pe += f64::from(hit.charge_pe);
+            }
+        }
+    }
+    (
+        f64::from(late) / found.waveforms.len() as f64,
+        late_pe / all_pe,
+    )
 }
 
 /// A column of the camera's table (time in steps of 0.125 ns, high gain, low gain), at whole nanoseconds from its begin.
@@ -315,7 +351,11 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
     let spe = folder.path().join("spe.parquet");
     write_calibration(&spe, &both);
     // The integral sums what the area sums. Deconvolution takes the camera's marker for light before the window.
-    for (method, least, least_low) in [("deconvolution", 0.98, 0.75), ("integral", 0.99, 0.8)] {
+    for (method, least, least_low) in [
+        ("deconvolution", 0.98, 0.75),
+        ("integral", 0.99, 0.8),
+        ("sparse", 0.98, 0.75),
+    ] {
         let target = folder.path().join(method);
         let more = ["-c", text(&spe), "--method", method];
         reconstruct(&[&input], &target, &more).ended_with(0);
@@ -323,6 +363,10 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
         assert_eq!(
             (found.waveforms.len(), found.flagged(Flags::NO_CALIBRATION)),
             (1512, 0)
+        );
+        eprintln!(
+            "{method}: {:?} behind the pulse",
+            behind_the_largest(&found, 15.0)
         );
         two_gains_agree(method, &found, &waveforms, (least, least_low));
     }

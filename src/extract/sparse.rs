@@ -58,8 +58,18 @@ const LEAD: f32 = 0.27;
 const LEAD_SIGMA: f32 = 3.0;
 /// Least share of a column's squares that the others may leave of it.
 const LEAST_LEFT: f32 = 0.02;
-/// The template is known to this share of a pulse's height; what is smaller is not light.
+/// The template is known to this share of a pulse's height where the pulse stands.
 const TEMPLATE_ERROR: f32 = 0.005;
+/// And to this one behind it, where cables and bases ring; what is smaller is not light that was overlooked.
+const RINGING: f32 = 0.03;
+/// How far behind, in units of the scale.
+const TAIL: f32 = 16.0;
+/// A step that leaves more than this times what was left is taken back, and the next one is shorter.
+const WORSE: f32 = 1.02;
+/// What the diagonal is raised by, relative, behind a step that was taken back, and how it grows and falls.
+const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
+/// A fit that leaves more than this share of the pulses' root mean square and twice the noise does not describe the waveform.
+const MISFIT: f32 = 0.05;
 
 /// One photoelectron, or several that cannot be told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -100,6 +110,11 @@ pub struct Work {
     pub baseline_adc: f32,
     /// Sum of the squares of what is left, in units of the noise, for each degree of freedom.
     pub chi2_ndf: f32,
+    /// Sum of the squares of the residual.
+    left: f32,
+    damping: f32,
+    /// The photoelectrons before a step.
+    before: Vec<Light>,
     places: Vec<Place>,
     normal: Normal,
     gradient: Vec<f32>,
@@ -146,10 +161,16 @@ impl Work {
             }
         }
         self.lead(problem);
-        let left: f32 = self.residual.iter().map(|value| value * value).sum();
-        let freedom = self.upright.len().saturating_sub(self.columns()).max(1);
-        self.chi2_ndf = left / (problem.noise_adc * problem.noise_adc) / freedom as f32;
-        settled && self.chi2_ndf.is_finite()
+        let noise2 = problem.noise_adc * problem.noise_adc;
+        let freedom = self.upright.len().saturating_sub(self.columns()).max(1) as f32;
+        self.chi2_ndf = self.left / noise2 / freedom;
+        let model: f32 = self
+            .upright
+            .iter()
+            .zip(&self.residual)
+            .map(|(sample, left)| (sample - self.baseline_adc - left).powi(2))
+            .sum();
+        settled && self.left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model
     }
 
     /// Columns of the normal equations: charge and time of each photoelectron, and the baseline.
@@ -171,11 +192,13 @@ impl Work {
                 .response
                 .subtract(&mut self.residual, place, light.charge_pe);
         }
+        self.left = dot(&self.residual, &self.residual);
     }
 
     /// Steps until nothing is gained any more; false if the last one still gained much.
     fn settle(&mut self, problem: &Problem<'_>) -> bool {
         let mut gain = 0.0;
+        self.damping = 0.0;
         for _ in 0..STEPS {
             gain = self.step(problem);
             if gain < STILL {
@@ -183,11 +206,11 @@ impl Work {
             }
         }
         // The last digits of a large pulse do not matter, a fit that runs away does.
-        let left: f32 = self.residual.iter().map(|value| value * value).sum();
-        gain < 0.1 * left / (problem.noise_adc * problem.noise_adc)
+        gain < 0.1 * self.left / (problem.noise_adc * problem.noise_adc)
     }
 
-    /// One step of Gauss and Newton; returns what chi-square should gain by it.
+    /// One step of Gauss and Newton, damped as by Levenberg and Marquardt where one before it went too far; returns what chi-square
+    /// should gain by it.
     ///
     /// Charges are drawn to what so many photoelectrons have on average, with their spread (the fit's own error is far smaller,
     /// except of the difference between two that nearly coincide); steps in time are kept short where the charge is small.
@@ -219,7 +242,11 @@ impl Work {
         self.normal.factorise(|index| {
             let light = &self.light[index];
             let charge = light.charge_pe.max(0.05) * longest;
-            (prior(light).0, noise2 / (charge * charge))
+            let [of_charge, of_time, _] = problem.response.squares;
+            (
+                prior(light).0 + self.damping * of_charge,
+                noise2 / (charge * charge) + self.damping * of_time,
+            )
         });
         self.column.clear();
         self.column.extend_from_slice(&gradient);
@@ -229,6 +256,9 @@ impl Work {
         let gain = dot(&solution, &gradient) / noise2;
         let last = self.upright.len() as f32 - 2.0;
         let first = -(problem.response.main as f32);
+        self.before.clear();
+        self.before.extend_from_slice(&self.light);
+        let before = (self.baseline_adc, self.left);
         for (index, light) in self.light.iter_mut().enumerate() {
             light.charge_pe += solution[2 * index];
             let step = -solution[2 * index + 1] / light.charge_pe.max(0.05);
@@ -241,6 +271,15 @@ impl Work {
         self.column = solution;
         self.gradient = gradient;
         self.refold(problem);
+        let (first, more, less) = DAMPING;
+        if self.left > WORSE * before.1 + 4.0 * noise2 {
+            std::mem::swap(&mut self.light, &mut self.before);
+            self.baseline_adc = before.0;
+            self.damping = (more * self.damping).max(first);
+            self.refold(problem);
+        } else {
+            self.damping *= less;
+        }
         gain
     }
 
@@ -358,16 +397,19 @@ impl Work {
         left.max(LEAST_LEFT * all)
     }
 
-    /// Noise by which gains count at `at`: that of a sample, and what the template is not known by.
-    fn noise2_at(&self, problem: &Problem<'_>, at: f32) -> f32 {
+    /// Noise by which gains count at `at`: that of a sample, and a share `error` of the light up to `behind` scales before it.
+    fn noise2_at(&self, problem: &Problem<'_>, at: f32, (error, behind): (f32, f32)) -> f32 {
         let scale = problem.response.scale;
         let charge: f32 = self
             .light
             .iter()
-            .filter(|light| (light.at - at).abs() < NEIGHBOURS * scale)
+            .filter(|light| {
+                let before = at - light.at;
+                -NEIGHBOURS * scale < before && before < behind * scale
+            })
             .map(|light| light.charge_pe)
             .sum();
-        let unknown = TEMPLATE_ERROR * charge * problem.peak_adc;
+        let unknown = error * charge * problem.peak_adc;
         problem.noise_adc * problem.noise_adc + unknown * unknown
     }
 
@@ -387,7 +429,8 @@ impl Work {
                 continue;
             }
             let left = self.left_of(problem, &place, 2);
-            let gain = z * z / left / self.noise2_at(problem, light.at);
+            let gain =
+                z * z / left / self.noise2_at(problem, light.at, (TEMPLATE_ERROR, NEIGHBOURS));
             if gain > least_gain(light.charge_pe, problem.charge_sigma_pe) {
                 let apart = (2.0 * z / (left * light.charge_pe)).sqrt();
                 proposals.push(Proposal {
@@ -501,7 +544,7 @@ impl Work {
                     weights: on.weights,
                 };
                 let at = (begin + index) as f32;
-                let noise2 = self.noise2_at(problem, at);
+                let noise2 = self.noise2_at(problem, at, (RINGING, TAIL));
                 if common * common < ADD_LOOK * ADD_GAIN * response.squares[0] * noise2 {
                     continue;
                 }

@@ -73,6 +73,7 @@ def same_tensors(expected, found, what):
         ("hit_channel_id", "channel_id"),
         ("hit_time_ns", "time_ns"),
         ("hit_charge_pe", "charge_pe"),
+        ("hit_charge_sigma_pe", "charge_sigma_pe"),
         ("hit_flags", "flags"),
     ]:
         mine = expected[column].to_numpy()

@@ -122,6 +122,8 @@ pub struct HitRow {
     pub channel_id: u32,
     pub time_ns: f32,
     pub charge_pe: f32,
+    pub charge_sigma_pe: Option<f32>,
+    pub time_sigma_ns: Option<f32>,
     pub flags: Flags,
 }
 
@@ -135,6 +137,7 @@ pub struct WaveformRow {
     pub n_hits: u32,
     pub baseline_adc: f32,
     pub noise_adc: f32,
+    pub chi2_ndf: Option<f32>,
     pub flags: Flags,
 }
 
@@ -341,12 +344,27 @@ const CHANNEL: (&str, DataType, bool) = ("channel_id", DataType::UInt32, false);
 const CHARGE: (&str, DataType, bool) = ("charge_pe", DataType::Float32, false);
 const FLAGS: (&str, DataType, bool) = ("flags", DataType::UInt32, false);
 
+fn optional(batch: &RecordBatch, column: usize, row: usize) -> Option<f32> {
+    let column = batch.column(column);
+    let value = || column.as_primitive::<Float32Type>().value(row);
+    column.is_valid(row).then(value)
+}
+
 #[track_caller]
 pub fn hits(folder: &Path) -> Vec<HitRow> {
     let time = ("time_ns", DataType::Float32, false);
     let batches = table(
         &folder.join("hits"),
-        &[INPUT, EVENT, CHANNEL, time, CHARGE, FLAGS],
+        &[
+            INPUT,
+            EVENT,
+            CHANNEL,
+            time,
+            CHARGE,
+            ("charge_sigma_pe", DataType::Float32, true),
+            ("time_sigma_ns", DataType::Float32, true),
+            FLAGS,
+        ],
     );
     let row = |batch: &RecordBatch, k: usize| HitRow {
         input_id: batch.column(0).as_primitive::<UInt32Type>().value(k),
@@ -354,7 +372,9 @@ pub fn hits(folder: &Path) -> Vec<HitRow> {
         channel_id: batch.column(2).as_primitive::<UInt32Type>().value(k),
         time_ns: batch.column(3).as_primitive::<Float32Type>().value(k),
         charge_pe: batch.column(4).as_primitive::<Float32Type>().value(k),
-        flags: Flags(batch.column(5).as_primitive::<UInt32Type>().value(k)),
+        charge_sigma_pe: optional(batch, 5, k),
+        time_sigma_ns: optional(batch, 6, k),
+        flags: Flags(batch.column(7).as_primitive::<UInt32Type>().value(k)),
     };
     batches
         .iter()
@@ -373,22 +393,23 @@ pub fn waveforms(folder: &Path) -> Vec<WaveformRow> {
         ("n_hits", DataType::UInt32, false),
         ("baseline_adc", DataType::Float32, false),
         ("noise_adc", DataType::Float32, false),
+        ("chi2_ndf", DataType::Float32, true),
         FLAGS,
     ];
     let batches = table(&folder.join("waveforms"), &columns);
     let row = |batch: &RecordBatch, k: usize| {
         let float = |column: usize| batch.column(column).as_primitive::<Float32Type>().value(k);
-        let first = batch.column(4);
         WaveformRow {
             input_id: batch.column(0).as_primitive::<UInt32Type>().value(k),
             event_id: batch.column(1).as_primitive::<UInt64Type>().value(k),
             channel_id: batch.column(2).as_primitive::<UInt32Type>().value(k),
             charge_pe: float(3),
-            first_time_ns: first.is_valid(k).then(|| float(4)),
+            first_time_ns: optional(batch, 4, k),
             n_hits: batch.column(5).as_primitive::<UInt32Type>().value(k),
             baseline_adc: float(6),
             noise_adc: float(7),
-            flags: Flags(batch.column(8).as_primitive::<UInt32Type>().value(k)),
+            chi2_ndf: optional(batch, 8, k),
+            flags: Flags(batch.column(9).as_primitive::<UInt32Type>().value(k)),
         }
     };
     batches
