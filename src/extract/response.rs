@@ -18,6 +18,8 @@ use super::sanity::tree_sum;
 pub const PADDING: usize = 8;
 /// Sums run over so many lanes, whatever the processor's vectors.
 const LANES: usize = 16;
+/// Share of the template's squares that shows a photoelectron.
+const SEEN: f64 = 0.05;
 /// The main pulse ends where the template last exceeds this share of its peak.
 const MAIN_PULSE: f32 = 0.05;
 
@@ -38,6 +40,8 @@ pub struct Response {
     pub scale: f32,
     /// Samples from the photoelectron's time to the main pulse's end.
     pub main: usize,
+    /// Samples until so much of it has been seen that it can be told from nothing.
+    pub seen: usize,
 }
 
 /// Weights of the four coefficients round a place for s, its first and its second derivative with respect to x.
@@ -146,6 +150,7 @@ impl Response {
             .iter()
             .rposition(|&value| value > MAIN_PULSE * peak)
             .unwrap_or(0);
+        let seen = squares.iter().position(|&value| value > SEEN * all);
         let mut response = Self {
             sum: running(&mut c.iter().copied())
                 .into_iter()
@@ -160,6 +165,7 @@ impl Response {
             squares: [0.0; 3],
             scale: 0.0,
             main: main + 1,
+            seen: seen.unwrap_or(0).saturating_sub(PADDING),
         };
         let between = Weights::of(0.5);
         let products = response.products(0, &between, &between);

@@ -42,7 +42,7 @@ const NOTHING_PE: f32 = 0.02;
 /// Rounds of adding and fitting.
 const ROUNDS: usize = 8;
 /// Steps a round.
-const STEPS: usize = 6;
+const STEPS: usize = 10;
 /// A step that gains less chi-square than this is the last.
 const STILL: f32 = 0.05;
 /// Longest step in time, distances at which photoelectrons are one, are neighbours, and disturb one another's splits, how far a
@@ -68,6 +68,8 @@ const TAIL: f32 = 16.0;
 const WORSE: f32 = 1.02;
 /// What the diagonal is raised by, relative, behind a step that was taken back, and how it grows and falls.
 const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
+/// Times that a step is solved for, until nothing goes too far in time.
+const STIFFENED: usize = 3;
 /// A fit that leaves more than this share of the pulses' root mean square and twice the noise does not describe the waveform.
 const MISFIT: f32 = 0.05;
 
@@ -113,6 +115,7 @@ pub struct Work {
     /// Sum of the squares of the residual.
     left: f32,
     damping: f32,
+    stiffness: Vec<f32>,
     /// The photoelectrons before a step.
     before: Vec<Light>,
     places: Vec<Place>,
@@ -239,22 +242,44 @@ impl Work {
             gradient[2 * index] += weight * (mean - light.charge_pe);
         }
         let longest = LONGEST_STEP * scale;
-        self.normal.factorise(|index| {
-            let light = &self.light[index];
-            let charge = light.charge_pe.max(0.05) * longest;
-            let [of_charge, of_time, _] = problem.response.squares;
-            (
-                prior(light).0 + self.damping * of_charge,
-                noise2 / (charge * charge) + self.damping * of_time,
-            )
-        });
-        self.column.clear();
-        self.column.extend_from_slice(&gradient);
+        let [of_charge, of_time, _] = problem.response.squares;
+        self.stiffness.clear();
+        self.stiffness.resize(self.light.len(), self.damping);
         let mut solution = std::mem::take(&mut self.column);
-        self.normal.forward(&mut solution);
-        self.normal.backward(&mut solution);
+        for _ in 0..STIFFENED {
+            self.normal.factorise(|index| {
+                let light = &self.light[index];
+                let charge = light.charge_pe.max(0.05) * longest;
+                (
+                    prior(light).0 + self.damping * of_charge,
+                    noise2 / (charge * charge) + self.stiffness[index] * of_time,
+                )
+            });
+            solution.clear();
+            solution.extend_from_slice(&gradient);
+            self.normal.forward(&mut solution);
+            self.normal.backward(&mut solution);
+            // What would go too far is held back and the others are solved for again: cutting its way short alone would leave
+            // the charges at what belongs to the end of it.
+            let mut too_far = false;
+            for ((light, stiffness), step) in self
+                .light
+                .iter()
+                .zip(&mut self.stiffness)
+                .zip(solution.chunks_exact(2))
+            {
+                let times = step[1].abs() / (light.charge_pe.max(0.05) * longest);
+                if times > 1.5 {
+                    *stiffness += times;
+                    too_far = true;
+                }
+            }
+            if !too_far {
+                break;
+            }
+        }
         let gain = dot(&solution, &gradient) / noise2;
-        let last = self.upright.len() as f32 - 2.0;
+        let last = self.upright.len() as f32 - problem.response.seen as f32;
         let first = -(problem.response.main as f32);
         self.before.clear();
         self.before.extend_from_slice(&self.light);
