@@ -71,7 +71,7 @@ const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
 /// Times that a step is solved for, until nothing goes too far in time.
 const STIFFENED: usize = 3;
 /// A fit that leaves more than this share of the pulses' root mean square and twice the noise does not describe the waveform.
-const MISFIT: f32 = 0.05;
+const MISFIT: f32 = 0.02;
 
 /// One photoelectron, or several that cannot be told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
