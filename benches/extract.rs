@@ -65,7 +65,13 @@ fn extract(criterion: &mut Criterion) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         (name, pool.build().expect("threads"))
     });
-    for method in [Method::Deconvolution, Method::Integral, Method::Coti] {
+    for method in [
+        Method::Deconvolution,
+        Method::Sparse,
+        Method::Auto,
+        Method::Integral,
+        Method::Coti,
+    ] {
         let parameters = Parameters {
             method,
             ..Parameters::default()

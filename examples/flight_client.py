@@ -90,7 +90,7 @@ def main():
     parser.add_argument("output", help="Parquet file to write")
     parser.add_argument("--address", default="127.0.0.1:8815", help="HOST:PORT or unix:PATH")
     parser.add_argument("--what", default="hits", choices=["hits", "waveforms", "events"])
-    parser.add_argument("--method", help="deconvolution, integral or coti")
+    parser.add_argument("--method", help="deconvolution, sparse, auto, integral or coti")
     parser.add_argument("--calibration", help="one of the service's calibrations")
     parser.add_argument("--rows", type=int, default=1024, help="waveforms a message")
     parser.add_argument("--token-file", help="file with the token")

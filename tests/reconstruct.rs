@@ -226,7 +226,7 @@ fn threads_and_batches_change_no_byte_of_the_tables() {
 
 #[test]
 fn other_methods_also_change_no_byte_with_threads_and_batches() {
-    for method in ["integral", "coti"] {
+    for method in ["integral", "coti", "sparse", "auto"] {
         let of = |threads: &str, batch: &str| {
             let settings = ["--method", method, "--threads", threads, "--batch", batch];
             let (folder, output) = run("juno64.h5", &settings);

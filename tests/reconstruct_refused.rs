@@ -243,7 +243,7 @@ fn a_window_shorter_than_the_template_is_flagged() {
         "spe.parquet",
         &calibration(pulse(100.0, 60.0, 900), 8.0, 1.0, &[0]),
     );
-    for method in ["deconvolution", "integral", "coti"] {
+    for method in ["deconvolution", "integral", "coti", "sparse"] {
         let target = folder.path(method);
         reconstruct(&[&input], &target, &["-c", &spe, "--method", method]).ended_with(0);
         assert_eq!(output(&target).flagged(Flags::SHORT_WINDOW), 20, "{method}");
@@ -274,7 +274,7 @@ fn rows_of(folder: &Folder, waveforms: &[Vec<f32>]) -> Vec<WaveformRow> {
         "spe.parquet",
         &calibration(pulse(100.0, 10.0, 80), 8.0, 1.0, &[0]),
     );
-    for method in ["integral", "coti", "deconvolution"] {
+    for method in ["integral", "coti", "sparse", "auto", "deconvolution"] {
         let target = folder.path(method);
         reconstruct(&[&input], &target, &["-c", &spe, "--method", method]).ended_with(0);
         assert_eq!(output(&target).waveforms.len(), waveforms.len());

@@ -49,7 +49,7 @@ async fn methods_differ_and_their_names_are_checked() {
         let sent = messages(command, batches(&file, 1000)).await;
         exchange(server.flight().await, sent).await
     };
-    for method in ["deconvolution", "integral", "coti"] {
+    for method in ["deconvolution", "integral", "coti", "sparse", "auto"] {
         let out = folder.path().join(method);
         pass(&file, &out, &["--method", method, "--no-events"]);
         let command = format!("{{\"method\": \"{method}\"}}");

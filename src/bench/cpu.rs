@@ -79,7 +79,9 @@ pub fn stages(
     repetitions: usize,
     clock_ns: f64,
 ) -> Vec<Part> {
-    let rest = if extractor.parameters().method.deconvolves() {
+    let rest = if extractor.parameters().method.fits() {
+        "fit"
+    } else if extractor.parameters().method.deconvolves() {
         "conclude"
     } else {
         "over-threshold"

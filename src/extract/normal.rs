@@ -147,7 +147,7 @@ mod tests {
         let mut solution = right.clone();
         normal.forward(&mut solution);
         normal.backward(&mut solution);
-        for row in 0..columns {
+        for (row, &wanted) in right.iter().enumerate() {
             let sum: f64 = (0..columns)
                 .map(|column| {
                     let (a, b) = (row.max(column), row.min(column));
@@ -160,9 +160,8 @@ mod tests {
                 })
                 .sum();
             assert!(
-                (sum - f64::from(right[row])).abs() < 2.0,
-                "{row}: {sum} for {}",
-                right[row]
+                (sum - f64::from(wanted)).abs() < 2.0,
+                "{row}: {sum} for {wanted}"
             );
         }
     }

@@ -279,8 +279,8 @@ impl Work {
             }
         }
         let gain = dot(&solution, &gradient) / noise2;
-        let last = self.upright.len() as f32 - problem.response.seen as f32;
         let first = -(problem.response.main as f32);
+        let last = (self.upright.len() as f32 - problem.response.seen as f32).max(first);
         self.before.clear();
         self.before.extend_from_slice(&self.light);
         let before = (self.baseline_adc, self.left);

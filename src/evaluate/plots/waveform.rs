@@ -146,6 +146,21 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
             Series::new("threshold (of the smoothed trace)", 0, Look::Dashed, level).coloured(GREY),
         );
     }
+    let hits = hits_of(trace, high);
+    if !truth.points.is_empty() {
+        lower.series.push(truth);
+    }
+    if !hits.points.is_empty() {
+        lower.series.push(hits);
+    }
+    std::iter::once(raw)
+        .chain(residual)
+        .chain([lower])
+        .collect()
+}
+
+/// The hits as stems, the largest `high`.
+fn hits_of(trace: &TracePicture, high: f64) -> Series {
     let largest_pe = trace
         .hits
         .iter()
@@ -163,16 +178,7 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
         .iter()
         .map(|hit| format!("{:.2}", hit.charge_pe))
         .collect();
-    if !truth.points.is_empty() {
-        lower.series.push(truth);
-    }
-    if !hits.points.is_empty() {
-        lower.series.push(hits);
-    }
-    std::iter::once(raw)
-        .chain(residual)
-        .chain([lower])
-        .collect()
+    hits
 }
 
 /// What a fit leaves of the samples, on a scale of its own.
