@@ -215,8 +215,8 @@ impl Work {
     /// One step of Gauss and Newton, damped as by Levenberg and Marquardt where one before it went too far; returns what chi-square
     /// should gain by it.
     ///
-    /// Charges are drawn to what so many photoelectrons have on average, with their spread (the fit's own error is far smaller,
-    /// except of the difference between two that nearly coincide); steps in time are kept short where the charge is small.
+    /// Where photoelectrons are close, charges are drawn to what so many of them have on average, with their spread (the fit's own
+    /// error is far smaller, except of the difference between two that nearly coincide); steps in time are kept short where the charge is small.
     fn step(&mut self, problem: &Problem<'_>) -> f32 {
         let columns = self.columns();
         let scale = problem.response.scale;
@@ -232,13 +232,24 @@ impl Work {
         gradient.push(sum(&self.residual));
         self.normal
             .fill(problem.response, &self.places, self.upright.len());
-        let prior = |light: &Light| {
+        // Alone, a photoelectron has the charge that the waveform shows.
+        let near = NEIGHBOURS * scale;
+        let crowded = |index: usize| {
+            let at = self.light[index].at;
+            let before = index.checked_sub(1).map(|other| self.light[other].at);
+            let behind = self.light.get(index + 1).map(|other| other.at);
+            before.is_some_and(|before| at - before < near)
+                || behind.is_some_and(|behind| behind - at < near)
+        };
+        let prior = |index: usize| {
+            let light = &self.light[index];
             let number = light.charge_pe.round().max(1.0);
             let spread = problem.charge_sigma_pe;
-            (noise2 / (spread * spread * number), number)
+            let weight = if crowded(index) { 1.0 } else { 0.0 };
+            (weight * noise2 / (spread * spread * number), number)
         };
         for (index, light) in self.light.iter().enumerate() {
-            let (weight, mean) = prior(light);
+            let (weight, mean) = prior(index);
             gradient[2 * index] += weight * (mean - light.charge_pe);
         }
         let longest = LONGEST_STEP * scale;
@@ -251,7 +262,7 @@ impl Work {
                 let light = &self.light[index];
                 let charge = light.charge_pe.max(0.05) * longest;
                 (
-                    prior(light).0 + self.damping * of_charge,
+                    prior(index).0 + self.damping * of_charge,
                     noise2 / (charge * charge) + self.stiffness[index] * of_time,
                 )
             });
