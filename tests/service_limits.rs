@@ -3,15 +3,19 @@
 
 mod service_support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_flight::FlightData;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use service_support::{
-    SAMPLES, Server, batches, call, exchange, infer, infer_with, is_well, messages, request,
-    simulate,
+    SAMPLES, Server, batches, call, exchange, framed, infer, infer_with, is_well, messages,
+    request, simulate,
 };
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,6 +52,18 @@ async fn a_message_beyond_the_limit_is_refused_with_the_limit_named() {
     assert!(server.metric("nuwave_rejections_total{reason=\"message_size\"}") >= 2.0);
 }
 
+/// A stream that takes two messages' worth of memory until it is dropped.
+async fn open(channel: Channel) -> Result<impl std::fmt::Debug, Status> {
+    // It ends when the other half is dropped.
+    let (keep, end) = tokio::sync::oneshot::channel::<()>();
+    let waits = futures::stream::once(async {
+        let _ = end.await;
+        FlightData::new()
+    });
+    let answers = FlightServiceClient::new(channel).do_exchange(waits).await?;
+    Ok((answers, keep))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
     let limits = [
@@ -59,18 +75,6 @@ async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
         "4",
     ];
     let server = Server::start(&limits);
-    // A stream takes two messages' worth from its begin to its end.
-    let open = async |channel| {
-        let mut client = arrow_flight::flight_service_client::FlightServiceClient::new(channel);
-        // It ends when the other half is dropped.
-        let (keep, end) = tokio::sync::oneshot::channel::<()>();
-        let waits = futures::stream::once(async {
-            let _ = end.await;
-            FlightData::new()
-        });
-        let answers = client.do_exchange(waits).await?;
-        Ok::<_, Status>((answers, keep))
-    };
     let shared = server.channel().await;
     let first = open(shared.clone()).await.expect("2 MiB of 4");
     let second = open(shared.clone()).await.expect("4 MiB of 4");
@@ -94,6 +98,27 @@ async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
     server.wait_until_idle();
     assert!(open(other).await.is_ok(), "there is room again");
     is_well(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_has_sent_little() {
+    let server = Server::start(&["--message-mib", "1", "--memory-mib", "2"]);
+    let _all = open(server.channel().await).await.expect("2 MiB of 2");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let pieces = std::iter::once(framed(1_000_000, &[]))
+        .chain(std::iter::repeat_n(Bytes::from(vec![0; 1000]), 1000))
+        .map(move |it| {
+            counted.fetch_add(it.len(), Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(http_body::Frame::data(it))
+        });
+    let body = http_body_util::StreamBody::new(futures::stream::iter(pieces));
+    let path = "/inference.GRPCInferenceService/ModelInfer";
+    let refused = call(&server, path, body).await;
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    // Its window, the rest of the piece that filled it, and one that waits.
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent <= (128 << 10) + 2000, "{sent} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
