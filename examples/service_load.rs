@@ -22,6 +22,7 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor};
 use arrow_schema::{DataType, Field};
+use bytes::Bytes;
 use clap::Parser;
 use futures::{StreamExt as _, TryStreamExt as _};
 use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
@@ -30,9 +31,13 @@ use nuwave::model::{Batch, Samples};
 use nuwave::service::answer;
 use nuwave::service::command::Output;
 use nuwave::service::kserve::messages::{InferRequest, InferResponse, InputTensor, WantedTensor};
+use prost::Message as _;
+use tonic::body::Body;
+use tonic::codec::Codec as _;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tower::ServiceExt as _;
 
 /// Load for the service
 #[derive(Clone, Debug, Parser)]
@@ -80,7 +85,8 @@ struct Args {
 /// One message and the hits it has to bring.
 struct Message {
     flight: FlightData,
-    kserve: InferRequest,
+    /// A call's body: encoding 2 MB anew for each call is what this program would measure else.
+    kserve: Bytes,
     waveforms: u64,
     bytes: u64,
     /// Rows of hits, as bytes.
@@ -200,7 +206,7 @@ fn messages(args: &Args) -> Result<(FlightData, Arc<Vec<Message>>)> {
         schema.get_or_insert(first);
         all.push(Message {
             flight,
-            kserve: kserve_of(&batch)?,
+            kserve: framed(&kserve_of(&batch)?)?,
             waveforms: batch.len() as u64,
             bytes: 2 * batch.samples().len() as u64,
             n_hits: hits.num_rows(),
@@ -281,7 +287,7 @@ fn kserve_of(batch: &Batch) -> Result<InferRequest> {
         contents: None,
     };
     let wanted = ["hit_offsets", "hit_time_ns", "hit_charge_pe"];
-    let bytes = |all: Vec<u8>| bytes::Bytes::from(all);
+    let bytes = |all: Vec<u8>| Bytes::from(all);
     Ok(InferRequest {
         model_name: "waveform".to_owned(),
         inputs: vec![
@@ -314,6 +320,15 @@ fn kserve_of(batch: &Batch) -> Result<InferRequest> {
         ],
         ..InferRequest::default()
     })
+}
+
+/// A message as gRPC sends it.
+fn framed(request: &InferRequest) -> Result<Bytes> {
+    let length = u32::try_from(request.encoded_len())?;
+    let mut bytes = vec![0];
+    bytes.extend(length.to_be_bytes());
+    request.encode(&mut bytes)?;
+    Ok(bytes.into())
 }
 
 async fn run(args: Args, schema: FlightData, messages: Arc<Vec<Message>>) -> Result<ExitCode> {
@@ -419,9 +434,7 @@ async fn misbehave(
                 0 => drop(client.one_stream(&mut 0).await),
                 1 => drop(client.call(0).await),
                 _ => {
-                    let mut request = tonic::Request::new(client.message(0).kserve.clone());
-                    request.set_timeout(after / 2);
-                    drop(client.send(request).await);
+                    drop(client.send(client.message(0), Some(after / 2)).await);
                 }
             }
         };
@@ -449,7 +462,7 @@ async fn slow(address: String) -> Result<()> {
     tokio::spawn(connection);
     let bytes = futures::stream::unfold(0, |at| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let frame = http_body::Frame::data(bytes::Bytes::from(vec![u8::from(at == 3)]));
+        let frame = http_body::Frame::data(Bytes::from(vec![u8::from(at == 3)]));
         Some((Ok::<_, std::convert::Infallible>(frame), at + 1))
     });
     let path = "arrow.flight.protocol.FlightService/DoExchange";
@@ -635,23 +648,37 @@ impl Client {
 
     async fn call(&self, place: usize) -> Result<bool, Status> {
         let message = self.message(place);
-        let answer = self
-            .send(tonic::Request::new(message.kserve.clone()))
-            .await?;
+        let answer = self.send(message, None).await?;
         let hits = answer.raw_output_contents.iter().skip(1).flatten();
         Ok(hits.eq(&message.hits))
     }
 
-    async fn send(&self, request: tonic::Request<InferRequest>) -> Result<InferResponse, Status> {
-        let mut client = tonic::client::Grpc::new(self.channel.clone())
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX);
-        let ready = client.ready().await;
-        ready.map_err(|error| Status::internal(error.to_string()))?;
-        let path = "/inference.GRPCInferenceService/ModelInfer";
-        let path = http::uri::PathAndQuery::from_static(path);
-        let codec = ProstCodec::<InferRequest, InferResponse>::default();
-        let answer = client.unary(request, path, codec).await?;
-        Ok(answer.into_inner())
+    async fn send(
+        &self,
+        message: &Message,
+        timeout: Option<Duration>,
+    ) -> Result<InferResponse, Status> {
+        // A stream: clients of gRPC do not say how long it is either.
+        let frame = Ok::<_, Status>(http_body::Frame::data(message.kserve.clone()));
+        let body = http_body_util::StreamBody::new(futures::stream::iter([frame]));
+        let mut request = http::Request::post("/inference.GRPCInferenceService/ModelInfer")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(timeout) = timeout {
+            request = request.header("grpc-timeout", format!("{}u", timeout.as_micros()));
+        }
+        let request = request.body(Body::new(body));
+        let request = request.map_err(|error| Status::internal(error.to_string()))?;
+        let answer = self.channel.clone().oneshot(request).await;
+        let answer = answer.map_err(|error| Status::from_error(error.into()))?;
+        if let Some(status) = Status::from_header_map(answer.headers()) {
+            return Err(status);
+        }
+        let decoder = ProstCodec::<InferRequest, InferResponse>::default().decoder();
+        let status = answer.status();
+        let mut answers =
+            Streaming::new_response(decoder, answer.into_body(), status, None, Some(usize::MAX));
+        let answer = answers.message().await?;
+        answer.ok_or_else(|| Status::internal("an answer without a message"))
     }
 }
