@@ -26,9 +26,13 @@ fn extract(slot: u32) {
     if runs(SANITY) {
         sanity();
     }
-    // A flat waveform has its baseline and nothing else to find.
-    let lit = broadcast(head(HEAD_FLAGS)) & FLAT;
-    if lit == 0u {
+    // A flat waveform has its baseline and nothing else to find, and one without light nothing but that and its noise.
+    var done = broadcast(head(HEAD_FLAGS)) & FLAT;
+    if FIT == 2u && done == 0u {
+        look();
+        done = broadcast(head(HEAD_FLAGS)) & NO_LIGHT;
+    }
+    if done == 0u {
         if runs(BASELINE) {
             baseline();
         }
@@ -42,12 +46,17 @@ fn extract(slot: u32) {
 fn finish(index: u32) {
     let n_found = broadcast(head(HEAD_N_FOUND));
     var first = 0u;
+    var n_seeds = 0u;
     if n_found > 0u {
+        n_seeds = count_seeds(n_found);
         if lane == 0u {
-            first = atomicAdd(&n_hits, n_found);
+            first = atomicAdd(&n_hits, n_found + select(n_seeds, 0u, n_seeds > MOST));
         }
         first = broadcast(first);
         give_hits(first);
+        if n_seeds > 0u && n_seeds <= MOST {
+            give_seeds(first + n_found);
+        }
     }
     if lane == 0u {
         summaries[index] = Summary(
@@ -57,6 +66,9 @@ fn finish(index: u32) {
             head_f32(HEAD_BASELINE),
             head_f32(HEAD_BASELINE_SIGMA),
             head_f32(HEAD_MEASURED_NOISE),
+            n_seeds,
+            head_f32(HEAD_NOISE),
+            0.0,
         );
     }
 }

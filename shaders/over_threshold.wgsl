@@ -107,6 +107,15 @@ fn find_pulses(threshold: f32) -> u32 {
     return n_pulses;
 }
 
+// Nothing of these goes on to a fit.
+fn look() {}
+
+fn count_seeds(n_found: u32) -> u32 {
+    return 0u;
+}
+
+fn give_seeds(first: u32) {}
+
 fn give_hits(first: u32) {
     let n_pulses = head(HEAD_N_FOUND);
     for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
@@ -148,7 +157,7 @@ fn measured(pulse: u32) -> Hit {
     let baseline_error = head_f32(HEAD_BASELINE_SIGMA) * width;
     let time_ns = leading_edge(peak) * plans[plan].step_ns - plans[plan].edge_ns;
     let flags = select(0u, TRUNCATED_AT_EDGE, first == 0u || last + 1u == length);
-    return Hit(time_ns, sum / gain, sqrt(noise * noise + baseline_error * baseline_error) / gain, flags);
+    return Hit(time_ns, sum / gain, sqrt(noise * noise + baseline_error * baseline_error) / gain, 0.0, flags);
 }
 
 // Where the pulse crosses a share of its height on the way up, in samples.

@@ -20,7 +20,7 @@ fn time_hits(at: u32) {
         if charge_pe > 0.0 && time_ns < EARLY_SIGMA * plans[plan].kernel_sigma_ns {
             atomicOr(&sh_atomics[0], PULSE_IN_BASELINE);
         }
-        put_hit(at + index, Hit(time_ns, charge_pe, smooth_at(2u * index + 1u), found.y >> FLAGS_SHIFT));
+        put_hit(at + index, Hit(time_ns, charge_pe, smooth_at(2u * index + 1u), 0.0, found.y >> FLAGS_SHIFT));
     }
     workgroupBarrier();
     if lane == 0u {

@@ -7,6 +7,8 @@ override LOG2_BINS: u32 = 9u;
 override TRACE: u32 = 512u;
 // 0 deconvolution, 1 integral, 2 coti.
 override METHOD: u32 = 0u;
+// What a fit is to follow: 0 none, 1 of every waveform with hits, 2 the same behind a first look.
+override FIT: u32 = 0u;
 // The stages to run, both ends included; see the constants below.
 override FIRST_STAGE: u32 = 0u;
 override LAST_STAGE: u32 = 7u;
@@ -29,6 +31,11 @@ const PULSE_IN_BASELINE: u32 = 8u;
 const TRUNCATED_AT_EDGE: u32 = 16u;
 const PILE_UP: u32 = 128u;
 const FLAT: u32 = 512u;
+const FITTED: u32 = 0x800000u;
+const FIT_FAILED: u32 = 0x1000000u;
+const NO_LIGHT: u32 = 0x2000000u;
+// Between device and host alone: the fit is the CPU's.
+const OUTGROWN: u32 = 0x80000000u;
 
 // One waveform to extract.
 struct Waveform {
@@ -75,7 +82,20 @@ struct Plan {
     edge_ns: f32,
     before: u32,
     behind: u32,
-    unused: u32,
+    coefficients_at: u32,
+    n_coefficients: u32,
+    correlation_at: u32,
+    sum_at: u32,
+    share_at: u32,
+    main_pulse_at: u32,
+    main_samples: u32,
+    seen: u32,
+    scale: f32,
+    squares: f32,
+    squares_of_curvature: f32,
+    main_area: f32,
+    peak_adc: f32,
+    charge_sigma_pe: f32,
 }
 
 // What all waveforms of a dispatch share.
@@ -116,6 +136,14 @@ var<private> plan: u32;
 // Room for reductions.
 var<workgroup> sh_atomics: array<atomic<u32>, 4>;
 var<workgroup> sh_uniform: u32;
+
+// The same value in all threads, whichever way a compiler looks at it: thread 0's.
+fn broadcast(value: u32) -> u32 {
+    if lane == 0u {
+        sh_uniform = value;
+    }
+    return workgroupUniformLoad(&sh_uniform);
+}
 
 // Samples of the trace.
 fn trace_length() -> u32 {

@@ -37,14 +37,6 @@ fn real_at(index: u32) -> f32 {
     return bitcast<f32>(select(pair.x, pair.y, (index & 1u) == 1u));
 }
 
-// The same value in all threads, whichever way a compiler looks at it: thread 0's.
-fn broadcast(value: u32) -> u32 {
-    if lane == 0u {
-        sh_uniform = value;
-    }
-    return workgroupUniformLoad(&sh_uniform);
-}
-
 // Bits whose unsigned order is the order of the numbers.
 fn ordered(value: f32) -> u32 {
     let bits = bitcast<u32>(value);

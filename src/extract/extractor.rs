@@ -68,7 +68,7 @@ pub(crate) struct Channel {
     response: OnceLock<Response>,
     pub(crate) time_offset_ns: f32,
     main_pulse_samples: usize,
-    /// The earliest row with the same template and noise, whose plans serve this one too.
+    /// The earliest row with the same template, noise and spread of charges, whose plans serve this one too.
     pub(crate) same_as: usize,
 }
 
@@ -125,7 +125,7 @@ impl Extractor {
                 let key = row
                     .template_adc
                     .iter()
-                    .chain([&row.noise_adc])
+                    .chain([&row.noise_adc, &row.charge_sigma_pe])
                     .map(|value| value.to_bits())
                     .collect();
                 *first_with.entry(key).or_insert(index)

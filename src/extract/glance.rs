@@ -9,13 +9,13 @@ use super::sanity::{BLOCKS, Loaded};
 
 /// Standard deviations above the others from which a block may hold light. Without light 8 in 100 waveforms exceed it; a pulse
 /// that the deconvolution's threshold just reaches has 3 to 4.
-const LIT_SIGMA: f32 = 2.8;
+pub(crate) const LIT_SIGMA: f32 = 2.8;
 /// Standard deviations below the others from which a block speaks of an undershoot or a baseline that drifts.
-const LOW_SIGMA: f32 = 4.5;
+pub(crate) const LOW_SIGMA: f32 = 4.5;
 /// Fewest blocks.
-const FEWEST: usize = 12;
+pub(crate) const FEWEST: usize = 12;
 /// Least significance of a pulse in the mean of the block that holds it, as a share of what a matched filter would give.
-const LEAST_SHARE: f32 = 0.6;
+pub(crate) const LEAST_SHARE: f32 = 0.6;
 
 /// The level, in counts as recorded, and its standard deviation, if there is no light. `sign` is that of the pulses; `noise_adc` that of a sample.
 #[must_use]

@@ -6,11 +6,11 @@ use super::response::{Place, Response};
 use super::sanity::tree_sum;
 
 /// What the diagonal is raised by, relative.
-const RIDGE: f32 = 3e-5;
+pub(crate) const RIDGE: f32 = 3e-5;
 /// Least share of a column's squares that counts as left by those before it.
-const LEAST_PIVOT: f32 = 1e-6;
+pub(crate) const LEAST_PIVOT: f32 = 1e-6;
 /// Least share of a template's squares inside the window.
-const LEAST_INSIDE: f32 = 1e-3;
+pub(crate) const LEAST_INSIDE: f32 = 1e-3;
 
 /// The normal matrix and its Cholesky factor.
 #[derive(Clone, Debug, Default)]

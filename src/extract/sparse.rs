@@ -23,55 +23,61 @@ use super::response::{Place, Response};
 
 /// Most photoelectrons a fit tells apart; a shader has room for as many.
 pub const MOST: usize = 48;
+/// Most photoelectrons that are proposed at once; all that are may be splits.
+pub(crate) const MOST_PROPOSALS: usize = MOST + 16;
+/// Share of a template's squares that a window has to hold.
+pub(crate) const INSIDE: f32 = 0.98;
+/// How much too far a step in time may go before it is solved for again.
+pub(crate) const TOO_FAR: f32 = 1.5;
 /// Gain in chi-square that makes two photoelectrons of one whose charge says that it is one.
-const SPLIT_GAIN: f32 = 12.0;
+pub(crate) const SPLIT_GAIN: f32 = 12.0;
 /// The same, where the charge says that it is several.
-const LEAST_GAIN: f32 = 0.5;
+pub(crate) const LEAST_GAIN: f32 = 0.5;
 /// Gain in chi-square for a photoelectron that was overlooked.
-const ADD_GAIN: f32 = 16.0;
+pub(crate) const ADD_GAIN: f32 = 16.0;
 /// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
-const ADD_LOOK: f32 = 0.3;
+pub(crate) const ADD_LOOK: f32 = 0.3;
 /// Fewest standard deviations that a charge lies above 0.
-const SIGNIFICANCE: f32 = 3.0;
+pub(crate) const SIGNIFICANCE: f32 = 3.0;
 /// Two that together exceed this charge, in PE, are not one.
 pub const SEVERAL_PE: f32 = 1.7;
 /// Part of a single photoelectron's mean charge below which there is none.
-const LEAST_PE: f32 = 0.15;
+pub(crate) const LEAST_PE: f32 = 0.15;
 /// Charge at which a photoelectron is dropped on the way.
-const NOTHING_PE: f32 = 0.02;
+pub(crate) const NOTHING_PE: f32 = 0.02;
 /// Rounds of adding and fitting.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 /// Steps a round.
-const STEPS: usize = 10;
+pub(crate) const STEPS: usize = 10;
 /// A step that gains less chi-square than this is the last.
-const STILL: f32 = 0.05;
+pub(crate) const STILL: f32 = 0.05;
 /// Longest step in time, distances at which photoelectrons are one, are neighbours, and disturb one another's splits, how far a
 /// split goes at least and at most, and how far from light more is looked for; all in units of the template's scale.
-const LONGEST_STEP: f32 = 0.2;
-const ONE: f32 = 0.07;
-const NEIGHBOURS: f32 = 1.1;
-const APART: f32 = 1.6;
-const SPLIT: (f32, f32) = (0.14, 1.1);
-const AROUND: f32 = 6.0;
+pub(crate) const LONGEST_STEP: f32 = 0.2;
+pub(crate) const ONE: f32 = 0.07;
+pub(crate) const NEIGHBOURS: f32 = 1.1;
+pub(crate) const APART: f32 = 1.6;
+pub(crate) const SPLIT: (f32, f32) = (0.14, 1.1);
+pub(crate) const AROUND: f32 = 6.0;
 /// How far a photoelectron that comes first looks behind it, in units of the scale and of its time's standard deviation.
-const LEAD: f32 = 0.27;
-const LEAD_SIGMA: f32 = 3.0;
+pub(crate) const LEAD: f32 = 0.27;
+pub(crate) const LEAD_SIGMA: f32 = 3.0;
 /// Least share of a column's squares that the others may leave of it.
-const LEAST_LEFT: f32 = 0.02;
+pub(crate) const LEAST_LEFT: f32 = 0.02;
 /// The template is known to this share of a pulse's height where the pulse stands.
-const TEMPLATE_ERROR: f32 = 0.005;
+pub(crate) const TEMPLATE_ERROR: f32 = 0.005;
 /// And to this one behind it, where cables and bases ring; what is smaller is not light that was overlooked.
-const RINGING: f32 = 0.03;
+pub(crate) const RINGING: f32 = 0.03;
 /// How far behind, in units of the scale.
-const TAIL: f32 = 16.0;
+pub(crate) const TAIL: f32 = 16.0;
 /// A step that leaves more than this times what was left is taken back, and the next one is shorter.
-const WORSE: f32 = 1.02;
+pub(crate) const WORSE: f32 = 1.02;
 /// What the diagonal is raised by, relative, behind a step that was taken back, and how it grows and falls.
-const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
+pub(crate) const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
 /// Times that a step is solved for, until nothing goes too far in time.
-const STIFFENED: usize = 3;
+pub(crate) const STIFFENED: usize = 3;
 /// A fit that leaves more than this share of the pulses' root mean square and twice the noise does not describe the waveform.
-const MISFIT: f32 = 0.02;
+pub(crate) const MISFIT: f32 = 0.02;
 
 /// One photoelectron, or several that cannot be told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -280,7 +286,7 @@ impl Work {
                 .zip(solution.chunks_exact(2))
             {
                 let times = step[1].abs() / (light.charge_pe.max(0.05) * longest);
-                if times > 1.5 {
+                if times > TOO_FAR {
                     *stiffness += times;
                     too_far = true;
                 }
@@ -586,7 +592,7 @@ impl Work {
                 }
                 let left = self.left_of(problem, &place, 0);
                 let gain = common * common / left / noise2;
-                if gain > ADD_GAIN {
+                if gain > ADD_GAIN && proposals.len() < MOST_PROPOSALS {
                     proposals.push(Proposal {
                         gain,
                         at,

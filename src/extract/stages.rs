@@ -280,7 +280,7 @@ impl Extractor {
         hits.extend(fit.light.iter().map(|light| {
             let mut flags = Flags::NONE;
             let (_, inside) = response.inside(light.at.floor() as i32, length);
-            if inside < 0.98 {
+            if inside < sparse::INSIDE {
                 flags |= Flags::TRUNCATED_AT_EDGE;
             }
             if light.charge_pe > sparse::SEVERAL_PE {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::extractor::GpuExtractor;
-use super::layout::{Hit as DeviceHit, Summary};
+use super::layout::{Hit as DeviceHit, OUTGROWN, Summary};
 use super::route::Chunk;
 use super::slot::Returned;
 use crate::extract::stages::{self, conclude};
@@ -82,7 +82,7 @@ impl GpuExtractor {
             .par_chunks(TASK)
             .zip(starts)
             .enumerate()
-            .map(|(task, (from, mut at))| {
+            .map_init(stages::Work::default, |work, (task, (from, mut at))| {
                 let mut part = Extracted::default();
                 for (place, from) in (chunk.begin + task * TASK..).zip(from) {
                     let summary = match from {
@@ -95,6 +95,19 @@ impl GpuExtractor {
                             let end = at + summary.n_hits as usize;
                             let found = returned.hits.get(at..end).unwrap_or_default();
                             at = end;
+                            if summary.flags & OUTGROWN != 0
+                                && let Some(waveform) = batch.get(place)
+                            {
+                                part.left_to_cpu += 1;
+                                let summary = self.cpu().extract_one(
+                                    waveform,
+                                    work,
+                                    &mut part.hits,
+                                    &mut |_, _| (),
+                                );
+                                part.summaries.push(summary);
+                                continue;
+                            }
                             self.finish(batch, place, summary, found, &mut part.hits)
                         }
                         From::Nowhere => WaveformSummary::unknown(Flags::NON_FINITE),
@@ -134,7 +147,7 @@ impl GpuExtractor {
                     time_ns: hit.time_ns,
                     charge_pe: hit.charge_pe,
                     charge_sigma_pe: hit.charge_sigma_pe,
-                    time_sigma_ns: 0.0,
+                    time_sigma_ns: hit.time_sigma_ns,
                     flags: Flags(hit.flags),
                 }),
         );
@@ -144,6 +157,9 @@ impl GpuExtractor {
             baseline_adc: summary.baseline_adc,
             baseline_sigma_adc: summary.baseline_sigma_adc,
             noise_adc: summary.noise_adc,
+            chi2_ndf: Flags(summary.flags)
+                .contains(Flags::FITTED)
+                .then_some(summary.chi2_ndf),
             flags: Flags(summary.flags) | known,
             ..WaveformSummary::default()
         };

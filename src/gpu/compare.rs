@@ -20,7 +20,7 @@ pub const CHARGE_PE: f32 = 1e-3;
 pub const CHARGE_SHARE: f32 = 1e-5;
 /// As [`CHARGE_PE`], for times.
 pub const TIME_NS: f32 = 0.01;
-/// Relative difference that what is said of errors (of hits, baseline and noise) may have: one block of the trace more or less that
+/// Relative difference that what is said of errors (of hits, baseline and noise, and of chi-square) may have: one block of the trace more or less that
 /// counts as unlit, which hangs on a last bit too, changes them by some thousandths.
 pub const ERROR_SHARE: f32 = 1e-2;
 /// Unmatched hits that are not too many, as a share: those whose decision hangs on the last bit of a number.
@@ -167,7 +167,9 @@ impl Comparison {
                     self.worst_charge_pe =
                         self.worst_charge_pe.max((a.charge_pe - b.charge_pe).abs());
                     self.worst_time_ns = self.worst_time_ns.max((a.time_ns - b.time_ns).abs());
-                    error = error.max(relative(a.charge_sigma_pe, b.charge_sigma_pe));
+                    error = error
+                        .max(relative(a.charge_sigma_pe, b.charge_sigma_pe))
+                        .max(relative(a.time_sigma_ns, b.time_sigma_ns));
                     (i, j) = (i + 1, j + 1);
                 }
                 (Some(a), Some(b)) => {
@@ -224,9 +226,12 @@ fn relative(a: f32, b: f32) -> f32 {
     (a - b).abs() / a.max(1e-6)
 }
 
-/// Largest relative difference of what two summaries say of noise and error.
+/// Largest relative difference of what two summaries say of noise, error and chi-square.
 fn difference_of_errors(a: &WaveformSummary, b: &WaveformSummary) -> f32 {
-    relative(a.baseline_sigma_adc, b.baseline_sigma_adc).max(relative(a.noise_adc, b.noise_adc))
+    let chi2 = |it: &WaveformSummary| it.chi2_ndf.unwrap_or(f32::NAN);
+    relative(a.baseline_sigma_adc, b.baseline_sigma_adc)
+        .max(relative(a.noise_adc, b.noise_adc))
+        .max(relative(chi2(a), chi2(b)))
 }
 
 /// What the CPU finds in a waveform whose samples have moved by a rounding error, several times.

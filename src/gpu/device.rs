@@ -11,7 +11,7 @@ use super::adapter::{Adapter, STORAGE_BUFFERS};
 use super::failure::Failure;
 use super::inside::Inside;
 use super::layout::{Count, Run};
-use super::shaders::{self, Memory, Variant};
+use super::shaders::{self, Fit, Memory, Variant};
 
 /// Threads of a workgroup of the compaction.
 const COMPACT_WIDTH: u32 = 128;
@@ -48,6 +48,8 @@ pub struct Device {
     pub(super) health: Health,
     /// Threads of a workgroup of the extraction.
     pub(super) width: u32,
+    /// True if it computes on the CPU.
+    is_software: bool,
     /// True if kernels may go by subgroups.
     pub(super) subgroups: bool,
     pub(super) extract_layout: wgpu::BindGroupLayout,
@@ -57,6 +59,7 @@ pub struct Device {
     pub(super) timestamp_ns: Option<f32>,
     compact: [wgpu::ComputePipeline; 3],
     pipelines: HashMap<Variant, wgpu::ComputePipeline>,
+    fits: HashMap<Fit, wgpu::ComputePipeline>,
     poller: Option<Sender<wgpu::SubmissionIndex>>,
     polling: Option<JoinHandle<()>>,
 }
@@ -155,8 +158,10 @@ impl Device {
             poller: Some(poller),
             polling,
             width: adapter.facts.width,
+            is_software: adapter.facts.is_software(),
             subgroups,
             pipelines: HashMap::new(),
+            fits: HashMap::new(),
             inner: device,
             queue,
             health,
@@ -216,6 +221,57 @@ impl Device {
         );
         entry.insert(pipeline);
         self.health.check()
+    }
+
+    /// Threads of a workgroup of the fit.
+    fn fit_width(&self) -> u32 {
+        let most = self.inner.limits().max_compute_invocations_per_workgroup;
+        Fit::width(self.width).min(most)
+    }
+
+    /// True if a fit runs here.
+    #[must_use]
+    pub fn holds(&self, fit: Fit) -> bool {
+        let room = self.inner.limits().max_compute_workgroup_storage_size;
+        fit.workgroup_bytes(self.fit_width()) <= room && !(self.is_software && fit.is_large())
+    }
+
+    /// Makes the pipeline of a fit, unless it is there.
+    ///
+    /// # Errors
+    /// If the device refuses it.
+    pub fn prepare_fit(&mut self, fit: Fit) -> Result<(), Failure> {
+        let width = self.fit_width();
+        let Entry::Vacant(entry) = self.fits.entry(fit) else {
+            return Ok(());
+        };
+        let module = self
+            .inner
+            .create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some("sparse"),
+                source: wgpu::ShaderSource::Wgsl(fit.source().into()),
+            });
+        let layout = self
+            .inner
+            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some("sparse"),
+                bind_group_layouts: &[Some(&self.extract_layout)],
+                immediate_size: 0,
+            });
+        entry.insert(pipeline(
+            &self.inner,
+            &module,
+            &layout,
+            "main",
+            &fit.constants(width),
+        ));
+        self.health.check()
+    }
+
+    /// The pipeline of a fit that was prepared.
+    #[must_use]
+    pub fn fit_pipeline(&self, fit: Fit) -> Option<&wgpu::ComputePipeline> {
+        self.fits.get(&fit)
     }
 
     /// The pipeline of a variant that was prepared.

@@ -1,7 +1,7 @@
 //! Which kernels run over a chunk, in how many workgroups.
 
 use super::device::Device;
-use super::shaders::{Memory, Variant};
+use super::shaders::{Fit, Memory, Variant};
 
 /// Words of state in all, where waveforms keep it in device memory: 64 MiB.
 pub const STATE_WORDS: u64 = 16 << 20;
@@ -11,6 +11,8 @@ pub const STATE_WORDS: u64 = 16 << 20;
 pub struct Group {
     /// The kernel.
     pub variant: Variant,
+    /// The fit behind it, where the method has one.
+    pub fit: Option<Fit>,
     /// Its first waveform among the chunk's.
     pub first: u32,
     /// Their number.

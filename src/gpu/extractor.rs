@@ -261,8 +261,9 @@ impl GpuExtractor {
         // While the GPU works, the CPU does what the kernels do not take.
         let apart = self.apart(batch, &flight.chunk);
         let Way::Device(slot) = &mut flight.way else {
-            let part = self.assemble(batch, &flight.chunk, &Returned::default(), &apart);
-            state.note_done(flight, batch, None);
+            let nothing = Returned::default();
+            let part = self.assemble(batch, &flight.chunk, &nothing, &apart);
+            state.note_done(flight, batch, &nothing);
             flights.pop_front();
             return Ok(Some((number, part)));
         };
@@ -275,7 +276,7 @@ impl GpuExtractor {
             Ok(Some(returned)) => {
                 let part = self.assemble(batch, &flight.chunk, &returned, &apart);
                 state.failures_in_a_row = 0;
-                state.note_done(flight, batch, returned.kernel);
+                state.note_done(flight, batch, &returned);
                 if let Some(Flight {
                     way: Way::Device(slot),
                     ..

@@ -8,7 +8,7 @@ use super::adapter::Adapter;
 use super::device::Device;
 use super::failure::Failure;
 use super::route::{Chunk, Reason, Router};
-use super::slot::Slot;
+use super::slot::{Returned, Slot};
 use super::tables::{DeviceTables, Tables};
 use crate::extract::{Account, Redone};
 use crate::model::{Batch, Extracted};
@@ -100,9 +100,13 @@ pub struct State {
 
 impl State {
     /// Notes a chunk that came back from the device.
-    pub fn note_done(&mut self, flight: &Flight, batch: &Batch, kernel: Option<Duration>) {
-        self.account.on_gpu += flight.chunk.waveforms.len() as u64;
-        self.account.kernel_s += kernel.unwrap_or_default().as_secs_f64();
+    pub fn note_done(&mut self, flight: &Flight, batch: &Batch, returned: &Returned) {
+        let outgrown = returned.outgrown();
+        self.account.on_gpu += flight.chunk.waveforms.len() as u64 - outgrown;
+        if outgrown > 0 {
+            self.note_reason(Reason::Crowded.name(), outgrown);
+        }
+        self.account.kernel_s += returned.kernel.unwrap_or_default().as_secs_f64();
         self.note_apart(flight);
         self.note_redone(flight, batch, "gpu");
     }

@@ -22,7 +22,7 @@ pub struct Waveform {
 #[repr(C)]
 #[expect(
     missing_docs,
-    reason = "the fields are those of `extract::deconvolve::Plan` and `over_threshold::Pulse`"
+    reason = "the fields are those of `extract::deconvolve::Plan`, `over_threshold::Pulse` and `response::Response`"
 )]
 pub struct Plan {
     pub spectrum_at: u32,
@@ -56,7 +56,20 @@ pub struct Plan {
     pub edge_ns: f32,
     pub before: u32,
     pub behind: u32,
-    pub unused: u32,
+    pub coefficients_at: u32,
+    pub n_coefficients: u32,
+    pub correlation_at: u32,
+    pub sum_at: u32,
+    pub share_at: u32,
+    pub main_pulse_at: u32,
+    pub main_samples: u32,
+    pub seen: u32,
+    pub scale: f32,
+    pub squares: f32,
+    pub squares_of_curvature: f32,
+    pub main_area: f32,
+    pub peak_adc: f32,
+    pub charge_sigma_pe: f32,
 }
 
 /// What all waveforms of a dispatch share.
@@ -85,6 +98,9 @@ pub struct Run {
     pub unused: u32,
 }
 
+/// Among the flags of a [`Summary`]: the fit has more photoelectrons than its kernels hold, and is the CPU's. As in `layout.wgsl`.
+pub const OUTGROWN: u32 = 1 << 31;
+
 /// What comes back for each waveform.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
@@ -101,6 +117,12 @@ pub struct Summary {
     pub baseline_sigma_adc: f32,
     /// As in [`WaveformSummary`](crate::model::WaveformSummary).
     pub noise_adc: f32,
+    /// Seeds of the fit that stand behind the hits; more than a fit takes are counted and not there.
+    pub n_seeds: u32,
+    /// Noise that the fit goes by.
+    pub used_noise_adc: f32,
+    /// As in [`WaveformSummary`](crate::model::WaveformSummary), where there was a fit.
+    pub chi2_ndf: f32,
 }
 
 /// What comes back for each hit: times from the first sample of the window.
@@ -111,6 +133,7 @@ pub struct Hit {
     pub time_ns: f32,
     pub charge_pe: f32,
     pub charge_sigma_pe: f32,
+    pub time_sigma_ns: f32,
     pub flags: u32,
 }
 

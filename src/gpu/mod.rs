@@ -11,6 +11,7 @@ mod assemble;
 pub mod bandwidth;
 mod buffers;
 pub mod compare;
+mod constants;
 mod device;
 mod dispatch;
 mod extractor;

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use super::device::Device;
 use super::dispatch::Group;
 use super::layout::Waveform;
-use super::shaders::Variant;
+use super::shaders::{Fit, Variant};
 use super::tables::{MAX_BINS, Tables};
-use crate::extract::{Extractor, Method};
+use crate::extract::Extractor;
 use crate::model::{Batch, Samples};
 
 /// Longest waveform that the kernels take.
@@ -28,8 +28,10 @@ pub enum Reason {
     Tables,
     /// No calibration: there is nothing to compute.
     Uncalibrated,
-    /// Their method fits templates, which the kernels do not yet.
+    /// Their fit does not fit the adapter's workgroups.
     Fit,
+    /// Their fit has more photoelectrons than its kernels hold, which they find out on their way.
+    Crowded,
 }
 
 impl Reason {
@@ -42,7 +44,8 @@ impl Reason {
             Self::Floats => "samples that are not 16-bit counts",
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
-            Self::Fit => "a fit of templates",
+            Self::Crowded => "a fit of more photoelectrons than the kernels hold",
+            Self::Fit => "a fit that needs larger workgroup memory",
         }
     }
 }
@@ -73,10 +76,16 @@ struct Member {
     plan: u32,
 }
 
+/// A plan, and the kernels.
+type Way = (u32, Variant, Option<Fit>);
+
+/// The kernel of the extraction, and that of the fit behind it.
+type Kernels = (Variant, Option<Fit>);
+
 /// Finds the way of waveforms; remembers it by calibration row and length.
 #[derive(Default)]
 pub struct Router {
-    known: HashMap<(usize, usize), Result<(u32, Variant), Reason>>,
+    known: HashMap<(usize, usize), Result<Way, Reason>>,
 }
 
 impl Router {
@@ -95,7 +104,7 @@ impl Router {
             end,
             ..Chunk::default()
         };
-        let mut kernels: Vec<(Variant, Vec<Member>)> = Vec::new();
+        let mut kernels: Vec<(Kernels, Vec<Member>)> = Vec::new();
         let mut last = None;
         let mut warm = false;
         for place in begin..end {
@@ -115,10 +124,11 @@ impl Router {
             last = Some((channel_id, length, way));
             match way {
                 Err(reason) => chunk.on_cpu.push((place as u32, reason)),
-                Ok((plan, variant)) => {
-                    let known = kernels.iter().position(|(kernel, _)| *kernel == variant);
+                Ok((plan, variant, fit)) => {
+                    let wanted = (variant, fit);
+                    let known = kernels.iter().position(|(kernel, _)| *kernel == wanted);
                     let kernel = known.unwrap_or_else(|| {
-                        kernels.push((variant, Vec::with_capacity(end - begin)));
+                        kernels.push((wanted, Vec::with_capacity(end - begin)));
                         kernels.len() - 1
                     });
                     kernels[kernel].1.push(Member {
@@ -129,9 +139,10 @@ impl Router {
                 }
             }
         }
-        for (variant, members) in kernels {
+        for ((variant, fit), members) in kernels {
             chunk.groups.push(Group {
                 variant,
+                fit,
                 first: chunk.waveforms.len() as u32,
                 count: members.len() as u32,
             });
@@ -158,7 +169,7 @@ impl Router {
 
     /// True if nothing is known yet of waveforms like this that need a plan.
     fn is_new(&self, extractor: &Extractor, batch: &Batch, channel_id: u32, length: usize) -> bool {
-        extractor.parameters().method == Method::Deconvolution
+        extractor.parameters().method.deconvolves()
             && length <= MAX_GPU_SAMPLES
             && matches!(batch.samples(), Samples::U16(_))
             && extractor
@@ -195,7 +206,7 @@ impl Router {
         batch: &Batch,
         channel_id: u32,
         length: usize,
-    ) -> Result<(u32, Variant), Reason> {
+    ) -> Result<Way, Reason> {
         if matches!(batch.samples(), Samples::F32(_)) {
             return Err(Reason::Floats);
         }
@@ -205,9 +216,6 @@ impl Router {
         let Some((row, _)) = extractor.calibration().row_of(channel_id) else {
             return Err(Reason::Uncalibrated);
         };
-        if extractor.parameters().method.fits() {
-            return Err(Reason::Fit);
-        }
         if let Some(way) = self.known.get(&(row, length)) {
             return *way;
         }
@@ -223,10 +231,16 @@ fn new_way(
     device: &Device,
     row: usize,
     length: usize,
-) -> Result<(u32, Variant), Reason> {
+) -> Result<Way, Reason> {
     let method = extractor.parameters().method;
     let channel = extractor.channel(row);
-    let (plan, n_fft, decimation) = if method == Method::Deconvolution {
+    let fit = if method.fits() {
+        let mut all = Fit::all_of(length).into_iter();
+        Some(all.find(|fit| device.holds(*fit)).ok_or(Reason::Fit)?)
+    } else {
+        None
+    };
+    let (plan, n_fft, decimation) = if method.deconvolves() {
         let n_fft = channel.design.n_fft(length);
         if n_fft > 2 * MAX_BINS {
             return Err(Reason::Transform);
@@ -239,6 +253,7 @@ fn new_way(
                 key,
                 extractor.channel(channel.same_as),
                 &plan,
+                method.fits().then(|| extractor.response(row)),
                 binding_bytes,
             )
         });
@@ -255,5 +270,5 @@ fn new_way(
     let mut variant = Variant::new(method, length, decimation, n_fft);
     variant.memory = device.memory_for(variant);
     variant.subgroups = device.subgroups;
-    Ok((plan, variant))
+    Ok((plan, variant, fit))
 }

@@ -4,7 +4,7 @@ use wgpu::naga;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::layout;
-use super::shaders::{Memory, Variant, compact_source};
+use super::shaders::{Fit, Memory, Variant, compact_source};
 use super::staged::places;
 use crate::extract::{Method, Stage};
 
@@ -20,7 +20,13 @@ fn parse(text: &str, name: &str) -> naga::Module {
 
 fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
-    for method in [Method::Deconvolution, Method::Integral, Method::Coti] {
+    for method in [
+        Method::Deconvolution,
+        Method::Sparse,
+        Method::Auto,
+        Method::Integral,
+        Method::Coti,
+    ] {
         for memory in [Memory::Workgroup, Memory::Device] {
             for subgroups in [false, true] {
                 all.push(Variant {
@@ -46,6 +52,7 @@ fn every_shader_is_valid() {
     for variant in variants() {
         parse(&variant.source(), &variant.to_string());
     }
+    parse(&Fit::all_of(1000)[0].source(), "fit");
     parse(&compact_source(), "compact");
 }
 
@@ -79,6 +86,7 @@ fn host_and_shaders_agree_on_every_struct() {
         &Variant::new(Method::Deconvolution, 1000, 2, 1024).source(),
         "extract",
     );
+    let fit = parse(&Fit::all_of(1000)[0].source(), "fit");
     let compact = parse(&compact_source(), "compact");
     macro_rules! fields {
         ($kind:ty: $($field:ident)*) => {(
@@ -100,20 +108,23 @@ fn host_and_shaders_agree_on_every_struct() {
         fields!(layout::Plan: spectrum_at response_at n_response block_response_at n_block_response shares_at n_shares
             charge_noise_at n_charge_noise kernel_integral_at n_kernel_integral lead_ramp_at n_lead_ramp tail_ramp_at
             n_tail_ramp decimation smoothing margin reach edge_reach step_ns kernel_sigma_ns noise_gain noise_adc
-            kernel_lead_ns kernel_per_ns gain covered edge_ns before behind unused)
+            kernel_lead_ns kernel_per_ns gain covered edge_ns before behind coefficients_at n_coefficients
+            correlation_at sum_at share_at main_pulse_at main_samples seen scale squares squares_of_curvature main_area peak_adc
+            charge_sigma_pe)
     );
     assert_eq!(
         members(&compact, "Count"),
         fields!(layout::Count: n_waveforms capacity n_tiles unused)
     );
-    for module in [&module, &compact] {
+    for module in [&module, &fit, &compact] {
         assert_eq!(
             members(module, "Summary"),
-            fields!(layout::Summary: n_hits first_hit flags baseline_adc baseline_sigma_adc noise_adc)
+            fields!(layout::Summary: n_hits first_hit flags baseline_adc baseline_sigma_adc noise_adc
+                n_seeds used_noise_adc chi2_ndf)
         );
         assert_eq!(
             members(module, "Hit"),
-            fields!(layout::Hit: time_ns charge_pe charge_sigma_pe flags)
+            fields!(layout::Hit: time_ns charge_pe charge_sigma_pe time_sigma_ns flags)
         );
     }
 }
@@ -121,17 +132,20 @@ fn host_and_shaders_agree_on_every_struct() {
 /// A variant's module with its override constants filled in.
 fn filled(variant: Variant, width: u32) -> naga::Module {
     let module = parse(&variant.source(), &variant.to_string());
+    with_constants(&module, variant.constants(width))
+}
+
+fn with_constants(module: &naga::Module, constants: Vec<(&str, f64)>) -> naga::Module {
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
-        .validate(&module)
+        .validate(module)
         .expect("valid");
-    let constants = variant
-        .constants(width)
+    let constants = constants
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     let entry = Some((naga::ShaderStage::Compute, "main"));
     let (module, _) =
-        naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants)
+        naga::back::pipeline_constants::process_overrides(module, &info, entry, &constants)
             .expect("known constants");
     module.into_owned()
 }
@@ -143,12 +157,7 @@ fn the_memory_a_kernel_takes_is_what_the_host_reckons_with() {
             for method in [Method::Deconvolution, Method::Integral] {
                 let variant = Variant::new(method, n_samples, decimation, n_fft);
                 let module = filled(variant, width);
-                let bytes: u32 = module
-                    .global_variables
-                    .iter()
-                    .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
-                    .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
-                    .sum();
+                let bytes = workgroup_bytes(&module);
                 let reckoned = variant.workgroup_bytes(width);
                 assert!(bytes <= reckoned, "{variant}: {bytes}, not {reckoned}");
                 assert!(
@@ -159,6 +168,33 @@ fn the_memory_a_kernel_takes_is_what_the_host_reckons_with() {
             }
         }
     }
+}
+
+/// Bytes of workgroup memory of a module.
+fn workgroup_bytes(module: &naga::Module) -> u32 {
+    module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
+        .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+        .sum()
+}
+
+#[test]
+fn the_memory_a_fit_takes_is_what_the_host_reckons_with() {
+    for width in [8, 64, 256] {
+        for fit in [32, 1000, 4096].into_iter().flat_map(Fit::all_of) {
+            let module = with_constants(&parse(&fit.source(), "fit"), fit.constants(width));
+            let (bytes, reckoned) = (workgroup_bytes(&module), fit.workgroup_bytes(width));
+            assert!(bytes <= reckoned, "{fit}: {bytes}, not {reckoned}");
+            assert!(reckoned < bytes + 1024, "{fit}: {bytes}, not {reckoned}");
+            assert_eq!(module.entry_points[0].workgroup_size, [width, 1, 1]);
+        }
+    }
+    // Small memories hold something too: Vulkan guarantees 16 KiB, most have 32.
+    assert!(Fit::all_of(1000)[0].workgroup_bytes(64) <= 32 << 10);
+    assert!(Fit::all_of(1000)[1].workgroup_bytes(64) <= 16 << 10);
+    assert!(Fit::all_of(4096)[1].workgroup_bytes(64) <= 32 << 10);
 }
 
 #[test]

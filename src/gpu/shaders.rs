@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::constants;
+use crate::extract::sparse::MOST_PROPOSALS;
 use crate::extract::{Method, Stage};
 
 /// Room in the state's head, in words.
@@ -26,6 +28,13 @@ const FLOOR: &str = include_str!("../../shaders/floor.wgsl");
 const FIND: &str = include_str!("../../shaders/find.wgsl");
 const CHARGE: &str = include_str!("../../shaders/charge.wgsl");
 const TIME: &str = include_str!("../../shaders/time.wgsl");
+const SEEDS: &str = include_str!("../../shaders/seeds.wgsl");
+const GLANCE: &str = include_str!("../../shaders/glance.wgsl");
+const FIT_LAYOUT: &str = include_str!("../../shaders/shared/fit_layout.wgsl");
+const RESPONSE: &str = include_str!("../../shaders/response.wgsl");
+const NORMAL: &str = include_str!("../../shaders/normal.wgsl");
+const SPARSE: &str = include_str!("../../shaders/sparse.wgsl");
+const PROPOSE: &str = include_str!("../../shaders/propose.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
 const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
@@ -71,7 +80,7 @@ impl Variant {
     #[must_use]
     pub fn new(method: Method, n_samples: usize, decimation: usize, n_fft: usize) -> Self {
         let n_trace = n_samples.div_ceil(decimation.max(1));
-        let (trace, bins) = if method == Method::Deconvolution {
+        let (trace, bins) = if method.deconvolves() {
             let trace = if 2 * n_trace <= n_fft {
                 n_fft / 2
             } else {
@@ -110,7 +119,7 @@ impl Variant {
                 let (trace, bins) = (self.trace, self.bins());
                 let row = 4 * (trace + trace / 8 + 1);
                 // Without a transform a kernel has no use for its bins.
-                let points = if self.method == Method::Deconvolution {
+                let points = if self.method.deconvolves() {
                     bins + bins / 8
                 } else {
                     0
@@ -143,10 +152,11 @@ impl Variant {
         } else {
             SCAN_WORKGROUP
         };
+        let constants = constants::of_extraction();
         let mut parts = vec![
-            RESULTS, PREFIX, LAYOUT, memory, STATE, scan, SANITY, BASELINE, EXTRACT,
+            RESULTS, PREFIX, LAYOUT, &constants, memory, STATE, scan, SANITY, BASELINE, EXTRACT,
         ];
-        if self.method == Method::Deconvolution {
+        if self.method.deconvolves() {
             parts.extend([
                 TRANSFORM,
                 DECIMATE,
@@ -155,6 +165,8 @@ impl Variant {
                 FIND,
                 CHARGE,
                 TIME,
+                SEEDS,
+                GLANCE,
                 EXTRACT_DECONVOLUTION,
             ]);
         } else {
@@ -171,11 +183,17 @@ impl Variant {
             Method::Integral => 1,
             Method::Coti => 2,
         };
+        let fit = match self.method {
+            Method::Deconvolution | Method::Integral | Method::Coti => 0,
+            Method::Sparse => 1,
+            Method::Auto => 2,
+        };
         vec![
             ("WIDTH", f64::from(width)),
             ("LOG2_BINS", f64::from(self.log2_bins)),
             ("TRACE", f64::from(self.trace)),
             ("METHOD", f64::from(method)),
+            ("FIT", f64::from(fit)),
             ("FIRST_STAGE", f64::from(self.stages.0 as u32)),
             ("LAST_STAGE", f64::from(self.stages.1 as u32)),
         ]
@@ -194,6 +212,117 @@ impl fmt::Display for Variant {
             self.bins(),
             self.trace,
             self.memory
+        )
+    }
+}
+
+/// What a pipeline of the fit is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fit {
+    /// Room for samples.
+    pub samples: u32,
+    /// Room for photoelectrons.
+    pub room: u32,
+    /// True if what outgrows it goes to the CPU; else the next kernel takes it.
+    pub last: bool,
+}
+
+/// Samples are given room in steps of so many: each step is a kernel of its own.
+const STEP: u32 = 256;
+/// Photoelectrons for which every fit has room at first.
+const FEW: u32 = 8;
+/// Photoelectrons for which the last kernel has room; what has more is the CPU's, which has room for `sparse::MOST`.
+const MOST: u32 = 48;
+/// Or for so many where memory is short. Software has no more either: Mesa's llvmpipe ends a thread's loops, all together, after 65,535
+/// turns, without a word.
+const SOME: u32 = 16;
+/// Threads of a workgroup of the fit at least, for the same reason.
+const FIT_WIDTH: u32 = 64;
+/// Lanes of a sum over samples, as in `sparse.wgsl`.
+const LANES: u32 = 32;
+
+impl Fit {
+    /// The fits of waveforms of `n_samples`, with less and less room for photoelectrons.
+    #[must_use]
+    pub fn all_of(n_samples: usize) -> [Self; 3] {
+        [MOST, SOME, FEW].map(|room| Self {
+            samples: (n_samples as u32).next_multiple_of(STEP).max(STEP),
+            room,
+            last: true,
+        })
+    }
+
+    /// The kernels to run one after the other: most waveforms hold few photoelectrons, and workgroups that have room for few
+    /// take a third of the memory. What outgrows them is left to the other.
+    pub fn in_turn(&self) -> impl Iterator<Item = Self> + use<> {
+        let few = Self {
+            room: FEW,
+            last: false,
+            ..*self
+        };
+        let both = self.room > SOME;
+        both.then_some(few).into_iter().chain([*self])
+    }
+
+    /// Threads of a workgroup where other kernels have `width`.
+    #[must_use]
+    pub fn width(width: u32) -> u32 {
+        width.max(FIT_WIDTH)
+    }
+
+    /// True if it is for hardware alone.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.room > SOME
+    }
+
+    /// Bytes of workgroup memory it takes with `width` threads.
+    #[must_use]
+    pub fn workgroup_bytes(&self, width: u32) -> u32 {
+        let columns = 2 * self.room + 1;
+        let triangle = (columns + 1) * (columns + 2) / 2;
+        // Times, charges, errors and places, in numbers; then what `sparse.wgsl` and `propose.wgsl` have beside them.
+        let lights = self.room * (4 + 2 + 4 + 2 + 2 + 3) + 4 * (self.room + 1);
+        let around = 66 + 5 * MOST_PROPOSALS as u32;
+        let words = self.samples + triangle + 5 * columns + lights + 4 * partials(width) + around;
+        // Reductions of `layout.wgsl` and prefix sums, and what aligning may add.
+        4 * (words + width + 4 + 2) + 64
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let constants = constants::of_fit();
+        [
+            RESULTS, PREFIX, LAYOUT, &constants, FIT_LAYOUT, RESPONSE, NORMAL, SPARSE, PROPOSE,
+        ]
+        .join("\n")
+    }
+
+    /// The values of its override constants.
+    #[must_use]
+    pub fn constants(&self, width: u32) -> Vec<(&'static str, f64)> {
+        vec![
+            ("WIDTH", f64::from(width)),
+            ("SAMPLES", f64::from(self.samples)),
+            ("ROOM", f64::from(self.room)),
+            ("LAST", f64::from(u8::from(self.last))),
+            ("PARTIALS", f64::from(partials(width))),
+        ]
+    }
+}
+
+/// Lanes of sums that are under way at once.
+fn partials(width: u32) -> u32 {
+    width.max(LANES)
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "fit of {} samples, {} photoelectrons",
+            self.samples, self.room
         )
     }
 }

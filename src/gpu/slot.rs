@@ -12,9 +12,9 @@ use super::buffers::{Buffers, Groups, PREAMBLE, Sizes, UNIFORM_STEP};
 use super::device::{Device, n_tiles};
 use super::dispatch::{Group, dispatches};
 use super::failure::{Failure, Fault};
-use super::layout::{Count, Hit, Run, Summary, Waveform};
+use super::layout::{Count, Hit, OUTGROWN, Run, Summary, Waveform};
 use super::route::Chunk;
-use super::shaders::Memory;
+use super::shaders::{Fit, Memory};
 use super::tables::DeviceTables;
 use super::upload;
 use crate::extract::Stage;
@@ -46,6 +46,15 @@ pub struct Returned {
     pub kernel: Option<Duration>,
 }
 
+impl Returned {
+    /// Waveforms whose fit is left to the CPU.
+    #[must_use]
+    pub fn outgrown(&self) -> u64 {
+        let flags = self.summaries.iter().map(|summary| summary.flags);
+        flags.filter(|flags| flags & OUTGROWN != 0).count() as u64
+    }
+}
+
 /// A slot, and what is known of the chunk in it.
 pub struct Slot {
     buffers: Option<Buffers>,
@@ -62,6 +71,10 @@ pub struct Slot {
     copied_hits: u64,
     /// Hits of the last chunk.
     hits_seen: u64,
+    /// Room they took: where there was a fit, seeds and hits that it replaced had some too.
+    room_seen: u64,
+    /// True if a fit runs.
+    fits: bool,
 }
 
 impl Default for Slot {
@@ -78,6 +91,8 @@ impl Default for Slot {
             gives_hits: true,
             copied_hits: 0,
             hits_seen: 0,
+            room_seen: 0,
+            fits: false,
         }
     }
 }
@@ -97,6 +112,11 @@ impl Slot {
         fail_at(faults(), device)?;
         for group in &work.chunk.groups {
             device.prepare(group.variant)?;
+            if let Some(fit) = group.fit {
+                for fit in fit.in_turn() {
+                    device.prepare_fit(fit)?;
+                }
+            }
         }
         let dispatches = dispatches(device, &work.chunk.groups);
         let needed = self.needed(work, &dispatches);
@@ -134,7 +154,7 @@ impl Slot {
             dispatches: dispatches.len() as u64,
             waveforms: n_waveforms,
             words: u64::from(work.chunk.words).max(1),
-            hits: (2 * n_waveforms).max(self.hits_seen) + 1024,
+            hits: (2 * n_waveforms).max(self.room_seen) + 1024,
             state_words: dispatches.iter().map(Group::state_words).max().unwrap_or(0),
         }
     }
@@ -269,6 +289,7 @@ impl Slot {
                 let (x, y) = dispatch.workgroups();
                 pass.dispatch_workgroups(x, y, 1);
             }
+            record_fits(&mut pass, device, extract, dispatches)?;
             device.compact(&mut pass, compact, work.chunk.waveforms.len() as u32);
         }
         self.n_waveforms = work.chunk.waveforms.len() as u32;
@@ -277,6 +298,7 @@ impl Slot {
             .groups
             .iter()
             .all(|group| group.variant.stages.1 == Stage::Time);
+        self.fits = dispatches.iter().any(|dispatch| dispatch.fit.is_some());
         // As many hits as lately and some more; a chunk with yet more is read in a second go.
         self.copied_hits = (self.hits_seen + self.hits_seen / 4 + 256).min(sizes.hits);
         let hits_at = Sizes::hits_at(n_waveforms);
@@ -360,13 +382,13 @@ impl Slot {
         };
         let hits_at = Sizes::hits_at(n_waveforms);
         let mut result = Returned::default();
-        let n_hits;
+        let (room, n_hits): (u64, u64);
         {
             let view = buffers
                 .read_back
                 .get_mapped_range(..hits_at + size_of::<Hit>() as u64 * self.copied_hits)
                 .map_err(|error| Failure::not_mapped(&error))?;
-            n_hits = u64::from(word(&view, 0));
+            room = u64::from(word(&view, 0));
             let stamp = |at| u64::from(word(&view, at)) | u64::from(word(&view, at + 4)) << 32;
             if let Some(tick_ns) = device.timestamp_ns {
                 let ticks = stamp(24).saturating_sub(stamp(16));
@@ -376,24 +398,24 @@ impl Slot {
             }
             let end = PREAMBLE as usize + size_of::<Summary>() * n_waveforms as usize;
             result.summaries = bytemuck::pod_collect_to_vec(&view[PREAMBLE as usize..end]);
+            n_hits = result
+                .summaries
+                .iter()
+                .map(|summary| u64::from(summary.n_hits))
+                .sum();
             let there = n_hits.min(self.copied_hits) as usize;
             let at = hits_at as usize;
             result.hits = bytemuck::pod_collect_to_vec(&view[at..at + size_of::<Hit>() * there]);
         }
         buffers.read_back.unmap();
         // What a dying device leaves in memory may be anything.
-        let counted: u64 = result
-            .summaries
-            .iter()
-            .map(|summary| u64::from(summary.n_hits))
-            .sum();
-        if self.gives_hits && counted != n_hits {
+        if self.gives_hits && (n_hits > room || (!self.fits && n_hits < room)) {
             return Err(Failure::Lost(format!(
-                "{n_hits} hits came back where the waveforms have {counted}"
+                "the waveforms have {n_hits} hits where there are {room}"
             )));
         }
-        self.hits_seen = n_hits;
-        if n_hits > buffers.sizes.hits {
+        (self.hits_seen, self.room_seen) = (n_hits, room);
+        if room > buffers.sizes.hits {
             return Ok(None);
         }
         if n_hits > self.copied_hits {
@@ -431,6 +453,27 @@ impl Slot {
         buffers.read_back.unmap();
         Ok(hits)
     }
+}
+
+/// The fits behind the extraction: those with little room, and behind them what outgrew it.
+fn record_fits(
+    pass: &mut wgpu::ComputePass<'_>,
+    device: &Device,
+    extract: &wgpu::BindGroup,
+    dispatches: &[Group],
+) -> Result<(), Failure> {
+    for (place, dispatch) in dispatches.iter().enumerate() {
+        for fit in dispatch.fit.iter().flat_map(Fit::in_turn) {
+            let Some(pipeline) = device.fit_pipeline(fit) else {
+                return Err(Failure::Refused(format!("no pipeline {fit}")));
+            };
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, extract, &[(UNIFORM_STEP * place as u64) as u32]);
+            let (x, y) = dispatch.workgroups();
+            pass.dispatch_workgroups(x, y, 1);
+        }
+    }
+    Ok(())
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -11,6 +11,7 @@ use super::device::Device;
 use super::layout;
 use crate::extract::deconvolve::{Plan, packed_factors, to_complex32};
 use crate::extract::extractor::{Channel, PlanKey};
+use crate::extract::response::{PADDING, Response, Weights};
 use crate::extract::stages::reach;
 use crate::extract::{charge, floor};
 
@@ -26,6 +27,8 @@ pub struct Tables {
     spectra: Vec<[f32; 4]>,
     numbers: Vec<f32>,
     known: HashMap<PlanKey, u32>,
+    /// What plans have of a response, by calibration row.
+    responses: HashMap<usize, layout::Plan>,
 }
 
 /// The tables on a device.
@@ -45,12 +48,14 @@ impl Tables {
         self.known.get(&key).copied()
     }
 
-    /// Adds a plan for `channel`; `None` if the tables would no longer fit bindings of `binding_bytes`.
+    /// Adds a plan for `channel`, for a fit if there is a `response`; `None` if the tables would no longer fit bindings of
+    /// `binding_bytes`.
     pub fn add_plan(
         &mut self,
         key: PlanKey,
         channel: &Channel,
         plan: &Plan,
+        response: Option<&Response>,
         binding_bytes: u64,
     ) -> Option<u32> {
         let spectrum = channel.design.spectrum(plan.n_fft);
@@ -64,6 +69,10 @@ impl Tables {
             &plan.lead_ramp,
             &plan.tail_ramp,
         ];
+        let fitted = match response {
+            Some(response) => self.add_response(key.0, channel, response, binding_bytes)?,
+            None => layout::Plan::zeroed(),
+        };
         let more: usize = tables.iter().map(|table| table.len()).sum();
         let fits = |length: usize, bytes: usize| (length * bytes) as u64 <= binding_bytes;
         if !fits(self.numbers.len() + more, 4) || !fits(self.spectra.len() + bins / 2 + 1, 16) {
@@ -122,9 +131,68 @@ impl Tables {
                 noise_adc: channel.noise_adc,
                 kernel_lead_ns: plan.kernel_integral.lead_ns,
                 kernel_per_ns: plan.kernel_integral.per_ns,
-                ..layout::Plan::zeroed()
+                ..fitted
             },
         ))
+    }
+
+    /// Adds the response of a calibration row, once for all lengths of transform; gives what plans have of it.
+    fn add_response(
+        &mut self,
+        row: usize,
+        channel: &Channel,
+        response: &Response,
+        binding_bytes: u64,
+    ) -> Option<layout::Plan> {
+        if let Some(known) = self.responses.get(&row) {
+            return Some(*known);
+        }
+        let main_pulse = main_pulse(response);
+        let tables: [&[f32]; 5] = [
+            &response.coefficients,
+            &response.correlation,
+            &response.sum,
+            &response.share,
+            &main_pulse,
+        ];
+        let more: usize = tables.iter().map(|table| table.len()).sum();
+        if ((self.numbers.len() + more) * size_of::<f32>()) as u64 > binding_bytes {
+            return None;
+        }
+        let [
+            coefficients_at,
+            correlation_at,
+            sum_at,
+            share_at,
+            main_pulse_at,
+        ] = tables.map(|table| {
+            let at = self.numbers.len() as u32;
+            self.numbers.extend_from_slice(table);
+            at
+        });
+        let of_response = layout::Plan {
+            coefficients_at,
+            n_coefficients: response.coefficients.len() as u32,
+            correlation_at,
+            sum_at,
+            share_at,
+            main_pulse_at,
+            main_samples: response.main as u32,
+            seen: response.seen as u32,
+            scale: response.scale,
+            squares: response.squares[0],
+            squares_of_curvature: response.squares[2],
+            main_area: response
+                .sum
+                .get(response.main + PADDING)
+                .copied()
+                .unwrap_or(0.0),
+            peak_adc: channel.peak_adc,
+            charge_sigma_pe: channel.charge_sigma_pe,
+            ..layout::Plan::zeroed()
+        };
+        self.responses.insert(row, of_response);
+        Some(of_response)
     }
 
     /// Adds what the methods without deconvolution need of `channel`.
@@ -185,6 +253,17 @@ fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
         device.queue.write_buffer(&buffer, 0, bytes);
     }
     buffer
+}
+
+/// The template's main pulse at whole samples, from where a response begins.
+fn main_pulse(response: &Response) -> Vec<f32> {
+    let on = Weights::of(0.0);
+    let coefficients = &response.coefficients;
+    coefficients
+        .windows(4)
+        .take(response.main + PADDING)
+        .map(|c| on.dot(0, &[c[3], c[2], c[1], c[0]]))
+        .collect()
 }
 
 /// The bin that stands first in pair `pair` of a transform of `bins` points, as `filter_pair` in `deconvolve.wgsl` goes through

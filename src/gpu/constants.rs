@@ -1,0 +1,80 @@
+//! Constants that shaders share with their twins, as text: they stand once, in `src/extract`.
+
+use std::fmt::Write as _;
+
+use crate::extract::{glance, normal, response, seeds, sparse};
+
+/// Those of seeds and first look, which the extraction has.
+#[must_use]
+pub fn of_extraction() -> String {
+    let mut text = String::new();
+    whole(&mut text, "MOST", sparse::MOST);
+    real(&mut text, "SEED_PE", seeds::SEED_PE);
+    real(&mut text, "SEED_LEAST_PE", seeds::LEAST_PE);
+    real(&mut text, "GLANCE_LIT_SIGMA", glance::LIT_SIGMA);
+    real(&mut text, "GLANCE_LOW_SIGMA", glance::LOW_SIGMA);
+    real(&mut text, "GLANCE_LEAST_SHARE", glance::LEAST_SHARE);
+    whole(&mut text, "GLANCE_FEWEST", glance::FEWEST);
+    text
+}
+
+/// Those of the fit.
+#[must_use]
+pub fn of_fit() -> String {
+    let mut text = String::new();
+    for (name, value) in [
+        ("MOST", sparse::MOST),
+        ("MOST_PROPOSALS", sparse::MOST_PROPOSALS),
+        ("ROUNDS", sparse::ROUNDS),
+        ("STEPS", sparse::STEPS),
+        ("STIFFENED", sparse::STIFFENED),
+        ("PADDING", response::PADDING),
+    ] {
+        whole(&mut text, name, value);
+    }
+    for (name, value) in [
+        ("SPLIT_GAIN", sparse::SPLIT_GAIN),
+        ("LEAST_GAIN", sparse::LEAST_GAIN),
+        ("ADD_GAIN", sparse::ADD_GAIN),
+        ("ADD_LOOK", sparse::ADD_LOOK),
+        ("SIGNIFICANCE", sparse::SIGNIFICANCE),
+        ("SEVERAL_PE", sparse::SEVERAL_PE),
+        ("LEAST_PE", sparse::LEAST_PE),
+        ("NOTHING_PE", sparse::NOTHING_PE),
+        ("STILL", sparse::STILL),
+        ("LONGEST_STEP", sparse::LONGEST_STEP),
+        ("ONE", sparse::ONE),
+        ("NEIGHBOURS", sparse::NEIGHBOURS),
+        ("APART", sparse::APART),
+        ("SPLIT_LEAST", sparse::SPLIT.0),
+        ("SPLIT_MOST", sparse::SPLIT.1),
+        ("AROUND", sparse::AROUND),
+        ("LEAD", sparse::LEAD),
+        ("LEAD_SIGMA", sparse::LEAD_SIGMA),
+        ("LEAST_LEFT", sparse::LEAST_LEFT),
+        ("TEMPLATE_ERROR", sparse::TEMPLATE_ERROR),
+        ("RINGING", sparse::RINGING),
+        ("TAIL", sparse::TAIL),
+        ("WORSE", sparse::WORSE),
+        ("DAMPING_FIRST", sparse::DAMPING.0),
+        ("DAMPING_MORE", sparse::DAMPING.1),
+        ("DAMPING_LESS", sparse::DAMPING.2),
+        ("TOO_FAR", sparse::TOO_FAR),
+        ("MISFIT", sparse::MISFIT),
+        ("RIDGE", normal::RIDGE),
+        ("LEAST_PIVOT", normal::LEAST_PIVOT),
+        ("LEAST_INSIDE", normal::LEAST_INSIDE),
+        ("INSIDE", sparse::INSIDE),
+    ] {
+        real(&mut text, name, value);
+    }
+    text
+}
+
+fn whole(text: &mut String, name: &str, value: usize) {
+    let _ = writeln!(text, "const {name}: u32 = {value}u;");
+}
+
+fn real(text: &mut String, name: &str, value: f32) {
+    let _ = writeln!(text, "const {name}: f32 = {value:e};");
+}
