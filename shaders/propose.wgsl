@@ -80,7 +80,7 @@ fn take(n_proposals: u32) -> u32 {
     for (var rank = 0u; rank < n_proposals; rank++) {
         let index = sh_ranked[rank];
         let proposal = sh_proposals[index];
-        var disturbed = n_now >= MOST;
+        var disturbed = false;
         for (var other = 0u; other < rank; other++) {
             let better = sh_proposals[sh_ranked[other]];
             disturbed = disturbed || (better.x > 0.0 && abs(better.y - proposal.y) < APART * scale);

@@ -120,6 +120,8 @@ pub struct Work {
     pub chi2_ndf: f32,
     /// Sum of the squares of the residual.
     left: f32,
+    /// There is more light than there may be photoelectrons: charge would be missing.
+    crowded: bool,
     damping: f32,
     stiffness: Vec<f32>,
     /// The photoelectrons before a step.
@@ -152,6 +154,7 @@ impl Work {
     /// Fits `upright` from the seeds in `light`. False if it did not come to an end; `light` is then of no use.
     pub fn fit(&mut self, problem: &Problem<'_>) -> bool {
         self.baseline_adc = 0.0;
+        self.crowded = false;
         if self.light.len() > MOST || self.upright.is_empty() {
             return false;
         }
@@ -165,7 +168,7 @@ impl Work {
                 break;
             }
             settled = self.settle(problem);
-            if self.prune(problem) >= more {
+            if self.prune(problem) >= more || self.crowded {
                 break;
             }
         }
@@ -179,7 +182,7 @@ impl Work {
             .zip(&self.residual)
             .map(|(sample, left)| (sample - self.baseline_adc - left).powi(2))
             .sum();
-        settled && self.left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model
+        settled && !self.crowded && self.left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model
     }
 
     /// Columns of the normal equations: charge and time of each photoelectron, and the baseline.
@@ -493,9 +496,13 @@ impl Work {
             let disturbed = proposals[..index]
                 .iter()
                 .any(|other| other.gain > 0.0 && (other.at - proposal.at).abs() < APART * scale);
-            if disturbed || self.light.len() >= MOST {
+            if disturbed {
                 proposals[index].gain = 0.0;
                 continue;
+            }
+            if self.light.len() >= MOST {
+                self.crowded = true;
+                break;
             }
             more += 1;
             match proposal.kind {
