@@ -13,7 +13,7 @@ use super::failure::{Failure, Faults};
 use super::flight::{Flight, Session, State, Waiting, Way, batch_of};
 use super::inside::Inside;
 use super::layout::Run;
-use super::route::Chunk;
+use super::route::{Chunk, Router};
 use super::slot::{Returned, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Account, Backend, Extractor};
@@ -39,6 +39,9 @@ pub struct Options {
     pub time_limit: Duration,
     /// Most waveforms of a chunk; `None`: as many as the adapter's limits allow.
     pub chunk_waveforms: Option<usize>,
+    /// Fit templates on the GPU too. Its fits decide otherwise than the CPU's where a decision hangs on the last bits of a number, in
+    /// some hits of a hundred where light is dense: more than is promised, so that it is left to the CPU unless asked for.
+    pub fits: bool,
     /// Failures to bring about, for tests.
     pub faults: Faults,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
         Self {
             time_limit: Duration::from_secs(30),
             chunk_waveforms: None,
+            fits: false,
             faults: Faults::default(),
         }
     }
@@ -80,6 +84,7 @@ impl GpuExtractor {
             .with_hint("`--backend cpu` gives the same hits without a GPU")
         })?;
         let state = State {
+            router: Router::new(options.fits),
             session: Some(session),
             account: Account {
                 adapter: adapter.facts.line(),

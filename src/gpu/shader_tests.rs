@@ -187,7 +187,8 @@ fn the_memory_a_fit_takes_is_what_the_host_reckons_with() {
             let module = with_constants(&parse(&fit.source(), "fit"), fit.constants(width));
             let (bytes, reckoned) = (workgroup_bytes(&module), fit.workgroup_bytes(width));
             assert!(bytes <= reckoned, "{fit}: {bytes}, not {reckoned}");
-            assert!(reckoned < bytes + 1024, "{fit}: {bytes}, not {reckoned}");
+            // What aligning may add.
+            assert!(reckoned < bytes + 1280, "{fit}: {bytes}, not {reckoned}");
             assert_eq!(module.entry_points[0].workgroup_size, [width, 1, 1]);
         }
     }
