@@ -8,7 +8,8 @@ use std::path::Path;
 use nuwave::io::{BatchLimit, ReadOptions};
 use nuwave::model::Flags;
 use reconstruct_support::{
-    HitRow, Output, Run, counted, names_in, nuwave, output, reconstruct, testdata, write_counts,
+    Folder, HitRow, Output, Run, counted, names_in, nuwave, output, reconstruct, testdata,
+    write_counts,
 };
 use serde_json::Value;
 
@@ -391,4 +392,23 @@ fn windows_of_many_lengths_stand_in_one_file() {
             "{row:?}"
         );
     }
+}
+
+/// Pages of hundreds of kilobytes, as the simulation writes them, are read another way than small ones.
+#[test]
+fn a_parquet_file_of_large_pages_is_read_whole() {
+    let folder = Folder::new();
+    let input = folder.path("large.parquet");
+    let light = ["--detector", "juno", "--channels", "8", "--events", "300"];
+    Run::of(
+        nuwave()
+            .args(["simulate", "waveforms", "--quiet"])
+            .args(light)
+            .arg("-o")
+            .arg(&input),
+    )
+    .ended_with(0);
+    let target = folder.path("out");
+    reconstruct(&[&input], &target, &["--detector", "juno"]).ended_with(0);
+    assert_eq!(output(&target).waveforms.len(), 2400);
 }

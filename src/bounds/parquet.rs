@@ -39,23 +39,50 @@ impl Pages {
             n_bytes: self.n_bytes,
         })
     }
+}
 
-    /// Refuses a header at `start` that ends behind the file.
-    fn check_header(&self, start: u64) -> Result<(), ParquetError> {
+/// What is read from a place on, and not as a piece of known length: the header of a page. The library also asks for it where it has
+/// read the header before and stands at the page itself, and then reads nothing of it: so it is looked at when it is read.
+pub(crate) struct Header {
+    file: File,
+    start: u64,
+    /// Nothing before the first read: handles to one file share their place in it.
+    bytes: Option<BufReader<File>>,
+    is_page: bool,
+}
+
+impl Header {
+    /// Refuses a header that ends behind the file.
+    fn check(&self) -> io::Result<()> {
         let mut window = HEADER;
         loop {
             let mut bytes = Vec::new();
-            let reader = self.file.get_read(start)?;
+            let reader = self.file.get_read(self.start)?;
             reader.take(window).read_to_end(&mut bytes)?;
             if Thrift(&bytes).shaped(PAGE, 0).is_some() {
                 return Ok(());
             }
             if (bytes.len() as u64) < window {
+                let start = self.start;
                 let message = format!("the header of the page at byte {start} is damaged");
-                return Err(ParquetError::General(message));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             window *= 16;
         }
+    }
+}
+
+impl Read for Header {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(bytes) = &mut self.bytes {
+            return bytes.read(buffer);
+        }
+        if self.is_page {
+            self.check()?;
+        }
+        self.bytes
+            .insert(self.file.get_read(self.start)?)
+            .read(buffer)
     }
 }
 
@@ -66,14 +93,16 @@ impl Length for Pages {
 }
 
 impl ChunkReader for Pages {
-    type T = BufReader<File>;
+    type T = Header;
 
-    /// What is read from a place on, and not as a piece of known length, is the header of a page; or the end of the file.
+    /// The header of a page, or the end of the file.
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        if start.saturating_add(TAIL) < self.n_bytes {
-            self.check_header(start)?;
-        }
-        self.file.get_read(start)
+        Ok(Header {
+            file: self.file.try_clone()?,
+            start,
+            bytes: None,
+            is_page: start.saturating_add(TAIL) < self.n_bytes,
+        })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
