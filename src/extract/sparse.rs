@@ -1,14 +1,15 @@
 //! Stage 8 of the method `sparse`: the waveform as a sum of few templates, undershoot and all.
 //!
 //! The model is w(t) = b + sum_i q_i s(t - t_i), q_i >= 0, over the whole window, so that the undershoot of one pulse lies under
-//! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`]). Charges, times and the
-//! baseline then follow together from the normal equations ([`Work::step`], Gauss-Newton: columns s_i, s'_i and 1). Where the
+//! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`](super::seeds)). Charges, times and
+//! the baseline then follow together from the normal equations (Gauss and Newton: columns s_i, s'_i and 1). Where the
 //! fit leaves something, photoelectrons are added one by one, in both cases for what chi-square would gain:
 //!
 //! - A photoelectron that is two leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
-//!   explain|^2 the gain is z^2 / n^2, and two photoelectrons at t +- sqrt(2 z / (n^2 q)) take its place (score test; the
-//!   orthogonal matching pursuit of arXiv:math/0503... with a continuum of columns, see `docs/extraction.md`).
-//! - One that was overlooked leaves a residual like s at its own time.
+//!   explain|^2 the gain is z^2 / n^2, and two photoelectrons at t +- sqrt(2 z / (n^2 q)) take its place (a score test:
+//!   C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948).
+//! - One that was overlooked leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
+//!   Int. J. Control 50, 1873, 1989).
 //!
 //! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise,
 //! what is near 2 PE is hardly ever one. What is not significant and may be part of a single neighbour is given to it.
