@@ -4,6 +4,8 @@
 mod reconstruct_support;
 mod windows_support;
 
+use std::time::Duration;
+
 use nuwave::detector;
 use nuwave::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts, Stage};
 use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
@@ -25,6 +27,8 @@ fn gpu(calibration: &Calibration, readout: ReadoutFacts, method: Method) -> GpuE
     let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
     let options = Options {
         fits: true,
+        // A software rasteriser may take long over a kernel that it meets for the first time.
+        time_limit: Duration::from_secs(180),
         ..Options::default()
     };
     GpuExtractor::new(cpu, adapter, options).expect("a device")
@@ -362,6 +366,7 @@ fn hits_depend_on_nothing_else(method: Method) {
         let options = Options {
             chunk_waveforms,
             fits: true,
+            time_limit: Duration::from_secs(180),
             ..Options::default()
         };
         let gpu = GpuExtractor::new(cpu.expect("valid"), adapter, options);
