@@ -5,8 +5,8 @@
 mod units_support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use units_support::reconstruct_support::shared_library;
 use units_support::{
     Folder, Run, assert_same, finished, nothing_temporary_beside, nuwave, partial, simulated,
 };
@@ -26,16 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = Folder::new();
-        // Whoever can build Rust has a C compiler: it links.
-        let faults = folder.path("faults.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults_support/faults.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&faults)
-            .arg(source)
-            .arg("-ldl")
-            .status();
-        assert!(built.is_ok_and(|status| status.success()), "cc");
+        let faults = shared_library(&folder.path(""), "faults_support/faults.c");
         let inputs = vec![
             simulated(&folder, "a.dat", 40, 1),
             simulated(&folder, "b.h5", 40, 2),

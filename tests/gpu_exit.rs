@@ -6,26 +6,16 @@ mod reconstruct_support;
 mod service_support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use reconstruct_support::{Run, nuwave, output, testdata};
+use reconstruct_support::{Run, nuwave, output, shared_library, testdata};
 use service_support::{Server, infer, request};
 
 const DESTROYED: &str = "device destroyed";
 
 /// A library that makes any driver slow.
 fn slow_driver(folder: &Path) -> PathBuf {
-    let library = folder.join("slow_driver.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gpu_support/slow_driver.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl")
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "cc");
-    library
+    shared_library(folder, "gpu_support/slow_driver.c")
 }
 
 /// A pass in which the GPU is given up, its driver taking `ms` to let go of a device.

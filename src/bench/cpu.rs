@@ -195,8 +195,7 @@ pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {
 mod tests {
     use super::super::input::{Occupancy, batch};
     use super::*;
-    use crate::extract::Method;
-    use crate::extract::{Parameters, ReadoutFacts};
+    use crate::extract::{Method, Parameters, ReadoutFacts};
 
     #[test]
     fn the_stages_take_time_and_together_about_as_long_as_the_whole() {

@@ -13,7 +13,7 @@ use super::deconvolve::Plan;
 use super::filter::Design;
 use super::over_threshold::Pulse;
 use super::parameters::{Parameters, ReadoutFacts};
-use super::response::Response;
+use super::response::{Response, main_pulse};
 use super::stage::Stage;
 use super::stages::Work;
 use crate::error::{Error, Result};
@@ -23,13 +23,18 @@ use crate::model::{Batch, Calibration, Extracted, Flags, Hit, Waveform};
 const TASK: usize = 128;
 /// Relative difference between two sampling intervals that counts as none.
 const SAME_SAMPLING: f64 = 1e-3;
-/// The template's main pulse ends where it last exceeds this share of its peak; a window has to hold it.
-const MAIN_PULSE: f32 = 0.05;
-
 /// The spread of the single-photoelectron charge that a fit assumes lies between these, whatever the calibration says.
-const LEAST_SPREAD: (f32, f32) = (0.15, 0.6);
+const SPREAD: (f32, f32) = (0.15, 0.6);
 /// And is this where the calibration says nothing.
 const USUAL_SPREAD: f32 = 0.3;
+
+fn spread(charge_sigma_pe: f32) -> f32 {
+    if charge_sigma_pe > 0.0 {
+        charge_sigma_pe.clamp(SPREAD.0, SPREAD.1)
+    } else {
+        USUAL_SPREAD
+    }
+}
 
 /// What a plan is for: a calibration row and a length of transform.
 pub(crate) type PlanKey = (usize, usize);
@@ -137,23 +142,16 @@ impl Extractor {
             .zip(same_as)
             .map(|(row, same_as)| {
                 let peak_adc = row.template_adc.iter().copied().fold(0.0, f32::max);
-                let main = row
-                    .template_adc
-                    .iter()
-                    .rposition(|&value| value > MAIN_PULSE * peak_adc);
                 Ok(Channel {
                     design: Design::new(row, parameters.filter)?,
                     pulse: Pulse::new(row, parameters.threshold_sigma),
                     noise_adc: row.noise_adc,
                     peak_adc,
-                    charge_sigma_pe: if row.charge_sigma_pe > 0.0 {
-                        row.charge_sigma_pe.clamp(LEAST_SPREAD.0, LEAST_SPREAD.1)
-                    } else {
-                        USUAL_SPREAD
-                    },
+                    charge_sigma_pe: spread(row.charge_sigma_pe),
                     response: OnceLock::new(),
                     time_offset_ns: row.time_offset_ns,
-                    main_pulse_samples: main.unwrap_or(0) + 1,
+                    // A window has to hold it.
+                    main_pulse_samples: main_pulse(&row.template_adc),
                     same_as,
                 })
             })

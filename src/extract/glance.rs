@@ -23,8 +23,7 @@ pub fn dark(loaded: &Loaded, response: &Response, sign: f32, noise_adc: f32) -> 
     let means = loaded.block_mean.as_slice();
     let block = BLOCKS[loaded.class] as f32;
     let samples = loaded.even.len() + loaded.odd.len();
-    let area = response.sum.get(response.main + super::response::PADDING)?;
-    let share = area / (block * response.squares[0]).sqrt();
+    let share = response.main_area() / (block * response.squares[0]).sqrt();
     // Whole blocks only: the last samples of a window have to be nearly all in one.
     let covered = means.len() * BLOCKS[loaded.class] + BLOCKS[loaded.class] / 2 >= samples;
     if means.len() < FEWEST || !covered || share < LEAST_SHARE || noise_adc <= 0.0 {

@@ -28,6 +28,7 @@ pub mod over_threshold;
 mod parameters;
 #[cfg(test)]
 mod physics;
+pub mod propose;
 mod quantile;
 pub mod response;
 pub mod sanity;

@@ -39,9 +39,7 @@ impl Method {
             Self::Coti => "coti",
         }
     }
-}
 
-impl Method {
     /// True if it begins with the deconvolution.
     #[must_use]
     pub fn deconvolves(self) -> bool {

@@ -145,11 +145,6 @@ impl Response {
             .copied()
             .unwrap_or(0.0)
             .max(f64::MIN_POSITIVE);
-        let peak = template.iter().copied().fold(0.0, f32::max);
-        let main = template
-            .iter()
-            .rposition(|&value| value > MAIN_PULSE * peak)
-            .unwrap_or(0);
         let seen = squares.iter().position(|&value| value > SEEN * all);
         let mut response = Self {
             sum: running(&mut c.iter().copied())
@@ -164,7 +159,7 @@ impl Response {
             correlation,
             squares: [0.0; 3],
             scale: 0.0,
-            main: main + 1,
+            main: main_pulse(template),
             seen: seen.unwrap_or(0).saturating_sub(PADDING),
         };
         let between = Weights::of(0.5);
@@ -172,6 +167,13 @@ impl Response {
         response.squares = [products[0][0], products[1][1], products[2][2]];
         response.scale = (response.squares[0] / response.squares[1].max(f32::MIN_POSITIVE)).sqrt();
         response
+    }
+
+    /// Sum of the template over its main pulse.
+    #[must_use]
+    pub fn main_area(&self) -> f32 {
+        let end = self.main + PADDING;
+        self.sum.get(end).copied().unwrap_or(0.0)
     }
 
     /// The samples of a window of `length` that a photoelectron at `sample` reaches, and the coefficient that the first of them
@@ -235,6 +237,16 @@ impl Response {
         let between = |values: &[f32]| values[end] - values[begin];
         (between(&self.sum), between(&self.share).max(0.0))
     }
+}
+
+/// Samples from the photoelectron's time to the end of `template`'s main pulse.
+#[must_use]
+pub fn main_pulse(template: &[f32]) -> usize {
+    let peak = template.iter().copied().fold(0.0, f32::max);
+    let last = template
+        .iter()
+        .rposition(|&value| value > MAIN_PULSE * peak);
+    last.unwrap_or(0) + 1
 }
 
 #[multiversion(targets = "simd")]

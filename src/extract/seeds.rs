@@ -1,13 +1,11 @@
 //! What the deconvolved trace gives the method `sparse` to begin with.
 
 use super::find::Found;
-use super::sparse::Light;
+use super::sparse::{LEAST_PE, Light};
 use crate::model::Flags;
 
 /// Least charge that becomes a seed of its own, in PE.
 pub(crate) const SEED_PE: f32 = 0.4;
-/// Least charge of a seed.
-pub(crate) const LEAST_PE: f32 = 0.15;
 
 /// Appends the seeds that a hit of the deconvolved trace gives: its time, or, where it is wide, its charge in steps of two
 /// standard deviations of the kernel. `at` and `trace` are in samples of the trace; seeds in those of the waveform.

@@ -3,41 +3,19 @@
 //! The model is w(t) = b + sum_i q_i s(t - t_i), q_i >= 0, over the whole window, so that the undershoot of one pulse lies under
 //! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`](super::seeds)). Charges, times and
 //! the baseline then follow together from the normal equations (Gauss and Newton: columns s_i, s'_i and 1). Where the
-//! fit leaves something, photoelectrons are added one by one, in both cases for what chi-square would gain:
-//!
-//! - A photoelectron that is two leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
-//!   explain|^2 the gain is z^2 / n^2, and two photoelectrons at t +- sqrt(2 z / (n^2 q)) take its place (a score test:
-//!   C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948).
-//! - One that was overlooked leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
-//!   Int. J. Control 50, 1873, 1989).
-//!
-//! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise,
-//! what is near 2 PE is hardly ever one. What is not significant and may be part of a single neighbour is given to it.
-
-#![expect(
-    clippy::cast_possible_wrap,
-    reason = "windows have at most 65,536 samples"
-)]
+//! fit leaves something, photoelectrons are added ([`propose`](super::propose)). What is not significant and may be part of a single
+//! neighbour is given to it.
 
 use super::normal::{Normal, dot, sum};
+use super::propose::Proposal;
 use super::response::{Place, Response};
 
 /// Most photoelectrons a fit tells apart; a shader has room for as many.
 pub const MOST: usize = 48;
-/// Most photoelectrons that are proposed at once; all that are may be splits.
-pub(crate) const MOST_PROPOSALS: usize = MOST + 16;
 /// Share of a template's squares that a window has to hold.
 pub(crate) const INSIDE: f32 = 0.98;
 /// How much too far a step in time may go before it is solved for again.
 pub(crate) const TOO_FAR: f32 = 1.5;
-/// Gain in chi-square that makes two photoelectrons of one whose charge says that it is one.
-pub(crate) const SPLIT_GAIN: f32 = 12.0;
-/// The same, where the charge says that it is several.
-pub(crate) const LEAST_GAIN: f32 = 0.5;
-/// Gain in chi-square for a photoelectron that was overlooked.
-pub(crate) const ADD_GAIN: f32 = 16.0;
-/// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
-pub(crate) const ADD_LOOK: f32 = 0.3;
 /// Fewest standard deviations that a charge lies above 0.
 pub(crate) const SIGNIFICANCE: f32 = 3.0;
 /// Two that together exceed this charge, in PE, are not one.
@@ -52,25 +30,13 @@ pub(crate) const ROUNDS: usize = 8;
 pub(crate) const STEPS: usize = 10;
 /// A step that gains less chi-square than this is the last.
 pub(crate) const STILL: f32 = 0.05;
-/// Longest step in time, distances at which photoelectrons are one, are neighbours, and disturb one another's splits, how far a
-/// split goes at least and at most, and how far from light more is looked for; all in units of the template's scale.
+/// Longest step in time, distances at which photoelectrons are one and are neighbours, in units of the template's scale.
 pub(crate) const LONGEST_STEP: f32 = 0.2;
 pub(crate) const ONE: f32 = 0.07;
 pub(crate) const NEIGHBOURS: f32 = 1.1;
-pub(crate) const APART: f32 = 1.6;
-pub(crate) const SPLIT: (f32, f32) = (0.14, 1.1);
-pub(crate) const AROUND: f32 = 6.0;
 /// How far a photoelectron that comes first looks behind it, in units of the scale and of its time's standard deviation.
 pub(crate) const LEAD: f32 = 0.27;
 pub(crate) const LEAD_SIGMA: f32 = 3.0;
-/// Least share of a column's squares that the others may leave of it.
-pub(crate) const LEAST_LEFT: f32 = 0.02;
-/// The template is known to this share of a pulse's height where the pulse stands.
-pub(crate) const TEMPLATE_ERROR: f32 = 0.005;
-/// And to this one behind it, where cables and bases ring; what is smaller is not light that was overlooked.
-pub(crate) const RINGING: f32 = 0.03;
-/// How far behind, in units of the scale.
-pub(crate) const TAIL: f32 = 16.0;
 /// A step that leaves more than this times what was left is taken back, and the next one is shorter.
 pub(crate) const WORSE: f32 = 1.02;
 /// What the diagonal is raised by, relative, behind a step that was taken back, and how it grows and falls.
@@ -122,33 +88,17 @@ pub struct Work {
     /// Sum of the squares of the residual.
     left: f32,
     /// There is more light than there may be photoelectrons: charge would be missing.
-    crowded: bool,
+    pub(super) crowded: bool,
     damping: f32,
     stiffness: Vec<f32>,
     /// The photoelectrons before a step.
     before: Vec<Light>,
-    places: Vec<Place>,
-    normal: Normal,
+    pub(super) places: Vec<Place>,
+    pub(super) normal: Normal,
     gradient: Vec<f32>,
-    column: Vec<f32>,
-    around: Vec<f32>,
-    proposals: Vec<Proposal>,
-}
-
-/// A photoelectron more.
-#[derive(Clone, Copy, Debug)]
-struct Proposal {
-    gain: f32,
-    at: f32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// Instead of photoelectron `of`, two `apart` samples before and behind it.
-    Split { of: usize, apart: f32 },
-    /// One of this charge.
-    Add { charge_pe: f32 },
+    pub(super) column: Vec<f32>,
+    pub(super) around: Vec<f32>,
+    pub(super) proposals: Vec<Proposal>,
 }
 
 impl Work {
@@ -187,12 +137,12 @@ impl Work {
     }
 
     /// Columns of the normal equations: charge and time of each photoelectron, and the baseline.
-    fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         2 * self.light.len() + 1
     }
 
     /// What the present photoelectrons leave of the waveform.
-    fn refold(&mut self, problem: &Problem<'_>) {
+    pub(super) fn refold(&mut self, problem: &Problem<'_>) {
         let baseline = self.baseline_adc;
         self.residual.clear();
         self.residual
@@ -415,121 +365,6 @@ impl Work {
         pruned
     }
 
-    /// What the columns have in common with s (row 0) or s'' (row 2) at `place`, through the factor's first half; returns how
-    /// much of its squares they leave.
-    fn left_of(&mut self, problem: &Problem<'_>, place: &Place, row: usize) -> f32 {
-        let columns = self.columns();
-        let mut column = std::mem::take(&mut self.column);
-        column.clear();
-        for other in &self.places {
-            let products = problem.response.products(
-                place.sample - other.sample,
-                &place.weights,
-                &other.weights,
-            );
-            column.extend([products[row][0], products[row][1]]);
-        }
-        let sum = if row == 0 {
-            problem.response.inside(place.sample, self.upright.len()).0
-        } else {
-            0.0
-        };
-        column.push(sum);
-        debug_assert_eq!(column.len(), columns);
-        self.normal.forward(&mut column);
-        let all = problem.response.squares[row];
-        let left = all - dot(&column, &column);
-        self.column = column;
-        left.max(LEAST_LEFT * all)
-    }
-
-    /// Noise by which gains count at `at`: that of a sample, and a share `error` of the light up to `behind` scales before it.
-    fn noise2_at(&self, problem: &Problem<'_>, at: f32, (error, behind): (f32, f32)) -> f32 {
-        let scale = problem.response.scale;
-        let charge: f32 = self
-            .light
-            .iter()
-            .filter(|light| {
-                let before = at - light.at;
-                -NEIGHBOURS * scale < before && before < behind * scale
-            })
-            .map(|light| light.charge_pe)
-            .sum();
-        let unknown = error * charge * problem.peak_adc;
-        problem.noise_adc * problem.noise_adc + unknown * unknown
-    }
-
-    /// Finds photoelectrons that are two and such that were overlooked, and puts them in; returns how many more there are.
-    fn propose(&mut self, problem: &Problem<'_>) -> usize {
-        let scale = problem.response.scale;
-        let mut proposals = std::mem::take(&mut self.proposals);
-        proposals.clear();
-        // The factor is that of the errors, without anything that holds charges and times back.
-        for of in 0..self.light.len() {
-            let (light, place) = (self.light[of], self.places[of]);
-            let common = problem
-                .response
-                .project(&self.residual, place.sample, usize::MAX / 2);
-            let z = place.weights.dot(2, &common);
-            if z <= 0.0 {
-                continue;
-            }
-            let left = self.left_of(problem, &place, 2);
-            let gain =
-                z * z / left / self.noise2_at(problem, light.at, (TEMPLATE_ERROR, NEIGHBOURS));
-            if gain > least_gain(light.charge_pe, problem.charge_sigma_pe) {
-                let apart = (2.0 * z / (left * light.charge_pe)).sqrt();
-                proposals.push(Proposal {
-                    gain,
-                    at: light.at,
-                    kind: Kind::Split {
-                        of,
-                        apart: apart.clamp(SPLIT.0 * scale, SPLIT.1 * scale),
-                    },
-                });
-            }
-        }
-        self.look_around(problem, &mut proposals);
-        proposals.sort_by(|a, b| b.gain.total_cmp(&a.gain));
-        let mut more = 0;
-        for index in 0..proposals.len() {
-            let proposal = proposals[index];
-            let disturbed = proposals[..index]
-                .iter()
-                .any(|other| other.gain > 0.0 && (other.at - proposal.at).abs() < APART * scale);
-            if disturbed {
-                proposals[index].gain = 0.0;
-                continue;
-            }
-            if self.light.len() >= MOST {
-                self.crowded = true;
-                break;
-            }
-            more += 1;
-            match proposal.kind {
-                Kind::Split { of, apart } => {
-                    let light = &mut self.light[of];
-                    light.charge_pe *= 0.5;
-                    light.at = proposal.at - apart;
-                    let mut second = *light;
-                    second.at = proposal.at + apart;
-                    self.light.push(second);
-                }
-                Kind::Add { charge_pe } => self.light.push(Light {
-                    at: proposal.at,
-                    charge_pe,
-                    ..Light::default()
-                }),
-            }
-        }
-        self.proposals = proposals;
-        if more > 0 {
-            self.light.sort_by(|a, b| a.at.total_cmp(&b.at));
-            self.refold(problem);
-        }
-        more
-    }
-
     /// Sets the time of each photoelectron that comes first: the mean over those behind it, as far as its own time is uncertain.
     ///
     /// Where light comes dense, how it is shared out among the first few is open; their mean is not. What stands well apart
@@ -558,75 +393,6 @@ impl Work {
             self.light[index].at += moment / charge;
         }
     }
-
-    /// Looks for photoelectrons that were overlooked, near those that were not.
-    fn look_around(&mut self, problem: &Problem<'_>, proposals: &mut Vec<Proposal>) {
-        let response = problem.response;
-        let reach = AROUND * response.scale;
-        let length = self.upright.len();
-        let on = Place::of(0.0);
-        let mut around = std::mem::take(&mut self.around);
-        let mut next = 0;
-        let mut first = 0;
-        while first < self.light.len() {
-            // Neighbours whose surroundings overlap are looked at once.
-            let mut last = first;
-            while last + 1 < self.light.len()
-                && self.light[last + 1].at - self.light[last].at < 2.0 * reach
-            {
-                last += 1;
-            }
-            let begin = ((self.light[first].at - reach).max(0.0) as usize).max(next);
-            let end = ((self.light[last].at + reach).max(0.0) as usize).min(length);
-            (next, first) = (end, last + 1);
-            around.clear();
-            around.extend((begin..end.max(begin)).map(|sample| {
-                let common = response.project(&self.residual, sample as i32, response.main);
-                on.weights.dot(0, &common)
-            }));
-            for index in 1..around.len().saturating_sub(1) {
-                let common = around[index];
-                if common <= 0.0 || common < around[index - 1] || common <= around[index + 1] {
-                    continue;
-                }
-                let place = Place {
-                    sample: (begin + index) as i32,
-                    weights: on.weights,
-                };
-                let at = (begin + index) as f32;
-                let noise2 = self.noise2_at(problem, at, (RINGING, TAIL));
-                if common * common < ADD_LOOK * ADD_GAIN * response.squares[0] * noise2 {
-                    continue;
-                }
-                let left = self.left_of(problem, &place, 0);
-                let gain = common * common / left / noise2;
-                if gain > ADD_GAIN && proposals.len() < MOST_PROPOSALS {
-                    proposals.push(Proposal {
-                        gain,
-                        at,
-                        kind: Kind::Add {
-                            charge_pe: (common / left).max(0.1),
-                        },
-                    });
-                }
-            }
-        }
-        self.around = around;
-    }
-}
-
-/// Gain in chi-square that makes two of a photoelectron with the charge `charge_pe`: less, the less likely one has it.
-///
-/// Charges of one and of two are taken as Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`.
-fn least_gain(charge_pe: f32, sigma: f32) -> f32 {
-    let excess = (charge_pe - 1.0).max(0.0) / sigma;
-    let lack = (2.0 - charge_pe).max(0.0) / sigma;
-    let likelier = if charge_pe > 1.0 {
-        excess * excess - 0.5 * lack * lack
-    } else {
-        0.0
-    };
-    (SPLIT_GAIN - likelier).max(LEAST_GAIN)
 }
 
 /// Two photoelectrons as one.

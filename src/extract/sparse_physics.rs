@@ -1,8 +1,10 @@
 //! The sparse fit, tested as physics.
 
-use super::testing::{Light, extractor_of, hits, scintillation, wasserstein_ns, waveform};
+use super::testing::{
+    Light, batch_of, extractor_of, hits, scintillation, wasserstein_ns, waveform, waveforms,
+};
 use super::{Backend as _, Extractor, Method};
-use crate::model::{Batch, Flags, Hit, SamplesRef, Waveform};
+use crate::model::{Flags, Hit};
 
 fn sparse(undershoot: f32, noise: f32) -> Extractor {
     extractor_of(Method::Sparse, undershoot, noise)
@@ -245,16 +247,7 @@ fn chi_square_is_that_of_the_noise() {
         .map(|seed| scintillation(seed, 10.0, 1000))
         .collect();
     let extractor = sparse(0.05, 0.1);
-    let mut batch = Batch::new_u16(0);
-    for (seed, light) in light.iter().enumerate() {
-        let samples = waveform(seed as u64, light, 0.05, 0.1, 1000);
-        batch.push(Waveform {
-            event_id: 0,
-            channel_id: 0,
-            start_ns: 0.0,
-            samples: SamplesRef::U16(&samples),
-        });
-    }
+    let batch = waveforms(&light, 0.05, 0.1);
     let extracted = extractor.extract(&batch).expect("extracts");
     let all: Vec<f64> = extracted
         .summaries
@@ -273,16 +266,7 @@ fn auto_does_as_sparse_where_there_is_light_and_says_where_there_is_none() {
     let light: Vec<_> = (0..600)
         .map(|seed| scintillation(seed, 0.7, 1000))
         .collect();
-    let mut batch = Batch::new_u16(0);
-    for (seed, light) in light.iter().enumerate() {
-        let samples = waveform(seed as u64, light, 0.05, 0.1, 1000);
-        batch.push(Waveform {
-            event_id: 0,
-            channel_id: 0,
-            start_ns: 0.0,
-            samples: SamplesRef::U16(&samples),
-        });
-    }
+    let batch = waveforms(&light, 0.05, 0.1);
     let fitted = sparse(0.05, 0.1).extract(&batch).expect("extracts");
     let auto = extractor_of(Method::Auto, 0.05, 0.1)
         .extract(&batch)
@@ -316,19 +300,9 @@ fn auto_does_as_sparse_where_there_is_light_and_says_where_there_is_none() {
 #[test]
 fn a_saturated_waveform_keeps_its_deconvolved_hits_and_says_so() {
     let light = vec![(300.0, 1.0), (400.0, 200.0)];
-    let samples = waveform(1, &light, 0.05, 0.1, 1000)
-        .into_iter()
-        .map(|sample| if sample > 30_000 { 0 } else { sample })
-        .collect::<Vec<_>>();
-    let mut samples = samples;
+    let mut samples = waveform(1, &light, 0.05, 0.1, 1000);
     samples[410..420].fill(0);
-    let mut batch = Batch::new_u16(0);
-    batch.push(Waveform {
-        event_id: 0,
-        channel_id: 0,
-        start_ns: 0.0,
-        samples: SamplesRef::U16(&samples),
-    });
+    let batch = batch_of([samples.as_slice()]);
     let fitted = sparse(0.05, 0.1).extract(&batch).expect("extracts");
     let plain = extractor_of(Method::Deconvolution, 0.05, 0.1)
         .extract(&batch)
@@ -351,13 +325,7 @@ fn a_waveform_is_fitted_alike_in_any_company() {
     let together = hits(&extractor, &light, 0.05, 0.1);
     for seed in [0, 1, 127, 128, 299] {
         let samples = waveform(seed as u64, &light[seed], 0.05, 0.1, 1000);
-        let mut batch = Batch::new_u16(0);
-        batch.push(Waveform {
-            event_id: 0,
-            channel_id: 0,
-            start_ns: 0.0,
-            samples: SamplesRef::U16(&samples),
-        });
+        let batch = batch_of([samples.as_slice()]);
         assert_eq!(
             extractor.extract(&batch).expect("extracts").hits,
             together[seed]

@@ -261,19 +261,13 @@ impl Extractor {
             return;
         }
         summary.flags |= Flags::FITTED;
-        let ratio = work.noise_adc
-            / channel
-                .noise_adc
-                .max(self.least_noise_adc())
-                .max(f32::MIN_POSITIVE);
-        summary.chi2_ndf = Some(
-            fit.chi2_ndf
-                * if channel.noise_adc > 0.0 {
-                    ratio * ratio
-                } else {
-                    1.0
-                },
-        );
+        // The fit counts in the noise that the trace shows; chi-square is against the calibration's, where it has one.
+        let ratio = if channel.noise_adc > 0.0 {
+            work.noise_adc / channel.noise_adc.max(self.least_noise_adc())
+        } else {
+            1.0
+        };
+        summary.chi2_ndf = Some(fit.chi2_ndf * ratio * ratio);
         summary.baseline_adc += sign * fit.baseline_adc;
         hits.truncate(first_hit);
         let length = fit.upright.len();

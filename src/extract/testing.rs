@@ -162,6 +162,29 @@ pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
     Extractor::new(calibration, readout, parameters).expect("valid")
 }
 
+/// A batch of waveforms, of one channel.
+pub fn batch_of<'a>(waveforms: impl IntoIterator<Item = &'a [u16]>) -> Batch {
+    let mut batch = Batch::new_u16(0);
+    for (event_id, samples) in waveforms.into_iter().enumerate() {
+        batch.push(Waveform {
+            event_id: event_id as u64,
+            channel_id: 0,
+            start_ns: 0.0,
+            samples: SamplesRef::U16(samples),
+        });
+    }
+    batch
+}
+
+/// The waveforms of `light`, each with noise of its own.
+pub fn waveforms(light: &[Vec<Light>], undershoot: f64, noise: f32) -> Batch {
+    let samples: Vec<Vec<u16>> = (0..)
+        .zip(light)
+        .map(|(seed, light)| waveform(seed, light, undershoot, noise, 1000))
+        .collect();
+    batch_of(samples.iter().map(Vec::as_slice))
+}
+
 /// Hits of each waveform of `light`, one waveform an entry.
 pub fn hits(
     extractor: &Extractor,
@@ -169,17 +192,7 @@ pub fn hits(
     undershoot: f64,
     noise: f32,
 ) -> Vec<Vec<Hit>> {
-    let mut batch = Batch::new_u16(0);
-    for (seed, light) in light.iter().enumerate() {
-        let samples = waveform(seed as u64, light, undershoot, noise, 1000);
-        let samples = SamplesRef::U16(&samples);
-        batch.push(Waveform {
-            event_id: seed as u64,
-            channel_id: 0,
-            start_ns: 0.0,
-            samples,
-        });
-    }
+    let batch = waveforms(light, undershoot, noise);
     let extracted = extractor.extract(&batch).expect("extracts");
     let mut rest = extracted.hits.as_slice();
     extracted

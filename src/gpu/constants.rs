@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::extract::{glance, normal, response, seeds, sparse};
+use crate::extract::{glance, normal, propose, response, seeds, sparse};
 
 /// Those of seeds and first look, which the extraction has.
 #[must_use]
@@ -10,7 +10,7 @@ pub fn of_extraction() -> String {
     let mut text = String::new();
     whole(&mut text, "MOST", sparse::MOST);
     real(&mut text, "SEED_PE", seeds::SEED_PE);
-    real(&mut text, "SEED_LEAST_PE", seeds::LEAST_PE);
+    real(&mut text, "SEED_LEAST_PE", sparse::LEAST_PE);
     real(&mut text, "GLANCE_LIT_SIGMA", glance::LIT_SIGMA);
     real(&mut text, "GLANCE_LOW_SIGMA", glance::LOW_SIGMA);
     real(&mut text, "GLANCE_LEAST_SHARE", glance::LEAST_SHARE);
@@ -24,7 +24,7 @@ pub fn of_fit() -> String {
     let mut text = String::new();
     for (name, value) in [
         ("MOST", sparse::MOST),
-        ("MOST_PROPOSALS", sparse::MOST_PROPOSALS),
+        ("MOST_PROPOSALS", propose::MOST_PROPOSALS),
         ("ROUNDS", sparse::ROUNDS),
         ("STEPS", sparse::STEPS),
         ("STIFFENED", sparse::STIFFENED),
@@ -33,10 +33,10 @@ pub fn of_fit() -> String {
         whole(&mut text, name, value);
     }
     for (name, value) in [
-        ("SPLIT_GAIN", sparse::SPLIT_GAIN),
-        ("LEAST_GAIN", sparse::LEAST_GAIN),
-        ("ADD_GAIN", sparse::ADD_GAIN),
-        ("ADD_LOOK", sparse::ADD_LOOK),
+        ("SPLIT_GAIN", propose::SPLIT_GAIN),
+        ("LEAST_GAIN", propose::LEAST_GAIN),
+        ("ADD_GAIN", propose::ADD_GAIN),
+        ("ADD_LOOK", propose::ADD_LOOK),
         ("SIGNIFICANCE", sparse::SIGNIFICANCE),
         ("SEVERAL_PE", sparse::SEVERAL_PE),
         ("LEAST_PE", sparse::LEAST_PE),
@@ -45,16 +45,16 @@ pub fn of_fit() -> String {
         ("LONGEST_STEP", sparse::LONGEST_STEP),
         ("ONE", sparse::ONE),
         ("NEIGHBOURS", sparse::NEIGHBOURS),
-        ("APART", sparse::APART),
-        ("SPLIT_LEAST", sparse::SPLIT.0),
-        ("SPLIT_MOST", sparse::SPLIT.1),
-        ("AROUND", sparse::AROUND),
+        ("APART", propose::APART),
+        ("SPLIT_LEAST", propose::SPLIT.0),
+        ("SPLIT_MOST", propose::SPLIT.1),
+        ("AROUND", propose::AROUND),
         ("LEAD", sparse::LEAD),
         ("LEAD_SIGMA", sparse::LEAD_SIGMA),
-        ("LEAST_LEFT", sparse::LEAST_LEFT),
-        ("TEMPLATE_ERROR", sparse::TEMPLATE_ERROR),
-        ("RINGING", sparse::RINGING),
-        ("TAIL", sparse::TAIL),
+        ("LEAST_LEFT", propose::LEAST_LEFT),
+        ("TEMPLATE_ERROR", propose::TEMPLATE_ERROR),
+        ("RINGING", propose::RINGING),
+        ("TAIL", propose::TAIL),
         ("WORSE", sparse::WORSE),
         ("DAMPING_FIRST", sparse::DAMPING.0),
         ("DAMPING_MORE", sparse::DAMPING.1),

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::constants;
-use crate::extract::sparse::MOST_PROPOSALS;
+use crate::extract::propose::MOST_PROPOSALS;
 use crate::extract::{Method, Stage};
 
 /// Room in the state's head, in words.

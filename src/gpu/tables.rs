@@ -182,11 +182,7 @@ impl Tables {
             scale: response.scale,
             squares: response.squares[0],
             squares_of_curvature: response.squares[2],
-            main_area: response
-                .sum
-                .get(response.main + PADDING)
-                .copied()
-                .unwrap_or(0.0),
+            main_area: response.main_area(),
             peak_adc: channel.peak_adc,
             charge_sigma_pe: channel.charge_sigma_pe,
             ..layout::Plan::zeroed()

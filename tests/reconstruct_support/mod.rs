@@ -115,6 +115,23 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
+/// A library made of the C source `source` below `tests/`, to be loaded before the system's.
+pub fn shared_library(folder: &Path, source: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(source);
+    let library = folder.join("preloaded.so");
+    // Whoever can build Rust has a C compiler: it links.
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "cc");
+    library
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HitRow {
     pub input_id: u32,
