@@ -32,7 +32,7 @@ fn pair_of(index: u32) -> vec2<u32> {
     return vec2<u32>(row, index - row_at(row));
 }
 
-// Fills the matrix in. `held`: charges are drawn to their priors and times are held back.
+// Fills the matrix in, with what is known beforehand. `held`: what damps a step is in it too.
 fn fill(held: bool) {
     let last = row_at(2u * n_light);
     for (var index = lane; index < row_at(n_light); index += WIDTH) {
@@ -40,19 +40,16 @@ fn fill(held: bool) {
         let one = pair.x;
         let other = pair.y;
         let lags = lags_of(sh_sample[one] - sh_sample[other]);
-        let of_charge = common_of(lags, weights(sh_rest[other]));
-        let of_time = common_of(lags, slopes(sh_rest[other]));
-        let charge = weights(sh_rest[one]);
-        let time = slopes(sh_rest[one]);
+        let of_charge = common_of(lags, weights(fract(sh_at[other])));
+        let of_time = common_of(lags, slopes(fract(sh_at[other])));
+        let charge = weights(fract(sh_at[one]));
+        let time = slopes(fract(sh_at[one]));
         let seen = sqrt(max(sh_inside[one].y, LEAST_INSIDE) * max(sh_inside[other].y, LEAST_INSIDE));
         let upper = row_at(2u * one) + 2u * other;
         let lower = row_at(2u * one + 1u) + 2u * other;
         sh_triangle[lower] = seen * inner(time, of_charge);
         if one == other {
-            var more = vec2<f32>(0.0);
-            if held {
-                more = held_back(one);
-            }
+            let more = held_back(one, held);
             put_diagonal(2u * one, seen * inner(charge, of_charge), more.x);
             put_diagonal(2u * one + 1u, seen * inner(time, of_time), more.y);
             sh_triangle[last + 2u * one] = sh_inside[one].x;

@@ -1,4 +1,4 @@
-// Photoelectrons more for the fit: those that are two, and those that were overlooked. Twin: src/extract/sparse.rs, `propose`.
+// Photoelectrons more for the fit: those that are two, and those that were overlooked. Twin: src/extract/propose.rs, which has the constants.
 
 // Samples that are looked at at once.
 const TILE: u32 = 64u;
@@ -17,8 +17,8 @@ fn left_of(place: Place, curved: bool) -> f32 {
     for (var other = lane; other < n_light; other += WIDTH) {
         let lags = lags_of(place.sample - sh_sample[other]);
         let own = select(weights(place.rest), curvatures(place.rest), curved);
-        sh_column[2u * other] = inner(own, common_of(lags, weights(sh_rest[other])));
-        sh_column[2u * other + 1u] = inner(own, common_of(lags, slopes(sh_rest[other])));
+        sh_column[2u * other] = inner(own, common_of(lags, weights(fract(sh_at[other]))));
+        sh_column[2u * other + 1u] = inner(own, common_of(lags, slopes(fract(sh_at[other]))));
     }
     if lane == 0u {
         sh_column[2u * n_light] = select(inside(place.sample).x, 0.0, curved);
@@ -40,11 +40,18 @@ fn noise2_at(at: f32, error: f32, behind: f32) -> f32 {
 
 // Gain in chi-square that makes two of a photoelectron.
 fn least_gain(charge_pe: f32) -> f32 {
+    if charge_pe >= 2.0 {
+        return LEAST_GAIN;
+    }
     let sigma = plans[plan].charge_sigma_pe;
-    let excess = max(charge_pe - 1.0, 0.0) / sigma;
-    let lack = max(2.0 - charge_pe, 0.0) / sigma;
-    let likelier = select(0.0, excess * excess - 0.5 * lack * lack, charge_pe > 1.0);
-    return max(SPLIT_GAIN - likelier, LEAST_GAIN);
+    let excess = (charge_pe - 1.0) / sigma;
+    let lack = (2.0 - charge_pe) / sigma;
+    return max(SPLIT_GAIN + 0.5 * lack * lack - excess * excess, LEAST_GAIN);
+}
+
+// True if its charge alone makes two of a photoelectron.
+fn by_charge(charge_pe: f32) -> bool {
+    return least_gain(charge_pe) <= LEAST_GAIN && n_light < PLENTY;
 }
 
 // Finds photoelectrons that are two and such that were overlooked, and puts them in; returns how many more there are.
@@ -117,12 +124,12 @@ fn look_at_each() -> u32 {
     workgroupBarrier();
     let all = plans[plan].squares_of_curvature;
     for (var light = lane; light < n_light; light += WIDTH) {
-        let z = inner(curvatures(sh_rest[light]), sh_common[light]);
+        let z = inner(curvatures(fract(sh_at[light])), sh_common[light]);
         let by = noise2_at(sh_at[light], TEMPLATE_ERROR, NEIGHBOURS);
-        sh_sorted[light] = vec2<f32>(z, by);
+        sh_prior[light] = vec4<f32>(z, by, 0.0, 0.0);
         // The others leave no less than a share: where that would not do, nothing has to be solved for. The factor is for rounding.
         let most = z * z / (LEAST_LEFT * all) / by;
-        if z > 0.0 && most * 1.01 > least_gain(sh_charge[light]) {
+        if by_charge(sh_charge[light]) || (z > 0.0 && most * 1.01 > least_gain(sh_charge[light])) {
             atomicOr(&sh_atomics[light >> 5u], 1u << (light & 31u));
         }
     }
@@ -133,14 +140,18 @@ fn look_at_each() -> u32 {
         while looked_at != 0u {
             let light = 32u * half + firstTrailingBit(looked_at);
             looked_at &= looked_at - 1u;
-            let left = left_of(Place(sh_sample[light], sh_rest[light]), true);
-            let z = sh_sorted[light].x;
-            let gain = z * z / left / sh_sorted[light].y;
+            let left = left_of(Place(sh_sample[light], fract(sh_at[light])), true);
+            let by = sh_prior[light].y;
             let charge = sh_charge[light];
-            if gain > least_gain(charge) {
+            let pull = sh_prior[light].x / sqrt(left * by);
+            let gain = pull * max(pull, 0.0);
+            let likely = 0.5 * (pull + sqrt(pull * pull + 2.0 * REPULSION));
+            let apart = sqrt(2.0 * likely * sqrt(by / left) / charge);
+            let is_two = by_charge(charge) || gain > least_gain(charge);
+            if is_two && apart >= SPLIT_WORTH * scale {
                 if lane == 0u {
-                    let apart = clamp(sqrt(2.0 * z / (left * charge)), SPLIT_LEAST * scale, SPLIT_MOST * scale);
-                    sh_proposals[n_proposals] = vec4<f32>(gain, sh_at[light], f32(light), apart);
+                    let by_far = clamp(apart, SPLIT_LEAST * scale, SPLIT_MOST * scale);
+                    sh_proposals[n_proposals] = vec4<f32>(gain, sh_at[light], f32(light), by_far);
                 }
                 n_proposals++;
             }

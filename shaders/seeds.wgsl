@@ -43,23 +43,36 @@ fn seeds_of(hit: u32, place: u32, at: f32) -> u32 {
     }
     let begin = found.x & 0xffffu;
     let end = found.x >> 16u;
-    let step_ns = plans[plan].step_ns;
-    let width = max(u32(2.0 * plans[plan].kernel_sigma_ns / step_ns), 1u);
+    var all = 0.0;
+    for (var index = begin; index < end; index++) {
+        all += max(trace_at(index), 0.0);
+    }
+    let share = all / max(floor(charge_pe + 0.5), 2.0);
+    let gap = SEED_GAP * plans[plan].kernel_sigma_ns / plans[plan].step_ns;
     var charge = 0.0;
     var moment = 0.0;
+    var last = -1e30;
     var number = 0u;
-    for (var first = begin; first < end; first += width) {
-        for (var index = first; index < min(first + width, end); index++) {
-            let value = max(trace_at(index), 0.0) * step_ns;
-            charge += value;
-            moment += value * f32(index);
-        }
-        if charge > SEED_PE {
-            put_seed(select(place + number, NO_PLACE, place == NO_PLACE), moment / charge, charge);
+    for (var index = begin; index < end; index++) {
+        var value = max(trace_at(index), 0.0);
+        let here = f32(index);
+        if charge + value >= share && here - last >= gap && value > 0.0 {
+            let part = min(max(share - charge, 0.0), value);
+            charge += part;
+            moment += part * here;
+            put_seed(select(place + number, NO_PLACE, place == NO_PLACE), moment / charge, charge_pe * charge / all);
             number++;
+            value -= part;
             charge = 0.0;
             moment = 0.0;
+            last = here;
         }
+        charge += value;
+        moment += value * here;
+    }
+    if charge > SEED_REST * share {
+        put_seed(select(place + number, NO_PLACE, place == NO_PLACE), moment / charge, charge_pe * charge / all);
+        number++;
     }
     if number == 0u {
         put_seed(place, at, max(charge_pe, SEED_LEAST_PE));

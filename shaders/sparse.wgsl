@@ -10,22 +10,21 @@ var<workgroup> sh_residual: array<f32, SAMPLES>;
 // The photoelectrons.
 var<workgroup> sh_at: array<f32, ROOM>;
 var<workgroup> sh_charge: array<f32, ROOM>;
+// Their errors; in steps, what holds each time back while it is solved for, and whence it had set out before the step.
 var<workgroup> sh_charge_sigma: array<f32, ROOM>;
 var<workgroup> sh_at_sigma: array<f32, ROOM>;
-// Their places, weights times charge, and what of them is inside the window.
+// The sample before each, weights times charge, and what of them is inside the window.
 var<workgroup> sh_sample: array<i32, ROOM>;
-var<workgroup> sh_rest: array<f32, ROOM>;
 var<workgroup> sh_scaled: array<vec4<f32>, ROOM>;
 var<workgroup> sh_inside: array<vec2<f32>, ROOM>;
 // What the residual has in common with the four coefficients of each; behind them its own sum, and that of its squares.
 var<workgroup> sh_common: array<vec4<f32>, SUMS>;
 var<workgroup> sh_partial: array<vec4<f32>, PARTIALS>;
-// Times and charges before a step, and what holds each time back while it is solved for.
+// Times from which they set out, and before a step time and charge.
+var<workgroup> sh_from: array<f32, ROOM>;
 var<workgroup> sh_before: array<vec2<f32>, ROOM>;
-var<workgroup> sh_stiffness: array<f32, ROOM>;
-// Photoelectrons, as one thread counts them, and room to put them into order.
+// Photoelectrons, as one thread counts them.
 var<workgroup> sh_count: u32;
-var<workgroup> sh_sorted: array<vec2<f32>, ROOM>;
 
 // The same in all threads.
 var<private> n_light: u32;
@@ -39,7 +38,7 @@ var<private> n_before: u32;
 var<private> baseline_before_adc: f32;
 var<private> left_before: f32;
 var<private> first_baseline_adc: f32;
-// More photoelectrons than this kernel has room for.
+// More photoelectrons than this kernel has room for, or more steps than it may take.
 var<private> outgrown: bool;
 
 @compute @workgroup_size(WIDTH)
@@ -127,8 +126,9 @@ fn main(
     }
 }
 
+// Leaves the waveform to the CPU.
 fn outgrow(index: u32, flags: u32) {
-    if LAST == 1u && lane == 0u {
+    if lane == 0u {
         summaries[index].flags = flags | OUTGROWN;
     }
 }
@@ -167,18 +167,18 @@ fn fit() -> f32 {
     var stepped = false;
     var taken_back = false;
     var n_steps = 0u;
+    var n_all_steps = 0u;
     var gain = 0.0;
     // Rounds of proposals, photoelectrons that the last one added, and those that were given up since.
     var n_rounds = 0u;
     var more = 0u;
     var pruned = 0u;
-    var settled = false;
+    var ended = false;
+    // Nothing is decided any more.
+    var at_last = false;
     while true {
         let moved = stepped && !taken_back;
         order(select(-1e30, NOTHING_PE, moved));
-        if moved {
-            join(ONE * scale);
-        }
         refold();
         project();
         if moved {
@@ -192,20 +192,23 @@ fn fit() -> f32 {
         }
         taken_back = false;
         if stepped {
-            let still = gain < STILL;
+            let still = gain < select(STILL, LAST_STILL, at_last);
             // The last digits of a large pulse do not matter, a fit that runs away does.
             let ends = still || gain < 0.1 * sh_common[n_light].y / noise2;
-            let verdict = broadcast(select(0u, 1u, still || n_steps == STEPS) | select(0u, 2u, ends));
+            let enough = still || n_steps == select(STEPS, LAST_STEPS, at_last);
+            let verdict = broadcast(select(0u, 1u, enough) | select(0u, 2u, ends));
             steps_now = (verdict & 1u) == 0u;
-            if pruned == 0u {
-                settled = (verdict & 2u) != 0u;
-            }
+            ended = (verdict & 2u) != 0u;
             stepped = false;
         }
         for (var light = lane; light < n_light; light += WIDTH) {
-            sh_stiffness[light] = damping;
+            sh_charge_sigma[light] = damping;
+            if steps_now && n_steps == 0u {
+                sh_from[light] = sh_at[light];
+            }
         }
         workgroupBarrier();
+        know();
         var n_tries = 0u;
         while true {
             fill(steps_now);
@@ -223,6 +226,11 @@ fn fit() -> f32 {
             }
         }
         if steps_now {
+            n_all_steps++;
+            if n_all_steps > MOST_STEPS {
+                outgrown = true;
+                break;
+            }
             advance();
             n_steps++;
             stepped = true;
@@ -230,6 +238,9 @@ fn fit() -> f32 {
         }
         invert();
         put_errors();
+        if at_last {
+            break;
+        }
         let worst = least_worth();
         if worst < n_light {
             if lane == 0u {
@@ -238,14 +249,14 @@ fn fit() -> f32 {
             n_light--;
             pruned++;
             workgroupBarrier();
+        } else if n_rounds == ROUNDS || (n_rounds > 0u && pruned >= more) {
+            at_last = true;
         } else {
-            if n_rounds == ROUNDS || (n_rounds > 0u && pruned >= more) {
-                break;
-            }
             more = propose();
-            if more == 0u || outgrown {
+            if outgrown {
                 break;
             }
+            at_last = more == 0u;
             n_rounds++;
             pruned = 0u;
         }
@@ -256,11 +267,10 @@ fn fit() -> f32 {
     if outgrown {
         return -1.0;
     }
-    lead();
     let freedom = max(f32(length) - f32(columns()), 1.0);
     let left = sh_common[n_light].y;
     let describes = left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model_squares();
-    return select(-1.0, left / noise2 / freedom, settled && describes);
+    return select(-1.0, left / noise2 / freedom, ended && describes);
 }
 
 // The sample, pulses upright, the deconvolution's baseline off.
@@ -274,7 +284,6 @@ fn refold() {
     for (var light = lane; light < n_light; light += WIDTH) {
         let place = place_of(sh_at[light]);
         sh_sample[light] = place.sample;
-        sh_rest[light] = place.rest;
         sh_scaled[light] = weights(place.rest) * sh_charge[light];
         sh_inside[light] = inside(place.sample);
     }
@@ -353,24 +362,12 @@ fn model_squares() -> f32 {
     return bitcast<f32>(broadcast(bitcast<u32>(all)));
 }
 
-// Squares that a charge's prior, a time's brake and what damps the step put on the diagonal.
-fn held_back(light: u32) -> vec2<f32> {
-    let charge = max(sh_charge[light], 0.05) * LONGEST_STEP * scale;
-    let of_time = plans[plan].squares / (scale * scale);
-    return vec2<f32>(
-        prior(light).x + damping * plans[plan].squares,
-        noise2 / (charge * charge) + sh_stiffness[light] * of_time,
-    );
-}
-
-// Weight and mean of a charge's prior. Alone, a photoelectron has the charge that the waveform shows.
-fn prior(light: u32) -> vec2<f32> {
-    let near = NEIGHBOURS * scale;
-    var crowded = light > 0u && sh_at[light] - sh_at[max(light, 1u) - 1u] < near;
-    crowded = crowded || (light + 1u < n_light && sh_at[min(light + 1u, n_light - 1u)] - sh_at[light] < near);
-    let number = max(floor(sh_charge[light] + 0.5), 1.0);
-    let spread = plans[plan].charge_sigma_pe;
-    return vec2<f32>(select(0.0, noise2 / (spread * spread * number), crowded), number);
+// What the diagonal is raised by in charge and time, for a step (`held`) or for errors.
+fn held_back(light: u32, held: bool) -> vec2<f32> {
+    let known = sh_prior[light].xz;
+    let squares = plans[plan].squares;
+    let by_step = vec2<f32>(damping * squares, sh_charge_sigma[light] * squares / (scale * scale));
+    return known + select(vec2<f32>(0.0), by_step, held);
 }
 
 // The normal equations' other side, into the triangle's last row.
@@ -378,9 +375,9 @@ fn put_gradient() {
     let gradient = row_at(columns());
     for (var light = lane; light < n_light; light += WIDTH) {
         let product = sh_common[light];
-        let held = prior(light);
-        sh_triangle[gradient + 2u * light] = inner(weights(sh_rest[light]), product) + held.x * (held.y - sh_charge[light]);
-        sh_triangle[gradient + 2u * light + 1u] = inner(slopes(sh_rest[light]), product);
+        let known = sh_prior[light];
+        sh_triangle[gradient + 2u * light] = inner(weights(fract(sh_at[light])), product) + known.y;
+        sh_triangle[gradient + 2u * light + 1u] = inner(slopes(fract(sh_at[light])), product) + known.w;
     }
     if lane == 0u {
         sh_triangle[gradient + 2u * n_light] = sh_common[n_light].x;
@@ -406,18 +403,18 @@ fn solve() -> f32 {
 fn stiffen() -> bool {
     var too_far = 0u;
     for (var light = 0u; light < n_light; light++) {
-        let times = abs(sh_column[2u * light + 1u]) / (max(sh_charge[light], 0.05) * LONGEST_STEP * scale);
+        let times = abs(sh_column[2u * light + 1u]) / (max(sh_charge[light], LEAST_CHARGE_PE) * LONGEST_STEP * scale);
         if times > TOO_FAR {
             too_far = 1u;
             if lane == light % WIDTH {
-                sh_stiffness[light] += times;
+                sh_charge_sigma[light] += times;
             }
         }
     }
     return broadcast(too_far) == 1u;
 }
 
-// One step of Gauss and Newton, by the solution.
+// One step of Gauss and Newton, by the solution: none passes another or leaves the window.
 fn advance() {
     let longest = LONGEST_STEP * scale;
     let first = -f32(plans[plan].main_samples);
@@ -427,10 +424,23 @@ fn advance() {
     left_before = sh_common[n_light].y;
     for (var light = lane; light < n_light; light += WIDTH) {
         sh_before[light] = vec2<f32>(sh_at[light], sh_charge[light]);
-        let charge = sh_charge[light] + sh_column[2u * light];
-        let by = -sh_column[2u * light + 1u] / max(charge, 0.05);
+        sh_at_sigma[light] = sh_from[light];
+    }
+    workgroupBarrier();
+    for (var light = lane; light < n_light; light += WIDTH) {
+        let own = sh_before[light];
+        let charge = own.y + sh_column[2u * light];
+        var before = longest;
+        var behind = longest;
+        if light > 0u {
+            before = min(before, APPROACH * (own.x - sh_before[light - 1u].x));
+        }
+        if light + 1u < n_light {
+            behind = min(behind, APPROACH * (sh_before[light + 1u].x - own.x));
+        }
+        let by = -sh_column[2u * light + 1u] / max(charge, LEAST_CHARGE_PE);
         sh_charge[light] = charge;
-        sh_at[light] = clamp(sh_at[light] + clamp(by, -longest, longest), first, last);
+        sh_at[light] = clamp(own.x + min(max(by, -before), behind), first, last);
     }
     baseline_adc += sh_column[2u * n_light];
     workgroupBarrier();
@@ -443,11 +453,12 @@ fn take_back() {
     for (var light = lane; light < n_light; light += WIDTH) {
         sh_at[light] = sh_before[light].x;
         sh_charge[light] = sh_before[light].y;
+        sh_from[light] = sh_at_sigma[light];
     }
     workgroupBarrier();
 }
 
-// Puts photoelectrons into the order of their times, those with more charge than `least`.
+// Puts photoelectrons into the order of their times, those with more charge than `least`, by way of the priors' room.
 fn order(least: f32) {
     var kept = 0u;
     var in_order = true;
@@ -468,156 +479,15 @@ fn order(least: f32) {
             before += select(0u, 1u, sh_charge[other] > least && earlier);
         }
         if sh_charge[light] > least {
-            sh_sorted[before] = vec2<f32>(at, sh_charge[light]);
+            sh_prior[before] = vec4<f32>(at, sh_charge[light], sh_from[light], 0.0);
         }
     }
     workgroupBarrier();
     n_light = kept;
     for (var light = lane; light < n_light; light += WIDTH) {
-        sh_at[light] = sh_sorted[light].x;
-        sh_charge[light] = sh_sorted[light].y;
-    }
-    workgroupBarrier();
-}
-
-// Two photoelectrons, each its time and charge, as one.
-fn joined(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-    let charge = a.y + b.y;
-    return vec2<f32>((a.x * a.y + b.x * b.y) / charge, charge);
-}
-
-// Makes one of photoelectrons closer than `distance`.
-fn join(distance: f32) {
-    var close = 0u;
-    for (var light = 1u; light < n_light; light++) {
-        close |= select(0u, 1u, sh_at[light] - sh_at[light - 1u] < distance);
-    }
-    if broadcast(close) == 0u {
-        return;
-    }
-    if lane == 0u {
-        var kept = 0u;
-        for (var light = 1u; light < n_light; light++) {
-            if sh_at[light] - sh_at[kept] < distance {
-                let both = joined(vec2<f32>(sh_at[kept], sh_charge[kept]), vec2<f32>(sh_at[light], sh_charge[light]));
-                sh_at[kept] = both.x;
-                sh_charge[kept] = both.y;
-            } else {
-                kept++;
-                sh_at[kept] = sh_at[light];
-                sh_charge[kept] = sh_charge[light];
-            }
-        }
-        sh_count = kept + 1u;
-    }
-    n_light = workgroupUniformLoad(&sh_count);
-}
-
-// Standard deviations of charges and times, from the inverse of the normal matrix.
-fn put_errors() {
-    let n_columns = columns();
-    for (var column = lane; column < 2u * n_light; column += WIDTH) {
-        var squares = 0.0;
-        for (var row = column; row < n_columns; row++) {
-            let value = sh_triangle[row_at(row) + column];
-            squares += value * value;
-        }
-        let light = column / 2u;
-        let sigma = sqrt(squares * noise2);
-        if column % 2u == 0u {
-            sh_charge_sigma[light] = sigma;
-        } else {
-            sh_at_sigma[light] = sigma / max(sh_charge[light], NOTHING_PE);
-        }
-    }
-    workgroupBarrier();
-}
-
-// How far a photoelectron is from being given up: not at all where its neighbour and it are several.
-fn worth(light: u32) -> f32 {
-    let near = NEIGHBOURS * scale;
-    let charge = sh_charge[light];
-    var neighbour = 0.0;
-    if light > 0u && abs(sh_at[light - 1u] - sh_at[light]) < near {
-        neighbour = max(neighbour, sh_charge[light - 1u]);
-    }
-    if light + 1u < n_light && abs(sh_at[light + 1u] - sh_at[light]) < near {
-        neighbour = max(neighbour, sh_charge[light + 1u]);
-    }
-    if charge < LEAST_PE {
-        return 0.0;
-    }
-    if neighbour > 0.0 && neighbour + charge > SEVERAL_PE {
-        return 1e30;
-    }
-    return charge / sh_charge_sigma[light];
-}
-
-// The photoelectron that is worth least, or `n_light` where all are significant.
-fn least_worth() -> u32 {
-    for (var light = lane; light < n_light; light += WIDTH) {
-        sh_column[light] = worth(light);
-    }
-    workgroupBarrier();
-    var least = SIGNIFICANCE;
-    var which = n_light;
-    for (var light = 0u; light < n_light; light++) {
-        if sh_column[light] < least {
-            least = sh_column[light];
-            which = light;
-        }
-    }
-    return broadcast(which);
-}
-
-// Takes a photoelectron out and gives it to its neighbour, by one thread.
-fn remove(which: u32) {
-    let gone = vec2<f32>(sh_at[which], sh_charge[which]);
-    for (var light = which; light + 1u < n_light; light++) {
-        sh_at[light] = sh_at[light + 1u];
-        sh_charge[light] = sh_charge[light + 1u];
-    }
-    var distance = NEIGHBOURS * scale;
-    var nearest = n_light;
-    if which > 0u && abs(sh_at[which - 1u] - gone.x) < distance {
-        nearest = which - 1u;
-        distance = abs(sh_at[nearest] - gone.x);
-    }
-    if which + 1u < n_light && abs(sh_at[which] - gone.x) < distance {
-        nearest = which;
-    }
-    if nearest < n_light {
-        let both = joined(vec2<f32>(sh_at[nearest], sh_charge[nearest]), gone);
-        sh_at[nearest] = both.x;
-        sh_charge[nearest] = both.y;
-    }
-}
-
-// Sets the time of each photoelectron that comes first: the mean over those behind it, as far as its own time is uncertain.
-fn lead() {
-    for (var light = lane; light < n_light; light += WIDTH) {
-        let at = sh_at[light];
-        sh_sorted[light] = vec2<f32>(at, 0.0);
-        if light > 0u && at - sh_at[light - 1u] <= NEIGHBOURS * scale {
-            continue;
-        }
-        let width = clamp(LEAD_SIGMA * sh_at_sigma[light], 1e-3 * scale, LEAD * scale);
-        var charge = 0.0;
-        var moment = 0.0;
-        for (var other = light; other < n_light; other++) {
-            let behind = (sh_at[other] - at) / width;
-            if behind > 4.0 {
-                break;
-            }
-            let weight = sh_charge[other] * exp(-0.5 * behind * behind);
-            charge += weight;
-            moment += weight * (sh_at[other] - at);
-        }
-        sh_sorted[light].x = at + moment / charge;
-    }
-    workgroupBarrier();
-    for (var light = lane; light < n_light; light += WIDTH) {
-        sh_at[light] = sh_sorted[light].x;
+        sh_at[light] = sh_prior[light].x;
+        sh_charge[light] = sh_prior[light].y;
+        sh_from[light] = sh_prior[light].z;
     }
     workgroupBarrier();
 }

@@ -26,7 +26,6 @@ fn gpu(calibration: &Calibration, readout: ReadoutFacts, method: Method) -> GpuE
     let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
     let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
     let options = Options {
-        fits: true,
         // A software rasteriser may take long over a kernel that it meets for the first time.
         time_limit: Duration::from_secs(180),
         ..Options::default()
@@ -290,56 +289,34 @@ fn the_stages_agree_one_by_one() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn fits_of_few_photoelectrons_agree() {
-    for (place, mean_pe) in [1.0, 3.0].into_iter().enumerate() {
+fn fits_agree() {
+    let mut comparison = Comparison::default();
+    let mut on_gpu = 0;
+    let lights = [(4000, 0.7), (3000, 3.0), (1500, 8.0), (500, 40.0)];
+    for (place, (number, mean_pe)) in lights.into_iter().enumerate() {
         let light = Light::MeanPe(mean_pe);
-        let plan = simulation("juno", 250, light, &Overrides::default(), place as u64);
+        let plan = simulation(
+            "juno",
+            number / 4,
+            light,
+            &Overrides::default(),
+            place as u64,
+        );
         let gpu = of_plan(&plan, Method::Sparse);
-        let mut comparison = Comparison::default();
         for block in waveforms(&plan).expect("a valid plan") {
             compare(&gpu, &block.batch, &mut comparison);
         }
         let account = gpu.account().expect("a GPU's");
-        assert!(account.on_gpu > 950, "{account:?}");
-        assert!(comparison.hits > 500, "{comparison:#?}");
-        assert_eq!(comparison.unexplained(), 0, "{comparison:#?}");
-        assert_eq!(comparison.flags_differ, 0, "{comparison:#?}");
-        // Each of some 2,500 hits takes a dozen decisions.
-        assert!(comparison.unmatched <= 6, "{comparison:#?}");
+        on_gpu += account.on_gpu;
+        // What is too dense for the kernel is the CPU's, and the report says why.
+        let crowded = "a fit of more photoelectrons than the kernels hold";
+        let on_cpu = account.on_cpu.get(crowded).copied().unwrap_or(0);
+        assert_eq!(account.on_gpu + on_cpu, number, "{account:?}");
     }
-}
-
-#[test]
-#[ignore = "needs a GPU adapter"]
-fn a_pass_leaves_fits_to_the_cpu_and_says_so() {
-    let light = Light::MeanPe(5.0);
-    let plan = simulation("juno", 50, light, &Overrides::default(), 3);
-    let whole = of_plan(&plan, Method::Auto);
-    let parameters = Parameters {
-        method: Method::Auto,
-        ..Parameters::default()
-    };
-    let cpu = Extractor::new(
-        whole.cpu().calibration().clone(),
-        *whole.cpu().readout(),
-        parameters,
-    );
-    let adapter = whole.adapter().clone();
-    let gpu = GpuExtractor::new(cpu.expect("valid"), adapter, Options::default());
-    let gpu = gpu.expect("a device");
-    for block in waveforms(&plan).expect("a valid plan") {
-        let found = gpu.extract(&block.batch).expect("extracts");
-        assert_eq!(
-            found.hits,
-            gpu.cpu().extract(&block.batch).expect("extracts").hits
-        );
-    }
-    let account = gpu.account().expect("a GPU's");
-    assert_eq!(
-        account.on_cpu.get("a fit of templates"),
-        Some(&200),
-        "{account:?}"
-    );
+    assert!(on_gpu > 7500, "{on_gpu}");
+    assert!(comparison.hits > 15_000, "{comparison:#?}");
+    promised(&comparison, "fits");
+    println!("{comparison:#?}");
 }
 
 #[test]
@@ -365,7 +342,6 @@ fn hits_depend_on_nothing_else(method: Method) {
         let cpu = Extractor::new(calibration_of(true), READOUT, parameters);
         let options = Options {
             chunk_waveforms,
-            fits: true,
             time_limit: Duration::from_secs(180),
             ..Options::default()
         };

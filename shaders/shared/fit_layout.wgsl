@@ -1,9 +1,9 @@
 // What a kernel of the fit has room for. Overrides stand before what is made of them: naga 30 does not sort them.
 
 // Room for photoelectrons.
-override ROOM: u32 = 48u;
-// 0: a fit that outgrows the room is left to the next kernel, 1: to the CPU.
-override LAST: u32 = 1u;
+override ROOM: u32 = 12u;
+// Steps after which a fit is left to the CPU.
+override MOST_STEPS: u32 = 1000u;
 // Columns at most: charge and time of each photoelectron, and the baseline.
 override COLUMNS: u32 = 2u * ROOM + 1u;
 override TRIANGLE: u32 = (COLUMNS + 1u) * (COLUMNS + 2u) / 2u;

@@ -13,7 +13,7 @@ use crate::extract::{Backend as _, Method, Parameters, Stage};
 use crate::gpu::adapter::{Adapter, Facts};
 use crate::gpu::compare::{Comparison, ERROR_SHARE};
 use crate::gpu::staged::Staged;
-use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES};
+use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;
@@ -140,7 +140,7 @@ pub fn run(settings: Settings, adapter: &Adapter, tell: &mut dyn FnMut(&str)) ->
                 ..Parameters::default()
             };
             let cpu = extractor(&detector, parameters)?;
-            let gpu = GpuExtractor::new(cpu, adapter.clone(), super::with_fits())?;
+            let gpu = GpuExtractor::new(cpu, adapter.clone(), Options::default())?;
             let rows = pool.install(|| {
                 if settings.by_stage {
                     by_stage(&gpu, &detector, settings.waveforms)

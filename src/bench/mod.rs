@@ -170,7 +170,7 @@ pub fn run(
 
     let extractor = || extractor(&settings.detector, settings.parameters);
     let gpu = adapter
-        .map(|adapter| GpuExtractor::new(extractor()?, adapter, with_fits()))
+        .map(|adapter| GpuExtractor::new(extractor()?, adapter, Options::default()))
         .transpose()?;
     let bench = Bench {
         cpu: extractor()?,
@@ -184,14 +184,6 @@ pub fn run(
         report,
     };
     bench.run(tell)
-}
-
-/// Everything that the GPU can do, what a pass leaves to the CPU too.
-fn with_fits() -> Options {
-    Options {
-        fits: true,
-        ..Options::default()
-    }
 }
 
 /// A benchmark under way.

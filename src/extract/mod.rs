@@ -28,7 +28,9 @@ pub mod over_threshold;
 mod parameters;
 #[cfg(test)]
 mod physics;
+pub mod prior;
 pub mod propose;
+pub mod prune;
 mod quantile;
 pub mod response;
 pub mod sanity;

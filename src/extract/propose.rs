@@ -2,14 +2,15 @@
 //!
 //! Both are added for what chi-square would gain:
 //!
-//! - A photoelectron that is two leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
-//!   explain|^2 the gain is z^2 / n^2, and two photoelectrons at t +- sqrt(2 z / (n^2 q)) take its place (a score test:
-//!   C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948).
+//! - A photoelectron that is two at t +- d leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
+//!   explain|^2 the gain is z^2 / n^2 (a score test: C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948). In units of its spread
+//!   z / n is c d^2 with c = n q / 2, and d the root of what is likely: c d^2 = (z/n + sqrt((z/n)^2 + 2 kappa)) / 2, with the kappa of
+//!   [`prior`](super::prior).
 //! - One that was overlooked leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
 //!   Int. J. Control 50, 1873, 1989).
 //!
-//! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise,
-//! what is near 2 PE is hardly ever one.
+//! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise;
+//! what is near 2 PE is hardly ever one, and becomes two whatever the shape says.
 
 #![expect(
     clippy::cast_possible_wrap,
@@ -17,15 +18,19 @@
 )]
 
 use super::normal::dot;
+use super::prior::REPULSION;
 use super::response::Place;
 use super::sparse::{Light, MOST, NEIGHBOURS, Problem, Work};
 
 /// Most photoelectrons that are proposed at once; all that are may be splits.
 pub(crate) const MOST_PROPOSALS: usize = MOST + 16;
-/// Gain in chi-square that makes two photoelectrons of one whose charge says that it is one.
-pub(crate) const SPLIT_GAIN: f32 = 12.0;
-/// The same, where the charge says that it is several.
+/// Gain in chi-square that makes two of a photoelectron whose charge one and two have equally often: -2 ln of how often a photoelectron
+/// has another one so close that they look like one, times the widths' ratio sqrt(2).
+pub(crate) const SPLIT_GAIN: f32 = 5.3;
+/// Where less than this is asked for the charge alone tells.
 pub(crate) const LEAST_GAIN: f32 = 0.5;
+/// Photoelectrons from which on the charge alone makes no more: there is so much light that nobody needs each one's time.
+pub(crate) const PLENTY: usize = 16;
 /// Gain in chi-square for a photoelectron that was overlooked.
 pub(crate) const ADD_GAIN: f32 = 16.0;
 /// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
@@ -42,6 +47,8 @@ pub(crate) const TAIL: f32 = 16.0;
 /// more is looked for; all in units of the template's scale.
 pub(crate) const APART: f32 = 1.6;
 pub(crate) const SPLIT: (f32, f32) = (0.14, 1.1);
+/// What would go less far than this stays one.
+pub(crate) const SPLIT_WORTH: f32 = 0.07;
 pub(crate) const AROUND: f32 = 6.0;
 
 /// A photoelectron more.
@@ -117,23 +124,31 @@ impl Work {
                 .response
                 .project(&self.residual, place.sample, usize::MAX / 2);
             let z = place.weights.dot(2, &common);
-            if z <= 0.0 {
+            let wanted = least_gain(light.charge_pe, problem.charge_sigma_pe);
+            let by_charge = wanted <= LEAST_GAIN && self.light.len() < PLENTY;
+            if z <= 0.0 && !by_charge {
                 continue;
             }
             let left = self.left_of(problem, &place, 2);
-            let gain =
-                z * z / left / self.noise2_at(problem, light.at, (TEMPLATE_ERROR, NEIGHBOURS));
-            if gain > least_gain(light.charge_pe, problem.charge_sigma_pe) {
-                let apart = (2.0 * z / (left * light.charge_pe)).sqrt();
-                proposals.push(Proposal {
-                    gain,
-                    at: light.at,
-                    kind: Kind::Split {
-                        of,
-                        apart: apart.clamp(SPLIT.0 * scale, SPLIT.1 * scale),
-                    },
-                });
+            let noise2 = self.noise2_at(problem, light.at, (TEMPLATE_ERROR, NEIGHBOURS));
+            let pull = z / (left * noise2).sqrt();
+            let gain = pull * pull.max(0.0);
+            if !by_charge && gain <= wanted {
+                continue;
             }
+            let likely = 0.5 * (pull + (pull * pull + 2.0 * REPULSION).sqrt());
+            let apart = (2.0 * likely * (noise2 / left).sqrt() / light.charge_pe).sqrt();
+            if apart < SPLIT_WORTH * scale {
+                continue;
+            }
+            proposals.push(Proposal {
+                gain,
+                at: light.at,
+                kind: Kind::Split {
+                    of,
+                    apart: apart.clamp(SPLIT.0 * scale, SPLIT.1 * scale),
+                },
+            });
         }
         self.look_around(problem, &mut proposals);
         proposals.sort_by(|a, b| b.gain.total_cmp(&a.gain));
@@ -234,14 +249,12 @@ impl Work {
 
 /// Gain in chi-square that makes two of a photoelectron with the charge `charge_pe`: less, the less likely one has it.
 ///
-/// Charges of one and of two are taken as Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`.
+/// Charges of one and of two are taken as Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`; more than 2 is several.
 fn least_gain(charge_pe: f32, sigma: f32) -> f32 {
-    let excess = (charge_pe - 1.0).max(0.0) / sigma;
-    let lack = (2.0 - charge_pe).max(0.0) / sigma;
-    let likelier = if charge_pe > 1.0 {
-        excess * excess - 0.5 * lack * lack
-    } else {
-        0.0
-    };
-    (SPLIT_GAIN - likelier).max(LEAST_GAIN)
+    if charge_pe >= 2.0 {
+        return LEAST_GAIN;
+    }
+    let excess = (charge_pe - 1.0) / sigma;
+    let lack = (2.0 - charge_pe) / sigma;
+    (SPLIT_GAIN + 0.5 * lack * lack - excess * excess).max(LEAST_GAIN)
 }

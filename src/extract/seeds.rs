@@ -4,16 +4,18 @@ use super::find::Found;
 use super::sparse::{LEAST_PE, Light};
 use crate::model::Flags;
 
-/// Least charge that becomes a seed of its own, in PE.
-pub(crate) const SEED_PE: f32 = 0.4;
+/// Least distance of two seeds from one hit, in standard deviations of the deconvolution's kernel.
+pub(crate) const SEED_GAP: f32 = 0.4;
+/// Part of a photoelectron's charge that is a seed of its own at a hit's end.
+pub(crate) const SEED_REST: f32 = 0.3;
 
-/// Appends the seeds that a hit of the deconvolved trace gives: its time, or, where it is wide, its charge in steps of two
-/// standard deviations of the kernel. `at` and `trace` are in samples of the trace; seeds in those of the waveform.
+/// Appends the seeds that a hit of the deconvolved trace gives: its time, or, where it is wide, as many as its charge has photoelectrons, each where
+/// the trace has collected another one's share. `at` and `trace` are in samples of the trace; seeds in those of the waveform.
 pub fn add(
     trace: &[f32],
     (hit, charge_pe, flags): (Found, f32, Flags),
     at: f32,
-    (kernel_sigma, step_ns, decimation): (f32, f32, f32),
+    (kernel_sigma, decimation): (f32, f32),
     light: &mut Vec<Light>,
 ) {
     let seed = |at: f32, charge_pe: f32| Light {
@@ -25,20 +27,25 @@ pub fn add(
         light.push(seed(at, charge_pe.max(LEAST_PE)));
         return;
     }
-    let width = ((2.0 * kernel_sigma) as usize).max(1);
     let samples = trace.get(hit.begin..hit.end).unwrap_or_default();
-    let (mut charge, mut moment) = (0.0, 0.0);
+    let all: f32 = samples.iter().map(|value| value.max(0.0)).sum();
+    let share = all / charge_pe.round().max(2.0);
     let first = light.len();
-    for (bin, values) in samples.chunks(width).enumerate() {
-        for (index, value) in values.iter().enumerate() {
-            let value = value.max(0.0) * step_ns;
-            charge += value;
-            moment += value * (hit.begin + bin * width + index) as f32;
+    let (mut charge, mut moment) = (0.0, 0.0);
+    let mut last = f32::NEG_INFINITY;
+    for (index, value) in samples.iter().enumerate() {
+        let (mut value, at) = (value.max(0.0), (hit.begin + index) as f32);
+        if charge + value >= share && at - last >= SEED_GAP * kernel_sigma && value > 0.0 {
+            let part = (share - charge).max(0.0).min(value);
+            (charge, moment) = (charge + part, moment + part * at);
+            light.push(seed(moment / charge, charge_pe * charge / all));
+            value -= part;
+            (charge, moment, last) = (0.0, 0.0, at);
         }
-        if charge > SEED_PE {
-            light.push(seed(moment / charge, charge));
-            (charge, moment) = (0.0, 0.0);
-        }
+        (charge, moment) = (charge + value, moment + value * at);
+    }
+    if charge > SEED_REST * share {
+        light.push(seed(moment / charge, charge_pe * charge / all));
     }
     if light.len() == first {
         light.push(seed(at, charge_pe.max(LEAST_PE)));

@@ -242,11 +242,7 @@ impl Extractor {
         for (&found, &(charge_pe, _, flags)) in work.found.iter().zip(&work.charges) {
             if charge_pe > 0.0 {
                 let at = time::measure_ns(trace, plan, found, noise) / plan.step_ns;
-                let kernel = (
-                    plan.kernel_sigma_ns / plan.step_ns,
-                    plan.step_ns,
-                    decimation,
-                );
+                let kernel = (plan.kernel_sigma_ns / plan.step_ns, decimation);
                 seeds::add(trace, (found, charge_pe, flags), at, kernel, &mut fit.light);
             }
         }

@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::extract::{glance, normal, propose, response, seeds, sparse};
+use crate::extract::{glance, normal, prior, propose, prune, response, seeds, sparse};
 
 /// Those of seeds and first look, which the extraction has.
 #[must_use]
 pub fn of_extraction() -> String {
     let mut text = String::new();
     whole(&mut text, "MOST", sparse::MOST);
-    real(&mut text, "SEED_PE", seeds::SEED_PE);
+    real(&mut text, "SEED_GAP", seeds::SEED_GAP);
+    real(&mut text, "SEED_REST", seeds::SEED_REST);
     real(&mut text, "SEED_LEAST_PE", sparse::LEAST_PE);
     real(&mut text, "GLANCE_LIT_SIGMA", glance::LIT_SIGMA);
     real(&mut text, "GLANCE_LOW_SIGMA", glance::LOW_SIGMA);
@@ -27,7 +28,9 @@ pub fn of_fit() -> String {
         ("MOST_PROPOSALS", propose::MOST_PROPOSALS),
         ("ROUNDS", sparse::ROUNDS),
         ("STEPS", sparse::STEPS),
+        ("LAST_STEPS", sparse::LAST_STEPS),
         ("STIFFENED", sparse::STIFFENED),
+        ("PLENTY", propose::PLENTY),
         ("PADDING", response::PADDING),
     ] {
         whole(&mut text, name, value);
@@ -37,20 +40,25 @@ pub fn of_fit() -> String {
         ("LEAST_GAIN", propose::LEAST_GAIN),
         ("ADD_GAIN", propose::ADD_GAIN),
         ("ADD_LOOK", propose::ADD_LOOK),
-        ("SIGNIFICANCE", sparse::SIGNIFICANCE),
+        ("SIGNIFICANCE", prune::SIGNIFICANCE),
         ("SEVERAL_PE", sparse::SEVERAL_PE),
         ("LEAST_PE", sparse::LEAST_PE),
         ("NOTHING_PE", sparse::NOTHING_PE),
         ("STILL", sparse::STILL),
+        ("LAST_STILL", sparse::LAST_STILL),
         ("LONGEST_STEP", sparse::LONGEST_STEP),
-        ("ONE", sparse::ONE),
         ("NEIGHBOURS", sparse::NEIGHBOURS),
+        ("APPROACH", sparse::APPROACH),
+        ("HOLD", prior::HOLD),
+        ("HUBER", prior::HUBER),
+        ("REPULSION", prior::REPULSION),
+        ("LEAST_DISTANCE", prior::LEAST_DISTANCE),
+        ("LEAST_CHARGE_PE", prior::LEAST_CHARGE_PE),
         ("APART", propose::APART),
         ("SPLIT_LEAST", propose::SPLIT.0),
         ("SPLIT_MOST", propose::SPLIT.1),
+        ("SPLIT_WORTH", propose::SPLIT_WORTH),
         ("AROUND", propose::AROUND),
-        ("LEAD", sparse::LEAD),
-        ("LEAD_SIGMA", sparse::LEAD_SIGMA),
         ("LEAST_LEFT", propose::LEAST_LEFT),
         ("TEMPLATE_ERROR", propose::TEMPLATE_ERROR),
         ("RINGING", propose::RINGING),

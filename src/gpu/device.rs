@@ -233,7 +233,7 @@ impl Device {
     #[must_use]
     pub fn holds(&self, fit: Fit) -> bool {
         let room = self.inner.limits().max_compute_workgroup_storage_size;
-        fit.workgroup_bytes(self.fit_width()) <= room && !(self.is_software && fit.is_large())
+        fit.workgroup_bytes(self.fit_width()) <= room
     }
 
     /// Makes the pipeline of a fit, unless it is there.
@@ -263,7 +263,7 @@ impl Device {
             &module,
             &layout,
             "main",
-            &fit.constants(width),
+            &fit.constants(width, self.is_software),
         ));
         self.health.check()
     }

@@ -39,9 +39,6 @@ pub struct Options {
     pub time_limit: Duration,
     /// Most waveforms of a chunk; `None`: as many as the adapter's limits allow.
     pub chunk_waveforms: Option<usize>,
-    /// Fit templates on the GPU too. Its fits decide otherwise than the CPU's where a decision hangs on the last bits of a number, in
-    /// some hits of a hundred where light is dense: more than is promised, so that it is left to the CPU unless asked for.
-    pub fits: bool,
     /// Failures to bring about, for tests.
     pub faults: Faults,
 }
@@ -51,7 +48,6 @@ impl Default for Options {
         Self {
             time_limit: Duration::from_secs(30),
             chunk_waveforms: None,
-            fits: false,
             faults: Faults::default(),
         }
     }
@@ -84,7 +80,7 @@ impl GpuExtractor {
             .with_hint("`--backend cpu` gives the same hits without a GPU")
         })?;
         let state = State {
-            router: Router::new(options.fits),
+            router: Router::default(),
             session: Some(session),
             account: Account {
                 adapter: adapter.facts.line(),

@@ -28,8 +28,6 @@ pub enum Reason {
     Tables,
     /// No calibration: there is nothing to compute.
     Uncalibrated,
-    /// Their method fits templates, which is the CPU's unless the GPU's fit is asked for.
-    Fit,
     /// Their fit does not fit the adapter's workgroups.
     LargeFit,
     /// Their fit has more photoelectrons than its kernels hold, which they find out on their way.
@@ -47,7 +45,6 @@ impl Reason {
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
             Self::Crowded => "a fit of more photoelectrons than the kernels hold",
-            Self::Fit => "a fit of templates",
             Self::LargeFit => "a fit that needs larger workgroup memory",
         }
     }
@@ -89,19 +86,9 @@ type Kernels = (Variant, Option<Fit>);
 #[derive(Default)]
 pub struct Router {
     known: HashMap<(usize, usize), Result<Way, Reason>>,
-    fits: bool,
 }
 
 impl Router {
-    /// One that sends waveforms that are to be fitted to the GPU, or not.
-    #[must_use]
-    pub fn new(fits: bool) -> Self {
-        Self {
-            fits,
-            ..Self::default()
-        }
-    }
-
     /// The ways of the waveforms `begin..end` of a batch.
     pub fn route(
         &mut self,
@@ -184,7 +171,6 @@ impl Router {
     fn is_new(&self, extractor: &Extractor, batch: &Batch, channel_id: u32, length: usize) -> bool {
         let method = extractor.parameters().method;
         method.deconvolves()
-            && (self.fits || !method.fits())
             && length <= MAX_GPU_SAMPLES
             && matches!(batch.samples(), Samples::U16(_))
             && extractor
@@ -231,9 +217,6 @@ impl Router {
         let Some((row, _)) = extractor.calibration().row_of(channel_id) else {
             return Err(Reason::Uncalibrated);
         };
-        if extractor.parameters().method.fits() && !self.fits {
-            return Err(Reason::Fit);
-        }
         if let Some(way) = self.known.get(&(row, length)) {
             return *way;
         }
@@ -253,8 +236,8 @@ fn new_way(
     let method = extractor.parameters().method;
     let channel = extractor.channel(row);
     let fit = if method.fits() {
-        let mut all = Fit::all_of(length).into_iter();
-        Some(all.find(|fit| device.holds(*fit)).ok_or(Reason::LargeFit)?)
+        let fit = Fit::of(length);
+        Some(device.holds(fit).then_some(fit).ok_or(Reason::LargeFit)?)
     } else {
         None
     };

@@ -34,7 +34,9 @@ const FIT_LAYOUT: &str = include_str!("../../shaders/shared/fit_layout.wgsl");
 const RESPONSE: &str = include_str!("../../shaders/response.wgsl");
 const NORMAL: &str = include_str!("../../shaders/normal.wgsl");
 const SPARSE: &str = include_str!("../../shaders/sparse.wgsl");
+const PRIOR: &str = include_str!("../../shaders/prior.wgsl");
 const PROPOSE: &str = include_str!("../../shaders/propose.wgsl");
+const PRUNE: &str = include_str!("../../shaders/prune.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
 const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
@@ -221,47 +223,30 @@ impl fmt::Display for Variant {
 pub struct Fit {
     /// Room for samples.
     pub samples: u32,
-    /// Room for photoelectrons.
-    pub room: u32,
-    /// True if what outgrows it goes to the CPU; else the next kernel takes it.
-    pub last: bool,
 }
 
 /// Samples are given room in steps of so many: each step is a kernel of its own.
 const STEP: u32 = 256;
-/// Photoelectrons for which every fit has room at first.
-const FEW: u32 = 8;
-/// Photoelectrons for which the last kernel has room; what has more is the CPU's, which has room for `sparse::MOST`.
-const MOST: u32 = 48;
-/// Or for so many where memory is short. Software has no more either: Mesa's llvmpipe ends a thread's loops, all together, after 65,535
-/// turns, without a word.
-const SOME: u32 = 16;
-/// Threads of a workgroup of the fit at least, for the same reason.
+/// Room for photoelectrons; a waveform with more is the CPU's. Of many that stand close the last digits hang on how sums are
+/// rounded, and so, now and then, do decisions: with more than these CPU and GPU would not give the same hits as often as is
+/// promised. Most waveforms have fewer.
+const ROOM: u32 = 12;
+/// Threads of a workgroup of the fit at least.
 const FIT_WIDTH: u32 = 64;
 /// Lanes of a sum over samples, as in `sparse.wgsl`.
 const LANES: u32 = 32;
+/// Steps of a fit at most; what takes more is the CPU's. In software each has hundreds of turns of loops, and Mesa's llvmpipe ends a
+/// thread's loops, all together, after 65,535 turns, without a word.
+const SOFTWARE_STEPS: u32 = 45;
+const MOST_STEPS: u32 = 1000;
 
 impl Fit {
-    /// The fits of waveforms of `n_samples`, with less and less room for photoelectrons.
+    /// The fit of waveforms of `n_samples`.
     #[must_use]
-    pub fn all_of(n_samples: usize) -> [Self; 3] {
-        [MOST, SOME, FEW].map(|room| Self {
+    pub fn of(n_samples: usize) -> Self {
+        Self {
             samples: (n_samples as u32).next_multiple_of(STEP).max(STEP),
-            room,
-            last: true,
-        })
-    }
-
-    /// The kernels to run one after the other: most waveforms hold few photoelectrons, and workgroups that have room for few
-    /// take a third of the memory. What outgrows them is left to the other.
-    pub fn in_turn(&self) -> impl Iterator<Item = Self> + use<> {
-        let few = Self {
-            room: FEW,
-            last: false,
-            ..*self
-        };
-        let both = self.room > SOME;
-        both.then_some(few).into_iter().chain([*self])
+        }
     }
 
     /// Threads of a workgroup where other kernels have `width`.
@@ -270,19 +255,13 @@ impl Fit {
         width.max(FIT_WIDTH)
     }
 
-    /// True if it is for hardware alone.
-    #[must_use]
-    pub fn is_large(&self) -> bool {
-        self.room > SOME
-    }
-
     /// Bytes of workgroup memory it takes with `width` threads.
     #[must_use]
     pub fn workgroup_bytes(&self, width: u32) -> u32 {
-        let columns = 2 * self.room + 1;
+        let columns = 2 * ROOM + 1;
         let triangle = (columns + 1) * (columns + 2) / 2;
-        // Times, charges, errors and places, in numbers; then what `sparse.wgsl` and `propose.wgsl` have beside them.
-        let lights = self.room * (4 + 2 + 4 + 2 + 2 + 3) + 4 * (self.room + 1);
+        // Times, charges, errors and places, in numbers; then what the parts of the fit have beside them.
+        let lights = ROOM * (4 + 1 + 4 + 2 + 3 + 4) + 4 * (ROOM + 1);
         let around = 66 + 5 * MOST_PROPOSALS as u32;
         let words = self.samples + triangle + 5 * columns + lights + 4 * partials(width) + around;
         // Reductions of `layout.wgsl` and prefix sums, and what aligning may add.
@@ -294,19 +273,25 @@ impl Fit {
     pub fn source(&self) -> String {
         let constants = constants::of_fit();
         [
-            RESULTS, PREFIX, LAYOUT, &constants, FIT_LAYOUT, RESPONSE, NORMAL, SPARSE, PROPOSE,
+            RESULTS, PREFIX, LAYOUT, &constants, FIT_LAYOUT, RESPONSE, NORMAL, SPARSE, PRIOR,
+            PROPOSE, PRUNE,
         ]
         .join("\n")
     }
 
-    /// The values of its override constants.
+    /// The values of its override constants, for hardware or software.
     #[must_use]
-    pub fn constants(&self, width: u32) -> Vec<(&'static str, f64)> {
+    pub fn constants(&self, width: u32, is_software: bool) -> Vec<(&'static str, f64)> {
+        let most_steps = if is_software {
+            SOFTWARE_STEPS
+        } else {
+            MOST_STEPS
+        };
         vec![
+            ("MOST_STEPS", f64::from(most_steps)),
             ("WIDTH", f64::from(width)),
             ("SAMPLES", f64::from(self.samples)),
-            ("ROOM", f64::from(self.room)),
-            ("LAST", f64::from(u8::from(self.last))),
+            ("ROOM", f64::from(ROOM)),
             ("PARTIALS", f64::from(partials(width))),
         ]
     }
@@ -319,10 +304,6 @@ fn partials(width: u32) -> u32 {
 
 impl fmt::Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "fit of {} samples, {} photoelectrons",
-            self.samples, self.room
-        )
+        write!(f, "fit of {} samples", self.samples)
     }
 }

@@ -14,7 +14,7 @@ use super::dispatch::{Group, dispatches};
 use super::failure::{Failure, Fault};
 use super::layout::{Count, Hit, OUTGROWN, Run, Summary, Waveform};
 use super::route::Chunk;
-use super::shaders::{Fit, Memory};
+use super::shaders::Memory;
 use super::tables::DeviceTables;
 use super::upload;
 use crate::extract::Stage;
@@ -113,9 +113,7 @@ impl Slot {
         for group in &work.chunk.groups {
             device.prepare(group.variant)?;
             if let Some(fit) = group.fit {
-                for fit in fit.in_turn() {
-                    device.prepare_fit(fit)?;
-                }
+                device.prepare_fit(fit)?;
             }
         }
         let dispatches = dispatches(device, &work.chunk.groups);
@@ -455,7 +453,7 @@ impl Slot {
     }
 }
 
-/// The fits behind the extraction: those with little room, and behind them what outgrew it.
+/// The fits behind the extraction.
 fn record_fits(
     pass: &mut wgpu::ComputePass<'_>,
     device: &Device,
@@ -463,7 +461,7 @@ fn record_fits(
     dispatches: &[Group],
 ) -> Result<(), Failure> {
     for (place, dispatch) in dispatches.iter().enumerate() {
-        for fit in dispatch.fit.iter().flat_map(Fit::in_turn) {
+        if let Some(fit) = dispatch.fit {
             let Some(pipeline) = device.fit_pipeline(fit) else {
                 return Err(Failure::Refused(format!("no pipeline {fit}")));
             };

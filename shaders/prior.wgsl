@@ -1,0 +1,48 @@
+// What is known of photoelectrons that stand close. Twin: src/extract/prior.rs, which explains it and has the constants.
+
+// Of each photoelectron: what is added to the diagonal and to the gradient for its charge, and the same for its time. Room for other things
+// where nothing is solved for.
+var<workgroup> sh_prior: array<vec4<f32>, ROOM>;
+
+fn know() {
+    for (var light = lane; light < n_light; light += WIDTH) {
+        sh_prior[light] = prior(light);
+    }
+    workgroupBarrier();
+}
+
+fn prior(light: u32) -> vec4<f32> {
+    let near = NEIGHBOURS * scale;
+    let at = sh_at[light];
+    let charge_pe = sh_charge[light];
+    var before = near;
+    var behind = near;
+    if light > 0u {
+        before = at - sh_at[light - 1u];
+    }
+    if light + 1u < n_light {
+        behind = sh_at[light + 1u] - at;
+    }
+    let company = clamp(2.0 - 2.0 * min(before, behind) / near, 0.0, 1.0);
+    let excess = charge_pe - 1.0;
+    let sigma = plans[plan].charge_sigma_pe;
+    let far = abs(excess) / (HUBER * sigma);
+    let charge = company * noise2 / (sigma * sigma * max(far, 1.0));
+    let hold = HOLD * scale;
+    let held = company * noise2 / (hold * hold);
+    let push_before = repulsion(before, near);
+    let push_behind = repulsion(behind, near);
+    let push = held * (sh_from[light] - at) + noise2 * (push_before.x - push_behind.x);
+    let stiff = held + noise2 * (push_before.y + push_behind.y);
+    let by = max(charge_pe, LEAST_CHARGE_PE);
+    return vec4<f32>(charge, -charge * excess, stiff / (by * by), -push / by);
+}
+
+// How hard one `distance` away pushes, and twice how that changes with the distance.
+fn repulsion(distance: f32, near: f32) -> vec2<f32> {
+    if distance >= near {
+        return vec2<f32>(0.0);
+    }
+    let least = max(distance, LEAST_DISTANCE * scale);
+    return vec2<f32>(REPULSION * (1.0 / least - 1.0 / near), 2.0 * REPULSION / (least * least));
+}
