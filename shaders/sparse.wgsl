@@ -269,7 +269,7 @@ fn fit() -> f32 {
     }
     let freedom = max(f32(length) - f32(columns()), 1.0);
     let left = sh_common[n_light].y;
-    let describes = left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model_squares();
+    let describes = left <= MISFIT_NOISE * MISFIT_NOISE * noise2 * freedom + MISFIT * MISFIT * model_squares();
     return select(-1.0, left / noise2 / freedom, ended && describes);
 }
 

@@ -1,7 +1,7 @@
 // What a kernel of the fit has room for. Overrides stand before what is made of them: naga 30 does not sort them.
 
 // Room for photoelectrons.
-override ROOM: u32 = 12u;
+override ROOM: u32 = 8u;
 // Steps after which a fit is left to the CPU.
 override MOST_STEPS: u32 = 1000u;
 // Columns at most: charge and time of each photoelectron, and the baseline.

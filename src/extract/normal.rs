@@ -2,6 +2,8 @@
 //!
 //! Columns are s and s' of each photoelectron, in turn, and the baseline's 1 at the end.
 
+use multiversion::multiversion;
+
 use super::response::{Place, Response};
 use super::sanity::tree_sum;
 
@@ -112,20 +114,23 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     tree_sum(lanes)
 }
 
-/// Sum, in sixteen lanes.
+/// Sum, and sum of the squares, each in sixteen lanes.
 #[must_use]
-pub fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 16];
+#[multiversion(targets = "simd")]
+pub fn sums(values: &[f32]) -> (f32, f32) {
+    let (mut lanes, mut squares) = ([0.0_f32; 16], [0.0_f32; 16]);
     let chunks = values.chunks_exact(16);
     for (lane, value) in chunks.remainder().iter().enumerate() {
         lanes[lane] += value;
+        squares[lane] += value * value;
     }
     for chunk in chunks {
         for lane in 0..16 {
             lanes[lane] += chunk[lane];
+            squares[lane] += chunk[lane] * chunk[lane];
         }
     }
-    tree_sum(lanes)
+    (tree_sum(lanes), tree_sum(squares))
 }
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ impl Work {
             let company = (2.0 - 2.0 * before.min(behind) / near).clamp(0.0, 1.0);
             let (pull, firm) = drawn(own.charge_pe, problem.charge_sigma_pe);
             let charge = company * noise2;
-            let hold = HOLD * scale;
-            let held = company * noise2 / (hold * hold);
+            let held = company * noise2 / (HOLD * scale).powi(2);
             let (push_before, stiff_before) = repulsion(before, near, scale);
             let (push_behind, stiff_behind) = repulsion(behind, near, scale);
             let push = held * (own.from - own.at) + noise2 * (push_before - push_behind);

@@ -120,9 +120,7 @@ impl Work {
         // The factor is that of the errors, without anything that holds charges and times back.
         for of in 0..self.light.len() {
             let (light, place) = (self.light[of], self.places[of]);
-            let common = problem
-                .response
-                .project(&self.residual, place.sample, usize::MAX / 2);
+            let common = problem.response.project(&self.residual, place.sample);
             let z = place.weights.dot(2, &common);
             let wanted = least_gain(light.charge_pe, problem.charge_sigma_pe);
             let by_charge = wanted <= LEAST_GAIN && self.light.len() < PLENTY;
@@ -212,10 +210,10 @@ impl Work {
             let end = ((self.light[last].at + reach).max(0.0) as usize).min(length);
             (next, first) = (end, last + 1);
             around.clear();
-            around.extend((begin..end.max(begin)).map(|sample| {
-                let common = response.project(&self.residual, sample as i32, response.main);
-                on.weights.dot(0, &common)
-            }));
+            around.extend(
+                (begin..end.max(begin))
+                    .map(|sample| response.common_with_pulse(&self.residual, sample as i32)),
+            );
             for index in 1..around.len().saturating_sub(1) {
                 let common = around[index];
                 if common <= 0.0 || common < around[index - 1] || common <= around[index + 1] {

@@ -30,6 +30,8 @@ pub struct Response {
     pub coefficients: Vec<f32>,
     /// sum_k c_k c_{k + l} for each lag l.
     pub correlation: Vec<f32>,
+    /// The template's main pulse at whole samples, from where the coefficients reach it.
+    pub pulse: Vec<f32>,
     /// Sum of the coefficients before each place.
     pub sum: Vec<f32>,
     /// Share of the template's squares before each place.
@@ -157,11 +159,19 @@ impl Response {
                 .collect(),
             coefficients: c.into_iter().map(|value| value as f32).collect(),
             correlation,
+            pulse: Vec::new(),
             squares: [0.0; 3],
             scale: 0.0,
             main: main_pulse(template),
             seen: seen.unwrap_or(0).saturating_sub(PADDING),
         };
+        let on = Weights::of(0.0);
+        response.pulse = response
+            .coefficients
+            .windows(4)
+            .take(response.main + PADDING)
+            .map(|c| on.dot(0, &[c[3], c[2], c[1], c[0]]))
+            .collect();
         let between = Weights::of(0.5);
         let products = response.products(0, &between, &between);
         response.squares = [products[0][0], products[1][1], products[2][2]];
@@ -198,12 +208,21 @@ impl Response {
         );
     }
 
-    /// What `samples` have in common with each of the four coefficients of a photoelectron at `sample`, from the first `longest`
-    /// samples that it reaches.
+    /// What `samples` have in common with the main pulse of a photoelectron at `sample`.
     #[must_use]
-    pub fn project(&self, samples: &[f32], sample: i32, longest: usize) -> [f32; 4] {
+    pub fn common_with_pulse(&self, samples: &[f32], sample: i32) -> f32 {
         let (begin, end, first) = self.reach(sample, samples.len());
-        let end = end.min(begin + longest);
+        let end = end.min(begin + self.main);
+        common(
+            &samples[begin..end],
+            self.pulse.get(first..).unwrap_or_default(),
+        )
+    }
+
+    /// What `samples` have in common with each of the four coefficients of a photoelectron at `sample`.
+    #[must_use]
+    pub fn project(&self, samples: &[f32], sample: i32) -> [f32; 4] {
+        let (begin, end, first) = self.reach(sample, samples.len());
         project(&samples[begin..end], &self.coefficients[first..])
     }
 
@@ -262,6 +281,23 @@ fn subtract(samples: &mut [f32], coefficients: &[f32], weights: [f32; 4]) {
         samples[k] -=
             (weights[0] * c0[k] + weights[1] * c1[k]) + (weights[2] * c2[k] + weights[3] * c3[k]);
     }
+}
+
+#[multiversion(targets = "simd")]
+fn common(samples: &[f32], pulse: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let count = samples.len().min(pulse.len());
+    let (samples, pulse) = (&samples[..count], &pulse[..count]);
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            sums[lane] += samples[start + lane] * pulse[start + lane];
+        }
+    }
+    for index in whole..count {
+        sums[index - whole] += samples[index] * pulse[index];
+    }
+    tree_sum(sums)
 }
 
 #[multiversion(targets = "simd")]
@@ -353,7 +389,7 @@ mod tests {
             let place = Place::of(at);
             let found = place
                 .weights
-                .dot(0, &response.project(&samples, place.sample, 5000));
+                .dot(0, &response.project(&samples, place.sample));
             let mut column = vec![0.0; 1000];
             response.subtract(&mut column, &place, -1.0);
             let sum: f32 = column.iter().zip(&samples).map(|(x, y)| x * y).sum();

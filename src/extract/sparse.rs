@@ -9,7 +9,7 @@
 //! Every decision is taken where the equations are well conditioned, and the last steps go on until nothing moves: what
 //! comes out does not hang on how sums are rounded, or a GPU would find other hits.
 
-use super::normal::{Normal, dot, sum};
+use super::normal::{Normal, dot, sums};
 use super::prior::{LEAST_CHARGE_PE, Prior};
 use super::propose::Proposal;
 use super::response::{Place, Response};
@@ -33,7 +33,7 @@ pub(crate) const STEPS: usize = 8;
 pub(crate) const STILL: f32 = 0.1;
 /// The same at the end, where nothing is decided any more.
 pub(crate) const LAST_STEPS: usize = 16;
-pub(crate) const LAST_STILL: f32 = 1e-8;
+pub(crate) const LAST_STILL: f32 = 1e-7;
 /// Longest step in time, and distance at which photoelectrons are neighbours, in units of the template's scale.
 pub(crate) const LONGEST_STEP: f32 = 0.2;
 pub(crate) const NEIGHBOURS: f32 = 1.1;
@@ -45,8 +45,9 @@ pub(crate) const WORSE: f32 = 1.02;
 pub(crate) const DAMPING: (f32, f32, f32) = (1e-3, 10.0, 0.1);
 /// Times that a step is solved for, until nothing goes too far in time.
 pub(crate) const STIFFENED: usize = 3;
-/// A fit that leaves more than this share of the pulses' root mean square and twice the noise does not describe the waveform.
-pub(crate) const MISFIT: f32 = 0.02;
+/// A fit that leaves more than so many times the noise and this share of the pulses' root mean square does not describe the waveform.
+pub(crate) const MISFIT_NOISE: f32 = 1.5;
+pub(crate) const MISFIT: f32 = 0.003;
 
 /// One photoelectron, or several that cannot be told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -89,7 +90,8 @@ pub struct Work {
     pub baseline_adc: f32,
     /// Sum of the squares of what is left, in units of the noise, for each degree of freedom.
     pub chi2_ndf: f32,
-    /// Sum of the squares of the residual.
+    /// Sum of the residual, and of its squares.
+    left_sum: f32,
     left: f32,
     /// There is more light than there may be photoelectrons: charge would be missing.
     pub(super) crowded: bool,
@@ -133,13 +135,22 @@ impl Work {
         let noise2 = problem.noise_adc * problem.noise_adc;
         let freedom = self.upright.len().saturating_sub(self.columns()).max(1) as f32;
         self.chi2_ndf = self.left / noise2 / freedom;
+        ended && !self.crowded && self.describes(noise2 * freedom)
+    }
+
+    /// True if what is left is noise, of which the squares are `noise2`, and what a template may be wrong by.
+    fn describes(&self, noise2: f32) -> bool {
+        let rest = self.left - MISFIT_NOISE * MISFIT_NOISE * noise2;
+        if rest <= 0.0 {
+            return true;
+        }
         let model: f32 = self
             .upright
             .iter()
             .zip(&self.residual)
             .map(|(sample, left)| (sample - self.baseline_adc - left).powi(2))
             .sum();
-        ended && !self.crowded && self.left <= 4.0 * noise2 * freedom + MISFIT * MISFIT * model
+        rest <= MISFIT * MISFIT * model
     }
 
     /// Columns of the normal equations: charge and time of each photoelectron, and the baseline.
@@ -161,7 +172,7 @@ impl Work {
                 .response
                 .subtract(&mut self.residual, place, light.charge_pe);
         }
-        self.left = dot(&self.residual, &self.residual);
+        (self.left_sum, self.left) = sums(&self.residual);
     }
 
     /// Steps until little is gained any more.
@@ -216,15 +227,13 @@ impl Work {
         self.know(problem);
         gradient.clear();
         for (place, prior) in self.places.iter().zip(&self.priors) {
-            let common = problem
-                .response
-                .project(&self.residual, place.sample, usize::MAX / 2);
+            let common = problem.response.project(&self.residual, place.sample);
             gradient.extend([
                 place.weights.dot(0, &common) + prior.charge_pull,
                 place.weights.dot(1, &common) + prior.time_pull,
             ]);
         }
-        gradient.push(sum(&self.residual));
+        gradient.push(self.left_sum);
         self.normal
             .fill(problem.response, &self.places, self.upright.len());
         let longest = LONGEST_STEP * problem.response.scale;

@@ -69,6 +69,7 @@ pub fn of_fit() -> String {
         ("DAMPING_LESS", sparse::DAMPING.2),
         ("TOO_FAR", sparse::TOO_FAR),
         ("MISFIT", sparse::MISFIT),
+        ("MISFIT_NOISE", sparse::MISFIT_NOISE),
         ("RIDGE", normal::RIDGE),
         ("LEAST_PIVOT", normal::LEAST_PIVOT),
         ("LEAST_INSIDE", normal::LEAST_INSIDE),

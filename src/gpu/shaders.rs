@@ -230,7 +230,7 @@ const STEP: u32 = 256;
 /// Room for photoelectrons; a waveform with more is the CPU's. Of many that stand close the last digits hang on how sums are
 /// rounded, and so, now and then, do decisions: with more than these CPU and GPU would not give the same hits as often as is
 /// promised. Most waveforms have fewer.
-const ROOM: u32 = 12;
+const ROOM: u32 = 8;
 /// Threads of a workgroup of the fit at least.
 const FIT_WIDTH: u32 = 64;
 /// Lanes of a sum over samples, as in `sparse.wgsl`.

@@ -11,7 +11,7 @@ use super::device::Device;
 use super::layout;
 use crate::extract::deconvolve::{Plan, packed_factors, to_complex32};
 use crate::extract::extractor::{Channel, PlanKey};
-use crate::extract::response::{PADDING, Response, Weights};
+use crate::extract::response::Response;
 use crate::extract::stages::reach;
 use crate::extract::{charge, floor};
 
@@ -147,13 +147,12 @@ impl Tables {
         if let Some(known) = self.responses.get(&row) {
             return Some(*known);
         }
-        let main_pulse = main_pulse(response);
         let tables: [&[f32]; 5] = [
             &response.coefficients,
             &response.correlation,
             &response.sum,
             &response.share,
-            &main_pulse,
+            &response.pulse,
         ];
         let more: usize = tables.iter().map(|table| table.len()).sum();
         if ((self.numbers.len() + more) * size_of::<f32>()) as u64 > binding_bytes {
@@ -249,17 +248,6 @@ fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
         device.queue.write_buffer(&buffer, 0, bytes);
     }
     buffer
-}
-
-/// The template's main pulse at whole samples, from where a response begins.
-fn main_pulse(response: &Response) -> Vec<f32> {
-    let on = Weights::of(0.0);
-    let coefficients = &response.coefficients;
-    coefficients
-        .windows(4)
-        .take(response.main + PADDING)
-        .map(|c| on.dot(0, &[c[3], c[2], c[1], c[0]]))
-        .collect()
 }
 
 /// The bin that stands first in pair `pair` of a transform of `bins` points, as `filter_pair` in `deconvolve.wgsl` goes through
