@@ -309,7 +309,7 @@ fn fits_agree() {
         let account = gpu.account().expect("a GPU's");
         fitted_there += account.on_gpu;
         // What is too dense for the kernel is the CPU's, and the report says why.
-        let crowded = "a fit of more photoelectrons than the kernels hold";
+        let crowded = "a fit of more photoelectrons or steps than the kernel holds";
         let denser = account.on_cpu.get(crowded).copied().unwrap_or(0);
         assert_eq!(account.on_gpu + denser, number, "{account:?}");
     }

@@ -22,7 +22,6 @@ pub(crate) const REPULSION: f32 = 0.4;
 pub(crate) const LEAST_DISTANCE: f32 = 0.03;
 /// Charge that a time's columns are taken for at least, in PE.
 pub(crate) const LEAST_CHARGE_PE: f32 = 0.05;
-
 /// Standard deviations of a charge from one photoelectron's behind which it is drawn no harder.
 pub(crate) const HUBER: f32 = 1.345;
 

@@ -43,12 +43,13 @@ pub(crate) const TEMPLATE_ERROR: f32 = 0.005;
 pub(crate) const RINGING: f32 = 0.03;
 /// How far behind, in units of the scale.
 pub(crate) const TAIL: f32 = 16.0;
-/// Distance at which photoelectrons disturb one another's splits, how far a split goes at least and at most, and how far from light
-/// more is looked for; all in units of the template's scale.
+/// Distance at which photoelectrons disturb one another's splits, but those that the charge alone makes; and how far a split goes at least
+/// and at most, all in units of the template's scale.
 pub(crate) const APART: f32 = 1.6;
 pub(crate) const SPLIT: (f32, f32) = (0.14, 1.1);
 /// What would go less far than this stays one.
 pub(crate) const SPLIT_WORTH: f32 = 0.07;
+/// How far from light more is looked for.
 pub(crate) const AROUND: f32 = 6.0;
 
 /// A photoelectron more.

@@ -201,6 +201,10 @@ impl Response {
     /// Takes a photoelectron of charge `charge` at `place` off `samples`.
     pub fn subtract(&self, samples: &mut [f32], place: &Place, charge: f32) {
         let (begin, end, first) = self.reach(place.sample, samples.len());
+        // Far before the window the coefficients end as well.
+        if begin == end {
+            return;
+        }
         subtract(
             &mut samples[begin..end],
             &self.coefficients[first..],
@@ -223,6 +227,9 @@ impl Response {
     #[must_use]
     pub fn project(&self, samples: &[f32], sample: i32) -> [f32; 4] {
         let (begin, end, first) = self.reach(sample, samples.len());
+        if begin == end {
+            return [0.0; 4];
+        }
         project(&samples[begin..end], &self.coefficients[first..])
     }
 
@@ -378,6 +385,20 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_a_window_leaves_it_alone() {
+        // A template without a tail, whose coefficients end soon behind its pulse.
+        let response = Response::new(&juno_template(0.0)[..40]);
+        for at in [-500.0_f32, -60.0, -54.5, 108.0, 5000.0] {
+            let place = Place::of(at);
+            let mut samples = vec![1.0; 100];
+            response.subtract(&mut samples, &place, 1.0);
+            assert!(samples.iter().all(|&sample| sample == 1.0), "{at}");
+            assert_eq!(response.project(&samples, place.sample), [0.0; 4], "{at}");
+            assert_eq!(response.common_with_pulse(&samples, place.sample), 0.0);
         }
     }
 

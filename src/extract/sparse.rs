@@ -6,7 +6,7 @@
 //! photoelectrons that stand close ([`prior`](super::prior)). Where the fit leaves something, photoelectrons are added
 //! ([`propose`](super::propose)); what is not significant is given to a neighbour ([`prune`](super::prune)).
 //!
-//! Every decision is taken where the equations are well conditioned, and the last steps go on until nothing moves: what
+//! Every decision is taken where the equations are well conditioned, and the last steps go on until next to nothing moves: what
 //! comes out does not hang on how sums are rounded, or a GPU would find other hits.
 
 use super::normal::{Normal, dot, sums};
@@ -14,7 +14,7 @@ use super::prior::{LEAST_CHARGE_PE, Prior};
 use super::propose::Proposal;
 use super::response::{Place, Response};
 
-/// Most photoelectrons a fit tells apart; a shader has room for as many.
+/// Most photoelectrons a fit tells apart.
 pub const MOST: usize = 48;
 /// Share of a template's squares that a window has to hold.
 pub(crate) const INSIDE: f32 = 0.98;

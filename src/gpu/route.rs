@@ -30,7 +30,7 @@ pub enum Reason {
     Uncalibrated,
     /// Their fit does not fit the adapter's workgroups.
     LargeFit,
-    /// Their fit has more photoelectrons than its kernels hold, which they find out on their way.
+    /// Their fit has more photoelectrons than its kernel holds or takes more steps than it may, which it finds out on its way.
     Crowded,
 }
 
@@ -44,7 +44,7 @@ impl Reason {
             Self::Floats => "samples that are not 16-bit counts",
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
-            Self::Crowded => "a fit of more photoelectrons than the kernels hold",
+            Self::Crowded => "a fit of more photoelectrons or steps than the kernel holds",
             Self::LargeFit => "a fit that needs larger workgroup memory",
         }
     }
