@@ -70,6 +70,20 @@ fn agrees_on_odd_windows(comparison: &Comparison, what: &str) {
     agrees(comparison, 0.01, what);
 }
 
+/// A fit solves for times too, and beside a pulse of hundreds of photoelectrons a weak one's hangs on rounding by hundredths of a nanosecond,
+/// edge or none.
+fn fits_agree_on_odd_windows(comparison: &Comparison, what: &str) {
+    assert!(
+        comparison.unexplained() <= comparison.hits / 1000,
+        "{what}: {comparison:#?}"
+    );
+    let edges = Comparison {
+        on_the_edge: comparison.unmatched,
+        ..comparison.clone()
+    };
+    agrees_on_odd_windows(&edges, what);
+}
+
 /// Simulated events of a preset; `change` is laid over it.
 fn simulation(name: &str, events: u64, light: Light, change: &Overrides, seed: u64) -> Plan {
     let detector = detector::load(name).expect("a preset");
@@ -94,8 +108,13 @@ fn of_plan(plan: &Plan, method: Method) -> GpuExtractor {
     gpu(&calibration, readout, method)
 }
 
-/// The methods that a pass has done on the GPU.
-const METHODS: [Method; 3] = [Method::Deconvolution, Method::Integral, Method::Coti];
+const METHODS: [Method; 5] = [
+    Method::Deconvolution,
+    Method::Sparse,
+    Method::Auto,
+    Method::Integral,
+    Method::Coti,
+];
 
 #[test]
 #[ignore = "needs a GPU adapter"]
@@ -209,7 +228,12 @@ fn any_window_has_the_same_hits() {
                     &mut comparison,
                 );
             }
-            agrees_on_odd_windows(&comparison, &format!("{}, {polarity:?}", method.name()));
+            let what = format!("{}, {polarity:?}", method.name());
+            if method.fits() {
+                fits_agree_on_odd_windows(&comparison, &what);
+            } else {
+                agrees_on_odd_windows(&comparison, &what);
+            }
         }
     }
 }

@@ -274,7 +274,12 @@ impl Args {
         let methods = match self.method {
             Some(method) => vec![method],
             None if self.compare.by_stage => vec![Method::Deconvolution],
-            None => vec![Method::Deconvolution, Method::Integral, Method::Coti],
+            None => vec![
+                Method::Deconvolution,
+                Method::Sparse,
+                Method::Integral,
+                Method::Coti,
+            ],
         };
         Ok(agreement::Settings {
             lengths: self.lengths(&detector),
