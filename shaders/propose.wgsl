@@ -194,7 +194,6 @@ fn look_in_tile(before: u32, begin: u32, end: u32, fresh: bool) -> u32 {
     if lane == 0u {
         atomicStore(&sh_atomics[0], 0u);
         atomicStore(&sh_atomics[1], 0u);
-        atomicStore(&sh_atomics[2], 0u);
     }
     workgroupBarrier();
     if lane < 2u {
@@ -246,10 +245,10 @@ fn common_with_main(sample: i32) -> f32 {
     let reach = reach_of(sample);
     let end = min(reach.y, reach.x + i32(plans[plan].main_samples));
     let at = plans[plan].main_pulse_at + u32(reach.x - sample - 2 + i32(PADDING));
-    var sum = vec2<f32>(0.0);
+    var sum = 0.0;
     let count = u32(max(end - reach.x, 0));
     for (var k = 0u; k < count; k++) {
-        sum.x += sh_residual[u32(reach.x) + k] * tables[at + k];
+        sum += sh_residual[u32(reach.x) + k] * tables[at + k];
     }
-    return sum.x + sum.y;
+    return sum;
 }
