@@ -44,20 +44,21 @@ fn fill(held: bool) {
         let of_time = common_of(lags, slopes(fract(sh_at[other])));
         let charge = weights(fract(sh_at[one]));
         let time = slopes(fract(sh_at[one]));
-        let seen = sqrt(max(sh_inside[one].y, LEAST_INSIDE) * max(sh_inside[other].y, LEAST_INSIDE));
+        let seen = sqrt(max(sh_inside[one].yz, vec2<f32>(LEAST_INSIDE)));
+        let of_other = sqrt(max(sh_inside[other].yz, vec2<f32>(LEAST_INSIDE)));
         let upper = row_at(2u * one) + 2u * other;
         let lower = row_at(2u * one + 1u) + 2u * other;
-        sh_triangle[lower] = seen * inner(time, of_charge);
+        sh_triangle[lower] = seen.y * of_other.x * inner(time, of_charge);
         if one == other {
             let more = held_back(one, held);
-            put_diagonal(2u * one, seen * inner(charge, of_charge), more.x);
-            put_diagonal(2u * one + 1u, seen * inner(time, of_time), more.y);
+            put_diagonal(2u * one, seen.x * of_other.x * inner(charge, of_charge), more.x);
+            put_diagonal(2u * one + 1u, seen.y * of_other.y * inner(time, of_time), more.y);
             sh_triangle[last + 2u * one] = sh_inside[one].x;
             sh_triangle[last + 2u * one + 1u] = 0.0;
         } else {
-            sh_triangle[upper] = seen * inner(charge, of_charge);
-            sh_triangle[upper + 1u] = seen * inner(charge, of_time);
-            sh_triangle[lower + 1u] = seen * inner(time, of_time);
+            sh_triangle[upper] = seen.x * of_other.x * inner(charge, of_charge);
+            sh_triangle[upper + 1u] = seen.x * of_other.y * inner(charge, of_time);
+            sh_triangle[lower + 1u] = seen.y * of_other.y * inner(time, of_time);
         }
     }
     if lane == 0u {

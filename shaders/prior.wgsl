@@ -26,8 +26,8 @@ fn prior(light: u32) -> vec4<f32> {
     let company = clamp(2.0 - 2.0 * min(before, behind) / near, 0.0, 1.0);
     let excess = charge_pe - 1.0;
     let sigma = plans[plan].charge_sigma_pe;
-    let far = abs(excess) / (HUBER * sigma);
-    let charge = company * noise2 / (sigma * sigma * max(far, 1.0));
+    let far = max(excess, 0.0) / (SLOPE * sigma);
+    let charge = company * noise2 / (sigma * sigma * sqrt(1.0 + far * far));
     let hold = HOLD * scale;
     let held = company * noise2 / (hold * hold);
     let push_before = repulsion(before, near);

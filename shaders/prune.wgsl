@@ -34,7 +34,7 @@ fn worth(light: u32) -> f32 {
     if charge < LEAST_PE {
         return 0.0;
     }
-    if neighbour > 0.0 && neighbour + charge > SEVERAL_PE {
+    if neighbour > 0.0 && neighbour + charge > TOGETHER_PE {
         return 1e30;
     }
     return charge / sh_charge_sigma[light];

@@ -91,12 +91,13 @@ fn common_of(lags: Lags, weights: vec4<f32>) -> vec4<f32> {
     return (weights.x * a + weights.y * b) + (weights.z * c + weights.w * lags.before);
 }
 
-// Sum of the template, and share of its squares, inside the window for a photoelectron at `sample`.
-fn inside(sample: i32) -> vec2<f32> {
+// Sum of the template, and shares of the squares of s and of s', inside the window for a photoelectron at `sample`.
+fn inside(sample: i32) -> vec3<f32> {
     let last = i32(n_coefficients);
     let begin = u32(clamp(i32(PADDING) - sample, 0, last));
     let end = u32(clamp(i32(PADDING) - sample + i32(length), 0, last));
     let sum = tables[plans[plan].sum_at + end] - tables[plans[plan].sum_at + begin];
     let share = tables[plans[plan].share_at + end] - tables[plans[plan].share_at + begin];
-    return vec2<f32>(sum, max(share, 0.0));
+    let slope_share = tables[plans[plan].slope_share_at + end] - tables[plans[plan].slope_share_at + begin];
+    return vec3<f32>(sum, max(share, 0.0), max(slope_share, 0.0));
 }

@@ -16,7 +16,7 @@ var<workgroup> sh_at_sigma: array<f32, ROOM>;
 // The sample before each, weights times charge, and what of them is inside the window.
 var<workgroup> sh_sample: array<i32, ROOM>;
 var<workgroup> sh_scaled: array<vec4<f32>, ROOM>;
-var<workgroup> sh_inside: array<vec2<f32>, ROOM>;
+var<workgroup> sh_inside: array<vec3<f32>, ROOM>;
 // What the residual has in common with the four coefficients of each; behind them its own sum, and that of its squares.
 var<workgroup> sh_common: array<vec4<f32>, SUMS>;
 var<workgroup> sh_partial: array<vec4<f32>, PARTIALS>;

@@ -87,6 +87,7 @@ struct Plan {
     correlation_at: u32,
     sum_at: u32,
     share_at: u32,
+    slope_share_at: u32,
     main_pulse_at: u32,
     main_samples: u32,
     seen: u32,

@@ -2,8 +2,10 @@
 //!
 //! How light is shared out among neighbours, the samples hardly say. Three terms of the energy (chi-square / 2) say the rest:
 //!
-//! - A charge is about that of one photoelectron: (q - 1)^2 / (2 sigma^2) with the calibration's spread sigma, and behind 1.345 sigma no steeper
-//!   (P. J. Huber, Ann. Math. Statist. 35, 73, 1964): it may be several, and an energy with one valley has one lowest place.
+//! - A charge is about that of one photoelectron: x^2 / 2 with x = (q - 1) / sigma and the calibration's spread sigma; above 1 PE, where it may
+//!   be several, d^2 (sqrt(1 + (x / d)^2) - 1) with d = 1.345, a parabola that goes over into a slope (P. J. Huber, Ann. Math. Statist.
+//!   35, 73, 1964; smooth: P. Charbonnier et al., IEEE Trans. Image Processing 6, 298, 1997). An energy with one valley has one lowest
+//!   place, and as it is straight nowhere it says how charge is shared out between two that have more than one each.
 //! - A time stays near where it was when the fit set out: (t - t0)^2 / (2 hold^2). It sets out anew with every photoelectron that
 //!   is added or given up.
 //! - Two do not stand at one moment: -kappa (ln(d / D) - d / D), d apart, up to the distance D at which they are neighbours.
@@ -15,15 +17,15 @@
 use super::sparse::{NEIGHBOURS, Problem, Work};
 
 /// Standard deviation of a time among neighbours about where it was, in units of the template's scale.
-pub(crate) const HOLD: f32 = 0.6;
+pub(crate) const HOLD: f32 = 1.0;
 /// kappa.
 pub(crate) const REPULSION: f32 = 0.4;
 /// Distance below which the repulsion grows no further, in units of the scale.
 pub(crate) const LEAST_DISTANCE: f32 = 0.03;
 /// Charge that a time's columns are taken for at least, in PE.
 pub(crate) const LEAST_CHARGE_PE: f32 = 0.05;
-/// Standard deviations of a charge from one photoelectron's behind which it is drawn no harder.
-pub(crate) const HUBER: f32 = 1.345;
+/// Standard deviations above one photoelectron's charge about which the parabola goes over into a slope.
+pub(crate) const SLOPE: f32 = 1.345;
 
 /// What is known of one photoelectron, in units of the normal equations (the energy times the square of the noise). A time's parameter is the
 /// column s' times a number, -q times the time's change.
@@ -73,8 +75,8 @@ impl Work {
 /// How hard a charge is drawn to that of one photoelectron, and how firmly.
 fn drawn(charge_pe: f32, sigma_pe: f32) -> (f32, f32) {
     let excess = charge_pe - 1.0;
-    let far = excess.abs() / (HUBER * sigma_pe);
-    let firm = 1.0 / (sigma_pe * sigma_pe * far.max(1.0));
+    let far = excess.max(0.0) / (SLOPE * sigma_pe);
+    let firm = 1.0 / (sigma_pe * sigma_pe * (1.0 + far * far).sqrt());
     (-firm * excess, firm)
 }
 

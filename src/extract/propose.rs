@@ -17,7 +17,6 @@
     reason = "windows have at most 65,536 samples"
 )]
 
-use super::normal::dot;
 use super::prior::REPULSION;
 use super::response::Place;
 use super::sparse::{Light, MOST, NEIGHBOURS, Problem, Work};
@@ -26,13 +25,13 @@ use super::sparse::{Light, MOST, NEIGHBOURS, Problem, Work};
 pub(crate) const MOST_PROPOSALS: usize = MOST + 16;
 /// Gain in chi-square that makes two of a photoelectron whose charge one and two have equally often: -2 ln of how often a photoelectron
 /// has another one so close that they look like one, times the widths' ratio sqrt(2).
-pub(crate) const SPLIT_GAIN: f32 = 5.3;
+pub(crate) const SPLIT_GAIN: f32 = 6.0;
 /// Where less than this is asked for the charge alone tells.
 pub(crate) const LEAST_GAIN: f32 = 0.5;
 /// Photoelectrons from which on the charge alone makes no more: there is so much light that nobody needs each one's time.
 pub(crate) const PLENTY: usize = 16;
 /// Gain in chi-square for a photoelectron that was overlooked.
-pub(crate) const ADD_GAIN: f32 = 16.0;
+pub(crate) const ADD_GAIN: f32 = 12.0;
 /// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
 pub(crate) const ADD_LOOK: f32 = 0.3;
 /// Least share of a column's squares that the others may leave of it.
@@ -72,16 +71,14 @@ impl Work {
     /// What the columns have in common with s (row 0) or s'' (row 2) at `place`, through the factor's first half; returns how
     /// much of its squares they leave.
     fn left_of(&mut self, problem: &Problem<'_>, place: &Place, row: usize) -> f32 {
-        let columns = self.columns();
         let mut column = std::mem::take(&mut self.column);
         column.clear();
         for other in &self.places {
-            let products = problem.response.products(
-                place.sample - other.sample,
-                &place.weights,
-                &other.weights,
-            );
-            column.extend([products[row][0], products[row][1]]);
+            let lags = problem.response.lags(place.sample - other.sample);
+            column.extend([0, 1].map(|of_other| {
+                let common = other.weights.common(of_other, &lags);
+                place.weights.dot(row, &common)
+            }));
         }
         let sum = if row == 0 {
             problem.response.inside(place.sample, self.upright.len()).0
@@ -89,10 +86,9 @@ impl Work {
             0.0
         };
         column.push(sum);
-        debug_assert_eq!(column.len(), columns);
-        self.normal.forward(&mut column);
+        debug_assert_eq!(column.len(), self.columns());
         let all = problem.response.squares[row];
-        let left = all - dot(&column, &column);
+        let left = all - self.normal.squares(&mut column, 0);
         self.column = column;
         left.max(LEAST_LEFT * all)
     }
@@ -210,11 +206,7 @@ impl Work {
             let begin = ((self.light[first].at - reach).max(0.0) as usize).max(next);
             let end = ((self.light[last].at + reach).max(0.0) as usize).min(length);
             (next, first) = (end, last + 1);
-            around.clear();
-            around.extend(
-                (begin..end.max(begin))
-                    .map(|sample| response.common_with_pulse(&self.residual, sample as i32)),
-            );
+            response.common_with_pulse(&self.residual, begin..end.max(begin), &mut around);
             for index in 1..around.len().saturating_sub(1) {
                 let common = around[index];
                 if common <= 0.0 || common < around[index - 1] || common <= around[index + 1] {

@@ -1,10 +1,11 @@
 //! Photoelectrons that the method `sparse` gives up: what is not significant and may be part of a single neighbour is given to it.
 
-use super::normal::dot;
-use super::sparse::{LEAST_PE, Light, NEIGHBOURS, NOTHING_PE, Problem, SEVERAL_PE, Work};
+use super::sparse::{LEAST_PE, Light, NEIGHBOURS, NOTHING_PE, Problem, Work};
 
 /// Fewest standard deviations that a charge lies above 0.
-pub(crate) const SIGNIFICANCE: f32 = 4.0;
+pub(crate) const SIGNIFICANCE: f32 = 3.85;
+/// Neighbours with more charge than this together, in PE, are not one.
+pub(crate) const TOGETHER_PE: f32 = 1.9;
 
 impl Work {
     /// Standard deviations of charges and times, from the inverse of the normal matrix, with what is known beforehand.
@@ -23,8 +24,8 @@ impl Work {
                 column.clear();
                 column.resize(columns, 0.0);
                 column[2 * index + which] = 1.0;
-                self.normal.forward(&mut column);
-                *sigma = dot(&column, &column).sqrt() * problem.noise_adc;
+                let squares = self.normal.squares(&mut column, 2 * index + which);
+                *sigma = squares.sqrt() * problem.noise_adc;
             }
             let light = &mut self.light[index];
             light.charge_sigma_pe = sigmas[0];
@@ -75,7 +76,7 @@ impl Work {
             .fold(0.0, f32::max);
         if light.charge_pe < LEAST_PE {
             0.0
-        } else if neighbour > 0.0 && neighbour + light.charge_pe > SEVERAL_PE {
+        } else if neighbour > 0.0 && neighbour + light.charge_pe > TOGETHER_PE {
             f32::INFINITY
         } else {
             light.charge_pe / light.charge_sigma_pe

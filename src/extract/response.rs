@@ -10,6 +10,8 @@
     reason = "windows and templates have at most 65,536 samples"
 )]
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 
 use super::sanity::tree_sum;
@@ -19,7 +21,7 @@ pub const PADDING: usize = 8;
 /// Sums run over so many lanes, whatever the processor's vectors.
 const LANES: usize = 16;
 /// Share of the template's squares that shows a photoelectron.
-const SEEN: f64 = 0.05;
+const SEEN: f32 = 0.05;
 /// The main pulse ends where the template last exceeds this share of its peak.
 const MAIN_PULSE: f32 = 0.05;
 
@@ -30,12 +32,12 @@ pub struct Response {
     pub coefficients: Vec<f32>,
     /// sum_k c_k c_{k + l} for each lag l.
     pub correlation: Vec<f32>,
-    /// The template's main pulse at whole samples, from where the coefficients reach it.
+    /// The template's main pulse at whole samples, from where the coefficients reach it, and zeros to the lanes' end and [`PADDING`] more.
     pub pulse: Vec<f32>,
     /// Sum of the coefficients before each place.
     pub sum: Vec<f32>,
-    /// Share of the template's squares before each place.
-    pub share: Vec<f32>,
+    /// Shares of the squares of s, and of s', before each place.
+    pub share: [Vec<f32>; 2],
     /// Squares of s, of its first and of its second derivative, summed over samples.
     pub squares: [f32; 3],
     /// How far apart two photoelectrons have to be to look different: sqrt(squares of s / squares of s'), in samples.
@@ -102,6 +104,19 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// What a photoelectron has in common with each of another one's coefficients, by one of the three rows and their
+    /// [`lags`](Response::lags).
+    #[must_use]
+    pub fn common(&self, row: usize, lags: &[f32; 7]) -> [f32; 4] {
+        let weights = &self.0[row];
+        std::array::from_fn(|p| {
+            (weights[0] * lags[3 + p] + weights[1] * lags[2 + p])
+                + (weights[2] * lags[1 + p] + weights[3] * lags[p])
+        })
+    }
+}
+
 impl Response {
     /// The spline through `template`, a channel's response to one photoelectron.
     #[must_use]
@@ -142,21 +157,23 @@ impl Response {
                 .and_then(|index| template.get(index));
             f64::from(sample.copied().unwrap_or(0.0)).powi(2)
         }));
-        let all = squares
-            .last()
-            .copied()
-            .unwrap_or(0.0)
-            .max(f64::MIN_POSITIVE);
-        let seen = squares.iter().position(|&value| value > SEEN * all);
+        let slope_squares = running(&mut (0..length).map(|index| {
+            let coefficient = |index: usize| c.get(index).copied().unwrap_or(0.0);
+            let slope = 0.5 * (coefficient(index + 1) - coefficient(index.wrapping_sub(1)));
+            slope * slope
+        }));
+        let share = [&squares, &slope_squares].map(|squares| {
+            let all = squares.last().copied().unwrap_or(0.0);
+            let share = |&value: &f64| (value / all.max(f64::MIN_POSITIVE)) as f32;
+            squares.iter().map(share).collect::<Vec<f32>>()
+        });
+        let seen = share[0].iter().position(|&share| share > SEEN);
         let mut response = Self {
             sum: running(&mut c.iter().copied())
                 .into_iter()
                 .map(|value| value as f32)
                 .collect(),
-            share: squares
-                .into_iter()
-                .map(|value| (value / all) as f32)
-                .collect(),
+            share,
             coefficients: c.into_iter().map(|value| value as f32).collect(),
             correlation,
             pulse: Vec::new(),
@@ -169,11 +186,13 @@ impl Response {
         response.pulse = response
             .coefficients
             .windows(4)
-            .take(response.main + PADDING)
+            .take(response.main)
             .map(|c| on.dot(0, &[c[3], c[2], c[1], c[0]]))
             .collect();
+        let whole = response.main.next_multiple_of(LANES);
+        response.pulse.resize(whole + PADDING, 0.0);
         let between = Weights::of(0.5);
-        let products = response.products(0, &between, &between);
+        let products: [[f32; 3]; 3] = response.products(0, &between, &between);
         response.squares = [products[0][0], products[1][1], products[2][2]];
         response.scale = (response.squares[0] / response.squares[1].max(f32::MIN_POSITIVE)).sqrt();
         response
@@ -212,15 +231,11 @@ impl Response {
         );
     }
 
-    /// What `samples` have in common with the main pulse of a photoelectron at `sample`.
-    #[must_use]
-    pub fn common_with_pulse(&self, samples: &[f32], sample: i32) -> f32 {
-        let (begin, end, first) = self.reach(sample, samples.len());
-        let end = end.min(begin + self.main);
-        common(
-            &samples[begin..end],
-            self.pulse.get(first..).unwrap_or_default(),
-        )
+    /// What `samples` have in common with the main pulse of a photoelectron at each sample of `places`.
+    pub fn common_with_pulse(&self, samples: &[f32], places: Range<usize>, into: &mut Vec<f32>) {
+        into.clear();
+        into.resize(places.len(), 0.0);
+        common(samples, &self.pulse, places.start, into);
     }
 
     /// What `samples` have in common with each of the four coefficients of a photoelectron at `sample`.
@@ -233,20 +248,37 @@ impl Response {
         project(&samples[begin..end], &self.coefficients[first..])
     }
 
-    /// Inner products of s, s' and s'' of one photoelectron (rows) with those of another (columns), `lag` whole samples before it.
+    /// What the coefficients of two photoelectrons, one `lag` samples before the other, have in common, from three samples before to three
+    /// behind.
     #[must_use]
-    pub fn products(&self, lag: i32, one: &Weights, other: &Weights) -> [[f32; 3]; 3] {
-        let at = |offset: i32| {
-            let lag = (lag + offset).unsigned_abs() as usize;
-            self.correlation.get(lag).copied().unwrap_or(0.0)
-        };
-        let lags: [f32; 7] = std::array::from_fn(|index| at(index as i32 - 3));
-        let mut products = [[0.0; 3]; 3];
-        for (column, weights) in other.0.iter().enumerate() {
-            let common: [f32; 4] = std::array::from_fn(|p| {
-                (weights[0] * lags[3 + p] + weights[1] * lags[2 + p])
-                    + (weights[2] * lags[1 + p] + weights[3] * lags[p])
-            });
+    pub fn lags(&self, lag: i32) -> [f32; 7] {
+        let far = lag.unsigned_abs() as usize;
+        let there = far
+            .checked_sub(3)
+            .and_then(|first| self.correlation.get(first..far + 4)?.first_chunk());
+        match there {
+            Some(&lags) if lag > 0 => lags,
+            Some(&[a, b, c, d, e, f, g]) => [g, f, e, d, c, b, a],
+            None => std::array::from_fn(|index| {
+                let lag = (lag + index as i32 - 3).unsigned_abs() as usize;
+                self.correlation.get(lag).copied().unwrap_or(0.0)
+            }),
+        }
+    }
+
+    /// Inner products of s, s' and s'' (or the first `N` of them) of one photoelectron (rows) with those of another (columns), `lag` whole
+    /// samples before it.
+    #[must_use]
+    pub fn products<const N: usize>(
+        &self,
+        lag: i32,
+        one: &Weights,
+        other: &Weights,
+    ) -> [[f32; N]; N] {
+        let lags = self.lags(lag);
+        let mut products = [[0.0; N]; N];
+        for column in 0..N.min(3) {
+            let common = other.common(column, &lags);
             for (row, products) in products.iter_mut().enumerate() {
                 products[column] = one.dot(row, &common);
             }
@@ -254,14 +286,15 @@ impl Response {
         products
     }
 
-    /// Sum of the template, and share of its squares, inside a window of `length` for a photoelectron at `sample`.
+    /// Sum of the template, and shares of the squares of s and of s', inside a window of `length` for a photoelectron at `sample`.
     #[must_use]
-    pub fn inside(&self, sample: i32, length: usize) -> (f32, f32) {
+    pub fn inside(&self, sample: i32, length: usize) -> (f32, [f32; 2]) {
         let last = self.coefficients.len() as i32;
         let begin = (PADDING as i32 - sample).clamp(0, last) as usize;
         let end = (PADDING as i32 - sample + length as i32).clamp(0, last) as usize;
         let between = |values: &[f32]| values[end] - values[begin];
-        (between(&self.sum), between(&self.share).max(0.0))
+        let share = |values: &Vec<f32>| between(values).max(0.0);
+        (between(&self.sum), self.share.each_ref().map(share))
     }
 }
 
@@ -290,21 +323,29 @@ fn subtract(samples: &mut [f32], coefficients: &[f32], weights: [f32; 4]) {
     }
 }
 
+/// What the main pulse of a photoelectron has in common with `samples`: one at sample `first`, and one at each behind it. The pulse begins
+/// `PADDING` - 2 samples before, and ends in as many zeros as those before the window leave of it.
 #[multiversion(targets = "simd")]
-fn common(samples: &[f32], pulse: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let count = samples.len().min(pulse.len());
-    let (samples, pulse) = (&samples[..count], &pulse[..count]);
-    let whole = count / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
-            sums[lane] += samples[start + lane] * pulse[start + lane];
+fn common(samples: &[f32], pulse: &[f32], first: usize, into: &mut [f32]) {
+    let before = PADDING - 2;
+    let length = pulse.len() - PADDING;
+    for (place, common) in (first..).zip(into) {
+        let begin = place.saturating_sub(before).min(samples.len());
+        let end = (begin + length).min(samples.len());
+        let (samples, rest) = samples[begin..end].as_chunks::<LANES>();
+        let pulse = &pulse[before.saturating_sub(place)..];
+        let mut sums = [0.0_f32; LANES];
+        for (lane, (sample, pulse)) in rest.iter().zip(&pulse[samples.len() * LANES..]).enumerate()
+        {
+            sums[lane] += sample * pulse;
         }
+        for (samples, pulse) in samples.iter().zip(pulse.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                sums[lane] += samples[lane] * pulse[lane];
+            }
+        }
+        *common = tree_sum(sums);
     }
-    for index in whole..count {
-        sums[index - whole] += samples[index] * pulse[index];
-    }
-    tree_sum(sums)
 }
 
 #[multiversion(targets = "simd")]
@@ -372,7 +413,7 @@ mod tests {
             (500.0, 503.5),
         ] {
             let (one, other) = (Place::of(a), Place::of(b));
-            let products =
+            let products: [[f32; 3]; 3] =
                 response.products(one.sample - other.sample, &one.weights, &other.weights);
             for (row, products) in products.iter().enumerate() {
                 for (col, &product) in products.iter().enumerate() {
@@ -398,7 +439,6 @@ mod tests {
             response.subtract(&mut samples, &place, 1.0);
             assert!(samples.iter().all(|&sample| sample == 1.0), "{at}");
             assert_eq!(response.project(&samples, place.sample), [0.0; 4], "{at}");
-            assert_eq!(response.common_with_pulse(&samples, place.sample), 0.0);
         }
     }
 
@@ -418,6 +458,33 @@ mod tests {
                 (found - sum).abs() < 0.05 + 1e-4 * sum.abs(),
                 "{at}: {found} for {sum}"
             );
+        }
+    }
+
+    #[test]
+    fn the_main_pulse_is_looked_for_at_every_sample_of_a_window() {
+        let response = Response::new(&juno_template(0.05));
+        let samples: Vec<f32> = (0..300).map(|k| ((k * 7919) % 101) as f32 - 50.0).collect();
+        for length in [0, 5, 40, 300] {
+            let samples = &samples[..length];
+            let mut found = vec![1.0];
+            response.common_with_pulse(samples, 0..length + 3, &mut found);
+            assert_eq!(found.len(), length + 3);
+            for (place, &found) in found.iter().enumerate() {
+                let sum: f64 = samples
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(sample, &value)| {
+                        let at = (sample + PADDING - 2).checked_sub(place)?;
+                        let pulse = response.pulse.get(at)?;
+                        Some(f64::from(value * pulse))
+                    })
+                    .sum();
+                assert!(
+                    (f64::from(found) - sum).abs() < 0.05,
+                    "{length}, {place}: {found} for {sum}"
+                );
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub const MOST: usize = 48;
 pub(crate) const INSIDE: f32 = 0.98;
 /// How much too far a step in time may go before it is solved for again.
 pub(crate) const TOO_FAR: f32 = 1.5;
-/// Two that together exceed this charge, in PE, are not one.
+/// A hit with more charge than this, in PE, is several photoelectrons.
 pub const SEVERAL_PE: f32 = 1.7;
 /// Part of a single photoelectron's mean charge below which there is none.
 pub(crate) const LEAST_PE: f32 = 0.15;
@@ -33,10 +33,10 @@ pub(crate) const STEPS: usize = 8;
 pub(crate) const STILL: f32 = 0.1;
 /// The same at the end, where nothing is decided any more.
 pub(crate) const LAST_STEPS: usize = 16;
-pub(crate) const LAST_STILL: f32 = 1e-7;
+pub(crate) const LAST_STILL: f32 = 1e-6;
 /// Longest step in time, and distance at which photoelectrons are neighbours, in units of the template's scale.
 pub(crate) const LONGEST_STEP: f32 = 0.2;
-pub(crate) const NEIGHBOURS: f32 = 1.1;
+pub(crate) const NEIGHBOURS: f32 = 1.6;
 /// How far a photoelectron goes towards another in a step, as a part of their distance: none passes another.
 pub(crate) const APPROACH: f32 = 0.4;
 /// A step that leaves more than this times what was left is taken back, and the next one is shorter.
@@ -251,8 +251,7 @@ impl Work {
             });
             solution.clear();
             solution.extend_from_slice(&gradient);
-            self.normal.forward(&mut solution);
-            self.normal.backward(&mut solution);
+            self.normal.solve(&mut solution);
             // What would go too far is held back and the others are solved for again: cutting its way short alone would leave
             // the charges at what belongs to the end of it.
             let mut too_far = false;

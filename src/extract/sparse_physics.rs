@@ -152,6 +152,48 @@ fn stated_errors_are_the_spreads_of_charge_and_time() {
 }
 
 #[test]
+fn stated_errors_hold_among_photoelectrons_that_stand_close() {
+    let extractor = sparse(0.05, 0.1);
+    for mu in [1.0, 4.0] {
+        let light: Vec<Vec<Light>> = (0..3000)
+            .map(|seed| scintillation(seed, mu, 1000))
+            .collect();
+        let found = hits(&extractor, &light, 0.05, 0.1);
+        let told_apart = light
+            .iter()
+            .zip(&found)
+            .filter(|(light, hits)| light.len() == hits.len());
+        // Within 16 ns of another one, by how close: nearly one, told apart by their charge, told apart by their shape.
+        let mut pulls = [const { (Vec::new(), Vec::new()) }; 3];
+        for (light, hits) in told_apart {
+            for (index, (one, hit)) in light.iter().zip(hits).enumerate() {
+                let neighbours = [index.wrapping_sub(1), index + 1];
+                let gap_ns = neighbours
+                    .into_iter()
+                    .filter_map(|other| light.get(other))
+                    .map(|other| (other.0 - one.0).abs())
+                    .fold(f64::INFINITY, f64::min);
+                let Some(class) = [2.0, 6.0, 16.0].iter().position(|&end| gap_ns < end) else {
+                    continue;
+                };
+                let (charges, times) = &mut pulls[class];
+                charges.push((f64::from(hit.charge_pe) - one.1) / f64::from(hit.charge_sigma_pe));
+                times.push((f64::from(hit.time_ns) - one.0) / f64::from(hit.time_sigma_ns));
+            }
+        }
+        for (class, (charges, times)) in pulls.into_iter().enumerate() {
+            assert!(charges.len() > 200, "mean {mu}, {class}: {}", charges.len());
+            for (what, width) in [("charge", spread(charges)), ("time", spread(times))] {
+                assert!(
+                    (0.9..1.2).contains(&width),
+                    "mean {mu}, {class}: pulls of the {what} {width}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn pairs_come_apart_and_single_photoelectrons_stay_whole() {
     let extractor = sparse(0.05, 0.05);
     let light = pulses(500, &[(0.0, 1.0), (5.0, 1.0)]);

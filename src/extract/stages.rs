@@ -269,7 +269,7 @@ impl Extractor {
         let length = fit.upright.len();
         hits.extend(fit.light.iter().map(|light| {
             let mut flags = Flags::NONE;
-            let (_, inside) = response.inside(light.at.floor() as i32, length);
+            let (_, [inside, _]) = response.inside(light.at.floor() as i32, length);
             if inside < sparse::INSIDE {
                 flags |= Flags::TRUNCATED_AT_EDGE;
             }

@@ -61,6 +61,7 @@ pub struct Plan {
     pub correlation_at: u32,
     pub sum_at: u32,
     pub share_at: u32,
+    pub slope_share_at: u32,
     pub main_pulse_at: u32,
     pub main_samples: u32,
     pub seen: u32,

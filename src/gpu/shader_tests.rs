@@ -109,7 +109,7 @@ fn host_and_shaders_agree_on_every_struct() {
             charge_noise_at n_charge_noise kernel_integral_at n_kernel_integral lead_ramp_at n_lead_ramp tail_ramp_at
             n_tail_ramp decimation smoothing margin reach edge_reach step_ns kernel_sigma_ns noise_gain noise_adc
             kernel_lead_ns kernel_per_ns gain covered edge_ns before behind coefficients_at n_coefficients
-            correlation_at sum_at share_at main_pulse_at main_samples seen scale squares squares_of_curvature main_area peak_adc
+            correlation_at sum_at share_at slope_share_at main_pulse_at main_samples seen scale squares squares_of_curvature main_area peak_adc
             charge_sigma_pe)
     );
     assert_eq!(

@@ -261,7 +261,7 @@ impl Fit {
         let columns = 2 * ROOM + 1;
         let triangle = (columns + 1) * (columns + 2) / 2;
         // Times, charges, errors and places, in numbers; then what the parts of the fit have beside them.
-        let lights = ROOM * (4 + 1 + 4 + 2 + 3 + 4) + 4 * (ROOM + 1);
+        let lights = ROOM * (4 + 1 + 4 + 4 + 3 + 4) + 4 * (ROOM + 1);
         let around = 66 + 5 * MOST_PROPOSALS as u32;
         let words = self.samples + triangle + 5 * columns + lights + 4 * partials(width) + around;
         // Reductions of `layout.wgsl` and prefix sums, and what aligning may add.

@@ -147,11 +147,12 @@ impl Tables {
         if let Some(known) = self.responses.get(&row) {
             return Some(*known);
         }
-        let tables: [&[f32]; 5] = [
+        let tables: [&[f32]; 6] = [
             &response.coefficients,
             &response.correlation,
             &response.sum,
-            &response.share,
+            &response.share[0],
+            &response.share[1],
             &response.pulse,
         ];
         let more: usize = tables.iter().map(|table| table.len()).sum();
@@ -163,6 +164,7 @@ impl Tables {
             correlation_at,
             sum_at,
             share_at,
+            slope_share_at,
             main_pulse_at,
         ] = tables.map(|table| {
             let at = self.numbers.len() as u32;
@@ -175,6 +177,7 @@ impl Tables {
             correlation_at,
             sum_at,
             share_at,
+            slope_share_at,
             main_pulse_at,
             main_samples: response.main as u32,
             seen: response.seen as u32,
