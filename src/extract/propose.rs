@@ -115,10 +115,10 @@ impl Work {
         let mut proposals = std::mem::take(&mut self.proposals);
         proposals.clear();
         // The factor is that of the errors, without anything that holds charges and times back.
+        self.project(problem);
         for of in 0..self.light.len() {
             let (light, place) = (self.light[of], self.places[of]);
-            let common = problem.response.project(&self.residual, place.sample);
-            let z = place.weights.dot(2, &common);
+            let z = place.weights.dot(2, &self.common[of]);
             let wanted = least_gain(light.charge_pe, problem.charge_sigma_pe);
             let by_charge = wanted <= LEAST_GAIN && self.light.len() < PLENTY;
             if z <= 0.0 && !by_charge {

@@ -11,8 +11,7 @@ impl Work {
     /// Standard deviations of charges and times, from the inverse of the normal matrix, with what is known beforehand.
     pub(super) fn errors(&mut self, problem: &Problem<'_>) {
         self.know(problem);
-        self.normal
-            .fill(problem.response, &self.places, self.upright.len());
+        self.fill(problem);
         let priors = &self.priors;
         self.normal
             .factorise(|index| (priors[index].charge, priors[index].time));

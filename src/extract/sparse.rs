@@ -100,6 +100,10 @@ pub struct Work {
     /// The photoelectrons before a step.
     before: Vec<Light>,
     pub(super) places: Vec<Place>,
+    /// What the residual has in common with the coefficients of each, while it is known.
+    pub(super) common: Vec<[f32; 4]>,
+    /// The normal matrix is that of these places.
+    filled: bool,
     pub(super) priors: Vec<Prior>,
     pub(super) normal: Normal,
     gradient: Vec<f32>,
@@ -173,6 +177,25 @@ impl Work {
                 .subtract(&mut self.residual, place, light.charge_pe);
         }
         (self.left_sum, self.left) = sums(&self.residual);
+        self.common.clear();
+        self.filled = false;
+    }
+
+    /// Fills `common` in.
+    pub(super) fn project(&mut self, problem: &Problem<'_>) {
+        if self.common.is_empty() {
+            let common = |place: &Place| problem.response.project(&self.residual, place.sample);
+            self.common.extend(self.places.iter().map(common));
+        }
+    }
+
+    /// Fills the normal matrix in.
+    pub(super) fn fill(&mut self, problem: &Problem<'_>) {
+        if !self.filled {
+            self.normal
+                .fill(problem.response, &self.places, self.upright.len());
+            self.filled = true;
+        }
     }
 
     /// Steps until little is gained any more.
@@ -226,16 +249,15 @@ impl Work {
         let mut gradient = std::mem::take(&mut self.gradient);
         self.know(problem);
         gradient.clear();
-        for (place, prior) in self.places.iter().zip(&self.priors) {
-            let common = problem.response.project(&self.residual, place.sample);
+        self.project(problem);
+        for ((place, common), prior) in self.places.iter().zip(&self.common).zip(&self.priors) {
             gradient.extend([
-                place.weights.dot(0, &common) + prior.charge_pull,
-                place.weights.dot(1, &common) + prior.time_pull,
+                place.weights.dot(0, common) + prior.charge_pull,
+                place.weights.dot(1, common) + prior.time_pull,
             ]);
         }
         gradient.push(self.left_sum);
-        self.normal
-            .fill(problem.response, &self.places, self.upright.len());
+        self.fill(problem);
         let longest = LONGEST_STEP * problem.response.scale;
         let [of_charge, of_time, _] = problem.response.squares;
         self.stiffness.clear();
