@@ -204,21 +204,16 @@ fn take_off(from: &mut [Lanes], row: &[Lanes], first: usize, times: f32) {
     }
 }
 
-/// Inner product, in eight lanes.
+/// Inner product, in lanes.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    let (a, b) = (&a[..a.len().min(b.len())], &b[..a.len().min(b.len())]);
-    let whole = a.len() / 8 * 8;
-    for start in (0..whole).step_by(8) {
-        for lane in 0..8 {
-            lanes[lane] += a[start + lane] * b[start + lane];
+    let mut sums = [0.0_f32; LANES];
+    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
         }
     }
-    for index in whole..a.len() {
-        lanes[index - whole] += a[index] * b[index];
-    }
-    tree_sum(lanes)
+    tree_sum(sums)
 }
 
 /// Sum, and sum of the squares, each in so many lanes that one addition need not wait for another.
