@@ -282,12 +282,13 @@ pub fn table(agreement: &Agreement) -> String {
         for hit in row.comparison.listed.iter().take(MOST_LISTED) {
             let _ = writeln!(
                 text,
-                "{name}: only on the {}: waveform {}, channel {}: {:.4} PE at {:.3} ns",
+                "{name}: only on the {}: waveform {}, channel {}: {:.4} PE at {:.3} ns{}",
                 if hit.of_first { "CPU" } else { "GPU" },
                 hit.event_id,
                 hit.channel_id,
                 hit.charge_pe,
                 hit.time_ns,
+                if hit.on_the_edge { ", on an edge" } else { "" },
             );
         }
     }

@@ -4,8 +4,9 @@
 //! a decision is told from a defect by asking the CPU alone: if it decides otherwise itself once every sample is moved by as
 //! much as rounding moves the trace, the waveform stands on the edge. It is asked many times, as the edge may lie in any
 //! direction, and several decisions may hang in one waveform: every sample moves on its own, or runs of samples together as
-//! the mean of a block does; by all of a rounding error, or by parts of it, which turn the nearest decision alone. No move
-//! is more than a rounding error, so that asking more often never makes an edge of what is none.
+//! the mean of a block does; by all of a rounding error, or by parts of it, which turn the nearest decision alone. An
+//! answer that the CPU gives whole itself, once, is one of its own. No move is more than a rounding error, so that asking more
+//! often never makes an edge of what is none.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -71,7 +72,7 @@ pub struct Comparison {
     pub worst_error_in: Option<(u64, u32)>,
     /// Largest difference of the baseline among those waveforms, in units of its standard deviation.
     pub worst_baseline_sigma: f32,
-    /// Some of the unmatched hits.
+    /// Some of the unmatched hits, those that no edge accounts for first.
     pub listed: Vec<Unmatched>,
 }
 
@@ -88,6 +89,8 @@ pub struct Unmatched {
     pub time_ns: f32,
     /// Its charge.
     pub charge_pe: f32,
+    /// True if its waveform stands on an edge that accounts for it.
+    pub on_the_edge: bool,
 }
 
 impl Comparison {
@@ -130,19 +133,26 @@ impl Comparison {
             let sigma_adc = a.baseline_sigma_adc.max(1e-3);
             let baseline = ((a.baseline_adc - b.baseline_adc) / sigma_adc).abs();
             self.unmatched += unmatched.len() as u64;
-            for &(is_first, hit) in &unmatched {
-                self.list(batch, place, is_first, &hit);
-            }
             let differs = !unmatched.is_empty()
                 || a.flags != b.flags
                 || error > LOOKED_AT
                 || baseline > BASELINE_SIGMA;
             if differs {
                 let edges = Edges::of(cpu, batch, place);
-                self.on_the_edge += unmatched
-                    .iter()
-                    .filter(|(is_first, hit)| edges.explain(*is_first, hit))
-                    .count() as u64;
+                let all_on_the_edge = !unmatched.is_empty() && edges.explain_all(of_second);
+                for &(is_first, hit) in &unmatched {
+                    let on_the_edge = all_on_the_edge || edges.explain(is_first, hit);
+                    self.on_the_edge += u64::from(on_the_edge);
+                    let (event_id, channel_id) = ids(batch, place);
+                    self.list(Unmatched {
+                        event_id,
+                        channel_id,
+                        of_first: is_first,
+                        time_ns: hit.time_ns,
+                        charge_pe: hit.charge_pe,
+                        on_the_edge,
+                    });
+                }
                 self.flags_differ += u64::from(a.flags != b.flags && !edges.explain_flags(b.flags));
                 if edges.explain_errors(of_second, b) {
                     continue;
@@ -158,7 +168,11 @@ impl Comparison {
 
     /// Matches the hits of a waveform. Those without a partner come back, true with the first backend's, and the largest relative
     /// difference of the others' errors.
-    fn match_hits(&mut self, first: &[Hit], second: &[Hit]) -> (Vec<(bool, Hit)>, f32) {
+    fn match_hits<'a>(
+        &mut self,
+        first: &'a [Hit],
+        second: &'a [Hit],
+    ) -> (Vec<(bool, &'a Hit)>, f32) {
         let (mut unmatched, mut error) = (Vec::new(), 0.0_f32);
         let (mut i, mut j) = (0, 0);
         loop {
@@ -175,20 +189,20 @@ impl Comparison {
                 (Some(a), Some(b)) => {
                     // The earlier one has no partner; of two at one time neither has.
                     if a.time_ns <= b.time_ns + TIME_NS {
-                        unmatched.push((true, *a));
+                        unmatched.push((true, a));
                         i += 1;
                     }
                     if b.time_ns <= a.time_ns + TIME_NS {
-                        unmatched.push((false, *b));
+                        unmatched.push((false, b));
                         j += 1;
                     }
                 }
                 (Some(a), None) => {
-                    unmatched.push((true, *a));
+                    unmatched.push((true, a));
                     i += 1;
                 }
                 (None, Some(b)) => {
-                    unmatched.push((false, *b));
+                    unmatched.push((false, b));
                     j += 1;
                 }
                 (None, None) => return (unmatched, error),
@@ -196,17 +210,15 @@ impl Comparison {
         }
     }
 
-    fn list(&mut self, batch: &Batch, place: usize, of_first: bool, hit: &Hit) {
-        if self.listed.len() < MOST_LISTED {
-            let (event_id, channel_id) = ids(batch, place);
-            self.listed.push(Unmatched {
-                event_id,
-                channel_id,
-                of_first,
-                time_ns: hit.time_ns,
-                charge_pe: hit.charge_pe,
-            });
-        }
+    fn list(&mut self, hit: Unmatched) {
+        let first_on_edge = self.listed.partition_point(|other| !other.on_the_edge);
+        let place = if hit.on_the_edge {
+            self.listed.len()
+        } else {
+            first_on_edge
+        };
+        self.listed.insert(place, hit);
+        self.listed.truncate(MOST_LISTED);
     }
 }
 
@@ -275,6 +287,12 @@ impl Edges {
             let has = hits.iter().any(|other| same(other, hit));
             has != is_first
         })
+    }
+
+    /// True if the CPU, too, has once just these hits of the other backend. A move may take a hit near enough to the other's place without
+    /// taking it away from its own.
+    fn explain_all(&self, hits: &[Hit]) -> bool {
+        (self.0.iter()).any(|(found, _)| Comparison::default().match_hits(found, hits).0.is_empty())
     }
 
     fn explain_flags(&self, flags: Flags) -> bool {
@@ -390,6 +408,20 @@ mod tests {
             ..Parameters::default()
         };
         bench::extractor(&detector, parameters).expect("valid")
+    }
+
+    #[test]
+    fn an_answer_that_the_cpu_gives_too_is_no_defect() {
+        let summary = WaveformSummary::default();
+        let edges = Edges(vec![
+            (vec![hit(9.0, 1.0)], summary),
+            (vec![hit(9.0, 1.0), hit(20.004, 0.5)], summary),
+        ]);
+        // The CPU's own hit stays within the promise of where it was, the other's is that of the second answer.
+        assert!(edges.explain_all(&[hit(9.0, 1.0), hit(20.011, 0.5)]));
+        assert!(!edges.explain_all(&[hit(9.0, 1.0), hit(20.015, 0.5)]));
+        assert!(!edges.explain_all(&[hit(20.011, 0.5)]), "a hit is lacking");
+        assert!(!edges.explain_all(&[hit(9.0, 1.0), hit(20.011, 0.5), hit(30.0, 0.5)]));
     }
 
     /// What a comparison says of dim waveforms if the other backend's threshold is higher by `share`, and the CPU's is where one of
