@@ -267,6 +267,7 @@ fn fit() -> f32 {
     if outgrown {
         return -1.0;
     }
+    shorten();
     let freedom = max(f32(length) - f32(columns()), 1.0);
     let left = sh_common[n_light].y;
     let describes = left <= MISFIT_NOISE * MISFIT_NOISE * noise2 * freedom + MISFIT * MISFIT * model_squares();

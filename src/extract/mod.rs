@@ -35,6 +35,7 @@ mod quantile;
 pub mod response;
 pub mod sanity;
 pub mod seeds;
+pub mod shorten;
 pub mod sparse;
 #[cfg(test)]
 mod sparse_physics;

@@ -4,7 +4,8 @@
 //! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`](super::seeds)). Charges, times and
 //! the baseline then follow together from the normal equations (Gauss and Newton: columns s_i, s'_i and 1), with what is known of
 //! photoelectrons that stand close ([`prior`](super::prior)). Where the fit leaves something, photoelectrons are added
-//! ([`propose`](super::propose)); what is not significant is given to a neighbour ([`prune`](super::prune)).
+//! ([`propose`](super::propose)); what is not significant is given to a neighbour ([`prune`](super::prune)). At the end
+//! distances become those in the middle of what is likely ([`shorten`](super::shorten)).
 //!
 //! Every decision is taken where the equations are well conditioned, and the last steps go on until next to nothing moves: what
 //! comes out does not hang on how sums are rounded, or a GPU would find other hits.
@@ -98,7 +99,7 @@ pub struct Work {
     damping: f32,
     stiffness: Vec<f32>,
     /// The photoelectrons before a step.
-    before: Vec<Light>,
+    pub(super) before: Vec<Light>,
     pub(super) places: Vec<Place>,
     /// What the residual has in common with the coefficients of each, while it is known.
     pub(super) common: Vec<[f32; 4]>,
@@ -136,6 +137,7 @@ impl Work {
         }
         let ended = self.settle_to(problem, LAST_STILL, LAST_STEPS);
         self.errors(problem);
+        self.shorten(problem);
         let noise2 = problem.noise_adc * problem.noise_adc;
         let freedom = self.upright.len().saturating_sub(self.columns()).max(1) as f32;
         self.chi2_ndf = self.left / noise2 / freedom;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::extract::{glance, normal, prior, propose, prune, response, seeds, sparse};
+use crate::extract::{glance, normal, prior, propose, prune, response, seeds, shorten, sparse};
 
 /// Those of seeds and first look, which the extraction has.
 #[must_use]
@@ -55,6 +55,11 @@ pub fn of_fit() -> String {
         ("REPULSION", prior::REPULSION),
         ("LEAST_DISTANCE", prior::LEAST_DISTANCE),
         ("LEAST_CHARGE_PE", prior::LEAST_CHARGE_PE),
+        ("SHORTER", shorten::SHORTER),
+        ("SHORTER_AT", shorten::SHORTER_AT),
+        ("SHORTER_WITHIN", shorten::SHORTER_WITHIN),
+        ("TWO_PE", shorten::TWO_PE.0),
+        ("MORE_THAN_TWO_PE", shorten::TWO_PE.1),
         ("APART", propose::APART),
         ("SPLIT_LEAST", propose::SPLIT.0),
         ("SPLIT_MOST", propose::SPLIT.1),

@@ -37,6 +37,7 @@ const SPARSE: &str = include_str!("../../shaders/sparse.wgsl");
 const PRIOR: &str = include_str!("../../shaders/prior.wgsl");
 const PROPOSE: &str = include_str!("../../shaders/propose.wgsl");
 const PRUNE: &str = include_str!("../../shaders/prune.wgsl");
+const SHORTEN: &str = include_str!("../../shaders/shorten.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
 const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
@@ -274,7 +275,7 @@ impl Fit {
         let constants = constants::of_fit();
         [
             RESULTS, PREFIX, LAYOUT, &constants, FIT_LAYOUT, RESPONSE, NORMAL, SPARSE, PRIOR,
-            PROPOSE, PRUNE,
+            PROPOSE, PRUNE, SHORTEN,
         ]
         .join("\n")
     }

@@ -1,0 +1,144 @@
+//! The last step of the method `sparse`: distances of photoelectrons that stand close become those in the middle of what is likely.
+//!
+//! Two photoelectrons of charges q1 and q2 that stand d apart look like one plus q1 q2 / (q1 + q2) d^2 s'' / 2. In units of the noise that
+//! is m^2 = n q1 q2 d^2 / (2 (q1 + q2) noise), where n^2 = |s''|^2 - |s'|^4 / |s|^2 is what s does not explain of s''. The samples say
+//! m^2 and a normal number, y. A fit that pushes photoelectrons apart ([`prior`](super::prior)) ends where m^2 - kappa / (2 m^2) = y,
+//! which is good to go on from, and too far: if all distances are alike beforehand, given y they have the density
+//! exp(-(y - m^2)^2 / 2), and its median is shorter, by a fifth about m = 0.9 and by next to nothing beyond m = 2. It is the median that
+//! has the least error in the mean. The centre of charge of a pair stays. Two that are several photoelectrons each stay apart as they were.
+
+use super::sparse::{Light, NEIGHBOURS, Problem, Work};
+
+/// By what part distances become shorter at most, at which m, and how far from it not at all: close to the median of that density.
+pub(crate) const SHORTER: f32 = 0.2;
+pub(crate) const SHORTER_AT: f32 = 0.92;
+pub(crate) const SHORTER_WITHIN: f32 = 1.2;
+/// Two that have less charge than this together, in PE, are two photoelectrons; from the second one on they are more, and this says nothing
+/// of their distance.
+pub(crate) const TWO_PE: (f32, f32) = (2.5, 3.5);
+
+impl Work {
+    /// Shortens the distances of neighbours, and what is said of their times' errors with them.
+    pub(super) fn shorten(&mut self, problem: &Problem<'_>) {
+        let near = NEIGHBOURS * problem.response.scale;
+        let [of_value, of_slope, of_curvature] = problem.response.squares;
+        let left = (of_curvature - of_slope * of_slope / of_value).max(0.0);
+        let by_noise = left.sqrt() / (2.0 * problem.noise_adc);
+        self.before.clear();
+        self.before.extend_from_slice(&self.light);
+        for (index, light) in self.light.iter_mut().enumerate() {
+            let own = self.before[index];
+            let behind = self.before.get(index + 1);
+            if let Some(&other) = index
+                .checked_sub(1)
+                .and_then(|other| self.before.get(other))
+            {
+                let (closer, narrower) = towards(other, own, near, by_noise);
+                light.at -= closer * other.charge_pe / (other.charge_pe + own.charge_pe);
+                light.at_sigma *= narrower;
+            }
+            if let Some(&other) = behind {
+                let (closer, narrower) = towards(own, other, near, by_noise);
+                light.at += closer * other.charge_pe / (other.charge_pe + own.charge_pe);
+                light.at_sigma *= narrower;
+            }
+        }
+    }
+}
+
+/// By how much two come closer, in samples, and by what factor their times' errors become less.
+fn towards(first: Light, second: Light, near: f32, by_noise: f32) -> (f32, f32) {
+    let distance = second.at - first.at;
+    let together_pe = first.charge_pe + second.charge_pe;
+    let two = ((TWO_PE.1 - together_pe) / (TWO_PE.1 - TWO_PE.0)).clamp(0.0, 1.0);
+    let company = two * (2.0 - 2.0 * distance / near).clamp(0.0, 1.0);
+    let charge_pe = first.charge_pe * second.charge_pe / together_pe;
+    let (part, slope) = shorter(distance * (by_noise * charge_pe).sqrt());
+    let part = company * part;
+    (distance * part, (1.0 - part + company * slope).min(1.0))
+}
+
+/// The part by which a distance of `m` is shortened, and m times its fall with m.
+fn shorter(m: f32) -> (f32, f32) {
+    let z = (m - SHORTER_AT) / SHORTER_WITHIN;
+    let q = (1.0 - z * z).max(0.0);
+    (
+        SHORTER * q * q * q,
+        6.0 * SHORTER * z * q * q * m / SHORTER_WITHIN,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prior::REPULSION;
+    use super::*;
+
+    /// The median distance where all are alike beforehand and the fit ends at `m`, by summing the density up.
+    fn median(m: f64) -> f64 {
+        let y = m * m - 0.5 * f64::from(REPULSION) / (m * m);
+        let step = 1e-3;
+        let density = |d: f64| (-0.5 * (y - d * d).powi(2)).exp();
+        let all: f64 = (0..8000)
+            .map(|index| density(step * f64::from(index)))
+            .sum();
+        let mut sum = 0.0;
+        let middle = (0..8000).position(|index| {
+            sum += density(step * f64::from(index));
+            sum >= 0.5 * all
+        });
+        step * middle.expect("half of all is less than all") as f64
+    }
+
+    #[test]
+    fn a_distance_is_shortened_to_near_the_median() {
+        for index in 8..=60 {
+            let m = 0.05 * f64::from(index);
+            let shortened = m * (1.0 - f64::from(shorter(m as f32).0));
+            let median = median(m);
+            assert!(
+                (shortened - median).abs() < 0.05,
+                "{m}: {shortened}, {median}"
+            );
+            // Where it matters what the fit ends at is three times as far off.
+            assert!(
+                !(0.79..1.31).contains(&m) || m - median > 0.15,
+                "{m}: {median}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_fall_is_the_derivative() {
+        for index in 1..60 {
+            let (m, step) = (0.05 * index as f32, 1e-2);
+            let fall = m * (shorter(m - step).0 - shorter(m + step).0) / (2.0 * step);
+            assert!((fall - shorter(m).1).abs() < 2e-3, "{m}");
+        }
+    }
+
+    fn light(at: f32, charge_pe: f32) -> Light {
+        Light {
+            at,
+            charge_pe,
+            at_sigma: 1.0,
+            ..Light::default()
+        }
+    }
+
+    #[test]
+    fn order_stays_and_what_is_far_or_several_stays_where_it_is() {
+        let near = 12.0;
+        for gap in 1..300 {
+            let gap = 0.05 * gap as f32;
+            for charge in [0.2, 1.0, 5.0] {
+                let (closer, narrower) = towards(light(0.0, 1.0), light(gap, charge), near, 0.4);
+                assert!((0.0..=SHORTER * gap).contains(&closer), "{gap}: {closer}");
+                assert!((0.5..=1.0).contains(&narrower), "{gap}: {narrower}");
+                assert!(
+                    (gap < near && charge < 2.5) || (closer, narrower) == (0.0, 1.0),
+                    "{gap}"
+                );
+            }
+        }
+    }
+}
