@@ -29,7 +29,7 @@ fn shorten() {
     workgroupBarrier();
 }
 
-// By how much two of these times and charges come closer, in samples, and by what factor their times' errors become less.
+// By how much two of these times and charges come closer, in samples, and how their distance changes with what the fit found.
 fn towards(first: vec2<f32>, second: vec2<f32>, near: f32, by_noise: f32) -> vec2<f32> {
     let distance = second.x - first.x;
     let together = first.y + second.y;
@@ -41,5 +41,5 @@ fn towards(first: vec2<f32>, second: vec2<f32>, near: f32, by_noise: f32) -> vec
     let q = max(1.0 - z * z, 0.0);
     let part = company * SHORTER * q * q * q;
     let slope = company * 6.0 * SHORTER * z * q * q * m / SHORTER_WITHIN;
-    return vec2<f32>(distance * part, min(1.0 - part + slope, 1.0));
+    return vec2<f32>(distance * part, 1.0 - part + slope);
 }

@@ -6,7 +6,7 @@
 //! direction, and several decisions may hang in one waveform: every sample moves on its own, or runs of samples together as
 //! the mean of a block does; by all of a rounding error, or by parts of it, which turn the nearest decision alone. An
 //! answer that the CPU gives whole itself, once, is one of its own. No move is more than a rounding error, so that asking more
-//! often never makes an edge of what is none.
+//! often makes no edge of what is none.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -139,9 +139,8 @@ impl Comparison {
                 || baseline > BASELINE_SIGMA;
             if differs {
                 let edges = Edges::of(cpu, batch, place);
-                let all_on_the_edge = !unmatched.is_empty() && edges.explain_all(of_second);
                 for &(is_first, hit) in &unmatched {
-                    let on_the_edge = all_on_the_edge || edges.explain(is_first, hit);
+                    let on_the_edge = edges.explain(is_first, hit, of_second);
                     self.on_the_edge += u64::from(on_the_edge);
                     let (event_id, channel_id) = ids(batch, place);
                     self.list(Unmatched {
@@ -282,17 +281,14 @@ impl Edges {
     }
 
     /// True if the CPU, too, has this hit of the other backend once, or once has not this hit of its own.
-    fn explain(&self, is_first: bool, hit: &Hit) -> bool {
+    /// Or if it has once just the hits `of_second` of the other backend: a move may take a hit near enough to the other's place without taking
+    /// it away from its own.
+    fn explain(&self, is_first: bool, hit: &Hit, of_second: &[Hit]) -> bool {
         self.0.iter().any(|(hits, _)| {
             let has = hits.iter().any(|other| same(other, hit));
-            has != is_first
+            let (unmatched, _) = Comparison::default().match_hits(hits, of_second);
+            has != is_first || unmatched.is_empty()
         })
-    }
-
-    /// True if the CPU, too, has once just these hits of the other backend. A move may take a hit near enough to the other's place without
-    /// taking it away from its own.
-    fn explain_all(&self, hits: &[Hit]) -> bool {
-        (self.0.iter()).any(|(found, _)| Comparison::default().match_hits(found, hits).0.is_empty())
     }
 
     fn explain_flags(&self, flags: Flags) -> bool {
@@ -412,16 +408,43 @@ mod tests {
 
     #[test]
     fn an_answer_that_the_cpu_gives_too_is_no_defect() {
-        let summary = WaveformSummary::default();
-        let edges = Edges(vec![
-            (vec![hit(9.0, 1.0)], summary),
-            (vec![hit(9.0, 1.0), hit(20.004, 0.5)], summary),
-        ]);
+        let (first, own) = (hit(9.0, 1.0), hit(20.0, 0.5));
+        let edges = Edges(
+            [20.0, 20.004]
+                .map(|time_ns| (vec![first, hit(time_ns, 0.5)], WaveformSummary::default()))
+                .to_vec(),
+        );
         // The CPU's own hit stays within the promise of where it was, the other's is that of the second answer.
-        assert!(edges.explain_all(&[hit(9.0, 1.0), hit(20.011, 0.5)]));
-        assert!(!edges.explain_all(&[hit(9.0, 1.0), hit(20.015, 0.5)]));
-        assert!(!edges.explain_all(&[hit(20.011, 0.5)]), "a hit is lacking");
-        assert!(!edges.explain_all(&[hit(9.0, 1.0), hit(20.011, 0.5), hit(30.0, 0.5)]));
+        let explained = |other: &[Hit]| edges.explain(true, &own, other);
+        assert!(explained(&[first, hit(20.011, 0.5)]));
+        assert!(!explained(&[first, hit(20.015, 0.5)]));
+        assert!(!explained(&[hit(20.011, 0.5)]), "a hit is lacking");
+        assert!(
+            !explained(&[first, hit(20.011, 0.5), hit(30.0, 0.5)]),
+            "one too many"
+        );
+    }
+
+    #[test]
+    fn what_no_edge_accounts_for_is_listed_first() {
+        let mut comparison = Comparison::default();
+        let unmatched = |event_id, on_the_edge| Unmatched {
+            event_id,
+            channel_id: 0,
+            of_first: true,
+            time_ns: 0.0,
+            charge_pe: 1.0,
+            on_the_edge,
+        };
+        for event_id in 0..3 * MOST_LISTED as u64 {
+            comparison.list(unmatched(event_id, event_id % 30 != 0));
+        }
+        let listed: Vec<u64> = comparison.listed.iter().map(|hit| hit.event_id).collect();
+        let expected: Vec<u64> = [0, 30]
+            .into_iter()
+            .chain(1..MOST_LISTED as u64 - 1)
+            .collect();
+        assert_eq!(listed, expected);
     }
 
     /// What a comparison says of dim waveforms if the other backend's threshold is higher by `share`, and the CPU's is where one of
