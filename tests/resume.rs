@@ -403,6 +403,28 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
 }
 
 #[test]
+fn a_record_that_has_not_got_its_name_yet_is_none() {
+    let folder = Folder::new();
+    let (path, target) = stopped(&folder, "run.arrow");
+    let units = partial(&target).join("units");
+    let mut records: Vec<_> = std::fs::read_dir(&units)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    records.sort();
+    let last = records.pop().expect("a finished unit");
+    let name = last.file_name().expect("a name").to_string_lossy();
+    std::fs::rename(&last, units.join(format!(".{name}.a1b2c3.tmp"))).expect("renamed");
+    let again = run(&resume_words(&path, &target)).ended_with(0);
+    let finished = format!("resuming: {} of ", records.len());
+    assert!(again.stderr.contains(&finished), "{}", again.stderr);
+    nothing_temporary_beside(&target);
+    let undisturbed = folder.path("undisturbed");
+    run(&resume_words(&path, &undisturbed)).ended_with(0);
+    assert_same(&undisturbed, &target);
+}
+
+#[test]
 fn what_is_unfinished_is_begun_anew_when_told_so() {
     let folder = Folder::new();
     let (path, target) = stopped(&folder, "run.arrow");

@@ -170,6 +170,10 @@ impl WorkFolder {
             let Some(record) = read_json::<UnitRecord>(&path) else {
                 continue;
             };
+            // Written, but killed before it had its name: it would be removed with what else is temporary.
+            if self.record_path(record.unit()) != path {
+                continue;
+            }
             let tables = self.tables();
             let is_whole = record.done.parts.iter().all(|part| {
                 checksum(&tables.join(&part.path))
