@@ -23,7 +23,7 @@ fn prior(light: u32) -> vec4<f32> {
     if light + 1u < n_light {
         behind = sh_at[light + 1u] - at;
     }
-    let company = clamp(2.0 - 2.0 * min(before, behind) / near, 0.0, 1.0);
+    let company = company_of(min(before, behind), near);
     let excess = charge_pe - 1.0;
     let sigma = plans[plan].charge_sigma_pe;
     let far = max(excess, 0.0) / (SLOPE * sigma);
@@ -36,6 +36,11 @@ fn prior(light: u32) -> vec4<f32> {
     let stiff = held + noise2 * (push_before.y + push_behind.y);
     let by = max(charge_pe, LEAST_CHARGE_PE);
     return vec4<f32>(charge, -charge * excess, stiff / (by * by), -push / by);
+}
+
+// How much two are neighbours.
+fn company_of(distance: f32, near: f32) -> f32 {
+    return clamp(2.0 - 2.0 * distance / near, 0.0, 1.0);
 }
 
 // How hard one `distance` away pushes, and twice how that changes with the distance.

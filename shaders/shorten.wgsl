@@ -34,7 +34,7 @@ fn towards(first: vec2<f32>, second: vec2<f32>, near: f32, by_noise: f32) -> vec
     let distance = second.x - first.x;
     let together = first.y + second.y;
     let two = clamp((MORE_THAN_TWO_PE - together) / (MORE_THAN_TWO_PE - TWO_PE), 0.0, 1.0);
-    let company = two * clamp(2.0 - 2.0 * distance / near, 0.0, 1.0);
+    let company = two * company_of(distance, near);
     let charge = first.y * second.y / together;
     let m = distance * sqrt(by_noise * charge);
     let z = (m - SHORTER_AT) / SHORTER_WITHIN;

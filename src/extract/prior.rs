@@ -53,7 +53,7 @@ impl Work {
                 .checked_sub(1)
                 .map_or(near, |other| own.at - light[other].at);
             let behind = light.get(index + 1).map_or(near, |other| other.at - own.at);
-            let company = (2.0 - 2.0 * before.min(behind) / near).clamp(0.0, 1.0);
+            let company = company(before.min(behind), near);
             let (pull, firm) = drawn(own.charge_pe, problem.charge_sigma_pe);
             let charge = company * noise2;
             let held = company * noise2 / (HOLD * scale).powi(2);
@@ -70,6 +70,11 @@ impl Work {
             }
         }));
     }
+}
+
+/// How much two are neighbours: not at all from the distance `near` on, altogether from half of it.
+pub(super) fn company(distance: f32, near: f32) -> f32 {
+    (2.0 - 2.0 * distance / near).clamp(0.0, 1.0)
 }
 
 /// How hard a charge is drawn to that of one photoelectron, and how firmly.

@@ -102,9 +102,7 @@ impl Weights {
         (weights[0] * values[0] + weights[1] * values[1])
             + (weights[2] * values[2] + weights[3] * values[3])
     }
-}
 
-impl Weights {
     /// What a photoelectron has in common with each of another one's coefficients, by one of the three rows and their
     /// [`lags`](Response::lags).
     #[must_use]

@@ -8,6 +8,7 @@
 //! has the least error in the mean. The centre of charge of a pair stays. Two that are several photoelectrons each stay apart as they were.
 //! Chi-square stays that of the fit, from which this is a hundredth of a standard deviation or so away.
 
+use super::prior::company;
 use super::sparse::{Light, NEIGHBOURS, Problem, Work};
 
 /// By what part distances become shorter at most, at which m, and how far from it not at all: close to the median of that density.
@@ -30,16 +31,13 @@ impl Work {
         self.before.extend_from_slice(&self.light);
         for (index, light) in self.light.iter_mut().enumerate() {
             let own = self.before[index];
-            let behind = self.before.get(index + 1);
-            if let Some(&other) = index
-                .checked_sub(1)
-                .and_then(|other| self.before.get(other))
-            {
+            if let Some(before) = index.checked_sub(1) {
+                let other = self.before[before];
                 let (closer, stretch) = towards(other, own, near, by_noise);
                 light.at -= closer * other.charge_pe / (other.charge_pe + own.charge_pe);
                 light.at_sigma *= stretch;
             }
-            if let Some(&other) = behind {
+            if let Some(&other) = self.before.get(index + 1) {
                 let (closer, stretch) = towards(own, other, near, by_noise);
                 light.at += closer * other.charge_pe / (other.charge_pe + own.charge_pe);
                 light.at_sigma *= stretch;
@@ -53,7 +51,7 @@ fn towards(first: Light, second: Light, near: f32, by_noise: f32) -> (f32, f32) 
     let distance = second.at - first.at;
     let together_pe = first.charge_pe + second.charge_pe;
     let two = ((TWO_PE.1 - together_pe) / (TWO_PE.1 - TWO_PE.0)).clamp(0.0, 1.0);
-    let company = two * (2.0 - 2.0 * distance / near).clamp(0.0, 1.0);
+    let company = two * company(distance, near);
     let charge_pe = first.charge_pe * second.charge_pe / together_pe;
     let (part, slope) = shorter(distance * (by_noise * charge_pe).sqrt());
     let part = company * part;

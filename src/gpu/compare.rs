@@ -280,9 +280,8 @@ impl Edges {
         )
     }
 
-    /// True if the CPU, too, has this hit of the other backend once, or once has not this hit of its own.
-    /// Or if it has once just the hits `of_second` of the other backend: a move may take a hit near enough to the other's place without taking
-    /// it away from its own.
+    /// True if the CPU, too, has this hit of the other backend once, or once has not this hit of its own, or has once just the hits
+    /// `of_second` of the other backend: a move may take a hit near enough to the other's place without taking it away from its own.
     fn explain(&self, is_first: bool, hit: &Hit, of_second: &[Hit]) -> bool {
         self.0.iter().any(|(hits, _)| {
             let has = hits.iter().any(|other| same(other, hit));
