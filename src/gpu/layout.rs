@@ -1,4 +1,4 @@
-//! What host and shaders share: the structs of `shaders/shared/layout.wgsl`, byte for byte. A test asks the shaders for
+//! What host and shaders share: the structs of `shaders/common/layout.wgsl`, byte for byte. A test asks the shaders for
 //! their offsets.
 
 use bytemuck::{Pod, Zeroable};

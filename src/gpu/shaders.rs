@@ -11,36 +11,36 @@ use crate::extract::{Method, Stage};
 /// Room in the state's head, in words.
 pub const HEAD_WORDS: u32 = 16;
 
-const RESULTS: &str = include_str!("../../shaders/shared/results.wgsl");
-const PREFIX: &str = include_str!("../../shaders/shared/prefix.wgsl");
-const LAYOUT: &str = include_str!("../../shaders/shared/layout.wgsl");
-const STATE: &str = include_str!("../../shaders/shared/state.wgsl");
-const TRANSFORM: &str = include_str!("../../shaders/shared/transform.wgsl");
-const MEMORY_WORKGROUP: &str = include_str!("../../shaders/shared/memory_workgroup.wgsl");
-const MEMORY_DEVICE: &str = include_str!("../../shaders/shared/memory_device.wgsl");
-const SCAN_WORKGROUP: &str = include_str!("../../shaders/shared/scan_workgroup.wgsl");
-const SCAN_SUBGROUP: &str = include_str!("../../shaders/shared/scan_subgroup.wgsl");
-const SANITY: &str = include_str!("../../shaders/sanity.wgsl");
+const RESULTS: &str = include_str!("../../shaders/common/results.wgsl");
+const PREFIX: &str = include_str!("../../shaders/common/prefix_sum.wgsl");
+const LAYOUT: &str = include_str!("../../shaders/common/layout.wgsl");
+const STATE: &str = include_str!("../../shaders/common/state.wgsl");
+const TRANSFORM: &str = include_str!("../../shaders/common/fft.wgsl");
+const MEMORY_WORKGROUP: &str = include_str!("../../shaders/common/memory_workgroup.wgsl");
+const MEMORY_DEVICE: &str = include_str!("../../shaders/common/memory_device.wgsl");
+const SCAN_WORKGROUP: &str = include_str!("../../shaders/common/scan_workgroup.wgsl");
+const SCAN_SUBGROUP: &str = include_str!("../../shaders/common/scan_subgroup.wgsl");
+const SANITY: &str = include_str!("../../shaders/load_samples.wgsl");
 const BASELINE: &str = include_str!("../../shaders/baseline.wgsl");
-const DECIMATE: &str = include_str!("../../shaders/decimate.wgsl");
-const DECONVOLVE: &str = include_str!("../../shaders/deconvolve.wgsl");
-const FLOOR: &str = include_str!("../../shaders/floor.wgsl");
-const FIND: &str = include_str!("../../shaders/find.wgsl");
-const CHARGE: &str = include_str!("../../shaders/charge.wgsl");
-const TIME: &str = include_str!("../../shaders/time.wgsl");
-const SEEDS: &str = include_str!("../../shaders/seeds.wgsl");
-const GLANCE: &str = include_str!("../../shaders/glance.wgsl");
-const FIT_LAYOUT: &str = include_str!("../../shaders/shared/fit_layout.wgsl");
-const RESPONSE: &str = include_str!("../../shaders/response.wgsl");
-const NORMAL: &str = include_str!("../../shaders/normal.wgsl");
-const SPARSE: &str = include_str!("../../shaders/sparse.wgsl");
-const PRIOR: &str = include_str!("../../shaders/prior.wgsl");
-const PROPOSE: &str = include_str!("../../shaders/propose.wgsl");
-const PRUNE: &str = include_str!("../../shaders/prune.wgsl");
-const SHORTEN: &str = include_str!("../../shaders/shorten.wgsl");
+const DECIMATE: &str = include_str!("../../shaders/deconvolution/decimate.wgsl");
+const DECONVOLVE: &str = include_str!("../../shaders/deconvolution/deconvolve.wgsl");
+const FLOOR: &str = include_str!("../../shaders/deconvolution/residual_baseline.wgsl");
+const FIND: &str = include_str!("../../shaders/deconvolution/hit_finding.wgsl");
+const CHARGE: &str = include_str!("../../shaders/deconvolution/charge.wgsl");
+const TIME: &str = include_str!("../../shaders/deconvolution/time.wgsl");
+const SEEDS: &str = include_str!("../../shaders/template_fit/seeds.wgsl");
+const GLANCE: &str = include_str!("../../shaders/empty_waveform.wgsl");
+const FIT_LAYOUT: &str = include_str!("../../shaders/common/fit_layout.wgsl");
+const RESPONSE: &str = include_str!("../../shaders/template_fit/template.wgsl");
+const NORMAL: &str = include_str!("../../shaders/template_fit/normal_equations.wgsl");
+const SPARSE: &str = include_str!("../../shaders/template_fit/fit.wgsl");
+const PRIOR: &str = include_str!("../../shaders/template_fit/priors.wgsl");
+const PROPOSE: &str = include_str!("../../shaders/template_fit/add_pulses.wgsl");
+const PRUNE: &str = include_str!("../../shaders/template_fit/prune.wgsl");
+const SHORTEN: &str = include_str!("../../shaders/template_fit/pair_separation.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
-const OVER_THRESHOLD: &str = include_str!("../../shaders/over_threshold.wgsl");
+const OVER_THRESHOLD: &str = include_str!("../../shaders/threshold/over_threshold.wgsl");
 const COMPACT: &str = include_str!("../../shaders/compact.wgsl");
 
 /// The text of the compaction: hits into the order of their waveforms.
@@ -114,7 +114,7 @@ impl Variant {
     /// Bytes of workgroup memory it takes with `width` threads.
     #[must_use]
     pub fn workgroup_bytes(&self, width: u32) -> u32 {
-        // Reductions, as layout.wgsl and floor.wgsl have them, and what aligning may add.
+        // Reductions, as layout.wgsl and residual_baseline.wgsl have them, and what aligning may add.
         let common = 4 * width + 4 * 4 + 4 + 4 * 80 + 4 * 10 + 128;
         match self.memory {
             Memory::Device => common,
@@ -137,7 +137,7 @@ impl Variant {
         }
     }
 
-    /// Words of device memory a waveform takes, where its state lives there. As in `shared/memory_device.wgsl`.
+    /// Words of device memory a waveform takes, where its state lives there. As in `common/memory_device.wgsl`.
     #[must_use]
     pub fn state_words(&self) -> u32 {
         HEAD_WORDS + 2 * self.trace + 2 * self.bins() + self.trace / 2 + 40 + self.trace / 2 + 8
@@ -234,7 +234,7 @@ const STEP: u32 = 256;
 const ROOM: u32 = 8;
 /// Threads of a workgroup of the fit at least.
 const FIT_WIDTH: u32 = 64;
-/// Lanes of a sum over samples, as in `sparse.wgsl`.
+/// Lanes of a sum over samples, as in `fit.wgsl`.
 const LANES: u32 = 32;
 /// Steps of a fit at most; what takes more is the CPU's. In software each has hundreds of turns of loops, and Mesa's llvmpipe ends a
 /// thread's loops, all together, after 65,535 turns, without a word.

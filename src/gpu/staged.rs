@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Stage, stages};
 use crate::model::{Batch, Extracted, Flags};
 
-// Places in the head of a waveform's state, as in `shaders/shared/state.wgsl`.
+// Places in the head of a waveform's state, as in `shaders/common/state.wgsl`.
 const HEAD_FLAGS: usize = 0;
 const HEAD_LEVEL: usize = 1;
 const HEAD_MEASURED_NOISE: usize = 2;
@@ -24,7 +24,7 @@ const HEAD_BASELINE: usize = 4;
 const HEAD_BASELINE_SIGMA: usize = 5;
 const HEAD_THRESHOLD: usize = 6;
 const HEAD_N_FOUND: usize = 7;
-// Bits of a found hit, as in `find.wgsl` and `charge.wgsl`.
+// Bits of a found hit, as in `hit_finding.wgsl` and `charge.wgsl`.
 const LEADS: u32 = 1 << 16;
 const ALONE_BEFORE: u32 = 1 << 17;
 const ALONE_BEHIND: u32 = 1 << 18;
@@ -209,7 +209,7 @@ fn failed(failure: &Failure) -> Error {
         .with_hint("stages one by one are for finding defects; `nuwave bench --compare` goes on after a failure")
 }
 
-/// Where in a waveform's state words, bins, smoothed trace and blocks begin, as in `shaders/shared/memory_device.wgsl`.
+/// Where in a waveform's state words, bins, smoothed trace and blocks begin, as in `shaders/common/memory_device.wgsl`.
 pub(super) fn places(variant: Variant) -> [usize; 4] {
     let (trace, bins) = (variant.trace as usize, variant.bins() as usize);
     let words = HEAD_WORDS as usize;
@@ -217,7 +217,7 @@ pub(super) fn places(variant: Variant) -> [usize; 4] {
     [words, words + trace, smooth, smooth + trace]
 }
 
-/// The state of a waveform behind `stage`, laid out as `shaders/shared/memory_device.wgsl` has it.
+/// The state of a waveform behind `stage`, laid out as `shaders/common/memory_device.wgsl` has it.
 fn state_of(
     variant: Variant,
     batch: &Batch,
