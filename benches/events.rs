@@ -1,13 +1,13 @@
 //! Events on one core: hits of 17,612 channels to vertex, time and energy, at several energies.
 //!
-//! Light maps and events are made up (`tests/light_support`), so that the bench needs no calibration; what calibrated
+//! Light maps and events are made up (`tests/support/light.rs`), so that the bench needs no calibration; what calibrated
 //! maps cost is the `time` line of `nuwave reconstruct --from hits --threads 1`.
 
-#[path = "../tests/light_support/mod.rs"]
-mod light_support;
+#[path = "../tests/support/light.rs"]
+mod light;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use light_support::{drawn, model};
+use light::{drawn, model};
 use nuwave::detector;
 use nuwave::event::{EventHits, Method, Reconstructor};
 use rand::{RngExt as _, SeedableRng as _};

@@ -1,6 +1,6 @@
 //! What everything that nuwave reads has to hold for any bytes whatsoever: one function a fuzz target.
 //!
-//! The fuzz targets in `targets/` call these functions with bytes that libFuzzer makes up, `tests/fuzz_readers.rs` calls
+//! The fuzz targets in `targets/` call these functions with bytes that libFuzzer makes up, `tests/formats/fuzz_readers.rs` calls
 //! them with damaged seeds. They return why
 //! the bytes were refused, if they were; a panic is a finding. Time and memory are whoever calls
 //! it to limit.

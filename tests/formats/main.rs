@@ -1,0 +1,11 @@
+//! Files of waveforms: every format read and written, damaged and malformed files.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod damage;
+mod fuzz_readers;
+mod layouts;
+mod malformed;
+mod real_data;
+mod round_trips;

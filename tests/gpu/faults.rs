@@ -1,0 +1,319 @@
+//! What happens when a GPU fails in the middle of a run: nothing is lost, nothing is doubled, and the report says what was done
+//! again. Needs a GPU adapter, software included.
+
+use crate::support::reconstruct::{Run, nuwave, output, testdata};
+use nuwave::detector;
+use nuwave::extract::{Account, Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, inside};
+use nuwave::model::{Batch, Extracted};
+use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
+
+/// Steps of one chunk at which something can fail: prepare, upload, submit, read.
+const STEPS: u64 = 4;
+const BATCHES: u64 = 6;
+/// Batches in flight, each of one chunk: behind the last submission there are so many reads.
+const IN_FLIGHT: u64 = 3;
+
+fn plan() -> Plan {
+    let change = Overrides {
+        window_samples: Some(200),
+        trigger_ns: Some(50.0),
+        ..Overrides::default()
+    };
+    let detector = change
+        .apply(detector::load("juno").expect("a preset"))
+        .expect("a valid change");
+    Plan {
+        profile: Profile::named("ls", &detector).expect("the detector's own"),
+        detector,
+        seed: 11,
+        events: 50,
+        channels: vec![0, 5],
+        light: Light::MeanPe(2.0),
+    }
+}
+
+/// The same waveforms in several batches.
+fn batches() -> Vec<Batch> {
+    let plan = plan();
+    let whole = waveforms(&plan)
+        .expect("a plan")
+        .next()
+        .expect("a block")
+        .batch;
+    (0..BATCHES)
+        .map(|number| {
+            let mut batch = Batch::new_u16(number as u32);
+            for waveform in whole.iter().skip(number as usize) {
+                batch.push(waveform);
+            }
+            batch
+        })
+        .collect()
+}
+
+fn extractor() -> Extractor {
+    let detector = plan().detector;
+    let readout = ReadoutFacts {
+        sampling_ns: detector.readout.sampling_ns,
+        polarity: detector.readout.polarity,
+        adc_bits: Some(detector.readout.adc_bits),
+    };
+    // The method with the smallest kernel: a new device compiles it anew each time.
+    let parameters = Parameters {
+        method: Method::Coti,
+        ..Parameters::default()
+    };
+    let calibration = detector.nominal_calibration().expect("a preset's");
+    Extractor::new(calibration, readout, parameters).expect("valid")
+}
+
+/// Runs all batches; `faults` are brought about on the way.
+fn run(
+    faults: Vec<(u64, Fault)>,
+    chunk_waveforms: Option<usize>,
+) -> (Vec<(Batch, Extracted)>, Account) {
+    let options = Options {
+        faults: Faults::new(faults),
+        chunk_waveforms,
+        ..Options::default()
+    };
+    let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
+    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
+    let mut results = Vec::new();
+    gpu.run(&mut batches().into_iter(), &mut |batch, extracted| {
+        results.push((batch, extracted));
+        Ok(true)
+    })
+    .expect("runs");
+    (results, gpu.account().expect("a GPU's"))
+}
+
+/// Waits at the end of a test: the process must not end while a driver is still letting go of what failed.
+struct Settled;
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        let _ = inside::all_out_within(std::time::Duration::from_secs(5));
+    }
+}
+
+/// Every batch once, in order, with its hits.
+fn same(found: &[(Batch, Extracted)], expected: &[(Batch, Extracted)], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for ((batch, found), (other, expected)) in found.iter().zip(expected) {
+        assert_eq!(batch, other, "{what}");
+        let mut comparison = nuwave::gpu::compare::Comparison::default();
+        comparison.add(&extractor(), batch, expected, found);
+        assert!(
+            comparison.holds() && comparison.unmatched == 0,
+            "{what}: {comparison:?}"
+        );
+        assert_eq!(found.summaries.len(), batch.len(), "{what}");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn a_failure_at_any_step_is_made_good() {
+    let _settled = Settled;
+    let (expected, account) = run(Vec::new(), None);
+    assert!(
+        account.redone.is_empty() && account.on_cpu.is_empty(),
+        "{account:?}"
+    );
+    assert!(
+        expected
+            .iter()
+            .any(|(_, extracted)| !extracted.hits.is_empty())
+    );
+    // Every step of the run, in whatever order the chunks in flight take them.
+    let cases = [
+        (Fault::Lose, 1),
+        (Fault::OutOfMemory, 3),
+        (Fault::Hang, 5),
+        (Fault::Refuse, 7),
+    ]
+    .into_iter()
+    .flat_map(|(fault, every)| {
+        (0..BATCHES * STEPS)
+            .step_by(every)
+            .map(move |at| (fault, at))
+    });
+    for (fault, at) in cases {
+        let what = format!("{fault:?} at step {at}");
+        let (found, account) = run(vec![(at, fault)], None);
+        // Each waveform came once, right, and counted once, whatever failed.
+        same(&found, &expected, &what);
+        let all: usize = found.iter().map(|(batch, _)| batch.len()).sum();
+        assert_eq!(account.on_gpu, all as u64, "{what}: {account:?}");
+        // A device that is lost behind the last submission may have given all of it back by then, as a fast one has: nothing
+        // was lost, and there is nothing to report.
+        let all_submitted = at >= BATCHES * STEPS - IN_FLIGHT;
+        if fault == Fault::Lose && all_submitted && account.device_failures == 0 {
+            assert!(account.redone.is_empty(), "{what}: {account:?}");
+            continue;
+        }
+        assert_eq!(account.device_failures, 1, "{what}: {account:?}");
+        assert!(!account.redone.is_empty(), "{what}: {account:?}");
+        assert!(
+            account.redone.iter().all(|redone| redone.on == "gpu"),
+            "{what}: {account:?}"
+        );
+        assert!(account.on_cpu.is_empty(), "{what}: {account:?}");
+        for redone in &account.redone {
+            let batch = &found[redone.input_id as usize].0;
+            assert_eq!(redone.first_event_id, batch.event_id()[0], "{what}");
+            assert_eq!(redone.waveforms, batch.len() as u64, "{what}");
+        }
+    }
+}
+
+/// A driver that fails calls nobody back: only the device's health tells, long before the time limit.
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn a_device_that_vanishes_is_noticed_at_once() {
+    let _settled = Settled;
+    // Step 2 submits the first chunk; nothing is submitted behind it that would wake the host.
+    let options = Options {
+        faults: Faults::new(vec![(2, Fault::Vanish)]),
+        ..Options::default()
+    };
+    let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
+    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
+    let batch = batches().swap_remove(0);
+    let start = std::time::Instant::now();
+    let found = gpu.extract(&batch).expect("extracts");
+    assert!(start.elapsed() < Options::default().time_limit / 2);
+    let expected = gpu.cpu().extract(&batch).expect("extracts");
+    same(&[(batch.clone(), found)], &[(batch, expected)], "vanished");
+    let account = gpu.account().expect("a GPU's");
+    assert_eq!(account.device_failures, 1, "{account:?}");
+    assert_eq!(account.redone[0].on, "gpu", "{account:?}");
+    assert!(account.on_cpu.is_empty(), "{account:?}");
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn what_takes_longer_than_its_time_limit_is_done_by_the_cpu() {
+    let _settled = Settled;
+    let options = Options {
+        time_limit: std::time::Duration::from_nanos(1),
+        ..Options::default()
+    };
+    let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
+    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
+    // Large enough that no device has it done by the time it is asked.
+    let mut large = Batch::new_u16(0);
+    for batch in batches().iter().cycle().take(200) {
+        batch.iter().for_each(|waveform| large.push(waveform));
+    }
+    let found = gpu.extract(&large).expect("extracts");
+    let expected = gpu.cpu().extract(&large).expect("extracts");
+    same(&[(large.clone(), found)], &[(large, expected)], "hung");
+    let account = gpu.account().expect("a GPU's");
+    assert!(account.device_failures >= 2, "{account:?}");
+    assert!(
+        account.redone[0].reason.contains("time limit"),
+        "{account:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn what_fails_twice_goes_to_the_cpu() {
+    let _settled = Settled;
+    let (expected, _) = run(Vec::new(), None);
+    // The first chunk fails when it goes up, and on the new device again.
+    let (found, account) = run(vec![(1, Fault::OutOfMemory), (3, Fault::Hang)], None);
+    same(&found, &expected, "twice");
+    assert_eq!(account.device_failures, 2, "{account:?}");
+    assert_eq!(account.redone[0].on, "cpu", "{account:?}");
+    assert_eq!(account.on_cpu["the GPU failed"], found[0].0.len() as u64);
+    assert_eq!(account.given_up, None);
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn a_gpu_that_fails_again_and_again_is_given_up() {
+    let _settled = Settled;
+    let (expected, _) = run(Vec::new(), None);
+    let faults = (0..40).map(|step| (step, Fault::Lose)).collect();
+    let (found, account) = run(faults, None);
+    same(&found, &expected, "given up");
+    assert!(account.given_up.is_some(), "{account:?}");
+    assert_eq!(account.on_gpu, 0, "{account:?}");
+    let all: u64 = found.iter().map(|(batch, _)| batch.len() as u64).sum();
+    assert_eq!(account.on_cpu["the GPU failed"], all, "{account:?}");
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn chunks_of_a_batch_come_back_in_order_whatever_fails() {
+    let _settled = Settled;
+    let (expected, _) = run(Vec::new(), None);
+    let faults = vec![(9, Fault::Lose), (40, Fault::Hang), (77, Fault::Lose)];
+    let (found, account) = run(faults, Some(7));
+    same(&found, &expected, "chunks");
+    assert_eq!(account.device_failures, 3, "{account:?}");
+}
+
+fn reconstructed(folder: &std::path::Path, faults: &str) -> Run {
+    let mut command = nuwave();
+    command
+        .args(["reconstruct", "--backend", "gpu", "--batch", "128"])
+        .arg(testdata("juno64.h5"))
+        .arg("-o")
+        .arg(folder)
+        .env("NUWAVE_GPU_FAULTS", faults);
+    Run::of(&mut command)
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn the_report_and_the_user_hear_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, disturbed, lost) = (
+        folder.path().join("whole"),
+        folder.path().join("disturbed"),
+        folder.path().join("lost"),
+    );
+    reconstructed(&whole, "").ended_with(0);
+    let expected = output(&whole);
+    assert_eq!(expected.report["backend"], "gpu");
+    assert_eq!(expected.report["gpu"]["on_gpu"], 1024);
+    assert!(
+        expected.report["adapter"]
+            .as_str()
+            .is_some_and(|name| !name.is_empty())
+    );
+
+    let run = reconstructed(&disturbed, "lose@6").ended_with(0);
+    assert!(
+        run.stderr.contains("the GPU failed 1 time"),
+        "{}",
+        run.stderr
+    );
+    let found = output(&disturbed);
+    let redone = &found.report["gpu"]["redone"][0];
+    assert_eq!(redone["waveforms"], 128, "{redone}");
+    assert!(
+        redone["reason"]
+            .as_str()
+            .is_some_and(|why| why.contains("device lost")),
+        "{redone}"
+    );
+    assert_eq!(format!("{:?}", found.hits), format!("{:?}", expected.hits));
+
+    let faults: Vec<String> = (0..60).map(|step| format!("lose@{step}")).collect();
+    let run = reconstructed(&lost, &faults.join(",")).ended_with(6);
+    assert!(
+        run.stderr.contains("the GPU was given up"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(output(&lost).hits.len(), expected.hits.len());
+}

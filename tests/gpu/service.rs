@@ -1,0 +1,100 @@
+//! The service on a GPU that fails under load: no answer is lost, none is wrong, and each says which backend gave it. Needs a GPU
+//! adapter, software included.
+#![cfg(unix)]
+
+use crate::support::service::{
+    Server, batches, bits, exchange, infer, messages, pass, request, simulate, table,
+};
+use nuwave::service::kserve::messages::{InferResponse, Value};
+
+/// Calls of eight clients at once, in the order of their numbers.
+async fn answers(server: &Server, n: u64) -> Vec<InferResponse> {
+    let clients = (0..n).map(|number| async move {
+        let channel = server.channel().await;
+        let waveforms = 10 + 7 * (number % 5) as usize;
+        let id = number.to_string();
+        infer(&channel, request(&id, waveforms, number))
+            .await
+            .expect("an answer")
+    });
+    futures::future::join_all(clients).await
+}
+
+fn backend(answer: &InferResponse) -> &str {
+    match answer.parameters.get("backend").map(|it| &it.value) {
+        Some(Some(Value::Text(name))) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until a metric has reached a value: a backend is asked how it does once its answers are out.
+fn wait_for(server: &Server, name: &str, least: f64) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while server.metric(name) < least {
+        assert!(
+            std::time::Instant::now() < until,
+            "{name} stays below {least}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn devices_that_fail_cost_time_and_no_answer() {
+    let undisturbed = answers(&Server::start(&["--backend", "gpu"]), 8).await;
+    assert!(undisturbed.iter().all(|it| backend(it) == "gpu"));
+    // One failure: what fails twice is the CPU's, and which jobs travel together is not known.
+    let faults = [("NUWAVE_GPU_FAULTS", "lose@2")];
+    let server = Server::start_with(&["--backend", "gpu"], &faults);
+    let found = answers(&server, 8).await;
+    for (found, expected) in found.iter().zip(&undisturbed) {
+        assert_eq!(backend(found), "gpu", "done again on a new device");
+        assert_eq!(found, expected);
+    }
+    wait_for(&server, "nuwave_device_failures_total", 1.0);
+    assert_eq!(server.metric("nuwave_gpu_given_up"), 0.0);
+    server.wait_until_idle();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn a_gpu_that_is_lost_for_good_is_replaced_by_the_cpu_which_says_so() {
+    let on_cpu = answers(&Server::start(&["--backend", "cpu"]), 8).await;
+    let faults: Vec<String> = (0..200).map(|step| format!("lose@{step}")).collect();
+    let faults = [("NUWAVE_GPU_FAULTS", faults.join(","))];
+    let faults = faults
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let server = Server::start_with(&["--backend", "gpu"], &faults);
+    let found = answers(&server, 8).await;
+    for (found, expected) in found.iter().zip(&on_cpu) {
+        assert_eq!(backend(found), "cpu");
+        assert_eq!(found, expected);
+    }
+    // However few batches those were: some more, one after the other.
+    let channel = server.channel().await;
+    for number in 0..6 {
+        let answer = infer(&channel, request("more", 9, number)).await;
+        assert_eq!(backend(&answer.expect("an answer")), "cpu");
+    }
+    wait_for(&server, "nuwave_gpu_given_up", 1.0);
+    let (code, text) = server.http("/v2/health/ready");
+    assert!(
+        code == 200 && text.contains("given up, the CPU goes on"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a GPU adapter"]
+async fn a_service_and_a_pass_on_the_same_gpu_give_the_same_hits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, out) = (folder.path().join("a.arrow"), folder.path().join("out"));
+    simulate(&file, 16, 4);
+    pass(&file, &out, &["--backend", "gpu", "--no-events"]);
+    let server = Server::start(&["--backend", "gpu"]);
+    let sent = messages("{}", batches(&file, 5)).await;
+    let found = exchange(server.flight().await, sent).await.expect("hits");
+    assert_eq!(bits(&found, 0), table(&out, "hits"));
+}

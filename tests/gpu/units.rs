@@ -1,0 +1,73 @@
+//! Units of work on a GPU, software included: divided or resumed, the bytes are those of a single pass, and the units are those of
+//! a machine without a GPU.
+
+use std::path::Path;
+
+use crate::support::units::{
+    Folder, Run, assert_same, begin, nothing_temporary_beside, nuwave, simulated, wait_for_units,
+};
+use serde_json::Value;
+
+fn words<'a>(inputs: &'a [String], target: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec!["reconstruct", "-d", "juno", "--unit", "200", "-o"];
+    words.push(target.to_str().expect("a plain path"));
+    words.extend(inputs.iter().map(String::as_str));
+    words.extend(more);
+    words
+}
+
+fn units(target: &Path) -> Value {
+    let text = std::fs::read_to_string(target.join("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let units = report["units"].as_array().expect("units").iter();
+    units
+        .map(|unit| {
+            serde_json::json!([
+                unit["input_id"],
+                unit["block"],
+                unit["waveforms"],
+                unit["event_ids"],
+                unit["read"]
+            ])
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn shards_and_resumed_runs_of_a_gpu_are_its_single_pass() {
+    let folder = Folder::new();
+    let inputs = [
+        simulated(&folder, "a.dat", 60, 1),
+        simulated(&folder, "b.h5", 60, 2),
+    ];
+    let run = |target: &Path, more: &[&str]| {
+        Run::of(nuwave().args(words(&inputs, target, more))).ended_with(0);
+    };
+    let single = folder.path("single");
+    run(&single, &["--backend", "gpu"]);
+    let shards = ["1/3", "2/3", "3/3"].map(|shard| {
+        let target = folder.path(&shard[..1]);
+        run(&target, &["--backend", "gpu", "--shard", shard]);
+        target
+    });
+    let merged = folder.path("merged");
+    Run::of(nuwave().arg("merge").args(&shards).arg("-o").arg(&merged)).ended_with(0);
+    assert_same(&single, &merged);
+
+    let resumed = folder.path("resumed");
+    let mut child = begin(&words(&inputs, &resumed, &["--backend", "gpu"]));
+    wait_for_units(&mut child, &resumed, 3);
+    let _ = child.kill();
+    child.wait().expect("a child");
+    run(&resumed, &["--backend", "gpu", "--resume"]);
+    for table in ["hits", "waveforms", "events"] {
+        let parts = |folder: &Path| crate::support::units::content(&folder.join(table));
+        assert!(parts(&single) == parts(&resumed), "{table}");
+    }
+    nothing_temporary_beside(&resumed);
+
+    let cpu = folder.path("cpu");
+    run(&cpu, &["--backend", "cpu"]);
+    assert_eq!(units(&single), units(&cpu));
+}

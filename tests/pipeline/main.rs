@@ -1,0 +1,15 @@
+//! `nuwave reconstruct`, `plan`, `merge` and `verify`: results, refusals, interrupted and divided passes.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod events;
+mod real_data;
+mod real_data_events;
+mod reconstruct;
+mod refused_inputs;
+mod refused_settings;
+mod resume;
+mod system_faults;
+mod units;
+mod workflow;

@@ -1,0 +1,336 @@
+//! Clients that send nonsense: they are told what is wrong and where, and nobody else notices.
+#![cfg(unix)]
+
+use crate::support::service::{
+    Server, batches, bits, call, exchange, framed, infer, is_well, messages, request, simulate,
+};
+use arrow_flight::FlightData;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use nuwave::service::kserve::messages::{
+    Contents, InferRequest, InputTensor, Parameter, Value, WantedTensor,
+};
+use tonic::Code;
+
+/// What a refusal has to say, its code, and what is done to a good request.
+type Case = (&'static str, Code, fn(&mut InferRequest));
+
+const NAMES: [Case; 8] = [
+    ("no model `x`", Code::NotFound, |it| {
+        it.model_name = "x".into();
+    }),
+    ("version 1 only", Code::NotFound, |it| {
+        it.model_version = "2".into();
+    }),
+    ("`samples` is missing", Code::InvalidArgument, |it| {
+        it.inputs.remove(0);
+        it.raw_input_contents.remove(0);
+    }),
+    ("is there twice", Code::InvalidArgument, |it| {
+        it.inputs[1].name = "samples".into();
+    }),
+    ("there is no input `sample`", Code::InvalidArgument, |it| {
+        it.inputs[0].name = "sample".into();
+    }),
+    (
+        "3 inputs with 2 raw contents",
+        Code::InvalidArgument,
+        |it| {
+            it.raw_input_contents.pop();
+        },
+    ),
+    ("makes no output `hits`", Code::InvalidArgument, |it| {
+        let name = "hits".to_owned();
+        it.outputs.push(WantedTensor { name });
+    }),
+    (
+        "parameter `method` is no text",
+        Code::InvalidArgument,
+        |it| {
+            let value = Some(Value::Int64(3));
+            it.parameters.insert("method".into(), Parameter { value });
+        },
+    ),
+];
+
+const SHAPES: [Case; 9] = [
+    ("cannot be", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![-1, 1000];
+    }),
+    ("cannot be", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![1 << 62, 1 << 62];
+    }),
+    ("does not go with 8000 bytes", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![1 << 31, 1000];
+    }),
+    ("does not go with 8000 bytes", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![0, 1000];
+    }),
+    ("not [waveforms, samples]", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![4000];
+    }),
+    ("not [waveforms, samples]", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![2, 2, 1000];
+    }),
+    ("waveforms of 1 samples", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![4000, 1];
+    }),
+    (
+        "does not go with 2 waveforms",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs[0].shape = vec![2, 2000];
+        },
+    ),
+    (
+        "does not go with 4 waveforms",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs[2].shape = vec![3];
+            it.raw_input_contents[2] = Bytes::from_static(&[0; 24]);
+        },
+    ),
+];
+
+const NUMBERS: [Case; 7] = [
+    ("numbers of type `FP16`", Code::InvalidArgument, |it| {
+        it.inputs[0].datatype = "FP16".into();
+    }),
+    ("numbers of type `BYTES`", Code::InvalidArgument, |it| {
+        it.inputs[1].datatype = "BYTES".into();
+    }),
+    ("no integers", Code::InvalidArgument, |it| {
+        it.inputs[1].datatype = "FP32".into();
+    }),
+    ("number 3 is no channel", Code::InvalidArgument, |it| {
+        it.inputs[1].datatype = "INT32".into();
+        let numbers = [0, 1, 2, -1_i32].into_iter();
+        it.raw_input_contents[1] = numbers.flat_map(i32::to_le_bytes).collect();
+    }),
+    (
+        "it has raw and listed numbers",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs[1].contents = Some(Contents::default());
+        },
+    ),
+    ("it has no numbers", Code::InvalidArgument, |it| {
+        it.raw_input_contents.clear();
+    }),
+    ("no finite time", Code::InvalidArgument, |it| {
+        it.inputs.push(InputTensor {
+            name: "start_ns".into(),
+            datatype: "FP64".into(),
+            shape: vec![4],
+            contents: None,
+        });
+        let numbers = [0.0, 1.0, f64::NAN, 2.0].into_iter();
+        let bytes = numbers.flat_map(f64::to_le_bytes).collect();
+        it.raw_input_contents.push(bytes);
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_with_the_place_of_it() {
+    let server = Server::start(&[]);
+    let channel = server.channel().await;
+    for (part, code, change) in NAMES.into_iter().chain(SHAPES).chain(NUMBERS) {
+        let mut wrong = request("a", 4, 1);
+        change(&mut wrong);
+        let refused = infer(&channel, wrong).await.expect_err(part);
+        assert_eq!(refused.code(), code, "{part}: {refused}");
+        assert!(refused.message().contains(part), "{part}: {refused}");
+    }
+    is_well(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listed_numbers_and_other_types_are_taken_as_well() {
+    let server = Server::start(&[]);
+    let channel = server.channel().await;
+    let raw = request("a", 4, 9);
+    let numbers = |bytes: &Bytes| -> Vec<u32> {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        pairs
+            .iter()
+            .map(|it| u32::from(u16::from_le_bytes(*it)))
+            .collect()
+    };
+    let mut listed = raw.clone();
+    listed.inputs[0].contents = Some(Contents {
+        uint: numbers(&raw.raw_input_contents[0]),
+        ..Contents::default()
+    });
+    listed.inputs[1].contents = Some(Contents {
+        uint: vec![0, 1, 2, 3],
+        ..Contents::default()
+    });
+    listed.inputs[2].contents = Some(Contents {
+        uint64: vec![0; 4],
+        ..Contents::default()
+    });
+    listed.raw_input_contents.clear();
+    let expected = infer(&channel, raw.clone()).await.expect("raw");
+    assert_eq!(infer(&channel, listed).await.expect("listed"), expected);
+    // Counts that are not 16-bit ones are extracted as floats, with the same digitiser.
+    let mut wide = raw;
+    wide.inputs[0].datatype = "INT32".into();
+    let samples = numbers(&wide.raw_input_contents[0]);
+    wide.raw_input_contents[0] = samples.iter().flat_map(|it| it.to_le_bytes()).collect();
+    let answer = infer(&channel, wide).await.expect("wide");
+    assert_eq!(answer.raw_output_contents, expected.raw_output_contents);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_streams_are_refused_and_what_came_before_is_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.arrow");
+    simulate(&file, 8, 4);
+    let server = Server::start(&[]);
+    let good = messages("{}", batches(&file, 8)).await;
+    let whole = exchange(server.flight().await, good.clone())
+        .await
+        .expect("nothing is wrong");
+    let refuses = async |sent: Vec<FlightData>, part: &str| {
+        let refused = exchange(server.flight().await, sent).await.expect_err(part);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{part}: {refused}");
+        assert!(refused.message().contains(part), "{part}: {refused}");
+    };
+    let change = |place: usize, change: fn(&mut FlightData)| {
+        let mut sent = good.clone();
+        change(&mut sent[place]);
+        sent
+    };
+    refuses(
+        change(0, |it| it.data_header = Bytes::from_static(b"nonsense")),
+        "cannot be understood",
+    )
+    .await;
+    refuses(good[1..].to_vec(), "is no schema").await;
+    refuses(
+        change(2, |it| it.data_header = Bytes::new()),
+        "a body and no header",
+    )
+    .await;
+    refuses(
+        change(2, |it| it.data_header = Bytes::from_static(&[0xff; 64])),
+        "begins with row 8",
+    )
+    .await;
+    refuses(
+        change(2, |it| it.data_body = it.data_body.slice(..100)),
+        "announces a body",
+    )
+    .await;
+    let schema = good[0].clone();
+    refuses(vec![schema.clone(), schema.clone()], "no record batch").await;
+    // Answers to the first messages come before the refusal of the third.
+    let mut sent = good.clone();
+    sent[3].data_header = Bytes::from_static(b"nonsense");
+    let mut client = server.flight().await;
+    let answers = client
+        .do_exchange(futures::stream::iter(sent))
+        .await
+        .expect("it begins");
+    let answers: Vec<_> = answers.into_inner().collect().await;
+    let good_ones = answers.iter().take_while(|it| it.is_ok()).count();
+    assert_eq!(
+        (good_ones, answers.len()),
+        (3, 4),
+        "schema, two answers, a refusal"
+    );
+    // Messages of one waveform, and empty ones between them, change nothing.
+    let mut tiny = Vec::new();
+    for message in messages("{}", batches(&file, 1)).await {
+        tiny.push(message);
+        tiny.push(FlightData::new());
+    }
+    let found = exchange(server.flight().await, tiny)
+        .await
+        .expect("they are small");
+    assert_eq!(bits(&found, 0), bits(&whole, 0));
+    is_well(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_gets_round_the_limits() {
+    let server = Server::start(&["--idle", "1"]);
+    let whole = |bytes: Bytes| http_body_util::Full::new(bytes);
+    // Another path to the same method does not lead there.
+    let service = "/inference.GRPCInferenceService";
+    let status = call(
+        &server,
+        &format!("{service}/x/ModelInfer"),
+        whole(framed(0, &[])),
+    )
+    .await;
+    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    // What has no tensors is small.
+    let large = vec![0; 1 << 20];
+    let large = framed(1 << 20, &large);
+    let status = call(&server, &format!("{service}/ServerLive"), whole(large)).await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    // A request that says that it is 8 MiB long and stops.
+    let begun = framed(8 << 20, &[0; 100]);
+    let frames = futures::stream::once(async move { Ok(http_body::Frame::data(begun)) });
+    let endless = Box::pin(frames.chain(futures::stream::pending()));
+    let path = format!("{service}/ModelInfer");
+    let status = call(&server, &path, http_body_util::StreamBody::new(endless)).await;
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert!(status.message().contains("`--idle`"), "{status}");
+    // Damage is the client's, not the service's.
+    let status = call(&server, &path, whole(framed(3, &[0xff; 3]))).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    // Two bytes on the wire, two hundred in memory: a million of them.
+    let many = framed(2_000_000, &[0x2a, 0x00].repeat(1_000_000));
+    let status = call(&server, &path, whole(many)).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("more than 256 parts"), "{status}");
+    // A name as long as a message comes back short.
+    let mut named = request("a", 2, 1);
+    named.model_name = "x".repeat(1 << 20);
+    let refused = infer(&server.channel().await, named)
+        .await
+        .expect_err("no such model");
+    assert!(
+        refused.code() == Code::NotFound && refused.message().len() < 2000,
+        "{refused}"
+    );
+    is_well(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waveforms_of_another_digitiser_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.arrow");
+    simulate(&file, 4, 2);
+    for (arguments, part) in [
+        (
+            ["--adc-bits", "12"],
+            "resolution is 14 bits, this service reads 12 bits",
+        ),
+        (
+            ["--polarity", "positive"],
+            "polarity is negative, this service reads positive",
+        ),
+    ] {
+        let server = Server::start(&arguments);
+        let sent = messages("{}", batches(&file, 8)).await;
+        let refused = exchange(server.flight().await, sent).await.expect_err(part);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains(part), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_waveforms_has_no_hits() {
+    let server = Server::start(&[]);
+    let mut none = request("none", 0, 1);
+    none.inputs[0].shape = vec![0, 1000];
+    let answer = infer(&server.channel().await, none)
+        .await
+        .expect("nothing is wrong");
+    assert_eq!(answer.outputs[0].shape, [1], "offsets begin with 0");
+    assert_eq!(answer.outputs[3].shape, [0]);
+    is_well(&server).await;
+}
