@@ -1,0 +1,107 @@
+//! The structure of the sources: which folder may import from which, and that no files import each other in a circle.
+
+mod circles;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Each folder of `src/` with the folders that it may import from. All may use `error`, none `lib`.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("model", &[]),
+    ("detector", &["model"]),
+    ("io", &["detector", "model"]),
+    ("extract", &["model"]),
+    ("gpu", &["extract", "model"]),
+    ("event", &["detector", "model"]),
+    ("simulate", &["detector", "model"]),
+    ("plot", &["detector", "model", "text"]),
+    ("text", &[]),
+    ("calibrate", &["detector", "event", "model", "plot", "text"]),
+    ("evaluate", &["detector", "model", "plot", "text"]),
+    (
+        "bench",
+        &[
+            "detector", "extract", "gpu", "model", "plot", "simulate", "text",
+        ],
+    ),
+    (
+        "pipeline",
+        &["detector", "event", "extract", "gpu", "io", "model", "text"],
+    ),
+    (
+        "service",
+        &[
+            "detector", "event", "extract", "gpu", "io", "model", "pipeline", "text",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "bench",
+            "calibrate",
+            "detector",
+            "evaluate",
+            "event",
+            "extract",
+            "gpu",
+            "io",
+            "model",
+            "pipeline",
+            "plot",
+            "service",
+            "simulate",
+            "text",
+        ],
+    ),
+];
+
+/// Imports against the table, and circles, that are still there: these numbers may only become smaller.
+const WRONG_IMPORTS: usize = 50;
+const CIRCLES: usize = 11;
+
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    source::imports(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+/// The first-level folder, or the stem of a file that is in none.
+fn area(file: &str) -> &str {
+    let first = file.split_once('/').map_or(file, |(folder, _)| folder);
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+#[test]
+fn folders_import_in_the_allowed_directions_only() {
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
+    let imports = imports();
+    let wrong: Vec<String> = imports
+        .iter()
+        .filter(|(file, _)| area(file) != "lib")
+        .flat_map(|(file, targets)| targets.iter().map(move |target| (file, target)))
+        .filter(|(file, target)| {
+            let (from, to) = (area(file), area(target));
+            let listed = allowed
+                .get(from)
+                .is_some_and(|folders| folders.contains(&to));
+            from != to && to != "error" && !listed
+        })
+        .map(|(file, target)| format!("{file} imports from {target}"))
+        .collect();
+    assert!(wrong.len() <= WRONG_IMPORTS, "{}", wrong.join("\n"));
+    assert!(
+        imports.len() > 100,
+        "too few files found: {}",
+        imports.len()
+    );
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let imports = imports();
+    let circles: Vec<String> = circles::circles(&imports)
+        .iter()
+        .map(|circle| circles::describe(&imports, circle))
+        .collect();
+    assert!(circles.len() <= CIRCLES, "{}", circles.join("\n"));
+}
