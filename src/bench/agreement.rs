@@ -170,11 +170,11 @@ fn whole(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Ro
         let second = gpu.extract(&batch)?;
         comparison.add(gpu.cpu(), &batch, &first, &second);
     }
-    let account = gpu.account().unwrap_or_default();
+    let report = gpu.report().unwrap_or_default();
     let samples = detector.readout.window_samples;
     let mut row = Row::new(gpu.cpu().parameters().method, samples, comparison);
-    row.on_gpu = account.on_gpu;
-    row.device_failures = account.device_failures;
+    row.on_gpu = report.on_gpu;
+    row.device_failures = report.device_failures;
     // What the CPU did twice agrees with itself.
     row.holds &= row.on_gpu > 0 && row.device_failures == 0;
     Ok(row)

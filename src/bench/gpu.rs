@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 
 use super::cpu::Part;
 use crate::error::Result;
-use crate::extract::{Account, Backend as _};
+use crate::extract::{Backend as _, BackendReport};
 use crate::gpu::GpuExtractor;
 use crate::gpu::staged::Staged;
 use crate::model::Batch;
@@ -208,12 +208,12 @@ pub fn stages(staged: &mut Staged<'_>, batch: &Batch, repetitions: usize) -> Res
 }
 
 fn kernel_s(gpu: &GpuExtractor) -> f64 {
-    gpu.account().map_or(0.0, |account| account.kernel_s)
+    gpu.report().map_or(0.0, |report| report.kernel_s)
 }
 
-/// What makes the figures made between two accounts other than the GPU's own, if anything does.
+/// What makes the figures made between two reports other than the GPU's own, if anything does.
 #[must_use]
-pub fn reservation(before: &Account, after: &Account) -> Option<String> {
+pub fn reservation(before: &BackendReport, after: &BackendReport) -> Option<String> {
     if after.device_failures > before.device_failures {
         return Some(format!(
             "the device failed {} times{}; the figures of the GPU are not to be used",
@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn what_the_cpu_did_for_the_gpu_is_said() {
-        let before = Account::default();
-        let mut after = Account {
+        let before = BackendReport::default();
+        let mut after = BackendReport {
             on_gpu: 90,
-            ..Account::default()
+            ..BackendReport::default()
         };
         assert_eq!(reservation(&before, &after), None);
         after.on_cpu.insert("more than 4096 samples".to_owned(), 10);

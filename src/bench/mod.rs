@@ -301,10 +301,10 @@ impl Bench<'_> {
         } else {
             gpu::Extent::FULL
         };
-        let before = gpu.account().unwrap_or_default();
+        let before = gpu.report().unwrap_or_default();
         let one = gpu::one_batch(&self.pools.1, gpu, waveforms, repetitions)?;
         let stream = gpu::stream(&self.pools.1, gpu, waveforms, repetitions, extent)?;
-        let after = gpu.account().unwrap_or_default();
+        let after = gpu.report().unwrap_or_default();
         if let Some(reservation) = gpu::reservation(&before, &after) {
             self.note(format!(
                 "{} samples, mean PE {}: {reservation}",

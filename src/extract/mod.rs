@@ -80,35 +80,35 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// What there is to report of the work so far, where it was a GPU's.
-    fn account(&self) -> Option<Account> {
+    /// Returns the report of the work so far; `None` where the backend has nothing to report, as the CPU.
+    fn report(&self) -> Option<BackendReport> {
         None
     }
 }
 
-/// What a run on a GPU has to report beside its hits.
+/// The report of a GPU backend: what ran where, what failed, what was extracted again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Account {
+pub struct BackendReport {
     /// The adapter and its driver.
     pub adapter: String,
     /// Waveforms extracted on the GPU.
     pub on_gpu: u64,
     /// Waveforms extracted on the CPU, by reason.
     pub on_cpu: BTreeMap<String, u64>,
-    /// Devices that failed.
+    /// Number of device failures.
     pub device_failures: u64,
-    /// What was done again, in the order in which it came back.
-    pub redone: Vec<Redone>,
-    /// Why the GPU was given up before the end, if it was.
+    /// Waveforms that were extracted again after a failure, in the order of their results.
+    pub retries: Vec<Retry>,
+    /// Why the GPU was given up before the end of the run; `None` if it was not.
     pub given_up: Option<String>,
-    /// Time its kernels took, where the adapter tells; reports have it among their timings.
+    /// Time spent in kernels, where the adapter has timestamps; `report.json` lists it among its timings.
     #[serde(skip)]
     pub kernel_s: f64,
 }
 
-impl Account {
-    /// Adds the account of another part of the run.
-    pub fn gather(all: &mut Option<Self>, more: Option<Self>) {
+impl BackendReport {
+    /// Adds the report of another part of the run.
+    pub fn merge(all: &mut Option<Self>, more: Option<Self>) {
         let Some(more) = more else { return };
         let Some(all) = all else {
             *all = Some(more);
@@ -119,25 +119,25 @@ impl Account {
             *all.on_cpu.entry(reason).or_default() += waveforms;
         }
         all.device_failures += more.device_failures;
-        all.redone.extend(more.redone);
+        all.retries.extend(more.retries);
         all.given_up = all.given_up.take().or(more.given_up);
         all.kernel_s += more.kernel_s;
     }
 }
 
-/// Waveforms that a failing device lost and that were done again.
+/// Waveforms whose results a failing device lost and that were extracted again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Redone {
-    /// The input they come from.
+pub struct Retry {
+    /// Identifier of their input.
     pub input_id: u32,
-    /// Event of the first one.
+    /// Event of the first waveform.
     pub first_event_id: u64,
-    /// Channel of the first one.
+    /// Channel of the first waveform.
     pub first_channel_id: u32,
-    /// How many, one after the other in the input.
+    /// Number of waveforms, consecutive in the input.
     pub waveforms: u64,
-    /// What failed.
+    /// The failure.
     pub reason: String,
-    /// `gpu` or `cpu`.
+    /// The backend that extracted them in the end: `gpu` or `cpu`.
     pub on: Cow<'static, str>,
 }

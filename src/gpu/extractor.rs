@@ -16,7 +16,7 @@ use super::layout::Run;
 use super::route::{Chunk, Router};
 use super::slot::{Returned, Work};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Account, Backend, Extractor};
+use crate::extract::{Backend, BackendReport, Extractor};
 use crate::model::{Batch, Extracted};
 
 /// Chunks in flight: one computes, the next goes up, the last comes back.
@@ -82,9 +82,9 @@ impl GpuExtractor {
         let state = State {
             router: Router::default(),
             session: Some(session),
-            account: Account {
+            report: BackendReport {
                 adapter: adapter.facts.line(),
-                ..Account::default()
+                ..BackendReport::default()
             },
             ..State::default()
         };
@@ -191,7 +191,7 @@ impl GpuExtractor {
                 "{}: {failure}; its work is done again",
                 self.adapter.facts.name
             );
-            state.account.device_failures += 1;
+            state.report.device_failures += 1;
             state.failures_in_a_row += 1;
             if let Some(session) = state.session.take() {
                 // A driver that hangs may keep whoever lets go of its device.
@@ -209,13 +209,13 @@ impl GpuExtractor {
                 }
             }
             if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW
-                || state.account.device_failures >= MOST_FAILURES
+                || state.report.device_failures >= MOST_FAILURES
             {
                 warn!(
                     "{}: given up after {} failures; the CPU goes on",
-                    self.adapter.facts.name, state.account.device_failures
+                    self.adapter.facts.name, state.report.device_failures
                 );
-                state.account.given_up = Some(failure.to_string());
+                state.report.given_up = Some(failure.to_string());
                 return;
             }
             let again = Session::open(&self.adapter, self.options.time_limit).and_then(|session| {
@@ -351,8 +351,8 @@ impl Backend for GpuExtractor {
         })
     }
 
-    fn account(&self) -> Option<Account> {
-        Some(self.state().account.clone())
+    fn report(&self) -> Option<BackendReport> {
+        Some(self.state().report.clone())
     }
 }
 

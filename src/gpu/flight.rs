@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::route::{Chunk, Reason, Router};
 use super::slot::{Returned, Slot};
 use super::tables::{DeviceTables, Tables};
-use crate::extract::{Account, Redone};
+use crate::extract::{BackendReport, Retry};
 use crate::model::{Batch, Extracted};
 
 /// Where a chunk is.
@@ -93,7 +93,7 @@ pub struct State {
     /// The device, unless it was given up.
     pub session: Option<Session>,
     /// What there is to report.
-    pub account: Account,
+    pub report: BackendReport,
     /// Devices that failed without a chunk in between.
     pub failures_in_a_row: u32,
 }
@@ -102,11 +102,11 @@ impl State {
     /// Notes a chunk that came back from the device.
     pub fn note_done(&mut self, flight: &Flight, batch: &Batch, returned: &Returned) {
         let outgrown = returned.outgrown();
-        self.account.on_gpu += flight.chunk.waveforms.len() as u64 - outgrown;
+        self.report.on_gpu += flight.chunk.waveforms.len() as u64 - outgrown;
         if outgrown > 0 {
             self.note_reason(Reason::Crowded.name(), outgrown);
         }
-        self.account.kernel_s += returned.kernel.unwrap_or_default().as_secs_f64();
+        self.report.kernel_s += returned.kernel.unwrap_or_default().as_secs_f64();
         self.note_apart(flight);
         self.note_redone(flight, batch, "gpu");
     }
@@ -130,7 +130,7 @@ impl State {
     }
 
     fn note_reason(&mut self, reason: &str, waveforms: u64) {
-        *self.account.on_cpu.entry(reason.to_owned()).or_default() += waveforms;
+        *self.report.on_cpu.entry(reason.to_owned()).or_default() += waveforms;
     }
 
     fn note_redone(&mut self, flight: &Flight, batch: &Batch, on: &'static str) {
@@ -138,7 +138,7 @@ impl State {
             return;
         };
         let begin = flight.chunk.begin;
-        self.account.redone.push(Redone {
+        self.report.retries.push(Retry {
             input_id: batch.input_id(),
             first_event_id: batch.event_id().get(begin).copied().unwrap_or_default(),
             first_channel_id: batch.channel_id().get(begin).copied().unwrap_or_default(),

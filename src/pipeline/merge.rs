@@ -11,7 +11,7 @@ use super::report::{Provenance, Report};
 use super::work::{Begin, Mode, WorkFolder};
 use super::{Selection, UnitRecord, verify::read_report};
 use crate::error::{Error, Result};
-use crate::extract::Account;
+use crate::extract::BackendReport;
 use crate::io::atomic::{AtomicFile, write_error};
 use crate::io::tables::Part;
 
@@ -91,9 +91,9 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         copied.map_err(|error| work.advise(error, n_units))?;
     }
     let records: Vec<UnitRecord> = work.records().values().cloned().collect();
-    let mut gpu: Option<Account> = None;
+    let mut gpu: Option<BackendReport> = None;
     for (_, report) in &reports {
-        Account::gather(&mut gpu, report.gpu.clone());
+        BackendReport::merge(&mut gpu, report.gpu.clone());
     }
     let report = Report::new(
         &records,

@@ -9,7 +9,7 @@ use super::plan::{PlannedInput, Unit};
 use super::record::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
 use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
-use crate::extract::Account;
+use crate::extract::BackendReport;
 use crate::io::Loss;
 use crate::io::tables::Part;
 use crate::model::Polarity;
@@ -41,7 +41,7 @@ pub struct Report {
     /// The GPU and its driver, where one was used.
     pub adapter: Option<String>,
     /// What went to the GPU and what did not, and what had to be done again, where one was used.
-    pub gpu: Option<Account>,
+    pub gpu: Option<BackendReport>,
     /// The configuration as resolved.
     pub configuration: serde_json::Value,
     /// CRC32C of the configuration, the calibration and the version: equal means equal results from equal inputs.
@@ -187,7 +187,7 @@ pub struct Provenance {
     /// Checksum of the configuration, calibration and version included.
     pub configuration_crc32c: String,
     /// What the GPU backend has to say, where it was used.
-    pub gpu: Option<Account>,
+    pub gpu: Option<BackendReport>,
     /// Threads that extracted.
     pub threads: usize,
     /// How long it took.

@@ -16,7 +16,7 @@ use crate::extract::Backend;
 use crate::io::BatchLimit;
 use crate::model::{Batch, Extracted, Samples};
 
-/// Batches after which a backend lets everything come back, to be asked for its account: under steady load too it is to be
+/// Batches after which a backend lets everything come back, to be asked for its report: under steady load too it is to be
 /// known that a device failed.
 const MOST_IN_A_ROW: usize = 64;
 
@@ -139,8 +139,8 @@ fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metr
                 "the extraction of a batch failed; this is a defect of nuwave",
             )),
         };
-        if let Some(account) = backend.account() {
-            metrics.note_account(&account, &mut known_failures);
+        if let Some(report) = backend.report() {
+            metrics.record_backend_report(&report, &mut known_failures);
         }
         for job in flying
             .into_inner()

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::budget::Budget;
 use super::refusal::{Reason, Refusal};
-use crate::extract::Account;
+use crate::extract::BackendReport;
 use crate::model::{Extracted, Flags};
 
 type Labels = Vec<(&'static str, &'static str)>;
@@ -277,11 +277,11 @@ impl Metrics {
     }
 
     /// Notes what a backend has to report; `known` are the failures of its devices noted before.
-    pub(super) fn note_account(&self, account: &Account, known: &mut u64) {
-        let failures = account.device_failures;
+    pub(super) fn record_backend_report(&self, report: &BackendReport, known: &mut u64) {
+        let failures = report.device_failures;
         self.device_failures.inc_by(failures.saturating_sub(*known));
         *known = failures;
-        if account.given_up.is_some() {
+        if report.given_up.is_some() {
             self.given_up.set(1);
         }
     }

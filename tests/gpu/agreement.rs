@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::support::windows::{Content, Window, batch, calibration_of, window};
 use nuwave::detector;
-use nuwave::extract::{Account, Backend as _, Extractor, Method, Parameters, ReadoutFacts, Stage};
+use nuwave::extract::{
+    Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts, Stage,
+};
 use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
 use nuwave::gpu::staged::Staged;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
@@ -106,7 +108,11 @@ fn of_plan(plan: &Plan, method: Method) -> GpuExtractor {
 }
 
 /// Compares so many waveforms of each light in a few channels of `juno`; says what ran where.
-fn compare_lights(method: Method, lights: &[(u64, Light)], comparison: &mut Comparison) -> Account {
+fn compare_lights(
+    method: Method,
+    lights: &[(u64, Light)],
+    comparison: &mut Comparison,
+) -> BackendReport {
     let mut extractor = None;
     for (seed, &(number, light)) in (0..).zip(lights) {
         let plan = simulation("juno", number / 4, light, &Overrides::default(), seed);
@@ -115,7 +121,7 @@ fn compare_lights(method: Method, lights: &[(u64, Light)], comparison: &mut Comp
             compare(gpu, &block.batch, comparison);
         }
     }
-    extractor.and_then(|gpu| gpu.account()).expect("a GPU's")
+    extractor.and_then(|gpu| gpu.report()).expect("a GPU's")
 }
 
 const METHODS: [Method; 5] = [
@@ -142,9 +148,9 @@ fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
         ),
     ];
     let mut comparison = Comparison::default();
-    let account = compare_lights(Method::Deconvolution, &lights, &mut comparison);
+    let report = compare_lights(Method::Deconvolution, &lights, &mut comparison);
     assert_eq!(comparison.waveforms, 100_000);
-    assert_eq!(account.on_gpu, 100_000, "{account:?}");
+    assert_eq!(report.on_gpu, 100_000, "{report:?}");
     promised(&comparison, "juno");
     println!("{comparison:#?}");
 }
@@ -257,10 +263,10 @@ fn every_length_has_the_same_hits() {
         let mut comparison = Comparison::default();
         compare(&gpu, &batch(&all, true), &mut comparison);
         agrees_on_odd_windows(&comparison, method.name());
-        let account = gpu.account().expect("a GPU's");
+        let report = gpu.report().expect("a GPU's");
         // Two lengths are too long; a slow template's transform of the longest ones may be.
-        assert_eq!(account.on_cpu["more than 4096 samples"], 12, "{account:?}");
-        assert!(account.on_gpu + account.on_cpu.values().sum::<u64>() == all.len() as u64);
+        assert_eq!(report.on_cpu["more than 4096 samples"], 12, "{report:?}");
+        assert!(report.on_gpu + report.on_cpu.values().sum::<u64>() == all.len() as u64);
     }
 }
 
@@ -275,8 +281,8 @@ fn samples_that_are_no_counts_go_to_the_cpu_and_say_so() {
     // The CPU itself leaves nothing to the CPU; all else is equal.
     assert_eq!(std::mem::take(&mut found.left_to_cpu), 40);
     assert_eq!(format!("{found:?}"), format!("{expected:?}"));
-    let account = gpu.account().expect("a GPU's");
-    assert_eq!(account.on_cpu["samples that are not 16-bit counts"], 40);
+    let report = gpu.report().expect("a GPU's");
+    assert_eq!(report.on_cpu["samples that are not 16-bit counts"], 40);
 }
 
 #[test]
@@ -313,12 +319,12 @@ fn fits_agree() {
     let lights = [(4000, 0.7), (3000, 3.0), (1500, 8.0), (500, 40.0)]
         .map(|(number, mean_pe)| (number, Light::MeanPe(mean_pe)));
     let mut comparison = Comparison::default();
-    let account = compare_lights(Method::Sparse, &lights, &mut comparison);
+    let report = compare_lights(Method::Sparse, &lights, &mut comparison);
     // What is too dense for the kernel is the CPU's, and the report says why.
     let crowded = "a fit of more photoelectrons or steps than the kernel holds";
-    let denser = account.on_cpu.get(crowded).copied().unwrap_or(0);
-    assert_eq!(account.on_gpu + denser, 9000, "{account:?}");
-    assert!(account.on_gpu > 7000, "{account:?}");
+    let denser = report.on_cpu.get(crowded).copied().unwrap_or(0);
+    assert_eq!(report.on_gpu + denser, 9000, "{report:?}");
+    assert!(report.on_gpu > 7000, "{report:?}");
     assert!(comparison.hits > 15_000, "{comparison:#?}");
     promised(&comparison, "fits");
     println!("{comparison:#?}");

@@ -3,7 +3,7 @@
 
 use crate::support::reconstruct::{Run, nuwave, output, testdata};
 use nuwave::detector;
-use nuwave::extract::{Account, Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts};
 use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, inside};
 use nuwave::model::{Batch, Extracted};
 use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
@@ -72,7 +72,7 @@ fn extractor() -> Extractor {
 fn run(
     faults: Vec<(u64, Fault)>,
     chunk_waveforms: Option<usize>,
-) -> (Vec<(Batch, Extracted)>, Account) {
+) -> (Vec<(Batch, Extracted)>, BackendReport) {
     let options = Options {
         faults: Faults::new(faults),
         chunk_waveforms,
@@ -87,7 +87,7 @@ fn run(
         Ok(true)
     })
     .expect("runs");
-    (results, gpu.account().expect("a GPU's"))
+    (results, gpu.report().expect("a GPU's"))
 }
 
 /// Waits at the end of a test: the process must not end while a driver is still letting go of what failed.
@@ -118,10 +118,10 @@ fn same(found: &[(Batch, Extracted)], expected: &[(Batch, Extracted)], what: &st
 #[ignore = "needs a GPU adapter"]
 fn a_failure_at_any_step_is_made_good() {
     let _settled = Settled;
-    let (expected, account) = run(Vec::new(), None);
+    let (expected, report) = run(Vec::new(), None);
     assert!(
-        account.redone.is_empty() && account.on_cpu.is_empty(),
-        "{account:?}"
+        report.retries.is_empty() && report.on_cpu.is_empty(),
+        "{report:?}"
     );
     assert!(
         expected
@@ -143,29 +143,29 @@ fn a_failure_at_any_step_is_made_good() {
     });
     for (fault, at) in cases {
         let what = format!("{fault:?} at step {at}");
-        let (found, account) = run(vec![(at, fault)], None);
+        let (found, report) = run(vec![(at, fault)], None);
         // Each waveform came once, right, and counted once, whatever failed.
         same(&found, &expected, &what);
         let all: usize = found.iter().map(|(batch, _)| batch.len()).sum();
-        assert_eq!(account.on_gpu, all as u64, "{what}: {account:?}");
+        assert_eq!(report.on_gpu, all as u64, "{what}: {report:?}");
         // A device that is lost behind the last submission may have given all of it back by then, as a fast one has: nothing
         // was lost, and there is nothing to report.
         let all_submitted = at >= BATCHES * STEPS - IN_FLIGHT;
-        if fault == Fault::Lose && all_submitted && account.device_failures == 0 {
-            assert!(account.redone.is_empty(), "{what}: {account:?}");
+        if fault == Fault::Lose && all_submitted && report.device_failures == 0 {
+            assert!(report.retries.is_empty(), "{what}: {report:?}");
             continue;
         }
-        assert_eq!(account.device_failures, 1, "{what}: {account:?}");
-        assert!(!account.redone.is_empty(), "{what}: {account:?}");
+        assert_eq!(report.device_failures, 1, "{what}: {report:?}");
+        assert!(!report.retries.is_empty(), "{what}: {report:?}");
         assert!(
-            account.redone.iter().all(|redone| redone.on == "gpu"),
-            "{what}: {account:?}"
+            report.retries.iter().all(|retry| retry.on == "gpu"),
+            "{what}: {report:?}"
         );
-        assert!(account.on_cpu.is_empty(), "{what}: {account:?}");
-        for redone in &account.redone {
-            let batch = &found[redone.input_id as usize].0;
-            assert_eq!(redone.first_event_id, batch.event_id()[0], "{what}");
-            assert_eq!(redone.waveforms, batch.len() as u64, "{what}");
+        assert!(report.on_cpu.is_empty(), "{what}: {report:?}");
+        for retry in &report.retries {
+            let batch = &found[retry.input_id as usize].0;
+            assert_eq!(retry.first_event_id, batch.event_id()[0], "{what}");
+            assert_eq!(retry.waveforms, batch.len() as u64, "{what}");
         }
     }
 }
@@ -189,10 +189,10 @@ fn a_device_that_vanishes_is_noticed_at_once() {
     assert!(start.elapsed() < Options::default().time_limit / 2);
     let expected = gpu.cpu().extract(&batch).expect("extracts");
     same(&[(batch.clone(), found)], &[(batch, expected)], "vanished");
-    let account = gpu.account().expect("a GPU's");
-    assert_eq!(account.device_failures, 1, "{account:?}");
-    assert_eq!(account.redone[0].on, "gpu", "{account:?}");
-    assert!(account.on_cpu.is_empty(), "{account:?}");
+    let report = gpu.report().expect("a GPU's");
+    assert_eq!(report.device_failures, 1, "{report:?}");
+    assert_eq!(report.retries[0].on, "gpu", "{report:?}");
+    assert!(report.on_cpu.is_empty(), "{report:?}");
 }
 
 #[test]
@@ -214,11 +214,11 @@ fn what_takes_longer_than_its_time_limit_is_done_by_the_cpu() {
     let found = gpu.extract(&large).expect("extracts");
     let expected = gpu.cpu().extract(&large).expect("extracts");
     same(&[(large.clone(), found)], &[(large, expected)], "hung");
-    let account = gpu.account().expect("a GPU's");
-    assert!(account.device_failures >= 2, "{account:?}");
+    let report = gpu.report().expect("a GPU's");
+    assert!(report.device_failures >= 2, "{report:?}");
     assert!(
-        account.redone[0].reason.contains("time limit"),
-        "{account:?}"
+        report.retries[0].reason.contains("time limit"),
+        "{report:?}"
     );
 }
 
@@ -228,12 +228,12 @@ fn what_fails_twice_goes_to_the_cpu() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     // The first chunk fails when it goes up, and on the new device again.
-    let (found, account) = run(vec![(1, Fault::OutOfMemory), (3, Fault::Hang)], None);
+    let (found, report) = run(vec![(1, Fault::OutOfMemory), (3, Fault::Hang)], None);
     same(&found, &expected, "twice");
-    assert_eq!(account.device_failures, 2, "{account:?}");
-    assert_eq!(account.redone[0].on, "cpu", "{account:?}");
-    assert_eq!(account.on_cpu["the GPU failed"], found[0].0.len() as u64);
-    assert_eq!(account.given_up, None);
+    assert_eq!(report.device_failures, 2, "{report:?}");
+    assert_eq!(report.retries[0].on, "cpu", "{report:?}");
+    assert_eq!(report.on_cpu["the GPU failed"], found[0].0.len() as u64);
+    assert_eq!(report.given_up, None);
 }
 
 #[test]
@@ -242,12 +242,12 @@ fn a_gpu_that_fails_again_and_again_is_given_up() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     let faults = (0..40).map(|step| (step, Fault::Lose)).collect();
-    let (found, account) = run(faults, None);
+    let (found, report) = run(faults, None);
     same(&found, &expected, "given up");
-    assert!(account.given_up.is_some(), "{account:?}");
-    assert_eq!(account.on_gpu, 0, "{account:?}");
+    assert!(report.given_up.is_some(), "{report:?}");
+    assert_eq!(report.on_gpu, 0, "{report:?}");
     let all: u64 = found.iter().map(|(batch, _)| batch.len() as u64).sum();
-    assert_eq!(account.on_cpu["the GPU failed"], all, "{account:?}");
+    assert_eq!(report.on_cpu["the GPU failed"], all, "{report:?}");
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn chunks_of_a_batch_come_back_in_order_whatever_fails() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     let faults = vec![(9, Fault::Lose), (40, Fault::Hang), (77, Fault::Lose)];
-    let (found, account) = run(faults, Some(7));
+    let (found, report) = run(faults, Some(7));
     same(&found, &expected, "chunks");
-    assert_eq!(account.device_failures, 3, "{account:?}");
+    assert_eq!(report.device_failures, 3, "{report:?}");
 }
 
 fn reconstructed(folder: &std::path::Path, faults: &str) -> Run {
@@ -298,13 +298,13 @@ fn the_report_and_the_user_hear_of_it() {
         run.stderr
     );
     let found = output(&disturbed);
-    let redone = &found.report["gpu"]["redone"][0];
-    assert_eq!(redone["waveforms"], 128, "{redone}");
+    let retry = &found.report["gpu"]["retries"][0];
+    assert_eq!(retry["waveforms"], 128, "{retry}");
     assert!(
-        redone["reason"]
+        retry["reason"]
             .as_str()
             .is_some_and(|why| why.contains("device lost")),
-        "{redone}"
+        "{retry}"
     );
     assert_eq!(format!("{:?}", found.hits), format!("{:?}", expected.hits));
 

@@ -12,7 +12,7 @@ use super::settings::{OnError, Settings};
 use crate::cli::backend::Choice;
 use crate::cli::shared::Known;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Account, Backend, Extractor, ReadoutFacts};
+use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
 use crate::pipeline::{BytesSum, PlannedInput, Tools, Unit, UnitOutcome, UnitRecord, run_unit};
@@ -88,14 +88,14 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
         choice: &choice,
         known: &known,
         current: None,
-        accounts: None,
+        gpu_report: None,
     };
     let outcome = all_units(&mut job, settings, &readouts, &mut extractors);
-    let accounts = extractors.finish();
-    let given_up = accounts
+    let gpu_report = extractors.finish();
+    let given_up = gpu_report
         .as_ref()
-        .is_some_and(|account| account.given_up.is_some());
-    let report = job.finish(outcome, accounts)?;
+        .is_some_and(|report| report.given_up.is_some());
+    let report = job.finish(outcome, gpu_report)?;
     // The result is whole, but not what was asked for.
     if given_up && choice.demanded && report.exit_code() == 0 {
         return Ok(ExitCode::from(ErrorKind::Gpu.exit_code()));
@@ -109,7 +109,7 @@ struct Extractors<'a> {
     choice: &'a Choice,
     known: &'a Known,
     current: Option<(ReadoutFacts, Box<dyn Backend>)>,
-    accounts: Option<Account>,
+    gpu_report: Option<BackendReport>,
 }
 
 impl Extractors<'_> {
@@ -123,8 +123,8 @@ impl Extractors<'_> {
         let current = match self.current.take() {
             Some(current) if current.0 == readout => current,
             previous => {
-                let account = previous.and_then(|(_, one)| one.account());
-                Account::gather(&mut self.accounts, account);
+                let report = previous.and_then(|(_, one)| one.report());
+                BackendReport::merge(&mut self.gpu_report, report);
                 let made = self.choice.build(|| {
                     let calibration = self.known.calibration.clone();
                     let parameters = self.settings.parameters();
@@ -137,10 +137,10 @@ impl Extractors<'_> {
         Ok(self.current.insert(current).1.as_ref())
     }
 
-    fn finish(mut self) -> Option<Account> {
-        let account = self.current.and_then(|(_, one)| one.account());
-        Account::gather(&mut self.accounts, account);
-        self.accounts
+    fn finish(mut self) -> Option<BackendReport> {
+        let report = self.current.and_then(|(_, one)| one.report());
+        BackendReport::merge(&mut self.gpu_report, report);
+        self.gpu_report
     }
 }
 

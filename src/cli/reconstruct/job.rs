@@ -12,7 +12,7 @@ use super::tell::{print_json, tell};
 use crate::cli::Talk;
 use crate::cli::shared::threads;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::Account;
+use crate::extract::BackendReport;
 use crate::model::Calibration;
 use crate::pipeline::{
     Begin, Begun, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
@@ -153,7 +153,7 @@ impl<'a> Job<'a> {
     }
 
     /// Ends: with the report and the name of the output, or with the error and how to go on.
-    pub fn finish(mut self, outcome: Result<()>, gpu: Option<Account>) -> Result<Report> {
+    pub fn finish(mut self, outcome: Result<()>, gpu: Option<BackendReport>) -> Result<Report> {
         self.progress.finish();
         let outcome = match outcome {
             Err(error) if error.kind() != ErrorKind::TryAgain => Err(error),

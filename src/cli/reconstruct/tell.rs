@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::Talk;
 use crate::error::{Error, Result};
-use crate::extract::Account;
+use crate::extract::BackendReport;
 use crate::pipeline::Report;
 
 /// The result for whoever looks: losses and a summary for a person, the report for a machine.
@@ -60,14 +60,14 @@ pub(super) fn print_json(report: &Report) -> Result<()> {
 }
 
 /// What the user should know of the GPU's work: what it could not take, what it lost.
-fn say_of_gpu(gpu: &Account, talk: Talk) {
+fn say_of_gpu(gpu: &BackendReport, talk: Talk) {
     for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !talk.quiet) {
         say!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
     }
     if gpu.device_failures > 0 {
-        let redone: u64 = gpu.redone.iter().map(|redone| redone.waveforms).sum();
+        let retried: u64 = gpu.retries.iter().map(|retry| retry.waveforms).sum();
         say!(
-            "warning: the GPU failed {} time{}; {redone} waveforms were done again and are listed in the report",
+            "warning: the GPU failed {} time{}; {retried} waveforms were extracted again and are listed in the report",
             gpu.device_failures,
             if gpu.device_failures == 1 { "" } else { "s" },
         );
