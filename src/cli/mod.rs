@@ -33,7 +33,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpu::inside;
+use crate::gpu::driver_threads;
 
 /// Time that GPU drivers have to let go of their devices before the process ends without them.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     };
-    if !inside::all_out_within(CLOSING) {
+    if !driver_threads::wait_for_driver_threads(CLOSING) {
         leave_at_once(code);
     }
     code

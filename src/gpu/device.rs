@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::adapter::{Adapter, STORAGE_BUFFERS};
 use super::failure::Failure;
-use super::inside::Inside;
+use super::driver_threads::DriverCallGuard;
 use super::layout::{Count, Run};
 use super::shaders::{self, Fit, Memory, Variant};
 
@@ -66,7 +66,7 @@ pub struct Device {
 
 impl Drop for Device {
     /// Ends the polling thread: the last one to let go of a device must not be at it while the process ends. One that a failing
-    /// driver keeps is left behind; it holds an [`Inside`].
+    /// driver keeps is left behind; it holds an [`DriverCallGuard`].
     fn drop(&mut self) {
         self.poller = None;
         if self.health.check().is_ok()
@@ -347,12 +347,12 @@ fn poll_on_a_thread(
 ) -> (Sender<wgpu::SubmissionIndex>, Option<JoinHandle<()>>) {
     let (sender, submissions) = channel();
     let of_thread = health.clone();
-    let inside = Inside::enter();
+    let guard = DriverCallGuard::enter();
     let spawned = std::thread::Builder::new()
         .name("gpu poll".to_owned())
         .spawn(move || {
             // The device goes first.
-            let (_inside, device) = (inside, device);
+            let (_guard, device) = (guard, device);
             for submission in submissions {
                 if let Err(failure) = wait(&device, submission, time_limit) {
                     of_thread.fail(failure);

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::adapter::Adapter;
 use super::failure::{Failure, Faults};
 use super::flight::{Flight, Session, State, Waiting, Way, batch_of};
-use super::inside::Inside;
+use super::driver_threads::DriverCallGuard;
 use super::layout::Run;
 use super::route::{Chunk, Router};
 use super::slot::{Returned, Work};
@@ -61,7 +61,7 @@ pub struct GpuExtractor {
     run: Run,
     state: Mutex<State>,
     /// Held to the last: a thread that nobody waits for may be the owner.
-    _inside: Inside,
+    _guard: DriverCallGuard,
 }
 
 impl GpuExtractor {
@@ -70,7 +70,7 @@ impl GpuExtractor {
     /// # Errors
     /// If the adapter gives no device ([`ErrorKind::Gpu`]).
     pub fn new(cpu: Extractor, adapter: Adapter, options: Options) -> Result<Self> {
-        let inside = Inside::enter();
+        let guard = DriverCallGuard::enter();
         let run = run_of(&cpu);
         let session = Session::open(&adapter, options.time_limit).map_err(|failure| {
             Error::new(
@@ -94,7 +94,7 @@ impl GpuExtractor {
             options,
             run,
             state: Mutex::new(state),
-            _inside: inside,
+            _guard: guard,
         })
     }
 
@@ -195,9 +195,9 @@ impl GpuExtractor {
             state.failures_in_a_row += 1;
             if let Some(session) = state.session.take() {
                 // A driver that hangs may keep whoever lets go of its device.
-                let inside = Inside::enter();
+                let guard = DriverCallGuard::enter();
                 std::thread::spawn(move || {
-                    let _inside = inside;
+                    let _guard = guard;
                     drop(session);
                 });
             }

@@ -4,7 +4,7 @@
 use crate::support::reconstruct::{Run, nuwave, output, testdata};
 use nuwave::detector;
 use nuwave::extract::{Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts};
-use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, inside};
+use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, driver_threads};
 use nuwave::model::{Batch, Extracted};
 use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
 
@@ -95,7 +95,7 @@ struct Settled;
 
 impl Drop for Settled {
     fn drop(&mut self) {
-        let _ = inside::all_out_within(std::time::Duration::from_secs(5));
+        let _ = driver_threads::wait_for_driver_threads(std::time::Duration::from_secs(5));
     }
 }
 
