@@ -10,9 +10,9 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::evaluate::report::thousands;
 use crate::extract::{Backend as _, Method, Parameters, Stage};
-use crate::gpu::adapter::{Adapter, Facts};
+use crate::gpu::adapter::{Adapter, AdapterInfo};
 use crate::gpu::compare::{Comparison, ERROR_SHARE};
-use crate::gpu::staged::Staged;
+use crate::gpu::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 
 /// Waveforms that are compared at a time.
@@ -50,7 +50,7 @@ pub struct Agreement {
     /// The machine.
     pub machine: machine::Machine,
     /// The GPU.
-    pub adapter: Facts,
+    pub adapter: AdapterInfo,
     /// What was asked for.
     pub settings: Settings,
     /// True if every row's `holds` is.
@@ -120,7 +120,7 @@ pub fn run(settings: Settings, adapter: &Adapter, tell: &mut dyn FnMut(&str)) ->
         commit: machine::commit(),
         date_utc: machine::now_utc(),
         machine: machine::Machine::this(),
-        adapter: adapter.facts.clone(),
+        adapter: adapter.info.clone(),
         holds: false,
         rows: Vec::new(),
         settings,
@@ -181,7 +181,7 @@ fn whole(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Ro
 }
 
 fn by_stage(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Vec<Row>> {
-    let mut staged = Staged::new(gpu)?;
+    let mut staged = StageByStage::new(gpu)?;
     let mut comparisons = vec![Comparison::default(); Stage::ALL.len()];
     for (begin, count) in parts(waveforms) {
         let batch = input::batch(detector, Occupancy::Spread, count, begin)?;
@@ -207,7 +207,7 @@ fn by_stage(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result
 #[must_use]
 pub fn table(agreement: &Agreement) -> String {
     let by_stage = agreement.settings.by_stage;
-    let mut text = format!("Hits of the CPU and of {}", agreement.adapter.line());
+    let mut text = format!("Hits of the CPU and of {}", agreement.adapter.description());
     text.push_str("\nwaveforms with a mean of 0 to 100 photoelectrons; ");
     text.push_str(if by_stage {
         "stages before the named one on the CPU, it and all behind it on the GPU\n\n"

@@ -11,7 +11,7 @@ use super::cpu::Part;
 use crate::error::Result;
 use crate::extract::{Backend as _, BackendReport};
 use crate::gpu::GpuExtractor;
-use crate::gpu::staged::Staged;
+use crate::gpu::stage_by_stage::StageByStage;
 use crate::model::Batch;
 
 /// Bytes that the copies of a batch have together, so that a stream comes from memory and not from the processor's caches.
@@ -182,7 +182,11 @@ pub fn stream(
 ///
 /// # Errors
 /// If the device fails.
-pub fn stages(staged: &mut Staged<'_>, batch: &Batch, repetitions: usize) -> Result<Vec<Part>> {
+pub fn stages(
+    staged: &mut StageByStage<'_>,
+    batch: &Batch,
+    repetitions: usize,
+) -> Result<Vec<Part>> {
     let mut parts: Vec<Part> = Vec::new();
     let waveforms = batch.len().max(1) as f64;
     for repetition in 0..=repetitions {

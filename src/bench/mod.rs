@@ -24,7 +24,7 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
 use crate::gpu::adapter::Adapter;
-use crate::gpu::staged::Staged;
+use crate::gpu::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
 use crate::model::Batch;
 use report::{Limits, Row, What};
@@ -144,7 +144,7 @@ pub fn run(
         commit: machine::commit(),
         date_utc: machine::now_utc(),
         machine: machine::Machine::this(),
-        adapter: adapter.as_ref().map(|adapter| adapter.facts.clone()),
+        adapter: adapter.as_ref().map(|adapter| adapter.info.clone()),
         limits: Limits::default(),
         clock_ns: cpu::clock_ns(),
         rows: Vec::new(),
@@ -178,7 +178,7 @@ pub fn run(
         staged: gpu
             .as_ref()
             .filter(|_| settings.parameters.method == Method::Deconvolution)
-            .map(Staged::new)
+            .map(StageByStage::new)
             .transpose()?,
         gpu: gpu.as_ref(),
         report,
@@ -192,7 +192,7 @@ struct Bench<'a> {
     /// One thread, all threads.
     pools: (rayon::ThreadPool, rayon::ThreadPool),
     gpu: Option<&'a GpuExtractor>,
-    staged: Option<Staged<'a>>,
+    staged: Option<StageByStage<'a>>,
     report: Report,
 }
 
@@ -225,7 +225,7 @@ impl Bench<'_> {
             None => &[false],
             // Once a software rasteriser has computed in this process, extraction by several threads has been seen to take
             // turns instead of running side by side.
-            Some(gpu) if gpu.adapter().facts.is_software() => &[false, true],
+            Some(gpu) if gpu.adapter().info.is_software() => &[false, true],
             // What the run is for comes first; the CPU takes most of the time.
             Some(_) => &[true, false],
         };
@@ -295,7 +295,7 @@ impl Bench<'_> {
         };
         let settings = &self.report.settings;
         let (repetitions, quick) = (settings.repetitions, settings.quick);
-        let is_software = gpu.adapter().facts.is_software();
+        let is_software = gpu.adapter().info.is_software();
         let extent = if quick || is_software {
             gpu::Extent::SHORT
         } else {

@@ -21,8 +21,8 @@ pub fn svg(report: &Report) -> Result<String> {
         .cpu
         .clone()
         .unwrap_or_else(|| report.machine.os.clone());
-    if let Some(facts) = &report.adapter {
-        machine = format!("{machine}; {}", facts.name);
+    if let Some(info) = &report.adapter {
+        machine = format!("{machine}; {}", info.name);
     }
     let shape = match report.shapes().as_slice() {
         [one] => format!("{}, ", shape_text(*one)),

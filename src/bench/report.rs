@@ -6,7 +6,7 @@ use super::Settings;
 use super::input::Occupancy;
 use super::machine::Machine;
 use super::spread::Spread;
-use crate::gpu::adapter::Facts;
+use crate::gpu::adapter::AdapterInfo;
 use crate::gpu::bandwidth::Bandwidth;
 
 /// What was timed.
@@ -108,7 +108,7 @@ pub struct Report {
     /// The machine.
     pub machine: Machine,
     /// The GPU, where one took part.
-    pub adapter: Option<Facts>,
+    pub adapter: Option<AdapterInfo>,
     /// Measured limits.
     pub limits: Limits,
     /// What was asked for.

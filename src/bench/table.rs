@@ -74,8 +74,8 @@ fn head(report: &Report) -> String {
         let _ = write!(text, ", {:.1} GiB", bytes as f64 / f64::from(1 << 30));
     }
     let _ = writeln!(text, ", {}", machine.os);
-    if let Some(facts) = &report.adapter {
-        let _ = writeln!(text, "GPU       {}, {}", facts.line(), facts.kind);
+    if let Some(info) = &report.adapter {
+        let _ = writeln!(text, "GPU       {}, {}", info.description(), info.kind);
     }
     let _ = writeln!(
         text,

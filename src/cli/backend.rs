@@ -67,19 +67,19 @@ impl BackendArgs {
                 line: "backend: cpu".to_owned(),
             }),
             BackendArg::Gpu => {
-                let adapter = adapter::demanded(self.adapter.as_deref())?;
-                let note = if adapter.facts.is_software() {
+                let adapter = adapter::find(self.adapter.as_deref())?;
+                let note = if adapter.info.is_software() {
                     "; it computes on the CPU, and slower than `--backend cpu`"
                 } else {
                     ""
                 };
                 Ok(Choice {
                     demanded: true,
-                    line: format!("backend: gpu, {}{note}", adapter.facts.line()),
+                    line: format!("backend: gpu, {}{note}", adapter.info.description()),
                     adapter: Some(adapter),
                 })
             }
-            BackendArg::Auto => Ok(automatic(&adapter::all())),
+            BackendArg::Auto => Ok(automatic(&adapter::list())),
         }
     }
 }
@@ -99,19 +99,19 @@ pub(crate) fn quiet_vulkan_layer() {
 
 /// What `auto` takes of `all`, and why.
 pub(crate) fn automatic(all: &[Adapter]) -> Choice {
-    let chosen = adapter::automatic(all);
+    let chosen = adapter::choose_automatic(all);
     let line = match (chosen, all) {
-        (Some(adapter), _) => format!("backend: gpu, {}", adapter.facts.line()),
+        (Some(adapter), _) => format!("backend: gpu, {}", adapter.info.description()),
         (None, []) => "backend: cpu (there is no GPU)".to_owned(),
         (None, [first, ..]) => {
             let why = first
-                .facts
+                .info
                 .unusable
                 .clone()
                 .unwrap_or_else(|| "a software rasteriser".to_owned());
             format!(
                 "backend: cpu (of GPUs there is only {}: {why})",
-                first.facts.name
+                first.info.name
             )
         }
     };
@@ -150,7 +150,7 @@ impl Choice {
     /// Waveforms a batch where the user does not say: a GPU behind PCIe wants large ones.
     pub fn batch_waveforms(&self, default: usize) -> usize {
         match &self.adapter {
-            Some(adapter) if !adapter.facts.is_software() => 4 * default,
+            Some(adapter) if !adapter.info.is_software() => 4 * default,
             _ => default,
         }
     }

@@ -132,7 +132,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     settings.validate()?;
     if !talk.quiet {
         match &adapter {
-            Some(adapter) => say!("backends: cpu, gpu: {}", adapter.facts.line()),
+            Some(adapter) => say!("backends: cpu, gpu: {}", adapter.info.description()),
             None if args.backend.backend == Some(BackendArg::Cpu) => say!("backends: cpu"),
             None => say!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
         }
@@ -168,7 +168,7 @@ fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode
     };
     let settings = args.to_compare()?;
     if !talk.quiet {
-        say!("backends: cpu against gpu: {}", adapter.facts.line());
+        say!("backends: cpu against gpu: {}", adapter.info.description());
     }
     let found = agreement::run(settings, &adapter, &mut |next| {
         if !talk.quiet {
@@ -218,7 +218,7 @@ impl Args {
 
     fn settings(&self, adapter: Option<&Adapter>) -> Result<bench::Settings> {
         let detector = detector::load(&self.detector)?;
-        let is_hardware = adapter.is_some_and(|adapter| !adapter.facts.is_software());
+        let is_hardware = adapter.is_some_and(|adapter| !adapter.info.is_software());
         let batch = match (self.quick, is_hardware) {
             (true, _) => BATCH_QUICK,
             (false, true) => BATCH,

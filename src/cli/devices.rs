@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Talk;
 use super::backend::automatic;
 use crate::error::{Error, Result};
-use crate::gpu::adapter::{self, Facts};
+use crate::gpu::adapter::{self, AdapterInfo};
 
 /// List the GPUs of this machine, and which one `auto` takes
 ///
@@ -19,7 +19,7 @@ pub(crate) struct Args {}
 
 #[derive(Serialize)]
 struct Listing<'a> {
-    adapters: Vec<&'a Facts>,
+    adapters: Vec<&'a AdapterInfo>,
     /// Place of what `auto` takes; null: the CPU.
     auto: Option<usize>,
     /// The same for a person.
@@ -27,13 +27,13 @@ struct Listing<'a> {
 }
 
 pub(crate) fn run(_: &Args, talk: Talk) -> Result<ExitCode> {
-    let all = adapter::all();
+    let all = adapter::list();
     let choice = automatic(&all);
-    let adapters: Vec<&Facts> = all.iter().map(|adapter| &adapter.facts).collect();
+    let adapters: Vec<&AdapterInfo> = all.iter().map(|adapter| &adapter.info).collect();
     let auto = choice
         .adapter
         .as_ref()
-        .and_then(|taken| adapters.iter().position(|facts| **facts == taken.facts));
+        .and_then(|taken| adapters.iter().position(|info| **info == taken.info));
     if talk.json {
         let listing = Listing {
             adapters,
@@ -46,8 +46,8 @@ pub(crate) fn run(_: &Args, talk: Talk) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
-    for (place, facts) in adapters.iter().enumerate() {
-        describe(&mut text, place, facts);
+    for (place, info) in adapters.iter().enumerate() {
+        describe(&mut text, place, info);
     }
     if adapters.is_empty() {
         text.push_str(
@@ -61,38 +61,38 @@ pub(crate) fn run(_: &Args, talk: Talk) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(text: &mut String, place: usize, facts: &Facts) {
+fn describe(text: &mut String, place: usize, info: &AdapterInfo) {
     const MIB: u64 = 1 << 20;
-    let (smallest, largest) = facts.subgroup;
-    let features = if facts.features.is_empty() {
+    let (smallest, largest) = info.subgroup;
+    let features = if info.features.is_empty() {
         "none of those nuwave could use".to_owned()
     } else {
-        facts.features.join(", ")
+        info.features.join(", ")
     };
-    let use_of_it = match &facts.unusable {
+    let use_of_it = match &info.unusable {
         Some(why) => format!("cannot be used: {why}"),
-        None if facts.by_subgroups => {
-            format!("workgroups of {} threads, by subgroups", facts.width)
+        None if info.uses_subgroups => {
+            format!("workgroups of {} threads, by subgroups", info.width)
         }
-        None => format!("workgroups of {} threads", facts.width),
+        None => format!("workgroups of {} threads", info.width),
     };
     let lines = [
-        ("kind", format!("{}, {}", facts.kind, facts.api)),
-        ("driver", facts.driver.clone()),
+        ("kind", format!("{}, {}", info.kind, info.api)),
+        ("driver", info.driver.clone()),
         (
             "limits",
             format!(
                 "{} MiB a binding, {} MiB a buffer, {} KiB and {} threads a workgroup, subgroups of {smallest} to {largest}",
-                facts.binding_bytes / MIB,
-                facts.buffer_bytes / MIB,
-                facts.workgroup_bytes / 1024,
-                facts.workgroup_threads,
+                info.binding_bytes / MIB,
+                info.buffer_bytes / MIB,
+                info.workgroup_bytes / 1024,
+                info.workgroup_threads,
             ),
         ),
         ("features", features),
         ("nuwave", use_of_it),
     ];
-    let _ = writeln!(text, "{place}  {}", facts.name);
+    let _ = writeln!(text, "{place}  {}", info.name);
     for (name, value) in lines {
         let _ = writeln!(text, "   {name:<9} {value}");
     }

@@ -17,12 +17,12 @@ const WIDTH_SOFTWARE: u32 = 16;
 pub struct Adapter {
     pub(super) inner: wgpu::Adapter,
     /// What there is to say about it.
-    pub facts: Facts,
+    pub info: AdapterInfo,
 }
 
 /// What there is to say about an adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Facts {
+pub struct AdapterInfo {
     /// Its name.
     pub name: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
@@ -44,14 +44,14 @@ pub struct Facts {
     /// Smallest and largest subgroup.
     pub subgroup: (u32, u32),
     /// True if nuwave's kernels go by subgroups here.
-    pub by_subgroups: bool,
+    pub uses_subgroups: bool,
     /// What nuwave could use of what it offers.
     pub features: Vec<&'static str>,
     /// Why nuwave cannot use it, where it cannot.
     pub unusable: Option<String>,
 }
 
-impl Facts {
+impl AdapterInfo {
     fn new(adapter: &wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let kind = match info.device_type {
@@ -112,7 +112,7 @@ impl Facts {
             workgroup_threads: limits.max_compute_invocations_per_workgroup,
             width: width.min(limits.max_compute_invocations_per_workgroup),
             subgroup: (info.subgroup_min_size, info.subgroup_max_size),
-            by_subgroups: features.contains(wgpu::Features::SUBGROUP)
+            uses_subgroups: features.contains(wgpu::Features::SUBGROUP)
                 && width.is_multiple_of(info.subgroup_max_size.max(1)),
             features: wanted
                 .into_iter()
@@ -142,7 +142,7 @@ impl Facts {
 
     /// Name and driver in one line.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn description(&self) -> String {
         format!("{} ({}, {})", self.name, self.api, self.driver)
     }
 }
@@ -153,29 +153,29 @@ impl Adapter {
     /// # Errors
     /// If it is no power of two from 8 on, or the adapter has smaller workgroups.
     pub fn with_width(mut self, width: u32) -> Result<Self> {
-        let most = self.facts.workgroup_threads;
+        let most = self.info.workgroup_threads;
         if !width.is_power_of_two() || !(8..=most).contains(&width) {
             return Err(Error::usage(format!(
                 "a workgroup of {width} threads: expected a power of two from 8 to {most}"
             )));
         }
-        self.facts.width = width;
+        self.info.width = width;
         // Threads are numbered by subgroups, which have to be full for that.
-        self.facts.by_subgroups &= width.is_multiple_of(self.facts.subgroup.1.max(1));
+        self.info.uses_subgroups &= width.is_multiple_of(self.info.subgroup.1.max(1));
         Ok(self)
     }
 
     /// The same adapter without the use of subgroups.
     #[must_use]
     pub fn without_subgroups(mut self) -> Self {
-        self.facts.by_subgroups = false;
+        self.info.uses_subgroups = false;
         self
     }
 }
 
 /// Every adapter, the ones to prefer first.
 #[must_use]
-pub fn all() -> Vec<Adapter> {
+pub fn list() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         // OpenGL's compute shaders lack what nuwave needs; these three are the platforms' own.
         backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
@@ -187,19 +187,19 @@ pub fn all() -> Vec<Adapter> {
         pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
             .into_iter()
             .map(|inner| Adapter {
-                facts: Facts::new(&inner),
+                info: AdapterInfo::new(&inner),
                 inner,
             })
             .collect();
-    all.sort_by_key(|adapter| adapter.facts.rank());
+    all.sort_by_key(|adapter| adapter.info.rank());
     all
 }
 
 /// What `auto` takes of `all`: the first usable one that is hardware.
 #[must_use]
-pub fn automatic(all: &[Adapter]) -> Option<&Adapter> {
+pub fn choose_automatic(all: &[Adapter]) -> Option<&Adapter> {
     all.iter()
-        .find(|adapter| adapter.facts.unusable.is_none() && !adapter.facts.is_software())
+        .find(|adapter| adapter.info.unusable.is_none() && !adapter.info.is_software())
 }
 
 /// The adapter to use when a GPU is demanded: the one whose place in the list or part of whose name is `wanted`, else the
@@ -207,8 +207,8 @@ pub fn automatic(all: &[Adapter]) -> Option<&Adapter> {
 ///
 /// # Errors
 /// If there is no such adapter, or it cannot be used ([`ErrorKind::Gpu`]).
-pub fn demanded(wanted: Option<&str>) -> Result<Adapter> {
-    let all = all();
+pub fn find(wanted: Option<&str>) -> Result<Adapter> {
+    let all = list();
     let gpu = |message: String| {
         Error::new(ErrorKind::Gpu, message).with_hint(
             "`nuwave devices` lists what there is; `--backend cpu` gives the same hits without a GPU",
@@ -221,11 +221,11 @@ pub fn demanded(wanted: Option<&str>) -> Result<Adapter> {
         ));
     }
     let chosen = match wanted {
-        None => all.iter().find(|adapter| adapter.facts.unusable.is_none()),
+        None => all.iter().find(|adapter| adapter.info.unusable.is_none()),
         Some(wanted) => {
             let place = wanted.parse::<usize>().ok();
             let named = |adapter: &&Adapter| {
-                let name = adapter.facts.name.to_lowercase();
+                let name = adapter.info.name.to_lowercase();
                 name.contains(&wanted.to_lowercase())
             };
             // A number beyond the list is part of a name, as `3090`; of several that fit a usable one.
@@ -234,7 +234,7 @@ pub fn demanded(wanted: Option<&str>) -> Result<Adapter> {
                 .or_else(|| {
                     all.iter()
                         .filter(named)
-                        .find(|adapter| adapter.facts.unusable.is_none())
+                        .find(|adapter| adapter.info.unusable.is_none())
                 })
                 .or_else(|| all.iter().find(named))
         }
@@ -245,11 +245,8 @@ pub fn demanded(wanted: Option<&str>) -> Result<Adapter> {
             wanted.unwrap_or_default()
         )));
     };
-    if let Some(why) = &chosen.facts.unusable {
-        return Err(gpu(format!(
-            "`{}` cannot be used: {why}",
-            chosen.facts.name
-        )));
+    if let Some(why) = &chosen.info.unusable {
+        return Err(gpu(format!("`{}` cannot be used: {why}", chosen.info.name)));
     }
     Ok(chosen.clone())
 }

@@ -38,7 +38,7 @@ pub fn measure(adapter: &Adapter, bytes: u64, repetitions: usize) -> Result<Band
     measured(adapter, bytes, repetitions.max(1)).map_err(|failure| {
         Error::new(
             ErrorKind::Gpu,
-            format!("the bandwidth of `{}`: {failure}", adapter.facts.name),
+            format!("the bandwidth of `{}`: {failure}", adapter.info.name),
         )
         .with_hint("`--backend cpu` measures the CPU alone")
     })
@@ -51,7 +51,7 @@ fn measured(
 ) -> std::result::Result<Bandwidth, Failure> {
     use wgpu::BufferUsages as Use;
     let device = Device::open(adapter, TIME_LIMIT)?;
-    let bytes = bytes.min(adapter.facts.buffer_bytes / 4).max(1 << 16) & !0xff;
+    let bytes = bytes.min(adapter.info.buffer_bytes / 4).max(1 << 16) & !0xff;
     let make = |usage, mapped_at_creation| {
         device.inner.create_buffer(&wgpu::BufferDescriptor {
             label: Some("bandwidth"),

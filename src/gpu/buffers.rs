@@ -2,7 +2,7 @@
 
 use super::device::{Device, n_tiles};
 use super::layout::{Hit, Run, Summary, Waveform};
-use super::tables::DeviceTables;
+use super::template_tables::DeviceTables;
 
 /// Distance of the uniform structs in the upload: what every device allows for dynamic offsets.
 pub const UNIFORM_STEP: u64 = 256;
@@ -114,7 +114,7 @@ impl Sizes {
 }
 
 /// Bind groups of the extraction, the compaction, and the state.
-pub type Groups = (wgpu::BindGroup, wgpu::BindGroup, Option<wgpu::BindGroup>);
+pub type BindGroups = (wgpu::BindGroup, wgpu::BindGroup, Option<wgpu::BindGroup>);
 
 impl Buffers {
     /// Makes them; the upload begins mapped.
@@ -185,7 +185,7 @@ impl Buffers {
     }
 
     /// The bind groups of the extraction, the compaction, and the state where it is here.
-    pub fn bind(&self, device: &Device, tables: &DeviceTables) -> Groups {
+    pub fn bind(&self, device: &Device, tables: &DeviceTables) -> BindGroups {
         let make = |label, layout, entries: &[wgpu::BindGroupEntry<'_>]| {
             device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(label),

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::adapter::{Adapter, STORAGE_BUFFERS};
-use super::failure::Failure;
 use super::driver_threads::DriverCallGuard;
+use super::failure::Failure;
 use super::layout::{Count, Run};
 use super::shaders::{self, Fit, Memory, Variant};
 
@@ -95,7 +95,7 @@ impl Device {
         };
         let features = adapter.inner.features();
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY);
-        let subgroups = adapter.facts.by_subgroups;
+        let subgroups = adapter.info.uses_subgroups;
         let mut required_features = wgpu::Features::empty();
         required_features.set(wgpu::Features::TIMESTAMP_QUERY, timestamps);
         required_features.set(wgpu::Features::SUBGROUP, subgroups);
@@ -157,8 +157,8 @@ impl Device {
             timestamp_ns: timestamps.then(|| queue.get_timestamp_period()),
             poller: Some(poller),
             polling,
-            width: adapter.facts.width,
-            is_software: adapter.facts.is_software(),
+            width: adapter.info.width,
+            is_software: adapter.info.is_software(),
             subgroups,
             pipelines: HashMap::new(),
             fits: HashMap::new(),

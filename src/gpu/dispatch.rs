@@ -8,7 +8,7 @@ pub const STATE_WORDS: u64 = 16 << 20;
 
 /// Waveforms of one kernel: all of a chunk, or as many of them as one dispatch takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Group {
+pub struct KernelGroup {
     /// The kernel.
     pub variant: Variant,
     /// The fit behind it, where the method has one.
@@ -19,7 +19,7 @@ pub struct Group {
     pub count: u32,
 }
 
-impl Group {
+impl KernelGroup {
     /// Words of state they take in device memory.
     #[must_use]
     pub fn state_words(&self) -> u64 {
@@ -43,11 +43,11 @@ impl Group {
 
 /// The dispatches of a chunk: its groups, cut where the state's memory holds fewer waveforms.
 #[must_use]
-pub fn dispatches(device: &Device, groups: &[Group]) -> Vec<Group> {
+pub fn dispatches(device: &Device, groups: &[KernelGroup]) -> Vec<KernelGroup> {
     let binding_words = device.inner.limits().max_storage_buffer_binding_size / 4;
     let mut all = Vec::new();
     for group in groups {
-        let most = match group.variant.memory {
+        let max_waveforms = match group.variant.memory {
             Memory::Workgroup => u64::from(group.count),
             Memory::Device => {
                 binding_words.min(STATE_WORDS) / u64::from(group.variant.state_words())
@@ -57,7 +57,7 @@ pub fn dispatches(device: &Device, groups: &[Group]) -> Vec<Group> {
         let mut at = 0;
         while at < group.count {
             let count = most.min(group.count - at);
-            all.push(Group {
+            all.push(KernelGroup {
                 first: group.first + at,
                 count,
                 ..*group

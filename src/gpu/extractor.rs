@@ -9,24 +9,24 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::adapter::Adapter;
-use super::failure::{Failure, Faults};
-use super::flight::{Flight, Session, State, Waiting, Way, batch_of};
 use super::driver_threads::DriverCallGuard;
+use super::failure::{Failure, Faults};
+use super::in_flight::{InFlightChunk, PendingBatch, Placement, Session, State, find_batch};
 use super::layout::Run;
-use super::route::{Chunk, Router};
-use super::slot::{Returned, Work};
+use super::ring_slot::{ChunkInput, ChunkResults};
+use super::routing::{Chunk, Router};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor};
 use crate::model::{Batch, Extracted};
 
 /// Chunks in flight: one computes, the next goes up, the last comes back.
-const DEPTH: usize = 3;
+const RING_DEPTH: usize = 3;
 /// Devices that may fail one after the other without a chunk in between before the GPU is given up.
-const MOST_FAILURES_IN_A_ROW: u32 = 3;
+const MAX_CONSECUTIVE_FAILURES: u32 = 3;
 /// Devices that may fail in all.
-const MOST_FAILURES: u64 = 16;
+const MAX_FAILURES: u64 = 16;
 /// How often a chunk is tried on a device before the CPU takes it.
-const MOST_TRIES: u32 = 2;
+const MAX_ATTEMPTS: u32 = 2;
 /// Most bytes of samples of a chunk, and most waveforms; a software rasteriser has nothing to hide behind a long upload.
 const CHUNK_BYTES: u64 = 64 << 20;
 const CHUNK_BYTES_SOFTWARE: u64 = 8 << 20;
@@ -71,11 +71,11 @@ impl GpuExtractor {
     /// If the adapter gives no device ([`ErrorKind::Gpu`]).
     pub fn new(cpu: Extractor, adapter: Adapter, options: Options) -> Result<Self> {
         let guard = DriverCallGuard::enter();
-        let run = run_of(&cpu);
+        let run = run_parameters(&cpu);
         let session = Session::open(&adapter, options.time_limit).map_err(|failure| {
             Error::new(
                 ErrorKind::Gpu,
-                format!("`{}` gives no device: {failure}", adapter.facts.name),
+                format!("`{}` gives no device: {failure}", adapter.info.name),
             )
             .with_hint("`--backend cpu` gives the same hits without a GPU")
         })?;
@@ -83,7 +83,7 @@ impl GpuExtractor {
             router: Router::default(),
             session: Some(session),
             report: BackendReport {
-                adapter: adapter.facts.line(),
+                adapter: adapter.info.description(),
                 ..BackendReport::default()
             },
             ..State::default()
@@ -117,14 +117,14 @@ impl GpuExtractor {
 
     /// Most waveforms of the chunk that begins at `begin`.
     fn chunk_end(&self, batch: &Batch, begin: usize) -> usize {
-        let facts = &self.adapter.facts;
-        let wanted = if facts.is_software() {
+        let info = &self.adapter.info;
+        let wanted = if info.is_software() {
             CHUNK_BYTES_SOFTWARE
         } else {
             CHUNK_BYTES
         };
         // Buffers are made in powers of two.
-        let room = facts.binding_bytes.min(facts.buffer_bytes / 2).max(1);
+        let room = info.binding_bytes.min(info.buffer_bytes / 2).max(1);
         let most_words = wanted.min(1 << room.ilog2()) as usize / 4;
         let most = self
             .options
@@ -147,33 +147,33 @@ impl GpuExtractor {
     fn launch(
         &self,
         state: &mut State,
-        flight: &mut Flight,
+        entry: &mut InFlightChunk,
         batch: &Batch,
     ) -> std::result::Result<(), Failure> {
-        let slot = match std::mem::replace(&mut flight.way, Way::Cpu) {
-            Way::Device(slot) => Some(*slot),
-            Way::Beside | Way::Cpu => None,
+        let slot = match std::mem::replace(&mut entry.placement, Placement::Cpu) {
+            Placement::Device(slot) => Some(*slot),
+            Placement::NoGpuWork | Placement::Cpu => None,
         };
         let Some(session) = &mut state.session else {
             return Ok(());
         };
-        if flight.chunk.waveforms.is_empty() {
-            flight.way = Way::Beside;
+        if entry.chunk.waveforms.is_empty() {
+            entry.placement = Placement::NoGpuWork;
             return Ok(());
         }
         let tables = state.tables.upload(&session.device, &mut session.tables);
         session.device.health.check()?;
         let mut slot = slot.or_else(|| session.free.pop()).unwrap_or_default();
-        let work = Work {
+        let input = ChunkInput {
             batch,
-            chunk: &flight.chunk,
+            chunk: &entry.chunk,
             run: self.run,
             state: None,
         };
-        slot.submit(&mut session.device, tables, &work, &mut || {
+        slot.submit(&mut session.device, tables, &input, &mut || {
             self.options.faults.at_next_step()
         })?;
-        flight.way = Way::Device(Box::new(slot));
+        entry.placement = Placement::Device(Box::new(slot));
         Ok(())
     }
 
@@ -182,17 +182,17 @@ impl GpuExtractor {
     fn recover(
         &self,
         state: &mut State,
-        flights: &mut VecDeque<Flight>,
-        waiting: &VecDeque<Waiting<'_>>,
+        in_flight: &mut VecDeque<InFlightChunk>,
+        pending: &VecDeque<PendingBatch<'_>>,
         mut failure: Failure,
     ) {
         loop {
             warn!(
                 "{}: {failure}; its work is done again",
-                self.adapter.facts.name
+                self.adapter.info.name
             );
             state.report.device_failures += 1;
-            state.failures_in_a_row += 1;
+            state.consecutive_failures += 1;
             if let Some(session) = state.session.take() {
                 // A driver that hangs may keep whoever lets go of its device.
                 let guard = DriverCallGuard::enter();
@@ -201,30 +201,30 @@ impl GpuExtractor {
                     drop(session);
                 });
             }
-            for flight in flights.iter_mut() {
-                if !matches!(flight.way, Way::Beside) {
-                    flight.way = Way::Cpu;
-                    flight.tries += 1;
-                    flight.failure.get_or_insert(failure.clone());
+            for entry in in_flight.iter_mut() {
+                if !matches!(entry.placement, Placement::NoGpuWork) {
+                    entry.placement = Placement::Cpu;
+                    entry.tries += 1;
+                    entry.failure.get_or_insert(failure.clone());
                 }
             }
-            if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW
-                || state.report.device_failures >= MOST_FAILURES
+            if state.consecutive_failures >= MAX_CONSECUTIVE_FAILURES
+                || state.report.device_failures >= MAX_FAILURES
             {
                 warn!(
                     "{}: given up after {} failures; the CPU goes on",
-                    self.adapter.facts.name, state.report.device_failures
+                    self.adapter.info.name, state.report.device_failures
                 );
                 state.report.given_up = Some(failure.to_string());
                 return;
             }
             let again = Session::open(&self.adapter, self.options.time_limit).and_then(|session| {
                 state.session = Some(session);
-                for flight in flights.iter_mut() {
-                    if flight.tries < MOST_TRIES
-                        && let Some(batch) = batch_of(waiting, flight)
+                for entry in in_flight.iter_mut() {
+                    if entry.tries < MAX_ATTEMPTS
+                        && let Some(batch) = find_batch(pending, entry)
                     {
-                        self.launch(state, flight, batch)?;
+                        self.launch(state, entry, batch)?;
                     }
                 }
                 Ok(())
@@ -237,35 +237,35 @@ impl GpuExtractor {
     }
 
     /// The hits of the chunk that is first in flight; `None` if it has to be waited for once more.
-    fn land(
+    fn finish_first(
         &self,
         state: &mut State,
-        flights: &mut VecDeque<Flight>,
-        waiting: &VecDeque<Waiting<'_>>,
+        in_flight: &mut VecDeque<InFlightChunk>,
+        pending: &VecDeque<PendingBatch<'_>>,
     ) -> Result<Option<(u64, Extracted)>> {
-        let Some(flight) = flights.front_mut() else {
+        let Some(entry) = in_flight.front_mut() else {
             return Ok(None);
         };
-        let number = flight.batch;
-        let Some(batch) = batch_of(waiting, flight) else {
+        let number = entry.batch;
+        let Some(batch) = find_batch(pending, entry) else {
             return Err(Error::internal("a chunk without its batch"));
         };
-        if matches!(flight.way, Way::Cpu) {
+        if matches!(entry.placement, Placement::Cpu) {
             let mut part = self
                 .cpu
-                .extract_range(batch, flight.chunk.begin..flight.chunk.end);
+                .extract_range(batch, entry.chunk.begin..entry.chunk.end);
             part.left_to_cpu = part.summaries.len();
-            state.note_cpu(flight, batch);
-            flights.pop_front();
+            state.record_cpu(entry, batch);
+            in_flight.pop_front();
             return Ok(Some((number, part)));
         }
         // While the GPU works, the CPU does what the kernels do not take.
-        let apart = self.apart(batch, &flight.chunk);
-        let Way::Device(slot) = &mut flight.way else {
-            let nothing = Returned::default();
-            let part = self.assemble(batch, &flight.chunk, &nothing, &apart);
-            state.note_done(flight, batch, &nothing);
-            flights.pop_front();
+        let cpu_part = self.extract_cpu_part(batch, &entry.chunk);
+        let Placement::Device(slot) = &mut entry.placement else {
+            let nothing = ChunkResults::default();
+            let part = self.merge_results(batch, &entry.chunk, &nothing, &cpu_part);
+            state.record_done(entry, batch, &nothing);
+            in_flight.pop_front();
             return Ok(Some((number, part)));
         };
         let Some(session) = &mut state.session else {
@@ -274,14 +274,14 @@ impl GpuExtractor {
         let fault = self.options.faults.at_next_step();
         let read = slot.read(&session.device, self.options.time_limit, fault);
         match read {
-            Ok(Some(returned)) => {
-                let part = self.assemble(batch, &flight.chunk, &returned, &apart);
-                state.failures_in_a_row = 0;
-                state.note_done(flight, batch, &returned);
-                if let Some(Flight {
-                    way: Way::Device(slot),
+            Ok(Some(results)) => {
+                let part = self.merge_results(batch, &entry.chunk, &results, &cpu_part);
+                state.consecutive_failures = 0;
+                state.record_done(entry, batch, &results);
+                if let Some(InFlightChunk {
+                    placement: Placement::Device(slot),
                     ..
-                }) = flights.pop_front()
+                }) = in_flight.pop_front()
                     && let Some(session) = &mut state.session
                 {
                     session.free.push(*slot);
@@ -289,13 +289,13 @@ impl GpuExtractor {
                 Ok(Some((number, part)))
             }
             Ok(None) => {
-                if let Err(failure) = self.launch(state, flight, batch) {
-                    self.recover(state, flights, waiting, failure);
+                if let Err(failure) = self.launch(state, entry, batch) {
+                    self.recover(state, in_flight, pending, failure);
                 }
                 Ok(None)
             }
             Err(failure) => {
-                self.recover(state, flights, waiting, failure);
+                self.recover(state, in_flight, pending, failure);
                 Ok(None)
             }
         }
@@ -303,7 +303,7 @@ impl GpuExtractor {
 }
 
 /// What all dispatches with `cpu`'s parameters share.
-pub(super) fn run_of(cpu: &Extractor) -> Run {
+pub(super) fn run_parameters(cpu: &Extractor) -> Run {
     let (lowest, highest) = cpu.rails();
     let parameters = cpu.parameters();
     Run {
@@ -364,19 +364,19 @@ impl GpuExtractor {
         emit: &mut dyn FnMut(Cow<'a, Batch>, Extracted) -> Result<bool>,
     ) -> Result<()> {
         let state = &mut *self.state();
-        let mut waiting: VecDeque<Waiting<'a>> = VecDeque::new();
-        let mut flights: VecDeque<Flight> = VecDeque::new();
+        let mut pending: VecDeque<PendingBatch<'a>> = VecDeque::new();
+        let mut in_flight: VecDeque<InFlightChunk> = VecDeque::new();
         let mut more = true;
         let mut number = 0;
         loop {
-            while flights.len() < DEPTH && more {
-                if waiting.back().is_none_or(|one| one.next >= one.batch.len()) {
+            while in_flight.len() < RING_DEPTH && more {
+                if pending.back().is_none_or(|one| one.next >= one.batch.len()) {
                     let Some(batch) = batches.next() else {
                         more = false;
                         break;
                     };
                     number += 1;
-                    waiting.push_back(Waiting {
+                    pending.push_back(PendingBatch {
                         number,
                         batch,
                         next: 0,
@@ -384,26 +384,26 @@ impl GpuExtractor {
                         done: 0,
                     });
                 }
-                self.start_next(state, &mut flights, &mut waiting);
+                self.start_next(state, &mut in_flight, &mut pending);
             }
-            if let Some((of, part)) = self.land(state, &mut flights, &waiting)?
-                && let Some(one) = waiting.iter_mut().find(|one| one.number == of)
+            if let Some((of, part)) = self.finish_first(state, &mut in_flight, &pending)?
+                && let Some(one) = pending.iter_mut().find(|one| one.number == of)
             {
                 one.done += part.summaries.len();
                 one.parts.push(part);
             }
-            while waiting
+            while pending
                 .front()
                 .is_some_and(|one| one.done == one.batch.len())
             {
-                let Some(one) = waiting.pop_front() else {
+                let Some(one) = pending.pop_front() else {
                     break;
                 };
                 if !emit(one.batch, Extracted::joined(one.parts))? {
                     return Ok(());
                 }
             }
-            if flights.is_empty() && !more {
+            if in_flight.is_empty() && !more {
                 return Ok(());
             }
         }
@@ -413,10 +413,10 @@ impl GpuExtractor {
     fn start_next(
         &self,
         state: &mut State,
-        flights: &mut VecDeque<Flight>,
-        waiting: &mut VecDeque<Waiting<'_>>,
+        in_flight: &mut VecDeque<InFlightChunk>,
+        pending: &mut VecDeque<PendingBatch<'_>>,
     ) {
-        let Some(last) = waiting.back_mut() else {
+        let Some(last) = pending.back_mut() else {
             return;
         };
         let (begin, end) = (last.next, self.chunk_end(&last.batch, last.next));
@@ -439,17 +439,17 @@ impl GpuExtractor {
                 ..Chunk::default()
             },
         };
-        let mut flight = Flight {
+        let mut entry = InFlightChunk {
             batch: last.number,
             chunk,
-            way: Way::Cpu,
+            placement: Placement::Cpu,
             tries: 0,
             failure: None,
         };
-        let launched = self.launch(state, &mut flight, &last.batch);
-        flights.push_back(flight);
+        let launched = self.launch(state, &mut entry, &last.batch);
+        in_flight.push_back(entry);
         if let Err(failure) = launched {
-            self.recover(state, flights, waiting, failure);
+            self.recover(state, in_flight, pending, failure);
         }
     }
 }

@@ -5,7 +5,7 @@ use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::layout;
 use super::shaders::{Fit, Memory, Variant, compact_source};
-use super::staged::places;
+use super::stage_by_stage::places;
 use crate::extract::{Method, Stage};
 
 fn parse(text: &str, name: &str) -> naga::Module {

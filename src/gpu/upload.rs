@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::failure::Failure;
-use super::slot::Work;
+use super::ring_slot::ChunkInput;
 use crate::model::Samples;
 
 /// Bytes that one task copies into the upload.
@@ -13,13 +13,17 @@ const COPY_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// If the buffer is not mapped.
-pub fn write(upload: &wgpu::Buffer, samples_at: u64, work: &Work<'_>) -> Result<(), Failure> {
-    pieces(work).into_par_iter().try_for_each(|piece| {
+pub fn write(
+    upload: &wgpu::Buffer,
+    samples_at: u64,
+    input: &ChunkInput<'_>,
+) -> Result<(), Failure> {
+    pieces(input).into_par_iter().try_for_each(|piece| {
         let at = samples_at + piece.at;
         let view = upload
             .get_mapped_range_mut(at..at + piece.bytes)
             .map_err(|error| Failure::not_mapped(&error))?;
-        copy_samples(view, work, piece.range);
+        copy_samples(view, input, piece.range);
         Ok(())
     })
 }
@@ -33,12 +37,12 @@ struct Piece {
 }
 
 /// A chunk's samples in pieces of about [`COPY_BYTES`], which begin where a mapping may.
-fn pieces(work: &Work<'_>) -> Vec<Piece> {
+fn pieces(input: &ChunkInput<'_>) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let (mut begin, mut at, mut bytes) = (0, 0, 0);
-    for (place, waveform) in work.chunk.waveforms.iter().enumerate() {
+    for (place, waveform) in input.chunk.waveforms.iter().enumerate() {
         bytes += 4 * u64::from(waveform.length.div_ceil(2));
-        let last = place + 1 == work.chunk.waveforms.len();
+        let last = place + 1 == input.chunk.waveforms.len();
         if last || (bytes >= COPY_BYTES && (at + bytes).is_multiple_of(wgpu::MAP_ALIGNMENT)) {
             pieces.push(Piece {
                 at,
@@ -52,14 +56,18 @@ fn pieces(work: &Work<'_>) -> Vec<Piece> {
 }
 
 /// Copies the samples of some of a chunk's waveforms, each from a whole word on.
-fn copy_samples(mut view: wgpu::BufferViewMut, work: &Work<'_>, range: std::ops::Range<usize>) {
-    let Samples::U16(samples) = work.batch.samples() else {
+fn copy_samples(
+    mut view: wgpu::BufferViewMut,
+    input: &ChunkInput<'_>,
+    range: std::ops::Range<usize>,
+) {
+    let Samples::U16(samples) = input.batch.samples() else {
         return;
     };
-    let offsets = work.batch.offsets();
+    let offsets = input.batch.offsets();
     let mut at = 0;
     for place in range {
-        let index = work.chunk.places[place] as usize;
+        let index = input.chunk.places[place] as usize;
         let source: &[u8] = bytemuck::cast_slice(&samples[offsets[index]..offsets[index + 1]]);
         view.slice(at..at + source.len()).copy_from_slice(source);
         at += source.len();

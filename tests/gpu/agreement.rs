@@ -9,7 +9,7 @@ use nuwave::extract::{
     Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts, Stage,
 };
 use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
-use nuwave::gpu::staged::Staged;
+use nuwave::gpu::stage_by_stage::StageByStage;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
 use nuwave::model::{Batch, Calibration, Polarity};
 use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
@@ -23,7 +23,7 @@ fn gpu(calibration: &Calibration, readout: ReadoutFacts, method: Method) -> GpuE
     };
     let cpu = Extractor::new(calibration.clone(), readout, parameters).expect("valid");
     let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
-    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let adapter = adapter::find(wanted.as_deref()).expect("an adapter");
     let options = Options {
         // A software rasteriser may take long over a kernel that it meets for the first time.
         time_limit: Duration::from_secs(180),
@@ -303,7 +303,7 @@ fn the_stages_agree_one_by_one() {
         ),
     ] {
         let expected = gpu.cpu().extract(batch).expect("extracts");
-        let mut staged = Staged::new(&gpu).expect("a device");
+        let mut staged = StageByStage::new(&gpu).expect("a device");
         for stage in Stage::ALL {
             let found = staged.extract_from(stage, batch).expect("extracts");
             let mut comparison = Comparison::default();

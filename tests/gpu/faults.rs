@@ -79,7 +79,7 @@ fn run(
         ..Options::default()
     };
     let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
-    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let adapter = adapter::find(wanted.as_deref()).expect("an adapter");
     let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
     let mut results = Vec::new();
     gpu.run(&mut batches().into_iter(), &mut |batch, extracted| {
@@ -181,7 +181,7 @@ fn a_device_that_vanishes_is_noticed_at_once() {
         ..Options::default()
     };
     let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
-    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let adapter = adapter::find(wanted.as_deref()).expect("an adapter");
     let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
     let batch = batches().swap_remove(0);
     let start = std::time::Instant::now();
@@ -204,7 +204,7 @@ fn what_takes_longer_than_its_time_limit_is_done_by_the_cpu() {
         ..Options::default()
     };
     let wanted = std::env::var("NUWAVE_TEST_ADAPTER").ok();
-    let adapter = adapter::demanded(wanted.as_deref()).expect("an adapter");
+    let adapter = adapter::find(wanted.as_deref()).expect("an adapter");
     let gpu = GpuExtractor::new(extractor(), adapter, options).expect("a device");
     // Large enough that no device has it done by the time it is asked.
     let mut large = Batch::new_u16(0);

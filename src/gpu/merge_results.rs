@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::extractor::GpuExtractor;
 use super::layout::{Hit as DeviceHit, OUTGROWN, Summary};
-use super::route::Chunk;
-use super::slot::Returned;
+use super::ring_slot::ChunkResults;
+use super::routing::Chunk;
 use crate::extract::stages::{self, conclude};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 
@@ -32,7 +32,11 @@ impl From<'_> {
 
 impl GpuExtractor {
     /// Those waveforms of a chunk that the kernels do not take.
-    pub(super) fn apart(&self, batch: &Batch, chunk: &Chunk) -> Vec<(WaveformSummary, Vec<Hit>)> {
+    pub(super) fn extract_cpu_part(
+        &self,
+        batch: &Batch,
+        chunk: &Chunk,
+    ) -> Vec<(WaveformSummary, Vec<Hit>)> {
         chunk
             .on_cpu
             .par_iter()
@@ -51,19 +55,19 @@ impl GpuExtractor {
     }
 
     /// A chunk's result in the order of the batch, by all threads.
-    pub(super) fn assemble(
+    pub(super) fn merge_results(
         &self,
         batch: &Batch,
         chunk: &Chunk,
-        returned: &Returned,
-        apart: &[(WaveformSummary, Vec<Hit>)],
+        results: &ChunkResults,
+        cpu_part: &[(WaveformSummary, Vec<Hit>)],
     ) -> Extracted {
         // For each waveform its number among the device's, or the CPU's result.
-        let mut apart = apart.iter().zip(&chunk.on_cpu).peekable();
-        let mut on_device = returned.summaries.iter();
+        let mut cpu_part = cpu_part.iter().zip(&chunk.on_cpu).peekable();
+        let mut on_device = results.summaries.iter();
         let from: Vec<From<'_>> = (chunk.begin..chunk.end)
             .map(
-                |place| match apart.next_if(|(_, (of, _))| *of as usize == place) {
+                |place| match cpu_part.next_if(|(_, (of, _))| *of as usize == place) {
                     Some((result, _)) => From::Cpu(result),
                     None => on_device.next().map_or(From::Nowhere, From::Device),
                 },
@@ -93,7 +97,7 @@ impl GpuExtractor {
                         }
                         From::Device(summary) => {
                             let end = at + summary.n_hits as usize;
-                            let found = returned.hits.get(at..end).unwrap_or_default();
+                            let found = results.hits.get(at..end).unwrap_or_default();
                             at = end;
                             if summary.flags & OUTGROWN != 0
                                 && let Some(waveform) = batch.get(place)

@@ -7,30 +7,30 @@ use std::time::Duration;
 use super::adapter::Adapter;
 use super::device::Device;
 use super::failure::Failure;
-use super::route::{Chunk, Reason, Router};
-use super::slot::{Returned, Slot};
-use super::tables::{DeviceTables, Tables};
+use super::ring_slot::{ChunkResults, RingSlot};
+use super::routing::{Chunk, CpuReason, Router};
+use super::template_tables::{DeviceTables, TemplateTables};
 use crate::extract::{BackendReport, Retry};
 use crate::model::{Batch, Extracted};
 
 /// Where a chunk is.
-pub enum Way {
+pub enum Placement {
     /// On the device, in this slot.
-    Device(Box<Slot>),
+    Device(Box<RingSlot>),
     /// Nowhere: it has nothing that the kernels take, only what the CPU does beside them.
-    Beside,
+    NoGpuWork,
     /// Left to the CPU, all of it.
     Cpu,
 }
 
 /// A chunk on its way.
-pub struct Flight {
+pub struct InFlightChunk {
     /// Number of its batch.
     pub batch: u64,
     /// Its waveforms.
     pub chunk: Chunk,
     /// Where it is.
-    pub way: Way,
+    pub placement: Placement,
     /// How often a device failed under it.
     pub tries: u32,
     /// The first of those failures.
@@ -38,7 +38,7 @@ pub struct Flight {
 }
 
 /// A batch that waits for its chunks.
-pub struct Waiting<'a> {
+pub struct PendingBatch<'a> {
     /// Its number in the stream.
     pub number: u64,
     /// The batch.
@@ -51,11 +51,14 @@ pub struct Waiting<'a> {
     pub done: usize,
 }
 
-/// The batch of a flight.
-pub fn batch_of<'a>(waiting: &'a VecDeque<Waiting<'_>>, flight: &Flight) -> Option<&'a Batch> {
-    waiting
+/// The batch of a chunk.
+pub fn find_batch<'a>(
+    pending: &'a VecDeque<PendingBatch<'_>>,
+    entry: &InFlightChunk,
+) -> Option<&'a Batch> {
+    pending
         .iter()
-        .find(|one| one.number == flight.batch)
+        .find(|one| one.number == entry.batch)
         .map(|one| one.batch.as_ref())
 }
 
@@ -66,7 +69,7 @@ pub struct Session {
     /// The tables, once there are any.
     pub tables: Option<DeviceTables>,
     /// Slots without a chunk.
-    pub free: Vec<Slot>,
+    pub free: Vec<RingSlot>,
 }
 
 impl Session {
@@ -87,7 +90,7 @@ impl Session {
 #[derive(Default)]
 pub struct State {
     /// The tables on the host.
-    pub tables: Tables,
+    pub tables: TemplateTables,
     /// What is known of which waveforms go where.
     pub router: Router,
     /// The device, unless it was given up.
@@ -95,54 +98,54 @@ pub struct State {
     /// What there is to report.
     pub report: BackendReport,
     /// Devices that failed without a chunk in between.
-    pub failures_in_a_row: u32,
+    pub consecutive_failures: u32,
 }
 
 impl State {
     /// Notes a chunk that came back from the device.
-    pub fn note_done(&mut self, flight: &Flight, batch: &Batch, returned: &Returned) {
-        let outgrown = returned.outgrown();
-        self.report.on_gpu += flight.chunk.waveforms.len() as u64 - outgrown;
-        if outgrown > 0 {
-            self.note_reason(Reason::Crowded.name(), outgrown);
+    pub fn record_done(&mut self, entry: &InFlightChunk, batch: &Batch, results: &ChunkResults) {
+        let n_left_to_cpu = results.n_left_to_cpu();
+        self.report.on_gpu += entry.chunk.waveforms.len() as u64 - n_left_to_cpu;
+        if n_left_to_cpu > 0 {
+            self.record_cpu_reason(CpuReason::TooManyPulses.name(), n_left_to_cpu);
         }
-        self.report.kernel_s += returned.kernel.unwrap_or_default().as_secs_f64();
-        self.note_apart(flight);
-        self.note_redone(flight, batch, "gpu");
+        self.report.kernel_s += results.kernel.unwrap_or_default().as_secs_f64();
+        self.record_cpu_reasons(entry);
+        self.record_retry(entry, batch, "gpu");
     }
 
     /// Notes a chunk that the CPU had to do.
-    pub fn note_cpu(&mut self, flight: &Flight, batch: &Batch) {
-        let chunk = &flight.chunk;
+    pub fn record_cpu(&mut self, entry: &InFlightChunk, batch: &Batch) {
+        let chunk = &entry.chunk;
         let lost = chunk.end - chunk.begin - chunk.on_cpu.len();
-        self.note_reason("the GPU failed", lost as u64);
-        self.note_apart(flight);
-        self.note_redone(flight, batch, "cpu");
+        self.record_cpu_reason("the GPU failed", lost as u64);
+        self.record_cpu_reasons(entry);
+        self.record_retry(entry, batch, "cpu");
     }
 
     /// Notes what of a chunk was never the device's.
-    fn note_apart(&mut self, flight: &Flight) {
-        for (_, reason) in &flight.chunk.on_cpu {
-            if *reason != Reason::Uncalibrated {
-                self.note_reason(reason.name(), 1);
+    fn record_cpu_reasons(&mut self, entry: &InFlightChunk) {
+        for (_, reason) in &entry.chunk.on_cpu {
+            if *reason != CpuReason::Uncalibrated {
+                self.record_cpu_reason(reason.name(), 1);
             }
         }
     }
 
-    fn note_reason(&mut self, reason: &str, waveforms: u64) {
+    fn record_cpu_reason(&mut self, reason: &str, waveforms: u64) {
         *self.report.on_cpu.entry(reason.to_owned()).or_default() += waveforms;
     }
 
-    fn note_redone(&mut self, flight: &Flight, batch: &Batch, on: &'static str) {
-        let Some(failure) = &flight.failure else {
+    fn record_retry(&mut self, entry: &InFlightChunk, batch: &Batch, on: &'static str) {
+        let Some(failure) = &entry.failure else {
             return;
         };
-        let begin = flight.chunk.begin;
+        let begin = entry.chunk.begin;
         self.report.retries.push(Retry {
             input_id: batch.input_id(),
             first_event_id: batch.event_id().get(begin).copied().unwrap_or_default(),
             first_channel_id: batch.channel_id().get(begin).copied().unwrap_or_default(),
-            waveforms: (flight.chunk.end - begin) as u64,
+            waveforms: (entry.chunk.end - begin) as u64,
             reason: failure.to_string(),
             on: on.into(),
         });

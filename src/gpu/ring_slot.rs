@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable as _;
 
-use super::buffers::{Buffers, Groups, PREAMBLE, Sizes, UNIFORM_STEP};
+use super::buffers::{BindGroups, Buffers, PREAMBLE, Sizes, UNIFORM_STEP};
 use super::device::{Device, n_tiles};
-use super::dispatch::{Group, dispatches};
+use super::dispatch::{KernelGroup, dispatches};
 use super::failure::{Failure, Fault};
 use super::layout::{Count, Hit, OUTGROWN, Run, Summary, Waveform};
-use super::route::Chunk;
+use super::routing::Chunk;
 use super::shaders::Memory;
-use super::tables::DeviceTables;
+use super::template_tables::DeviceTables;
 use super::upload;
 use crate::extract::Stage;
 use crate::model::Batch;
 
 /// How long to wait before asking whether the device is still there.
-const PATIENCE: Duration = Duration::from_millis(50);
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a chunk brings.
-pub struct Work<'a> {
+pub struct ChunkInput<'a> {
     /// The batch it belongs to.
     pub batch: &'a Batch,
     /// The chunk.
@@ -37,7 +37,7 @@ pub struct Work<'a> {
 
 /// What came back.
 #[derive(Default)]
-pub struct Returned {
+pub struct ChunkResults {
     /// One a waveform of the chunk.
     pub summaries: Vec<Summary>,
     /// Waveform after waveform.
@@ -46,20 +46,20 @@ pub struct Returned {
     pub kernel: Option<Duration>,
 }
 
-impl Returned {
+impl ChunkResults {
     /// Waveforms whose fit is left to the CPU.
     #[must_use]
-    pub fn outgrown(&self) -> u64 {
+    pub fn n_left_to_cpu(&self) -> u64 {
         let flags = self.summaries.iter().map(|summary| summary.flags);
         flags.filter(|flags| flags & OUTGROWN != 0).count() as u64
     }
 }
 
 /// A slot, and what is known of the chunk in it.
-pub struct Slot {
+pub struct RingSlot {
     buffers: Option<Buffers>,
     queries: Option<wgpu::QuerySet>,
-    groups: Option<Groups>,
+    groups: Option<BindGroups>,
     /// The generation of the tables in the groups.
     bound_to: usize,
     mapped: Sender<Result<(), wgpu::BufferAsyncError>>,
@@ -77,7 +77,7 @@ pub struct Slot {
     fits: bool,
 }
 
-impl Default for Slot {
+impl Default for RingSlot {
     fn default() -> Self {
         let (mapped, arrivals) = channel();
         Self {
@@ -97,7 +97,7 @@ impl Default for Slot {
     }
 }
 
-impl Slot {
+impl RingSlot {
     /// Makes room, uploads and submits a chunk, all stages and the compaction.
     ///
     /// # Errors
@@ -106,21 +106,21 @@ impl Slot {
         &mut self,
         device: &mut Device,
         tables: &DeviceTables,
-        work: &Work<'_>,
+        input: &ChunkInput<'_>,
         faults: &mut dyn FnMut() -> Option<Fault>,
     ) -> Result<(), Failure> {
         fail_at(faults(), device)?;
-        for group in &work.chunk.groups {
+        for group in &input.chunk.groups {
             device.prepare(group.variant)?;
             if let Some(fit) = group.fit {
                 device.prepare_fit(fit)?;
             }
         }
-        let dispatches = dispatches(device, &work.chunk.groups);
-        let needed = self.needed(work, &dispatches);
+        let dispatches = dispatches(device, &input.chunk.groups);
+        let needed = self.needed(input, &dispatches);
         self.make_room(device, needed, tables)?;
         if let (Some(words), Some(buffer)) = (
-            work.state,
+            input.state,
             self.buffers
                 .as_ref()
                 .and_then(|buffers| buffers.state.as_ref()),
@@ -130,14 +130,14 @@ impl Slot {
                 .write_buffer(buffer, 0, bytemuck::cast_slice(words));
         }
         fail_at(faults(), device)?;
-        self.upload(work, &dispatches)?;
+        self.upload(input, &dispatches)?;
         let fault = faults();
         fail_at(fault, device)?;
-        let submission = self.record_and_submit(device, work, &dispatches)?;
+        let submission = self.record_and_submit(device, input, &dispatches)?;
         if fault == Some(Fault::Vanish) {
             let health = device.health.clone();
             std::thread::spawn(move || {
-                std::thread::sleep(2 * PATIENCE);
+                std::thread::sleep(2 * HEALTH_CHECK_INTERVAL);
                 health.fail(Failure::Lost("brought about by a test".to_owned()));
             });
             return Ok(());
@@ -146,14 +146,18 @@ impl Slot {
         device.health.check()
     }
 
-    fn needed(&self, work: &Work<'_>, dispatches: &[Group]) -> Sizes {
-        let n_waveforms = work.chunk.waveforms.len() as u64;
+    fn needed(&self, input: &ChunkInput<'_>, dispatches: &[KernelGroup]) -> Sizes {
+        let n_waveforms = input.chunk.waveforms.len() as u64;
         Sizes {
             dispatches: dispatches.len() as u64,
             waveforms: n_waveforms,
-            words: u64::from(work.chunk.words).max(1),
+            words: u64::from(input.chunk.words).max(1),
             hits: (2 * n_waveforms).max(self.room_seen) + 1024,
-            state_words: dispatches.iter().map(Group::state_words).max().unwrap_or(0),
+            state_words: dispatches
+                .iter()
+                .map(KernelGroup::state_words)
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -190,7 +194,11 @@ impl Slot {
     }
 
     /// Writes a chunk into the mapped upload buffer, samples by all threads.
-    fn upload(&mut self, work: &Work<'_>, dispatches: &[Group]) -> Result<(), Failure> {
+    fn upload(
+        &mut self,
+        input: &ChunkInput<'_>,
+        dispatches: &[KernelGroup],
+    ) -> Result<(), Failure> {
         let Some(buffers) = &self.buffers else {
             return Err(Failure::Refused("no buffers".to_owned()));
         };
@@ -204,38 +212,38 @@ impl Slot {
                 first: dispatch.first,
                 count: dispatch.count,
                 capacity: sizes.hits as u32,
-                ..work.run
+                ..input.run
             };
             let at = UNIFORM_STEP as usize * place;
             view.slice(at..at + size_of::<Run>())
                 .copy_from_slice(bytemuck::bytes_of(&run));
         }
         let count = Count {
-            n_waveforms: work.chunk.waveforms.len() as u32,
+            n_waveforms: input.chunk.waveforms.len() as u32,
             capacity: sizes.hits as u32,
-            n_tiles: n_tiles(work.chunk.waveforms.len() as u32),
+            n_tiles: n_tiles(input.chunk.waveforms.len() as u32),
             ..Count::zeroed()
         };
         let at = sizes.uniform_bytes() as usize;
         view.slice(at..at + size_of::<Count>())
             .copy_from_slice(bytemuck::bytes_of(&count));
-        let bytes: &[u8] = bytemuck::cast_slice(&work.chunk.waveforms);
+        let bytes: &[u8] = bytemuck::cast_slice(&input.chunk.waveforms);
         let at = sizes.waveforms_at() as usize;
         view.slice(at..at + bytes.len()).copy_from_slice(bytes);
-        upload::write(&buffers.upload, sizes.samples_at(), work)
+        upload::write(&buffers.upload, sizes.samples_at(), input)
     }
 
     fn record_and_submit(
         &mut self,
         device: &Device,
-        work: &Work<'_>,
-        dispatches: &[Group],
+        input: &ChunkInput<'_>,
+        dispatches: &[KernelGroup],
     ) -> Result<wgpu::SubmissionIndex, Failure> {
         let (Some(buffers), Some((extract, compact, state))) = (&self.buffers, &self.groups) else {
             return Err(Failure::Refused("no buffers".to_owned()));
         };
         let sizes = buffers.sizes;
-        let n_waveforms = work.chunk.waveforms.len() as u64;
+        let n_waveforms = input.chunk.waveforms.len() as u64;
         buffers.upload.unmap();
         let mut encoder = device
             .inner
@@ -255,7 +263,7 @@ impl Slot {
             (
                 sizes.samples_at(),
                 &buffers.samples,
-                4 * u64::from(work.chunk.words),
+                4 * u64::from(input.chunk.words),
             ),
         ] {
             encoder.copy_buffer_to_buffer(&buffers.upload, at, to, 0, bytes);
@@ -288,9 +296,9 @@ impl Slot {
                 pass.dispatch_workgroups(x, y, 1);
             }
             record_fits(&mut pass, device, extract, dispatches)?;
-            device.compact(&mut pass, compact, work.chunk.waveforms.len() as u32);
+            device.compact(&mut pass, compact, input.chunk.waveforms.len() as u32);
         }
-        self.n_waveforms = work.chunk.waveforms.len() as u32;
+        self.n_waveforms = input.chunk.waveforms.len() as u32;
         self.gives_hits = work
             .chunk
             .groups
@@ -339,7 +347,7 @@ impl Slot {
         let start = Instant::now();
         let mut missing = number;
         while missing > 0 {
-            match self.arrivals.recv_timeout(PATIENCE) {
+            match self.arrivals.recv_timeout(HEALTH_CHECK_INTERVAL) {
                 Ok(Ok(())) => missing -= 1,
                 Ok(Err(error)) => {
                     device.health.check()?;
@@ -368,7 +376,7 @@ impl Slot {
         device: &Device,
         time_limit: Duration,
         fault: Option<Fault>,
-    ) -> Result<Option<Returned>, Failure> {
+    ) -> Result<Option<ChunkResults>, Failure> {
         if fault == Some(Fault::Hang) {
             return Err(Failure::Hang);
         }
@@ -379,7 +387,7 @@ impl Slot {
             return Err(Failure::Refused("no buffers".to_owned()));
         };
         let hits_at = Sizes::hits_at(n_waveforms);
-        let mut result = Returned::default();
+        let mut result = ChunkResults::default();
         let (room, n_hits): (u64, u64);
         {
             let view = buffers
@@ -458,7 +466,7 @@ fn record_fits(
     pass: &mut wgpu::ComputePass<'_>,
     device: &Device,
     extract: &wgpu::BindGroup,
-    dispatches: &[Group],
+    dispatches: &[KernelGroup],
 ) -> Result<(), Failure> {
     for (place, dispatch) in dispatches.iter().enumerate() {
         if let Some(fit) = dispatch.fit {

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::device::Device;
-use super::dispatch::Group;
+use super::dispatch::KernelGroup;
 use super::layout::Waveform;
 use super::shaders::{Fit, Variant};
-use super::tables::{MAX_BINS, Tables};
+use super::template_tables::{MAX_BINS, TemplateTables};
 use crate::extract::Extractor;
 use crate::model::{Batch, Samples};
 
@@ -17,7 +17,7 @@ pub const MAX_GPU_SAMPLES: usize = 4096;
 
 /// Why waveforms go to the CPU though there is a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
+pub enum CpuReason {
     /// They have more than [`MAX_GPU_SAMPLES`] samples.
     Long,
     /// Their template needs a longer transform than the kernels have.
@@ -30,11 +30,11 @@ pub enum Reason {
     Uncalibrated,
     /// Their fit does not fit the adapter's workgroups.
     LargeFit,
-    /// Their fit has more photoelectrons than its kernel holds or takes more steps than it may, which it finds out on its way.
-    Crowded,
+    /// Their fit has more photoelectrons than its kernel holds or takes more steps than it may, which it finds out on its route.
+    TooManyPulses,
 }
 
-impl Reason {
+impl CpuReason {
     /// As reports have it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -44,7 +44,7 @@ impl Reason {
             Self::Floats => "samples that are not 16-bit counts",
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
-            Self::Crowded => "a fit of more photoelectrons or steps than the kernel holds",
+            Self::TooManyPulses => "a fit of more photoelectrons or steps than the kernel holds",
             Self::LargeFit => "a fit that needs larger workgroup memory",
         }
     }
@@ -62,11 +62,11 @@ pub struct Chunk {
     /// Their places in the batch.
     pub places: Vec<u32>,
     /// The groups.
-    pub groups: Vec<Group>,
+    pub groups: Vec<KernelGroup>,
     /// Words of samples they have.
     pub words: u32,
     /// Places in the batch of those for the CPU.
-    pub on_cpu: Vec<(u32, Reason)>,
+    pub on_cpu: Vec<(u32, CpuReason)>,
 }
 
 /// A waveform of a group: its place in the batch, its samples, its plan.
@@ -77,15 +77,15 @@ struct Member {
 }
 
 /// A plan, and the kernels.
-type Way = (u32, Variant, Option<Fit>);
+type Route = (u32, Variant, Option<Fit>);
 
 /// The kernel of the extraction, and that of the fit behind it.
 type Kernels = (Variant, Option<Fit>);
 
-/// Finds the way of waveforms; remembers it by calibration row and length.
+/// Finds the route of waveforms; remembers it by calibration row and length.
 #[derive(Default)]
 pub struct Router {
-    known: HashMap<(usize, usize), Result<Way, Reason>>,
+    routes: HashMap<(usize, usize), Result<Route, CpuReason>>,
 }
 
 impl Router {
@@ -93,7 +93,7 @@ impl Router {
     pub fn route(
         &mut self,
         extractor: &Extractor,
-        tables: &mut Tables,
+        tables: &mut TemplateTables,
         device: &Device,
         batch: &Batch,
         begin: usize,
@@ -106,23 +106,25 @@ impl Router {
         };
         let mut kernels: Vec<(Kernels, Vec<Member>)> = Vec::new();
         let mut last = None;
-        let mut warm = false;
+        let mut prepared = false;
         for place in begin..end {
             let channel_id = batch.channel_id()[place];
             let length = batch.offsets()[place + 1] - batch.offsets()[place];
             // Neighbours are often alike.
-            let way = match last {
-                Some((channel, samples, way)) if (channel, samples) == (channel_id, length) => way,
+            let route = match last {
+                Some((channel, samples, route)) if (channel, samples) == (channel_id, length) => {
+                    route
+                }
                 _ => {
-                    if !warm && self.is_new(extractor, batch, channel_id, length) {
-                        self.warm(extractor, batch, place, end);
-                        warm = true;
+                    if !prepared && self.is_new(extractor, batch, channel_id, length) {
+                        self.prepare_plans(extractor, batch, place, end);
+                        prepared = true;
                     }
-                    self.way(extractor, tables, device, batch, channel_id, length)
+                    self.find_route(extractor, tables, device, batch, channel_id, length)
                 }
             };
-            last = Some((channel_id, length, way));
-            match way {
+            last = Some((channel_id, length, route));
+            match route {
                 Err(reason) => chunk.on_cpu.push((place as u32, reason)),
                 Ok((plan, variant, fit)) => {
                     let wanted = (variant, fit);
@@ -140,7 +142,7 @@ impl Router {
             }
         }
         for ((variant, fit), members) in kernels {
-            chunk.groups.push(Group {
+            chunk.groups.push(KernelGroup {
                 variant,
                 fit,
                 first: chunk.waveforms.len() as u32,
@@ -176,12 +178,12 @@ impl Router {
             && extractor
                 .calibration()
                 .row_of(channel_id)
-                .is_some_and(|(row, _)| !self.known.contains_key(&(row, length)))
+                .is_some_and(|(row, _)| !self.routes.contains_key(&(row, length)))
     }
 
     /// Has all threads make the plans that waveforms `begin..end` need first: a plan takes a hundred transforms, and a detector
     /// may have one for each of thousands of channels.
-    fn warm(&self, extractor: &Extractor, batch: &Batch, begin: usize, end: usize) {
+    fn prepare_plans(&self, extractor: &Extractor, batch: &Batch, begin: usize, end: usize) {
         let mut new: Vec<(usize, usize)> = (begin..end)
             .filter_map(|place| {
                 let channel_id = batch.channel_id()[place];
@@ -199,52 +201,57 @@ impl Router {
             .for_each(|(row, length)| drop(extractor.plan(row, length)));
     }
 
-    fn way(
+    fn find_route(
         &mut self,
         extractor: &Extractor,
-        tables: &mut Tables,
+        tables: &mut TemplateTables,
         device: &Device,
         batch: &Batch,
         channel_id: u32,
         length: usize,
-    ) -> Result<Way, Reason> {
+    ) -> Result<Route, CpuReason> {
         if matches!(batch.samples(), Samples::F32(_)) {
-            return Err(Reason::Floats);
+            return Err(CpuReason::Floats);
         }
         if length > MAX_GPU_SAMPLES {
-            return Err(Reason::Long);
+            return Err(CpuReason::Long);
         }
         let Some((row, _)) = extractor.calibration().row_of(channel_id) else {
-            return Err(Reason::Uncalibrated);
+            return Err(CpuReason::Uncalibrated);
         };
-        if let Some(way) = self.known.get(&(row, length)) {
-            return *way;
+        if let Some(route) = self.routes.get(&(row, length)) {
+            return *route;
         }
-        let way = new_way(extractor, tables, device, row, length);
-        self.known.insert((row, length), way);
-        way
+        let route = new_route(extractor, tables, device, row, length);
+        self.routes.insert((row, length), route);
+        route
     }
 }
 
-fn new_way(
+fn new_route(
     extractor: &Extractor,
-    tables: &mut Tables,
+    tables: &mut TemplateTables,
     device: &Device,
     row: usize,
     length: usize,
-) -> Result<Way, Reason> {
+) -> Result<Route, CpuReason> {
     let method = extractor.parameters().method;
     let channel = extractor.channel(row);
     let fit = if method.fits() {
         let fit = Fit::of(length);
-        Some(device.holds(fit).then_some(fit).ok_or(Reason::LargeFit)?)
+        Some(
+            device
+                .holds(fit)
+                .then_some(fit)
+                .ok_or(CpuReason::LargeFit)?,
+        )
     } else {
         None
     };
     let (plan, n_fft, decimation) = if method.deconvolves() {
         let n_fft = channel.design.n_fft(length);
         if n_fft > 2 * MAX_BINS {
-            return Err(Reason::Transform);
+            return Err(CpuReason::Transform);
         }
         let key = (channel.same_as, n_fft);
         let plan = tables.get(key).or_else(|| {
@@ -267,7 +274,7 @@ fn new_way(
             .unwrap_or_else(|| tables.add_pulse(key, channel));
         (Some(plan), 0, 1)
     };
-    let plan = plan.ok_or(Reason::Tables)?;
+    let plan = plan.ok_or(CpuReason::Tables)?;
     let mut variant = Variant::new(method, length, decimation, n_fft);
     variant.memory = device.memory_for(variant);
     variant.subgroups = device.subgroups;

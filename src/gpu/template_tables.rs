@@ -22,7 +22,7 @@ const ANGLES_AT: usize = 2 * MAX_BINS;
 
 /// Plans and tables of all templates met so far.
 #[derive(Default)]
-pub struct Tables {
+pub struct TemplateTables {
     plans: Vec<layout::Plan>,
     spectra: Vec<[f32; 4]>,
     numbers: Vec<f32>,
@@ -41,7 +41,7 @@ pub struct DeviceTables {
     pub(super) generation: usize,
 }
 
-impl Tables {
+impl TemplateTables {
     /// The place of a plan that is known.
     #[must_use]
     pub fn get(&self, key: PlanKey) -> Option<u32> {

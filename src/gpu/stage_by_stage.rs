@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::device::Device;
-use super::dispatch::{Group, STATE_WORDS};
-use super::extractor::{GpuExtractor, run_of};
+use super::dispatch::{KernelGroup, STATE_WORDS};
+use super::extractor::{GpuExtractor, run_parameters};
 use super::failure::Failure;
-use super::route::{Chunk, Router};
+use super::ring_slot::{ChunkInput, ChunkResults, RingSlot};
+use super::routing::{Chunk, Router};
 use super::shaders::{HEAD_WORDS, Memory, Variant};
-use super::slot::{Returned, Slot, Work};
-use super::tables::{DeviceTables, Tables};
+use super::template_tables::{DeviceTables, TemplateTables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Stage, stages};
 use crate::model::{Batch, Extracted, Flags};
@@ -31,17 +31,17 @@ const ALONE_BEHIND: u32 = 1 << 18;
 const FLAGS_SHIFT: u32 = 20;
 
 /// A device of its own on which stages run one by one.
-pub struct Staged<'a> {
+pub struct StageByStage<'a> {
     gpu: &'a GpuExtractor,
     device: Device,
-    tables: Tables,
+    tables: TemplateTables,
     router: Router,
     on_device: Option<DeviceTables>,
-    slot: Slot,
+    slot: RingSlot,
     time_limit: Duration,
 }
 
-impl<'a> Staged<'a> {
+impl<'a> StageByStage<'a> {
     /// Opens a second device on the adapter of `gpu`, for the same calibration and parameters.
     ///
     /// # Errors
@@ -57,10 +57,10 @@ impl<'a> Staged<'a> {
         Ok(Self {
             gpu,
             device: Device::open(gpu.adapter(), time_limit).map_err(|failure| failed(&failure))?,
-            tables: Tables::default(),
+            tables: TemplateTables::default(),
             router: Router::default(),
             on_device: None,
-            slot: Slot::default(),
+            slot: RingSlot::default(),
             time_limit,
         })
     }
@@ -74,14 +74,14 @@ impl<'a> Staged<'a> {
         for chunk in self.chunks(batch, (from, Stage::Time)) {
             let state = self.state_before(from, batch, &chunk);
             // Where the hits do not fit, there is room the second time.
-            let returned = loop {
+            let results = loop {
                 let run = self.run(batch, &chunk, state.as_deref());
-                if let Some(returned) = run.map_err(|failure| failed(&failure))? {
-                    break returned;
+                if let Some(results) = run.map_err(|failure| failed(&failure))? {
+                    break results;
                 }
             };
-            let apart = self.gpu.apart(batch, &chunk);
-            let part = self.gpu.assemble(batch, &chunk, &returned, &apart);
+            let cpu_part = self.gpu.extract_cpu_part(batch, &chunk);
+            let part = self.gpu.merge_results(batch, &chunk, &results, &cpu_part);
             all.hits.extend(part.hits);
             all.summaries.extend(part.summaries);
         }
@@ -108,8 +108,8 @@ impl<'a> Staged<'a> {
                 match run.map_err(|failure| failed(&failure))? {
                     // The buffers grew, and with the old ones went the state: from the beginning.
                     None => of_chunk.clear(),
-                    Some(Returned { kernel: None, .. }) => return Ok(None),
-                    Some(Returned {
+                    Some(ChunkResults { kernel: None, .. }) => return Ok(None),
+                    Some(ChunkResults {
                         kernel: Some(kernel),
                         ..
                     }) => of_chunk.push(kernel),
@@ -141,7 +141,7 @@ impl<'a> Staged<'a> {
                 group.variant.memory = Memory::Device;
                 group.variant.stages = stages;
             }
-            let fits = |group: &Group| group.state_words() <= STATE_WORDS;
+            let fits = |group: &KernelGroup| group.state_words() <= STATE_WORDS;
             // One kernel a chunk: the state of a second one would overwrite the first one's.
             if length > 1 && (chunk.groups.len() > 1 || !chunk.groups.iter().all(fits)) {
                 length = length.div_ceil(2);
@@ -160,22 +160,22 @@ impl<'a> Staged<'a> {
         batch: &Batch,
         chunk: &Chunk,
         state: Option<&[u32]>,
-    ) -> std::result::Result<Option<Returned>, Failure> {
+    ) -> std::result::Result<Option<ChunkResults>, Failure> {
         if chunk.waveforms.is_empty() {
-            return Ok(Some(Returned {
+            return Ok(Some(ChunkResults {
                 kernel: Some(Duration::ZERO),
-                ..Returned::default()
+                ..ChunkResults::default()
             }));
         }
         let tables = self.tables.upload(&self.device, &mut self.on_device);
-        let work = Work {
+        let input = ChunkInput {
             batch,
             chunk,
-            run: run_of(self.gpu.cpu()),
+            run: run_parameters(self.gpu.cpu()),
             state,
         };
         self.slot
-            .submit(&mut self.device, tables, &work, &mut || None)?;
+            .submit(&mut self.device, tables, &input, &mut || None)?;
         self.slot.read(&self.device, self.time_limit, None)
     }
 
