@@ -12,7 +12,7 @@ const ENDINGS: [&str; 10] = [
 ];
 
 /// Files in folders that nuwave made, or is at work on; they say by which nuwave.
-const OF_OUTPUTS: [&str; 3] = ["report.json", "begun.json", "light.json"];
+const OF_OUTPUTS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
 
 /// The inputs of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,10 +191,10 @@ mod tests {
             "out/hits/part.parquet",
             "out/report.json",
             "out2.partial/tables/hits/part.parquet",
-            "out2.partial/begun.json",
+            "out2.partial/manifest.json",
         ]);
         let path = folder.path();
-        for name in ["out/report.json", "out2.partial/begun.json"] {
+        for name in ["out/report.json", "out2.partial/manifest.json"] {
             std::fs::write(path.join(name), r#"{"nuwave": "0.1.0"}"#).expect("a file");
         }
         let inputs = expand(&[path.to_owned()], None).expect("files");

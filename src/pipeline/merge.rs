@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::begun::Begun;
+use super::run_manifest::RunManifest;
 use super::plan::Unit;
 use super::report::{Provenance, Report};
 use super::work::{Begin, Mode, WorkFolder};
@@ -29,16 +29,16 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
     let Some((first_dir, first)) = reports.first() else {
         return Err(Error::usage("nothing to merge"));
     };
-    let begun = Begun {
+    let manifest = RunManifest {
         selection: Selection::All.to_string(),
-        ..first.begun()
+        ..first.manifest()
     };
     let mut found: BTreeMap<Unit, (&Path, UnitRecord)> = BTreeMap::new();
     for (dir, report) in &reports {
-        let mut other = report.begun();
-        other.selection.clone_from(&begun.selection);
-        let difference = begun.difference(&other).or_else(|| {
-            (begun.inputs != other.inputs).then(|| "the list of inputs differs".to_owned())
+        let mut other = report.manifest();
+        other.selection.clone_from(&manifest.selection);
+        let difference = manifest.difference(&other).or_else(|| {
+            (manifest.inputs != other.inputs).then(|| "the list of inputs differs".to_owned())
         });
         if let Some(difference) = difference {
             return Err(Error::usage(format!(
@@ -60,7 +60,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
             }
         }
     }
-    let missing: Vec<Unit> = begun
+    let missing: Vec<Unit> = manifest
         .units()?
         .into_iter()
         .filter(|unit| !found.contains_key(unit))
@@ -72,7 +72,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         ))
         .with_hint("are there shards that were not given, or did not finish?"));
     }
-    let mut work = match WorkFolder::begin(target, mode, &begun)? {
+    let mut work = match WorkFolder::begin(target, mode, &manifest)? {
         Begin::Work(work) => work,
         Begin::Done(report) => return Ok(*report),
     };
@@ -98,7 +98,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
     let report = Report::new(
         &records,
         Provenance {
-            begun,
+            manifest,
             events: first.events.plan(),
             configuration_crc32c: first.configuration_crc32c.clone(),
             gpu,

@@ -6,7 +6,7 @@
 //! went in. Events follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
 //! recorded in the work folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
 
-mod begun;
+mod run_manifest;
 mod events;
 mod group;
 mod merge;
@@ -23,7 +23,7 @@ mod unit;
 mod verify;
 mod work;
 
-pub use begun::Begun;
+pub use run_manifest::RunManifest;
 pub use events::{EventsOutcome, run_events};
 pub use group::Events;
 pub use merge::merge;

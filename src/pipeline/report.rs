@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::begun::Begun;
+use super::run_manifest::RunManifest;
 use super::plan::{PlannedInput, Unit};
 use super::record::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
 use super::{EventsPlan, EventsReport};
@@ -181,7 +181,7 @@ pub struct UnitTiming {
 #[derive(Clone, Debug)]
 pub struct Provenance {
     /// What the run was begun with.
-    pub begun: Begun,
+    pub manifest: RunManifest,
     /// What was to be done about events.
     pub events: EventsPlan,
     /// Checksum of the configuration, calibration and version included.
@@ -201,7 +201,7 @@ impl Report {
     #[must_use]
     pub fn new(records: &[UnitRecord], provenance: Provenance) -> Self {
         let Provenance {
-            begun,
+            manifest,
             events,
             configuration_crc32c,
             gpu,
@@ -209,7 +209,7 @@ impl Report {
             took_s,
             done,
         } = provenance;
-        let inputs: Vec<InputReport> = begun
+        let inputs: Vec<InputReport> = manifest
             .inputs
             .iter()
             .enumerate()
@@ -259,10 +259,10 @@ impl Report {
         timings.threads = threads;
         timings.gpu_kernel_s = gpu.as_ref().map(|gpu| gpu.kernel_s);
         Self {
-            nuwave: begun.nuwave,
+            nuwave: manifest.nuwave,
             status: ["complete", "partial"][usize::from(totals.lost > 0)].to_owned(),
-            from: begun.from,
-            selection: begun.selection,
+            from: manifest.from,
+            selection: manifest.selection,
             inputs,
             totals,
             flags,
@@ -271,9 +271,9 @@ impl Report {
             backend: backend_of(records),
             adapter: gpu.as_ref().map(|gpu| gpu.adapter.clone()),
             gpu,
-            configuration: begun.configuration,
+            configuration: manifest.configuration,
             configuration_crc32c,
-            sums: begun.sums,
+            sums: manifest.sums,
             losses,
             losses_not_listed,
             units: records.iter().map(|record| record.done.clone()).collect(),
@@ -293,7 +293,7 @@ impl Report {
 
     /// What the run was begun with, as far as the report says; when files were written to it does not.
     #[must_use]
-    pub fn begun(&self) -> Begun {
+    pub fn manifest(&self) -> RunManifest {
         let inputs = self.inputs.iter().map(|input| PlannedInput {
             path: input.path.clone().into(),
             format: input.format.clone(),
@@ -311,7 +311,7 @@ impl Report {
             units: input.units,
             unusable: input.cut.clone(),
         });
-        Begun {
+        RunManifest {
             nuwave: self.nuwave.clone(),
             from: self.from.clone(),
             configuration: self.configuration.clone(),

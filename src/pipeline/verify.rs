@@ -135,7 +135,7 @@ impl Check<'_> {
 
     /// Every unit of the selection is there once, and no other.
     fn units(&mut self) {
-        let expected = match self.report.begun().units() {
+        let expected = match self.report.manifest().units() {
             Ok(units) => units,
             Err(error) => return self.find(REPORT, error.reason()),
         };

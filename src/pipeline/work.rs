@@ -1,6 +1,6 @@
 //! The work folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
 //!
-//! - `DIR.partial/begun.json`: what the run was begun with
+//! - `DIR.partial/manifest.json`: what the run was begun with
 //! - `DIR.partial/units/*.json`: the record of each finished unit, written after its parts
 //! - `DIR.partial/tables/`: what becomes DIR: parts, and at the end `report.json`
 //!
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::begun::Begun;
+use super::run_manifest::RunManifest;
 use super::output::{REPORT, put_in_place, refuse_existing, sync_folder};
 use super::plan::Unit;
 use super::record::UnitRecord;
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic::{AtomicFile, folder_of, write_error};
 use crate::io::tables::checksum;
 
-const BEGUN: &str = "begun.json";
+const MANIFEST: &str = "manifest.json";
 const UNITS: &str = "units";
 const TABLES: &str = "tables";
 const REPLACED: &str = "replaced";
@@ -66,7 +66,7 @@ impl WorkFolder {
     /// # Errors
     /// If it is there already, complete or not, and `mode` does not say what to do about it; if what is there was begun with
     /// something else; if another process is at work on it; if it cannot be written.
-    pub fn begin(target: &Path, mode: Mode, begun: &Begun) -> Result<Begin> {
+    pub fn begin(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<Begin> {
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
@@ -75,7 +75,7 @@ impl WorkFolder {
         partial.push(".partial");
         let place = target.with_file_name(partial);
         loop {
-            if let Some(done) = finished_already(target, mode, begun)? {
+            if let Some(done) = finished_already(target, mode, manifest)? {
                 remove_leftovers(&place);
                 return Ok(Begin::Done(Box::new(done)));
             }
@@ -99,17 +99,17 @@ impl WorkFolder {
                 is_ours: is_new,
                 _lock: lock,
             };
-            folder.take_over(mode, begun)?;
+            folder.take_over(mode, manifest)?;
             return Ok(Begin::Work(Box::new(folder)));
         }
     }
 
     /// Looks at what is in the folder: keeps finished units, or refuses to.
-    fn take_over(&mut self, mode: Mode, begun: &Begun) -> Result<()> {
+    fn take_over(&mut self, mode: Mode, manifest: &RunManifest) -> Result<()> {
         let refuse = |what: String, hint: &str| {
             Err(Error::output(&self.place, what).with_hint(hint.to_owned()))
         };
-        let known = [BEGUN, UNITS, TABLES, REPLACED];
+        let known = [MANIFEST, UNITS, TABLES, REPLACED];
         for entry in read_folder(&self.place)? {
             let is_ours = entry
                 .file_name()
@@ -134,12 +134,12 @@ impl WorkFolder {
             && mode.resume
             && let Some(other) = other
         {
-            if let Some(difference) = begun.difference_of_all(&other, &records)? {
+            if let Some(difference) = manifest.difference_of_all(&other, &records)? {
                 return Err(Error::usage(format!(
-                    "`{}` was begun with something else: {difference}",
+                    "`{}` was started with different settings: {difference}",
                     self.place.display()
                 ))
-                .with_hint("go on as it was begun, begin anew with `--overwrite` without `--resume`, or choose another `-o`"));
+                .with_hint("continue with the settings it was started with, start over with `--overwrite` without `--resume`, or choose another `-o`"));
             }
             self.records = records;
         } else {
@@ -152,13 +152,13 @@ impl WorkFolder {
         }
         self.is_ours = true;
         remove_temporaries(&self.place)?;
-        write_json(&self.place.join(BEGUN), begun)
+        write_json(&self.place.join(MANIFEST), manifest)
     }
 
     /// What the folder was begun with, and the units in it that are whole.
-    fn read_records(&self) -> Result<(Option<Begun>, BTreeMap<Unit, UnitRecord>)> {
+    fn read_records(&self) -> Result<(Option<RunManifest>, BTreeMap<Unit, UnitRecord>)> {
         let mut records = BTreeMap::new();
-        let Some(begun) = read_json::<Begun>(&self.place.join(BEGUN)) else {
+        let Some(manifest) = read_json::<RunManifest>(&self.place.join(MANIFEST)) else {
             return Ok((None, records));
         };
         let units = self.place.join(UNITS);
@@ -184,7 +184,7 @@ impl WorkFolder {
                 records.insert(record.unit(), record);
             }
         }
-        Ok((Some(begun), records))
+        Ok((Some(manifest), records))
     }
 
     /// Where parts are written.
@@ -299,13 +299,13 @@ impl Drop for WorkFolder {
 }
 
 /// The report of the output that is there, if it is what this run would make, and the run is one that resumes.
-fn finished_already(target: &Path, mode: Mode, begun: &Begun) -> Result<Option<Report>> {
+fn finished_already(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<Option<Report>> {
     let Some(report) = read_report(target).ok().filter(|_| mode.resume) else {
         return Ok(None);
     };
     let records = report.records().into_iter();
     let records = records.map(|record| (record.unit(), record)).collect();
-    match begun.difference_of_all(&report.begun(), &records)? {
+    match manifest.difference_of_all(&report.manifest(), &records)? {
         None => Ok(Some(report)),
         Some(_) if mode.overwrite => Ok(None),
         Some(difference) => Err(Error::usage(format!(

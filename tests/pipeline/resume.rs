@@ -164,7 +164,7 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     let refused = |more: &[&str], parts: &[&str]| {
         let before = finished(&target);
         run(&[&words[..], more].concat())
-            .refused(2, &[&["was begun with something else"], parts].concat());
+            .refused(2, &[&["was started with different settings"], parts].concat());
         assert_eq!(finished(&target), before, "nothing is thrown away");
     };
     refused(
@@ -174,13 +174,13 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     refused(&["--shard", "1/2"], &["all", "shard 1/2"]);
     refused(&["--no-events"], &["event_method", "not set"]);
     // Batches and the handling of errors are nobody's business.
-    let begun = partial(&target).join("begun.json");
-    let text = std::fs::read_to_string(&begun).expect("a file");
+    let manifest = partial(&target).join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("a file");
     let version = format!("\"nuwave\":\"{}\"", env!("CARGO_PKG_VERSION"));
     assert!(text.contains(&version));
-    std::fs::write(&begun, text.replace(&version, "\"nuwave\":\"0.0.1\"")).expect("a file");
+    std::fs::write(&manifest, text.replace(&version, "\"nuwave\":\"0.0.1\"")).expect("a file");
     refused(&[], &["nuwave was 0.0.1"]);
-    std::fs::write(&begun, &text).expect("a file");
+    std::fs::write(&manifest, &text).expect("a file");
     // The same content written again is the same; another is not.
     let bytes = std::fs::read(&path).expect("a file");
     let mut changed = bytes.clone();

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 use crate::pipeline::{
-    Begin, Begun, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
+    Begin, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
     UnitRecord, WorkFolder,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Job<'a> {
     output: &'a Path,
     talk: Talk,
     configuration_crc32c: String,
-    begun: Begun,
+    manifest: RunManifest,
     pub stage: EventStage,
     pub work: Box<WorkFolder>,
     /// The units that are to be done, in order.
@@ -72,7 +72,7 @@ impl<'a> Job<'a> {
         let heartbeat = settings.heartbeat()?;
         let sums = Settings::sums(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
-        let begun = Begun {
+        let manifest = RunManifest {
             nuwave: env!("CARGO_PKG_VERSION").to_owned(),
             from: settings.from().name().to_owned(),
             configuration: settings.explicit(),
@@ -80,8 +80,8 @@ impl<'a> Job<'a> {
             selection: selection.to_string(),
             inputs,
         };
-        let selected = begun.units()?;
-        let work = match WorkFolder::begin(output, mode, &begun)? {
+        let selected = manifest.units()?;
+        let work = match WorkFolder::begin(output, mode, &manifest)? {
             Begin::Work(work) => work,
             Begin::Done(report) => {
                 if talk.json {
@@ -106,7 +106,7 @@ impl<'a> Job<'a> {
             );
         }
         let waveforms = match settings.from() {
-            From::Waveforms => waveforms_of(&begun.inputs, &todo),
+            From::Waveforms => waveforms_of(&manifest.inputs, &todo),
             From::Hits => None,
         };
         Ok(ControlFlow::Continue(Self {
@@ -115,7 +115,7 @@ impl<'a> Job<'a> {
             talk,
             configuration_crc32c,
             n_units: selected.len() as u64,
-            begun,
+            manifest,
             stage,
             progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, talk.quiet),
             work,
@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
 
     /// The plan of an input.
     pub fn input(&self, input_id: u32) -> Option<&PlannedInput> {
-        self.begun.inputs.get(input_id as usize)
+        self.manifest.inputs.get(input_id as usize)
     }
 
     /// Takes note of a unit, unless its input has changed meanwhile: then all that was made of it is dropped.
@@ -168,7 +168,7 @@ impl<'a> Job<'a> {
         let report = Report::new(
             &records,
             Provenance {
-                begun: self.begun,
+                manifest: self.manifest,
                 events: self.stage.plan,
                 configuration_crc32c: self.configuration_crc32c,
                 gpu,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// What a run is begun with: two runs that begin alike make the same units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Begun {
+pub struct RunManifest {
     /// nuwave's version.
     pub nuwave: String,
     /// `waveforms` or `hits`.
@@ -25,7 +25,7 @@ pub struct Begun {
     pub inputs: Vec<PlannedInput>,
 }
 
-impl Begun {
+impl RunManifest {
     /// The units that the run takes, in their order.
     ///
     /// # Errors
