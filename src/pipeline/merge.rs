@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::run_manifest::RunManifest;
 use super::plan::Unit;
 use super::report::{Provenance, Report};
-use super::work::{Begin, Mode, WorkFolder};
+use super::staging::{OpenOutcome, Mode, StagingDir};
 use super::{Selection, UnitRecord, verify::read_report};
 use crate::error::{Error, Result};
 use crate::extract::BackendReport;
@@ -72,25 +72,25 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         ))
         .with_hint("are there shards that were not given, or did not finish?"));
     }
-    let mut work = match WorkFolder::begin(target, mode, &manifest)? {
-        Begin::Work(work) => work,
-        Begin::Done(report) => return Ok(*report),
+    let mut staging = match StagingDir::open(target, mode, &manifest)? {
+        OpenOutcome::Open(staging) => staging,
+        OpenOutcome::Finished(report) => return Ok(*report),
     };
     let n_units = found.len() as u64;
     let done = found.keys().copied().collect();
     for (unit, (dir, record)) in found {
-        if work.records().contains_key(&unit) {
+        if staging.records().contains_key(&unit) {
             continue;
         }
         let copied = record
             .done
             .parts
             .iter()
-            .try_for_each(|part| copy(part, dir, &work.tables()))
-            .and_then(|()| work.record(record));
-        copied.map_err(|error| work.advise(error, n_units))?;
+            .try_for_each(|part| copy(part, dir, &staging.tables()))
+            .and_then(|()| staging.record(record));
+        copied.map_err(|error| staging.advise(error, n_units))?;
     }
-    let records: Vec<UnitRecord> = work.records().values().cloned().collect();
+    let records: Vec<UnitRecord> = staging.records().values().cloned().collect();
     let mut gpu: Option<BackendReport> = None;
     for (_, report) in &reports {
         BackendReport::merge(&mut gpu, report.gpu.clone());
@@ -107,8 +107,8 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
             done,
         },
     );
-    let committed = work.commit(&report);
-    committed.map_err(|error| work.advise(error, n_units))?;
+    let committed = staging.commit(&report);
+    committed.map_err(|error| staging.advise(error, n_units))?;
     Ok(report)
 }
 

@@ -4,7 +4,7 @@
 //! (`unit.rs`): a thread reads batches, the thread pool extracts them, a thread writes tables. The queues between them
 //! hold few batches, so that a slow stage slows the others and memory stays flat. Batches come out in the order they
 //! went in. Events follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
-//! recorded in the work folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
+//! recorded in the staging folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
 
 mod run_manifest;
 mod events;
@@ -21,7 +21,7 @@ mod stop;
 mod summary;
 mod unit;
 mod verify;
-mod work;
+mod staging;
 
 pub use run_manifest::RunManifest;
 pub use events::{EventsOutcome, run_events};
@@ -38,4 +38,4 @@ pub use seen::Seen;
 pub use stop::Stop;
 pub use unit::{Tools, UnitOutcome, run_unit, stopped_at};
 pub use verify::{Finding, verify};
-pub use work::{Begin, Mode, WorkFolder};
+pub use staging::{OpenOutcome, Mode, StagingDir};

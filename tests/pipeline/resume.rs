@@ -438,7 +438,7 @@ fn what_is_unfinished_is_begun_anew_when_told_so() {
     std::fs::write(partial(&other).join("thesis.tex"), "").expect("a file");
     let mut words = resume_words(&path, &other);
     words.push("--overwrite");
-    run(&words).refused(5, &["in the way", "thesis.tex"]);
+    run(&words).refused(5, &["unexpected entry", "thesis.tex"]);
     assert!(partial(&other).join("thesis.tex").exists());
 }
 

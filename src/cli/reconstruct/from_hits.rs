@@ -165,7 +165,7 @@ fn one_table(
             return Err(Error::internal("a unit of no input"));
         };
         let positions = planned.positions(unit.block);
-        let folder = job.work.tables();
+        let folder = job.staging.tables();
         let mut of_unit = job.pool.install(|| {
             let what = (input, &positions);
             let (progress, stop) = (&job.progress, &job.stop);

@@ -216,7 +216,7 @@ impl InputPass<'_> {
         let path = self.input.path.clone();
         // The checksum reads the file alongside, while its pages are in memory anyway.
         let checksum = std::thread::spawn(move || BytesSum::of(&path, bytes));
-        let folder = job.work.tables();
+        let folder = job.staging.tables();
         let writer = TablesWriter::create(&folder, &unit)?;
         let outcome = if self.is_scattered && unit.block > 0 {
             UnitOutcome {

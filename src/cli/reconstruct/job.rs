@@ -1,4 +1,4 @@
-//! What passes over waveforms and over hits have in common: the work folder, the units that are left, the end.
+//! What passes over waveforms and over hits have in common: the staging folder, the units that are left, the end.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 use crate::pipeline::{
-    Begin, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
-    UnitRecord, WorkFolder,
+    OpenOutcome, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
+    UnitRecord, StagingDir,
 };
 
 /// A run that has begun.
@@ -27,7 +27,7 @@ pub(super) struct Job<'a> {
     configuration_crc32c: String,
     manifest: RunManifest,
     pub stage: EventStage,
-    pub work: Box<WorkFolder>,
+    pub staging: Box<StagingDir>,
     /// The units that are to be done, in order.
     pub todo: Vec<Unit>,
     n_units: u64,
@@ -81,9 +81,9 @@ impl<'a> Job<'a> {
             inputs,
         };
         let selected = manifest.units()?;
-        let work = match WorkFolder::begin(output, mode, &manifest)? {
-            Begin::Work(work) => work,
-            Begin::Done(report) => {
+        let staging = match StagingDir::open(output, mode, &manifest)? {
+            OpenOutcome::Open(staging) => staging,
+            OpenOutcome::Finished(report) => {
                 if talk.json {
                     print_json(&report)?;
                 }
@@ -96,7 +96,7 @@ impl<'a> Job<'a> {
                 return Ok(ControlFlow::Break(ExitCode::from(report.exit_code())));
             }
         };
-        let is_left = |unit: &&Unit| !work.records().contains_key(unit);
+        let is_left = |unit: &&Unit| !staging.records().contains_key(unit);
         let todo: Vec<Unit> = selected.iter().filter(is_left).copied().collect();
         if !talk.quiet && todo.len() < selected.len() {
             say!(
@@ -118,7 +118,7 @@ impl<'a> Job<'a> {
             manifest,
             stage,
             progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, talk.quiet),
-            work,
+            staging,
             done: BTreeSet::new(),
             todo,
             pool: super::thread_pool(threads)?,
@@ -142,11 +142,11 @@ impl<'a> Job<'a> {
                 "`{}` changed while it was read: {difference}",
                 input.path.display()
             );
-            self.work.forget(unit.input_id)?;
+            self.staging.forget(unit.input_id)?;
             return Err(Error::try_again(message)
                 .with_hint("when nobody writes to it any more, `--resume` reads it anew"));
         }
-        self.work.record(record)?;
+        self.staging.record(record)?;
         self.done.insert(unit);
         self.progress.finish_unit();
         Ok(())
@@ -162,9 +162,9 @@ impl<'a> Job<'a> {
             other => other,
         };
         if let Err(error) = outcome {
-            return Err(self.work.advise(error, self.n_units));
+            return Err(self.staging.advise(error, self.n_units));
         }
-        let records: Vec<UnitRecord> = self.work.records().values().cloned().collect();
+        let records: Vec<UnitRecord> = self.staging.records().values().cloned().collect();
         let report = Report::new(
             &records,
             Provenance {
@@ -177,8 +177,8 @@ impl<'a> Job<'a> {
                 done: self.done,
             },
         );
-        let committed = self.work.commit(&report);
-        committed.map_err(|error| self.work.advise(error, self.n_units))?;
+        let committed = self.staging.commit(&report);
+        committed.map_err(|error| self.staging.advise(error, self.n_units))?;
         tell(&report, self.output, self.talk)?;
         Ok(report)
     }

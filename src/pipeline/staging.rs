@@ -1,4 +1,4 @@
-//! The work folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
+//! The staging folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
 //!
 //! - `DIR.partial/manifest.json`: what the run was begun with
 //! - `DIR.partial/units/*.json`: the record of each finished unit, written after its parts
@@ -40,18 +40,18 @@ pub struct Mode {
 }
 
 /// How a run begins.
-pub enum Begin {
+pub enum OpenOutcome {
     /// There is work to do.
-    Work(Box<WorkFolder>),
+    Open(Box<StagingDir>),
     /// All is done: the output is there, made with the same.
-    Done(Box<Report>),
+    Finished(Box<Report>),
 }
 
-/// A work folder that this process works on.
+/// A staging folder that this process works on.
 #[derive(Debug)]
-pub struct WorkFolder {
+pub struct StagingDir {
     target: PathBuf,
-    place: PathBuf,
+    path: PathBuf,
     overwrite: bool,
     records: BTreeMap<Unit, UnitRecord>,
     /// True once what was there is looked through: before that nothing may be removed.
@@ -60,64 +60,64 @@ pub struct WorkFolder {
     _lock: Option<File>,
 }
 
-impl WorkFolder {
+impl StagingDir {
     /// Begins to work on the output `target`, or goes on with it.
     ///
     /// # Errors
     /// If it is there already, complete or not, and `mode` does not say what to do about it; if what is there was begun with
     /// something else; if another process is at work on it; if it cannot be written.
-    pub fn begin(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<Begin> {
+    pub fn open(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<OpenOutcome> {
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
         let parent = folder_of(target);
         let mut partial = name.to_owned();
         partial.push(".partial");
-        let place = target.with_file_name(partial);
+        let path = target.with_file_name(partial);
         loop {
             if let Some(done) = finished_already(target, mode, manifest)? {
-                remove_leftovers(&place);
-                return Ok(Begin::Done(Box::new(done)));
+                remove_leftovers(&path);
+                return Ok(OpenOutcome::Finished(Box::new(done)));
             }
             refuse_existing(target, mode.overwrite)?;
             std::fs::create_dir_all(parent)
                 .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
-            let is_new = make_folder(&place)?;
-            let lock = lock(&place)?;
+            let is_new = make_folder(&path)?;
+            let lock = lock(&path)?;
             // Another process may have finished, and the folder been renamed, between the lines above.
-            if !is_still(&place, lock.as_ref()) || is_new && !mode.overwrite && target.exists() {
+            if !is_still(&path, lock.as_ref()) || is_new && !mode.overwrite && target.exists() {
                 if is_new {
-                    let _ = std::fs::remove_dir(&place);
+                    let _ = std::fs::remove_dir(&path);
                 }
                 continue;
             }
             let mut folder = Self {
                 target: target.to_owned(),
-                place,
+                path,
                 overwrite: mode.overwrite,
                 records: BTreeMap::new(),
                 is_ours: is_new,
                 _lock: lock,
             };
-            folder.take_over(mode, manifest)?;
-            return Ok(Begin::Work(Box::new(folder)));
+            folder.adopt(mode, manifest)?;
+            return Ok(OpenOutcome::Open(Box::new(folder)));
         }
     }
 
     /// Looks at what is in the folder: keeps finished units, or refuses to.
-    fn take_over(&mut self, mode: Mode, manifest: &RunManifest) -> Result<()> {
+    fn adopt(&mut self, mode: Mode, manifest: &RunManifest) -> Result<()> {
         let refuse = |what: String, hint: &str| {
-            Err(Error::output(&self.place, what).with_hint(hint.to_owned()))
+            Err(Error::output(&self.path, what).with_hint(hint.to_owned()))
         };
         let known = [MANIFEST, UNITS, TABLES, REPLACED];
-        for entry in read_folder(&self.place)? {
+        for entry in read_folder(&self.path)? {
             let is_ours = entry
                 .file_name()
                 .and_then(|name| name.to_str())
                 .is_some_and(|name| known.contains(&name) || name.starts_with('.'));
             if !is_ours {
                 return refuse(
-                    format!("is in the way: it holds `{}`", entry.display()),
+                    format!("contains an unexpected entry `{}`", entry.display()),
                     "nuwave keeps unfinished output under this name; move it, or choose another `-o`",
                 );
             }
@@ -137,31 +137,31 @@ impl WorkFolder {
             if let Some(difference) = manifest.difference_of_all(&other, &records)? {
                 return Err(Error::usage(format!(
                     "`{}` was started with different settings: {difference}",
-                    self.place.display()
+                    self.path.display()
                 ))
                 .with_hint("continue with the settings it was started with, start over with `--overwrite` without `--resume`, or choose another `-o`"));
             }
             self.records = records;
         } else {
             for name in [UNITS, TABLES] {
-                remove_all(&self.place.join(name))?;
+                remove_all(&self.path.join(name))?;
             }
         }
         for name in [UNITS, TABLES] {
-            make_folder(&self.place.join(name))?;
+            make_folder(&self.path.join(name))?;
         }
         self.is_ours = true;
-        remove_temporaries(&self.place)?;
-        write_json(&self.place.join(MANIFEST), manifest)
+        remove_temporaries(&self.path)?;
+        write_json(&self.path.join(MANIFEST), manifest)
     }
 
     /// What the folder was begun with, and the units in it that are whole.
     fn read_records(&self) -> Result<(Option<RunManifest>, BTreeMap<Unit, UnitRecord>)> {
         let mut records = BTreeMap::new();
-        let Some(manifest) = read_json::<RunManifest>(&self.place.join(MANIFEST)) else {
+        let Some(manifest) = read_json::<RunManifest>(&self.path.join(MANIFEST)) else {
             return Ok((None, records));
         };
-        let units = self.place.join(UNITS);
+        let units = self.path.join(UNITS);
         for path in if units.is_dir() {
             read_folder(&units)?
         } else {
@@ -190,7 +190,7 @@ impl WorkFolder {
     /// Where parts are written.
     #[must_use]
     pub fn tables(&self) -> PathBuf {
-        self.place.join(TABLES)
+        self.path.join(TABLES)
     }
 
     /// The finished units.
@@ -205,13 +205,13 @@ impl WorkFolder {
     /// If that cannot be written.
     pub fn record(&mut self, record: UnitRecord) -> Result<()> {
         let path = self.record_path(record.unit());
-        write_json(&path, &record).map_err(|error| self.if_taken_away(error))?;
+        write_json(&path, &record).map_err(|error| self.explain_missing(error))?;
         self.records.insert(record.unit(), record);
         Ok(())
     }
 
     fn record_path(&self, unit: Unit) -> PathBuf {
-        self.place.join(UNITS).join(format!("{unit}.json"))
+        self.path.join(UNITS).join(format!("{unit}.json"))
     }
 
     /// Forgets what was made of an input: it has changed since.
@@ -227,13 +227,13 @@ impl WorkFolder {
                 .map_err(|error| Error::output(&path, "cannot be removed").with_source(error))?;
             self.records.remove(&unit);
         }
-        sync_folder(&self.place.join(UNITS));
+        sync_folder(&self.path.join(UNITS));
         Ok(())
     }
 
     /// Without locks another process may have finished this output, and with it moved the folder.
-    fn if_taken_away(&self, error: Error) -> Error {
-        if self.place.exists() {
+    fn explain_missing(&self, error: Error) -> Error {
+        if self.path.exists() {
             return error;
         }
         Error::try_again(format!(
@@ -245,14 +245,14 @@ impl WorkFolder {
     /// Adds to the error that ended the run what is there and how to go on.
     #[must_use]
     pub fn advise(&self, error: Error, n_units: u64) -> Error {
-        let error = self.if_taken_away(error);
+        let error = self.explain_missing(error);
         if self.records.is_empty() {
             return error;
         }
         let advice = format!(
             "{} of {n_units} units are finished in `{}`; the same command with `--resume` goes on from there",
             self.records.len(),
-            self.place.display()
+            self.path.display()
         );
         let hint = match error.hint() {
             Some(hint) => format!("{hint}\n      {advice}"),
@@ -270,30 +270,30 @@ impl WorkFolder {
         let path = tables.join(REPORT);
         let text = serde_json::to_string_pretty(report)
             .map_err(|error| Error::internal(format!("the report: {error}")))?;
-        write_text(&path, &format!("{text}\n")).map_err(|error| self.if_taken_away(error))?;
-        remove_temporaries(&self.place)?;
+        write_text(&path, &format!("{text}\n")).map_err(|error| self.explain_missing(error))?;
+        remove_temporaries(&self.path)?;
         for folder in read_folder(&tables)? {
             sync_folder(&folder);
         }
         sync_folder(&tables);
-        let old = self.place.join(REPLACED);
+        let old = self.path.join(REPLACED);
         if self.target.exists() {
             remove_all(&old)?;
         }
         put_in_place(&tables, &self.target, self.overwrite, &old)?;
         // The output is whole under its name; what cannot be removed now is removed by the next run.
-        let _ = std::fs::remove_dir_all(&self.place);
+        let _ = std::fs::remove_dir_all(&self.path);
         self.is_ours = false;
         Ok(())
     }
 }
 
-impl Drop for WorkFolder {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         // Nothing is worth keeping of a run without a finished unit. A finished output that waits for its name is.
-        let waits = self.place.join(REPLACED).exists() && !self.target.exists();
+        let waits = self.path.join(REPLACED).exists() && !self.target.exists();
         if self.is_ours && self.records.is_empty() && !waits {
-            let _ = std::fs::remove_dir_all(&self.place);
+            let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }
@@ -359,18 +359,18 @@ fn is_still(path: &Path, opened: Option<&File>) -> bool {
 }
 
 /// Removes what a finished run left that was killed after its last rename, unless another process works there.
-fn remove_leftovers(place: &Path) {
-    let locked = place.is_dir().then(|| lock(place));
+fn remove_leftovers(path: &Path) {
+    let locked = path.is_dir().then(|| lock(path));
     if let Some(Ok(_lock)) = locked
-        && !place.join(TABLES).exists()
+        && !path.join(TABLES).exists()
     {
-        let _ = std::fs::remove_dir_all(place);
+        let _ = std::fs::remove_dir_all(path);
     }
 }
 
 /// Removes the files that a killed process was writing.
-fn remove_temporaries(place: &Path) -> Result<()> {
-    let mut folders = vec![place.to_owned()];
+fn remove_temporaries(path: &Path) -> Result<()> {
+    let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
         for path in read_folder(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
