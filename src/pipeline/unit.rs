@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Progress, Seen, Stop};
+use super::{Progress, DuplicateFilter, Stop};
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::tables::{Part, TablesWriter};
@@ -176,7 +176,7 @@ fn extract(
     to_write: &SyncSender<(Batch, Extracted)>,
 ) -> Result<UnitOutcome> {
     let mut outcome = UnitOutcome::default();
-    let mut seen = Seen::default();
+    let mut duplicates = DuplicateFilter::default();
     let mut intake = Intake {
         batches,
         stop: tools.stop,
@@ -192,7 +192,7 @@ fn extract(
         .backend
         .run(&mut intake, &mut |batch, mut extracted| {
             let start = Instant::now();
-            seen.mark(&batch, &mut extracted);
+            duplicates.mark(&batch, &mut extracted);
             outcome.add(&batch, &extracted);
             tools
                 .progress
@@ -205,7 +205,7 @@ fn extract(
     outcome.extracting = start.elapsed().saturating_sub(intake.waiting + handing_on);
     outcome.reading = intake.reading;
     outcome.losses = intake.losses;
-    outcome.ascending = seen.ascends();
+    outcome.ascending = duplicates.ascends();
     if let Some(error) = intake.failed {
         return Err(error);
     }

@@ -13,7 +13,7 @@ use super::{Flight, encode};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::ReadOptions;
 use crate::io::arrow_ipc::{Received, size_of};
-use crate::pipeline::Seen;
+use crate::pipeline::DuplicateFilter;
 use crate::service::answer::{self, Grouping};
 use crate::service::budget::Permit;
 use crate::service::call::{Answers, next_message};
@@ -148,7 +148,7 @@ async fn write(
     events: Option<Arc<Reconstructor>>,
     answers: &Answers<FlightData>,
 ) -> Result<(), Refusal> {
-    let mut seen = Seen::of_stream();
+    let mut seen = DuplicateFilter::for_stream();
     let mut grouping = Grouping::default();
     while let Some(next) = pending.recv().await {
         let (answer, taken) = next?;

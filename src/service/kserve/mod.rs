@@ -29,7 +29,7 @@ use super::lane::{Answer, Held};
 use super::refusal::{Reason, Refusal};
 use super::stream::{Next, Room, side_by_side};
 use crate::io::SourceInfo;
-use crate::pipeline::Seen;
+use crate::pipeline::DuplicateFilter;
 use codec::InferCodec;
 use messages::{
     InferRequest, InferResponse, ModelMetadata, ModelName, Nothing, ServerMetadata,
@@ -201,7 +201,7 @@ impl KServe {
         } = submitted;
         let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
         let mut done = answer.await.map_err(lost)??;
-        Seen::default().mark(&done.batch, &mut done.extracted);
+        DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
         let backend = done.backend;
         let made = match model {
             Model::Waveform => {

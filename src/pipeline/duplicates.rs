@@ -5,24 +5,24 @@ use std::collections::HashSet;
 use crate::model::{Batch, Extracted, Flags};
 
 /// Most waveforms that are remembered to know them again, where events do not ascend; then it begins anew.
-const MOST_REMEMBERED: usize = 1 << 21;
+const MAX_REMEMBERED: usize = 1 << 21;
 
 /// The same for a stream, of which there may be many: ten times the channels of a large detector.
-const MOST_OF_STREAM: usize = 1 << 18;
+const MAX_REMEMBERED_STREAM: usize = 1 << 18;
 
 /// The waveforms of a unit of work, or of a stream, as far as they can come again.
 #[derive(Debug)]
-pub struct Seen {
-    most: usize,
+pub struct DuplicateFilter {
+    capacity: usize,
     waveforms: HashSet<(u64, u32, u64)>,
     greatest: Option<u64>,
     descended: bool,
 }
 
-impl Default for Seen {
+impl Default for DuplicateFilter {
     fn default() -> Self {
         Self {
-            most: MOST_REMEMBERED,
+            capacity: MAX_REMEMBERED,
             waveforms: HashSet::new(),
             greatest: None,
             descended: false,
@@ -30,12 +30,12 @@ impl Default for Seen {
     }
 }
 
-impl Seen {
+impl DuplicateFilter {
     /// Those of a stream.
     #[must_use]
-    pub fn of_stream() -> Self {
+    pub fn for_stream() -> Self {
         Self {
-            most: MOST_OF_STREAM,
+            capacity: MAX_REMEMBERED_STREAM,
             ..Self::default()
         }
     }
@@ -59,7 +59,7 @@ impl Seen {
             } else if self.greatest > Some(event) {
                 self.descended = true;
             }
-            if self.waveforms.len() >= self.most {
+            if self.waveforms.len() >= self.capacity {
                 self.waveforms.clear();
             }
             let key = (event, channel, start_ns.to_bits());
