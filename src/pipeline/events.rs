@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{Events, Progress, Stop};
+use super::{EventBuilder, Progress, Stop};
 use crate::error::{Error, Result};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::events::EventsWriter;
@@ -46,7 +46,7 @@ pub struct EventsOutcome {
 /// # Errors
 /// If the output cannot be written, or the run is asked to stop.
 pub fn run_events(
-    events: &mut Events,
+    events: &mut EventBuilder,
     (input, positions): (u32, &Range<u64>),
     reconstructor: &Reconstructor,
     mut writer: EventsWriter,
@@ -87,7 +87,7 @@ pub fn run_events(
 
 /// The next events, and what ended their reading, if anything did.
 fn next_block(
-    events: &mut Events,
+    events: &mut EventBuilder,
     input: u32,
     positions: &Range<u64>,
 ) -> (Vec<EventHits>, Option<Error>) {

@@ -3,12 +3,12 @@
 //! A run is a list of units (`plan.rs`), each a block of whole events of one input. Within a unit three things go on at once
 //! (`unit.rs`): a thread reads batches, the thread pool extracts them, a thread writes tables. The queues between them
 //! hold few batches, so that a slow stage slows the others and memory stays flat. Batches come out in the order they
-//! went in. Events follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
+//! went in. EventBuilder follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
 //! recorded in the staging folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
 
 mod run_manifest;
 mod events;
-mod group;
+mod event_builder;
 mod merge;
 mod output;
 mod plan;
@@ -25,7 +25,7 @@ mod staging;
 
 pub use run_manifest::RunManifest;
 pub use events::{EventsOutcome, run_events};
-pub use group::Events;
+pub use event_builder::EventBuilder;
 pub use merge::merge;
 pub use output::{OutputFolder, REPORT};
 pub use plan::{PlannedInput, Selection, Unit, units};

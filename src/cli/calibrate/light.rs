@@ -16,7 +16,7 @@ use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::event::EventHits;
 use crate::io::hit_source::{self, HitSource};
 use crate::io::{self, ReadOptions};
-use crate::pipeline::{Events, OutputFolder, Progress};
+use crate::pipeline::{EventBuilder, OutputFolder, Progress};
 
 /// Events handed to the calibration together.
 const BLOCK_EVENTS: usize = 512;
@@ -80,11 +80,11 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let progress = Progress::new(None, None, Duration::from_secs(10), talk.quiet);
     let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {
         for &input in &source.inputs {
-            let mut events = Events::of(&source)?;
+            let mut events = EventBuilder::new(&source)?;
             loop {
                 let mut block = Vec::with_capacity(BLOCK_EVENTS);
                 while block.len() < BLOCK_EVENTS
-                    && let Some(event) = events.next_of(input)?
+                    && let Some(event) = events.next_of_input(input)?
                 {
                     block.push(event);
                 }

@@ -12,7 +12,7 @@ use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
 use crate::pipeline::{
-    Events, EventsOutcome, EventsPlan, LightMaps, Progress, Stop, Unit, method_name, run_events,
+    EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, Stop, Unit, method_name, run_events,
 };
 
 /// What is done about events.
@@ -106,7 +106,7 @@ impl EventStage {
     /// in `folder`.
     pub fn run(
         &self,
-        events: &mut Events,
+        events: &mut EventBuilder,
         (input, positions): (u32, &Range<u64>),
         folder: &Path,
         unit: Unit,
@@ -140,7 +140,7 @@ impl EventStage {
         // What was written a moment ago cannot be read: that is the system's doing.
         let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))
             .map_err(Error::to_be_tried_again)?;
-        let mut events = Events::of(&source).map_err(Error::to_be_tried_again)?;
+        let mut events = EventBuilder::new(&source).map_err(Error::to_be_tried_again)?;
         let all = (unit.input_id, &(0..u64::MAX));
         match self.run(&mut events, all, folder, unit, progress, stop)? {
             Some(EventsOutcome {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::Loss;
 use crate::io::atomic::folder_of;
 use crate::io::hit_source::{self, HitSource};
-use crate::pipeline::{Events, PlannedInput, Unit, UnitOutcome, UnitRecord, stopped_at};
+use crate::pipeline::{EventBuilder, PlannedInput, Unit, UnitOutcome, UnitRecord, stopped_at};
 
 /// The inputs divided into units, and for each of them its table and its number there. A table that tells several inputs
 /// apart is several inputs.
@@ -150,7 +150,7 @@ fn one_table(
     if todo.is_empty() {
         return Ok(());
     }
-    let mut events = Events::of(source).map_err(Error::to_be_tried_again)?;
+    let mut events = EventBuilder::new(source).map_err(Error::to_be_tried_again)?;
     // Behind the place where the table cannot be read there is nothing.
     let mut cut: Option<Error> = None;
     for unit in todo {

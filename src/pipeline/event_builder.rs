@@ -7,7 +7,7 @@ use crate::event::EventHits;
 use crate::io::hit_source::{EventKey, EventKeys, HitRow, HitRows, HitSource};
 
 /// The events of a source, in ascending order of input and number.
-pub struct Events {
+pub struct EventBuilder {
     rows: HitRows,
     block: std::vec::IntoIter<HitRow>,
     /// The first hit of the next event that has any.
@@ -19,12 +19,12 @@ pub struct Events {
     read: (u32, u64),
 }
 
-impl Events {
+impl EventBuilder {
     /// The events of `source`, from the first on.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn of(source: &HitSource) -> Result<Self> {
+    pub fn new(source: &HitSource) -> Result<Self> {
         let mut events = Self {
             rows: source.hits()?,
             block: Vec::new().into_iter(),
@@ -41,7 +41,7 @@ impl Events {
     /// The next event of `input` whose hits begin in `positions`, counted in hits of the input; `None` behind the last.
     ///
     /// # Errors
-    /// As [`next_of`](Self::next_of).
+    /// As [`next_of_input`](Self::next_of_input).
     pub fn next_in(&mut self, input: u32, positions: &Range<u64>) -> Result<Option<EventHits>> {
         loop {
             let next = self.first.map(|row| row.event).into_iter().chain(self.key);
@@ -49,7 +49,7 @@ impl Events {
                 return Ok(None);
             };
             if of_input < input {
-                self.next_of(of_input)?;
+                self.next_of_input(of_input)?;
                 continue;
             }
             let position = if self.read.0 == of_input {
@@ -60,7 +60,7 @@ impl Events {
             if of_input > input || position >= positions.end {
                 return Ok(None);
             }
-            let event = self.next_of(input)?;
+            let event = self.next_of_input(input)?;
             if position >= positions.start {
                 return Ok(event);
             }
@@ -71,7 +71,7 @@ impl Events {
     ///
     /// # Errors
     /// If the source cannot be read any further; an event that was begun is lost.
-    pub fn next_of(&mut self, input: u32) -> Result<Option<EventHits>> {
+    pub fn next_of_input(&mut self, input: u32) -> Result<Option<EventHits>> {
         let first = self.first.map(|row| row.event);
         let Some(event) = first.into_iter().chain(self.key).min() else {
             return Ok(None);
