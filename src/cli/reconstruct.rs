@@ -14,7 +14,7 @@ use super::Talk;
 use super::shared::{layered, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
-use crate::pipeline::{Mode, PlannedInput, REPORT, Selection, Stop};
+use crate::pipeline::{Mode, PlannedInput, REPORT, Selection, CancelToken};
 use job::Request;
 use settings::{From, Settings, WORK};
 
@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             overwrite: args.overwrite,
         },
         talk,
-        stop: &Stop::on_signals(),
+        cancel: &CancelToken::on_signals(),
     };
     match settings.from() {
         From::Waveforms => from_waveforms::run(request),
@@ -182,7 +182,7 @@ pub(super) fn pass(
     settings: &Settings,
     files: &[PathBuf],
     output: &Path,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<serde_json::Value> {
     from_waveforms::run(Request {
         settings,
@@ -197,7 +197,7 @@ pub(super) fn pass(
             quiet: true,
             json: false,
         },
-        stop,
+        cancel,
     })?;
     let path = output.join(REPORT);
     let wrong =

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
 use crate::io::{SourceInfo, calibration_file};
-use crate::pipeline::Stop;
+use crate::pipeline::CancelToken;
 use crate::service::by_reference::{ByReference, Files};
 use crate::service::context::Limits;
 use crate::service::engine::Setup;
@@ -274,8 +274,8 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         .start_handler(|_| step_back())
         .build_global()
         .map_err(|error| Error::internal("no threads to compute with").with_source(error))?;
-    let stop = Stop::on_signals();
-    service::run(options, &stop, |addresses| {
+    let cancel = CancelToken::on_signals();
+    service::run(options, &cancel, |addresses| {
         for address in addresses {
             // What a script waits for, whatever it was told not to hear.
             say!("ready: {address}");
@@ -356,7 +356,7 @@ fn options(settings: &Settings, talk: Talk) -> Result<Options> {
     }
     let by_reference = settings.root.as_deref().map(|root| {
         let (pass, also) = (pass.clone(), also.clone());
-        let run = move |files: &Files, stop: &Stop| pass_over(&pass, &also, files, stop);
+        let run = move |files: &Files, cancel: &CancelToken| pass_over(&pass, &also, files, cancel);
         ByReference::new(root, Arc::new(run))
     });
     // Only transfers to a GPU are worth waiting for.
@@ -392,7 +392,7 @@ fn pass_over(
     settings: &PassSettings,
     also: &BTreeMap<String, PathBuf>,
     files: &Files,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<serde_json::Value> {
     let mut settings = settings.clone();
     settings.method = files.method.or(settings.method);
@@ -405,5 +405,5 @@ fn pass_over(
             settings.known.calibration = Some(file.clone());
         }
     }
-    reconstruct::pass(&settings, &files.inputs, &files.output, stop)
+    reconstruct::pass(&settings, &files.inputs, &files.output, cancel)
 }

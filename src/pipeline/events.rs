@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{EventBuilder, Progress, Stop};
+use super::{EventBuilder, Progress, CancelToken};
 use crate::error::{Error, Result};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::events::EventsWriter;
@@ -51,7 +51,7 @@ pub fn run_events(
     reconstructor: &Reconstructor,
     mut writer: EventsWriter,
     progress: &Progress,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<EventsOutcome> {
     let begin = Instant::now();
     let mut outcome = EventsOutcome::default();
@@ -63,8 +63,8 @@ pub fn run_events(
             .par_iter()
             .with_max_len(1)
             .map(|event| {
-                if stop.is_requested() {
-                    return Err(stop.error());
+                if cancel.is_cancelled() {
+                    return Err(cancel.error());
                 }
                 let start = Instant::now();
                 Ok((reconstructor.reconstruct(event), start.elapsed()))

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Progress, DuplicateFilter, Stop};
+use super::{Progress, DuplicateFilter, CancelToken};
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::tables::{Part, TablesWriter};
@@ -65,7 +65,7 @@ pub struct Tools<'a> {
     /// Who is told how far it has come.
     pub progress: &'a Progress,
     /// Who may end it early.
-    pub stop: &'a Stop,
+    pub cancel: &'a CancelToken,
 }
 
 /// Runs the selected unit of `source` through the backend into `writer`. Extraction uses the rayon pool this is called on.
@@ -94,8 +94,8 @@ pub fn run_unit(
         // A failed writer is why extraction could not hand on its result.
         let (writer, took) = written?;
         let mut outcome = outcome?;
-        if tools.stop.is_requested() {
-            return Err(tools.stop.error());
+        if tools.cancel.is_cancelled() {
+            return Err(tools.cancel.error());
         }
         let start = Instant::now();
         outcome.parts = writer.finish()?.into();
@@ -134,7 +134,7 @@ struct Intake<'a> {
     waiting: Duration,
     losses: Vec<Loss>,
     failed: Option<Error>,
-    stop: &'a Stop,
+    cancel: &'a CancelToken,
     stop_at_loss: bool,
 }
 
@@ -142,7 +142,7 @@ impl Iterator for Intake<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if self.stop.is_requested() || self.stop_at_loss && !self.losses.is_empty() {
+        if self.cancel.is_cancelled() || self.stop_at_loss && !self.losses.is_empty() {
             return None;
         }
         let start = Instant::now();
@@ -179,7 +179,7 @@ fn extract(
     let mut duplicates = DuplicateFilter::default();
     let mut intake = Intake {
         batches,
-        stop: tools.stop,
+        cancel: tools.cancel,
         stop_at_loss: tools.stop_at_loss,
         reading: Duration::ZERO,
         waiting: Duration::ZERO,

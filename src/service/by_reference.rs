@@ -11,7 +11,7 @@ use super::call::Answers;
 use super::refusal::{Reason, Refusal};
 use crate::error::{Error, Result};
 use crate::extract::Method;
-use crate::pipeline::Stop;
+use crate::pipeline::CancelToken;
 
 /// The name of the action.
 pub const ACTION: &str = "reconstruct";
@@ -32,7 +32,7 @@ pub struct Files {
 }
 
 /// Does a pass over files and returns its report; ends early when the wish comes.
-pub type Pass = dyn Fn(&Files, &Stop) -> Result<serde_json::Value> + Send + Sync;
+pub type Pass = dyn Fn(&Files, &CancelToken) -> Result<serde_json::Value> + Send + Sync;
 
 /// The files below a root.
 #[derive(Clone)]
@@ -180,11 +180,11 @@ impl ByReference {
 }
 
 /// Ends the pass when nobody waits for it any more.
-struct StopOnDrop(Stop);
+struct CancelOnDrop(CancelToken);
 
-impl Drop for StopOnDrop {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.request();
+        self.0.cancel();
     }
 }
 
@@ -195,9 +195,9 @@ impl Begun {
     /// Those of the pass.
     pub async fn run(self, answers: Answers<Vec<u8>>) -> std::result::Result<(), Refusal> {
         let Self { files, pass, slot } = self;
-        let stop = StopOnDrop(Stop::default());
+        let cancel = CancelOnDrop(CancelToken::default());
         let begin = Instant::now();
-        let wish = stop.0.clone();
+        let wish = cancel.0.clone();
         let mut work = tokio::task::spawn_blocking(move || {
             // Held until the pass has ended, also where nobody waits for it any more.
             let _slot = slot;

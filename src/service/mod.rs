@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tonic_health::ServingStatus;
 
 use crate::error::{Error, Result};
-use crate::pipeline::Stop;
+use crate::pipeline::CancelToken;
 use budget::Budget;
 use by_reference::ByReference;
 use context::{Context, Limits};
@@ -87,24 +87,24 @@ impl Options {
     }
 }
 
-/// Serves until `stop`, then lets running calls finish. `ready` is told where, once work is taken.
+/// Serves until `cancel` is set, then lets running calls finish. `ready` is told where, once work is taken.
 ///
 /// # Errors
 /// If an address cannot be taken, the certificates do not fit, or the backend cannot be made.
-pub fn run(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) -> Result<()> {
+pub fn run(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address])) -> Result<()> {
     options.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("service")
         .build()
         .map_err(|error| Error::internal("no threads for the service").with_source(error))?;
-    let result = runtime.block_on(serve(options, stop, ready));
+    let result = runtime.block_on(serve(options, cancel, ready));
     // A pass over files ends at its next block; nothing else is left that would be worth waiting for.
     runtime.shutdown_timeout(CLOSING);
     result
 }
 
-async fn serve(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) -> Result<()> {
+async fn serve(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address])) -> Result<()> {
     let Options {
         listen,
         tls,
@@ -175,7 +175,7 @@ async fn serve(options: Options, stop: &Stop, ready: impl FnOnce(&[Address])) ->
             .await;
     }
     ready(&addresses);
-    while !stop.is_requested() {
+    while !cancel.is_cancelled() {
         tokio::time::sleep(LOOK).await;
     }
     context.drain();

@@ -12,7 +12,7 @@ use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
 use crate::pipeline::{
-    EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, Stop, Unit, method_name, run_events,
+    EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, CancelToken, Unit, method_name, run_events,
 };
 
 /// What is done about events.
@@ -111,14 +111,14 @@ impl EventStage {
         folder: &Path,
         unit: Unit,
         progress: &Progress,
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<Option<EventsOutcome>> {
         let Some(reconstructor) = &self.reconstructor else {
             return Ok(None);
         };
         let writer = EventsWriter::create(folder, &unit, unit.input_id)?;
         let of_unit = (input, positions);
-        run_events(events, of_unit, reconstructor, writer, progress, stop).map(Some)
+        run_events(events, of_unit, reconstructor, writer, progress, cancel).map(Some)
     }
 
     /// The events of `unit`, from the tables that were just written into `folder`.
@@ -128,7 +128,7 @@ impl EventStage {
         parts: &[Part],
         unit: Unit,
         progress: &Progress,
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<Option<EventsOutcome>> {
         let [hits, waveforms] = parts else {
             return Err(Error::internal("a unit that has not become two parts"));
@@ -142,7 +142,7 @@ impl EventStage {
             .map_err(Error::to_be_tried_again)?;
         let mut events = EventBuilder::new(&source).map_err(Error::to_be_tried_again)?;
         let all = (unit.input_id, &(0..u64::MAX));
-        match self.run(&mut events, all, folder, unit, progress, stop)? {
+        match self.run(&mut events, all, folder, unit, progress, cancel)? {
             Some(EventsOutcome {
                 cut: Some(error), ..
             }) => Err(error.to_be_tried_again()),

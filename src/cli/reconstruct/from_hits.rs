@@ -154,8 +154,8 @@ fn one_table(
     // Behind the place where the table cannot be read there is nothing.
     let mut cut: Option<Error> = None;
     for unit in todo {
-        if job.stop.is_requested() {
-            return Err(job.stop.error());
+        if job.cancel.is_cancelled() {
+            return Err(job.cancel.error());
         }
         let start = Instant::now();
         let place = (unit.input_id as usize).saturating_sub(places.start);
@@ -168,9 +168,9 @@ fn one_table(
         let folder = job.staging.tables();
         let mut of_unit = job.pool.install(|| {
             let what = (input, &positions);
-            let (progress, stop) = (&job.progress, &job.stop);
+            let (progress, cancel) = (&job.progress, &job.cancel);
             job.stage
-                .run(&mut events, what, &folder, unit, progress, stop)
+                .run(&mut events, what, &folder, unit, progress, cancel)
         })?;
         let is_first = place == 0 && unit.block == 0;
         let mut losses = if is_first {

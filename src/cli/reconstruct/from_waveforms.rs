@@ -164,11 +164,11 @@ fn all_units(
         };
         let options = settings.input.read_options(input_id)?;
         // It could be opened a moment ago.
-        let stop = job.stop.clone();
+        let cancel = job.cancel.clone();
         let open = || {
             let mut source = io::open(&input.path, &options).map_err(Error::to_be_tried_again)?;
-            let stop = stop.clone();
-            source.stop_when(Arc::new(move || stop.is_requested()));
+            let cancel = cancel.clone();
+            source.stop_when(Arc::new(move || cancel.is_cancelled()));
             Ok::<_, Error>(source)
         };
         // Where events are wanted, units must have them whole: an input in which they are scattered is one unit.
@@ -208,8 +208,8 @@ struct InputPass<'a> {
 
 impl InputPass<'_> {
     fn one_unit(&mut self, job: &mut Job<'_>, unit: Unit) -> Result<()> {
-        if job.stop.is_requested() {
-            return Err(job.stop.error());
+        if job.cancel.is_cancelled() {
+            return Err(job.cancel.error());
         }
         let start = Instant::now();
         let bytes = self.input.bytes_of(unit.block);
@@ -236,14 +236,14 @@ impl InputPass<'_> {
                 limit: self.limit,
                 stop_at_loss: self.stop_at_loss,
                 progress: &job.progress,
-                stop: &job.stop,
+                cancel: &job.cancel,
             };
             job.pool
                 .install(|| run_unit(self.source.as_mut(), &tools, writer))?
         };
         let events = job.pool.install(|| {
             job.stage
-                .of_parts(&folder, &outcome.parts, unit, &job.progress, &job.stop)
+                .of_parts(&folder, &outcome.parts, unit, &job.progress, &job.cancel)
         })?;
         let read = checksum
             .join()

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 use crate::pipeline::{
-    OpenOutcome, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, Stop, Unit,
+    OpenOutcome, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, CancelToken, Unit,
     UnitRecord, StagingDir,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Job<'a> {
     pub pool: rayon::ThreadPool,
     threads: usize,
     pub progress: Progress,
-    pub stop: Stop,
+    pub cancel: CancelToken,
 }
 
 /// What is asked for.
@@ -47,7 +47,7 @@ pub(super) struct Request<'a> {
     pub output: &'a Path,
     pub mode: Mode,
     pub talk: Talk,
-    pub stop: &'a Stop,
+    pub cancel: &'a CancelToken,
 }
 
 impl<'a> Job<'a> {
@@ -64,7 +64,7 @@ impl<'a> Job<'a> {
             output,
             mode,
             talk,
-            stop,
+            cancel,
             ..
         } = request;
         let start = Instant::now();
@@ -123,7 +123,7 @@ impl<'a> Job<'a> {
             todo,
             pool: super::thread_pool(threads)?,
             threads,
-            stop: stop.clone(),
+            cancel: cancel.clone(),
         }))
     }
 
@@ -158,7 +158,7 @@ impl<'a> Job<'a> {
         let outcome = match outcome {
             Err(error) if error.kind() != ErrorKind::TryAgain => Err(error),
             // A wish that came too late to stop a unit still ends the run before its last step.
-            _ if self.stop.is_requested() => Err(self.stop.error()),
+            _ if self.cancel.is_cancelled() => Err(self.cancel.error()),
             other => other,
         };
         if let Err(error) = outcome {

@@ -1,0 +1,51 @@
+//! Cancellation token: set by signals or by the program, checked between batches and events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::Error;
+
+/// Asks a pass to end early. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicUsize>);
+
+impl CancelToken {
+    /// Returns a token that SIGINT and SIGTERM set. The second signal ends the process at once.
+    #[must_use]
+    pub fn on_signals() -> Self {
+        let token = Self::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The shutdown is registered first and so checks the flag before the same signal sets it: it acts on the second
+            // signal. Where signals cannot be caught they end the process, and the run can be resumed.
+            let received = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let _ =
+                signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&received));
+            let _ = signal_hook::flag::register(signal, received);
+            let number = usize::try_from(signal).unwrap_or(usize::MAX);
+            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&token.0), number);
+        }
+        token
+    }
+
+    /// Asks the pass to end.
+    pub fn cancel(&self) {
+        self.0.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Returns true once the pass is to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// The error of a cancelled pass; it names the signal, if one was the reason.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        let number = self.0.load(Ordering::Relaxed);
+        let by = i32::try_from(number)
+            .ok()
+            .and_then(signal_hook::low_level::signal_name)
+            .map_or_else(String::new, |name| format!(" by {name}"));
+        Error::try_again(format!("stopped{by} before the end"))
+    }
+}
