@@ -20,7 +20,7 @@ const UNIT_SAMPLES: u64 = 1 << 28;
 const UNIT_HITS: u64 = 1 << 22;
 
 /// More units of an input than this are of no use to anyone; they grow instead.
-pub(super) const MOST_UNITS: u32 = 100_000;
+pub(super) const MAX_UNITS: u32 = 100_000;
 
 /// An input and how it is divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl PlannedInput {
     }
 
     fn divided(path: &Path, end: u64, unit_size: u64) -> Self {
-        let unit_size = unit_size.max(end.div_ceil(u64::from(MOST_UNITS)));
+        let unit_size = unit_size.max(end.div_ceil(u64::from(MAX_UNITS)));
         let (modified_ns, changed_ns) = times_of(path);
         Self {
             path: path.to_owned(),

@@ -15,7 +15,7 @@ use crate::io::tables::Part;
 use crate::model::Flags;
 
 /// Losses of a unit listed one by one; more are counted only.
-pub(super) const MOST_LISTED: usize = 100_000;
+pub(super) const MAX_LISTED: usize = 100_000;
 
 /// What became of a unit of work. Reports are made of these and of nothing else, so that it makes no difference which
 /// process did a unit, and when.
@@ -66,7 +66,7 @@ pub struct UnitReport {
     pub events: Option<UnitEvents>,
     /// The part of the input's bytes that it took the checksum of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read: Option<BytesSum>,
+    pub read: Option<RangeChecksum>,
     /// The parts written.
     pub parts: Vec<Part>,
 }
@@ -86,7 +86,7 @@ pub struct UnitEvents {
 
 /// The CRC32C of some bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BytesSum {
+pub struct RangeChecksum {
     /// First byte.
     pub first: u64,
     /// Behind the last byte.
@@ -131,13 +131,13 @@ impl UnitRecord {
         backend: &str,
         outcome: UnitOutcome,
         events: Option<EventsOutcome>,
-        read: Option<BytesSum>,
+        read: Option<RangeChecksum>,
         took: Duration,
     ) -> Self {
         let lost = outcome.losses.iter().map(|loss| loss.n_waveforms).sum();
         let mut losses = outcome.losses;
-        let losses_not_listed = losses.len().saturating_sub(MOST_LISTED) as u64;
-        losses.truncate(MOST_LISTED);
+        let losses_not_listed = losses.len().saturating_sub(MAX_LISTED) as u64;
+        losses.truncate(MAX_LISTED);
         let mut parts = outcome.parts;
         let mut timings = UnitTimings {
             took_s: took.as_secs_f64(),
@@ -193,12 +193,12 @@ impl UnitRecord {
     }
 }
 
-impl BytesSum {
+impl RangeChecksum {
     /// The checksum of `bytes` of the file at `path`; a file that is shorter gives that of what there is.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn of(path: &Path, bytes: Range<u64>) -> Result<Self> {
+    pub fn from_file(path: &Path, bytes: Range<u64>) -> Result<Self> {
         use std::io::{Read as _, Seek as _, SeekFrom};
         let failed = |error: std::io::Error| {
             Error::input(path, "cannot be read")

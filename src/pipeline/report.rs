@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run_manifest::RunManifest;
 use super::plan::{PlannedInput, Unit};
-use super::record::{BytesSum, MOST_LISTED, UnitRecord, UnitReport, UnitTimings};
+use super::record::{RangeChecksum, MAX_LISTED, UnitRecord, UnitReport, UnitTimings};
 use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::BackendReport;
@@ -239,7 +239,7 @@ impl Report {
             outputs.extend(done.parts.iter().cloned());
             losses_not_listed += done.losses_not_listed;
             for loss in lost {
-                if losses.len() < MOST_LISTED {
+                if losses.len() < MAX_LISTED {
                     losses.push(ListedLoss {
                         input_id: done.input_id,
                         block: done.block,
@@ -384,7 +384,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
         crc32c: input
             .crc32c
             .clone()
-            .or_else(|| BytesSum::combined(parts, input.bytes)),
+            .or_else(|| RangeChecksum::combined(parts, input.bytes)),
         sampling_ns: input.sampling_ns,
         polarity: input.polarity,
         input_of_table: input.input_of_table,

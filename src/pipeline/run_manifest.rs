@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{PlannedInput, Selection, Unit, units};
-use super::record::{BytesSum, UnitRecord};
+use super::record::{RangeChecksum, UnitRecord};
 use crate::error::{Error, Result};
 
 /// What a run is begun with: two runs that begin alike make the same units.
@@ -147,7 +147,7 @@ impl RunManifest {
             let times = |input: &PlannedInput| (input.modified_ns, input.changed_ns);
             if times(here) != times(there)
                 && let Some(sum) = &record.done.read
-                && BytesSum::of(&here.path, sum.first..sum.end)? != *sum
+                && RangeChecksum::from_file(&here.path, sum.first..sum.end)? != *sum
             {
                 return Ok(Some(format!(
                     "the content of `{name}` has changed (bytes {} to {})",

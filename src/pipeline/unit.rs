@@ -55,7 +55,7 @@ struct Read {
 }
 
 /// What a unit is run with.
-pub struct Tools<'a> {
+pub struct UnitContext<'a> {
     /// What extracts.
     pub backend: &'a dyn Backend,
     /// How large batches become.
@@ -75,16 +75,16 @@ pub struct Tools<'a> {
 /// written, or the run is asked to stop. What was written is gone then.
 pub fn run_unit(
     source: &mut dyn Source,
-    tools: &Tools<'_>,
+    context: &UnitContext<'_>,
     writer: TablesWriter,
 ) -> Result<UnitOutcome> {
     let path = source.info().path.clone();
     std::thread::scope(|scope| {
         let (to_extract, batches) = sync_channel::<Read>(QUEUE);
         let (to_write, results) = sync_channel::<(Batch, Extracted)>(QUEUE);
-        scope.spawn(move || read(source, tools.limit, &to_extract));
+        scope.spawn(move || read(source, context.limit, &to_extract));
         let writing = scope.spawn(move || write(writer, &results));
-        let outcome = extract(&batches, tools, &path, &to_write);
+        let outcome = extract(&batches, context, &path, &to_write);
         // The writer ends when nothing more can come, the reader when nobody listens.
         drop(to_write);
         drop(batches);
@@ -94,8 +94,8 @@ pub fn run_unit(
         // A failed writer is why extraction could not hand on its result.
         let (writer, took) = written?;
         let mut outcome = outcome?;
-        if tools.cancel.is_cancelled() {
-            return Err(tools.cancel.error());
+        if context.cancel.is_cancelled() {
+            return Err(context.cancel.error());
         }
         let start = Instant::now();
         outcome.parts = writer.finish()?.into();
@@ -171,7 +171,7 @@ impl Iterator for Intake<'_> {
 
 fn extract(
     batches: &Receiver<Read>,
-    tools: &Tools<'_>,
+    context: &UnitContext<'_>,
     path: &Path,
     to_write: &SyncSender<(Batch, Extracted)>,
 ) -> Result<UnitOutcome> {
@@ -179,8 +179,8 @@ fn extract(
     let mut duplicates = DuplicateFilter::default();
     let mut intake = Intake {
         batches,
-        cancel: tools.cancel,
-        stop_at_loss: tools.stop_at_loss,
+        cancel: context.cancel,
+        stop_at_loss: context.stop_at_loss,
         reading: Duration::ZERO,
         waiting: Duration::ZERO,
         losses: Vec::new(),
@@ -188,13 +188,13 @@ fn extract(
     };
     let mut handing_on = Duration::ZERO;
     let start = Instant::now();
-    tools
+    context
         .backend
         .run(&mut intake, &mut |batch, mut extracted| {
             let start = Instant::now();
             duplicates.mark(&batch, &mut extracted);
             outcome.add(&batch, &extracted);
-            tools
+            context
                 .progress
                 .advance(batch.len() as u64, extracted.hits.len() as u64);
             let sent = to_write.send((batch, extracted));
@@ -210,7 +210,7 @@ fn extract(
         return Err(error);
     }
     match outcome.losses.first() {
-        Some(loss) if tools.stop_at_loss => Err(stopped_at(path, loss)),
+        Some(loss) if context.stop_at_loss => Err(stopped_at(path, loss)),
         _ => Ok(outcome),
     }
 }

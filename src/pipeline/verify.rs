@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::output::REPORT;
-use super::plan::{MOST_UNITS, Unit};
-use super::record::{BytesSum, UnitRecord};
+use super::plan::{MAX_UNITS, Unit};
+use super::record::{RangeChecksum, UnitRecord};
 use super::report::Report;
 use crate::error::{Error, Result};
 use crate::io::hits::{read_report as read_any_report, stream_hits, stream_waveforms};
@@ -38,7 +38,7 @@ pub(super) fn read_report(dir: &Path) -> Result<Report> {
             .with_hint("it may be of an earlier version; make the output again")
     })?;
     let damaged = |what: String| Err(Error::input(&path, what).with_hint("the report is damaged"));
-    if let Some(input) = report.inputs.iter().find(|input| input.units > MOST_UNITS) {
+    if let Some(input) = report.inputs.iter().find(|input| input.units > MAX_UNITS) {
         return damaged(format!(
             "says that `{}` has {} units",
             input.path, input.units
@@ -333,7 +333,7 @@ impl Check<'_> {
                 .iter()
                 .filter(|unit| unit.input_id == input.input_id);
             for sum in of_input.filter_map(|unit| unit.read.as_ref()) {
-                match BytesSum::of(path, sum.first..sum.end) {
+                match RangeChecksum::from_file(path, sum.first..sum.end) {
                     Ok(now) if now == *sum => {}
                     Ok(_) => find(format!(
                         "the input has changed: bytes {} to {} are others",

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
-use crate::pipeline::{BytesSum, PlannedInput, Tools, Unit, UnitOutcome, UnitRecord, run_unit};
+use crate::pipeline::{RangeChecksum, PlannedInput, UnitContext, Unit, UnitOutcome, UnitRecord, run_unit};
 
 /// The inputs divided into units, what they are reconstructed with, and the readout of each.
 pub(super) fn plan(
@@ -215,7 +215,7 @@ impl InputPass<'_> {
         let bytes = self.input.bytes_of(unit.block);
         let path = self.input.path.clone();
         // The checksum reads the file alongside, while its pages are in memory anyway.
-        let checksum = std::thread::spawn(move || BytesSum::of(&path, bytes));
+        let checksum = std::thread::spawn(move || RangeChecksum::from_file(&path, bytes));
         let folder = job.staging.tables();
         let writer = TablesWriter::create(&folder, &unit)?;
         let outcome = if self.is_scattered && unit.block > 0 {
@@ -231,7 +231,7 @@ impl InputPass<'_> {
                 self.input.positions(unit.block)
             };
             self.source.select(positions)?;
-            let tools = Tools {
+            let context = UnitContext {
                 backend: self.backend,
                 limit: self.limit,
                 stop_at_loss: self.stop_at_loss,
@@ -239,7 +239,7 @@ impl InputPass<'_> {
                 cancel: &job.cancel,
             };
             job.pool
-                .install(|| run_unit(self.source.as_mut(), &tools, writer))?
+                .install(|| run_unit(self.source.as_mut(), &context, writer))?
         };
         let events = job.pool.install(|| {
             job.stage

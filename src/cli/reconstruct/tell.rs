@@ -9,11 +9,11 @@ use crate::pipeline::Report;
 
 /// The result for whoever looks: losses and a summary for a person, the report for a machine.
 pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
-    const MOST_SHOWN: usize = 5;
+    const MAX_SHOWN: usize = 5;
     if talk.json {
         print_json(report)?;
     }
-    for loss in report.losses.iter().take(MOST_SHOWN) {
+    for loss in report.losses.iter().take(MAX_SHOWN) {
         let path = report
             .inputs
             .get(loss.input_id as usize)
@@ -24,10 +24,10 @@ pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
             loss.loss.reason
         );
     }
-    if report.losses.len() > MOST_SHOWN {
+    if report.losses.len() > MAX_SHOWN {
         say!(
             "warning: {} more losses are listed in the report",
-            report.losses.len() - MOST_SHOWN
+            report.losses.len() - MAX_SHOWN
         );
     }
     if let Some(gpu) = &report.gpu {
