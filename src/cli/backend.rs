@@ -141,7 +141,7 @@ impl Choice {
             Ok(gpu) => Ok(Box::new(gpu)),
             Err(error) if self.demanded => Err(error),
             Err(error) => {
-                say!("warning: {error}\nbackend: cpu");
+                status!("warning: {error}\nbackend: cpu");
                 Ok(Box::new(make()?))
             }
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::backend::{BackendArg, BackendArgs};
 use super::shared::{refuse_existing, threads, write_files};
 use crate::bench::{self, Occupancy, agreement, plot, table};
@@ -112,7 +112,7 @@ struct CompareArgs {
     by_stage: bool,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if let Some(output) = &args.output {
         refuse_existing(output, args.overwrite)?;
     }
@@ -126,20 +126,20 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             return Err(Error::usage("`--compare` needs a GPU beside the CPU")
                 .with_hint("leave `--backend cpu` out"));
         }
-        return compare(args, adapter, talk);
+        return compare(args, adapter, verbosity);
     }
     let settings = args.settings(adapter.as_ref())?;
     settings.validate()?;
-    if !talk.quiet {
+    if !verbosity.quiet {
         match &adapter {
-            Some(adapter) => say!("backends: cpu, gpu: {}", adapter.info.description()),
-            None if args.backend.backend == Some(BackendArg::Cpu) => say!("backends: cpu"),
-            None => say!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
+            Some(adapter) => status!("backends: cpu, gpu: {}", adapter.facts.line()),
+            None if args.backend.backend == Some(BackendArg::Cpu) => status!("backends: cpu"),
+            None => status!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
         }
     }
     let report = bench::run(settings, adapter, &mut |next| {
-        if !talk.quiet {
-            say!("measuring: {next}");
+        if !verbosity.quiet {
+            status!("measuring: {next}");
         }
     })?;
     let text = table::text(&report);
@@ -152,13 +152,13 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             ("bench.svg", svg.as_str()),
         ];
         write_files(output, files)?;
-        say_where(output, talk);
+        say_where(output, verbosity);
     }
-    super::print(if talk.json { &json } else { &text })?;
+    super::print(if verbosity.json { &json } else { &text })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode> {
+fn compare(args: &Args, adapter: Option<Adapter>, verbosity: Verbosity) -> Result<ExitCode> {
     let Some(adapter) = adapter else {
         return Err(
             Error::new(ErrorKind::Gpu, "there is no GPU to compare the CPU with").with_hint(
@@ -167,12 +167,12 @@ fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode
         );
     };
     let settings = args.to_compare()?;
-    if !talk.quiet {
-        say!("backends: cpu against gpu: {}", adapter.info.description());
+    if !verbosity.quiet {
+        status!("backends: cpu against gpu: {}", adapter.facts.line());
     }
     let found = agreement::run(settings, &adapter, &mut |next| {
-        if !talk.quiet {
-            say!("comparing: {next}");
+        if !verbosity.quiet {
+            status!("comparing: {next}");
         }
     })?;
     let text = agreement::table(&found);
@@ -183,9 +183,9 @@ fn compare(args: &Args, adapter: Option<Adapter>, talk: Talk) -> Result<ExitCode
             ("compare.txt", text.as_str()),
         ];
         write_files(output, files)?;
-        say_where(output, talk);
+        say_where(output, verbosity);
     }
-    super::print(if talk.json { &json } else { &text })?;
+    super::print(if verbosity.json { &json } else { &text })?;
     if found.holds {
         return Ok(ExitCode::SUCCESS);
     }
@@ -298,8 +298,8 @@ fn to_json(value: &impl Serialize) -> Result<String> {
         .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))
 }
 
-fn say_where(output: &Path, talk: Talk) {
-    if !talk.quiet {
-        say!("the figures are in `{}`", output.display());
+fn say_where(output: &Path, verbosity: Verbosity) {
+    if !verbosity.quiet {
+        status!("the figures are in `{}`", output.display());
     }
 }

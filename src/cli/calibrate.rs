@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Talk;
+use super::Verbosity;
 use crate::error::Result;
 
 /// Learn templates, gains, noise and light maps from data
@@ -24,23 +24,23 @@ enum What {
     Light(light::Args),
 }
 
-pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     match args.what {
-        What::Spe(args) => spe::run(&args, talk),
-        What::Light(args) => light::run(&args, talk),
+        What::Spe(args) => spe::run(&args, verbosity),
+        What::Light(args) => light::run(&args, verbosity),
     }
 }
 
 /// Says on stdout what was found, as the user wants it, and where it was written.
 fn tell(
-    talk: Talk,
+    verbosity: Verbosity,
     output: &Path,
     json: impl FnOnce() -> String,
     table: impl FnOnce() -> String,
 ) -> Result<()> {
-    let text = if talk.json {
+    let text = if verbosity.json {
         format!("{}\n", json())
-    } else if talk.quiet {
+    } else if verbosity.quiet {
         String::new()
     } else {
         format!("{}\nwritten: `{}`\n", table(), output.display())

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Talk;
+use super::Verbosity;
 use crate::detector;
 use crate::error::{Error, Result};
 
@@ -18,25 +18,25 @@ pub(crate) struct Args {
     detector: Option<String>,
 }
 
-pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let printed = match args.detector {
-        None => list(talk)?,
+        None => list(verbosity)?,
         Some(name) => {
             let (text, origin) = detector::text(&name)?;
             let detector = detector::parse(&text, &origin)?;
-            if talk.json { to_json(&detector)? } else { text }
+            if verbosity.json { to_json(&detector)? } else { text }
         }
     };
     super::print(&printed)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(talk: Talk) -> Result<String> {
+fn list(verbosity: Verbosity) -> Result<String> {
     let mut detectors = Vec::new();
     for (name, text) in detector::PRESETS {
         detectors.push(detector::parse(text, &format!("preset {name}"))?);
     }
-    if talk.json {
+    if verbosity.json {
         return to_json(&detectors);
     }
     Ok(detectors.iter().fold(String::new(), |list, detector| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::backend::automatic;
 use crate::error::{Error, Result};
 use crate::gpu::adapter::{self, AdapterInfo};
@@ -26,15 +26,15 @@ struct Listing<'a> {
     why: String,
 }
 
-pub(crate) fn run(_: &Args, talk: Talk) -> Result<ExitCode> {
-    let all = adapter::list();
+pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    let all = adapter::all();
     let choice = automatic(&all);
     let adapters: Vec<&AdapterInfo> = all.iter().map(|adapter| &adapter.info).collect();
     let auto = choice
         .adapter
         .as_ref()
-        .and_then(|taken| adapters.iter().position(|info| **info == taken.info));
-    if talk.json {
+        .and_then(|taken| adapters.iter().position(|facts| **facts == taken.facts));
+    if verbosity.json {
         let listing = Listing {
             adapters,
             auto,

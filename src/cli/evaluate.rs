@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::Talk;
+use super::Verbosity;
 use super::shared::{detector_of_report, refuse_existing, write_files};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     fiducial_mm: Option<f64>,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let labels = labels(args)?;
     if let Some(output) = &args.output {
         refuse_existing(output, args.overwrite)?;
@@ -73,22 +73,22 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let (mut methods, mut events) = (Vec::new(), Vec::new());
     for (dir, label) in args.dirs.iter().zip(labels) {
         let of = what_to_evaluate(args, dir, &truth)?;
-        if let Some(why) = of.left_out.filter(|_| !talk.quiet) {
-            say!("note: {label}: {why}");
+        if let Some(why) = of.left_out.filter(|_| !verbosity.quiet) {
+            status!("note: {label}: {why}");
         }
         if of.hits {
             let reconstruction = hits::read(dir)?;
             let joined = matching::join(&reconstruction, &truth, args.input_id)?;
             drop(reconstruction);
             let method = Method::evaluate(label.clone(), dir, &joined);
-            warn(&report::warnings(&method), talk);
+            warn(&report::warnings(&method), verbosity);
             methods.push(method);
         }
         if of.events {
             let rows = io::events::read(&dir.join("events"))?;
             let joined = join::join(dir, &rows, &truth.events, args.input_id)?;
             let method = EventMethod::evaluate(label, dir, &joined, &binning);
-            warn(&events_report::warnings(&method), talk);
+            warn(&events_report::warnings(&method), verbosity);
             events.push(method);
         }
     }
@@ -98,21 +98,21 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))?;
     if let Some(output) = &args.output {
         write_all(output, &evaluation, &table, &json)?;
-        if !talk.quiet {
-            say!("plots, table and JSON are in `{}`", output.display());
+        if !verbosity.quiet {
+            status!("plots, table and JSON are in `{}`", output.display());
         }
     }
-    if talk.json {
+    if verbosity.json {
         super::print(&(json + "\n"))?;
-    } else if !talk.quiet || args.output.is_none() {
+    } else if !verbosity.quiet || args.output.is_none() {
         super::print(&table)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn warn(lines: &[String], talk: Talk) {
-    for line in lines.iter().filter(|_| !talk.quiet) {
-        say!("warning: {line}");
+fn warn(lines: &[String], verbosity: Verbosity) {
+    for line in lines.iter().filter(|_| !verbosity.quiet) {
+        status!("warning: {line}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::inspect_event;
 use super::inspect_plot::{self, PlotArgs};
 use super::inspect_text::text;
@@ -139,9 +139,9 @@ pub(super) struct EventsTable {
     pub event_max: Option<u64>,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let found = inspect(args)?;
-    let printed = if talk.json {
+    let printed = if verbosity.json {
         serde_json::to_string_pretty(&found)
             .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))?
             + "\n"
@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     if args.plot.is_wanted() {
         match found {
             Inspection::Waveforms(_) => {
-                inspect_plot::draw(&args.path, &args.plot, &args.known, &args.input, talk)?;
+                inspect_plot::draw(&args.path, &args.plot, &args.known, &args.input, verbosity)?;
             }
             Inspection::Calibration(_) => {
                 return Err(Error::usage(format!(
@@ -162,7 +162,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             }
             Inspection::Output(_) | Inspection::Hits(_) | Inspection::Truth(_) => {
                 let detector = args.known.detector.as_deref();
-                inspect_event::draw(&args.path, &args.plot, detector, &args.input, talk)?;
+                inspect_event::draw(&args.path, &args.plot, detector, &args.input, verbosity)?;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Talk;
+use super::Verbosity;
 use super::inspect_plot::PlotArgs;
 use super::shared::{InputArgs, detector_of_report};
 use crate::detector::{self, Detector, Sensors};
@@ -38,7 +38,7 @@ pub(super) fn draw(
     plot: &PlotArgs,
     typed: Option<&str>,
     input: &InputArgs,
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> Result<()> {
     let Some(output) = &plot.plot else {
         return Ok(());
@@ -93,8 +93,8 @@ pub(super) fn draw(
         .write_all(svg.as_bytes())
         .map_err(|error| Error::output(output, "cannot be written").with_source(error))?;
     file.commit()?;
-    if !talk.quiet {
-        say!("drew event {event_id} into `{}`", output.display());
+    if !verbosity.quiet {
+        status!("drew event {event_id} into `{}`", output.display());
     }
     Ok(())
 }

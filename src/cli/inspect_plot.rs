@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Talk;
+use super::Verbosity;
 use super::shared::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::matching::Pulse;
@@ -53,14 +53,14 @@ pub(crate) fn draw(
     plot: &PlotArgs,
     known: &DetectorArgs,
     input: &InputArgs,
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> Result<()> {
     let Some(output) = &plot.plot else {
         return Ok(());
     };
     let mut source = io::open(path, &input.read_options(0)?)?;
     let info = source.info().clone();
-    let extractor = extractor(&info, known, input, plot.method, talk)?;
+    let extractor = extractor(&info, known, input, plot.method, verbosity)?;
     let truth = if info.has_truth {
         io::read_truth(path)?.photoelectrons
     } else {
@@ -109,8 +109,8 @@ pub(crate) fn draw(
         .write_all(svg.as_bytes())
         .map_err(|error| Error::output(output, "cannot be written").with_source(error))?;
     file.commit()?;
-    if !talk.quiet {
-        say!(
+    if !verbosity.quiet {
+        status!(
             "drew {} waveforms into `{}`",
             pictures.len(),
             output.display()
@@ -126,12 +126,12 @@ fn extractor(
     known: &DetectorArgs,
     input: &InputArgs,
     method: Method,
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> Result<Option<(Extractor, f64)>> {
     let asked = known.detector.is_some() || known.calibration.is_some();
     if !asked && info.detector.is_none() {
-        if !talk.quiet {
-            say!(
+        if !verbosity.quiet {
+            status!(
                 "only the samples are drawn; `--detector` or `--calibration` adds the deconvolved trace and the hits"
             );
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Talk;
+use super::Verbosity;
 use crate::error::{Error, Result};
 use crate::pipeline::{Mode, merge};
 
@@ -32,19 +32,19 @@ pub(crate) struct Args {
     resume: bool,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let mode = Mode {
         resume: args.resume,
         overwrite: args.overwrite,
     };
     let report = merge(&args.shards, &args.output, mode)?;
-    if talk.json {
+    if verbosity.json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|error| Error::internal(format!("the report: {error}")))?;
         super::print(&(text + "\n"))?;
     }
-    if !talk.quiet {
-        say!("{}\n{}", args.output.display(), report.summary().trim_end());
+    if !verbosity.quiet {
+        status!("{}\n{}", args.output.display(), report.summary().trim_end());
     }
     Ok(ExitCode::from(report.exit_code()))
 }

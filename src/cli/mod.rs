@@ -2,7 +2,7 @@
 
 /// A line on stderr. A terminal that has gone away or a log on a full disk is no reason to end a run, as `eprintln!`
 /// would.
-macro_rules! say {
+macro_rules! status {
     ($($part:tt)*) => {{
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr().lock(), $($part)*);
@@ -68,9 +68,9 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// How a command talks to its user.
+/// How much a command prints.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Talk {
+pub(crate) struct Verbosity {
     /// Errors only.
     pub quiet: bool,
     /// JSON on stdout.
@@ -104,14 +104,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let talk = Talk {
+    let verbosity = Verbosity {
         quiet: cli.quiet,
         json: cli.json,
     };
-    let code = match run(cli.command, talk) {
+    let code = match run(cli.command, verbosity) {
         Ok(code) => code,
         Err(error) => {
-            say!("error: {error}");
+            status!("error: {error}");
             ExitCode::from(error.kind().exit_code())
         }
     };
@@ -142,19 +142,19 @@ pub fn read_configuration(path: &std::path::Path) -> Result<()> {
     reconstruct::read_configuration(path)
 }
 
-fn run(command: Command, talk: Talk) -> Result<ExitCode> {
+fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
     match command {
-        Command::Reconstruct(args) => reconstruct::run(&args, talk),
-        Command::Plan(args) => plan::run(&args, talk),
-        Command::Merge(args) => merge::run(&args, talk),
-        Command::Verify(args) => verify::run(&args, talk),
-        Command::Serve(args) => serve::run(&args, talk),
-        Command::Simulate(args) => simulate::run(args, talk),
-        Command::Calibrate(args) => calibrate::run(args, talk),
-        Command::Evaluate(args) => evaluate::run(&args, talk),
-        Command::Inspect(args) => inspect::run(&args, talk),
-        Command::Detector(args) => detector::run(args, talk),
-        Command::Devices(args) => devices::run(&args, talk),
-        Command::Bench(args) => bench::run(&args, talk),
+        Command::Reconstruct(args) => reconstruct::run(&args, verbosity),
+        Command::Plan(args) => plan::run(&args, verbosity),
+        Command::Merge(args) => merge::run(&args, verbosity),
+        Command::Verify(args) => verify::run(&args, verbosity),
+        Command::Serve(args) => serve::run(&args, verbosity),
+        Command::Simulate(args) => simulate::run(args, verbosity),
+        Command::Calibrate(args) => calibrate::run(args, verbosity),
+        Command::Evaluate(args) => evaluate::run(&args, verbosity),
+        Command::Inspect(args) => inspect::run(&args, verbosity),
+        Command::Detector(args) => detector::run(args, verbosity),
+        Command::Devices(args) => devices::run(&args, verbosity),
+        Command::Bench(args) => bench::run(&args, verbosity),
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use super::reconstruct::JobArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{PlannedInput, units};
@@ -47,8 +47,8 @@ struct Line {
     end_position: Option<u64>,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
-    let Some(inputs) = args.job.plan(talk)? else {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    let Some(inputs) = args.job.plan(verbosity)? else {
         return Ok(ExitCode::SUCCESS);
     };
     let selection = args.job.selection();
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             })
         })
         .collect();
-    let text = if talk.json {
+    let text = if verbosity.json {
         let printed = Printed {
             inputs: &inputs,
             total_units: all.len(),

@@ -5,12 +5,12 @@ mod from_hits;
 mod from_waveforms;
 mod job;
 pub(crate) mod settings;
-mod tell;
+mod summary;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::Talk;
+use super::Verbosity;
 use super::shared::{layered, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
@@ -104,7 +104,7 @@ impl JobArgs {
     }
 
     /// The input files.
-    fn inputs(&self, settings: &Settings, talk: Talk) -> Result<Vec<PathBuf>> {
+    fn inputs(&self, settings: &Settings, verbosity: Verbosity) -> Result<Vec<PathBuf>> {
         let list = self.inputs_from.as_deref();
         // A table of hits may be a folder.
         let found = match settings.from() {
@@ -116,15 +116,15 @@ impl JobArgs {
             }
             From::Waveforms => inputs::expand(&self.inputs, list)?,
         };
-        if !found.left_out.is_empty() && !talk.quiet {
-            say!(
+        if !found.left_out.is_empty() && !verbosity.quiet {
+            status!(
                 "note: {} entries of folders are left out, which do not end like waveforms or are outputs of nuwave; the first is `{}`",
                 found.left_out.len(),
                 found.left_out[0].display()
             );
         }
         for path in &found.repeated {
-            say!(
+            status!(
                 "warning: `{}` is named more than once, and read as often",
                 path.display()
             );
@@ -136,12 +136,12 @@ impl JobArgs {
     }
 
     /// The inputs, divided into units; `None` if only the settings were wanted, and printed.
-    pub fn plan(&self, talk: Talk) -> Result<Option<Vec<PlannedInput>>> {
+    pub fn plan(&self, verbosity: Verbosity) -> Result<Option<Vec<PlannedInput>>> {
         let settings = self.settings()?;
         if self.prints_config(&settings)? {
             return Ok(None);
         }
-        let files = self.inputs(&settings, talk)?;
+        let files = self.inputs(&settings, verbosity)?;
         Ok(Some(match settings.from() {
             From::Waveforms => from_waveforms::plan(&settings, &files)?.0,
             From::Hits => from_hits::plan(&settings, &files)?.0,
@@ -149,7 +149,7 @@ impl JobArgs {
     }
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let settings = args.job.settings()?;
     if args.job.prints_config(&settings)? {
         return Ok(ExitCode::SUCCESS);
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let Some(output) = &args.output else {
         return Err(Error::usage("`--output DIR` is missing"));
     };
-    let files = args.job.inputs(&settings, talk)?;
+    let files = args.job.inputs(&settings, verbosity)?;
     let request = Request {
         settings: &settings,
         files: &files,
@@ -167,7 +167,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             resume: args.resume,
             overwrite: args.overwrite,
         },
-        talk,
+        verbosity,
         cancel: &CancelToken::on_signals(),
     };
     match settings.from() {
@@ -193,7 +193,7 @@ pub(super) fn pass(
             resume: true,
             overwrite: false,
         },
-        talk: Talk {
+        verbosity: Verbosity {
             quiet: true,
             json: false,
         },

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Talk;
+use super::Verbosity;
 use super::backend::BackendArgs;
 use super::reconstruct::{self, events::EventStage, settings::Settings as PassSettings};
 use super::shared::{DetectorArgs, InputArgs, layered, seconds, threads};
@@ -257,7 +257,7 @@ impl Settings {
     }
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let settings: Settings = layered(args.config.as_deref(), &args.settings)?;
     if args.print_config {
         let text = toml::to_string(&settings.explicit())
@@ -266,7 +266,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log();
-    let options = options(&settings, talk)?;
+    let options = options(&settings, verbosity)?;
     options.check()?;
     // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
     rayon::ThreadPoolBuilder::new()
@@ -278,11 +278,11 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     service::run(options, &cancel, |addresses| {
         for address in addresses {
             // What a script waits for, whatever it was told not to hear.
-            say!("ready: {address}");
+            status!("ready: {address}");
         }
     })?;
-    if !talk.quiet {
-        say!("ended");
+    if !verbosity.quiet {
+        status!("ended");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -308,7 +308,7 @@ fn log() {
         .try_init();
 }
 
-fn options(settings: &Settings, talk: Talk) -> Result<Options> {
+fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     let limits = settings.limits()?;
     let pass = settings.pass();
     let parameters = pass.parameters();
@@ -338,11 +338,11 @@ fn options(settings: &Settings, talk: Talk) -> Result<Options> {
     let stage = EventStage::choose(&pass, known.detector.as_ref())?;
     let events_line = stage.line();
     let events = stage.into_reconstructor();
-    if !talk.quiet {
-        say!("{}\ntemplates: {}", choice.line, known.origin);
+    if !verbosity.quiet {
+        status!("{}\ntemplates: {}", choice.line, known.origin);
         match (&events, events_line) {
-            (Ok(_), line) => say!("{}", line.unwrap_or_default()),
-            (Err(why), _) => say!("no events: {why}"),
+            (Ok(_), line) => status!("{}", line.unwrap_or_default()),
+            (Err(why), _) => status!("no events: {why}"),
         }
     }
     let also = settings.also()?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::Talk;
+use super::Verbosity;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
@@ -73,10 +73,10 @@ fn profiles_help() -> String {
     help + "\nTruth lists the photoelectrons within the window, dark ones included. Times count from the first sample."
 }
 
-pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let args = match args.what {
         What::Waveforms(args) => args,
-        What::Events(args) => return events::run(*args, talk),
+        What::Events(args) => return events::run(*args, verbosity),
     };
     let settings = args.settings.over_file(args.config.as_deref())?;
     let plan = settings.plan()?;
@@ -99,8 +99,8 @@ pub(crate) fn run(args: Args, talk: Talk) -> Result<ExitCode> {
     }
     let origin = settings.resolved(&plan).to_toml()?;
     let sink = create(&output, &plan.detector, origin)?;
-    let summary = write(&plan, sink, &pool, talk)?;
-    summary.print(&plan, &output, talk)?;
+    let summary = write(&plan, sink, &pool, verbosity)?;
+    summary.print(&plan, &output, verbosity)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,10 +141,10 @@ fn write(
     plan: &Plan,
     mut sink: Box<dyn WaveformSink>,
     pool: &rayon::ThreadPool,
-    talk: Talk,
+    verbosity: Verbosity,
 ) -> Result<Summary> {
     let total = plan.n_waveforms();
-    let bar = if talk.quiet || !std::io::stderr().is_terminal() {
+    let bar = if verbosity.quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(total).with_style(progress_style(
@@ -169,9 +169,9 @@ fn write(
         summary.saturated += block.saturated;
         truth.photoelectrons.append(&mut block.photoelectrons);
         bar.set_position(summary.waveforms);
-        if bar.is_hidden() && !talk.quiet && reported.elapsed() >= REPORT_EVERY {
+        if bar.is_hidden() && !verbosity.quiet && reported.elapsed() >= REPORT_EVERY {
             reported = Instant::now();
-            say!("{} of {total} waveforms", summary.waveforms);
+            status!("{} of {total} waveforms", summary.waveforms);
         }
     }
     sink.finish(&truth)?;
@@ -181,19 +181,19 @@ fn write(
 }
 
 impl Summary {
-    fn print(&self, plan: &Plan, output: &Path, talk: Talk) -> Result<()> {
-        if talk.json {
+    fn print(&self, plan: &Plan, output: &Path, verbosity: Verbosity) -> Result<()> {
+        if verbosity.json {
             let json = serde_json::to_string(self).map_err(|error| {
                 Error::internal("cannot write the summary as JSON").with_source(error)
             })?;
             super::print(&(json + "\n"))?;
             return Ok(());
         }
-        if talk.quiet {
+        if verbosity.quiet {
             return Ok(());
         }
         let waveforms = self.waveforms.max(1) as f64;
-        say!(
+        status!(
             "{} waveforms of {} samples: {} events x {} channels of {}, seed {}",
             self.waveforms,
             plan.detector.readout.window_samples,
@@ -202,17 +202,17 @@ impl Summary {
             plan.detector.name,
             plan.seed,
         );
-        say!(
+        status!(
             "{} photoelectrons in the windows, {:.3} a waveform, mean charge {:.3} PE",
             self.photoelectrons,
             self.photoelectrons as f64 / waveforms,
             self.charge_pe / self.photoelectrons.max(1) as f64,
         );
-        say!(
+        status!(
             "{:.2} % of the waveforms reach an end of the digitiser's scale",
             100.0 * self.saturated as f64 / waveforms
         );
-        say!(
+        status!(
             "written to {} in {:.1} s ({:.0} waveforms/s)",
             output.display(),
             self.seconds,
@@ -256,12 +256,12 @@ mod tests {
         };
         let plan = settings.plan().expect("valid settings");
         let memory = Memory::default();
-        let talk = Talk {
+        let verbosity = Verbosity {
             quiet: true,
             json: false,
         };
         let pool = rayon::ThreadPoolBuilder::new().build().expect("threads");
-        let summary = write(&plan, Box::new(memory.clone()), &pool, talk).expect("memory holds it");
+        let summary = write(&plan, Box::new(memory.clone()), &pool, verbosity).expect("memory holds it");
         let written = memory.0.lock().expect("one thread");
         assert_eq!(written.0, 9000);
         let truth = written.1.as_ref().expect("finished");

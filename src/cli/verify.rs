@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Talk;
+use super::Verbosity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Finding, verify};
 
@@ -37,17 +37,17 @@ struct Printed {
     findings: Vec<Finding>,
 }
 
-pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let mut all = Vec::new();
     for dir in &args.dirs {
         let (report, findings) = verify(dir, !args.no_inputs)?;
         let name = dir.display();
         for Finding { place, what } in &findings {
-            say!("`{name}`: {place}: {what}");
+            status!("`{name}`: {place}: {what}");
         }
-        if findings.is_empty() && !talk.quiet {
+        if findings.is_empty() && !verbosity.quiet {
             let totals = &report.totals;
-            say!(
+            status!(
                 "`{name}` holds: {} units, {} files, {} waveforms, {} hits, {} lost and listed{}",
                 report.units.len(),
                 report.outputs.len(),
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
             findings,
         });
     }
-    if talk.json {
+    if verbosity.json {
         let text = serde_json::to_string_pretty(&all)
             .map_err(|error| Error::internal(format!("the findings: {error}")))?;
         super::print(&(text + "\n"))?;

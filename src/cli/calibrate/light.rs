@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::calibrate::light::{LightResult, light};
-use crate::cli::Talk;
+use crate::cli::Verbosity;
 use crate::cli::reconstruct::thread_pool;
 use crate::cli::shared::threads;
 use crate::detector;
@@ -55,7 +55,7 @@ pub(super) struct Args {
     columns: Option<String>,
 }
 
-pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let detector = detector::load(&args.detector)?;
     let sensors = detector.sensors().ok_or_else(|| {
         Error::usage(format!("detector `{}` has no geometry", detector.name))
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     let source = open(args, &options)?;
     let threads = threads(args.threads)?;
     let pool = thread_pool(threads)?;
-    let progress = Progress::new(None, None, Duration::from_secs(10), talk.quiet);
+    let progress = Progress::new(None, None, Duration::from_secs(10), verbosity.quiet);
     let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {
         for &input in &source.inputs {
             let mut events = EventBuilder::new(&source)?;
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     )?;
     folder.commit_with(io::light::MANIFEST, &text)?;
     super::tell(
-        talk,
+        verbosity,
         &args.output,
         || format!("{summary:#}"),
         || as_table(&result),
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
     // Events without light are what a dim source makes; the table counts them.
     let lost = result.without_truth + source.losses.len() as u64;
     for loss in &source.losses {
-        say!(
+        status!(
             "warning: `{}`, {}: {}",
             args.hits.display(),
             loss.place,
@@ -149,7 +149,7 @@ fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
         .with_hint("reconstruct the runs as one file, or calibrate with one of them"));
     }
     if !source.is_sorted() {
-        say!(
+        status!(
             "note: the events of `{}` are not in ascending order; its hits are sorted in memory at every pass",
             args.hits.display()
         );

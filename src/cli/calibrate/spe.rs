@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::calibrate::plots;
 use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
-use crate::cli::Talk;
+use crate::cli::Verbosity;
 use crate::cli::shared::InputArgs;
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
@@ -65,7 +65,7 @@ enum RunArg {
     Dark,
 }
 
-pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
+pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if args.output.exists() && !args.overwrite {
         return Err(Error::output(&args.output, "the output exists already")
             .with_hint("give another name, or `--overwrite`"));
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         min_pulses: args.min_pulses,
         light_ns: args.light_ns,
     };
-    let bar = progress(&infos, talk);
+    let bar = progress(&infos, verbosity);
     let mut losses: Vec<(PathBuf, Loss)> = Vec::new();
     let mut passes = 0;
     let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| -> Result<()> {
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         }
     }
     for (path, loss) in &losses {
-        say!(
+        status!(
             "warning: `{}`, {}: {}",
             path.display(),
             loss.place,
@@ -141,7 +141,7 @@ pub(super) fn run(args: &Args, talk: Talk) -> Result<ExitCode> {
         );
     }
     super::tell(
-        talk,
+        verbosity,
         &args.output,
         || as_json(&result, &parameters, &losses).to_string(),
         || as_table(&result),
@@ -233,8 +233,8 @@ fn sampling_ns(args: &InputArgs, detector: Option<&Detector>, infos: &[SourceInf
     Ok(sampling_ns)
 }
 
-fn progress(infos: &[SourceInfo], talk: Talk) -> ProgressBar {
-    if talk.quiet {
+fn progress(infos: &[SourceInfo], verbosity: Verbosity) -> ProgressBar {
+    if verbosity.quiet {
         return ProgressBar::hidden();
     }
     let total: Option<u64> = infos.iter().map(|info| info.n_waveforms).sum();

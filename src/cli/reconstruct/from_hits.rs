@@ -57,7 +57,7 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
         settings,
         files,
         output,
-        talk,
+        verbosity,
         ..
     } = request;
     if settings.no_events == Some(true) {
@@ -76,14 +76,14 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
     let stage = EventStage::with_geometry(settings, &detector)?;
     // Every input is looked at before anything is written: a wrong name ends the run at once.
     let (inputs, tables) = plan(settings, files)?;
-    if let (Some(line), false) = (stage.line(), talk.quiet) {
-        say!("{line}");
+    if let (Some(line), false) = (stage.line(), verbosity.quiet) {
+        status!("{line}");
     }
     for (source, _) in &tables {
         if source.n_hits() == 0 {
-            say!("warning: `{}` holds no hits", source.info.path.display());
-        } else if !source.is_sorted() && !talk.quiet {
-            say!(
+            status!("warning: `{}` holds no hits", source.info.path.display());
+        } else if !source.is_sorted() && !verbosity.quiet {
+            status!(
                 "note: the events of `{}` are not in ascending order; its hits are sorted in memory",
                 source.info.path.display()
             );

@@ -64,19 +64,19 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
     let Request {
         settings,
         files,
-        talk,
+        verbosity,
         ..
     } = request;
     let choice = settings.backend.choose()?;
-    if !talk.quiet {
-        say!("{}", choice.line);
+    if !verbosity.quiet {
+        status!("{}", choice.line);
     }
     let (inputs, known, readouts) = plan(settings, files)?;
     let stage = EventStage::choose(settings, known.detector.as_ref())?;
-    if !talk.quiet {
-        say!("templates: {}", known.origin);
+    if !verbosity.quiet {
+        status!("templates: {}", known.origin);
         if let Some(line) = stage.line() {
-            say!("{line}");
+            status!("{line}");
         }
     }
     let mut job = match Job::begin(request, inputs, Some(&known.calibration), stage)? {
@@ -174,7 +174,7 @@ fn all_units(
         // Where events are wanted, units must have them whole: an input in which they are scattered is one unit.
         let is_scattered = job.stage.is_wanted() && input.units > 1 && !open()?.events_ascend()?;
         if is_scattered && units.len() as u32 == input.units {
-            say!(
+            status!(
                 "note: the events of `{}` are not in ascending order; it is done as one unit",
                 input.path.display()
             );

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use super::events::EventStage;
 use super::settings::{From, Settings};
-use super::tell::{print_json, tell};
-use crate::cli::Talk;
+use super::summary::{print_json, print_summary};
+use crate::cli::Verbosity;
 use crate::cli::shared::threads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
@@ -23,7 +23,7 @@ use crate::pipeline::{
 pub(super) struct Job<'a> {
     start: Instant,
     output: &'a Path,
-    talk: Talk,
+    verbosity: Verbosity,
     configuration_crc32c: String,
     manifest: RunManifest,
     pub stage: EventStage,
@@ -46,7 +46,7 @@ pub(super) struct Request<'a> {
     pub selection: Selection,
     pub output: &'a Path,
     pub mode: Mode,
-    pub talk: Talk,
+    pub verbosity: Verbosity,
     pub cancel: &'a CancelToken,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Job<'a> {
             selection,
             output,
             mode,
-            talk,
+            verbosity,
             cancel,
             ..
         } = request;
@@ -84,11 +84,11 @@ impl<'a> Job<'a> {
         let staging = match StagingDir::open(output, mode, &manifest)? {
             OpenOutcome::Open(staging) => staging,
             OpenOutcome::Finished(report) => {
-                if talk.json {
+                if verbosity.json {
                     print_json(&report)?;
                 }
-                if !talk.quiet {
-                    say!(
+                if !verbosity.quiet {
+                    status!(
                         "`{}` is finished already, with the same inputs and settings",
                         output.display()
                     );
@@ -98,8 +98,8 @@ impl<'a> Job<'a> {
         };
         let is_left = |unit: &&Unit| !staging.records().contains_key(unit);
         let todo: Vec<Unit> = selected.iter().filter(is_left).copied().collect();
-        if !talk.quiet && todo.len() < selected.len() {
-            say!(
+        if !verbosity.quiet && todo.len() < selected.len() {
+            status!(
                 "resuming: {} of {} units are finished",
                 selected.len() - todo.len(),
                 selected.len()
@@ -112,12 +112,12 @@ impl<'a> Job<'a> {
         Ok(ControlFlow::Continue(Self {
             start,
             output,
-            talk,
+            verbosity,
             configuration_crc32c,
             n_units: selected.len() as u64,
             manifest,
             stage,
-            progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, talk.quiet),
+            progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, verbosity.quiet),
             staging,
             done: BTreeSet::new(),
             todo,
@@ -179,7 +179,7 @@ impl<'a> Job<'a> {
         );
         let committed = self.staging.commit(&report);
         committed.map_err(|error| self.staging.advise(error, self.n_units))?;
-        tell(&report, self.output, self.talk)?;
+        print_summary(&report, self.output, self.verbosity)?;
         Ok(report)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Talk;
+use super::super::Verbosity;
 use super::super::shared::{layered, threads};
 use super::create;
 use crate::detector::{self, Detector};
@@ -142,7 +142,7 @@ struct EventSettings {
     hit_threshold_pe: Option<f64>,
 }
 
-pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
+pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
     let settings = layered(args.config.as_deref(), &args.settings)?;
     if args.print_config {
         let text = toml::to_string(&settings.explicit()?)
@@ -168,7 +168,7 @@ pub(super) fn run(args: EventArgs, talk: Talk) -> Result<ExitCode> {
         _ => write_hits(&settings.finder()?, &plan, &output),
     })?;
     made.seconds = begin.elapsed().as_secs_f64();
-    made.print(&plan, &output, talk)?;
+    made.print(&plan, &output, verbosity)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -186,13 +186,13 @@ struct Made {
 }
 
 impl Made {
-    fn print(&self, plan: &EventPlan, output: &Path, talk: Talk) -> Result<()> {
-        if talk.json {
+    fn print(&self, plan: &EventPlan, output: &Path, verbosity: Verbosity) -> Result<()> {
+        if verbosity.json {
             let json = serde_json::to_string(self)
                 .map_err(|error| Error::internal(format!("the summary: {error}")))?;
             return super::super::print(&(json + "\n"));
         }
-        if talk.quiet {
+        if verbosity.quiet {
             return Ok(());
         }
         let events = self.events as f64;
@@ -201,7 +201,7 @@ impl Made {
             (_, Some(waveforms)) => format!("{waveforms} waveforms"),
             _ => String::new(),
         };
-        say!(
+        status!(
             "{} events in {}, seed {}: {} photoelectrons in the window ({:.1} an event), {what}",
             self.events,
             plan.detector.name,
@@ -209,7 +209,7 @@ impl Made {
             self.photoelectrons,
             self.photoelectrons as f64 / events,
         );
-        say!(
+        status!(
             "written to {} in {:.1} s ({:.2} ms an event)",
             output.display(),
             self.seconds,

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::cli::Talk;
+use crate::cli::Verbosity;
 use crate::error::{Error, Result};
 use crate::extract::BackendReport;
 use crate::pipeline::Report;
 
 /// The result for whoever looks: losses and a summary for a person, the report for a machine.
-pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
+pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity) -> Result<()> {
     const MAX_SHOWN: usize = 5;
-    if talk.json {
+    if verbosity.json {
         print_json(report)?;
     }
     for loss in report.losses.iter().take(MAX_SHOWN) {
@@ -18,36 +18,36 @@ pub(super) fn tell(report: &Report, output: &Path, talk: Talk) -> Result<()> {
             .inputs
             .get(loss.input_id as usize)
             .map_or("", |input| input.path.as_str());
-        say!(
+        status!(
             "warning: `{path}`: {}: {}",
             loss.loss.place,
             loss.loss.reason
         );
     }
     if report.losses.len() > MAX_SHOWN {
-        say!(
+        status!(
             "warning: {} more losses are listed in the report",
             report.losses.len() - MAX_SHOWN
         );
     }
     if let Some(gpu) = &report.gpu {
-        say_of_gpu(gpu, talk);
+        print_gpu_summary(gpu, verbosity);
     }
     for input in &report.inputs {
         if let Some(cut) = &input.cut {
-            say!("warning: left out: {cut}");
+            status!("warning: left out: {cut}");
         }
     }
     let mut scattered = report.inputs.iter().filter(|input| !input.ascending);
-    if let (Some(first), false) = (scattered.next(), talk.quiet) {
-        say!(
+    if let (Some(first), false) = (scattered.next(), verbosity.quiet) {
+        status!(
             "note: in {} inputs events are not in ascending order, the first is `{}`",
             1 + scattered.count(),
             first.path
         );
     }
-    if !talk.quiet {
-        say!("\n{}\n{}", output.display(), report.summary().trim_end());
+    if !verbosity.quiet {
+        status!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
     Ok(())
 }
@@ -60,19 +60,19 @@ pub(super) fn print_json(report: &Report) -> Result<()> {
 }
 
 /// What the user should know of the GPU's work: what it could not take, what it lost.
-fn say_of_gpu(gpu: &BackendReport, talk: Talk) {
-    for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !talk.quiet) {
-        say!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
+fn print_gpu_summary(gpu: &BackendReport, verbosity: Verbosity) {
+    for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !verbosity.quiet) {
+        status!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
     }
     if gpu.device_failures > 0 {
-        let retried: u64 = gpu.retries.iter().map(|retry| retry.waveforms).sum();
-        say!(
-            "warning: the GPU failed {} time{}; {retried} waveforms were extracted again and are listed in the report",
+        let redone: u64 = gpu.redone.iter().map(|redone| redone.waveforms).sum();
+        status!(
+            "warning: the GPU failed {} time{}; {redone} waveforms were done again and are listed in the report",
             gpu.device_failures,
             if gpu.device_failures == 1 { "" } else { "s" },
         );
     }
     if let Some(why) = &gpu.given_up {
-        say!("warning: the GPU was given up, the CPU did the rest: {why}");
+        status!("warning: the GPU was given up, the CPU did the rest: {why}");
     }
 }
