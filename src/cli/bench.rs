@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Verbosity;
 use super::backend::{BackendArg, BackendArgs};
-use super::shared::{refuse_existing, threads, write_files};
+use super::args::{refuse_existing, threads, write_files};
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Verbosity;
-use super::shared::{detector_of_report, refuse_existing, write_files};
+use super::args::{detector_of_report, refuse_existing, write_files};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::evaluate::events::bins::Binning;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Verbosity;
 use super::inspect_plot::PlotArgs;
-use super::shared::{InputArgs, detector_of_report};
+use super::args::{InputArgs, detector_of_report};
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::evaluate::plots::{EventPicture, SensorLight, event_svg};

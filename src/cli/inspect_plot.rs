@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Verbosity;
-use super::shared::{DetectorArgs, InputArgs};
+use super::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::matching::Pulse;
 use crate::evaluate::plots::{TracePicture, WaveformPicture, waveforms_svg};

@@ -23,7 +23,7 @@ mod merge;
 mod plan;
 mod reconstruct;
 mod serve;
-mod shared;
+mod args;
 mod simulate;
 mod verify;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Verbosity;
-use super::shared::{layered, threads};
+use super::args::{merge_config, threads};
 use crate::error::{Error, Result};
 use crate::io::inputs;
 use crate::pipeline::{Mode, PlannedInput, REPORT, Selection, CancelToken};
@@ -85,13 +85,13 @@ pub(crate) struct JobArgs {
 impl JobArgs {
     /// The settings of file and command line.
     fn settings(&self) -> Result<Settings> {
-        layered(self.config.as_deref(), &self.settings)
+        merge_config(self.config.as_deref(), &self.settings)
     }
 
     /// Prints the settings if that is all that is wanted.
     fn prints_config(&self, settings: &Settings) -> Result<bool> {
         if self.print_config {
-            let text = toml::to_string(&settings.explicit())
+            let text = toml::to_string(&settings.resolved())
                 .map_err(|error| Error::internal(format!("settings: {error}")))?;
             super::print(&text)?;
         }
@@ -208,8 +208,8 @@ pub(super) fn pass(
 
 /// Reads the settings of a file and makes of them what needs no input.
 pub(super) fn read_configuration(path: &Path) -> Result<()> {
-    let settings: Settings = layered(Some(path), &Settings::default())?;
-    toml::to_string(&settings.explicit())
+    let settings: Settings = merge_config(Some(path), &Settings::default())?;
+    toml::to_string(&settings.resolved())
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
     let wrong = |error: Error| error.in_file(path);
     threads(settings.threads).map_err(wrong)?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Verbosity;
 use super::backend::BackendArgs;
 use super::reconstruct::{self, events::EventStage, settings::Settings as PassSettings};
-use super::shared::{DetectorArgs, InputArgs, layered, seconds, threads};
+use super::args::{DetectorArgs, InputArgs, merge_config, seconds, threads};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
@@ -141,7 +141,7 @@ struct Settings {
 
 impl Settings {
     /// With every default spelled out that does not depend on the machine.
-    fn explicit(&self) -> Self {
+    fn resolved(&self) -> Self {
         let Parameters {
             method,
             filter,
@@ -171,24 +171,24 @@ impl Settings {
     }
 
     fn limits(&self) -> Result<Limits> {
-        let explicit = self.explicit();
+        let resolved = self.resolved();
         let mib = |name: &str, value: Option<u64>| {
             let value = value.unwrap_or_default();
             let bytes = value.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
             bytes.ok_or_else(|| Error::usage(format!("`--{name} {value}` is no amount of memory")))
         };
-        let message = mib("message-mib", explicit.message_mib)?;
+        let message = mib("message-mib", resolved.message_mib)?;
         let message = usize::try_from(message)
             .ok()
             .filter(|&bytes| bytes <= 1 << 30)
             .ok_or_else(|| Error::usage("`--message-mib`: a message has at most 1024 MiB"))?;
         let limits = Limits {
-            memory: mib("memory-mib", explicit.memory_mib)?,
-            client: mib("client-mib", explicit.client_mib)?,
+            memory: mib("memory-mib", resolved.memory_mib)?,
+            client: mib("client-mib", resolved.client_mib)?,
             message,
-            connections: explicit.connections.unwrap_or_default(),
-            idle: seconds("idle", explicit.idle.unwrap_or_default())?,
-            drain: seconds("drain", explicit.drain.unwrap_or_default())?,
+            connections: resolved.connections.unwrap_or_default(),
+            idle: seconds("idle", resolved.idle.unwrap_or_default())?,
+            drain: seconds("drain", resolved.drain.unwrap_or_default())?,
         };
         if limits.connections == 0 {
             return Err(Error::usage("`--connections 0`: nobody could come in"));
@@ -258,9 +258,9 @@ impl Settings {
 }
 
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
-    let settings: Settings = layered(args.config.as_deref(), &args.settings)?;
+    let settings: Settings = merge_config(args.config.as_deref(), &args.settings)?;
     if args.print_config {
-        let text = toml::to_string(&settings.explicit())
+        let text = toml::to_string(&settings.resolved())
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         super::print(&text)?;
         return Ok(ExitCode::SUCCESS);

@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(super::shared::threads(args.threads)?)
+        .num_threads(super::args::threads(args.threads)?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
     if let Some(path) = &args.write_detector {

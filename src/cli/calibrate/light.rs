@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::calibrate::light::{LightResult, light};
 use crate::cli::Verbosity;
 use crate::cli::reconstruct::thread_pool;
-use crate::cli::shared::threads;
+use crate::cli::args::threads;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::event::EventHits;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             "light is calibrated with sources at known places: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
         ));
     }
-    let options = crate::cli::shared::InputArgs {
+    let options = crate::cli::args::InputArgs {
         columns: args.columns.clone(),
         ..Default::default()
     }

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use crate::calibrate::plots;
 use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::Verbosity;
-use crate::cli::shared::InputArgs;
+use crate::cli::args::InputArgs;
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::{BatchLimit, Loss, SourceInfo, calibration_file};

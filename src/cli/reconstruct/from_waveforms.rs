@@ -10,7 +10,7 @@ use super::events::EventStage;
 use super::job::{Job, Request};
 use super::settings::{OnError, Settings};
 use crate::cli::backend::Choice;
-use crate::cli::shared::Known;
+use crate::cli::args::DetectorContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
@@ -21,7 +21,7 @@ use crate::pipeline::{RangeChecksum, PlannedInput, UnitContext, Unit, UnitOutcom
 pub(super) fn plan(
     settings: &Settings,
     files: &[PathBuf],
-) -> Result<(Vec<PlannedInput>, Known, Vec<Option<ReadoutFacts>>)> {
+) -> Result<(Vec<PlannedInput>, DetectorContext, Vec<Option<ReadoutFacts>>)> {
     settings.parameters().validate()?;
     // Every input is opened before anything is written: a wrong name ends the run at once.
     let mut infos = Vec::new();
@@ -38,12 +38,12 @@ pub(super) fn plan(
         return Err(Error::new(ErrorKind::Input, reason.unwrap_or("no input"))
             .with_hint("none of the inputs can be read"));
     };
-    let known = settings.known.read(first)?;
+    let context = settings.known.read(first)?;
     let (mut inputs, mut readouts) = (Vec::new(), Vec::new());
     for info in infos {
         let (input, readout) = match info {
             Ok(info) => {
-                let readout = settings.input.readout(&info, &known)?;
+                let readout = settings.input.readout(&info, &context)?;
                 let input = PlannedInput {
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
@@ -56,7 +56,7 @@ pub(super) fn plan(
         inputs.push(input);
         readouts.push(readout);
     }
-    Ok((inputs, known, readouts))
+    Ok((inputs, context, readouts))
 }
 
 /// Reconstructs the units that are asked for.
@@ -71,22 +71,22 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
     if !verbosity.quiet {
         status!("{}", choice.line);
     }
-    let (inputs, known, readouts) = plan(settings, files)?;
-    let stage = EventStage::choose(settings, known.detector.as_ref())?;
+    let (inputs, context, readouts) = plan(settings, files)?;
+    let stage = EventStage::choose(settings, context.detector.as_ref())?;
     if !verbosity.quiet {
-        status!("templates: {}", known.origin);
+        status!("templates: {}", context.origin);
         if let Some(line) = stage.line() {
             status!("{line}");
         }
     }
-    let mut job = match Job::begin(request, inputs, Some(&known.calibration), stage)? {
+    let mut job = match Job::begin(request, inputs, Some(&context.calibration), stage)? {
         ControlFlow::Continue(job) => job,
         ControlFlow::Break(code) => return Ok(code),
     };
     let mut extractors = Extractors {
         settings,
         choice: &choice,
-        known: &known,
+        context: &context,
         current: None,
         gpu_report: None,
     };
@@ -107,7 +107,7 @@ pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
 struct Extractors<'a> {
     settings: &'a Settings,
     choice: &'a Choice,
-    known: &'a Known,
+    context: &'a DetectorContext,
     current: Option<(ReadoutFacts, Box<dyn Backend>)>,
     gpu_report: Option<BackendReport>,
 }
@@ -126,7 +126,7 @@ impl Extractors<'_> {
                 let report = previous.and_then(|(_, one)| one.report());
                 BackendReport::merge(&mut self.gpu_report, report);
                 let made = self.choice.build(|| {
-                    let calibration = self.known.calibration.clone();
+                    let calibration = self.context.calibration.clone();
                     let parameters = self.settings.parameters();
                     pool.install(|| Extractor::new(calibration, readout, parameters))
                         .map_err(|error| error.in_file(path))

@@ -10,7 +10,7 @@ use super::events::EventStage;
 use super::settings::{From, Settings};
 use super::summary::{print_json, print_summary};
 use crate::cli::Verbosity;
-use crate::cli::shared::threads;
+use crate::cli::args::threads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
@@ -75,7 +75,7 @@ impl<'a> Job<'a> {
         let manifest = RunManifest {
             nuwave: env!("CARGO_PKG_VERSION").to_owned(),
             from: settings.from().name().to_owned(),
-            configuration: settings.explicit(),
+            configuration: settings.resolved(),
             sums,
             selection: selection.to_string(),
             inputs,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::backend::{BackendArgs, Choice};
-use crate::cli::shared::{DetectorArgs, InputArgs, seconds};
+use crate::cli::args::{DetectorArgs, InputArgs, seconds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event;
 use crate::extract::{Filter, Method, Parameters};
@@ -144,7 +144,7 @@ impl Settings {
     }
 
     /// The settings with every default spelled out, except those that change speed and not the result.
-    pub fn explicit(&self) -> serde_json::Value {
+    pub fn resolved(&self) -> serde_json::Value {
         let Parameters {
             method,
             filter,
@@ -199,7 +199,7 @@ impl Settings {
 
     /// One checksum of everything but the input that the result depends on.
     pub fn checksum(&self, sums: &BTreeMap<String, String>) -> Result<String> {
-        let text = serde_json::to_string(&(self.explicit(), sums))
+        let text = serde_json::to_string(&(self.resolved(), sums))
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         let crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
         let crc = crc32c::crc32c_append(crc, text.as_bytes());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::super::Verbosity;
-use super::super::shared::{layered, threads};
+use super::super::args::{merge_config, threads};
 use super::create;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
@@ -143,9 +143,9 @@ struct EventSettings {
 }
 
 pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
-    let settings = layered(args.config.as_deref(), &args.settings)?;
+    let settings = merge_config(args.config.as_deref(), &args.settings)?;
     if args.print_config {
-        let text = toml::to_string(&settings.explicit()?)
+        let text = toml::to_string(&settings.resolved()?)
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         super::super::print(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -244,7 +244,7 @@ fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Mad
 }
 
 fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Made> {
-    let origin = toml::to_string(&settings.explicit()?)
+    let origin = toml::to_string(&settings.resolved()?)
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
     let channels = settings.channels.unwrap_or_default();
     let digitiser = Digitiser::new(&plan.detector, channels, plan.seed)?;
@@ -275,7 +275,7 @@ fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) ->
 
 impl EventSettings {
     /// The settings with every default spelled out, except what `--sources` replaces.
-    fn explicit(&self) -> Result<Self> {
+    fn resolved(&self) -> Result<Self> {
         let finder = self.finder()?;
         let level = self.level.unwrap_or_default();
         let hits = |value: f64| (level == Level::Hits).then_some(value);

@@ -190,7 +190,7 @@ pub(crate) struct DetectorArgs {
 
 /// Detector and calibration, read.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct DetectorContext {
     /// The detector, where one was named.
     pub detector: Option<Detector>,
     /// The calibration of the file, else the detector's nominal one.
@@ -201,7 +201,7 @@ pub(crate) struct Known {
 
 impl DetectorArgs {
     /// Reads detector and calibration. `info` is the first input's: a file that names one of the presets needs no `--detector`.
-    pub fn read(&self, info: &SourceInfo) -> Result<Known> {
+    pub fn read(&self, info: &SourceInfo) -> Result<DetectorContext> {
         let named = self.detector.clone().or_else(|| {
             let name = info.detector.as_deref()?;
             detector::PRESETS
@@ -229,7 +229,7 @@ impl DetectorArgs {
                 ));
             }
         };
-        Ok(Known {
+        Ok(DetectorContext {
             detector,
             calibration,
             origin,
@@ -240,10 +240,10 @@ impl DetectorArgs {
 impl InputArgs {
     /// Sampling, polarity and resolution of an input: what the command line says, else the file, else the detector,
     /// else the calibration (sampling only).
-    pub fn readout(&self, info: &SourceInfo, known: &Known) -> Result<ReadoutFacts> {
-        let readout = known.detector.as_ref().map(|detector| &detector.readout);
+    pub fn readout(&self, info: &SourceInfo, context: &DetectorContext) -> Result<ReadoutFacts> {
+        let readout = context.detector.as_ref().map(|detector| &detector.readout);
         let of_calibration = || {
-            known
+            context
                 .calibration
                 .rows()
                 .first()
@@ -290,7 +290,7 @@ pub(crate) fn detector_of_report(report: &serde_json::Value) -> Option<String> {
 
 /// The settings of the command line laid over those of a TOML file: what is not given on the command line comes
 /// from the file. An unknown key of the file is an error.
-pub(crate) fn layered<T: Default + Serialize + DeserializeOwned>(
+pub(crate) fn merge_config<T: Default + Serialize + DeserializeOwned>(
     file: Option<&Path>,
     typed: &T,
 ) -> Result<T> {
