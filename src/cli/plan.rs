@@ -37,7 +37,7 @@ struct Printed<'a> {
 /// One unit.
 #[derive(Serialize)]
 struct Line {
-    /// Its number, as `--blocks` counts.
+    /// Its number, as `--units` counts.
     unit: u64,
     input_id: u32,
     block: u32,

@@ -31,8 +31,8 @@ Examples:
   nuwave reconstruct testdata/juno64.h5 -o out
   nuwave reconstruct run*.dat --calibration spe.parquet --polarity negative -o out
   nuwave reconstruct raw.h5 --table Readout/Waveform --columns event=TriggerNo,channel=ChannelID,samples=Waveform -d jinping -o out
-  nuwave reconstruct run.h5 -d juno --light maps -o out
-  nuwave reconstruct --from hits out -d juno --light maps --event-method charge -o events
+  nuwave reconstruct run.h5 -d juno --light-maps maps -o out
+  nuwave reconstruct --from hits out -d juno --light-maps maps --event-method charge -o events
   nuwave reconstruct --inputs-from runs.txt -c spe.parquet -d juno --shard 3/40 --resume -o shards/3
 
 Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
@@ -67,11 +67,11 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "FILE")]
     inputs_from: Option<PathBuf>,
     /// Do part I of N of the work
-    #[arg(long, value_name = "I/N", value_parser = Selection::shard, help_heading = WORK)]
+    #[arg(long, value_name = "I/N", value_parser = Selection::parse_shard, help_heading = WORK)]
     shard: Option<Selection>,
     /// Do the units A to B-1, as `nuwave plan` counts them
-    #[arg(long, value_name = "A:B", value_parser = Selection::blocks, conflicts_with = "shard", help_heading = WORK)]
-    blocks: Option<Selection>,
+    #[arg(long, value_name = "A:B", value_parser = Selection::parse_units, conflicts_with = "shard", help_heading = WORK)]
+    units: Option<Selection>,
     /// TOML file with settings; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -100,7 +100,7 @@ impl JobArgs {
 
     /// The part of the work that is to be done.
     pub fn selection(&self) -> Selection {
-        self.shard.or(self.blocks).unwrap_or_default()
+        self.shard.or(self.units).unwrap_or_default()
     }
 
     /// The input files.

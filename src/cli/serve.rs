@@ -42,7 +42,7 @@ const STREAM: &str = "stream";
 #[command(after_help = "\
 Examples:
   nuwave serve -d juno
-  nuwave serve -d juno -c spe.parquet --light maps --listen 127.0.0.1:8815 --listen unix:/run/nuwave.sock
+  nuwave serve -d juno -c spe.parquet --light-maps maps --listen 127.0.0.1:8815 --listen unix:/run/nuwave.sock
   nuwave serve -d juno --listen 0.0.0.0:8815 --tls-certificate host.pem --tls-key host.key --token-file tokens
   nuwave serve -d juno --root /data
 
@@ -121,7 +121,7 @@ struct Settings {
     event_method: Option<event::Method>,
     /// Folder of light maps, as `nuwave calibrate light` makes it
     #[arg(long, value_name = "DIR")]
-    light: Option<PathBuf>,
+    light_maps: Option<PathBuf>,
     /// A further calibration that clients can ask for by its name; several times for several
     #[arg(long, value_name = "NAME=FILE")]
     also_calibration: Option<Vec<String>>,
@@ -225,7 +225,7 @@ impl Settings {
             threshold_sigma: self.threshold_sigma,
             split_sigma: self.split_sigma,
             event_method: self.event_method,
-            light: self.light.clone(),
+            light_maps: self.light_maps.clone(),
             backend: self.backend.clone(),
             threads: self.threads,
             batch: self.batch,

@@ -222,7 +222,7 @@ pub enum Selection {
         of: u64,
     },
     /// Units `from..to`.
-    Blocks {
+    Units {
         /// First unit.
         from: u64,
         /// Behind the last one.
@@ -242,9 +242,9 @@ impl Selection {
                 let at = |k: u64| (u128::from(total) * u128::from(k) / u128::from(of)) as u64;
                 Ok(at(index - 1)..at(index))
             }
-            Self::Blocks { from, to } if to <= total => Ok(from..to),
-            Self::Blocks { from, to } => Err(Error::usage(format!(
-                "`--blocks {from}:{to}`: there are only {total} units"
+            Self::Units { from, to } if to <= total => Ok(from..to),
+            Self::Units { from, to } => Err(Error::usage(format!(
+                "`--units {from}:{to}`: there are only {total} units"
             ))
             .with_hint("`nuwave plan` prints them")),
         }
@@ -254,7 +254,7 @@ impl Selection {
     ///
     /// # Errors
     /// If it is no such thing.
-    pub fn shard(text: &str) -> std::result::Result<Self, String> {
+    pub fn parse_shard(text: &str) -> std::result::Result<Self, String> {
         let wrong = || "expected I/N with 1 <= I <= N, as `2/7`".to_owned();
         let (index, of) = pair(text, '/').ok_or_else(wrong)?;
         if index == 0 || index > of {
@@ -267,12 +267,12 @@ impl Selection {
     ///
     /// # Errors
     /// If it is no such thing.
-    pub fn blocks(text: &str) -> std::result::Result<Self, String> {
+    pub fn parse_units(text: &str) -> std::result::Result<Self, String> {
         let wrong = || "expected A:B with A < B, as `3:9` for the units 3 to 8".to_owned();
         let (from, to) = pair(text, ':')
             .filter(|(from, to)| from < to)
             .ok_or_else(wrong)?;
-        Ok(Self::Blocks { from, to })
+        Ok(Self::Units { from, to })
     }
 }
 
@@ -286,7 +286,7 @@ impl fmt::Display for Selection {
         match self {
             Self::All => f.write_str("all"),
             Self::Shard { index, of } => write!(f, "shard {index}/{of}"),
-            Self::Blocks { from, to } => write!(f, "blocks {from}:{to}"),
+            Self::Units { from, to } => write!(f, "units {from}:{to}"),
         }
     }
 }
@@ -297,8 +297,8 @@ impl FromStr for Selection {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.split_once(' ') {
             None if text == "all" => Ok(Self::All),
-            Some(("shard", shard)) => Self::shard(shard),
-            Some(("blocks", blocks)) => Self::blocks(blocks),
+            Some(("shard", shard)) => Self::parse_shard(shard),
+            Some(("units", units)) => Self::parse_units(units),
             _ => Err(format!("`{text}` is no selection of units")),
         }
     }
@@ -338,23 +338,23 @@ mod tests {
     #[test]
     fn what_is_typed_is_understood_or_refused() {
         assert_eq!(
-            Selection::shard("2/7"),
+            Selection::parse_shard("2/7"),
             Ok(Selection::Shard { index: 2, of: 7 })
         );
         assert_eq!(
-            Selection::blocks("3:9"),
-            Ok(Selection::Blocks { from: 3, to: 9 })
+            Selection::parse_units("3:9"),
+            Ok(Selection::Units { from: 3, to: 9 })
         );
         for wrong in ["0/3", "4/3", "1/0", "-1/2", "a/b", "3", ""] {
-            assert!(Selection::shard(wrong).is_err(), "{wrong}");
+            assert!(Selection::parse_shard(wrong).is_err(), "{wrong}");
         }
         for wrong in ["3:3", "9:3", ":3", "3:", "1/2"] {
-            assert!(Selection::blocks(wrong).is_err(), "{wrong}");
+            assert!(Selection::parse_units(wrong).is_err(), "{wrong}");
         }
-        for selection in ["all", "shard 2/7", "blocks 3:9"] {
+        for selection in ["all", "shard 2/7", "units 3:9"] {
             let parsed: Selection = selection.parse().expect("a selection");
             assert_eq!(parsed.to_string(), selection);
         }
-        assert!(Selection::Blocks { from: 3, to: 9 }.range(8).is_err());
+        assert!(Selection::Units { from: 3, to: 9 }.range(8).is_err());
     }
 }

@@ -24,7 +24,7 @@ pub struct Report {
     pub status: String,
     /// What the inputs held: `waveforms` or `hits`. What is said below of waveforms is 0 for hits, and hits are what is lost.
     pub from: String,
-    /// The part of the work that is here: `all`, or a shard or blocks of it.
+    /// The part of the work that is here: `all`, or a shard or a range of units.
     pub selection: String,
     /// The inputs, in order; a row's `input_id` is the place here.
     pub inputs: Vec<InputReport>,

@@ -9,7 +9,7 @@ use crate::support::units::{
 use serde_json::Value;
 
 fn words<'a>(inputs: &'a [String], target: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let mut words = vec!["reconstruct", "-d", "juno", "--unit", "200", "-o"];
+    let mut words = vec!["reconstruct", "-d", "juno", "--unit-size", "200", "-o"];
     words.push(target.to_str().expect("a plain path"));
     words.extend(inputs.iter().map(String::as_str));
     words.extend(more);

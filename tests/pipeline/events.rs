@@ -313,7 +313,7 @@ fn without_a_geometry_hits_stay_hits() {
     let run = from(&[
         "-d",
         "juno",
-        "--light",
+        "--light-maps",
         maps.to_str().expect("a plain path"),
     ]);
     assert!([Some(2), Some(3)].contains(&run.code), "{}", run.stderr);

@@ -40,7 +40,7 @@ impl Job {
     fn words<'a>(&'a self, target: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
         let mut words = vec!["reconstruct"];
         words.extend(self.inputs.iter().map(String::as_str));
-        words.extend(["-d", "juno", "--unit", "200", "--threads", "1", "-o"]);
+        words.extend(["-d", "juno", "--unit-size", "200", "--threads", "1", "-o"]);
         words.push(target.to_str().expect("a plain path"));
         words.extend(more);
         words
@@ -146,7 +146,7 @@ fn resume_words<'a>(path: &'a str, target: &'a Path) -> Vec<&'a str> {
         path,
         "-d",
         "juno",
-        "--unit",
+        "--unit-size",
         "100",
         "--threads",
         "1",
@@ -446,7 +446,7 @@ fn what_is_unfinished_is_begun_anew_when_told_so() {
 fn a_log_says_how_far_it_is() {
     let job = Job::new(120);
     let target = job.folder.path("out");
-    let said = run(&job.words(&target, &["--heartbeat", "0.05"]))
+    let said = run(&job.words(&target, &["--progress-interval", "0.05"]))
         .ended_with(0)
         .stderr;
     let lines: Vec<&str> = said
@@ -469,5 +469,5 @@ fn a_log_says_how_far_it_is() {
     assert!(units.iter().all(
         |unit| unit["took_s"].as_f64() > Some(0.0) && unit["resident_mib"].as_f64() > Some(1.0)
     ));
-    run(&job.words(&target, &["--overwrite", "--heartbeat", "0"])).refused(2, &["--heartbeat"]);
+    run(&job.words(&target, &["--overwrite", "--progress-interval", "0"])).refused(2, &["--progress-interval"]);
 }

@@ -44,7 +44,7 @@ impl Bench {
         let mut command = nuwave();
         command.arg("reconstruct").args(&self.inputs);
         command
-            .args(["-d", "juno", "--unit", "200", "--threads", "1"])
+            .args(["-d", "juno", "--unit-size", "200", "--threads", "1"])
             .args(more)
             .arg("-o")
             .arg(target);

@@ -30,7 +30,7 @@ fn reconstruct(inputs: &[String], target: &Path, more: &[&str]) -> Run {
         nuwave()
             .arg("reconstruct")
             .args(inputs)
-            .args(["-d", "juno", "--unit", "50"])
+            .args(["-d", "juno", "--unit-size", "50"])
             .args(more)
             .arg("-o")
             .arg(target),
@@ -83,7 +83,7 @@ fn the_plan_says_which_units_there_are() {
     let plan = |more: &[&str]| -> Value {
         let run = Run::of(
             nuwave()
-                .args(["plan", "--json", "-d", "juno", "--unit", "50"])
+                .args(["plan", "--json", "-d", "juno", "--unit-size", "50"])
                 .args(more)
                 .args(inputs()),
         );
@@ -104,17 +104,17 @@ fn the_plan_says_which_units_there_are() {
         );
     }
     assert!(numbers.into_iter().eq((0..total).map(Some)));
-    // `--blocks` takes what the plan counts.
+    // `--units` takes what the plan counts.
     let (first, second) = (folder.path("first"), folder.path("second"));
-    reconstruct(&inputs(), &first, &["--blocks", "0:3"]).ended_with(0);
-    reconstruct(&inputs(), &second, &["--blocks", &format!("3:{total}")]).ended_with(0);
+    reconstruct(&inputs(), &first, &["--units", "0:3"]).ended_with(0);
+    reconstruct(&inputs(), &second, &["--units", &format!("3:{total}")]).ended_with(0);
     let (single, merged) = (folder.path("single"), folder.path("merged"));
     reconstruct(&inputs(), &single, &[]).ended_with(0);
     merge(&[first, second], &merged).ended_with(0);
     assert_same(&single, &merged);
     let text = Run::of(
         nuwave()
-            .args(["plan", "-d", "juno", "--unit", "50"])
+            .args(["plan", "-d", "juno", "--unit-size", "50"])
             .args(inputs()),
     )
     .ended_with(0);
@@ -123,7 +123,7 @@ fn the_plan_says_which_units_there_are() {
             && text.stdout.contains(&format!("{total} of {total} units"))
     );
     let beyond = format!("0:{}", total + 1);
-    reconstruct(&inputs(), &folder.path("no"), &["--blocks", &beyond])
+    reconstruct(&inputs(), &folder.path("no"), &["--units", &beyond])
         .refused(2, &["units", "hint: "]);
     reconstruct(&inputs(), &folder.path("no"), &["--shard", "4/3"]).ended_with(2);
 }
@@ -273,7 +273,7 @@ fn events_that_come_scattered_are_whole() {
     crate::support::reconstruct::write_counts(&path, 1.0, &waveforms);
     let inputs = [path.to_str().expect("a plain path").to_owned()];
     let single = folder.path("single");
-    let settings = ["--unit", "3"];
+    let settings = ["--unit-size", "3"];
     let args = |more: &[&'static str]| [&["-d", "juno"], &settings[..], more].concat();
     let of = |target: &Path, more: &[&'static str]| {
         Run::of(
@@ -352,7 +352,7 @@ fn events_of_hits_are_divided_too() {
             "hits",
             "-d",
             "juno",
-            "--unit",
+            "--unit-size",
             "100",
         ];
         Run::of(
@@ -392,7 +392,7 @@ fn events_of_hits_are_divided_too() {
         "hits",
         "-d",
         "juno",
-        "--unit",
+        "--unit-size",
         "100",
         "--inputs-from",
     ];

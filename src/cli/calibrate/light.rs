@@ -31,7 +31,7 @@ const BLOCK_EVENTS: usize = 512;
 #[command(after_help = "Examples:
   nuwave simulate events -d juno --sources sources.csv -o sources.parquet
   nuwave calibrate light sources.parquet --truth sources.truth-events.parquet -d juno -o maps
-  nuwave reconstruct --from hits run.parquet -d juno --light maps -o events")]
+  nuwave reconstruct --from hits run.parquet -d juno --light-maps maps -o events")]
 pub(super) struct Args {
     /// Hits of all runs: a folder that `nuwave reconstruct` made, a Parquet file or folder, an HDF5 file
     hits: PathBuf,

@@ -46,7 +46,7 @@ impl EventStage {
     /// Events of `detector`, which has to have a geometry.
     pub fn with_geometry(settings: &Settings, detector: &Detector) -> Result<Self> {
         let method = settings.event_method();
-        let light = settings.light.as_deref();
+        let light = settings.light_maps.as_deref();
         // A detector without a geometry is refused before its maps are read.
         let geometry_crc32c = detector
             .sensors()
@@ -83,7 +83,7 @@ impl EventStage {
         Some(match light {
             Some(maps) => format!("method for events: {name}, light maps `{}`", maps.dir),
             None => {
-                format!("method for events: {name}, without light maps (`--light DIR` gives some)")
+                format!("method for events: {name}, without light maps (`--light-maps DIR` gives some)")
             }
         })
     }

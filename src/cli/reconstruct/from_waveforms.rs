@@ -47,7 +47,7 @@ pub(super) fn plan(
                 let input = PlannedInput {
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
-                    ..PlannedInput::of_waveforms(&info, settings.unit)
+                    ..PlannedInput::of_waveforms(&info, settings.unit_size)
                 };
                 (input, Some(readout))
             }

@@ -69,7 +69,7 @@ impl<'a> Job<'a> {
         } = request;
         let start = Instant::now();
         let threads = threads(settings.threads)?;
-        let heartbeat = settings.heartbeat()?;
+        let progress_interval = settings.progress_interval()?;
         let sums = Settings::sums(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
         let manifest = RunManifest {
@@ -117,7 +117,7 @@ impl<'a> Job<'a> {
             n_units: selected.len() as u64,
             manifest,
             stage,
-            progress: Progress::new(waveforms, Some(todo.len() as u64), heartbeat, verbosity.quiet),
+            progress: Progress::new(waveforms, Some(todo.len() as u64), progress_interval, verbosity.quiet),
             staging,
             done: BTreeSet::new(),
             todo,

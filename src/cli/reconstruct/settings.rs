@@ -78,7 +78,7 @@ pub(crate) struct Settings {
     pub event_method: Option<event::Method>,
     /// Folder of light maps, as `nuwave calibrate light` makes it
     #[arg(long, value_name = "DIR", help_heading = EVENTS)]
-    pub light: Option<PathBuf>,
+    pub light_maps: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub backend: BackendArgs,
@@ -88,15 +88,15 @@ pub(crate) struct Settings {
     /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Waveforms a unit of work, about; with `--from hits` hits [default: 2^28 samples, 2^22 hits]
+    /// Waveforms per unit, about; with `--from hits` hits [default: 2^28 samples, 2^22 hits]
     #[arg(long, value_name = "N", help_heading = WORK)]
-    pub unit: Option<u64>,
+    pub unit_size: Option<u64>,
     /// What to do about damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
     #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
     pub on_error: Option<OnError>,
-    /// Seconds between two lines that say how far it is, where there is no terminal [default: 10]
+    /// Seconds between two lines of progress where stderr is not a terminal [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WORK)]
-    pub heartbeat: Option<f64>,
+    pub progress_interval: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     pub known: DetectorArgs,
@@ -137,7 +137,7 @@ impl Settings {
 
     /// The method for events: the best that there is what it needs for.
     pub fn event_method(&self) -> event::Method {
-        self.event_method.unwrap_or(match self.light {
+        self.event_method.unwrap_or(match self.light_maps {
             Some(_) => event::Method::Full,
             None => event::Method::Centroid,
         })
@@ -156,7 +156,7 @@ impl Settings {
             from: Some(self.from()),
             no_events: no_events.then_some(true),
             event_method: (!no_events).then(|| self.event_method()),
-            light: self.light.clone().filter(|_| !no_events),
+            light_maps: self.light_maps.clone().filter(|_| !no_events),
             method: Some(method),
             filter: Some(filter),
             threshold_sigma: Some(threshold_sigma),
@@ -164,9 +164,9 @@ impl Settings {
             backend: BackendArgs::default(),
             threads: None,
             batch: None,
-            unit: self.unit,
+            unit_size: self.unit_size,
             on_error: None,
-            heartbeat: None,
+            progress_interval: None,
             known: self.known.clone(),
             input: self.input.clone(),
         };
@@ -206,10 +206,10 @@ impl Settings {
         Ok(format!("{crc:08x}"))
     }
 
-    /// Time between two lines about progress.
-    pub fn heartbeat(&self) -> Result<Duration> {
+    /// The time between two lines of progress.
+    pub fn progress_interval(&self) -> Result<Duration> {
         const DEFAULT_S: f64 = 10.0;
-        seconds("heartbeat", self.heartbeat.unwrap_or(DEFAULT_S))
+        seconds("progress-interval", self.progress_interval.unwrap_or(DEFAULT_S))
     }
 
     pub fn limit(&self, choice: &Choice) -> BatchLimit {
