@@ -17,16 +17,27 @@ use crate::model::{Calibration, Polarity};
 /// Most threads; making many more takes longer than any run.
 const MAX_THREADS: usize = 1024;
 
-/// The number of threads that `--threads` means: all cores where it was not given.
-pub(crate) fn threads(typed: Option<usize>) -> Result<usize> {
-    match typed {
-        Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
-        Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
-            "`--threads {threads}`: at most {MAX_THREADS} are possible"
-        ))
-        .with_hint("more threads than cores make nothing faster; leave it out to use all cores")),
-        Some(threads) => Ok(threads),
-        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+/// `--threads`.
+#[derive(Clone, Copy, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ThreadArgs {
+    /// CPU threads; the result does not depend on their number [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl ThreadArgs {
+    /// Returns the number of threads to use: all cores if none was given.
+    pub fn count(self) -> Result<usize> {
+        match self.threads {
+            Some(0) => Err(Error::usage("`--threads 0`: at least one thread is needed")),
+            Some(threads) if threads > MAX_THREADS => Err(Error::usage(format!(
+                "`--threads {threads}`: at most {MAX_THREADS} are possible"
+            ))
+            .with_hint("more threads than cores are not faster; omit it to use all cores")),
+            Some(threads) => Ok(threads),
+            None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Verbosity;
+use super::args::{ThreadArgs, refuse_existing, write_files};
 use super::backend::{BackendArg, BackendArgs};
-use super::args::{refuse_existing, threads, write_files};
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
@@ -78,9 +78,8 @@ pub(crate) struct Args {
     /// Threads of a workgroup on the GPU, to find out which number it likes best [default: as `nuwave devices` says]
     #[arg(long, value_name = "N")]
     workgroup: Option<u32>,
-    /// Threads of the CPU beside the measurement with one [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Repetitions that count [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "compare")]
     repetitions: Option<usize>,
@@ -249,7 +248,7 @@ impl Args {
                 ..Parameters::default()
             },
             repetitions: self.repetitions.unwrap_or(repetitions),
-            threads: threads(self.threads)?,
+            threads: self.threads.count()?,
             quick: self.quick,
             detector,
         })
@@ -287,7 +286,7 @@ impl Args {
             methods,
             waveforms: self.compare.waveforms.unwrap_or(waveforms),
             by_stage: self.compare.by_stage,
-            threads: threads(self.threads)?,
+            threads: self.threads.count()?,
         })
     }
 }

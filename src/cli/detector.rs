@@ -24,7 +24,11 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         Some(name) => {
             let (text, origin) = detector::text(&name)?;
             let detector = detector::parse(&text, &origin)?;
-            if verbosity.json { to_json(&detector)? } else { text }
+            if verbosity.json {
+                to_json(&detector)?
+            } else {
+                text
+            }
         }
     };
     super::print(&printed)?;

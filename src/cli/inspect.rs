@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Verbosity;
+use super::args::{DetectorArgs, InputArgs};
 use super::inspect_event;
 use super::inspect_plot::{self, PlotArgs};
 use super::inspect_text::text;
-use super::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::survey::{Survey, SurveyResult};
 use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration_file, hit_source, hits};

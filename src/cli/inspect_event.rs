@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Verbosity;
-use super::inspect_plot::PlotArgs;
 use super::args::{InputArgs, detector_of_report};
+use super::inspect_plot::PlotArgs;
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::evaluate::plots::{EventPicture, SensorLight, event_svg};

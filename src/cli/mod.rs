@@ -9,6 +9,7 @@ macro_rules! status {
     }};
 }
 
+mod args;
 mod backend;
 mod bench;
 mod calibrate;
@@ -23,7 +24,6 @@ mod merge;
 mod plan;
 mod reconstruct;
 mod serve;
-mod args;
 mod simulate;
 mod verify;
 

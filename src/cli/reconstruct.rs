@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Verbosity;
-use super::args::{merge_config, threads};
+use super::args::merge_config;
 use crate::error::{Error, Result};
 use crate::io::inputs;
-use crate::pipeline::{Mode, PlannedInput, REPORT, Selection, CancelToken};
+use crate::pipeline::{CancelToken, Mode, PlannedInput, REPORT, Selection};
 use job::Request;
 use settings::{From, Settings, WORK};
 
@@ -212,7 +212,7 @@ pub(super) fn read_configuration(path: &Path) -> Result<()> {
     toml::to_string(&settings.resolved())
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
     let wrong = |error: Error| error.in_file(path);
-    threads(settings.threads).map_err(wrong)?;
+    settings.threads.count().map_err(wrong)?;
     match settings.from() {
         From::Waveforms => settings.input.read_options(0).map_err(wrong)?,
         From::Hits => settings.input.hit_options().map_err(wrong)?,

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Verbosity;
+use super::args::{DetectorArgs, InputArgs, ThreadArgs, merge_config, seconds};
 use super::backend::BackendArgs;
 use super::reconstruct::{self, events::EventStage, settings::Settings as PassSettings};
-use super::args::{DetectorArgs, InputArgs, merge_config, seconds, threads};
 use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
@@ -125,9 +125,9 @@ struct Settings {
     /// A further calibration that clients can ask for by its name; several times for several
     #[arg(long, value_name = "NAME=FILE")]
     also_calibration: Option<Vec<String>>,
-    /// Threads that extract [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    threads: ThreadArgs,
     #[command(flatten)]
     #[serde(flatten)]
     backend: BackendArgs,
@@ -270,7 +270,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     options.check()?;
     // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads(settings.threads)?)
+        .num_threads(settings.threads.count()?)
         .start_handler(|_| step_back())
         .build_global()
         .map_err(|error| Error::internal("no threads to compute with").with_source(error))?;

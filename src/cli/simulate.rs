@@ -51,9 +51,8 @@ struct WaveformArgs {
     /// Also write the detector as simulated, changes included: a detector file for `nuwave reconstruct --detector`
     #[arg(long, value_name = "FILE")]
     write_detector: Option<PathBuf>,
-    /// Threads; all cores where it is not given. The samples do not depend on it
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -88,7 +87,7 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(super::args::threads(args.threads)?)
+        .num_threads(args.threads.count()?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
     if let Some(path) = &args.write_detector {
@@ -261,7 +260,8 @@ mod tests {
             json: false,
         };
         let pool = rayon::ThreadPoolBuilder::new().build().expect("threads");
-        let summary = write(&plan, Box::new(memory.clone()), &pool, verbosity).expect("memory holds it");
+        let summary =
+            write(&plan, Box::new(memory.clone()), &pool, verbosity).expect("memory holds it");
         let written = memory.0.lock().expect("one thread");
         assert_eq!(written.0, 9000);
         let truth = written.1.as_ref().expect("finished");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{EventBuilder, Progress, CancelToken};
+use super::{CancelToken, EventBuilder, Progress};
 use crate::error::{Error, Result};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::events::EventsWriter;

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::run_manifest::RunManifest;
 use super::plan::Unit;
 use super::report::{Provenance, Report};
-use super::staging::{OpenOutcome, Mode, StagingDir};
+use super::run_manifest::RunManifest;
+use super::staging::{Mode, OpenOutcome, StagingDir};
 use super::{Selection, UnitRecord, verify::read_report};
 use crate::error::{Error, Result};
 use crate::extract::BackendReport;

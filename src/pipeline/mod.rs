@@ -6,9 +6,10 @@
 //! went in. EventBuilder follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
 //! recorded in the staging folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
 
-mod run_manifest;
-mod events;
+mod cancel;
+mod duplicates;
 mod event_builder;
+mod events;
 mod merge;
 mod output;
 mod plan;
@@ -16,16 +17,16 @@ mod progress;
 mod record;
 mod report;
 mod report_events;
-mod duplicates;
-mod cancel;
+mod run_manifest;
+mod staging;
 mod summary;
 mod unit;
 mod verify;
-mod staging;
 
-pub use run_manifest::RunManifest;
-pub use events::{EventsOutcome, run_events};
+pub use cancel::CancelToken;
+pub use duplicates::DuplicateFilter;
 pub use event_builder::EventBuilder;
+pub use events::{EventsOutcome, run_events};
 pub use merge::merge;
 pub use output::{OutputFolder, REPORT};
 pub use plan::{PlannedInput, Selection, Unit, units};
@@ -34,8 +35,7 @@ pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings}
 pub use report::{InputReport, ListedLoss, Provenance, Report, Timings, Totals};
 pub(crate) use report_events::method_name;
 pub use report_events::{EventsPlan, EventsReport, LightMaps};
-pub use duplicates::DuplicateFilter;
-pub use cancel::CancelToken;
+pub use run_manifest::RunManifest;
+pub use staging::{Mode, OpenOutcome, StagingDir};
 pub use unit::{UnitContext, UnitOutcome, run_unit, stopped_at};
 pub use verify::{Finding, verify};
-pub use staging::{OpenOutcome, Mode, StagingDir};

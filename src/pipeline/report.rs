@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::run_manifest::RunManifest;
 use super::plan::{PlannedInput, Unit};
-use super::record::{RangeChecksum, MAX_LISTED, UnitRecord, UnitReport, UnitTimings};
+use super::record::{MAX_LISTED, RangeChecksum, UnitRecord, UnitReport, UnitTimings};
+use super::run_manifest::RunManifest;
 use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::BackendReport;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Progress, DuplicateFilter, CancelToken};
+use super::{CancelToken, DuplicateFilter, Progress};
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::tables::{Part, TablesWriter};

@@ -104,7 +104,11 @@ pub fn run(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address]
     result
 }
 
-async fn serve(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address])) -> Result<()> {
+async fn serve(
+    options: Options,
+    cancel: &CancelToken,
+    ready: impl FnOnce(&[Address]),
+) -> Result<()> {
     let Options {
         listen,
         tls,

@@ -163,8 +163,10 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     let words = resume_words(&path, &target);
     let refused = |more: &[&str], parts: &[&str]| {
         let before = finished(&target);
-        run(&[&words[..], more].concat())
-            .refused(2, &[&["was started with different settings"], parts].concat());
+        run(&[&words[..], more].concat()).refused(
+            2,
+            &[&["was started with different settings"], parts].concat(),
+        );
         assert_eq!(finished(&target), before, "nothing is thrown away");
     };
     refused(
@@ -469,5 +471,6 @@ fn a_log_says_how_far_it_is() {
     assert!(units.iter().all(
         |unit| unit["took_s"].as_f64() > Some(0.0) && unit["resident_mib"].as_f64() > Some(1.0)
     ));
-    run(&job.words(&target, &["--overwrite", "--progress-interval", "0"])).refused(2, &["--progress-interval"]);
+    run(&job.words(&target, &["--overwrite", "--progress-interval", "0"]))
+        .refused(2, &["--progress-interval"]);
 }

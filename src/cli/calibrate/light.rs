@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::calibrate::light::{LightResult, light};
 use crate::cli::Verbosity;
+use crate::cli::args::ThreadArgs;
 use crate::cli::reconstruct::thread_pool;
-use crate::cli::args::threads;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::event::EventHits;
@@ -47,9 +47,8 @@ pub(super) struct Args {
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
-    /// Worker threads [default: one a core]; the result does not depend on them
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Names of the columns, as `event=EventID,channel=ChannelID,time=t_ns,charge=q`
     #[arg(long, value_name = "LIST")]
     columns: Option<String>,
@@ -75,7 +74,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     .hit_options()?;
     let source = open(args, &options)?;
-    let threads = threads(args.threads)?;
+    let threads = args.threads.count()?;
     let pool = thread_pool(threads)?;
     let progress = Progress::new(None, None, Duration::from_secs(10), verbosity.quiet);
     let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {

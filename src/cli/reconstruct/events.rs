@@ -12,7 +12,8 @@ use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
 use crate::pipeline::{
-    EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, CancelToken, Unit, method_name, run_events,
+    CancelToken, EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, Unit, method_name,
+    run_events,
 };
 
 /// What is done about events.
@@ -83,7 +84,9 @@ impl EventStage {
         Some(match light {
             Some(maps) => format!("method for events: {name}, light maps `{}`", maps.dir),
             None => {
-                format!("method for events: {name}, without light maps (`--light-maps DIR` gives some)")
+                format!(
+                    "method for events: {name}, without light maps (`--light-maps DIR` gives some)"
+                )
             }
         })
     }

@@ -9,19 +9,25 @@ use std::time::Instant;
 use super::events::EventStage;
 use super::job::{Job, Request};
 use super::settings::{OnError, Settings};
-use crate::cli::backend::Choice;
 use crate::cli::args::DetectorContext;
+use crate::cli::backend::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
-use crate::pipeline::{RangeChecksum, PlannedInput, UnitContext, Unit, UnitOutcome, UnitRecord, run_unit};
+use crate::pipeline::{
+    PlannedInput, RangeChecksum, Unit, UnitContext, UnitOutcome, UnitRecord, run_unit,
+};
 
 /// The inputs divided into units, what they are reconstructed with, and the readout of each.
 pub(super) fn plan(
     settings: &Settings,
     files: &[PathBuf],
-) -> Result<(Vec<PlannedInput>, DetectorContext, Vec<Option<ReadoutFacts>>)> {
+) -> Result<(
+    Vec<PlannedInput>,
+    DetectorContext,
+    Vec<Option<ReadoutFacts>>,
+)> {
     settings.parameters().validate()?;
     // Every input is opened before anything is written: a wrong name ends the run at once.
     let mut infos = Vec::new();

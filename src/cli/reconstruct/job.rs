@@ -10,13 +10,12 @@ use super::events::EventStage;
 use super::settings::{From, Settings};
 use super::summary::{print_json, print_summary};
 use crate::cli::Verbosity;
-use crate::cli::args::threads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 use crate::pipeline::{
-    OpenOutcome, RunManifest, Mode, PlannedInput, Progress, Provenance, Report, Selection, CancelToken, Unit,
-    UnitRecord, StagingDir,
+    CancelToken, Mode, OpenOutcome, PlannedInput, Progress, Provenance, Report, RunManifest,
+    Selection, StagingDir, Unit, UnitRecord,
 };
 
 /// A run that has begun.
@@ -68,7 +67,7 @@ impl<'a> Job<'a> {
             ..
         } = request;
         let start = Instant::now();
-        let threads = threads(settings.threads)?;
+        let threads = settings.threads.count()?;
         let progress_interval = settings.progress_interval()?;
         let sums = Settings::sums(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
@@ -117,7 +116,12 @@ impl<'a> Job<'a> {
             n_units: selected.len() as u64,
             manifest,
             stage,
-            progress: Progress::new(waveforms, Some(todo.len() as u64), progress_interval, verbosity.quiet),
+            progress: Progress::new(
+                waveforms,
+                Some(todo.len() as u64),
+                progress_interval,
+                verbosity.quiet,
+            ),
             staging,
             done: BTreeSet::new(),
             todo,

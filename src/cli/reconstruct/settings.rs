@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::args::{DetectorArgs, InputArgs, ThreadArgs, seconds};
 use crate::cli::backend::{BackendArgs, Choice};
-use crate::cli::args::{DetectorArgs, InputArgs, seconds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event;
 use crate::extract::{Filter, Method, Parameters};
@@ -82,9 +82,9 @@ pub(crate) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub backend: BackendArgs,
-    /// Threads that extract [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub threads: ThreadArgs,
     /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
@@ -162,7 +162,7 @@ impl Settings {
             threshold_sigma: Some(threshold_sigma),
             split_sigma: Some(split_sigma),
             backend: BackendArgs::default(),
-            threads: None,
+            threads: ThreadArgs::default(),
             batch: None,
             unit_size: self.unit_size,
             on_error: None,
@@ -209,7 +209,10 @@ impl Settings {
     /// The time between two lines of progress.
     pub fn progress_interval(&self) -> Result<Duration> {
         const DEFAULT_S: f64 = 10.0;
-        seconds("progress-interval", self.progress_interval.unwrap_or(DEFAULT_S))
+        seconds(
+            "progress-interval",
+            self.progress_interval.unwrap_or(DEFAULT_S),
+        )
     }
 
     pub fn limit(&self, choice: &Choice) -> BatchLimit {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::super::Verbosity;
-use super::super::args::{merge_config, threads};
+use super::super::args::{ThreadArgs, merge_config};
 use super::create;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
@@ -47,9 +47,8 @@ pub(super) struct EventArgs {
         required_unless_present = "print_config"
     )]
     output: Option<PathBuf>,
-    /// Threads; all cores where it is not given. The events do not depend on it
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -159,7 +158,7 @@ pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
     }
     let plan = settings.plan()?;
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads(args.threads)?)
+        .num_threads(args.threads.count()?)
         .build()
         .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
     let begin = Instant::now();

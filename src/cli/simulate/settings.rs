@@ -25,7 +25,7 @@ const LIGHT_KEYS: [&str; 4] = ["mean_pe", "fixed_pe", "pairs", "charge_range"];
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {
     /// Preset or detector file [default: juno]
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, short, value_name = "NAME|FILE")]
     pub detector: Option<String>,
     /// Fixes all random numbers [default: 1]
     #[arg(long, value_name = "N")]
