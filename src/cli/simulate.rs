@@ -52,7 +52,7 @@ struct WaveformArgs {
     #[arg(long, value_name = "FILE")]
     write_detector: Option<PathBuf>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    threads: super::args::ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
