@@ -5,40 +5,19 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{CancelToken, EventBuilder, Progress};
+use super::cancel::CancelToken;
+use super::event_builder::EventBuilder;
+use super::outcome::EventsOutcome;
+use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::event::{EventHits, Reconstructor};
 use crate::io::events::EventsWriter;
-use crate::io::tables::Part;
-use crate::model::{Event, Flags};
+use crate::model::Event;
 
 /// Most events that are reconstructed together; enough for every core to have several.
 const BLOCK_EVENTS: usize = 1024;
 /// Most hits that are held for that; one event may have more.
 const BLOCK_HITS: usize = 1 << 20;
-
-/// What the events of a unit became.
-#[derive(Debug, Default)]
-pub struct EventsOutcome {
-    /// Events in the output.
-    pub events: u64,
-    /// Events without any hit.
-    pub without_hits: u64,
-    /// Their hits.
-    pub hits: u64,
-    /// Events by flag, in the order of [`Flags::ALL`].
-    pub flagged: [u64; Flags::ALL.len()],
-    /// Time from the first to the last of them.
-    pub took: Duration,
-    /// Time of all threads together for the events.
-    pub working: Duration,
-    /// Least and greatest event number.
-    pub event_ids: Option<(u64, u64)>,
-    /// An error of reading that ended the unit early; the events before it are in the output.
-    pub cut: Option<Error>,
-    /// The part written.
-    pub part: Option<Part>,
-}
 
 /// Reconstructs the events of `input` (its number in the source) whose hits begin in `positions` into `writer`, on the
 /// rayon pool this is called on.
@@ -103,19 +82,4 @@ fn next_block(
         }
     }
     (block, None)
-}
-
-impl EventsOutcome {
-    fn add(&mut self, event: &Event, hits: &EventHits, took: Duration) {
-        self.events += 1;
-        let id = event.event_id;
-        let (least, greatest) = self.event_ids.unwrap_or((id, id));
-        self.event_ids = Some((least.min(id), greatest.max(id)));
-        self.without_hits += u64::from(hits.hits.is_empty());
-        self.hits += hits.hits.len() as u64;
-        self.working += took;
-        for (count, (flag, _, _)) in self.flagged.iter_mut().zip(Flags::ALL) {
-            *count += u64::from(event.flags.contains(flag));
-        }
-    }
 }

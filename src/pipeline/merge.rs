@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::plan::Unit;
+use super::plan::{Selection, Unit};
+use super::read_report::read_report;
+use super::record::UnitRecord;
 use super::report::{Provenance, Report};
 use super::run_manifest::RunManifest;
 use super::staging::{Mode, OpenOutcome, StagingDir};
-use super::{Selection, UnitRecord, verify::read_report};
 use crate::error::{Error, Result};
 use crate::extract::BackendReport;
 use crate::io::atomic::{AtomicFile, write_error};

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::memory::memory_mib;
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// A bar's style with indicatif's keys, and `{rate}`: how many are done a second. A template that indicatif does not
@@ -189,7 +190,7 @@ impl Lines {
                 took_s * (1.0 / done - 1.0).max(0.0)
             ));
         }
-        if let Some(memory) = super::report::memory_mib("VmRSS:") {
+        if let Some(memory) = memory_mib("VmRSS:") {
             parts.push(format!("{memory:.0} MiB"));
         }
         parts.join(", ")

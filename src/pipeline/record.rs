@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::memory_mib;
+use super::outcome::{EventsOutcome, UnitOutcome};
 use super::plan::Unit;
-use super::{EventsOutcome, UnitOutcome};
 use crate::error::{Error, Result};
 use crate::io::Loss;
 use crate::io::tables::Part;
@@ -144,7 +145,7 @@ impl UnitRecord {
             reading_s: outcome.reading.as_secs_f64(),
             extracting_s: outcome.extracting.as_secs_f64(),
             writing_s: outcome.writing.as_secs_f64(),
-            resident_mib: super::report::memory_mib("VmRSS:"),
+            resident_mib: memory_mib("VmRSS:"),
             ..UnitTimings::default()
         };
         let events = events.map(|events| {

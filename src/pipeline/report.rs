@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{PlannedInput, Unit};
 use super::record::{MAX_LISTED, RangeChecksum, UnitRecord, UnitReport, UnitTimings};
+use super::report_events::{EventsPlan, EventsReport};
 use super::run_manifest::RunManifest;
-use super::{EventsPlan, EventsReport};
 use crate::error::EXIT_PARTIAL;
 use crate::extract::BackendReport;
 use crate::io::Loss;
@@ -449,13 +449,4 @@ impl Timings {
         all.waveforms_per_s = waveforms as f64 / took_s.max(1e-9);
         all
     }
-}
-
-/// A line of the process's memory as Linux reports it: `VmRSS:` now, `VmHWM:` the most so far.
-#[must_use]
-pub(super) fn memory_mib(line: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|it| it.starts_with(line))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
 }

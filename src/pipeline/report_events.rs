@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::UnitRecord;
+use super::record::UnitRecord;
 use crate::event::Method;
 use crate::model::Flags;
 

@@ -17,10 +17,10 @@ use serde::de::DeserializeOwned;
 
 use super::output::{REPORT, put_in_place, refuse_existing, sync_folder};
 use super::plan::Unit;
+use super::read_report::read_report;
 use super::record::UnitRecord;
 use super::report::Report;
 use super::run_manifest::RunManifest;
-use super::verify::read_report;
 use crate::error::{Error, Result};
 use crate::io::atomic::{AtomicFile, folder_of, write_error};
 use crate::io::tables::checksum;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::report::Report;
 use crate::model::Flags;
 
 impl Report {

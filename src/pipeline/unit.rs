@@ -4,48 +4,18 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{CancelToken, DuplicateFilter, Progress};
+use super::cancel::CancelToken;
+use super::duplicates::DuplicateFilter;
+use super::outcome::UnitOutcome;
+use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::extract::Backend;
-use crate::io::tables::{Part, TablesWriter};
+use crate::io::tables::TablesWriter;
 use crate::io::{BatchLimit, Loss, Source};
-use crate::model::{Batch, Extracted, Flags};
+use crate::model::{Batch, Extracted};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
-
-/// What the waveforms of a unit became.
-#[derive(Debug, Default)]
-pub struct UnitOutcome {
-    /// Waveforms in the output.
-    pub waveforms: u64,
-    /// Waveforms without a hit.
-    pub empty: u64,
-    /// Samples in those waveforms.
-    pub samples: u64,
-    /// Hits in the output.
-    pub hits: u64,
-    /// Sum of the hits' charges.
-    pub charge_pe: f64,
-    /// Sums over waveforms with a finite baseline, for the summary: number, baseline, noise.
-    pub levels: (u64, f64, f64),
-    /// Waveforms by flag, in the order of [`Flags::ALL`].
-    pub flagged: [u64; Flags::ALL.len()],
-    /// Least and greatest event number.
-    pub event_ids: Option<(u64, u64)>,
-    /// True if event numbers ascend.
-    pub ascending: bool,
-    /// What could not be used.
-    pub losses: Vec<Loss>,
-    /// The parts written.
-    pub parts: Vec<Part>,
-    /// Time spent reading and decoding.
-    pub reading: Duration,
-    /// Time spent extracting.
-    pub extracting: Duration,
-    /// Time spent encoding and writing.
-    pub writing: Duration,
-}
 
 struct Read {
     batch: Option<Batch>,
@@ -234,32 +204,4 @@ pub fn stopped_at(path: &Path, loss: &Loss) -> Error {
     Error::input(path, format!("{}: {}", loss.place, loss.reason)).with_hint(
         "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on",
     )
-}
-
-impl UnitOutcome {
-    fn add(&mut self, batch: &Batch, extracted: &Extracted) {
-        self.waveforms += batch.len() as u64;
-        self.samples += batch.samples().len() as u64;
-        self.hits += extracted.hits.len() as u64;
-        for &event in batch.event_id() {
-            let (least, greatest) = self.event_ids.unwrap_or((event, event));
-            self.event_ids = Some((least.min(event), greatest.max(event)));
-        }
-        for summary in &extracted.summaries {
-            if summary.n_hits == 0 {
-                self.empty += 1;
-            }
-            if summary.charge_pe.is_finite() {
-                self.charge_pe += f64::from(summary.charge_pe);
-            }
-            if summary.baseline_adc.is_finite() && summary.noise_adc.is_finite() {
-                self.levels.0 += 1;
-                self.levels.1 += f64::from(summary.baseline_adc);
-                self.levels.2 += f64::from(summary.noise_adc);
-            }
-            for (count, (flag, _, _)) in self.flagged.iter_mut().zip(Flags::ALL) {
-                *count += u64::from(summary.flags.contains(flag));
-            }
-        }
-    }
 }

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::output::REPORT;
-use super::plan::{MAX_UNITS, Unit};
-use super::record::{RangeChecksum, UnitRecord};
+use super::plan::Unit;
+use super::read_report::read_report;
+use super::record::{RangeChecksum, UnitRecord, UnitReport};
 use super::report::Report;
 use crate::error::{Error, Result};
-use crate::io::hits::{read_report as read_any_report, stream_hits, stream_waveforms};
-use crate::io::tables::{Part, checksum};
+use crate::io::hits::{stream_hits, stream_waveforms};
+use crate::io::tables::checksum;
 use crate::io::{self, events};
 use crate::model::Flags;
-
-/// The tables of an output.
-const TABLES: [&str; 3] = ["hits", "waveforms", "events"];
 
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -23,42 +21,6 @@ pub struct Finding {
     pub place: String,
     /// What is wrong there.
     pub what: String,
-}
-
-/// Reads the report of a finished output.
-///
-/// # Errors
-/// If there is none, or it is not what this version writes.
-pub(super) fn read_report(dir: &Path) -> Result<Report> {
-    let path = dir.join(REPORT);
-    let value = read_any_report(dir)?;
-    let report: Report = serde_json::from_value(value).map_err(|error| {
-        Error::input(&path, "is not a report of this version of nuwave")
-            .with_source(error)
-            .with_hint("it may be of an earlier version; make the output again")
-    })?;
-    let damaged = |what: String| Err(Error::input(&path, what).with_hint("the report is damaged"));
-    if let Some(input) = report.inputs.iter().find(|input| input.units > MAX_UNITS) {
-        return damaged(format!(
-            "says that `{}` has {} units",
-            input.path, input.units
-        ));
-    }
-    // Files are read, and copied, under these names.
-    let is_good = |part: &&Part| {
-        let name = part
-            .path
-            .split_once('/')
-            .map(|(table, name)| (TABLES.contains(&table), name));
-        name.is_some_and(|(known, name)| {
-            known && !name.contains(['/', '\\']) && !name.starts_with('.')
-        })
-    };
-    let parts = report.units.iter().flat_map(|unit| &unit.parts);
-    match parts.chain(&report.outputs).find(|part| !is_good(part)) {
-        Some(part) => damaged(format!("names a part `{}`", part.path)),
-        None => Ok(report),
-    }
 }
 
 /// Checks the output in `dir`: that the files are those of the report, byte for byte; that every unit is there once; that
@@ -162,7 +124,7 @@ impl Check<'_> {
     /// The sums are those of the units; every waveform of an input is in the output or lost.
     fn totals(&mut self) {
         let report = self.report;
-        let sum = |of: fn(&super::UnitReport) -> u64| report.units.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&UnitReport) -> u64| report.units.iter().map(of).sum::<u64>();
         let unusable = report
             .inputs
             .iter()
