@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     settings.validate()?;
     if !verbosity.quiet {
         match &adapter {
-            Some(adapter) => status!("backends: cpu, gpu: {}", adapter.facts.line()),
+            Some(adapter) => status!("backends: cpu, gpu: {}", adapter.info.description()),
             None if args.backend.backend == Some(BackendArg::Cpu) => status!("backends: cpu"),
             None => status!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
         }
@@ -167,7 +167,7 @@ fn compare(args: &Args, adapter: Option<Adapter>, verbosity: Verbosity) -> Resul
     };
     let settings = args.to_compare()?;
     if !verbosity.quiet {
-        status!("backends: cpu against gpu: {}", adapter.facts.line());
+        status!("backends: cpu against gpu: {}", adapter.info.description());
     }
     let found = agreement::run(settings, &adapter, &mut |next| {
         if !verbosity.quiet {

@@ -27,13 +27,13 @@ struct Listing<'a> {
 }
 
 pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
-    let all = adapter::all();
+    let all = adapter::list();
     let choice = automatic(&all);
     let adapters: Vec<&AdapterInfo> = all.iter().map(|adapter| &adapter.info).collect();
     let auto = choice
         .adapter
         .as_ref()
-        .and_then(|taken| adapters.iter().position(|facts| **facts == taken.facts));
+        .and_then(|taken| adapters.iter().position(|info| **info == taken.info));
     if verbosity.json {
         let listing = Listing {
             adapters,

@@ -65,9 +65,9 @@ fn print_gpu_summary(gpu: &BackendReport, verbosity: Verbosity) {
         status!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
     }
     if gpu.device_failures > 0 {
-        let redone: u64 = gpu.redone.iter().map(|redone| redone.waveforms).sum();
+        let retried: u64 = gpu.retries.iter().map(|retry| retry.waveforms).sum();
         status!(
-            "warning: the GPU failed {} time{}; {redone} waveforms were done again and are listed in the report",
+            "warning: the GPU failed {} time{}; {retried} waveforms were extracted again and are listed in the report",
             gpu.device_failures,
             if gpu.device_failures == 1 { "" } else { "s" },
         );
