@@ -1,4 +1,4 @@
-// The first look of the method `auto`: is there any light at all? Twin: src/extract/glance.rs, which has the constants.
+// The first look of the method `auto`: is there any light at all? Twin: src/extract/empty_waveform.rs, which has the constants.
 
 // Leaves level, its error and NO_LIGHT where there is none.
 fn glance() {

@@ -1,5 +1,5 @@
 // Stage 1: raw samples into the waveform's state, flat and saturated waveforms flagged, blocks summed.
-// Twin: src/extract/sanity.rs. Counts are integers: nothing here can be NaN.
+// Twin: src/extract/load_samples.rs. Counts are integers: nothing here can be NaN.
 
 // Samples at a rail that make a waveform saturated.
 const MIN_SATURATED: u32 = 2u;

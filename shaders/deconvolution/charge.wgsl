@@ -1,4 +1,4 @@
-// Stage 7a: the charge of a hit. Twin: src/extract/charge.rs.
+// Stage 7a: the charge of a hit. Twin: src/extract/deconvolution/charge.rs.
 // Leaves charge and error where the smoothed trace was, and flags in the upper bits of the found hit.
 
 const EDGE_CHARGE_SHARE: f32 = 0.98;

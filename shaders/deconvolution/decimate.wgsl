@@ -1,4 +1,4 @@
-// Stage 3: pulses upright, baseline off, every second sample dropped behind a binomial low-pass. Twin: src/extract/decimate.rs.
+// Stage 3: pulses upright, baseline off, every second sample dropped behind a binomial low-pass. Twin: src/extract/deconvolution/decimate.rs.
 
 // A sample, or the last one inside the window, less the level.
 fn tap(at: u32, ahead: u32, behind: u32, level: f32) -> f32 {

@@ -1,4 +1,4 @@
-// Stage 4: divide by the template's spectrum, low-pass, and back. Twin: src/extract/deconvolve.rs, which explains the
+// Stage 4: divide by the template's spectrum, low-pass, and back. Twin: src/extract/deconvolution/deconvolve.rs, which explains the
 // packed transform and the factors A and B.
 
 const LEVEL_SAMPLES: u32 = 8u;

@@ -1,4 +1,4 @@
-// Stage 6: regions over threshold, extended, split at valleys. Twin: src/extract/find.rs.
+// Stage 6: regions over threshold, extended, split at valleys. Twin: src/extract/deconvolution/hit_finding.rs.
 // One thread takes a region: what a region needs of its neighbours is where they begin and end.
 
 // A found hit in a bin of the state: begin | end << 16, and peak with these bits.

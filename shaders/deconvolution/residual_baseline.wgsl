@@ -1,4 +1,4 @@
-// Stage 5: what is left of the baseline, and the noise, from the deconvolved trace. Twin: src/extract/floor.rs.
+// Stage 5: what is left of the baseline, and the noise, from the deconvolved trace. Twin: src/extract/deconvolution/residual_baseline.rs.
 
 const BLOCK: u32 = 8u;
 const MANY_BLOCKS: u32 = 32u;

@@ -1,4 +1,4 @@
-// Stage 7b: the time of a hit, from the leading edge. Twin: src/extract/time.rs.
+// Stage 7b: the time of a hit, from the leading edge. Twin: src/extract/deconvolution/time.rs.
 
 const EDGE_SIGMA: f32 = 6.0;
 const EDGE_PEAK_SHARE: f32 = 0.04;

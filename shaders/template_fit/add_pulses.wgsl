@@ -1,4 +1,4 @@
-// Photoelectrons more for the fit: those that are two, and those that were overlooked. Twin: src/extract/propose.rs, which has the constants.
+// Photoelectrons more for the fit: those that are two, and those that were overlooked. Twin: src/extract/template_fit/add_pulses.rs, which has the constants.
 
 // Samples that are looked at at once.
 const TILE: u32 = 64u;

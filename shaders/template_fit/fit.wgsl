@@ -1,4 +1,4 @@
-// Stage 8: a waveform as a sum of few templates, in one workgroup. Twin: src/extract/sparse.rs, which explains the method and has the
+// Stage 8: a waveform as a sum of few templates, in one workgroup. Twin: src/extract/template_fit/fit.rs, which explains the method and has the
 // constants. Seeds are what extract.wgsl leaves behind the hits of a waveform.
 //
 // Sums over samples run over LANES lanes whatever the workgroup's width, and every decision is one thread's, handed to all.

@@ -1,4 +1,4 @@
-// The normal equations of the fit. Twin: src/extract/normal.rs.
+// The normal equations of the fit. Twin: src/extract/template_fit/normal_equations.rs.
 //
 // One triangle holds in turn the matrix, its factor and the factor's inverse: it is filled in anew for each. Its last row is the
 // gradient, which the factorisation turns into the first half of the solution.

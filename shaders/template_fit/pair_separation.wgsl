@@ -1,4 +1,4 @@
-// Distances of photoelectrons that stand close become those in the middle of what is likely. Twin: src/extract/shorten.rs, which explains it and
+// Distances of photoelectrons that stand close become those in the middle of what is likely. Twin: src/extract/template_fit/pair_separation.rs, which explains it and
 // has the constants.
 
 fn shorten() {

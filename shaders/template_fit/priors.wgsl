@@ -1,4 +1,4 @@
-// What is known of photoelectrons that stand close. Twin: src/extract/prior.rs, which explains it and has the constants.
+// What is known of photoelectrons that stand close. Twin: src/extract/template_fit/priors.rs, which explains it and has the constants.
 
 // Of each photoelectron: what is added to the diagonal and to the gradient for its charge, and the same for its time. Room for other things
 // where nothing is solved for.

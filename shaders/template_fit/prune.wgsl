@@ -1,4 +1,4 @@
-// Photoelectrons that the fit gives up, and the errors by which it does. Twin: src/extract/prune.rs, which has the constants.
+// Photoelectrons that the fit gives up, and the errors by which it does. Twin: src/extract/template_fit/prune.rs, which has the constants.
 
 // Standard deviations of charges and times, from the inverse of the normal matrix.
 fn put_errors() {

@@ -1,4 +1,4 @@
-// What the deconvolved trace gives the fit to begin with. Twin: src/extract/seeds.rs, which has the constants.
+// What the deconvolved trace gives the fit to begin with. Twin: src/extract/template_fit/seeds.rs, which has the constants.
 // Seeds stand behind the waveform's hits, and count among them only as room that is taken.
 
 // Where the seeds of each found hit begin, into the regions, which nothing needs any more; returns their number.

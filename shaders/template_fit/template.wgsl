@@ -1,4 +1,4 @@
-// The template between its samples. Twin: src/extract/response.rs, which explains the spline.
+// The template between its samples. Twin: src/extract/template_fit/template.rs, which explains the spline.
 
 // Of the plan, what every thread asks for all the time.
 var<private> coefficients_at: u32;

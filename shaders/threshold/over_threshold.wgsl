@@ -1,4 +1,4 @@
-// The methods `integral` and `coti`, on the baseline-subtracted waveform itself. Twin: src/extract/over_threshold.rs.
+// The methods `integral` and `coti`, on the baseline-subtracted waveform itself. Twin: src/extract/threshold/over_threshold.rs.
 // One thread takes a pulse: what a pulse needs of its neighbours is where the one before ends.
 
 // Where the leading edge is read, as a share of the pulse's height.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::spread::Spread;
 use crate::error::{Error, Result};
-use crate::extract::stages::Work;
+use crate::extract::workspace::Work;
 use crate::extract::{Backend as _, Extractor, Stage};
 use crate::model::Batch;
 

@@ -4,8 +4,8 @@
 //! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
 //! of the quiet blocks' means.
 
-use super::quantile::nth_smallest;
-use super::sanity::{BLOCKS, Loaded};
+use super::load_samples::{BLOCKS, Loaded};
+use super::select_nth::nth_smallest;
 
 /// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
 const NOISE_QUANTILE: f32 = 0.25;
@@ -111,9 +111,9 @@ pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sanity::load;
+    use super::super::load_samples::load;
     use super::*;
-    use crate::extract::testing::{gaussian, juno_template};
+    use crate::extract::tests::helpers::{gaussian, juno_template};
     use crate::model::SamplesRef;
 
     fn baseline_of(samples: &[f32]) -> Baseline {

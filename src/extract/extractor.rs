@@ -9,14 +9,14 @@ use rayon::prelude::*;
 
 use super::Backend;
 use super::baseline;
-use super::deconvolve::Plan;
-use super::filter::Design;
-use super::over_threshold::Pulse;
 use super::parameters::{Parameters, ReadoutFacts};
-use super::response::{Response, main_pulse};
-use super::stage::Stage;
-use super::stages::Work;
+use super::stage_kind::Stage;
+use super::workspace::Work;
 use crate::error::{Error, Result};
+use crate::extract::deconvolution::deconvolve::Plan;
+use crate::extract::deconvolution::filter::Design;
+use crate::extract::template_fit::template::{Response, main_pulse};
+use crate::extract::threshold::over_threshold::Pulse;
 use crate::model::{Batch, Calibration, Extracted, Flags, Hit, Waveform};
 
 /// Waveforms a task of the thread pool.

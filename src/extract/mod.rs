@@ -1,143 +1,37 @@
-//! Waveform -> hits: the stages in order, one file each, and the backend that runs them on a batch.
+//! Extraction: waveforms to hits.
 //!
-//! [`sanity`] loads and flags, [`baseline`] takes level and noise, [`decimate`] turns pulses upright and halves the
-//! rate, [`deconvolve`] divides by the template's spectrum (designed by [`filter`]), [`floor`] takes what is left of the
-//! baseline off, [`find`] looks for hits, [`charge`] and [`time`] measure them. [`over_threshold`] holds the methods
-//! without deconvolution. [`Extractor`] runs them.
+//! [`Extractor`] runs the stages on the CPU; [`Backend`] is the trait that it shares with the GPU. The stages of a waveform, in order:
+//!
+//! | stage | module |
+//! |---|---|
+//! | samples to floats, flags, block sums | [`load_samples`] |
+//! | baseline (pedestal) and noise | [`baseline`] |
+//! | test for light, method `auto` | [`empty_waveform`] |
+//! | pulses upright, rate halved | [`deconvolution::decimate`] |
+//! | division by the template's spectrum, low-pass ([`deconvolution::filter`]) | [`deconvolution::deconvolve`] |
+//! | residual baseline and noise | [`deconvolution::residual_baseline`] |
+//! | hit finding | [`deconvolution::hit_finding`] |
+//! | charge and time of a hit | [`deconvolution::charge`], [`deconvolution::time`] |
+//! | pile-up fit of the methods `sparse` and `auto` | [`template_fit`] |
+//! | methods `integral` and `coti`, without deconvolution | [`threshold`] |
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use crate::error::Result;
-use crate::model::{Batch, Extracted};
-
-pub mod baseline;
-pub mod charge;
-pub mod decimate;
-pub mod deconvolve;
+pub(crate) mod aligned_buffer;
+mod backend;
+pub(crate) mod baseline;
+pub(crate) mod deconvolution;
+pub(crate) mod empty_waveform;
 pub(crate) mod extractor;
-pub mod filter;
-pub mod find;
-pub mod floor;
-pub mod glance;
-pub mod lines;
-pub mod normal;
-pub mod over_threshold;
+pub(crate) mod load_samples;
 mod parameters;
+mod select_nth;
+mod stage_kind;
+pub(crate) mod template_fit;
 #[cfg(test)]
-mod physics;
-pub mod prior;
-pub mod propose;
-pub mod prune;
-mod quantile;
-pub mod response;
-pub mod sanity;
-pub mod seeds;
-pub mod shorten;
-pub mod sparse;
-#[cfg(test)]
-mod sparse_physics;
-mod stage;
-pub(crate) mod stages;
-#[cfg(test)]
-mod testing;
-pub mod time;
+mod tests;
+pub(crate) mod threshold;
+pub(crate) mod workspace;
 
+pub use backend::{Backend, BackendReport, Retry};
 pub use extractor::{Extractor, Trace};
 pub use parameters::{Filter, Method, Parameters, ReadoutFacts};
-pub use stage::Stage;
-
-/// Something that turns a batch of waveforms into hits. The result depends on each waveform and its channel's
-/// calibration alone, never on the batch it came in.
-pub trait Backend: Send + Sync {
-    /// `cpu` or `gpu`.
-    fn name(&self) -> &'static str;
-
-    /// Extracts the hits of every waveform of `batch`.
-    ///
-    /// # Errors
-    /// If the backend itself fails; bad waveforms are flagged, not errors.
-    fn extract(&self, batch: &Batch) -> Result<Extracted>;
-
-    /// Extracts a stream of batches and hands each on with its hits, in order, until `emit` says `false`. A backend that has several
-    /// batches in flight takes some before it hands on the first; neither `batches` nor `emit` may call the backend meanwhile.
-    ///
-    /// # Errors
-    /// As [`extract`](Self::extract), and those of `emit`.
-    fn run(
-        &self,
-        batches: &mut dyn Iterator<Item = Batch>,
-        emit: &mut dyn FnMut(Batch, Extracted) -> Result<bool>,
-    ) -> Result<()> {
-        for batch in batches {
-            let extracted = self.extract(&batch)?;
-            if !emit(batch, extracted)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the report of the work so far; `None` where the backend has nothing to report, as the CPU.
-    fn report(&self) -> Option<BackendReport> {
-        None
-    }
-}
-
-/// The report of a GPU backend: what ran where, what failed, what was extracted again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct BackendReport {
-    /// The adapter and its driver.
-    pub adapter: String,
-    /// Waveforms extracted on the GPU.
-    pub on_gpu: u64,
-    /// Waveforms extracted on the CPU, by reason.
-    pub on_cpu: BTreeMap<String, u64>,
-    /// Number of device failures.
-    pub device_failures: u64,
-    /// Waveforms that were extracted again after a failure, in the order of their results.
-    pub retries: Vec<Retry>,
-    /// Why the GPU was given up before the end of the run; `None` if it was not.
-    pub given_up: Option<String>,
-    /// Time spent in kernels, where the adapter has timestamps; `report.json` lists it among its timings.
-    #[serde(skip)]
-    pub kernel_s: f64,
-}
-
-impl BackendReport {
-    /// Adds the report of another part of the run.
-    pub fn merge(all: &mut Option<Self>, more: Option<Self>) {
-        let Some(more) = more else { return };
-        let Some(all) = all else {
-            *all = Some(more);
-            return;
-        };
-        all.on_gpu += more.on_gpu;
-        for (reason, waveforms) in more.on_cpu {
-            *all.on_cpu.entry(reason).or_default() += waveforms;
-        }
-        all.device_failures += more.device_failures;
-        all.retries.extend(more.retries);
-        all.given_up = all.given_up.take().or(more.given_up);
-        all.kernel_s += more.kernel_s;
-    }
-}
-
-/// Waveforms whose results a failing device lost and that were extracted again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retry {
-    /// Identifier of their input.
-    pub input_id: u32,
-    /// Event of the first waveform.
-    pub first_event_id: u64,
-    /// Channel of the first waveform.
-    pub first_channel_id: u32,
-    /// Number of waveforms, consecutive in the input.
-    pub waveforms: u64,
-    /// The failure.
-    pub reason: String,
-    /// The backend that extracted them in the end: `gpu` or `cpu`.
-    pub on: Cow<'static, str>,
-}
+pub use stage_kind::Stage;

@@ -57,7 +57,7 @@ impl Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Filter {
     /// A Gaussian, as wide as the noise allows: a single photoelectron stands
-    /// [`AUTO_SIGNIFICANCE`](super::filter::AUTO_SIGNIFICANCE) standard deviations high in the deconvolved trace.
+    /// [`AUTO_SIGNIFICANCE`](crate::extract::deconvolution::filter::AUTO_SIGNIFICANCE) standard deviations high in the deconvolved trace.
     #[default]
     Auto,
     /// exp(-f^2 / (2 sigma^2)).

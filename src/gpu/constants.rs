@@ -2,20 +2,23 @@
 
 use std::fmt::Write as _;
 
-use crate::extract::{glance, normal, prior, propose, prune, response, seeds, shorten, sparse};
+use crate::extract::empty_waveform;
+use crate::extract::template_fit::{
+    add_pulses, fit, normal_equations, pair_separation, priors, prune, seeds, template,
+};
 
 /// Those of seeds and first look, which the extraction has.
 #[must_use]
 pub fn of_extraction() -> String {
     let mut text = String::new();
-    whole(&mut text, "MOST", sparse::MOST);
+    whole(&mut text, "MOST", fit::MOST);
     real(&mut text, "SEED_GAP", seeds::SEED_GAP);
     real(&mut text, "SEED_REST", seeds::SEED_REST);
-    real(&mut text, "SEED_LEAST_PE", sparse::LEAST_PE);
-    real(&mut text, "GLANCE_LIT_SIGMA", glance::LIT_SIGMA);
-    real(&mut text, "GLANCE_LOW_SIGMA", glance::LOW_SIGMA);
-    real(&mut text, "GLANCE_LEAST_SHARE", glance::LEAST_SHARE);
-    whole(&mut text, "GLANCE_FEWEST", glance::FEWEST);
+    real(&mut text, "SEED_LEAST_PE", fit::LEAST_PE);
+    real(&mut text, "GLANCE_LIT_SIGMA", empty_waveform::LIT_SIGMA);
+    real(&mut text, "GLANCE_LOW_SIGMA", empty_waveform::LOW_SIGMA);
+    real(&mut text, "GLANCE_LEAST_SHARE", empty_waveform::LEAST_SHARE);
+    whole(&mut text, "GLANCE_FEWEST", empty_waveform::FEWEST);
     text
 }
 
@@ -24,62 +27,62 @@ pub fn of_extraction() -> String {
 pub fn of_fit() -> String {
     let mut text = String::new();
     for (name, value) in [
-        ("MOST", sparse::MOST),
-        ("MOST_PROPOSALS", propose::MOST_PROPOSALS),
-        ("ROUNDS", sparse::ROUNDS),
-        ("STEPS", sparse::STEPS),
-        ("LAST_STEPS", sparse::LAST_STEPS),
-        ("STIFFENED", sparse::STIFFENED),
-        ("PLENTY", propose::PLENTY),
-        ("PADDING", response::PADDING),
+        ("MOST", fit::MOST),
+        ("MOST_PROPOSALS", add_pulses::MOST_PROPOSALS),
+        ("ROUNDS", fit::ROUNDS),
+        ("STEPS", fit::STEPS),
+        ("LAST_STEPS", fit::LAST_STEPS),
+        ("STIFFENED", fit::STIFFENED),
+        ("PLENTY", add_pulses::PLENTY),
+        ("PADDING", template::PADDING),
     ] {
         whole(&mut text, name, value);
     }
     for (name, value) in [
-        ("SPLIT_GAIN", propose::SPLIT_GAIN),
-        ("LEAST_GAIN", propose::LEAST_GAIN),
-        ("ADD_GAIN", propose::ADD_GAIN),
-        ("ADD_LOOK", propose::ADD_LOOK),
+        ("SPLIT_GAIN", add_pulses::SPLIT_GAIN),
+        ("LEAST_GAIN", add_pulses::LEAST_GAIN),
+        ("ADD_GAIN", add_pulses::ADD_GAIN),
+        ("ADD_LOOK", add_pulses::ADD_LOOK),
         ("SIGNIFICANCE", prune::SIGNIFICANCE),
-        ("SEVERAL_PE", sparse::SEVERAL_PE),
+        ("SEVERAL_PE", fit::SEVERAL_PE),
         ("TOGETHER_PE", prune::TOGETHER_PE),
-        ("LEAST_PE", sparse::LEAST_PE),
-        ("NOTHING_PE", sparse::NOTHING_PE),
-        ("STILL", sparse::STILL),
-        ("LAST_STILL", sparse::LAST_STILL),
-        ("LONGEST_STEP", sparse::LONGEST_STEP),
-        ("NEIGHBOURS", sparse::NEIGHBOURS),
-        ("APPROACH", sparse::APPROACH),
-        ("HOLD", prior::HOLD),
-        ("SLOPE", prior::SLOPE),
-        ("REPULSION", prior::REPULSION),
-        ("LEAST_DISTANCE", prior::LEAST_DISTANCE),
-        ("LEAST_CHARGE_PE", prior::LEAST_CHARGE_PE),
-        ("SHORTER", shorten::SHORTER),
-        ("SHORTER_AT", shorten::SHORTER_AT),
-        ("SHORTER_WITHIN", shorten::SHORTER_WITHIN),
-        ("TWO_PE", shorten::TWO_PE.0),
-        ("MORE_THAN_TWO_PE", shorten::TWO_PE.1),
-        ("APART", propose::APART),
-        ("SPLIT_LEAST", propose::SPLIT.0),
-        ("SPLIT_MOST", propose::SPLIT.1),
-        ("SPLIT_WORTH", propose::SPLIT_WORTH),
-        ("AROUND", propose::AROUND),
-        ("LEAST_LEFT", propose::LEAST_LEFT),
-        ("TEMPLATE_ERROR", propose::TEMPLATE_ERROR),
-        ("RINGING", propose::RINGING),
-        ("TAIL", propose::TAIL),
-        ("WORSE", sparse::WORSE),
-        ("DAMPING_FIRST", sparse::DAMPING.0),
-        ("DAMPING_MORE", sparse::DAMPING.1),
-        ("DAMPING_LESS", sparse::DAMPING.2),
-        ("TOO_FAR", sparse::TOO_FAR),
-        ("MISFIT", sparse::MISFIT),
-        ("MISFIT_NOISE", sparse::MISFIT_NOISE),
-        ("RIDGE", normal::RIDGE),
-        ("LEAST_PIVOT", normal::LEAST_PIVOT),
-        ("LEAST_INSIDE", normal::LEAST_INSIDE),
-        ("INSIDE", sparse::INSIDE),
+        ("LEAST_PE", fit::LEAST_PE),
+        ("NOTHING_PE", fit::NOTHING_PE),
+        ("STILL", fit::STILL),
+        ("LAST_STILL", fit::LAST_STILL),
+        ("LONGEST_STEP", fit::LONGEST_STEP),
+        ("NEIGHBOURS", fit::NEIGHBOURS),
+        ("APPROACH", fit::APPROACH),
+        ("HOLD", priors::HOLD),
+        ("SLOPE", priors::SLOPE),
+        ("REPULSION", priors::REPULSION),
+        ("LEAST_DISTANCE", priors::LEAST_DISTANCE),
+        ("LEAST_CHARGE_PE", priors::LEAST_CHARGE_PE),
+        ("SHORTER", pair_separation::SHORTER),
+        ("SHORTER_AT", pair_separation::SHORTER_AT),
+        ("SHORTER_WITHIN", pair_separation::SHORTER_WITHIN),
+        ("TWO_PE", pair_separation::TWO_PE.0),
+        ("MORE_THAN_TWO_PE", pair_separation::TWO_PE.1),
+        ("APART", add_pulses::APART),
+        ("SPLIT_LEAST", add_pulses::SPLIT.0),
+        ("SPLIT_MOST", add_pulses::SPLIT.1),
+        ("SPLIT_WORTH", add_pulses::SPLIT_WORTH),
+        ("AROUND", add_pulses::AROUND),
+        ("LEAST_LEFT", add_pulses::LEAST_LEFT),
+        ("TEMPLATE_ERROR", add_pulses::TEMPLATE_ERROR),
+        ("RINGING", add_pulses::RINGING),
+        ("TAIL", add_pulses::TAIL),
+        ("WORSE", fit::WORSE),
+        ("DAMPING_FIRST", fit::DAMPING.0),
+        ("DAMPING_MORE", fit::DAMPING.1),
+        ("DAMPING_LESS", fit::DAMPING.2),
+        ("TOO_FAR", fit::TOO_FAR),
+        ("MISFIT", fit::MISFIT),
+        ("MISFIT_NOISE", fit::MISFIT_NOISE),
+        ("RIDGE", normal_equations::RIDGE),
+        ("LEAST_PIVOT", normal_equations::LEAST_PIVOT),
+        ("LEAST_INSIDE", normal_equations::LEAST_INSIDE),
+        ("INSIDE", fit::INSIDE),
     ] {
         real(&mut text, name, value);
     }

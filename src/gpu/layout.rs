@@ -22,7 +22,7 @@ pub struct Waveform {
 #[repr(C)]
 #[expect(
     missing_docs,
-    reason = "the fields are those of `extract::deconvolve::Plan`, `over_threshold::Pulse` and `response::Response`"
+    reason = "the fields are those of `deconvolve::Plan`, `over_threshold::Pulse` and `template::Response`"
 )]
 pub struct Plan {
     pub spectrum_at: u32,

@@ -6,7 +6,7 @@ use super::extractor::GpuExtractor;
 use super::layout::{Hit as DeviceHit, OUTGROWN, Summary};
 use super::ring_slot::ChunkResults;
 use super::routing::Chunk;
-use crate::extract::stages::{self, conclude};
+use crate::extract::workspace::{self, conclude};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 
 /// Waveforms that one task puts together.
@@ -40,7 +40,7 @@ impl GpuExtractor {
         chunk
             .on_cpu
             .par_iter()
-            .map_init(stages::Work::default, |work, (place, _)| {
+            .map_init(workspace::Work::default, |work, (place, _)| {
                 let mut hits = Vec::new();
                 let summary =
                     batch
@@ -86,7 +86,7 @@ impl GpuExtractor {
             .par_chunks(TASK)
             .zip(starts)
             .enumerate()
-            .map_init(stages::Work::default, |work, (task, (from, mut at))| {
+            .map_init(workspace::Work::default, |work, (task, (from, mut at))| {
                 let mut part = Extracted::default();
                 for (place, from) in (chunk.begin + task * TASK..).zip(from) {
                     let summary = match from {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::constants;
-use crate::extract::propose::MOST_PROPOSALS;
+use crate::extract::template_fit::add_pulses::MOST_PROPOSALS;
 use crate::extract::{Method, Stage};
 
 /// Room in the state's head, in words.

@@ -12,7 +12,7 @@ use super::routing::{Chunk, Router};
 use super::shaders::{HEAD_WORDS, Memory, Variant};
 use super::template_tables::{DeviceTables, TemplateTables};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Method, Stage, stages};
+use crate::extract::{Method, Stage, workspace};
 use crate::model::{Batch, Extracted, Flags};
 
 // Places in the head of a waveform's state, as in `shaders/common/state.wgsl`.
@@ -186,11 +186,11 @@ impl<'a> StageByStage<'a> {
         }
         let variant = chunk.groups.first()?.variant;
         let mut all = Vec::new();
-        let mut work = stages::Work::default();
+        let mut work = workspace::Work::default();
         for &place in &chunk.places {
             let mut state = Vec::new();
             let waveform = batch.get(place as usize)?;
-            let mut keep = |stage: Stage, work: &stages::Work| {
+            let mut keep = |stage: Stage, work: &workspace::Work| {
                 if stage < from {
                     state = state_of(variant, batch, place as usize, work, stage);
                 }
@@ -222,7 +222,7 @@ fn state_of(
     variant: Variant,
     batch: &Batch,
     place: usize,
-    work: &stages::Work,
+    work: &workspace::Work,
     stage: Stage,
 ) -> Vec<u32> {
     let [words_at, bins_at, smooth_at, blocks_at] = places(variant);

@@ -9,11 +9,11 @@ use num_complex::Complex32;
 
 use super::device::Device;
 use super::layout;
-use crate::extract::deconvolve::{Plan, packed_factors, to_complex32};
+use crate::extract::deconvolution::deconvolve::{Plan, packed_factors, to_complex32};
+use crate::extract::deconvolution::{charge, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
-use crate::extract::response::Response;
-use crate::extract::stages::reach;
-use crate::extract::{charge, floor};
+use crate::extract::template_fit::template::Response;
+use crate::extract::workspace::reach;
 
 /// Most complex points of a transform.
 pub const MAX_BINS: usize = 4096;
@@ -121,8 +121,8 @@ impl TemplateTables {
                 tail_ramp_at: tail.0,
                 n_tail_ramp: tail.1,
                 decimation: channel.design.decimation as u32,
-                smoothing: floor::smoothing(plan) as u32,
-                margin: floor::margin(plan) as u32,
+                smoothing: residual_baseline::smoothing(plan) as u32,
+                margin: residual_baseline::margin(plan) as u32,
                 reach: reach(plan) as u32,
                 edge_reach: charge::edge_reach(plan) as u32,
                 step_ns: plan.step_ns,

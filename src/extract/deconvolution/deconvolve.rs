@@ -16,8 +16,8 @@ use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
 use super::filter::Design;
-use super::floor;
-use super::lines::Lines;
+use super::residual_baseline;
+use crate::extract::aligned_buffer::Lines;
 
 /// Samples whose mean is the level at an end of the window.
 const LEVEL_SAMPLES: usize = 8;
@@ -40,7 +40,7 @@ pub struct Plan {
     pub charge_noise: Vec<f32>,
     /// Response of the trace to a baseline that is wrong by 1 ADC count, in PE/ns.
     pub baseline_response: Vec<f32>,
-    /// The same, summed over each block of [`floor::BLOCK`] samples.
+    /// The same, summed over each block of [`residual_baseline::BLOCK`] samples.
     pub block_response: Vec<f32>,
     /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its
     /// trace's peak from the end.
@@ -140,7 +140,7 @@ impl Plan {
         plan.baseline_response = work.trace.to_vec();
         plan.block_response = plan
             .baseline_response
-            .chunks_exact(floor::BLOCK)
+            .chunks_exact(residual_baseline::BLOCK)
             .map(|block| block.iter().sum())
             .collect();
         plan.share_before_end = plan.shares_before_end(design, lead);
@@ -339,10 +339,10 @@ fn filter(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::decimate;
+    use crate::extract::deconvolution::decimate;
+    use crate::extract::load_samples::{Loaded, load};
     use crate::extract::parameters::Filter;
-    use crate::extract::sanity::{Loaded, load};
-    use crate::extract::testing::{PEAK_ADC, juno_pulse, juno_row};
+    use crate::extract::tests::helpers::{PEAK_ADC, juno_pulse, juno_row};
     use crate::model::SamplesRef;
 
     fn deconvolved(samples: &[f32], undershoot: f32) -> (Design, Plan, Vec<f32>) {
@@ -405,7 +405,7 @@ mod tests {
                 "{index}: {found} for {expected}"
             );
         }
-        let area: f64 = crate::extract::testing::juno_template(0.05)
+        let area: f64 = crate::extract::tests::helpers::juno_template(0.05)
             .iter()
             .map(|&value| f64::from(value))
             .sum();

@@ -9,8 +9,8 @@ use num_complex::Complex64;
 use rustfft::FftPlanner;
 
 use super::decimate;
-use super::parameters::Filter;
 use crate::error::{Error, Result};
+use crate::extract::parameters::Filter;
 use crate::model::ChannelCalibration;
 
 /// Height of a single photoelectron over the standard deviation of the deconvolved noise that `auto` aims at.
@@ -388,7 +388,7 @@ fn interpolate(values: &[f64], place: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::testing::juno_row;
+    use crate::extract::tests::helpers::juno_row;
 
     fn design(undershoot: f32, filter: Filter) -> Design {
         Design::new(&juno_row(undershoot, 0.1), filter).expect("a valid filter")

@@ -1,6 +1,6 @@
 //! Photoelectrons that the method `sparse` gives up: what is not significant and may be part of a single neighbour is given to it.
 
-use super::sparse::{LEAST_PE, Light, NEIGHBOURS, NOTHING_PE, Problem, Work};
+use super::fit::{LEAST_PE, Light, NEIGHBOURS, NOTHING_PE, Problem, Work};
 
 /// Fewest standard deviations that a charge lies above 0.
 pub(crate) const SIGNIFICANCE: f32 = 3.85;

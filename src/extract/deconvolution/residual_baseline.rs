@@ -9,8 +9,8 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use super::deconvolve::Plan;
-use super::quantile::nth_smallest;
-use super::sanity::tree_sum;
+use crate::extract::load_samples::tree_sum;
+use crate::extract::select_nth::nth_smallest;
 
 /// Samples of the trace a block.
 pub const BLOCK: usize = 8;

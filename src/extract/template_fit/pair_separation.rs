@@ -2,14 +2,14 @@
 //!
 //! Two photoelectrons of charges q1 and q2 that stand d apart look like one plus q1 q2 / (q1 + q2) d^2 s'' / 2. In units of the noise that
 //! is m^2 = n q1 q2 d^2 / (2 (q1 + q2) noise), where n^2 = |s''|^2 - |s'|^4 / |s|^2 is what s does not explain of s''. The samples say
-//! m^2 and a normal number, y. A fit that pushes photoelectrons apart ([`prior`](super::prior)) ends where m^2 - kappa / (2 m^2) = y,
+//! m^2 and a normal number, y. A fit that pushes photoelectrons apart ([`priors`](super::priors)) ends where m^2 - kappa / (2 m^2) = y,
 //! a good place for the fit to go on from, but too far apart: if all distances are alike beforehand, given y they have the density
 //! exp(-(y - m^2)^2 / 2), and its median is shorter, by a fifth about m = 0.9 and by next to nothing beyond m = 2. It is the median that
 //! has the least error in the mean. The centre of charge of a pair stays. Two that are several photoelectrons each stay apart as they were.
 //! Chi-square stays that of the fit, from which this is a hundredth of a standard deviation or so away.
 
-use super::prior::company;
-use super::sparse::{Light, NEIGHBOURS, Problem, Work};
+use super::fit::{Light, NEIGHBOURS, Problem, Work};
+use super::priors::company;
 
 /// By what part distances become shorter at most, at which m, and how far from it not at all: close to the median of that density.
 pub(crate) const SHORTER: f32 = 0.2;
@@ -70,10 +70,10 @@ fn shorter(m: f32) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::prior::REPULSION;
-    use super::super::response::Response;
-    use super::super::testing::juno_template;
+    use super::super::priors::REPULSION;
+    use super::super::template::Response;
     use super::*;
+    use crate::extract::tests::helpers::juno_template;
 
     /// The median distance where all are alike beforehand and the fit ends at `m`, by summing the density up.
     fn median(m: f64) -> f64 {

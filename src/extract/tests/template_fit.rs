@@ -1,9 +1,9 @@
 //! The sparse fit, tested as physics.
 
-use super::testing::{
+use super::helpers::{
     Light, batch_of, extractor_of, hits, scintillation, wasserstein_ns, waveform, waveforms,
 };
-use super::{Backend as _, Extractor, Method};
+use crate::extract::{Backend as _, Extractor, Method};
 use crate::model::{Flags, Hit};
 
 fn sparse(undershoot: f32, noise: f32) -> Extractor {

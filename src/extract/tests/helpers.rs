@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
 use crate::model::{
     Batch, Calibration, ChannelCalibration, Flags, Hit, Polarity, SamplesRef, Waveform,
 };

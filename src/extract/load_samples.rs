@@ -243,7 +243,7 @@ fn quarter_sums<const LANES: usize>(mut lanes: [f32; LANES]) -> [f32; 4] {
     reason = "has to take on the vector width of the function it is called from"
 )]
 #[inline(always)]
-pub(super) fn tree_sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn tree_sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

@@ -222,8 +222,8 @@ fn find(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{PEAK_ADC, juno_row, juno_template};
     use super::*;
+    use crate::extract::tests::helpers::{PEAK_ADC, juno_row, juno_template};
 
     const QUIET: Noise = Noise {
         sample_adc: 1.0,

@@ -3,17 +3,17 @@
 //! The model is w(t) = b + sum_i q_i s(t - t_i), q_i >= 0, over the whole window, so that the undershoot of one pulse lies under
 //! the next as it does in the waveform. It starts from what the deconvolved trace shows ([`seeds`](super::seeds)). Charges, times and
 //! the baseline then follow together from the normal equations (Gauss and Newton: columns s_i, s'_i and 1), with what is known of
-//! photoelectrons that stand close ([`prior`](super::prior)). Where the fit leaves something, photoelectrons are added
-//! ([`propose`](super::propose)); what is not significant is given to a neighbour ([`prune`](super::prune)). At the end
-//! distances become those in the middle of what is likely ([`shorten`](super::shorten)).
+//! photoelectrons that stand close ([`priors`](super::priors)). Where the fit leaves something, photoelectrons are added
+//! ([`add_pulses`](super::add_pulses)); what is not significant is given to a neighbour ([`prune`](super::prune)). At the end
+//! distances become those in the middle of what is likely ([`pair_separation`](super::pair_separation)).
 //!
 //! Every decision is taken where the equations are well conditioned, and the last steps go on until next to nothing moves: what
 //! comes out does not hang on how sums are rounded, or a GPU would find other hits.
 
-use super::normal::{Normal, dot, sums};
-use super::prior::{LEAST_CHARGE_PE, Prior};
-use super::propose::Proposal;
-use super::response::{Place, Response};
+use super::add_pulses::Proposal;
+use super::normal_equations::{Normal, dot, sums};
+use super::priors::{LEAST_CHARGE_PE, Prior};
+use super::template::{Place, Response};
 
 /// Most photoelectrons a fit tells apart.
 pub const MOST: usize = 48;

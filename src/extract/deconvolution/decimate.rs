@@ -5,7 +5,7 @@
 
 use multiversion::multiversion;
 
-use super::sanity::Loaded;
+use crate::extract::load_samples::Loaded;
 
 /// The low-pass' weights, before division by their sum.
 pub const WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
@@ -98,8 +98,8 @@ fn halve_inner(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sanity::load;
     use super::*;
+    use crate::extract::load_samples::load;
     use crate::model::SamplesRef;
 
     fn loaded(samples: &[f32]) -> Loaded {

@@ -1,7 +1,7 @@
 //! Stage 7a: the charge of a hit: the integral of its share of the trace, corrected for what window and filter cut.
 
 use super::deconvolve::Plan;
-use super::find::Found;
+use super::hit_finding::Found;
 use crate::model::Flags;
 
 /// A hit that keeps less than this share of its charge inside the window is flagged.

@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 
-use super::deconvolve::{self, Plan};
 use super::extractor::{Channel, Extractor, Held, PlanKey};
-use super::floor::{self, Floor};
-use super::over_threshold::{self, Noise};
+use super::load_samples::{self, Loaded};
 use super::parameters::Method;
-use super::sanity::{self, Loaded};
-use super::stage::Stage;
-use super::{baseline, charge, decimate, find, glance, seeds, sparse, time};
+use super::stage_kind::Stage;
+use super::{baseline, empty_waveform};
+use crate::extract::deconvolution::deconvolve::{self, Plan};
+use crate::extract::deconvolution::residual_baseline::{self, Floor};
+use crate::extract::deconvolution::{charge, decimate, hit_finding, time};
+use crate::extract::template_fit::{fit, seeds};
+use crate::extract::threshold::over_threshold::{self, Noise};
 use crate::model::{Flags, Hit, Waveform, WaveformSummary};
 
 /// Extension of a hit beyond threshold, in standard deviations of the kernel.
@@ -22,8 +24,8 @@ const EARLY_SIGMA: f32 = 2.0;
 pub(crate) struct Work {
     pub(crate) loaded: Loaded,
     pub(crate) deconvolve: deconvolve::Work,
-    pub(crate) floor: floor::Work,
-    pub(crate) found: Vec<find::Found>,
+    pub(crate) floor: residual_baseline::Work,
+    pub(crate) found: Vec<hit_finding::Found>,
     /// Charge, its error and the flags of each found hit.
     pub(crate) charges: Vec<(f32, f32, Flags)>,
     /// The plan this thread used last.
@@ -35,7 +37,7 @@ pub(crate) struct Work {
     pub(crate) summary: WaveformSummary,
     pub(crate) threshold: f32,
     pub(crate) step_ns: f32,
-    pub(crate) sparse: sparse::Work,
+    pub(crate) sparse: fit::Work,
     sorted: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -56,7 +58,7 @@ impl Extractor {
         hits: &mut Vec<Hit>,
         watch: &mut impl FnMut(Stage, &Work),
     ) -> WaveformSummary {
-        let mut flags = sanity::load(waveform.samples, self.rails(), &mut work.loaded);
+        let mut flags = load_samples::load(waveform.samples, self.rails(), &mut work.loaded);
         work.summary = WaveformSummary {
             flags,
             ..WaveformSummary::default()
@@ -102,7 +104,7 @@ impl Extractor {
         if noise_adc <= 0.0 {
             return None;
         }
-        glance::dark(
+        empty_waveform::dark(
             loaded,
             self.response(row),
             self.readout().polarity.sign(),
@@ -130,7 +132,7 @@ impl Extractor {
         }
         .max(self.least_noise_adc());
         let trace_length = n_samples.div_ceil(channel.design.decimation);
-        work.level_adc = if floor::is_long(&plan, trace_length) {
+        work.level_adc = if residual_baseline::is_long(&plan, trace_length) {
             baseline::rough_level_adc(&work.loaded)
         } else {
             baseline::estimate(&work.loaded, &mut work.sorted).level_adc
@@ -156,7 +158,7 @@ impl Extractor {
             sigma_adc,
             noise_ratio,
             unstable,
-        } = floor::refine(trace, &plan, work.noise_adc, &mut work.floor);
+        } = residual_baseline::refine(trace, &plan, work.noise_adc, &mut work.floor);
         work.summary.baseline_adc = work.level_adc + sign * level_adc;
         work.summary.baseline_sigma_adc = sigma_adc;
         if unstable {
@@ -164,17 +166,17 @@ impl Extractor {
         }
         work.noise_adc *= noise_ratio;
         let noise = plan.noise_gain * work.noise_adc;
-        work.threshold =
-            self.parameters().threshold_sigma * floor::smooth_noise(&plan, work.noise_adc);
+        work.threshold = self.parameters().threshold_sigma
+            * residual_baseline::smooth_noise(&plan, work.noise_adc);
         watch(Stage::Floor, work);
 
-        let search = find::Search {
+        let search = hit_finding::Search {
             threshold: work.threshold,
             valley: self.parameters().split_sigma * noise,
             reach: reach(&plan),
         };
         let trace = &work.deconvolve.trace;
-        find::find(
+        hit_finding::find(
             trace,
             &work.floor.smooth,
             &work.floor.block_max,
@@ -246,7 +248,7 @@ impl Extractor {
                 seeds::add(trace, (found, charge_pe, flags), at, kernel, &mut fit.light);
             }
         }
-        let problem = sparse::Problem {
+        let problem = fit::Problem {
             response,
             noise_adc: work.noise_adc,
             charge_sigma_pe: channel.charge_sigma_pe,
@@ -270,10 +272,10 @@ impl Extractor {
         hits.extend(fit.light.iter().map(|light| {
             let mut flags = Flags::NONE;
             let (_, [inside, _]) = response.inside(light.at.floor() as i32, length);
-            if inside < sparse::INSIDE {
+            if inside < fit::INSIDE {
                 flags |= Flags::TRUNCATED_AT_EDGE;
             }
-            if light.charge_pe > sparse::SEVERAL_PE {
+            if light.charge_pe > fit::SEVERAL_PE {
                 flags |= Flags::PILE_UP;
             }
             Hit {

@@ -1,11 +1,11 @@
 //! The first look of the method `auto`: is there any light at all?
 //!
-//! Nine waveforms of ten have none in a detector of the JUNO class. The means of the blocks that [`sanity`](super::sanity) has made
+//! Nine waveforms of ten have none in a detector of the JUNO class. The means of the blocks that [`load_samples`](super::load_samples) has made
 //! anyway tell: without light they agree to noise / sqrt(samples). A block, or two neighbours together, that lies higher, any that lies lower,
 //! and every waveform whose blocks are not known well enough go the whole way.
 
-use super::response::Response;
-use super::sanity::{BLOCKS, Loaded};
+use super::load_samples::{BLOCKS, Loaded};
+use crate::extract::template_fit::template::Response;
 
 /// Standard deviations above the others from which a block may hold light. Without light 8 in 100 waveforms exceed it; a pulse
 /// that the deconvolution's threshold just reaches has 3 to 4.

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::sanity::tree_sum;
+use crate::extract::load_samples::tree_sum;
 
 /// Coefficients before the photoelectron's time and behind the template's end; there they have died away.
 pub const PADDING: usize = 8;
@@ -373,8 +373,8 @@ fn project(samples: &[f32], coefficients: &[f32]) -> [f32; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{juno_pulse, juno_template};
     use super::*;
+    use crate::extract::tests::helpers::{juno_pulse, juno_template};
 
     #[test]
     fn the_spline_goes_through_the_samples_and_between_them() {

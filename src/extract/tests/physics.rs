@@ -1,9 +1,9 @@
 //! The stages together, tested as physics.
 
-use super::testing::{
+use super::helpers::{
     Light, extractor_of, gaussian, hits, juno_row, scintillation, wasserstein_ns, waveform,
 };
-use super::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
 use crate::model::{Batch, Calibration, ChannelCalibration, Polarity, SamplesRef, Waveform};
 
 fn extractor(undershoot: f32, noise: f32) -> Extractor {
@@ -334,8 +334,8 @@ fn equal_pairs_ten_nanoseconds_apart_are_two_hits() {
 /// The hot path in single precision against the definition in double: full rate, no decimation, no packing.
 #[test]
 fn single_precision_agrees_with_a_reference_in_double() {
-    use super::Filter;
-    use super::filter::Design;
+    use crate::extract::Filter;
+    use crate::extract::deconvolution::filter::Design;
     use num_complex::Complex64;
     let row = juno_row(0.05, 0.1);
     let design = Design::new(&row, Filter::Auto).expect("a valid filter");

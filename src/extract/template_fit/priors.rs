@@ -14,7 +14,7 @@
 //!
 //! The first two grow from nothing at the distance of neighbours to all at half of it. What stands alone is measured by the samples alone.
 
-use super::sparse::{NEIGHBOURS, Problem, Work};
+use super::fit::{NEIGHBOURS, Problem, Work};
 
 /// Standard deviation of a time among neighbours about where it was, in units of the template's scale.
 pub(crate) const HOLD: f32 = 1.0;

@@ -1,7 +1,7 @@
 //! What the deconvolved trace gives the method `sparse` to begin with.
 
-use super::find::Found;
-use super::sparse::{LEAST_PE, Light};
+use super::fit::{LEAST_PE, Light};
+use crate::extract::deconvolution::hit_finding::Found;
 use crate::model::Flags;
 
 /// Least distance of two seeds from one hit, in standard deviations of the deconvolution's kernel.

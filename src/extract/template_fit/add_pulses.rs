@@ -5,7 +5,7 @@
 //! - A photoelectron that is two at t +- d leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
 //!   explain|^2 the gain is z^2 / n^2 (a score test: C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948). In units of its spread
 //!   z / n is c d^2 with c = n q / 2, and d the root of what is likely: c d^2 = (z/n + sqrt((z/n)^2 + 2 kappa)) / 2, with the kappa of
-//!   [`prior`](super::prior).
+//!   [`priors`](super::priors).
 //! - One that was overlooked leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
 //!   Int. J. Control 50, 1873, 1989).
 //!
@@ -17,9 +17,9 @@
     reason = "windows have at most 65,536 samples"
 )]
 
-use super::prior::REPULSION;
-use super::response::Place;
-use super::sparse::{Light, MOST, NEIGHBOURS, Problem, Work};
+use super::fit::{Light, MOST, NEIGHBOURS, Problem, Work};
+use super::priors::REPULSION;
+use super::template::Place;
 
 /// Most photoelectrons that are proposed at once; all that are may be splits.
 pub(crate) const MOST_PROPOSALS: usize = MOST + 16;

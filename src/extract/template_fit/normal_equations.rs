@@ -4,8 +4,8 @@
 
 use multiversion::multiversion;
 
-use super::response::{Place, Response};
-use super::sanity::tree_sum;
+use super::template::{Place, Response};
+use crate::extract::load_samples::tree_sum;
 
 /// What the diagonal is raised by, relative.
 pub(crate) const RIDGE: f32 = 3e-5;
@@ -238,8 +238,8 @@ pub fn sums(values: &[f32]) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::juno_template;
     use super::*;
+    use crate::extract::tests::helpers::juno_template;
 
     #[test]
     fn the_solution_solves_the_equations() {

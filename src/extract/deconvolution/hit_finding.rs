@@ -5,7 +5,7 @@
 //! happens to cross zero keeps what is above and drops what is below, +2 % of charge at one photoelectron. Regions whose
 //! extensions meet share out at the lowest sample between them. Within a region hits are the peaks whose valleys are deep enough.
 
-use super::floor::BLOCK;
+use super::residual_baseline::BLOCK;
 
 /// What the trace is searched with.
 #[derive(Clone, Copy, Debug, PartialEq)]

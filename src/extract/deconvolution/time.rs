@@ -6,7 +6,7 @@
 //! flank of the one before and take their peak's time.
 
 use super::deconvolve::Plan;
-use super::find::Found;
+use super::hit_finding::Found;
 
 /// The edge is read where the trace exceeds this many standard deviations of its noise.
 /// Lower is nearer to the first photoelectron of a group and noisier for a single one.

@@ -1,0 +1,3 @@
+//! The methods without deconvolution, `integral` and `coti`.
+
+pub(crate) mod over_threshold;
