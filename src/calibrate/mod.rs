@@ -10,6 +10,7 @@ mod channel;
 mod conclude;
 pub mod light;
 mod minimise;
+#[cfg(feature = "plots")]
 pub mod plots;
 mod quiet;
 pub mod spe;

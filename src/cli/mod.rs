@@ -40,7 +40,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
 #[derive(Debug, Parser)]
-#[command(name = "nuwave", version, max_term_width = 110)]
+#[command(name = "nuwave", version = crate::VERSION_AND_COMMIT, max_term_width = 110)]
 struct Cli {
     /// Say nothing but errors
     #[arg(long, short, global = true)]

@@ -10,6 +10,7 @@ pub mod detection;
 pub mod events;
 pub mod matching;
 pub mod pairs;
+#[cfg(feature = "plots")]
 pub mod plots;
 pub mod report;
 pub mod stats;

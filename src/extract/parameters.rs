@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::Polarity;
 
 /// How charge and time are taken from a waveform.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Divide by the template's spectrum, low-pass, find hits in the deconvolved trace

@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// A stage of extraction, in order. The number is the one the shaders know it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Stage {
     /// Floats, flags, blocks.
     Sanity,

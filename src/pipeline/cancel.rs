@@ -11,6 +11,7 @@ pub struct CancelToken(Arc<AtomicUsize>);
 
 impl CancelToken {
     /// Returns a token that SIGINT and SIGTERM set. The second signal ends the process at once.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub fn on_signals() -> Self {
         let token = Self::default();
@@ -42,10 +43,12 @@ impl CancelToken {
     #[must_use]
     pub fn error(&self) -> Error {
         let number = self.0.load(Ordering::Relaxed);
-        let by = i32::try_from(number)
-            .ok()
-            .and_then(signal_hook::low_level::signal_name)
-            .map_or_else(String::new, |name| format!(" by {name}"));
+        // The signals of `on_signals`, by their numbers in POSIX.
+        let by = match number {
+            2 => " by SIGINT",
+            15 => " by SIGTERM",
+            _ => "",
+        };
         Error::try_again(format!("stopped{by} before the end"))
     }
 }

@@ -16,6 +16,7 @@ mod outcome;
 mod output;
 mod plan;
 mod progress;
+mod progress_bar;
 mod read_report;
 mod record;
 mod report;
@@ -34,7 +35,9 @@ pub use merge::merge;
 pub use outcome::{EventsOutcome, UnitOutcome};
 pub use output::{OutputFolder, REPORT};
 pub use plan::{PlannedInput, Selection, Unit, units};
-pub use progress::{Progress, style as progress_style};
+pub use progress::Progress;
+#[cfg(feature = "cli")]
+pub use progress_bar::style as progress_style;
 pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
 pub use report::{InputReport, ListedLoss, Provenance, Report, Timings, Totals};
 pub(crate) use report_events::method_name;

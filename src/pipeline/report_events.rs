@@ -155,8 +155,11 @@ impl EventsReport {
 
 /// The method as it is typed.
 pub(crate) fn method_name(method: Method) -> String {
-    use clap::ValueEnum as _;
-    method
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
+    match method {
+        Method::Centroid => "centroid",
+        Method::Charge => "charge",
+        Method::Time => "time",
+        Method::Full => "full",
+    }
+    .to_owned()
 }

@@ -5,14 +5,13 @@
 //! its type. Map, efficiencies and `k` are fitted in turn; the map by maximum likelihood (Poisson) with a
 //! penalty on its second differences (P-splines, doi:10.1214/ss/1038425655), which carries it across places without a source.
 
-use nalgebra::{DMatrix, DVector};
-
 use super::constants::towards_mean;
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::event::vector::{dot, minus};
 use crate::event::{Axis, Surface};
+use crate::math::matrix::{Matrix, add_multiple, dot as inner};
 
 /// Pieces of the maps in `(r / R)^2` and in the logarithm of the distance.
 const PIECES: [usize; 2] = [36, 32];
@@ -257,9 +256,9 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
                 .collect()
         })
         .collect();
-    let mut coefficients = DVector::from_vec(surface.coefficients.clone());
-    let minus_log = |coefficients: &DVector<f64>| -> f64 {
-        let mut sum = 0.5 * (&stiffness * coefficients).dot(coefficients);
+    let mut coefficients = surface.coefficients.clone();
+    let minus_log = |coefficients: &[f64]| -> f64 {
+        let mut sum = 0.5 * inner(&stiffness.times(coefficients), coefficients);
         for (bin, taps) in bins.iter().zip(&taps) {
             let value: f64 = taps.iter().map(|(k, w)| w * coefficients[*k]).sum();
             let all = bin.exposure * value.min(100.0).exp() + bin.dark_pe;
@@ -270,7 +269,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
     let mut current = minus_log(&coefficients);
     for _ in 0..STEPS {
         let mut matrix = stiffness.clone();
-        let mut slope = -(&stiffness * &coefficients);
+        let mut slope: Vec<f64> = stiffness.times(&coefficients).iter().map(|x| -x).collect();
         for (bin, taps) in bins.iter().zip(&taps) {
             let value: f64 = taps.iter().map(|(k, w)| w * coefficients[*k]).sum();
             let light = bin.exposure * value.min(100.0).exp();
@@ -284,11 +283,12 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
                 }
             }
         }
-        let step = matrix.cholesky()?.solve(&slope);
-        let gain = step.dot(&slope);
+        let step = matrix.solve(&slope)?;
+        let gain = inner(&step, &slope);
         let mut factor = 1.0;
         while factor > 1e-3 {
-            let next = &coefficients + factor * &step;
+            let mut next = coefficients.clone();
+            add_multiple(&mut next, factor, &step);
             let there = minus_log(&next);
             if there <= current {
                 coefficients = next;
@@ -301,7 +301,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
             break;
         }
     }
-    surface.coefficients = coefficients.iter().copied().collect();
+    surface.coefficients = coefficients;
     surface
         .coefficients
         .iter()
@@ -310,8 +310,8 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
 }
 
 /// Squares of the differences between neighbouring coefficients, along both axes.
-fn penalty(rows: usize, columns: usize) -> DMatrix<f64> {
-    let mut matrix = DMatrix::zeros(rows * columns, rows * columns);
+fn penalty(rows: usize, columns: usize) -> Matrix {
+    let mut matrix = Matrix::zeros(rows * columns);
     let mut add = |places: &[(usize, f64)], weight: f64| {
         for (i, a) in places {
             for (j, b) in places {

@@ -1,10 +1,10 @@
 //! The last pass: the runs are fitted as any event is, and what the fit finds of a known energy becomes the energy scale.
 
-use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::runs::Runs;
 use crate::event::{EnergyScale, EventHits, Reconstructor};
+use crate::math::matrix::Matrix;
 
 /// Fewest fitted events for a run to count.
 const LEAST_EVENTS: f64 = 20.0;
@@ -89,8 +89,8 @@ impl Refit {
             response.iter().zip(terms(run)).map(|(c, t)| c * t).sum()
         };
         for _ in 0..4 {
-            let mut matrix = DMatrix::<f64>::zeros(n, n);
-            let mut right = DVector::<f64>::zeros(n);
+            let mut matrix = Matrix::zeros(n);
+            let mut right = vec![0.0; n];
             for k in 0..n {
                 // The first term is 1, the others 0.
                 let sigma = if k == 0 { 10.0 } else { TERM_SIGMA };
@@ -113,8 +113,8 @@ impl Refit {
                     }
                 }
             }
-            if let Some(factor) = matrix.cholesky() {
-                response = factor.solve(&right).iter().copied().collect();
+            if let Some(solved) = matrix.solve(&right) {
+                response = solved;
             }
             for (class, level) in level.iter_mut().enumerate() {
                 let (mut sum, mut weight) = (0.0, 0.0);

@@ -16,7 +16,8 @@ const LAST_ELECTRON_MEV: f64 = 0.1;
 const ELECTRON_MEV: f64 = 0.510_998_95;
 
 /// What deposits an event's energy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Particle {
     /// All at one point

@@ -13,7 +13,8 @@ use crate::simulate::channel::{ChannelModel, Key};
 const STRIP: usize = 64;
 
 /// Which channels have a waveform.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Channels {
     /// Those with a photoelectron in the window, as a zero-suppressed readout keeps them

@@ -1,0 +1,3 @@
+//! Mathematics that every result stands on.
+
+pub(crate) mod matrix;
