@@ -56,13 +56,11 @@ impl Job {
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
     let job = Job::new(120);
-    let start = Instant::now();
-    run(&job.words(&job.folder.path("timed"), &[])).ended_with(0);
-    let whole = start.elapsed();
-    for k in 0..8_u32 {
-        let target = job.folder.path(&format!("out{k}"));
+    for n_units in (0..32).step_by(4) {
+        let target = job.folder.path(&format!("out{n_units}"));
         let mut child = begin(&job.words(&target, &["-q"]));
-        std::thread::sleep(whole * (2 * k + 1) / 16);
+        // Killed while the next unit is in work, or after the end.
+        wait_for_units(&mut child, &target, n_units);
         child.kill().expect("a child");
         child.wait().expect("a child");
         run(&job.words(&target, &["--resume"])).ended_with(0);

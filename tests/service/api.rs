@@ -1,8 +1,6 @@
 //! The service as its users see it: what comes back, what can be asked, how it begins and ends.
 #![cfg(unix)]
 
-use std::time::Duration;
-
 use crate::support::service::{
     Server, batches, bits, exchange, infer, messages, nuwave, pass, request, simulate, table,
 };
@@ -106,17 +104,23 @@ fn health_metrics_and_a_page_can_be_asked_for() {
 async fn a_running_call_is_finished_before_the_service_ends() {
     let mut server = Server::start(&[]);
     let channel = server.channel().await;
+    let (answered, mut some_answered) = tokio::sync::mpsc::unbounded_channel();
     let work = tokio::spawn(async move {
         let mut answers = Vec::new();
         for number in 0..1000 {
             match infer(&channel, request(&number.to_string(), 400, number)).await {
-                Ok(answer) => answers.push(answer),
+                Ok(answer) => {
+                    answers.push(answer);
+                    answered.send(()).expect("the test is waiting");
+                }
                 Err(status) => return (answers, status),
             }
         }
         panic!("the service did not end");
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..10 {
+        some_answered.recv().await.expect("the service answers");
+    }
     server.signal("-TERM");
     assert_eq!(server.wait().code(), Some(0));
     let (answers, status) = work.await.expect("no panic");
