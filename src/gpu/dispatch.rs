@@ -53,7 +53,7 @@ pub fn dispatches(device: &Device, groups: &[KernelGroup]) -> Vec<KernelGroup> {
                 binding_words.min(STATE_WORDS) / u64::from(group.variant.state_words())
             }
         };
-        let most = most.clamp(1, u64::from(u32::MAX)) as u32;
+        let most = max_waveforms.clamp(1, u64::from(u32::MAX)) as u32;
         let mut at = 0;
         while at < group.count {
             let count = most.min(group.count - at);

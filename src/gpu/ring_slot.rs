@@ -299,7 +299,7 @@ impl RingSlot {
             device.compact(&mut pass, compact, input.chunk.waveforms.len() as u32);
         }
         self.n_waveforms = input.chunk.waveforms.len() as u32;
-        self.gives_hits = work
+        self.gives_hits = input
             .chunk
             .groups
             .iter()

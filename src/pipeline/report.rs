@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::memory_mib;
 use super::plan::{PlannedInput, Unit};
 use super::record::{MAX_LISTED, RangeChecksum, UnitRecord, UnitReport, UnitTimings};
 use super::report_events::{EventsPlan, EventsReport};
