@@ -7,10 +7,10 @@ use super::likelihood::{Likelihood, Matrix, N, Point, Value};
 use super::minimise::{inverse, minimise};
 use super::prepare::{Prepared, prepare};
 use super::seed;
-use super::vector::{Vector, minus, norm, scaled};
 use super::{EventHits, LightModel, Method};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
+use crate::model::vector::{Vector, minus, norm, scaled};
 use crate::model::{Event, Flags};
 
 /// Of a vertex that is this close to the scintillator's edge, relatively, it is not known on which side it is.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::vector::{Vector, dot, minus, norm, plus_scaled, scaled};
+use crate::model::vector::{Vector, dot, minus, norm, plus_scaled, scaled};
 
 /// How long light takes, as calibration found it. Refraction bends the way a little; what that changes is in the time
 /// distributions, which are learnt after this time is subtracted.

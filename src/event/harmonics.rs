@@ -9,7 +9,7 @@
 
 use num_complex::Complex64;
 
-use super::vector::Vector;
+use crate::model::vector::Vector;
 
 /// Place of `(l, m)`, `0 <= m <= l`, in a triangle.
 fn place(l: usize, m: usize) -> usize {
@@ -168,8 +168,8 @@ pub fn legendre_coefficients(
 
 #[cfg(test)]
 mod tests {
-    use super::super::vector::{dot, norm, scaled};
     use super::*;
+    use crate::model::vector::{dot, norm, scaled};
 
     fn pmts() -> Vec<(Vector, f64)> {
         (0..40)

@@ -9,9 +9,9 @@ use super::flight::Flight;
 use super::surface::{Line, Surface};
 use super::times::{Arrival, Three, TimeTable};
 use super::total::Total;
-use super::vector::{Vector, dot, minus, scaled};
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
+use crate::model::vector::{Vector, dot, minus, scaled};
 
 /// What is known of one type of PMT.
 #[derive(Clone, Debug, PartialEq)]

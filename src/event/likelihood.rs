@@ -18,7 +18,7 @@ use super::Method;
 use super::charges::FewPe;
 use super::light::{Here, LightModel, View};
 use super::prepare::{Prepared, Seen};
-use super::vector::{Vector, norm};
+use crate::model::vector::{Vector, norm};
 
 /// Number of parameters: x, y, z in mm, t in ns, the logarithm of the energy in MeV.
 pub(super) const N: usize = 5;

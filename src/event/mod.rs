@@ -17,7 +17,6 @@ pub(crate) mod seed;
 mod surface;
 mod times;
 mod total;
-pub mod vector;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! Where a fit begins: clusters of hits in time, the centroid of their charges, the peak of their times.
 
 use super::prepare::Prepared;
-use super::vector::{Vector, plus_scaled, scaled};
 use crate::detector::Sensors;
+use crate::model::vector::{Vector, plus_scaled, scaled};
 
 /// Hits are counted in bins of this length.
 const BIN_NS: f64 = 20.0;

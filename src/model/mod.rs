@@ -6,6 +6,7 @@ mod event;
 mod flags;
 mod hit;
 mod truth;
+pub mod vector;
 
 pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, Waveform};
 pub use calibration::{Calibration, ChannelCalibration};

@@ -24,9 +24,9 @@ use rayon::prelude::*;
 
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::vector::{dot, norm};
 use crate::event::{EnergyScale, EventHits, LightModel, LightTables, Method, Reconstructor};
 use crate::model::TrueEvent;
+use crate::model::vector::{dot, norm};
 use learner::{Learner, STAGES};
 use runs::Runs;
 use scale::Refit;

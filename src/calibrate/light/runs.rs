@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
-use crate::event::vector::Vector;
 use crate::model::TrueEvent;
+use crate::model::vector::Vector;
 
 /// Positions that agree to this are one.
 const SAME_MM: f64 = 0.1;

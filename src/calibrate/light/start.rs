@@ -3,7 +3,7 @@
 use crate::detector::Sensors;
 use crate::event::LightModel;
 use crate::event::prepare::Prepared;
-use crate::event::vector::Vector;
+use crate::model::vector::Vector;
 
 /// Steps of the search, the longest of them, and when it is enough.
 const STEPS: usize = 20;

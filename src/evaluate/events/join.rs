@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::evaluate::stats::Share;
-use crate::event::vector::norm;
+use crate::model::vector::norm;
 use crate::model::{Event, Flags, TrueEvent};
 
 /// One event as it was and as it was found.

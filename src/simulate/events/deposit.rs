@@ -6,7 +6,7 @@ use rand_distr::{Distribution as _, Exp1};
 use serde::{Deserialize, Serialize};
 
 use super::photons::isotropic;
-use crate::event::vector::{Vector, plus_scaled};
+use crate::model::vector::{Vector, plus_scaled};
 
 /// Mean way of a gamma between two Compton electrons (nominal, for about 1 MeV in scintillator).
 const GAMMA_WAY_MM: f64 = 150.0;

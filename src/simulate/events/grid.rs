@@ -3,7 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 use crate::detector::Sensors;
-use crate::event::vector::{Vector, dot, minus, norm, scaled};
+use crate::model::vector::{Vector, dot, minus, norm, scaled};
 
 /// PMTs by direction. A PMT is a disc that faces the centre.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rand_distr::{Distribution as _, Exp1};
 use super::grid::Grid;
 use crate::detector::{Detector, PmtType};
 use crate::error::{Error, Result};
-use crate::event::vector::{Vector, dot, norm, plus_scaled, scaled};
+use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
 /// Speed of light.
 const MM_PER_NS: f64 = 299.792_458;

@@ -7,7 +7,7 @@ use super::deposit::Particle;
 use super::photons::isotropic;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::vector::{Vector, norm};
+use crate::model::vector::{Vector, norm};
 
 /// Most visible energy of an event.
 const MOST_MEV: f64 = 1e4;
