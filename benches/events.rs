@@ -9,7 +9,8 @@ mod light;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use light::{drawn, model};
 use nuwave::detector;
-use nuwave::event::{EventHits, Method, Reconstructor};
+use nuwave::event::{Method, Reconstructor};
+use nuwave::model::EventHits;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 

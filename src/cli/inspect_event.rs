@@ -12,10 +12,9 @@ use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::evaluate::plots::{EventPicture, SensorLight, event_svg};
 use crate::evaluate::report::thousands;
-use crate::event::ChannelHit;
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, ReadOptions, hit_source, hits};
-use crate::model::{Event, TrueEvent};
+use crate::model::{ChannelHit, Event, TrueEvent};
 
 /// Numbers of events that an error names.
 const NAMED: usize = 5;

@@ -1,25 +1,11 @@
 //! How likely a charge is for a number of photoelectrons, from a measured spectrum of single ones.
 
-/// Charges in the table of few photoelectrons are this far apart.
-pub const STEP_PE: f64 = 0.05;
-/// Most photoelectrons that are in the table; more are Gaussian.
-const MOST: usize = 8;
-/// Charges in the table.
-const BINS: usize = 640;
+use crate::model::light_maps::{CHARGE_BINS, ChargeTable, MAX_TABLE_PE, STEP_PE};
+
 /// Sums of Gaussians take this many standard deviations.
 const REACH: f64 = 6.0;
 /// No density is below this: a charge that nothing explains must not make a fit impossible.
 const LEAST: f64 = 1e-12;
-
-/// Charge densities of one type of PMT.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChargeTable {
-    single: Vec<f64>,
-    /// For 1 to `MOST` photoelectrons, densities at `k STEP_PE`.
-    table: Vec<[f64; MOST]>,
-    mean_pe: f64,
-    variance: f64,
-}
 
 /// `sum_n w_n(m) f_n(q)` and its derivative with `m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +18,7 @@ pub struct Sum {
 
 /// `f_n(charge)` of one charge for `n` from 1 on, each over `(n - 1)!`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FewPe([f64; MOST]);
+pub struct FewPe([f64; MAX_TABLE_PE]);
 
 impl FewPe {
     /// As [`ChargeTable::beyond_first`], but the sum itself, and the change of its logarithm with `m`.
@@ -50,69 +36,10 @@ impl FewPe {
 }
 
 impl ChargeTable {
-    /// From the spectrum of single photoelectrons, densities per PE at `k STEP_PE`. `None` if it is empty or not finite.
-    #[must_use]
-    pub fn new(single: &[f64]) -> Option<Self> {
-        let total: f64 = single.iter().sum::<f64>() * STEP_PE;
-        if single.len() > BINS
-            || single.iter().any(|f| !(f.is_finite() && *f >= 0.0))
-            || total <= 0.0
-        {
-            return None;
-        }
-        let mut one = vec![0.0; BINS];
-        for (bin, density) in one.iter_mut().zip(single) {
-            *bin = density / total;
-        }
-        let charge = |k: usize| k as f64 * STEP_PE;
-        let mean_pe: f64 = one
-            .iter()
-            .enumerate()
-            .map(|(k, f)| f * charge(k) * STEP_PE)
-            .sum();
-        let variance: f64 = one
-            .iter()
-            .enumerate()
-            .map(|(k, f)| f * (charge(k) - mean_pe).powi(2) * STEP_PE)
-            .sum();
-        let mut table = vec![[0.0; MOST]; BINS];
-        let mut current = one.clone();
-        for n in 0..MOST {
-            for (row, density) in table.iter_mut().zip(&current) {
-                row[n] = *density;
-            }
-            let mut next = vec![0.0; BINS];
-            for (k, density) in current.iter().enumerate().filter(|(_, f)| **f > 0.0) {
-                for (sum, f) in next[k..].iter_mut().zip(&one) {
-                    *sum += density * f * STEP_PE;
-                }
-            }
-            current = next;
-        }
-        Some(Self {
-            single: single.to_vec(),
-            table,
-            mean_pe,
-            variance: variance.max(1e-4),
-        })
-    }
-
-    /// The spectrum this was made from.
-    #[must_use]
-    pub fn single(&self) -> &[f64] {
-        &self.single
-    }
-
-    /// Mean charge of a photoelectron.
-    #[must_use]
-    pub fn mean_pe(&self) -> f64 {
-        self.mean_pe
-    }
-
     /// `f_n(charge)`, for `n` from 1.
     fn density(&self, n: usize, charge_pe: f64) -> f64 {
         let place = charge_pe / STEP_PE;
-        if n <= MOST && place < (BINS - 1) as f64 {
+        if n <= MAX_TABLE_PE && place < (CHARGE_BINS - 1) as f64 {
             let index = place.max(0.0) as usize;
             let t = place - index as f64;
             if let (Some(low), Some(high)) = (self.table.get(index), self.table.get(index + 1)) {
@@ -129,8 +56,8 @@ impl ChargeTable {
         let n = charge_pe / self.mean_pe;
         let spread = REACH * (self.variance * n.max(1.0)).sqrt() / self.mean_pe;
         let most = (n + spread).ceil().max(2.0) as usize;
-        if most <= MOST {
-            return (1, MOST);
+        if most <= MAX_TABLE_PE {
+            return (1, MAX_TABLE_PE);
         }
         (((n - spread).floor().max(1.0)) as usize, most)
     }
@@ -138,11 +65,11 @@ impl ChargeTable {
     /// What is to be known of a charge that comes from a few photoelectrons only; `None` if it may come from more.
     #[must_use]
     pub fn few(&self, charge_pe: f64) -> Option<FewPe> {
-        if self.range(charge_pe).1 > MOST {
+        if self.range(charge_pe).1 > MAX_TABLE_PE {
             return None;
         }
         let mut factorial = 1.0;
-        let mut few = [0.0; MOST];
+        let mut few = [0.0; MAX_TABLE_PE];
         for (k, f) in few.iter_mut().enumerate() {
             factorial *= k.max(1) as f64;
             *f = (self.density(k + 1, charge_pe) + LEAST) / factorial;

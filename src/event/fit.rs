@@ -6,12 +6,11 @@ use super::charges::FewPe;
 use super::likelihood::{Likelihood, Matrix, N, Point, Value};
 use super::minimise::{inverse, minimise};
 use super::prepare::{Prepared, prepare};
-use super::seed;
-use super::{EventHits, LightModel, Method};
+use super::{LightModel, Method, seed};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::model::vector::{Vector, minus, norm, scaled};
-use crate::model::{Event, Flags};
+use crate::model::{Event, EventHits, Flags};
 
 /// Of a vertex that is this close to the scintillator's edge, relatively, it is not known on which side it is.
 const EDGE: f64 = 0.9995;

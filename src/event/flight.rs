@@ -1,20 +1,7 @@
 //! Time of flight: straight from vertex to PMT, through scintillator and what is round it.
 
-use serde::{Deserialize, Serialize};
-
+use crate::model::light_maps::Flight;
 use crate::model::vector::{Vector, dot, minus, norm, plus_scaled, scaled};
-
-/// How long light takes, as calibration found it. Refraction bends the way a little; what that changes is in the time
-/// distributions, which are learnt after this time is subtracted.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Flight {
-    /// Radius of the scintillator; `None`: one medium everywhere.
-    pub radius_mm: Option<f64>,
-    /// In the scintillator.
-    pub inner_ns_per_mm: f64,
-    /// Outside it.
-    pub outer_ns_per_mm: f64,
-}
 
 /// The way from a vertex to a PMT.
 #[derive(Clone, Copy, Debug, PartialEq)]

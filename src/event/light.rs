@@ -2,136 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::charges::ChargeTable;
-use super::flight::Flight;
-use super::surface::{Line, Surface};
-use super::times::{Arrival, Three, TimeTable};
+use super::surface::Line;
+use super::times::{Arrival, Three};
 use super::total::Total;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
+use crate::model::light_maps::{LightTables, TypeLight};
 use crate::model::vector::{Vector, dot, minus, scaled};
-
-/// What is known of one type of PMT.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TypeLight {
-    /// Name of the type.
-    pub name: String,
-    /// Logarithm of the photoelectrons for 1 MeV in a PMT of efficiency 1, times the square of the distance in m; a
-    /// function of `(r / R)^2` and the logarithm of the distance in mm.
-    pub map: Surface,
-    /// When they come.
-    pub times: TimeTable,
-    /// Their charges.
-    pub charges: ChargeTable,
-}
-
-/// What is known of one channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ChannelLight {
-    /// Efficiency relative to its type; 0 for a channel that is dead.
-    pub efficiency: f64,
-    /// To be subtracted from its times.
-    pub time_offset_ns: f64,
-    /// Dark photoelectrons a ns.
-    pub dark_per_ns: f64,
-}
-
-/// From the energy that is seen to the energy that was deposited.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EnergyScale {
-    /// Deposited energies, ascending.
-    pub deposited_mev: Vec<f64>,
-    /// What is seen of them, ascending; equally long. Empty: the same.
-    pub visible_mev: Vec<f64>,
-    /// What a fit finds over what was there, as a polynomial in `(r / R)^2` and `z / R`: the sum of
-    /// `c (r / R)^(2 i) (z / R)^j` over the [`terms`](EnergyScale::terms).
-    pub response: Vec<f64>,
-}
-
-impl EnergyScale {
-    /// The powers `(i, j)` of the response's terms, in their order.
-    pub const POWERS: [(i32, i32); 9] = [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (3, 0),
-        (5, 0),
-        (8, 0),
-        (0, 1),
-        (1, 1),
-        (2, 1),
-    ];
-
-    /// The powers of a place.
-    #[must_use]
-    pub fn terms(u: f64, z: f64) -> [f64; 9] {
-        Self::POWERS.map(|(i, j)| u.powi(i) * z.powi(j))
-    }
-
-    /// Energy deposited where `visible_mev` is seen, and its change with it. Beyond the energies that were calibrated
-    /// the ratio of the two stays that of the end.
-    #[must_use]
-    pub fn deposited(&self, visible_mev: f64) -> (f64, f64) {
-        let (seen, there) = (&self.visible_mev, &self.deposited_mev);
-        let n = seen.len().min(there.len());
-        if n == 0 {
-            return (visible_mev, 1.0);
-        }
-        let above = seen[..n].partition_point(|&seen| seen < visible_mev);
-        if above == 0 || above == n {
-            let end = above.min(n - 1);
-            let ratio = there[end] / seen[end];
-            return (visible_mev * ratio, ratio);
-        }
-        // The ratio is linear in the logarithm of the energy: it changes fast where energies are low.
-        let (low, high) = (above - 1, above);
-        let (left, right) = (there[low] / seen[low], there[high] / seen[high]);
-        let width = (seen[high] / seen[low]).ln();
-        let t = (visible_mev / seen[low]).ln() / width;
-        let ratio = left + t * (right - left);
-        (visible_mev * ratio, ratio + (right - left) / width)
-    }
-
-    /// What a fit finds at a place over what is there.
-    #[must_use]
-    pub fn response_at(&self, u: f64, z: f64) -> f64 {
-        if self.response.is_empty() {
-            return 1.0;
-        }
-        self.response
-            .iter()
-            .zip(Self::terms(u, z))
-            .map(|(c, term)| c * term)
-            .sum()
-    }
-}
-
-/// The tables of a [`LightModel`], as files hold them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LightTables {
-    /// The detector's name.
-    pub detector: String,
-    /// Its sensors' [`crc32c`](Sensors::crc32c).
-    pub geometry_crc32c: u32,
-    /// Radius `R` that the maps are scaled with: that of the scintillator.
-    pub radius_mm: f64,
-    /// Where the readout window ends; it begins at 0.
-    pub window_ns: f64,
-    /// How long light takes.
-    pub flight: Flight,
-    /// How much of two neighbouring photoelectrons' time a hit covers.
-    pub separation_ns: f64,
-    /// Centroid to vertex: the vertex is `seed[0] + seed[1] c^2` times the centroid, `c` its length over `R`.
-    pub seed: [f64; 2],
-    /// Each type of PMT, as the detector lists them.
-    pub types: Vec<TypeLight>,
-    /// Each channel, in the order of the sensors.
-    pub channels: Vec<ChannelLight>,
-    /// From the energy that is seen to that which was deposited.
-    pub energy: EnergyScale,
-}
 
 /// Light maps, time distributions and channels' constants of one detector, ready for use.
 #[derive(Clone, Debug)]

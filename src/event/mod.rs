@@ -20,36 +20,11 @@ mod total;
 
 use serde::{Deserialize, Serialize};
 
-pub use charges::{ChargeTable, STEP_PE};
 pub use fit::{Fit, Reconstructor};
-pub use flight::{Flight, Path, path};
-pub use light::{ChannelLight, EnergyScale, Expected, LightModel, LightTables, TypeLight};
-pub use surface::{Axis, Surface, Taps};
-pub use times::{Arrival, FROM_NS, Nodes, STEP_NS, TimeTable};
-
-use crate::model::Flags;
-
-/// One hit of an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ChannelHit {
-    /// Channel.
-    pub channel_id: u32,
-    /// Time in the event's window.
-    pub time_ns: f32,
-    /// Charge.
-    pub charge_pe: f32,
-    /// What is special about it.
-    pub flags: Flags,
-}
-
-/// The hits of one event, in any order.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EventHits {
-    /// Event.
-    pub event_id: u64,
-    /// Its hits.
-    pub hits: Vec<ChannelHit>,
-}
+pub use flight::{Path, path};
+pub use light::{Expected, LightModel};
+pub use surface::Taps;
+pub use times::Arrival;
 
 /// How an event is reconstructed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Hits of an event, checked and gathered by channel.
 
-use super::{ChannelHit, EventHits};
 use crate::detector::Sensors;
-use crate::model::Flags;
+use crate::model::{ChannelHit, EventHits, Flags};
 
 /// No hit has more charge; more is damage.
 const MOST_CHARGE_PE: f32 = 1e5;

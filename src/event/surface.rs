@@ -1,18 +1,6 @@
 //! A smooth function of two numbers: uniform cubic B-splines, with derivatives.
 
-use serde::{Deserialize, Serialize};
-
-/// One axis: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
-/// coefficients.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Axis {
-    /// Where the first piece begins.
-    pub low: f64,
-    /// Where the last piece ends.
-    pub high: f64,
-    /// Number of pieces.
-    pub intervals: usize,
-}
+use crate::model::light_maps::{Axis, Surface};
 
 /// The four splines that are not 0 at a place.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +14,6 @@ pub struct Taps {
 }
 
 impl Axis {
-    /// Number of splines.
-    #[must_use]
-    pub fn splines(&self) -> usize {
-        self.intervals + 3
-    }
-
     /// The splines at `x`. Beyond an end the value is that of the end, and the slope 0.
     #[must_use]
     #[inline]
@@ -61,17 +43,6 @@ impl Axis {
             slopes,
         }
     }
-}
-
-/// A function of `u` and `v`: `sum_ij c_ij B_i(u) B_j(v)`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Surface {
-    /// First number.
-    pub u: Axis,
-    /// Second number.
-    pub v: Axis,
-    /// `c_ij`, `u.splines()` rows of `v.splines()`.
-    pub coefficients: Vec<f64>,
 }
 
 impl Surface {

@@ -5,23 +5,7 @@
 //! In time the distribution is a quadratic spline as well, and its integral `F` the cubic that belongs to it: what a fit
 //! sees of both always fits together, and no slope jumps.
 
-use serde::{Deserialize, Serialize};
-
-/// Where times begin and how they are binned: `TIMES` values `STEP_NS` apart from `FROM_NS` on.
-pub const FROM_NS: f64 = -50.0;
-/// Interval of the table.
-pub const STEP_NS: f64 = 0.5;
-
-/// One axis of nodes, equally far apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Nodes {
-    /// The first node.
-    pub low: f64,
-    /// The last node.
-    pub high: f64,
-    /// Number of nodes, at least two.
-    pub count: usize,
-}
+use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 impl Nodes {
     /// The node below `x`, the share of the one above it, and the change of that with `x`.
@@ -76,22 +60,6 @@ impl Nodes {
     }
 }
 
-/// Distributions of one type of PMT.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TimeTable {
-    /// Nodes in `(r / R)^2`.
-    pub u: Nodes,
-    /// Nodes in the logarithm of the distance in mm.
-    pub v: Nodes,
-    /// Values of a node's table.
-    times: usize,
-    /// The densities as given.
-    given: Vec<Vec<f64>>,
-    /// For each node (`u` major), `times` pairs: the density per ns, and `F` half a step before. Half of the usual
-    /// precision keeps more of it in the processor's memory.
-    table: Vec<[f32; 2]>,
-}
-
 /// What the table says of one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Arrival {
@@ -108,53 +76,6 @@ pub struct Arrival {
 }
 
 impl TimeTable {
-    /// From densities: for each node (`u` major) `times` values, 0 or more. Each is scaled to an integral of 1. `None`
-    /// if the numbers do not fit together or a node has no light.
-    #[must_use]
-    pub fn new(u: Nodes, v: Nodes, densities: &[Vec<f64>]) -> Option<Self> {
-        let times = densities.first()?.len();
-        if u.count < 2 || v.count < 2 || densities.len() != u.count * v.count || times < 4 {
-            return None;
-        }
-        let mut table = Vec::with_capacity(times * densities.len());
-        for node in densities {
-            if node.len() != times || node.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-                return None;
-            }
-            // A spline's integral is one step; two thirds of it lie within half a step, a sixth on both sides of that.
-            let total = STEP_NS * node.iter().sum::<f64>();
-            if total <= 0.0 {
-                return None;
-            }
-            let mut before = 0.0;
-            for k in 0..times {
-                let left = if k == 0 { 0.0 } else { node[k - 1] };
-                let edge = before + STEP_NS * (node[k] - left) / 6.0;
-                table.push([(node[k] / total) as f32, (edge / total) as f32]);
-                before += STEP_NS * node[k];
-            }
-        }
-        Some(Self {
-            u,
-            v,
-            times,
-            given: densities.to_vec(),
-            table,
-        })
-    }
-
-    /// The densities that this table was made from, node after node.
-    #[must_use]
-    pub fn densities(&self) -> &[Vec<f64>] {
-        &self.given
-    }
-
-    /// Where the table ends.
-    #[must_use]
-    pub fn end_ns(&self) -> f64 {
-        FROM_NS + STEP_NS * (self.times - 1) as f64
-    }
-
     /// Of a node the densities at a time's place and its neighbours, and `F` half a step before it.
     #[inline]
     fn of_node(&self, node: usize, middle: usize) -> [f64; 4] {

@@ -3,9 +3,9 @@
 use num_complex::Complex64;
 
 use super::harmonics::{Harmonics, gauss_legendre, legendre_coefficients};
-use super::light::{LightModel, LightTables};
-use super::surface::Surface;
+use super::light::LightModel;
 use crate::detector::Sensors;
+use crate::model::light_maps::{LightTables, Surface};
 use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
 /// Degree of the harmonics: for a vertex 2 m from the PMTs of a sphere of 19.4 m, neglecting higher ones is 1e-4 of what

@@ -10,8 +10,7 @@ use super::atomic::AtomicFile;
 use super::tables::{SLICE_ROWS, hits_schema, table_properties};
 use super::truth::{remove_photoelectrons_beside, write_events_beside};
 use crate::error::{Error, Result};
-use crate::event::EventHits;
-use crate::model::TrueEvent;
+use crate::model::{EventHits, TrueEvent};
 
 /// Writes hits to one Parquet file, and the true events beside it as `NAME.truth-events.parquet`.
 pub struct EventHitsFile {

@@ -1,15 +1,18 @@
-//! The project's nouns as plain data: waveforms in batches, hits, flags, calibration, truth. No I/O.
+//! The project's nouns as plain data: waveforms in batches, hits, flags, calibration, light maps, truth. No I/O.
 
 mod batch;
 mod calibration;
+mod channel_hit;
 mod event;
 mod flags;
 mod hit;
+pub mod light_maps;
 mod truth;
 pub mod vector;
 
 pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, Waveform};
 pub use calibration::{Calibration, ChannelCalibration};
+pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
 pub use flags::Flags;
 pub use hit::{Extracted, Hit, WaveformSummary};

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::event::EventHits;
 use crate::io::hit_source::{EventKey, EventKeys, HitRow, HitRows, HitSource};
+use crate::model::EventHits;
 
 /// The events of a source, in ascending order of input and number.
 pub struct EventBuilder {

@@ -10,9 +10,9 @@ use super::event_builder::EventBuilder;
 use super::outcome::EventsOutcome;
 use super::progress::Progress;
 use crate::error::{Error, Result};
-use crate::event::{EventHits, Reconstructor};
+use crate::event::Reconstructor;
 use crate::io::events::EventsWriter;
-use crate::model::Event;
+use crate::model::{Event, EventHits};
 
 /// Most events that are reconstructed together; enough for every core to have several.
 const BLOCK_EVENTS: usize = 1024;

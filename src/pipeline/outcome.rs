@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::EventHits;
 use crate::io::Loss;
 use crate::io::tables::Part;
-use crate::model::{Batch, Event, Extracted, Flags};
+use crate::model::{Batch, Event, EventHits, Extracted, Flags};
 
 /// The result of the waveforms of a unit.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@ use rayon::prelude::*;
 
 use super::command::Output;
 use super::refusal::{Reason, Refusal};
-use crate::event::{ChannelHit, EventHits, Reconstructor};
+use crate::event::Reconstructor;
 use crate::io::events::{columns_of, events_schema};
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
-use crate::model::{Batch, Event, Extracted, Hit, WaveformSummary};
+use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 
 /// Most hits of one event.
 const MOST_EVENT_HITS: usize = 1 << 21;

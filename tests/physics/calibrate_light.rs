@@ -106,10 +106,10 @@ fn constants_of_the_channels_are_found() {
     let path = calibrated();
     let detector =
         detector::load(&path.join("detector.toml").to_string_lossy()).expect("a detector");
-    let model = light::read(&path.join("maps"), &detector).expect("light maps");
+    let tables = light::read(&path.join("maps"), &detector).expect("light maps");
     let truth = channel_constants(&detector, 1);
     let n = truth.len() as f64;
-    let found = &model.tables.channels;
+    let found = &tables.channels;
     let mean = |of: &dyn Fn(usize) -> f64| (0..truth.len()).map(of).sum::<f64>() / n;
     // Offsets and efficiencies are relative to their means.
     let offset = mean(&|k| truth[k].time_offset_ns);
@@ -126,8 +126,8 @@ fn constants_of_the_channels_are_found() {
     // Some 130 dark hits before the light.
     assert!((dark_hz / 5000.0 - 1.0).abs() < 0.35, "{dark_hz} Hz");
     // One photoelectron has the charge 1, and hits of one channel merge below the simulation's 10 ns.
-    assert!((model.tables.types[0].charges.mean_pe() - 1.0).abs() < 0.03);
-    assert!((model.tables.separation_ns - 10.0).abs() < 1.0);
+    assert!((tables.types[0].charges.mean_pe() - 1.0).abs() < 0.03);
+    assert!((tables.separation_ns - 10.0).abs() < 1.0);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::support::light::{drawn, model};
 use nuwave::detector::{self, Detector};
-use nuwave::event::{ChannelHit, EventHits, LightModel, Method, Reconstructor};
-use nuwave::model::Flags;
+use nuwave::event::{LightModel, Method, Reconstructor};
+use nuwave::model::{ChannelHit, EventHits, Flags};
 use nuwave::simulate::{Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;

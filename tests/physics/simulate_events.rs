@@ -192,7 +192,7 @@ fn hits_merge_what_is_close_and_miss_what_is_small() {
             WINDOW_NS,
         );
         assert!(merged.hits.len() < hits.len());
-        let charge = |hits: &[nuwave::event::ChannelHit]| {
+        let charge = |hits: &[nuwave::model::ChannelHit]| {
             hits.iter().map(|hit| f64::from(hit.charge_pe)).sum::<f64>()
         };
         assert!((charge(&merged.hits) / charge(&hits) - 1.0).abs() < 1e-6);

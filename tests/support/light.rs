@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use nuwave::detector::Detector;
-use nuwave::event::{
-    Axis, ChannelHit, ChannelLight, ChargeTable, EnergyScale, EventHits, FROM_NS, Flight,
-    LightModel, LightTables, Nodes, STEP_NS, STEP_PE, Surface, TimeTable, TypeLight,
+use nuwave::event::LightModel;
+use nuwave::model::light_maps::{
+    Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightTables, Nodes, STEP_NS,
+    STEP_PE, Surface, TimeTable, TypeLight,
 };
-use nuwave::model::Flags;
+use nuwave::model::{ChannelHit, EventHits, Flags};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Normal, Poisson};

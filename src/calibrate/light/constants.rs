@@ -3,7 +3,7 @@
 use super::tally::Tally;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
-use crate::event::ChargeTable;
+use crate::model::light_maps::ChargeTable;
 
 /// Fewest hits that a charge spectrum is made of.
 const LEAST_HITS: f64 = 500.0;

@@ -2,7 +2,7 @@
 
 use super::runs::Runs;
 use super::tally::{FlightBin, REST_FROM_NS, REST_NS, ROUGH_NS_PER_MM, Tally};
-use crate::event::Flight;
+use crate::model::light_maps::Flight;
 
 /// Fewest hits in a bin of distance.
 const LEAST_HITS: f64 = 300.0;

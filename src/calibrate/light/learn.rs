@@ -10,8 +10,10 @@ use super::start::{First, start_ns};
 use super::tally::{REST_BINS, REST_FROM_NS, REST_NS};
 use super::times::{Corner, FirstHits, nodes};
 use crate::detector::Sensors;
+use crate::event::LightModel;
 use crate::event::prepare::prepare;
-use crate::event::{EventHits, FROM_NS, LightModel, STEP_NS, TimeTable};
+use crate::model::EventHits;
+use crate::model::light_maps::{FROM_NS, STEP_NS, TimeTable};
 
 /// A channel's middle is that of hits so near to it, found in so many steps, from so many hits at least.
 const MIDDLE_NS: f64 = 12.0;

@@ -10,8 +10,9 @@ use super::tally::Tally;
 use super::{ReadEvents, constants, flight, times};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::{ChannelLight, EnergyScale, LightModel, LightTables, TimeTable, TypeLight};
+use crate::event::LightModel;
 use crate::model::TrueEvent;
+use crate::model::light_maps::{ChannelLight, EnergyScale, LightTables, TimeTable, TypeLight};
 use crate::model::vector::{dot, norm};
 
 /// What a pass that learns times does.

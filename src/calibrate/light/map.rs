@@ -9,8 +9,8 @@ use super::constants::towards_mean;
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
-use crate::event::{Axis, Surface};
 use crate::math::matrix::{Matrix, add_multiple, dot as inner};
+use crate::model::light_maps::{Axis, Surface};
 use crate::model::vector::{dot, minus};
 
 /// Pieces of the maps in `(r / R)^2` and in the logarithm of the distance.

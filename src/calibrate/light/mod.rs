@@ -24,9 +24,10 @@ use rayon::prelude::*;
 
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::{EnergyScale, EventHits, LightModel, LightTables, Method, Reconstructor};
-use crate::model::TrueEvent;
+use crate::event::{LightModel, Method, Reconstructor};
+use crate::model::light_maps::{EnergyScale, LightTables};
 use crate::model::vector::{dot, norm};
+use crate::model::{EventHits, TrueEvent};
 use learner::{Learner, STAGES};
 use runs::Runs;
 use scale::Refit;

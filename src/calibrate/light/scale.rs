@@ -3,8 +3,10 @@
 use rayon::prelude::*;
 
 use super::runs::Runs;
-use crate::event::{EnergyScale, EventHits, Reconstructor};
+use crate::event::Reconstructor;
 use crate::math::matrix::Matrix;
+use crate::model::EventHits;
+use crate::model::light_maps::EnergyScale;
 
 /// Fewest fitted events for a run to count.
 const LEAST_EVENTS: f64 = 20.0;

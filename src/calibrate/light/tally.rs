@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::event::prepare::{self, Prepared};
-use crate::event::{EventHits, STEP_PE, path, seed};
-use crate::model::Flags;
+use crate::event::{path, seed};
+use crate::model::light_maps::STEP_PE;
 use crate::model::vector::{Vector, minus, norm, plus_scaled};
+use crate::model::{EventHits, Flags};
 
 /// Slowness that the first look at times works with: an index of 1.5.
 pub(super) const ROUGH_NS_PER_MM: f64 = 1.5 / 299.792_458;

@@ -5,7 +5,7 @@
 //! much light a channel sees (the estimate of Nelson and Aalen, doi:10.1214/aos/1176344247). Each hit is shared among the
 //! nodes round it, as a fit later mixes them.
 
-use crate::event::{FROM_NS, Nodes, STEP_NS, TimeTable};
+use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 /// Nodes in `(r / R)^2` and in the logarithm of the distance.
 const NODES: [usize; 2] = [25, 16];

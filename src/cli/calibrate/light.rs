@@ -13,9 +13,9 @@ use crate::cli::args::ThreadArgs;
 use crate::cli::reconstruct::thread_pool;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
-use crate::event::EventHits;
 use crate::io::hit_source::{self, HitSource};
 use crate::io::{self, ReadOptions};
+use crate::model::EventHits;
 use crate::pipeline::{EventBuilder, OutputFolder, Progress};
 
 /// Events handed to the calibration together.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::Reconstructor;
+use crate::event::{LightModel, Reconstructor};
 use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
@@ -52,8 +52,12 @@ impl EventStage {
         let geometry_crc32c = detector
             .sensors()
             .map_or_else(String::new, |it| format!("{:08x}", it.crc32c()));
-        let maps = match light {
-            Some(dir) if detector.sensors().is_some() => Some(io::light::read(dir, detector)?),
+        let maps = match (light, detector.sensors()) {
+            (Some(dir), Some(sensors)) => {
+                let tables = io::light::read(dir, detector)?;
+                let model = LightModel::new(tables, Arc::clone(sensors));
+                Some(model.map_err(|error| error.in_file(dir))?)
+            }
             _ => None,
         };
         let reconstructor = Reconstructor::new(detector, maps, method)?;

@@ -17,7 +17,7 @@ pub(super) use raw::RawRows;
 use super::detect::{Format, detect};
 use super::{Loss, ReadOptions, SourceInfo, hdf5, hits, tables};
 use crate::error::{Error, Result};
-use crate::event::ChannelHit;
+use crate::model::ChannelHit;
 
 /// Most inputs that a table may tell apart; each becomes a part of the output.
 const MAX_INPUTS: usize = 10_000;

@@ -1,8 +1,7 @@
 //! Rows of a table of hits as they are in the file, before anything is asked of their values.
 
 use super::{EventKey, HitRow, Role};
-use crate::event::ChannelHit;
-use crate::model::Flags;
+use crate::model::{ChannelHit, Flags};
 
 /// A channel number that no geometry has: what a row means whose own is null or out of range.
 const NO_CHANNEL: u32 = u32::MAX;

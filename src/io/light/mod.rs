@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::{Axis, EnergyScale, Flight, Nodes};
+use crate::model::light_maps::{Axis, EnergyScale, Flight, Nodes};
 
 pub use read::read;
 pub use write::write_tables;

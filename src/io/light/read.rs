@@ -1,24 +1,23 @@
 //! Light maps from the disk: nothing in them is trusted.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{FORMAT, MANIFEST, MOST, Manifest, TABLES, VERSION};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::{
-    ChannelLight, ChargeTable, FROM_NS, LightModel, LightTables, STEP_NS, STEP_PE, Surface,
-    TimeTable, TypeLight,
-};
 use crate::guard::guarded;
 use crate::io::hits::{Part, stream};
 use crate::io::tables::checksum;
+use crate::model::light_maps::{
+    ChannelLight, ChargeTable, FROM_NS, LightTables, STEP_NS, STEP_PE, Surface, TimeTable,
+    TypeLight,
+};
 
 /// Reads the light maps in the folder `dir`, made for `detector`.
 ///
 /// # Errors
 /// If a table is missing or damaged, or the maps are those of another detector.
-pub fn read(dir: &Path, detector: &Detector) -> Result<LightModel> {
+pub fn read(dir: &Path, detector: &Detector) -> Result<LightTables> {
     let sensors = detector.sensors().ok_or_else(|| {
         Error::usage(format!(
             "detector `{}` has no geometry, and light maps need one",
@@ -85,7 +84,7 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightModel> {
         }
     }
     let types = read_types(dir, &manifest)?;
-    let tables = LightTables {
+    Ok(LightTables {
         channels: read_channels(&dir.join(TABLES[3]), sensors)?,
         detector: manifest.detector,
         geometry_crc32c: sensors.crc32c(),
@@ -96,8 +95,7 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightModel> {
         seed: manifest.seed,
         types,
         energy: manifest.energy,
-    };
-    LightModel::new(tables, Arc::clone(sensors)).map_err(|error| error.in_file(dir))
+    })
 }
 
 /// The rows of one column, put where they belong; every place has to be filled once.

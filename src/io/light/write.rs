@@ -8,9 +8,9 @@ use arrow_array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
 use super::{FORMAT, FileSum, Manifest, TABLES, TypeShape, VERSION};
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
-use crate::event::{ChannelLight, FROM_NS, LightTables, STEP_NS, STEP_PE};
 use crate::io::parquet::write_table;
 use crate::io::tables::checksum;
+use crate::model::light_maps::{ChannelLight, FROM_NS, LightTables, STEP_NS, STEP_PE};
 
 /// Writes the tables into `folder` and gives the text of the manifest, to be written last.
 ///

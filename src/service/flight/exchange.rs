@@ -10,9 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tonic::Streaming;
 
 use super::{Flight, encode};
-use crate::event::{EventHits, Reconstructor};
+use crate::event::Reconstructor;
 use crate::io::ReadOptions;
 use crate::io::arrow_ipc::{Received, size_of};
+use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
 use crate::service::answer::{self, Grouping};
 use crate::service::budget::Permit;

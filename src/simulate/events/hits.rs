@@ -3,8 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::event::ChannelHit;
-use crate::model::{Flags, Photoelectron};
+use crate::model::{ChannelHit, Flags, Photoelectron};
 
 /// A hit finder as figures: what it cannot tell apart, what it adds, what it misses.
 #[derive(Clone, Copy, Debug, PartialEq)]

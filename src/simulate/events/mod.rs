@@ -21,9 +21,8 @@ use super::charge::ChargeSpectrum;
 use super::random::{Purpose, stream};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::{ChannelHit, EventHits};
 use crate::model::vector::Vector;
-use crate::model::{Photoelectron, TrueEvent};
+use crate::model::{ChannelHit, EventHits, Photoelectron, TrueEvent};
 use deposit::draw_deposits;
 use photons::Optics;
 

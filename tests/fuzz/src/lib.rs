@@ -9,14 +9,16 @@ mod repair;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nuwave::detector::Detector;
-use nuwave::event::{
+use nuwave::event::LightModel;
+use nuwave::io::{self, BatchLimit, ReadOptions};
+use nuwave::model::light_maps::{
     Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightTables, Nodes, STEP_NS,
     STEP_PE, Surface, TimeTable, TypeLight,
 };
-use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::{MAX_SAMPLES, MIN_SAMPLES};
 use nuwave::{Error, ErrorKind, detector, io::calibration_file, io::hit_source};
 
@@ -420,7 +422,10 @@ pub fn light(bytes: &[u8]) -> Outcome {
         let manifest = folder.0.join(io::light::MANIFEST);
         std::fs::write(&manifest, bytes).expect("room for a damaged file");
         watch::begin();
-        let model = io::light::read(&folder.0, detector);
+        let sensors = detector.sensors().expect("a geometry");
+        let model = io::light::read(&folder.0, detector).and_then(|tables| {
+            LightModel::new(tables, Arc::clone(sensors)).map_err(|error| error.in_file(&folder.0))
+        });
         watch::end();
         let name = folder.0.file_name().unwrap_or_default();
         model

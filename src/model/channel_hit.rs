@@ -1,0 +1,25 @@
+//! Hits as an event is reconstructed from them: of all channels together.
+
+use super::Flags;
+
+/// One hit of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ChannelHit {
+    /// Channel.
+    pub channel_id: u32,
+    /// Time in the event's window.
+    pub time_ns: f32,
+    /// Charge.
+    pub charge_pe: f32,
+    /// What is special about it.
+    pub flags: Flags,
+}
+
+/// The hits of one event, in any order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventHits {
+    /// Event.
+    pub event_id: u64,
+    /// Its hits.
+    pub hits: Vec<ChannelHit>,
+}
