@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::extract::ReadoutFacts;
 use crate::io::atomic::AtomicFile;
-use crate::io::{ReadOptions, SourceInfo, calibration_file};
-use crate::model::{Calibration, Polarity};
+use crate::io::{ReadOptions, SourceInfo};
+use crate::model::Polarity;
+use crate::pipeline::{DetectorContext, InputOptions};
 
 /// Most threads; making many more takes longer than any run.
 const MAX_THREADS: usize = 1024;
@@ -39,6 +39,14 @@ impl ThreadArgs {
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         }
     }
+}
+
+/// Builds a pool of `threads` threads.
+pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
 }
 
 /// The time that an option of so many seconds means.
@@ -199,97 +207,27 @@ pub(crate) struct DetectorArgs {
     pub calibration: Option<PathBuf>,
 }
 
-/// Detector and calibration, read.
-#[derive(Debug)]
-pub(crate) struct DetectorContext {
-    /// The detector, where one was named.
-    pub detector: Option<Detector>,
-    /// The calibration of the file, else the detector's nominal one.
-    pub calibration: Calibration,
-    /// Where the calibration comes from.
-    pub origin: String,
-}
-
 impl DetectorArgs {
     /// Reads detector and calibration. `info` is the first input's: a file that names one of the presets needs no `--detector`.
     pub fn read(&self, info: &SourceInfo) -> Result<DetectorContext> {
-        let named = self.detector.clone().or_else(|| {
-            let name = info.detector.as_deref()?;
-            detector::PRESETS
-                .iter()
-                .find(|(preset, _)| *preset == name)
-                .map(|(preset, _)| (*preset).to_owned())
-        });
-        let detector = named.as_deref().map(detector::load).transpose()?;
-        let (calibration, origin) = match (&self.calibration, &detector) {
-            (Some(path), _) => (
-                calibration_file::read(path)?,
-                format!("`{}`", path.display()),
-            ),
-            (None, Some(detector)) => (
-                detector.nominal_calibration()?,
-                format!("nominal templates of detector `{}`", detector.name),
-            ),
-            (None, None) => {
-                return Err(Error::usage(format!(
-                    "`{}` does not say which detector it comes from, and there is no calibration",
-                    info.path.display()
-                ))
-                .with_hint(
-                    "give `--calibration FILE` (made by `nuwave calibrate spe`) or `--detector NAME|FILE` (`nuwave detector` lists the presets)",
-                ));
-            }
-        };
-        Ok(DetectorContext {
-            detector,
-            calibration,
-            origin,
-        })
+        DetectorContext::read(self.detector.as_deref(), self.calibration.as_deref(), info)
     }
 }
 
 impl InputArgs {
-    /// Sampling, polarity and resolution of an input: what the command line says, else the file, else the detector,
-    /// else the calibration (sampling only).
+    /// Returns sampling, polarity and resolution of an input.
     pub fn readout(&self, info: &SourceInfo, context: &DetectorContext) -> Result<ReadoutFacts> {
-        let readout = context.detector.as_ref().map(|detector| &detector.readout);
-        let of_calibration = || {
-            context
-                .calibration
-                .rows()
-                .first()
-                .map(|row| f64::from(row.sampling_ns))
-        };
-        let sampling_ns = self
-            .sampling_ns
-            .or(info.sampling_ns)
-            .or(readout.map(|readout| readout.sampling_ns))
-            .or_else(of_calibration)
-            .filter(|sampling_ns| sampling_ns.is_finite() && *sampling_ns > 0.0)
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "the sampling interval of `{}` is not known",
-                    info.path.display()
-                ))
-                .with_hint("give it with `--sampling-ns`")
-            })?;
-        let polarity = self
-            .polarity
-            .map(Polarity::from)
-            .or(info.polarity)
-            .or(readout.map(|readout| readout.polarity))
-            .ok_or_else(|| {
-                Error::usage(format!("the direction of the pulses in `{}` is not known", info.path.display()))
-                    .with_hint("give `--polarity negative` or `--polarity positive`; `nuwave inspect` shows what the data suggest")
-            })?;
-        // A floating-point file without a resolution holds volts or the like; the detector's rails say nothing about it.
-        let counts = !info.sample_type.starts_with('f');
-        let of_detector = readout.filter(|_| counts).map(|readout| readout.adc_bits);
-        Ok(ReadoutFacts {
-            sampling_ns,
-            polarity,
-            adc_bits: self.adc_bits.or(info.adc_bits).or(of_detector),
-        })
+        context.readout(info, &self.input_options(ReadOptions::default()))
+    }
+
+    /// Returns the options of a pass, with `read` for the reader.
+    pub fn input_options(&self, read: ReadOptions) -> InputOptions {
+        InputOptions {
+            read,
+            sampling_ns: self.sampling_ns,
+            polarity: self.polarity.map(Polarity::from),
+            adc_bits: self.adc_bits,
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Verbosity;
-use super::backend::automatic;
 use crate::error::{Error, Result};
 use crate::gpu::adapter::{self, AdapterInfo};
+use crate::pipeline::BackendChoice;
 
 /// List the GPUs of this machine, and which one `auto` takes
 ///
@@ -28,7 +28,7 @@ struct Listing<'a> {
 
 pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let all = adapter::list();
-    let choice = automatic(&all);
+    let choice = BackendChoice::automatic(&all);
     let adapters: Vec<&AdapterInfo> = all.iter().map(|adapter| &adapter.info).collect();
     let auto = choice
         .adapter

@@ -1,22 +1,18 @@
 //! `nuwave reconstruct`: waveforms -> hits -> events, unit of work by unit of work.
 
-pub(crate) mod events;
-mod from_hits;
-mod from_waveforms;
-mod job;
 pub(crate) mod settings;
 mod summary;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::Verbosity;
 use super::args::merge_config;
-use crate::error::{Error, Result};
-use crate::io::inputs;
-use crate::pipeline::{CancelToken, Mode, PlannedInput, REPORT, Selection};
-use job::Request;
-use settings::{From, Settings, WORK};
+use super::console::Console;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{CancelToken, Pass, PassSettings, PlannedInput, Selection};
+use settings::{Settings, WORK};
 
 /// Turn waveforms into hits, and hits into events
 ///
@@ -83,13 +79,13 @@ pub(crate) struct JobArgs {
 }
 
 impl JobArgs {
-    /// The settings of file and command line.
+    /// Returns the settings of file and command line.
     fn settings(&self) -> Result<Settings> {
         merge_config(self.config.as_deref(), &self.settings)
     }
 
-    /// Prints the settings if that is all that is wanted.
-    fn prints_config(&self, settings: &Settings) -> Result<bool> {
+    /// Prints the settings if that is all that is asked for.
+    fn prints_config(&self, settings: &PassSettings) -> Result<bool> {
         if self.print_config {
             let text = toml::to_string(&settings.resolved())
                 .map_err(|error| Error::internal(format!("settings: {error}")))?;
@@ -98,132 +94,70 @@ impl JobArgs {
         Ok(self.print_config)
     }
 
-    /// The part of the work that is to be done.
+    /// Returns the units to do.
     pub fn selection(&self) -> Selection {
         self.shard.or(self.units).unwrap_or_default()
     }
 
-    /// The input files.
-    fn inputs(&self, settings: &Settings, verbosity: Verbosity) -> Result<Vec<PathBuf>> {
-        let list = self.inputs_from.as_deref();
-        // A table of hits may be a folder.
-        let found = match settings.from() {
-            From::Hits => {
-                let mut files = self.inputs.clone();
-                let listed = list.map(inputs::lines).transpose()?.unwrap_or_default();
-                files.extend(listed.into_iter().map(|(_, path)| path));
-                return Ok(files);
-            }
-            From::Waveforms => inputs::expand(&self.inputs, list)?,
-        };
-        if !found.left_out.is_empty() && !verbosity.quiet {
-            status!(
-                "note: {} entries of folders are left out, which do not end like waveforms or are outputs of nuwave; the first is `{}`",
-                found.left_out.len(),
-                found.left_out[0].display()
-            );
-        }
-        for path in &found.repeated {
-            status!(
-                "warning: `{}` is named more than once, and read as often",
-                path.display()
-            );
-        }
-        if found.files.is_empty() {
-            return Err(Error::usage("no input").with_hint("name files, or `--inputs-from FILE`"));
-        }
-        Ok(found.files)
+    /// Returns the pass into the folder `output`.
+    fn pass(&self, settings: PassSettings, output: &Path, console: Console) -> Pass {
+        Pass::new(settings, &self.inputs, output)
+            .inputs_from(self.inputs_from.as_deref())
+            .selection(self.selection())
+            .observer(Arc::new(console))
     }
 
-    /// The inputs, divided into units; `None` if only the settings were wanted, and printed.
+    /// Returns the inputs, divided into units; `None` if only the settings were asked for, and printed.
     pub fn plan(&self, verbosity: Verbosity) -> Result<Option<Vec<PlannedInput>>> {
         let settings = self.settings()?;
-        if self.prints_config(&settings)? {
+        let pass_settings = settings.pass_settings()?;
+        if self.prints_config(&pass_settings)? {
             return Ok(None);
         }
-        let files = self.inputs(&settings, verbosity)?;
-        Ok(Some(match settings.from() {
-            From::Waveforms => from_waveforms::plan(&settings, &files)?.0,
-            From::Hits => from_hits::plan(&settings, &files)?.0,
-        }))
+        let console = Console::new(verbosity, settings.progress_interval()?);
+        let pass = self.pass(pass_settings, Path::new(""), console);
+        pass.plan().map(Some)
     }
 }
 
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let settings = args.job.settings()?;
-    if args.job.prints_config(&settings)? {
+    let pass_settings = settings.pass_settings()?;
+    if args.job.prints_config(&pass_settings)? {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = &args.output else {
         return Err(Error::usage("`--output DIR` is missing"));
     };
-    let files = args.job.inputs(&settings, verbosity)?;
-    let request = Request {
-        settings: &settings,
-        files: &files,
-        selection: args.job.selection(),
-        output,
-        mode: Mode {
-            resume: args.resume,
-            overwrite: args.overwrite,
-        },
-        verbosity,
-        cancel: &CancelToken::on_signals(),
-    };
-    match settings.from() {
-        From::Waveforms => from_waveforms::run(request),
-        From::Hits => from_hits::run(request),
+    let console = Console::new(verbosity, settings.progress_interval()?);
+    let outcome = args
+        .job
+        .pass(pass_settings, output, console)
+        .resume(args.resume)
+        .overwrite(args.overwrite)
+        .cancel_token(&CancelToken::on_signals())
+        .run()?;
+    if verbosity.json {
+        summary::print_json(&outcome.report)?;
     }
+    if !outcome.was_finished {
+        summary::print_summary(&outcome.report, output, verbosity);
+    }
+    // The result is complete, but not computed as demanded.
+    let code = match outcome.report.exit_code() {
+        0 if outcome.lost_gpu => ErrorKind::Gpu.exit_code(),
+        code => code,
+    };
+    Ok(ExitCode::from(code))
 }
 
-/// A pass over `files` into the folder `output` without a word, going on with what an earlier one finished there; returns
-/// its report.
-pub(super) fn pass(
-    settings: &Settings,
-    files: &[PathBuf],
-    output: &Path,
-    cancel: &CancelToken,
-) -> Result<serde_json::Value> {
-    from_waveforms::run(Request {
-        settings,
-        files,
-        selection: Selection::default(),
-        output,
-        mode: Mode {
-            resume: true,
-            overwrite: false,
-        },
-        verbosity: Verbosity {
-            quiet: true,
-            json: false,
-        },
-        cancel,
-    })?;
-    let path = output.join(REPORT);
-    let wrong =
-        |error: &dyn std::fmt::Display| Error::internal(format!("`{}`: {error}", path.display()));
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
-    serde_json::from_str(&text).map_err(|error| wrong(&error))
-}
-
-/// Reads the settings of a file and makes of them what needs no input.
+/// Reads the settings of a file and checks everything that needs no input.
 pub(super) fn read_configuration(path: &Path) -> Result<()> {
     let settings: Settings = merge_config(Some(path), &Settings::default())?;
+    let settings = settings
+        .pass_settings()
+        .map_err(|error| error.in_file(path))?;
     toml::to_string(&settings.resolved())
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
-    let wrong = |error: Error| error.in_file(path);
-    settings.threads.count().map_err(wrong)?;
-    match settings.from() {
-        From::Waveforms => settings.input.read_options(0).map_err(wrong)?,
-        From::Hits => settings.input.hit_options().map_err(wrong)?,
-    };
     Ok(())
-}
-
-/// The pool that extracts and reconstructs, of `threads` threads.
-pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
 }

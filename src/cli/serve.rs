@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::Verbosity;
 use super::args::{DetectorArgs, InputArgs, ThreadArgs, merge_config, seconds};
 use super::backend::BackendArgs;
-use super::reconstruct::{self, events::EventStage, settings::Settings as PassSettings};
+use super::console::Console;
+use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
 use crate::io::{SourceInfo, calibration_file};
-use crate::pipeline::CancelToken;
+use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::by_reference::{ByReference, Files};
 use crate::service::context::Limits;
 use crate::service::engine::Setup;
@@ -147,7 +148,7 @@ impl Settings {
             filter,
             threshold_sigma,
             split_sigma,
-        } = self.pass().parameters();
+        } = self.pass().unchecked().parameters;
         Self {
             listen: Some(self.listen()),
             memory_mib: Some(self.memory_mib.unwrap_or(1024)),
@@ -160,7 +161,7 @@ impl Settings {
             filter: Some(filter),
             threshold_sigma: Some(threshold_sigma),
             split_sigma: Some(split_sigma),
-            event_method: Some(self.pass().event_method()),
+            event_method: Some(self.pass().unchecked().event_method()),
             ..self.clone()
         }
     }
@@ -218,8 +219,8 @@ impl Settings {
     }
 
     /// The settings of a pass over files with the same results.
-    fn pass(&self) -> PassSettings {
-        PassSettings {
+    fn pass(&self) -> ReconstructSettings {
+        ReconstructSettings {
             method: self.method,
             filter: self.filter,
             threshold_sigma: self.threshold_sigma,
@@ -231,7 +232,7 @@ impl Settings {
             batch: self.batch,
             known: self.known.clone(),
             input: self.input.clone(),
-            ..PassSettings::default()
+            ..ReconstructSettings::default()
         }
     }
 
@@ -310,8 +311,8 @@ fn log() {
 
 fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     let limits = settings.limits()?;
-    let pass = settings.pass();
-    let parameters = pass.parameters();
+    let pass = settings.pass().pass_settings()?;
+    let parameters = pass.parameters;
     parameters.validate()?;
     let listen = settings.listen();
     let listen: Vec<Address> = listen.iter().map(|it| it.parse()).collect::<Result<_>>()?;
@@ -322,6 +323,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
         .map(Tokens::read)
         .transpose()?;
     let choice = settings.backend.choose()?;
+    let console = Console::new(verbosity, Duration::from_secs(10));
     let info = SourceInfo::new(PathBuf::from(STREAM), "stream", 0);
     if settings.known.detector.is_none() && settings.known.calibration.is_none() {
         return Err(Error::usage("what the waveforms come from is not known").with_hint(
@@ -335,8 +337,8 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     };
     let counts = settings.input.readout(&of_type("u16"), &known)?;
     let floats = settings.input.readout(&of_type("f32"), &known)?;
-    let stage = EventStage::choose(&pass, known.detector.as_ref())?;
-    let events_line = stage.line();
+    let stage = EventStage::new(&pass, known.detector.as_ref())?;
+    let events_line = stage.notice().map(|notice| notice.to_string());
     let events = stage.into_reconstructor();
     if !verbosity.quiet {
         status!("{}\ntemplates: {}", choice.line, known.origin);
@@ -370,7 +372,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
         tokens,
         limits,
         batching: Batching {
-            limit: pass.limit(&choice),
+            limit: pass.batch_limit(&choice),
             delay,
         },
         backend_line: choice.line.clone(),
@@ -380,7 +382,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
             counts,
             floats,
             parameters,
-            make: Box::new(move |make| choice.build(make)),
+            make: Box::new(move |make| choice.build(make, &console)),
             events,
         },
         by_reference: by_reference.transpose()?,
@@ -395,15 +397,20 @@ fn pass_over(
     cancel: &CancelToken,
 ) -> Result<serde_json::Value> {
     let mut settings = settings.clone();
-    settings.method = files.method.or(settings.method);
+    settings.parameters.method = files.method.unwrap_or(settings.parameters.method);
     match files.calibration.as_deref() {
         None | Some(DEFAULT) => {}
         Some(name) => {
             let file = also.get(name);
             let file =
                 file.ok_or_else(|| Error::usage(format!("there is no calibration `{name}`")))?;
-            settings.known.calibration = Some(file.clone());
+            settings.calibration = Some(file.clone());
         }
     }
-    reconstruct::pass(&settings, &files.inputs, &files.output, cancel)
+    let outcome = Pass::new(settings, &files.inputs, &files.output)
+        .resume(true)
+        .cancel_token(cancel)
+        .run()?;
+    serde_json::to_value(outcome.report)
+        .map_err(|error| Error::internal(format!("the report: {error}")))
 }

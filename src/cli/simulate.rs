@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use super::Verbosity;
+use super::progress::style as progress_style;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
-use crate::pipeline::progress_style;
 use crate::simulate::{PROFILES, Plan, waveforms};
 use settings::Settings;
 

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::cancel::CancelToken;
 use super::event_builder::EventBuilder;
+use super::observer::Observer;
 use super::outcome::EventsOutcome;
-use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::event::Reconstructor;
 use crate::io::events::EventsWriter;
@@ -29,7 +29,7 @@ pub fn run_events(
     (input, positions): (u32, &Range<u64>),
     reconstructor: &Reconstructor,
     mut writer: EventsWriter,
-    progress: &Progress,
+    observer: &dyn Observer,
     cancel: &CancelToken,
 ) -> Result<EventsOutcome> {
     let begin = Instant::now();
@@ -53,7 +53,7 @@ pub fn run_events(
             outcome.add(&event, hits, took);
             writer.push(event)?;
         }
-        progress.advance_events(block.len() as u64, n_hits as u64);
+        observer.advance_events(block.len() as u64, n_hits as u64);
         if ended {
             outcome.cut = cut;
             break;

@@ -1,48 +1,61 @@
-//! Source -> extract -> events -> sink: units of work, batching, back-pressure, order, resuming, report.
+//! Offline reconstruction: source, extraction, events, tables and report; units of work, resuming, merging and verifying.
 //!
-//! A run is a list of units (`plan.rs`), each a block of whole events of one input. Within a unit three things go on at once
-//! (`unit.rs`): a thread reads batches, the thread pool extracts them, a thread writes tables. The queues between them
-//! hold few batches, so that a slow stage slows the others and memory stays flat. Batches come out in the order they
-//! went in. EventBuilder follow where a detector has a geometry, from the hits that were written (`events.rs`). A finished unit is
-//! recorded in the staging folder (`work.rs`), where a later run finds it; the report is made of those records (`report.rs`).
+//! A [`Pass`] is a list of units (`plan.rs`), each a block of whole events of one input. Three stages of a unit run at the same
+//! time (`unit.rs`): one thread reads batches, the thread pool extracts them, one thread writes tables. The queues between them
+//! hold few batches: a slow stage slows down the others and memory stays constant. Batches leave in the order they came in.
+//! Where the detector has a geometry, events are then reconstructed from the hits that were written (`events.rs`). Each
+//! finished unit is recorded in the staging folder (`staging.rs`), where a later run finds it; the report is made from those
+//! records (`report.rs`).
 
+mod backend;
 mod cancel;
+mod detector_context;
 mod duplicates;
 mod event_builder;
+mod event_stage;
 mod events;
+mod hit_pass;
+mod job;
 mod memory;
 mod merge;
+mod observer;
 mod outcome;
 mod output;
+mod pass;
 mod plan;
-mod progress;
-mod progress_bar;
 mod read_report;
 mod record;
 mod report;
 mod report_events;
+mod request;
 mod run_manifest;
+mod settings;
 mod staging;
 mod summary;
+mod sums;
 mod unit;
 mod verify;
+mod waveform_pass;
 
+pub use backend::{BackendChoice, BackendKind};
 pub use cancel::CancelToken;
+pub use detector_context::DetectorContext;
 pub use duplicates::DuplicateFilter;
 pub use event_builder::EventBuilder;
-pub use events::run_events;
+pub use event_stage::EventStage;
+pub(crate) use memory::memory_mib;
 pub use merge::merge;
+pub use observer::{Notice, Observer, Silent};
 pub use outcome::{EventsOutcome, UnitOutcome};
 pub use output::{OutputFolder, REPORT};
+pub use pass::Pass;
 pub use plan::{PlannedInput, Selection, Unit, units};
-pub use progress::Progress;
-#[cfg(feature = "cli")]
-pub use progress_bar::style as progress_style;
 pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
 pub use report::{InputReport, ListedLoss, Provenance, Report, Timings, Totals};
-pub(crate) use report_events::method_name;
 pub use report_events::{EventsPlan, EventsReport, LightMaps};
+pub use request::PassOutcome;
 pub use run_manifest::RunManifest;
+pub use settings::{InputKind, InputOptions, OnError, PassSettings};
 pub use staging::{Mode, OpenOutcome, StagingDir};
 pub use unit::{UnitContext, run_unit, stopped_at};
 pub use verify::{Finding, verify};

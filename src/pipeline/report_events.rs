@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::observer::event_method_name;
 use super::record::UnitRecord;
 use crate::event::Method;
 use crate::model::Flags;
@@ -141,7 +142,7 @@ impl EventsReport {
             "events",
             format!(
                 "{events} ({without_hits} without a hit), method {}, {maps}",
-                method_name(*method)
+                event_method_name(*method)
             ),
         )];
         for (name, count) in flags {
@@ -151,15 +152,4 @@ impl EventsReport {
         }
         lines
     }
-}
-
-/// The method as it is typed.
-pub(crate) fn method_name(method: Method) -> String {
-    match method {
-        Method::Centroid => "centroid",
-        Method::Charge => "charge",
-        Method::Time => "time",
-        Method::Full => "full",
-    }
-    .to_owned()
 }

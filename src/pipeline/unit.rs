@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::cancel::CancelToken;
 use super::duplicates::DuplicateFilter;
+use super::observer::Observer;
 use super::outcome::UnitOutcome;
-use super::progress::Progress;
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::tables::TablesWriter;
@@ -32,8 +32,8 @@ pub struct UnitContext<'a> {
     pub limit: BatchLimit,
     /// True if the first loss ends the run.
     pub stop_at_loss: bool,
-    /// Who is told how far it has come.
-    pub progress: &'a Progress,
+    /// Receives progress.
+    pub observer: &'a dyn Observer,
     /// Who may end it early.
     pub cancel: &'a CancelToken,
 }
@@ -165,7 +165,7 @@ fn extract(
             duplicates.mark(&batch, &mut extracted);
             outcome.add(&batch, &extracted);
             context
-                .progress
+                .observer
                 .advance(batch.len() as u64, extracted.hits.len() as u64);
             let sent = to_write.send((batch, extracted));
             handing_on += start.elapsed();

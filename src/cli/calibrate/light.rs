@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::calibrate::light::{LightResult, light};
 use crate::cli::Verbosity;
-use crate::cli::args::ThreadArgs;
-use crate::cli::reconstruct::thread_pool;
+use crate::cli::args::{ThreadArgs, thread_pool};
+use crate::cli::progress::Progress;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::hit_source::{self, HitSource};
 use crate::io::{self, ReadOptions};
 use crate::model::EventHits;
-use crate::pipeline::{EventBuilder, OutputFolder, Progress};
+use crate::pipeline::{EventBuilder, OutputFolder};
 
 /// Events handed to the calibration together.
 const BLOCK_EVENTS: usize = 512;

@@ -10,11 +10,11 @@ use crate::calibrate::plots;
 use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::Verbosity;
 use crate::cli::args::InputArgs;
+use crate::cli::progress::style as progress_style;
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::{BatchLimit, Loss, SourceInfo, calibration_file};
 use crate::model::{Polarity, Waveform};
-use crate::pipeline::progress_style;
 
 /// Single-photoelectron templates, gains and noise from a run with weak light or none
 ///

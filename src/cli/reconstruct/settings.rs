@@ -1,19 +1,16 @@
 //! Settings of `nuwave reconstruct`: from the command line and a TOML file to what runs.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cli::args::{DetectorArgs, InputArgs, ThreadArgs, seconds};
-use crate::cli::backend::{BackendArgs, Choice};
-use crate::error::{Error, ErrorKind, Result};
+use crate::cli::backend::BackendArgs;
+use crate::error::Result;
 use crate::event;
 use crate::extract::{Filter, Method, Parameters};
-use crate::io::BatchLimit;
-use crate::model::Calibration;
-use crate::pipeline::EventsPlan;
+use crate::pipeline::{InputKind, InputOptions, OnError, PassSettings};
 
 /// Heading of the options about events.
 const EVENTS: &str = "Events";
@@ -23,7 +20,7 @@ pub(super) const WORK: &str = "Units of work";
 /// `--from`: where reconstruction begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum From {
+pub(crate) enum FromArg {
     /// Waveforms: hits are found in them, then events in the hits
     #[default]
     Waveforms,
@@ -31,12 +28,11 @@ pub(crate) enum From {
     Hits,
 }
 
-impl From {
-    /// As it is typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waveforms => "waveforms",
-            Self::Hits => "hits",
+impl From<FromArg> for InputKind {
+    fn from(from: FromArg) -> Self {
+        match from {
+            FromArg::Waveforms => Self::Waveforms,
+            FromArg::Hits => Self::Hits,
         }
     }
 }
@@ -44,7 +40,7 @@ impl From {
 /// `--on-error`: what is done about damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum OnError {
+pub(crate) enum OnErrorArg {
     /// List what is lost and go on; also past inputs that cannot be opened
     Skip,
     /// End at the first loss; what is finished before it stays
@@ -57,7 +53,7 @@ pub(crate) enum OnError {
 pub(crate) struct Settings {
     /// What the inputs hold [default: waveforms]
     #[arg(long, value_enum, value_name = "WHAT")]
-    pub from: Option<From>,
+    pub from: Option<FromArg>,
     /// How charge and time are taken
     #[arg(long, value_enum)]
     pub method: Option<Method>,
@@ -93,7 +89,7 @@ pub(crate) struct Settings {
     pub unit_size: Option<u64>,
     /// What to do about damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
     #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
-    pub on_error: Option<OnError>,
+    pub on_error: Option<OnErrorArg>,
     /// Seconds between two lines of progress where stderr is not a terminal [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WORK)]
     pub progress_interval: Option<f64>,
@@ -106,140 +102,54 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub fn parameters(&self) -> Parameters {
+    /// Returns the settings of the pass without those that are checked first: the reader's options and the threads.
+    pub fn unchecked(&self) -> PassSettings {
         let default = Parameters::default();
-        Parameters {
-            method: self.method.unwrap_or(default.method),
-            filter: self.filter.unwrap_or(default.filter),
-            threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
-            split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
+        PassSettings {
+            from: self.from.map(InputKind::from).unwrap_or_default(),
+            parameters: Parameters {
+                method: self.method.unwrap_or(default.method),
+                filter: self.filter.unwrap_or(default.filter),
+                threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
+                split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
+            },
+            events: self.no_events != Some(true),
+            event_method: self.event_method,
+            light_maps: self.light_maps.clone(),
+            detector: self.known.detector.clone(),
+            calibration: self.known.calibration.clone(),
+            input: InputOptions::default(),
+            unit_size: self.unit_size,
+            on_error: match self.on_error {
+                None => OnError::SkipLosses,
+                Some(OnErrorArg::Skip) => OnError::SkipInputs,
+                Some(OnErrorArg::Stop) => OnError::Stop,
+            },
+            backend: self.backend.backend.unwrap_or_default().into(),
+            adapter: self.backend.adapter.clone(),
+            threads: None,
+            batch: self.batch,
         }
     }
 
-    /// What is to be listed of an input that cannot be opened, where those are skipped.
-    ///
-    /// # Errors
-    /// The error itself where they are not, the name is wrong, or the input may be readable another time.
-    pub fn skipped(&self, path: &Path, error: Error) -> Result<String> {
-        if error.is_of_the_system() && path.exists() {
-            return Err(error.to_be_tried_again());
-        }
-        let is_damage = error.kind() == ErrorKind::Input && path.exists();
-        if self.on_error == Some(OnError::Skip) && is_damage {
-            return Ok(error.reason());
-        }
-        Err(error)
-    }
-
-    pub fn from(&self) -> From {
-        self.from.unwrap_or_default()
-    }
-
-    /// The method for events: the best that there is what it needs for.
-    pub fn event_method(&self) -> event::Method {
-        self.event_method.unwrap_or(match self.light_maps {
-            Some(_) => event::Method::Full,
-            None => event::Method::Centroid,
+    /// Returns the settings of the pass.
+    pub fn pass_settings(&self) -> Result<PassSettings> {
+        let settings = self.unchecked();
+        let read = match settings.from {
+            InputKind::Waveforms => self.input.read_options(0)?,
+            InputKind::Hits => self.input.hit_options()?,
+        };
+        Ok(PassSettings {
+            input: self.input.input_options(read),
+            threads: Some(self.threads.count()?),
+            ..settings
         })
     }
 
-    /// The settings with every default spelled out, except those that change speed and not the result.
-    pub fn resolved(&self) -> serde_json::Value {
-        let Parameters {
-            method,
-            filter,
-            threshold_sigma,
-            split_sigma,
-        } = self.parameters();
-        let no_events = self.no_events.unwrap_or(false);
-        let spelled_out = Self {
-            from: Some(self.from()),
-            no_events: no_events.then_some(true),
-            event_method: (!no_events).then(|| self.event_method()),
-            light_maps: self.light_maps.clone().filter(|_| !no_events),
-            method: Some(method),
-            filter: Some(filter),
-            threshold_sigma: Some(threshold_sigma),
-            split_sigma: Some(split_sigma),
-            backend: BackendArgs::default(),
-            threads: ThreadArgs::default(),
-            batch: None,
-            unit_size: self.unit_size,
-            on_error: None,
-            progress_interval: None,
-            known: self.known.clone(),
-            input: self.input.clone(),
-        };
-        let mut value = serde_json::to_value(spelled_out).unwrap_or_default();
-        if let serde_json::Value::Object(map) = &mut value {
-            map.retain(|_, value| !value.is_null());
-        }
-        value
-    }
-
-    /// Checksums of what the settings name and the result depends on.
-    pub fn sums(calibration: Option<&Calibration>, plan: &EventsPlan) -> BTreeMap<String, String> {
-        let mut sums = BTreeMap::new();
-        if let EventsPlan::Present {
-            light,
-            geometry_crc32c,
-            ..
-        } = plan
-        {
-            sums.insert("geometry".to_owned(), geometry_crc32c.clone());
-            if let Some(maps) = light {
-                sums.insert("light maps".to_owned(), maps.crc32c.clone());
-            }
-        }
-        if let Some(calibration) = calibration {
-            sums.insert("calibration".to_owned(), checksum_of(calibration));
-        }
-        sums
-    }
-
-    /// One checksum of everything but the input that the result depends on.
-    pub fn checksum(&self, sums: &BTreeMap<String, String>) -> Result<String> {
-        let text = serde_json::to_string(&(self.resolved(), sums))
-            .map_err(|error| Error::internal(format!("settings: {error}")))?;
-        let crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
-        let crc = crc32c::crc32c_append(crc, text.as_bytes());
-        Ok(format!("{crc:08x}"))
-    }
-
-    /// The time between two lines of progress.
+    /// Returns the time between two lines of progress.
     pub fn progress_interval(&self) -> Result<Duration> {
         const DEFAULT_S: f64 = 10.0;
-        seconds(
-            "progress-interval",
-            self.progress_interval.unwrap_or(DEFAULT_S),
-        )
+        let interval_s = self.progress_interval.unwrap_or(DEFAULT_S);
+        seconds("progress-interval", interval_s)
     }
-
-    pub fn limit(&self, choice: &Choice) -> BatchLimit {
-        let default = BatchLimit::default();
-        let waveforms = choice.batch_waveforms(default.waveforms);
-        BatchLimit {
-            waveforms: self.batch.unwrap_or(waveforms).max(1),
-            samples: default.samples * (waveforms / default.waveforms),
-        }
-    }
-}
-
-/// CRC32C of a calibration's templates and constants.
-fn checksum_of(calibration: &Calibration) -> String {
-    let mut crc = 0;
-    for row in calibration.rows() {
-        for value in
-            row.template_adc
-                .iter()
-                .chain([&row.noise_adc, &row.time_offset_ns, &row.sampling_ns])
-        {
-            crc = crc32c::crc32c_append(crc, &value.to_le_bytes());
-        }
-    }
-    for (channel, row) in calibration.channels() {
-        crc = crc32c::crc32c_append(crc, &channel.to_le_bytes());
-        crc = crc32c::crc32c_append(crc, &(row as u64).to_le_bytes());
-    }
-    format!("{crc:08x}")
 }

@@ -1,4 +1,4 @@
-//! What `nuwave reconstruct` says at its end.
+//! The result of `nuwave reconstruct` on the terminal.
 
 use std::path::Path;
 
@@ -7,12 +7,9 @@ use crate::error::{Error, Result};
 use crate::extract::BackendReport;
 use crate::pipeline::Report;
 
-/// The result for whoever looks: losses and a summary for a person, the report for a machine.
-pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity) -> Result<()> {
+/// Prints losses and a summary.
+pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity) {
     const MAX_SHOWN: usize = 5;
-    if verbosity.json {
-        print_json(report)?;
-    }
     for loss in report.losses.iter().take(MAX_SHOWN) {
         let path = report
             .inputs
@@ -49,17 +46,16 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
     if !verbosity.quiet {
         status!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
-    Ok(())
 }
 
-/// The report on stdout.
+/// Prints the report on stdout.
 pub(super) fn print_json(report: &Report) -> Result<()> {
     let text = serde_json::to_string_pretty(report)
         .map_err(|error| Error::internal(format!("the report: {error}")))?;
     crate::cli::print(&(text + "\n"))
 }
 
-/// What the user should know of the GPU's work: what it could not take, what it lost.
+/// Prints which waveforms the GPU could not extract, and how often it failed.
 fn print_gpu_summary(gpu: &BackendReport, verbosity: Verbosity) {
     for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !verbosity.quiet) {
         status!("note: {waveforms} waveforms were extracted on the CPU: {reason}");

@@ -1,34 +1,39 @@
-//! `nuwave reconstruct --from hits`: events only.
+//! A pass over hits: events only.
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
-use super::events::EventStage;
-use super::job::{Job, Request};
-use super::settings::{OnError, Settings};
+use super::event_builder::EventBuilder;
+use super::event_stage::EventStage;
+use super::job::Job;
+use super::observer::Notice;
+use super::outcome::UnitOutcome;
+use super::plan::{PlannedInput, Unit};
+use super::record::UnitRecord;
+use super::request::{PassOutcome, Request};
+use super::settings::{OnError, PassSettings};
+use super::unit::stopped_at;
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Loss;
 use crate::io::atomic::folder_of;
 use crate::io::hit_source::{self, HitSource};
-use crate::pipeline::{EventBuilder, PlannedInput, Unit, UnitOutcome, UnitRecord, stopped_at};
 
-/// The inputs divided into units, and for each of them its table and its number there. A table that tells several inputs
-/// apart is several inputs.
+/// Divides the inputs into units; returns them with the tables they are in. A table that tells several inputs apart is several
+/// inputs.
 pub(super) fn plan(
-    settings: &Settings,
+    settings: &PassSettings,
     files: &[PathBuf],
 ) -> Result<(Vec<PlannedInput>, Vec<Table>)> {
-    let options = settings.input.hit_options()?;
+    let options = settings.read_options(0);
     let (mut inputs, mut tables) = (Vec::new(), Vec::new());
     for path in files {
         let mut source = match hit_source::open(path, &options) {
             Ok(source) => source,
             Err(error) => {
-                let reason = settings.skipped(path, error)?;
+                let reason = settings.skip_reason(path, error)?;
                 inputs.push(PlannedInput::unusable(path, reason));
                 continue;
             }
@@ -51,54 +56,48 @@ pub(super) fn plan(
 /// A table of hits, and the places of its inputs in the list of inputs.
 type Table = (HitSource, Range<usize>);
 
-/// Reconstructs the events that are asked for.
-pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
-    let Request {
-        settings,
-        files,
-        output,
-        verbosity,
-        ..
-    } = request;
-    if settings.no_events == Some(true) {
+/// Runs the pass that is requested.
+pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
+    let settings = &request.settings;
+    let observer = request.observer.as_ref();
+    if !settings.events {
         return Err(
             Error::usage("`--no-events` with `--from hits`: nothing is left to be done")
                 .with_hint("leave one of them out"),
         );
     }
-    refuse_own_input(files, output)?;
-    let detector = settings.known.detector.as_deref().ok_or_else(|| {
+    refuse_own_input(files, &request.output)?;
+    let detector = settings.detector.as_deref().ok_or_else(|| {
         Error::usage("`--from hits` needs to know the detector").with_hint(
             "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)",
         )
     })?;
     let detector = detector::load(detector)?;
     let stage = EventStage::with_geometry(settings, &detector)?;
-    // Every input is looked at before anything is written: a wrong name ends the run at once.
+    // Every input is opened before anything is written: a wrong name ends the pass at once.
     let (inputs, tables) = plan(settings, files)?;
-    if let (Some(line), false) = (stage.line(), verbosity.quiet) {
-        status!("{line}");
+    if let Some(notice) = stage.notice() {
+        observer.notice(&notice);
     }
     for (source, _) in &tables {
         if source.n_hits() == 0 {
-            status!("warning: `{}` holds no hits", source.info.path.display());
-        } else if !source.is_sorted() && !verbosity.quiet {
-            status!(
-                "note: the events of `{}` are not in ascending order; its hits are sorted in memory",
-                source.info.path.display()
-            );
+            observer.notice(&Notice::NoHits(source.info.path.clone()));
+        } else if !source.is_sorted() {
+            observer.notice(&Notice::Unsorted(source.info.path.clone()));
         }
     }
     let mut job = match Job::begin(request, inputs, None, stage)? {
         ControlFlow::Continue(job) => job,
-        ControlFlow::Break(code) => return Ok(code),
+        ControlFlow::Break(outcome) => return Ok(outcome),
     };
-    let stop_at_loss = settings.on_error == Some(OnError::Stop);
     let outcome = tables
         .iter()
-        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs.clone(), stop_at_loss));
-    let report = job.finish(outcome, None)?;
-    Ok(ExitCode::from(report.exit_code()))
+        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs.clone()));
+    Ok(PassOutcome {
+        report: job.finish(outcome, None)?,
+        was_finished: false,
+        lost_gpu: false,
+    })
 }
 
 /// Refuses to put events where the hits are that they come from, which would be replaced, or into a folder of hits, which
@@ -135,12 +134,9 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
 }
 
 /// The units of one table, whose inputs have the places `places`.
-fn one_table(
-    job: &mut Job<'_>,
-    source: &HitSource,
-    places: Range<usize>,
-    stop_at_loss: bool,
-) -> Result<()> {
+fn one_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Result<()> {
+    let request = job.request;
+    let observer = request.observer.as_ref();
     let todo: BTreeSet<Unit> = job
         .todo
         .iter()
@@ -151,12 +147,10 @@ fn one_table(
         return Ok(());
     }
     let mut events = EventBuilder::new(source).map_err(Error::to_be_tried_again)?;
-    // Behind the place where the table cannot be read there is nothing.
+    // Nothing follows where the table cannot be read any further.
     let mut cut: Option<Error> = None;
     for unit in todo {
-        if job.cancel.is_cancelled() {
-            return Err(job.cancel.error());
-        }
+        request.check_cancelled()?;
         let start = Instant::now();
         let place = (unit.input_id as usize).saturating_sub(places.start);
         let (Some(&input), Some(planned)) =
@@ -168,9 +162,9 @@ fn one_table(
         let folder = job.staging.tables();
         let mut of_unit = job.pool.install(|| {
             let what = (input, &positions);
-            let (progress, cancel) = (&job.progress, &job.cancel);
+            let cancel = &request.cancel;
             job.stage
-                .run(&mut events, what, &folder, unit, progress, cancel)
+                .run(&mut events, what, &folder, unit, observer, cancel)
         })?;
         let is_first = place == 0 && unit.block == 0;
         let mut losses = if is_first {
@@ -193,14 +187,16 @@ fn one_table(
             reason: error.reason(),
             position: positions.start,
         }));
-        if let (Some(loss), true) = (losses.first(), stop_at_loss) {
+        if let Some(loss) = losses.first()
+            && request.settings.on_error == OnError::Stop
+        {
             return Err(stopped_at(&planned.path, loss));
         }
         let events = of_unit.as_ref();
         let outcome = UnitOutcome {
             hits: events.map_or(0, |events| events.hits),
             event_ids: events.and_then(|events| events.event_ids),
-            // Those of a table are sorted where they do not come so.
+            // The source sorts its hits by event if they are not in order.
             ascending: true,
             losses,
             ..UnitOutcome::default()

@@ -1,28 +1,27 @@
-//! What passes over waveforms and over hits have in common: the staging folder, the units that are left, the end.
+//! The common part of passes over waveforms and over hits: the staging folder, the units that are left, the report.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
-use super::events::EventStage;
-use super::settings::{From, Settings};
-use super::summary::{print_json, print_summary};
-use crate::cli::Verbosity;
+use super::event_stage::EventStage;
+use super::observer::Notice;
+use super::plan::{PlannedInput, Unit};
+use super::record::UnitRecord;
+use super::report::{Provenance, Report};
+use super::request::{PassOutcome, Request};
+use super::run_manifest::RunManifest;
+use super::settings::InputKind;
+use super::staging::{OpenOutcome, StagingDir};
+use super::sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
-use crate::pipeline::{
-    CancelToken, Mode, OpenOutcome, PlannedInput, Progress, Provenance, Report, RunManifest,
-    Selection, StagingDir, Unit, UnitRecord,
-};
 
-/// A run that has begun.
+/// A pass that has begun.
 pub(super) struct Job<'a> {
     start: Instant,
-    output: &'a Path,
-    verbosity: Verbosity,
+    pub request: &'a Request,
     configuration_crc32c: String,
     manifest: RunManifest,
     pub stage: EventStage,
@@ -33,110 +32,80 @@ pub(super) struct Job<'a> {
     done: BTreeSet<Unit>,
     pub pool: rayon::ThreadPool,
     threads: usize,
-    pub progress: Progress,
-    pub cancel: CancelToken,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy)]
-pub(super) struct Request<'a> {
-    pub settings: &'a Settings,
-    pub files: &'a [PathBuf],
-    pub selection: Selection,
-    pub output: &'a Path,
-    pub mode: Mode,
-    pub verbosity: Verbosity,
-    pub cancel: &'a CancelToken,
 }
 
 impl<'a> Job<'a> {
-    /// Begins to do what `request` asks for with the inputs as planned; breaks with the exit code if all is done already.
+    /// Begins the pass that is requested with the inputs as planned; breaks with its outcome if all is done already.
     pub fn begin(
-        request: Request<'a>,
+        request: &'a Request,
         inputs: Vec<PlannedInput>,
         calibration: Option<&Calibration>,
         stage: EventStage,
-    ) -> Result<ControlFlow<ExitCode, Self>> {
-        let Request {
-            settings,
-            selection,
-            output,
-            mode,
-            verbosity,
-            cancel,
-            ..
-        } = request;
+    ) -> Result<ControlFlow<PassOutcome, Self>> {
         let start = Instant::now();
-        let threads = settings.threads.count()?;
-        let progress_interval = settings.progress_interval()?;
-        let sums = Settings::sums(calibration, &stage.plan);
+        let settings = &request.settings;
+        let observer = request.observer.as_ref();
+        let threads = settings.threads();
+        let sums = sums::of_settings(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
         let manifest = RunManifest {
             nuwave: env!("CARGO_PKG_VERSION").to_owned(),
-            from: settings.from().name().to_owned(),
+            from: settings.from.name().to_owned(),
             configuration: settings.resolved(),
             sums,
-            selection: selection.to_string(),
+            selection: request.selection.to_string(),
             inputs,
         };
         let selected = manifest.units()?;
-        let staging = match StagingDir::open(output, mode, &manifest)? {
+        let staging = match StagingDir::open(&request.output, request.mode, &manifest)? {
             OpenOutcome::Open(staging) => staging,
             OpenOutcome::Finished(report) => {
-                if verbosity.json {
-                    print_json(&report)?;
-                }
-                if !verbosity.quiet {
-                    status!(
-                        "`{}` is finished already, with the same inputs and settings",
-                        output.display()
-                    );
-                }
-                return Ok(ControlFlow::Break(ExitCode::from(report.exit_code())));
+                observer.notice(&Notice::AlreadyFinished(request.output.clone()));
+                return Ok(ControlFlow::Break(PassOutcome {
+                    report: *report,
+                    was_finished: true,
+                    lost_gpu: false,
+                }));
             }
         };
         let is_left = |unit: &&Unit| !staging.records().contains_key(unit);
         let todo: Vec<Unit> = selected.iter().filter(is_left).copied().collect();
-        if !verbosity.quiet && todo.len() < selected.len() {
-            status!(
-                "resuming: {} of {} units are finished",
-                selected.len() - todo.len(),
-                selected.len()
-            );
+        if todo.len() < selected.len() {
+            observer.notice(&Notice::Resuming {
+                finished: selected.len() - todo.len(),
+                total: selected.len(),
+            });
         }
-        let waveforms = match settings.from() {
-            From::Waveforms => waveforms_of(&manifest.inputs, &todo),
-            From::Hits => None,
+        let waveforms = match settings.from {
+            InputKind::Waveforms => waveforms_in(&manifest.inputs, &todo),
+            InputKind::Hits => None,
         };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Error::internal(format!("{threads} threads: {error}")))?;
+        observer.start(waveforms, todo.len() as u64);
         Ok(ControlFlow::Continue(Self {
             start,
-            output,
-            verbosity,
+            request,
             configuration_crc32c,
             n_units: selected.len() as u64,
             manifest,
             stage,
-            progress: Progress::new(
-                waveforms,
-                Some(todo.len() as u64),
-                progress_interval,
-                verbosity.quiet,
-            ),
             staging,
             done: BTreeSet::new(),
             todo,
-            pool: super::thread_pool(threads)?,
+            pool,
             threads,
-            cancel: cancel.clone(),
         }))
     }
 
-    /// The plan of an input.
+    /// Returns the plan of an input.
     pub fn input(&self, input_id: u32) -> Option<&PlannedInput> {
         self.manifest.inputs.get(input_id as usize)
     }
 
-    /// Takes note of a unit, unless its input has changed meanwhile: then all that was made of it is dropped.
+    /// Records a finished unit. If its input has changed meanwhile, drops everything made of that input instead.
     pub fn finish_unit(&mut self, record: UnitRecord) -> Result<()> {
         let unit = record.unit();
         if let Some(input) = self.input(unit.input_id)
@@ -148,22 +117,21 @@ impl<'a> Job<'a> {
             );
             self.staging.forget(unit.input_id)?;
             return Err(Error::try_again(message)
-                .with_hint("when nobody writes to it any more, `--resume` reads it anew"));
+                .with_hint("once no program writes to it, `--resume` reads it again"));
         }
         self.staging.record(record)?;
         self.done.insert(unit);
-        self.progress.finish_unit();
+        self.request.observer.finish_unit();
         Ok(())
     }
 
-    /// Ends: with the report and the name of the output, or with the error and how to go on.
+    /// Ends the pass: writes the report and renames the output, or returns the error with a hint on how to continue.
     pub fn finish(mut self, outcome: Result<()>, gpu: Option<BackendReport>) -> Result<Report> {
-        self.progress.finish();
+        self.request.observer.finish();
         let outcome = match outcome {
             Err(error) if error.kind() != ErrorKind::TryAgain => Err(error),
-            // A wish that came too late to stop a unit still ends the run before its last step.
-            _ if self.cancel.is_cancelled() => Err(self.cancel.error()),
-            other => other,
+            // A signal that came too late to stop a unit still ends the pass before its last step.
+            other => self.request.check_cancelled().and(other),
         };
         if let Err(error) = outcome {
             return Err(self.staging.advise(error, self.n_units));
@@ -183,13 +151,12 @@ impl<'a> Job<'a> {
         );
         let committed = self.staging.commit(&report);
         committed.map_err(|error| self.staging.advise(error, self.n_units))?;
-        print_summary(&report, self.output, self.verbosity)?;
         Ok(report)
     }
 }
 
-/// Waveforms in `units`, about, where every input says how many it has.
-fn waveforms_of(inputs: &[PlannedInput], units: &[Unit]) -> Option<u64> {
+/// Returns the number of waveforms in `units`, about, where every input says how many it has.
+fn waveforms_in(inputs: &[PlannedInput], units: &[Unit]) -> Option<u64> {
     units
         .iter()
         .map(|unit| {

@@ -1,40 +1,47 @@
-//! The last stage of `nuwave reconstruct`: whether there are events, how, and from which hits.
+//! The last stage of a pass: whether events are reconstructed, how, and from which hits.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::settings::Settings;
+use super::cancel::CancelToken;
+use super::event_builder::EventBuilder;
+use super::events::run_events;
+use super::observer::{Notice, Observer};
+use super::outcome::EventsOutcome;
+use super::plan::Unit;
+use super::report_events::{EventsPlan, LightMaps};
+use super::settings::PassSettings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::event::{LightModel, Reconstructor};
 use crate::io::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hit_source};
-use crate::pipeline::{
-    CancelToken, EventBuilder, EventsOutcome, EventsPlan, LightMaps, Progress, Unit, method_name,
-    run_events,
-};
 
-/// What is done about events.
-pub(crate) struct EventStage {
+/// The reconstruction of events, if there is any.
+pub struct EventStage {
+    /// What is planned, as the report states it.
     pub plan: EventsPlan,
     reconstructor: Option<Reconstructor>,
 }
 
 impl EventStage {
-    /// Events where the detector has a geometry and the user did not say no.
-    pub fn choose(settings: &Settings, detector: Option<&Detector>) -> Result<Self> {
+    /// Plans events where the detector has a geometry and the settings do not exclude them.
+    ///
+    /// # Errors
+    /// If the light maps cannot be read, or do not fit the detector or the method.
+    pub fn new(settings: &PassSettings, detector: Option<&Detector>) -> Result<Self> {
         let absent = |reason: String| Self {
             plan: EventsPlan::Absent(reason),
             reconstructor: None,
         };
-        if settings.no_events == Some(true) {
-            return Ok(absent("`--no-events` was given".to_owned()));
+        if !settings.events {
+            return Ok(absent("the settings exclude events".to_owned()));
         }
         match detector {
             None => Ok(absent(
-                "no detector was named, and so there is no geometry (`--detector`)".to_owned(),
+                "no detector was given, and so there is no geometry".to_owned(),
             )),
             Some(detector) if detector.sensors().is_none() => Ok(absent(format!(
                 "the detector `{}` has no geometry",
@@ -44,14 +51,17 @@ impl EventStage {
         }
     }
 
-    /// Events of `detector`, which has to have a geometry.
-    pub fn with_geometry(settings: &Settings, detector: &Detector) -> Result<Self> {
+    /// Plans events of `detector`, which must have a geometry.
+    ///
+    /// # Errors
+    /// If it has none, or the light maps cannot be read, or do not fit the detector or the method.
+    pub fn with_geometry(settings: &PassSettings, detector: &Detector) -> Result<Self> {
         let method = settings.event_method();
         let light = settings.light_maps.as_deref();
         // A detector without a geometry is refused before its maps are read.
         let geometry_crc32c = detector
             .sensors()
-            .map_or_else(String::new, |it| format!("{:08x}", it.crc32c()));
+            .map_or_else(String::new, |sensors| format!("{:08x}", sensors.crc32c()));
         let maps = match (light, detector.sensors()) {
             (Some(dir), Some(sensors)) => {
                 let tables = io::light::read(dir, detector)?;
@@ -79,45 +89,47 @@ impl EventStage {
         })
     }
 
-    /// How events are reconstructed, where they are.
-    pub fn line(&self) -> Option<String> {
+    /// Returns how events are reconstructed, if they are.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
         let EventsPlan::Present { method, light, .. } = &self.plan else {
             return None;
         };
-        let name = method_name(*method);
-        Some(match light {
-            Some(maps) => format!("method for events: {name}, light maps `{}`", maps.dir),
-            None => {
-                format!(
-                    "method for events: {name}, without light maps (`--light-maps DIR` gives some)"
-                )
-            }
+        Some(Notice::Events {
+            method: *method,
+            light_maps: light.as_ref().map(|maps| maps.dir.clone()),
         })
     }
 
-    /// What makes events, or why nothing does.
+    /// Returns the reconstructor, or the reason why there are no events.
+    ///
+    /// # Errors
+    /// The reason.
     pub fn into_reconstructor(self) -> std::result::Result<Arc<Reconstructor>, String> {
         match (self.reconstructor, self.plan) {
             (Some(reconstructor), _) => Ok(Arc::new(reconstructor)),
             (None, EventsPlan::Absent(reason)) => Err(reason),
-            (None, EventsPlan::Present { .. }) => Err("nothing makes them".to_owned()),
+            (None, EventsPlan::Present { .. }) => {
+                Err("no detector geometry, so no events".to_owned())
+            }
         }
     }
 
-    /// True if events are made.
-    pub fn is_wanted(&self) -> bool {
+    /// Returns true if events are reconstructed.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
         self.reconstructor.is_some()
     }
 
-    /// The events of `input`, its number in the source, whose hits begin in `positions`, into the part of `unit` of the table
-    /// in `folder`.
-    pub fn run(
+    /// Reconstructs the events of `input` (its number in the source) whose hits begin in `positions` into the part of `unit`
+    /// of the table in `folder`.
+    pub(super) fn run(
         &self,
         events: &mut EventBuilder,
         (input, positions): (u32, &Range<u64>),
         folder: &Path,
         unit: Unit,
-        progress: &Progress,
+        observer: &dyn Observer,
         cancel: &CancelToken,
     ) -> Result<Option<EventsOutcome>> {
         let Some(reconstructor) = &self.reconstructor else {
@@ -125,31 +137,31 @@ impl EventStage {
         };
         let writer = EventsWriter::create(folder, &unit, unit.input_id)?;
         let of_unit = (input, positions);
-        run_events(events, of_unit, reconstructor, writer, progress, cancel).map(Some)
+        run_events(events, of_unit, reconstructor, writer, observer, cancel).map(Some)
     }
 
-    /// The events of `unit`, from the tables that were just written into `folder`.
-    pub fn of_parts(
+    /// Reconstructs the events of `unit` from the tables that were just written into `folder`.
+    pub(super) fn run_on_parts(
         &self,
         folder: &Path,
         parts: &[Part],
         unit: Unit,
-        progress: &Progress,
+        observer: &dyn Observer,
         cancel: &CancelToken,
     ) -> Result<Option<EventsOutcome>> {
         let [hits, waveforms] = parts else {
-            return Err(Error::internal("a unit that has not become two parts"));
+            return Err(Error::internal("a unit of waveforms must have two parts"));
         };
         if self.reconstructor.is_none() {
             return Ok(None);
         }
         let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
-        // What was written a moment ago cannot be read: that is the system's doing.
+        // If files written a moment ago cannot be read, the cause is the system.
         let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))
             .map_err(Error::to_be_tried_again)?;
         let mut events = EventBuilder::new(&source).map_err(Error::to_be_tried_again)?;
         let all = (unit.input_id, &(0..u64::MAX));
-        match self.run(&mut events, all, folder, unit, progress, cancel)? {
+        match self.run(&mut events, all, folder, unit, observer, cancel)? {
             Some(EventsOutcome {
                 cut: Some(error), ..
             }) => Err(error.to_be_tried_again()),

@@ -1,42 +1,45 @@
-//! `nuwave reconstruct` of waveforms: hits, and events where there is a geometry.
+//! A pass over waveforms: hits, and events where there is a geometry.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::events::EventStage;
-use super::job::{Job, Request};
-use super::settings::{OnError, Settings};
-use crate::cli::args::DetectorContext;
-use crate::cli::backend::Choice;
+use super::backend::BackendChoice;
+use super::detector_context::DetectorContext;
+use super::event_stage::EventStage;
+use super::job::Job;
+use super::observer::Notice;
+use super::outcome::UnitOutcome;
+use super::plan::{PlannedInput, Unit};
+use super::record::{RangeChecksum, UnitRecord};
+use super::request::{PassOutcome, Request};
+use super::settings::{OnError, PassSettings};
+use super::unit::{UnitContext, run_unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
-use crate::pipeline::{
-    PlannedInput, RangeChecksum, Unit, UnitContext, UnitOutcome, UnitRecord, run_unit,
-};
 
-/// The inputs divided into units, what they are reconstructed with, and the readout of each.
+/// Divides the inputs into units; returns them with what they are reconstructed with and the readout of each.
 pub(super) fn plan(
-    settings: &Settings,
+    settings: &PassSettings,
     files: &[PathBuf],
 ) -> Result<(
     Vec<PlannedInput>,
     DetectorContext,
     Vec<Option<ReadoutFacts>>,
 )> {
-    settings.parameters().validate()?;
-    // Every input is opened before anything is written: a wrong name ends the run at once.
+    settings.parameters.validate()?;
+    // Every input is opened before anything is written: a wrong name ends the pass at once.
     let mut infos = Vec::new();
     for (input_id, path) in files.iter().enumerate() {
-        let options = settings.input.read_options(input_id as u32)?;
-        infos.push(match io::open(path, &options) {
-            Ok(source) => Ok(source.info().clone()),
-            Err(error) => Err((path, settings.skipped(path, error)?)),
-        });
+        infos.push(
+            match io::open(path, &settings.read_options(input_id as u32)) {
+                Ok(source) => Ok(source.info().clone()),
+                Err(error) => Err((path, settings.skip_reason(path, error)?)),
+            },
+        );
     }
     let Some(first) = infos.iter().flatten().next() else {
         let reasons = infos.iter().filter_map(|info| info.as_ref().err());
@@ -44,12 +47,16 @@ pub(super) fn plan(
         return Err(Error::new(ErrorKind::Input, reason.unwrap_or("no input"))
             .with_hint("none of the inputs can be read"));
     };
-    let context = settings.known.read(first)?;
+    let context = DetectorContext::read(
+        settings.detector.as_deref(),
+        settings.calibration.as_deref(),
+        first,
+    )?;
     let (mut inputs, mut readouts) = (Vec::new(), Vec::new());
     for info in infos {
         let (input, readout) = match info {
             Ok(info) => {
-                let readout = settings.input.readout(&info, &context)?;
+                let readout = context.readout(&info, &settings.input)?;
                 let input = PlannedInput {
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
@@ -65,61 +72,52 @@ pub(super) fn plan(
     Ok((inputs, context, readouts))
 }
 
-/// Reconstructs the units that are asked for.
-pub(super) fn run(request: Request<'_>) -> Result<ExitCode> {
-    let Request {
-        settings,
-        files,
-        verbosity,
-        ..
-    } = request;
-    let choice = settings.backend.choose()?;
-    if !verbosity.quiet {
-        status!("{}", choice.line);
-    }
+/// Runs the pass that is requested.
+pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
+    let settings = &request.settings;
+    let observer = request.observer.as_ref();
+    let choice = BackendChoice::new(settings.backend, settings.adapter.as_deref())?;
+    observer.notice(&Notice::Backend(choice.line.clone()));
     let (inputs, context, readouts) = plan(settings, files)?;
-    let stage = EventStage::choose(settings, context.detector.as_ref())?;
-    if !verbosity.quiet {
-        status!("templates: {}", context.origin);
-        if let Some(line) = stage.line() {
-            status!("{line}");
-        }
+    let stage = EventStage::new(settings, context.detector.as_ref())?;
+    observer.notice(&Notice::Calibration(context.origin.clone()));
+    if let Some(notice) = stage.notice() {
+        observer.notice(&notice);
     }
     let mut job = match Job::begin(request, inputs, Some(&context.calibration), stage)? {
         ControlFlow::Continue(job) => job,
-        ControlFlow::Break(code) => return Ok(code),
+        ControlFlow::Break(outcome) => return Ok(outcome),
     };
     let mut extractors = Extractors {
-        settings,
+        request,
         choice: &choice,
         context: &context,
         current: None,
         gpu_report: None,
     };
-    let outcome = all_units(&mut job, settings, &readouts, &mut extractors);
+    let outcome = all_units(&mut job, &readouts, &mut extractors);
     let gpu_report = extractors.finish();
     let given_up = gpu_report
         .as_ref()
         .is_some_and(|report| report.given_up.is_some());
-    let report = job.finish(outcome, gpu_report)?;
-    // The result is whole, but not what was asked for.
-    if given_up && choice.demanded && report.exit_code() == 0 {
-        return Ok(ExitCode::from(ErrorKind::Gpu.exit_code()));
-    }
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(PassOutcome {
+        report: job.finish(outcome, gpu_report)?,
+        was_finished: false,
+        lost_gpu: given_up && choice.demanded,
+    })
 }
 
-/// The backend in use, and what those before it have to report.
+/// The backend in use, and the reports of those before it.
 struct Extractors<'a> {
-    settings: &'a Settings,
-    choice: &'a Choice,
+    request: &'a Request,
+    choice: &'a BackendChoice,
     context: &'a DetectorContext,
     current: Option<(ReadoutFacts, Box<dyn Backend>)>,
     gpu_report: Option<BackendReport>,
 }
 
 impl Extractors<'_> {
-    /// One for `readout`: the one in use if it is for that.
+    /// Returns a backend for `readout`: the one in use if it is for that.
     fn for_readout(
         &mut self,
         readout: ReadoutFacts,
@@ -131,12 +129,13 @@ impl Extractors<'_> {
             previous => {
                 let report = previous.and_then(|(_, one)| one.report());
                 BackendReport::merge(&mut self.gpu_report, report);
-                let made = self.choice.build(|| {
+                let make = || {
                     let calibration = self.context.calibration.clone();
-                    let parameters = self.settings.parameters();
+                    let parameters = self.request.settings.parameters;
                     pool.install(|| Extractor::new(calibration, readout, parameters))
                         .map_err(|error| error.in_file(path))
-                })?;
+                };
+                let made = self.choice.build(make, self.request.observer.as_ref())?;
                 (readout, made)
             }
         };
@@ -153,10 +152,12 @@ impl Extractors<'_> {
 /// Does the units that are to be done, input by input.
 fn all_units(
     job: &mut Job<'_>,
-    settings: &Settings,
     readouts: &[Option<ReadoutFacts>],
     extractors: &mut Extractors<'_>,
 ) -> Result<()> {
+    let request = job.request;
+    let settings = &request.settings;
+    let limit = settings.batch_limit(extractors.choice);
     let todo = job.todo.clone();
     for units in todo.chunk_by(|a, b| a.input_id == b.input_id) {
         let Some(&Unit { input_id, .. }) = units.first() else {
@@ -168,59 +169,54 @@ fn all_units(
         ) else {
             continue;
         };
-        let options = settings.input.read_options(input_id)?;
-        // It could be opened a moment ago.
-        let cancel = job.cancel.clone();
+        let options = settings.read_options(input_id);
         let open = || {
+            // The plan could open it: if it cannot be opened now, the cause is the system.
             let mut source = io::open(&input.path, &options).map_err(Error::to_be_tried_again)?;
-            let cancel = cancel.clone();
+            let cancel = request.cancel.clone();
             source.stop_when(Arc::new(move || cancel.is_cancelled()));
             Ok::<_, Error>(source)
         };
-        // Where events are wanted, units must have them whole: an input in which they are scattered is one unit.
-        let is_scattered = job.stage.is_wanted() && input.units > 1 && !open()?.events_ascend()?;
+        // Events need whole units: an input in which they are scattered is one unit.
+        let is_scattered = job.stage.is_present() && input.units > 1 && !open()?.events_ascend()?;
         if is_scattered && units.len() as u32 == input.units {
-            status!(
-                "note: the events of `{}` are not in ascending order; it is done as one unit",
-                input.path.display()
-            );
+            request
+                .observer
+                .notice(&Notice::Scattered(input.path.clone()));
         }
-        let limit = settings.limit(extractors.choice);
         let mut pass = InputPass {
             source: open()?,
             backend: extractors.for_readout(*readout, &input.path, &job.pool)?,
             input,
             is_scattered,
             limit,
-            stop_at_loss: settings.on_error == Some(OnError::Stop),
         };
         for &unit in units {
-            pass.one_unit(job, unit)?;
+            pass.run_unit(job, unit)?;
         }
     }
     Ok(())
 }
 
-/// An input that is passed over.
+/// The pass over one input.
 struct InputPass<'a> {
     input: PlannedInput,
     source: Box<dyn Source>,
     backend: &'a dyn Backend,
-    /// True if the first unit takes all.
+    /// True if the first unit takes all events.
     is_scattered: bool,
     limit: BatchLimit,
-    stop_at_loss: bool,
 }
 
 impl InputPass<'_> {
-    fn one_unit(&mut self, job: &mut Job<'_>, unit: Unit) -> Result<()> {
-        if job.cancel.is_cancelled() {
-            return Err(job.cancel.error());
-        }
+    fn run_unit(&mut self, job: &mut Job<'_>, unit: Unit) -> Result<()> {
+        let request = job.request;
+        request.check_cancelled()?;
+        let observer = request.observer.as_ref();
         let start = Instant::now();
         let bytes = self.input.bytes_of(unit.block);
         let path = self.input.path.clone();
-        // The checksum reads the file alongside, while its pages are in memory anyway.
+        // The checksum reads the file at the same time, while its pages are in memory anyway.
         let checksum = std::thread::spawn(move || RangeChecksum::from_file(&path, bytes));
         let folder = job.staging.tables();
         let writer = TablesWriter::create(&folder, &unit)?;
@@ -240,16 +236,17 @@ impl InputPass<'_> {
             let context = UnitContext {
                 backend: self.backend,
                 limit: self.limit,
-                stop_at_loss: self.stop_at_loss,
-                progress: &job.progress,
-                cancel: &job.cancel,
+                stop_at_loss: request.settings.on_error == OnError::Stop,
+                observer,
+                cancel: &request.cancel,
             };
             job.pool
                 .install(|| run_unit(self.source.as_mut(), &context, writer))?
         };
         let events = job.pool.install(|| {
+            let parts = &outcome.parts;
             job.stage
-                .of_parts(&folder, &outcome.parts, unit, &job.progress, &job.cancel)
+                .run_on_parts(&folder, parts, unit, observer, &request.cancel)
         })?;
         let read = checksum
             .join()

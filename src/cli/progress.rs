@@ -2,18 +2,43 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::memory::memory_mib;
-use super::progress_bar::Bar;
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+
+use crate::pipeline::memory_mib;
+
+/// A bar's style with indicatif's keys, and `{rate}`: how many are done a second. A template that indicatif does not
+/// take gives its default style.
+#[must_use]
+pub(crate) fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key(
+            "rate",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // Nothing can be done about a terminal's line that cannot be written.
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            },
+        )
+        .progress_chars("=> ")
+}
 
 /// How far a run has come.
-pub struct Progress(Kind);
+pub(crate) struct Progress(Kind);
 
 enum Kind {
     Silent,
-    Bar(Bar),
+    Bar(Units),
     Lines(Mutex<Lines>),
+}
+
+/// A bar, and the units of work that it counts beside.
+struct Units {
+    bar: ProgressBar,
+    done: AtomicU64,
+    of: Option<u64>,
 }
 
 struct Lines {
@@ -31,59 +56,92 @@ impl Progress {
     /// Progress towards `waveforms` and `units`, as far as they are known, with a line at least `every` so often where there
     /// is no terminal.
     #[must_use]
-    pub fn new(waveforms: Option<u64>, units: Option<u64>, every: Duration, quiet: bool) -> Self {
+    pub(crate) fn new(
+        waveforms: Option<u64>,
+        units: Option<u64>,
+        every: Duration,
+        quiet: bool,
+    ) -> Self {
         if quiet {
             return Self(Kind::Silent);
         }
-        if std::io::stderr().is_terminal()
-            && let Some(bar) = Bar::new(waveforms, units)
-        {
-            return Self(Kind::Bar(bar));
+        if !std::io::stderr().is_terminal() {
+            let start = Instant::now();
+            return Self(Kind::Lines(Mutex::new(Lines {
+                start,
+                next: start + every,
+                every,
+                waveforms: 0,
+                events: 0,
+                units: 0,
+                of_waveforms: waveforms.filter(|&total| total > 0),
+                of_units: units,
+            })));
         }
-        let start = Instant::now();
-        Self(Kind::Lines(Mutex::new(Lines {
-            start,
-            next: start + every,
-            every,
-            waveforms: 0,
-            events: 0,
-            units: 0,
-            of_waveforms: waveforms.filter(|&total| total > 0),
-            of_units: units,
-        })))
+        let (bar, template) = match waveforms {
+            Some(total) => (
+                ProgressBar::new(total),
+                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left  {prefix}  {msg}",
+            ),
+            None => (
+                ProgressBar::new_spinner(),
+                "{spinner} {human_pos} waveforms  {rate} a second  {elapsed}  {prefix}  {msg}",
+            ),
+        };
+        bar.set_style(style(template));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(Kind::Bar(Units {
+            bar,
+            done: AtomicU64::new(0),
+            of: units,
+        }))
     }
 
     /// `waveforms` more are done, with `hits` hits.
-    pub fn advance(&self, waveforms: u64, hits: u64) {
+    pub(crate) fn advance(&self, waveforms: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(bar) => bar.advance(waveforms, hits),
+            Kind::Bar(units) => {
+                units.bar.inc(waveforms);
+                units.bar.set_message(format!(
+                    "{:.2} hits each",
+                    hits as f64 / waveforms.max(1) as f64
+                ));
+            }
             Kind::Lines(lines) => Lines::add(lines, |lines| lines.waveforms += waveforms),
         }
     }
 
     /// `events` more are reconstructed, with `hits` hits.
-    pub fn advance_events(&self, events: u64, hits: u64) {
+    pub(crate) fn advance_events(&self, events: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(bar) => bar.advance_events(events, hits),
+            Kind::Bar(units) => units.bar.set_message(format!(
+                "events: {:.0} hits each",
+                hits as f64 / events.max(1) as f64
+            )),
             Kind::Lines(lines) => Lines::add(lines, |lines| lines.events += events),
         }
     }
 
     /// One more unit is done.
-    pub fn finish_unit(&self) {
+    pub(crate) fn finish_unit(&self) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(bar) => bar.finish_unit(),
+            Kind::Bar(units) => {
+                let done = units.done.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(of) = units.of.filter(|&of| of > 1) {
+                    units.bar.set_prefix(format!("{done} of {of} units"));
+                }
+            }
             Kind::Lines(lines) => Lines::add(lines, |lines| lines.units += 1),
         }
     }
 
     /// Clears the bar.
-    pub fn finish(&self) {
-        if let Kind::Bar(bar) = &self.0 {
-            bar.finish();
+    pub(crate) fn finish(&self) {
+        if let Kind::Bar(units) = &self.0 {
+            units.bar.finish_and_clear();
         }
     }
 }

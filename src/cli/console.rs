@@ -1,0 +1,70 @@
+//! Notices and progress of a pass on stderr.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::Verbosity;
+use super::progress::Progress;
+use crate::pipeline::{Notice, Observer};
+
+/// Prints what a pass reports.
+pub(crate) struct Console {
+    verbosity: Verbosity,
+    interval: Duration,
+    progress: OnceLock<Progress>,
+}
+
+impl Console {
+    /// Returns an observer that prints a line of progress every `interval` where stderr is not a terminal.
+    pub fn new(verbosity: Verbosity, interval: Duration) -> Self {
+        Self {
+            verbosity,
+            interval,
+            progress: OnceLock::new(),
+        }
+    }
+}
+
+impl Observer for Console {
+    fn notice(&self, notice: &Notice) {
+        if self.verbosity.quiet && !notice.is_warning() {
+            return;
+        }
+        match notice {
+            Notice::Events {
+                light_maps: None, ..
+            } => status!("{notice} (`--light-maps DIR` gives some)"),
+            _ => status!("{notice}"),
+        }
+    }
+
+    fn start(&self, waveforms: Option<u64>, units: u64) {
+        self.progress.get_or_init(|| {
+            Progress::new(waveforms, Some(units), self.interval, self.verbosity.quiet)
+        });
+    }
+
+    fn advance(&self, waveforms: u64, hits: u64) {
+        if let Some(progress) = self.progress.get() {
+            progress.advance(waveforms, hits);
+        }
+    }
+
+    fn advance_events(&self, events: u64, hits: u64) {
+        if let Some(progress) = self.progress.get() {
+            progress.advance_events(events, hits);
+        }
+    }
+
+    fn finish_unit(&self) {
+        if let Some(progress) = self.progress.get() {
+            progress.finish_unit();
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(progress) = self.progress.get() {
+            progress.finish();
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a pass reports while it runs.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::event;
+
+/// Receives notices and progress of a pass. Every method does nothing by default.
+pub trait Observer: Send + Sync {
+    /// Receives a notice for the user.
+    fn notice(&self, notice: &Notice) {
+        let _ = notice;
+    }
+
+    /// Called once before the first unit: `units` are to be done, with `waveforms` in them where the inputs say so.
+    fn start(&self, waveforms: Option<u64>, units: u64) {
+        let _ = (waveforms, units);
+    }
+
+    /// Called when `waveforms` more are extracted, with `hits` hits.
+    fn advance(&self, waveforms: u64, hits: u64) {
+        let _ = (waveforms, hits);
+    }
+
+    /// Called when `events` more are reconstructed, with `hits` hits.
+    fn advance_events(&self, events: u64, hits: u64) {
+        let _ = (events, hits);
+    }
+
+    /// Called when one more unit is finished.
+    fn finish_unit(&self) {}
+
+    /// Called after the last unit, or when the pass fails.
+    fn finish(&self) {}
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Something that the user of a pass may want to know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The backend, and why.
+    Backend(String),
+    /// The GPU cannot be used; the CPU takes its place.
+    GpuUnavailable(Error),
+    /// The origin of the calibration.
+    Calibration(String),
+    /// The reconstruction of events.
+    Events {
+        /// The method.
+        method: event::Method,
+        /// The folder of light maps.
+        light_maps: Option<String>,
+    },
+    /// Entries of input folders that do not look like waveforms, or are outputs of nuwave.
+    LeftOut {
+        /// Their number.
+        count: usize,
+        /// The first of them.
+        first: PathBuf,
+    },
+    /// An input that is named more than once, and read as often.
+    Repeated(PathBuf),
+    /// Units that an earlier run finished.
+    Resuming {
+        /// Units that are finished.
+        finished: usize,
+        /// Units of the pass.
+        total: usize,
+    },
+    /// The output is finished already, with the same inputs and settings.
+    AlreadyFinished(PathBuf),
+    /// An input whose events are scattered over it; it is done as one unit.
+    Scattered(PathBuf),
+    /// A table of hits whose events do not ascend; its hits are sorted in memory.
+    Unsorted(PathBuf),
+    /// A table without hits.
+    NoHits(PathBuf),
+}
+
+impl Notice {
+    /// Returns true for warnings, false for what is said for information only.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        matches!(
+            self,
+            Self::GpuUnavailable(_) | Self::Repeated(_) | Self::NoHits(_)
+        )
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(line) => f.write_str(line),
+            Self::GpuUnavailable(error) => write!(f, "warning: {error}\nbackend: cpu"),
+            Self::Calibration(origin) => write!(f, "templates: {origin}"),
+            Self::Events { method, light_maps } => {
+                write!(f, "method for events: {}, ", event_method_name(*method))?;
+                match light_maps {
+                    Some(dir) => write!(f, "light maps `{dir}`"),
+                    None => f.write_str("without light maps"),
+                }
+            }
+            Self::LeftOut { count, first } => write!(
+                f,
+                "note: {count} entries of folders are left out, which do not end like waveforms or are outputs of nuwave; the first is `{}`",
+                first.display()
+            ),
+            Self::Repeated(path) => write!(
+                f,
+                "warning: `{}` is named more than once, and read as often",
+                path.display()
+            ),
+            Self::Resuming { finished, total } => {
+                write!(f, "resuming: {finished} of {total} units are finished")
+            }
+            Self::AlreadyFinished(output) => write!(
+                f,
+                "`{}` is finished already, with the same inputs and settings",
+                output.display()
+            ),
+            Self::Scattered(path) => write!(
+                f,
+                "note: the events of `{}` are not in ascending order; it is done as one unit",
+                path.display()
+            ),
+            Self::Unsorted(path) => write!(
+                f,
+                "note: the events of `{}` are not in ascending order; its hits are sorted in memory",
+                path.display()
+            ),
+            Self::NoHits(path) => write!(f, "warning: `{}` holds no hits", path.display()),
+        }
+    }
+}
+
+/// Returns the name of a method for events, as it is written in reports and configuration files.
+pub(super) fn event_method_name(method: event::Method) -> &'static str {
+    match method {
+        event::Method::Centroid => "centroid",
+        event::Method::Charge => "charge",
+        event::Method::Time => "time",
+        event::Method::Full => "full",
+    }
+}

@@ -1,0 +1,185 @@
+//! A pass: from inputs and settings to an output folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::cancel::CancelToken;
+use super::observer::{Notice, Observer, Silent};
+use super::plan::{PlannedInput, Selection};
+use super::request::{PassOutcome, Request};
+use super::settings::{InputKind, PassSettings};
+use super::staging::Mode;
+use super::{hit_pass, waveform_pass};
+use crate::error::{Error, Result};
+use crate::io::inputs;
+
+/// A pass over inputs: waveforms to hits to events, or hits to events.
+///
+/// The pass divides its inputs into units, does those that are selected, and writes the tables and a report into a folder that
+/// appears by one rename when all units are done. Until then finished units wait in a staging folder next to it, where a
+/// later pass with [`resume`](Self::resume) finds them. The result does not depend on threads, batches or backend.
+///
+/// # Examples
+/// Simulates some waveforms, extracts their hits and reads the report:
+/// ```
+/// use nuwave::io::{self, WriteInfo};
+/// use nuwave::model::Truth;
+/// use nuwave::pipeline::{BackendKind, Pass, PassSettings};
+/// use nuwave::simulate::{self, Light, Plan, Profile};
+///
+/// # fn main() -> nuwave::Result<()> {
+/// let detector = nuwave::detector::load("juno")?;
+/// let folder = tempfile::tempdir().expect("a temporary folder");
+/// let input = folder.path().join("run.arrow");
+/// let info = WriteInfo {
+///     sampling_ns: detector.readout.sampling_ns,
+///     adc_bits: detector.readout.adc_bits,
+///     polarity: detector.readout.polarity,
+///     detector: detector.name.clone(),
+///     origin: String::new(),
+/// };
+/// let plan = Plan {
+///     profile: Profile::named("ls", &detector)?,
+///     detector,
+///     seed: 1,
+///     events: 4,
+///     channels: (0..8).collect(),
+///     light: Light::MeanPe(2.0),
+/// };
+/// let mut sink = io::create(&input, &info)?;
+/// for block in simulate::waveforms(&plan)? {
+///     sink.write(&block.batch)?;
+/// }
+/// sink.finish(&Truth::default())?;
+///
+/// let settings = PassSettings {
+///     backend: BackendKind::Cpu,
+///     ..PassSettings::default()
+/// };
+/// let outcome = Pass::new(settings, [&input], folder.path().join("out")).run()?;
+/// assert_eq!(outcome.report.totals.waveforms, 32);
+/// assert!(outcome.report.totals.hits > 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Pass {
+    request: Request,
+    named: Vec<PathBuf>,
+    list: Option<PathBuf>,
+}
+
+impl Pass {
+    /// Returns a pass over `inputs` (files, folders or patterns; tables of hits may be folders) into the folder `output`.
+    pub fn new<P: Into<PathBuf>>(
+        settings: PassSettings,
+        inputs: impl IntoIterator<Item = P>,
+        output: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            request: Request {
+                settings,
+                output: output.into(),
+                selection: Selection::All,
+                mode: Mode::default(),
+                cancel: CancelToken::default(),
+                observer: Arc::new(Silent),
+            },
+            named: inputs.into_iter().map(Into::into).collect(),
+            list: None,
+        }
+    }
+
+    /// Adds the inputs that are named in the file `list`, one per line.
+    #[must_use]
+    pub fn inputs_from(mut self, list: Option<&Path>) -> Self {
+        self.list = list.map(Path::to_owned);
+        self
+    }
+
+    /// Does some of the units only.
+    #[must_use]
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.request.selection = selection;
+        self
+    }
+
+    /// Keeps the units that an earlier pass finished.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.request.mode.resume = resume;
+        self
+    }
+
+    /// Replaces an output of nuwave, and starts an unfinished one over.
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.request.mode.overwrite = overwrite;
+        self
+    }
+
+    /// Ends the pass early once the token is set.
+    #[must_use]
+    pub fn cancel_token(mut self, cancel: &CancelToken) -> Self {
+        self.request.cancel = cancel.clone();
+        self
+    }
+
+    /// Sends notices and progress to `observer`.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.request.observer = observer;
+        self
+    }
+
+    /// Returns the inputs, divided into units. Reads the headers of all inputs, and of hits the whole files.
+    ///
+    /// # Errors
+    /// If an input cannot be read, or the settings do not fit the inputs.
+    pub fn plan(&self) -> Result<Vec<PlannedInput>> {
+        let files = self.files()?;
+        Ok(match self.request.settings.from {
+            InputKind::Waveforms => waveform_pass::plan(&self.request.settings, &files)?.0,
+            InputKind::Hits => hit_pass::plan(&self.request.settings, &files)?.0,
+        })
+    }
+
+    /// Runs the pass.
+    ///
+    /// # Errors
+    /// If an input cannot be read, the settings do not fit the inputs, the output cannot be written or exists already, or the
+    /// pass is cancelled. Finished units stay in the staging folder.
+    pub fn run(&self) -> Result<PassOutcome> {
+        let files = self.files()?;
+        match self.request.settings.from {
+            InputKind::Waveforms => waveform_pass::run(&self.request, &files),
+            InputKind::Hits => hit_pass::run(&self.request, &files),
+        }
+    }
+
+    /// Returns the input files.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let list = self.list.as_deref();
+        // A table of hits may be a folder.
+        if self.request.settings.from == InputKind::Hits {
+            let mut files = self.named.clone();
+            let listed = list.map(inputs::lines).transpose()?.unwrap_or_default();
+            files.extend(listed.into_iter().map(|(_, path)| path));
+            return Ok(files);
+        }
+        let found = inputs::expand(&self.named, list)?;
+        if let Some(first) = found.left_out.first() {
+            self.request.observer.notice(&Notice::LeftOut {
+                count: found.left_out.len(),
+                first: first.clone(),
+            });
+        }
+        for path in found.repeated {
+            self.request.observer.notice(&Notice::Repeated(path));
+        }
+        if found.files.is_empty() {
+            return Err(Error::usage("no input").with_hint("name files, or `--inputs-from FILE`"));
+        }
+        Ok(found.files)
+    }
+}
