@@ -14,7 +14,7 @@ use crate::io::{ReadOptions, SourceInfo};
 use crate::model::Polarity;
 use crate::pipeline::{DetectorContext, InputOptions};
 
-/// Most threads; making many more takes longer than any run.
+/// Maximum number of threads; starting many more takes longer than any run.
 const MAX_THREADS: usize = 1024;
 
 /// `--threads`.
@@ -49,15 +49,15 @@ pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
         .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
 }
 
-/// The time that an option of so many seconds means.
+/// Returns the duration of an option in seconds.
 pub(crate) fn seconds(name: &str, seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|time| !time.is_zero())
-        .ok_or_else(|| Error::usage(format!("`--{name} {seconds}` is not a time")))
+        .ok_or_else(|| Error::usage(format!("`--{name} {seconds}` is not a positive duration")))
 }
 
-/// Refuses a folder for results that holds something, unless it may be overwritten.
+/// Refuses an output folder that is not empty, unless it may be overwritten.
 pub(crate) fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
     if output.exists() && !output.is_dir() {
         return Err(Error::output(output, "exists and is not a folder"));
@@ -71,7 +71,7 @@ pub(crate) fn refuse_existing(output: &Path, overwrite: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writes files, each whole or not at all, into a folder that is made if need be.
+/// Writes files, each completely or not at all, into a folder that is made if it does not exist.
 pub(crate) fn write_files<'a>(
     output: &Path,
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -89,27 +89,27 @@ pub(crate) fn write_files<'a>(
     Ok(())
 }
 
-/// How to read inputs that do not say it themselves.
+/// How to read inputs whose files do not say it themselves.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 #[command(next_help_heading = "How to read the input")]
 pub(crate) struct InputArgs {
-    /// Table to read, where a file holds several (HDF5 path, as `Readout/Waveform`)
+    /// Table to read if a file holds several (HDF5 path, as `Readout/Waveform`)
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
-    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; of hits, `time` and `charge` too
+    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; for hits also `time` and `charge`
     #[arg(long, value_name = "LIST")]
     pub columns: Option<String>,
-    /// Samples a record, for WaveDump binaries without headers
+    /// Samples per record, for WaveDump binaries without headers
     #[arg(long, value_name = "N")]
     pub record_samples: Option<usize>,
-    /// Sampling interval in ns, where the file does not say or says it wrongly
+    /// Sampling interval in ns; overrides that of the file
     #[arg(long, value_name = "NS")]
     pub sampling_ns: Option<f64>,
-    /// Direction of the pulses, where the file does not say or says it wrongly
+    /// Direction of the pulses; overrides that of the file
     #[arg(long, value_name = "WHICH")]
     pub polarity: Option<PolarityArg>,
-    /// Bits of the digitiser, where the file does not say or says it wrongly
+    /// Resolution of the digitiser in bits; overrides that of the file
     #[arg(long, value_name = "N")]
     pub adc_bits: Option<u32>,
 }
@@ -118,9 +118,9 @@ pub(crate) struct InputArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PolarityArg {
-    /// Light lowers the samples
+    /// Light lowers the sample values
     Negative,
-    /// Light raises the samples
+    /// Light raises the sample values
     Positive,
 }
 
@@ -134,7 +134,7 @@ impl From<PolarityArg> for Polarity {
 }
 
 impl InputArgs {
-    /// The options of the reader of waveforms for input number `input_id`.
+    /// Returns the options of the reader of waveforms for input number `input_id`.
     pub fn read_options(&self, input_id: u32) -> Result<ReadOptions> {
         let options = self.options(
             input_id,
@@ -149,7 +149,7 @@ impl InputArgs {
         Ok(options)
     }
 
-    /// The options of the reader of hits.
+    /// Returns the options of the reader of hits.
     pub fn hit_options(&self) -> Result<ReadOptions> {
         let hint = "write it as `--columns event=EventID,channel=ChannelID,time=t_ns,charge=q`";
         let options = self.options(0, hint)?;
@@ -194,7 +194,7 @@ impl InputArgs {
     }
 }
 
-/// What waveforms are reconstructed with: the detector's description and the calibration.
+/// The detector and the calibration.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 #[command(next_help_heading = "Detector and calibration")]
@@ -202,7 +202,7 @@ pub(crate) struct DetectorArgs {
     /// Detector: a preset (`nuwave detector` lists them) or a detector file
     #[arg(long, short, value_name = "NAME|FILE")]
     pub detector: Option<String>,
-    /// Calibration file, as `nuwave calibrate spe` makes it; without one the detector's nominal templates are used
+    /// Calibration file made by `nuwave calibrate spe` [default: the detector's nominal templates]
     #[arg(long, short, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
 }
@@ -231,14 +231,14 @@ impl InputArgs {
     }
 }
 
-/// The detector that the report of a reconstruction names.
+/// Returns the detector that the report of a reconstruction names.
 pub(crate) fn detector_of_report(report: &serde_json::Value) -> Option<String> {
     let name = report.pointer("/configuration/detector")?.as_str()?;
     Some(name.to_owned())
 }
 
-/// The settings of the command line laid over those of a TOML file: what is not given on the command line comes
-/// from the file. An unknown key of the file is an error.
+/// Merges the settings of the command line with those of a TOML file; the command line wins. An unknown key in the file is an
+/// error.
 pub(crate) fn merge_config<T: Default + Serialize + DeserializeOwned>(
     file: Option<&Path>,
     typed: &T,
@@ -261,7 +261,7 @@ pub(crate) fn merge_config<T: Default + Serialize + DeserializeOwned>(
             ))
             .with_hint("`--print-config` shows every key")
         };
-        // Once for the values' types, with the place in the file; once for the keys that are there.
+        // Parsed twice: for the types of the values, with the location of an error, and for the keys that are present.
         toml::from_str::<T>(&text).map_err(wrong)?;
         for (key, value) in
             toml::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(wrong)?

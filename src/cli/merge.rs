@@ -1,4 +1,4 @@
-//! `nuwave merge`: shards become one output.
+//! `nuwave merge`: joins shards into one output.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,27 +7,26 @@ use super::Verbosity;
 use crate::error::{Error, Result};
 use crate::pipeline::{Mode, merge};
 
-/// Join the outputs of shards into what a single run would have made
+/// Join the outputs of shards into one, identical to that of a single run
 ///
-/// Refuses shards that were not made alike, and a set of them that is not complete. Every part is compared with its checksum
-/// on the way.
+/// Refuses shards with different settings, and incomplete sets of shards. Compares every part with its checksum.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   nuwave merge shards/* -o out
 
-Exit codes: as those of `nuwave reconstruct`; 4 if parts of the inputs were lost.")]
+Exit codes: as for `nuwave reconstruct`; 4 if parts of the inputs were lost.")]
 pub(crate) struct Args {
     /// Outputs of `nuwave reconstruct --shard`
     #[arg(required = true, value_name = "DIR")]
     shards: Vec<PathBuf>,
-    /// Folder to make for the result
+    /// Output folder
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// Replace it if nuwave made it
+    /// Replace DIR if nuwave made it
     #[arg(long)]
     overwrite: bool,
-    /// Keep what an earlier run joined
+    /// Keep the units that an earlier run joined
     #[arg(long)]
     resume: bool,
 }

@@ -1,7 +1,7 @@
-//! The command line: one file a command, from the arguments as typed to a validated configuration.
+//! The command line: one file per command, which parses arguments, calls the library and prints the result.
 
-/// A line on stderr. A terminal that has gone away or a log on a full disk is no reason to end a run, as `eprintln!`
-/// would.
+/// Prints a line on stderr. Unlike `eprintln!` it ignores errors: a closed terminal or a log on a full disk must not end a
+/// run.
 macro_rules! status {
     ($($part:tt)*) => {{
         use std::io::Write as _;
@@ -37,17 +37,17 @@ use clap::{Parser, Subcommand};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::driver_threads;
 
-/// Time that GPU drivers have to let go of their devices before the process ends without them.
+/// Time that GPU drivers have to close their devices before the process ends anyway.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
 #[derive(Debug, Parser)]
-#[command(name = "nuwave", version = crate::VERSION_AND_COMMIT, max_term_width = 110)]
+#[command(name = "nuwave", version = crate::version::VERSION_AND_COMMIT, max_term_width = 110)]
 struct Cli {
-    /// Say nothing but errors
+    /// Print warnings and errors only
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Print the result as JSON on stdout, for machines
+    /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -73,13 +73,13 @@ enum Command {
 /// How much a command prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verbosity {
-    /// Errors only.
+    /// Warnings and errors only.
     pub quiet: bool,
     /// JSON on stdout.
     pub json: bool,
 }
 
-/// Puts the result of a command on stdout. A reader that has seen enough (`| head`) is no error, a full disk is.
+/// Prints the result of a command on stdout. A closed pipe (`| head`) is not an error, a full disk is.
 pub(crate) fn print(text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut stdout = std::io::stdout().lock();
@@ -94,7 +94,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Runs the command line of this process; the exit code says how it ended.
+/// Runs the command line of this process and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     backend::quiet_vulkan_layer();
@@ -123,22 +123,22 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// Ends the process without the exit handlers of its libraries: one of them is a driver that still keeps a thread, and would crash.
+/// Ends the process without the exit handlers of its libraries, which would crash while a thread is inside a GPU driver.
 fn leave_at_once(code: ExitCode) {
     use std::io::Write as _;
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
-    // An `ExitCode` does not tell its number.
+    // `ExitCode` has no accessor for its number.
     if let Some(number) = (0..=u8::MAX).find(|&number| ExitCode::from(number) == code) {
         signal_hook::low_level::exit(number.into());
     }
 }
 
-/// Reads the settings of `nuwave reconstruct` as `--config` does, and forgets them. It is here for fuzzing, and no part of
-/// the library's interface.
+/// Reads and checks the settings of `nuwave reconstruct` as `--config` does. For fuzzing; not part of the library's
+/// interface.
 ///
 /// # Errors
-/// If the file cannot be read, a key is unknown, or a value is not what it has to be.
+/// If the file cannot be read, a key is unknown, or a value is invalid.
 #[doc(hidden)]
 pub fn read_configuration(path: &std::path::Path) -> Result<()> {
     reconstruct::read_configuration(path)

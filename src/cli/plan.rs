@@ -1,4 +1,4 @@
-//! `nuwave plan`: the units of work that a run would do.
+//! `nuwave plan`: the units that a run would do.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,10 +10,10 @@ use super::reconstruct::JobArgs;
 use crate::error::{Error, Result};
 use crate::pipeline::{PlannedInput, units};
 
-/// Print the units of work of a run, and which of them a shard takes
+/// Print the units of a run, or those of one shard
 ///
-/// A unit is a block of whole events of one input. Units follow from the inputs alone: every machine that sees the same
-/// files agrees on them.
+/// A unit is a block of whole events of one input. Units depend on the inputs alone: all machines with the same files agree on
+/// them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,13 +37,13 @@ struct Printed<'a> {
 /// One unit.
 #[derive(Serialize)]
 struct Line {
-    /// Its number, as `--units` counts.
+    /// Its number, as used by `--units`.
     unit: u64,
     input_id: u32,
     block: u32,
-    /// Where in the input its events begin, in rows or bytes.
+    /// Position of its first event in the input, in rows or bytes.
     first_position: u64,
-    /// Behind the last of them; absent for the rest of the input.
+    /// Position after its last event; absent for the last unit.
     end_position: Option<u64>,
 }
 

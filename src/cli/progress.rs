@@ -1,4 +1,4 @@
-//! Progress: a bar on a terminal, a line now and then elsewhere, nothing if asked to be quiet.
+//! Progress: a bar on a terminal, lines elsewhere, nothing with `--quiet`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
@@ -9,8 +9,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::pipeline::memory_mib;
 
-/// A bar's style with indicatif's keys, and `{rate}`: how many are done a second. A template that indicatif does not
-/// take gives its default style.
+/// Returns a bar's style with indicatif's keys and `{rate}`, the number done per second. An invalid template gives
+/// indicatif's default style.
 #[must_use]
 pub(crate) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
@@ -18,14 +18,14 @@ pub(crate) fn style(template: &str) -> ProgressStyle {
         .with_key(
             "rate",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                // Nothing can be done about a terminal's line that cannot be written.
+                // An error of the terminal is ignored.
                 let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
             },
         )
         .progress_chars("=> ")
 }
 
-/// How far a run has come.
+/// The progress of a run.
 pub(crate) struct Progress(Kind);
 
 enum Kind {
@@ -34,7 +34,7 @@ enum Kind {
     Lines(Mutex<Lines>),
 }
 
-/// A bar, and the units of work that it counts beside.
+/// A bar, and the number of finished units.
 struct Units {
     bar: ProgressBar,
     done: AtomicU64,
@@ -53,8 +53,8 @@ struct Lines {
 }
 
 impl Progress {
-    /// Progress towards `waveforms` and `units`, as far as they are known, with a line at least `every` so often where there
-    /// is no terminal.
+    /// Starts progress towards `waveforms` and `units`, as far as they are known, with a line every `every` where stderr is not a
+    /// terminal.
     #[must_use]
     pub(crate) fn new(
         waveforms: Option<u64>,
@@ -81,11 +81,11 @@ impl Progress {
         let (bar, template) = match waveforms {
             Some(total) => (
                 ProgressBar::new(total),
-                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left  {prefix}  {msg}",
+                "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} per second  {eta} left  {prefix}  {msg}",
             ),
             None => (
                 ProgressBar::new_spinner(),
-                "{spinner} {human_pos} waveforms  {rate} a second  {elapsed}  {prefix}  {msg}",
+                "{spinner} {human_pos} waveforms  {rate} per second  {elapsed}  {prefix}  {msg}",
             ),
         };
         bar.set_style(style(template));
@@ -97,7 +97,7 @@ impl Progress {
         }))
     }
 
-    /// `waveforms` more are done, with `hits` hits.
+    /// Counts `waveforms` more, with `hits` hits.
     pub(crate) fn advance(&self, waveforms: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
@@ -112,7 +112,7 @@ impl Progress {
         }
     }
 
-    /// `events` more are reconstructed, with `hits` hits.
+    /// Counts `events` more, with `hits` hits.
     pub(crate) fn advance_events(&self, events: u64, hits: u64) {
         match &self.0 {
             Kind::Silent => {}
@@ -124,7 +124,7 @@ impl Progress {
         }
     }
 
-    /// One more unit is done.
+    /// Counts one more unit.
     pub(crate) fn finish_unit(&self) {
         match &self.0 {
             Kind::Silent => {}
@@ -147,14 +147,14 @@ impl Progress {
 }
 
 impl Lines {
-    /// Adds something, and says how far it is if it is time to.
+    /// Adds to a count, and prints a line if one is due.
     fn add(lines: &Mutex<Self>, add: impl FnOnce(&mut Self)) {
         let Ok(mut lines) = lines.lock() else { return };
         add(&mut lines);
         let now = Instant::now();
         if now >= lines.next {
             lines.next = now + lines.every;
-            // A terminal that has gone away is no reason to end a run.
+            // A closed terminal must not end a run.
             let _ = writeln!(
                 std::io::stderr().lock(),
                 "{}",
@@ -163,7 +163,7 @@ impl Lines {
         }
     }
 
-    /// What there is to say after `took_s`.
+    /// Returns the line to print after `took_s`.
     fn line(&self, took_s: f64) -> String {
         let of =
             |total: Option<u64>| total.map_or_else(String::new, |total| format!(" of {total}"));
@@ -174,7 +174,7 @@ impl Lines {
         let mut done = self.units as f64 / self.of_units.unwrap_or(0).max(1) as f64;
         if self.waveforms > 0 {
             parts.push(format!(
-                "{}{} waveforms, {:.0} a second",
+                "{}{} waveforms, {:.0} per second",
                 self.waveforms,
                 of(self.of_waveforms),
                 self.waveforms as f64 / took_s
@@ -185,7 +185,7 @@ impl Lines {
         }
         if self.events > 0 {
             parts.push(format!(
-                "{} events, {:.0} a second",
+                "{} events, {:.0} per second",
                 self.events,
                 self.events as f64 / took_s
             ));

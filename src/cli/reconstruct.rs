@@ -1,4 +1,4 @@
-//! `nuwave reconstruct`: waveforms -> hits -> events, unit of work by unit of work.
+//! `nuwave reconstruct`: waveforms to hits to events.
 
 pub(crate) mod settings;
 mod summary;
@@ -14,12 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{CancelToken, Pass, PassSettings, PlannedInput, Selection};
 use settings::{Settings, WORK};
 
-/// Turn waveforms into hits, and hits into events
+/// Reconstruct hits from waveforms, and events from hits
 ///
 /// Reads HDF5, Parquet, Arrow IPC, NumPy and CAEN WaveDump files (recognised by their content) and writes
-/// the folder DIR with the Parquet tables `hits` and `waveforms`, `events` where the detector has a geometry, and a
-/// `report.json`. DIR is there only when all is done; until then finished units of work wait in DIR.partial, and
-/// `--resume` goes on with them. With `--from hits` inputs are tables of hits (a DIR of an earlier run, Parquet, HDF5),
+/// the folder DIR with the Parquet tables `hits` and `waveforms`, `events` if the detector has a geometry, and a
+/// `report.json`. DIR appears when all units are done; until then finished units are kept in DIR.partial, and
+/// `--resume` continues with them. With `--from hits` inputs are tables of hits (a DIR of an earlier run, Parquet, HDF5),
 /// and only `events` is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,12 +32,12 @@ Examples:
   nuwave reconstruct --inputs-from runs.txt -c spe.parquet -d juno --shard 3/40 --resume -o shards/3
 
 Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
-the report), 5 output, 6 GPU demanded but absent, or lost for good (the result is whole then), 70 a defect of nuwave,
-75 stopped by a signal, or an input that changes or cannot be read now: the same with `--resume` goes on.")]
+the report), 5 output, 6 GPU demanded but absent, or failed for good (the result is complete then), 70 internal error,
+75 stopped by a signal, or an input changes or cannot be read now: the same command with `--resume` continues.")]
 pub(crate) struct Args {
     #[command(flatten)]
     job: JobArgs,
-    /// Folder to make for the result
+    /// Output folder
     #[arg(
         long,
         short,
@@ -45,33 +45,33 @@ pub(crate) struct Args {
         required_unless_present = "print_config"
     )]
     output: Option<PathBuf>,
-    /// Replace DIR if nuwave made it; begin anew what is unfinished
+    /// Replace DIR if nuwave made it; start unfinished output over
     #[arg(long)]
     overwrite: bool,
-    /// Keep the units that an earlier run finished, and do the rest
+    /// Keep the units that an earlier run finished, and do the others
     #[arg(long, help_heading = WORK)]
     resume: bool,
 }
 
-/// What `reconstruct` and `plan` have in common: the inputs, how they are divided, the settings.
+/// Arguments of `reconstruct` and `plan`: inputs, selection of units, settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobArgs {
-    /// Waveform files, folders of them or patterns; or tables of hits
+    /// Waveform files, folders or patterns; or tables of hits
     #[arg(required_unless_present_any = ["print_config", "inputs_from"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// File with the names of (further) inputs, one a line
+    /// File with names of (further) inputs, one per line
     #[arg(long, value_name = "FILE")]
     inputs_from: Option<PathBuf>,
-    /// Do part I of N of the work
+    /// Do part I of N of the units
     #[arg(long, value_name = "I/N", value_parser = Selection::parse_shard, help_heading = WORK)]
     shard: Option<Selection>,
-    /// Do the units A to B-1, as `nuwave plan` counts them
+    /// Do the units A to B-1, as numbered by `nuwave plan`
     #[arg(long, value_name = "A:B", value_parser = Selection::parse_units, conflicts_with = "shard", help_heading = WORK)]
     units: Option<Selection>,
     /// TOML file with settings; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the settings as they result from file and command line, and end
+    /// Print the settings resulting from file and command line, and exit
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `nuwave verify`: finished outputs against their reports and their inputs.
+//! `nuwave verify`: checks finished outputs against their reports and their inputs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ Examples:
   nuwave verify out
   nuwave verify --no-inputs shards/*
 
-Exit codes: 0 all of it holds (also where the report lists losses), 3 something does not.")]
+Exit codes: 0 all checks pass (also if the report lists losses), 3 a check fails.")]
 pub(crate) struct Args {
     /// Outputs of `nuwave reconstruct` or `nuwave merge`
     #[arg(required = true, value_name = "DIR")]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     no_inputs: bool,
 }
 
-/// What was found, as JSON.
+/// The result as JSON.
 #[derive(Serialize)]
 struct Printed {
     dir: String,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         if findings.is_empty() && !verbosity.quiet {
             let totals = &report.totals;
             status!(
-                "`{name}` holds: {} units, {} files, {} waveforms, {} hits, {} lost and listed{}",
+                "`{name}` passes: {} units, {} files, {} waveforms, {} hits, {} lost and listed{}",
                 report.units.len(),
                 report.outputs.len(),
                 totals.waveforms,
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 if args.no_inputs {
                     ""
                 } else {
-                    "; the inputs are those that were read"
+                    "; the inputs are unchanged"
                 }
             );
         }

@@ -1,16 +1,16 @@
-//! The waveforms that were there already, to flag those that come again: a file in which a block stands twice.
+//! Flags duplicate waveforms, as in a file that contains a block twice.
 
 use std::collections::HashSet;
 
 use crate::model::{Batch, Extracted, Flags};
 
-/// Most waveforms that are remembered to know them again, where events do not ascend; then it begins anew.
+/// Maximum number of waveforms to remember where events do not ascend; the memory is cleared when it is full.
 const MAX_REMEMBERED: usize = 1 << 21;
 
-/// The same for a stream, of which there may be many: ten times the channels of a large detector.
+/// The same for a stream, since there may be many streams: ten times the channels of a large detector.
 const MAX_REMEMBERED_STREAM: usize = 1 << 18;
 
-/// The waveforms of a unit of work, or of a stream, as far as they can come again.
+/// The waveforms of a unit, or of a stream, of which a duplicate can follow.
 #[derive(Debug)]
 pub struct DuplicateFilter {
     capacity: usize,
@@ -31,7 +31,7 @@ impl Default for DuplicateFilter {
 }
 
 impl DuplicateFilter {
-    /// Those of a stream.
+    /// Returns a filter for a stream.
     #[must_use]
     pub fn for_stream() -> Self {
         Self {
@@ -40,7 +40,7 @@ impl DuplicateFilter {
         }
     }
 
-    /// Flags what comes for the second time: the same event, channel and begin of the window.
+    /// Flags duplicates: waveforms with event, channel and start of the window of an earlier one.
     pub fn mark(&mut self, batch: &Batch, extracted: &mut Extracted) {
         let mut hits = extracted.hits.iter_mut();
         for (place, summary) in extracted.summaries.iter_mut().enumerate() {
@@ -51,7 +51,7 @@ impl DuplicateFilter {
             };
             let start_ns = batch.start_ns().get(place).copied().unwrap_or(0.0);
             if self.greatest < Some(event) {
-                // What came before cannot come again while events ascend.
+                // While events ascend, no duplicate of an earlier event can follow.
                 if !self.descended {
                     self.waveforms.clear();
                 }
@@ -74,7 +74,7 @@ impl DuplicateFilter {
         }
     }
 
-    /// True if the events that came so far ascend.
+    /// Returns true if the events so far ascend.
     #[must_use]
     pub fn ascends(&self) -> bool {
         !self.descended

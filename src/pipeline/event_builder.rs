@@ -1,4 +1,4 @@
-//! Hits come row by row, events leave one by one: those without a hit too, where a table says that they are there.
+//! Event builder: groups rows of hits into events. Events without hits are included where a table lists them.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ pub struct EventBuilder {
     /// The first hit of the next event that has any.
     first: Option<HitRow>,
     keys: Option<EventKeys>,
-    /// The next event of the table of events.
+    /// The next entry of the table of events.
     key: Option<EventKey>,
-    /// The input that was read last, and how many of its hits.
+    /// The input that was read last, and the number of its hits read so far.
     read: (u32, u64),
 }
 
 impl EventBuilder {
-    /// The events of `source`, from the first on.
+    /// Returns a builder of the events of `source`.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -38,7 +38,7 @@ impl EventBuilder {
         Ok(events)
     }
 
-    /// The next event of `input` whose hits begin in `positions`, counted in hits of the input; `None` behind the last.
+    /// Returns the next event of `input` whose first hit is in `positions`, counted in hits of the input; `None` after the last.
     ///
     /// # Errors
     /// As [`next_of_input`](Self::next_of_input).
@@ -67,10 +67,10 @@ impl EventBuilder {
         }
     }
 
-    /// The next event of `input`; `None` behind its last.
+    /// Returns the next event of `input`; `None` after its last.
     ///
     /// # Errors
-    /// If the source cannot be read any further; an event that was begun is lost.
+    /// If the source cannot be read any further; an incomplete event is lost.
     pub fn next_of_input(&mut self, input: u32) -> Result<Option<EventHits>> {
         let first = self.first.map(|row| row.event);
         let Some(event) = first.into_iter().chain(self.key).min() else {

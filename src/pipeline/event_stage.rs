@@ -21,7 +21,7 @@ use crate::io::{self, hit_source};
 
 /// The reconstruction of events, if there is any.
 pub struct EventStage {
-    /// What is planned, as the report states it.
+    /// The plan, as the report states it.
     pub plan: EventsPlan,
     reconstructor: Option<Reconstructor>,
 }
@@ -57,12 +57,12 @@ impl EventStage {
     /// If it has none, or the light maps cannot be read, or do not fit the detector or the method.
     pub fn with_geometry(settings: &PassSettings, detector: &Detector) -> Result<Self> {
         let method = settings.event_method();
-        let light = settings.light_maps.as_deref();
+        let light_maps = settings.light_maps.as_deref();
         // A detector without a geometry is refused before its maps are read.
         let geometry_crc32c = detector
             .sensors()
             .map_or_else(String::new, |sensors| format!("{:08x}", sensors.crc32c()));
-        let maps = match (light, detector.sensors()) {
+        let maps = match (light_maps, detector.sensors()) {
             (Some(dir), Some(sensors)) => {
                 let tables = io::light::read(dir, detector)?;
                 let model = LightModel::new(tables, Arc::clone(sensors));
@@ -71,7 +71,7 @@ impl EventStage {
             _ => None,
         };
         let reconstructor = Reconstructor::new(detector, maps, method)?;
-        let light = light
+        let light_maps = light_maps
             .map(|dir| {
                 let (_, crc32c) = folder_checksum(dir)
                     .map_err(|error| Error::input(dir, "cannot be read").with_source(error))?;
@@ -82,7 +82,7 @@ impl EventStage {
         Ok(Self {
             plan: EventsPlan::Present {
                 method,
-                light,
+                light_maps,
                 geometry_crc32c,
             },
             reconstructor: Some(reconstructor),
@@ -92,12 +92,15 @@ impl EventStage {
     /// Returns how events are reconstructed, if they are.
     #[must_use]
     pub fn notice(&self) -> Option<Notice> {
-        let EventsPlan::Present { method, light, .. } = &self.plan else {
+        let EventsPlan::Present {
+            method, light_maps, ..
+        } = &self.plan
+        else {
             return None;
         };
         Some(Notice::Events {
             method: *method,
-            light_maps: light.as_ref().map(|maps| maps.dir.clone()),
+            light_maps: light_maps.as_ref().map(|maps| maps.dir.clone()),
         })
     }
 

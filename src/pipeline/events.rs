@@ -1,4 +1,4 @@
-//! Events of one unit through the reconstruction, in blocks, in their order.
+//! Reconstruction of the events of one unit, in blocks and in order.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::event::Reconstructor;
 use crate::io::events::EventsWriter;
 use crate::model::{Event, EventHits};
 
-/// Most events that are reconstructed together; enough for every core to have several.
+/// Maximum number of events per block; enough for every core to have several.
 const BLOCK_EVENTS: usize = 1024;
-/// Most hits that are held for that; one event may have more.
+/// Number of hits at which a block ends; one event may have more.
 const BLOCK_HITS: usize = 1 << 20;
 
-/// Reconstructs the events of `input` (its number in the source) whose hits begin in `positions` into `writer`, on the
-/// rayon pool this is called on.
+/// Reconstructs the events of `input` (its number in the source) whose first hit is in `positions` into `writer`, on the
+/// current rayon pool.
 ///
 /// # Errors
-/// If the output cannot be written, or the run is asked to stop.
+/// If the output cannot be written, or the run is cancelled.
 pub fn run_events(
     events: &mut EventBuilder,
     (input, positions): (u32, &Range<u64>),
@@ -64,7 +64,7 @@ pub fn run_events(
     Ok(outcome)
 }
 
-/// The next events, and what ended their reading, if anything did.
+/// Returns the next events, and the error that ended their reading, if any.
 fn next_block(
     events: &mut EventBuilder,
     input: u32,

@@ -45,7 +45,7 @@ pub(super) fn plan(
             inputs.push(PlannedInput {
                 crc32c: Some(crc32c.clone()),
                 input_of_table: (source.inputs.len() > 1).then_some(input),
-                ..PlannedInput::of_hits(&source.info, n_hits, settings.unit_size)
+                ..PlannedInput::from_hits(&source.info, n_hits, settings.unit_size)
             });
         }
         tables.push((source, first..inputs.len()));

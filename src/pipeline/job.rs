@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 
-/// A pass that has begun.
+/// A pass in progress.
 pub(super) struct Job<'a> {
     start: Instant,
     pub request: &'a Request,
@@ -46,10 +46,10 @@ impl<'a> Job<'a> {
         let settings = &request.settings;
         let observer = request.observer.as_ref();
         let threads = settings.threads();
-        let sums = sums::of_settings(calibration, &stage.plan);
+        let sums = sums::collect(calibration, &stage.plan);
         let configuration_crc32c = settings.checksum(&sums)?;
         let manifest = RunManifest {
-            nuwave: env!("CARGO_PKG_VERSION").to_owned(),
+            nuwave: crate::version::VERSION.to_owned(),
             from: settings.from.name().to_owned(),
             configuration: settings.resolved(),
             sums,

@@ -1,4 +1,4 @@
-//! Finished shards become one output: the same as if one run had done all of it.
+//! Joins finished shards into one output, identical to that of a single run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::io::tables::Part;
 /// Joins the outputs in `shards` into `target`.
 ///
 /// # Errors
-/// If a shard is not finished, they were not made alike, units are missing or there twice, a part is damaged, or the
+/// If a shard is not finished, the shards have different settings, units are missing or duplicate, a part is damaged, or the
 /// output cannot be written.
 pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
     let start = std::time::Instant::now();
@@ -43,11 +43,11 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         });
         if let Some(difference) = difference {
             return Err(Error::usage(format!(
-                "`{}` and `{}` were made with something else: {difference}",
+                "`{}` and `{}` were made with different settings: {difference}",
                 first_dir.display(),
                 dir.display()
             ))
-            .with_hint("shards are made by the same command but for `--shard`"));
+            .with_hint("shards must be made by the same command, except for `--shard`"));
         }
         for record in report.records() {
             let unit = record.unit();
@@ -68,10 +68,10 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
         .collect();
     if let Some(unit) = missing.first() {
         return Err(Error::usage(format!(
-            "{} units are in none of them, the first is {unit}",
+            "{} units are in none of the shards, the first is {unit}",
             missing.len()
         ))
-        .with_hint("are there shards that were not given, or did not finish?"));
+        .with_hint("is a shard missing, or not finished?"));
     }
     let mut staging = match StagingDir::open(target, mode, &manifest)? {
         OpenOutcome::Open(staging) => staging,
@@ -113,7 +113,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
     Ok(report)
 }
 
-/// Copies a part, and compares it with its checksum on the way.
+/// Copies a part and compares it with its checksum.
 fn copy(part: &Part, from: &Path, to: &Path) -> Result<()> {
     let (source, target) = (from.join(&part.path), to.join(&part.path));
     let unreadable = |error| Error::input(&source, "cannot be read").with_source(error);
@@ -145,7 +145,7 @@ fn copy(part: &Part, from: &Path, to: &Path) -> Result<()> {
                 part.bytes, part.crc32c
             ),
         )
-        .with_hint("the part is damaged; make its shard again"));
+        .with_hint("the part is damaged; run its shard again"));
     }
     writer.commit()
 }

@@ -43,6 +43,7 @@ pub use detector_context::DetectorContext;
 pub use duplicates::DuplicateFilter;
 pub use event_builder::EventBuilder;
 pub use event_stage::EventStage;
+#[cfg(feature = "cli")]
 pub(crate) use memory::memory_mib;
 pub use merge::merge;
 pub use observer::{Notice, Observer, Silent};

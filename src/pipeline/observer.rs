@@ -1,4 +1,4 @@
-//! What a pass reports while it runs.
+//! Notices and progress of a pass while it runs.
 
 use std::fmt;
 use std::path::PathBuf;

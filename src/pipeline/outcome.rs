@@ -28,7 +28,7 @@ pub struct UnitOutcome {
     pub event_ids: Option<(u64, u64)>,
     /// True if event numbers ascend.
     pub ascending: bool,
-    /// What could not be used.
+    /// Waveforms that could not be used.
     pub losses: Vec<Loss>,
     /// The parts written.
     pub parts: Vec<Part>,

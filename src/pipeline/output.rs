@@ -1,4 +1,4 @@
-//! The output folder: filled under a temporary name beside its own, renamed when it is complete.
+//! The output folder: filled under a temporary name next to its own, renamed when it is complete.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::io::light;
 /// Name of the report; its presence in a folder means that the folder is complete.
 pub const REPORT: &str = "report.json";
 
-/// An output folder on its way. Dropped before [`commit_with`](Self::commit_with), it leaves nothing behind, and a folder
-/// that was there before as it was.
+/// An output folder that is being written. Dropped before [`commit_with`](Self::commit_with), it is removed, and an existing
+/// folder stays as it was.
 #[derive(Debug)]
 pub struct OutputFolder {
     target: PathBuf,
@@ -25,7 +25,7 @@ impl OutputFolder {
     /// Prepares to fill `target`.
     ///
     /// # Errors
-    /// If `target` exists and `overwrite` is not set (or what is there was not made by nuwave), or the folder it lies in cannot be written.
+    /// If `target` exists and `overwrite` is not set (or it was not made by nuwave), or its parent folder cannot be written.
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
         refuse_existing(target, overwrite)?;
         let name = target
@@ -52,13 +52,13 @@ impl OutputFolder {
         })
     }
 
-    /// Where to write meanwhile.
+    /// Returns the folder to write into.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// Writes the file `name`, whose presence means that the folder is complete, and gives the folder its name.
+    /// Writes the file `name`, whose presence means that the folder is complete, and renames the folder into place.
     ///
     /// # Errors
     /// If a file cannot be written or the folder not renamed.
@@ -79,13 +79,13 @@ impl OutputFolder {
                     .with_source(error)
             })?;
         }
-        // It has its name now; nothing is left to clean up.
+        // The folder was renamed; nothing is left to clean up.
         let _ = self.temporary.keep();
         Ok(())
     }
 }
 
-/// Refuses an output that is there, unless it may be replaced and nuwave made it.
+/// Refuses an existing output, unless it may be replaced and nuwave made it.
 pub(super) fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
     if !target.exists() {
         return Ok(());
@@ -105,11 +105,12 @@ pub(super) fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
     .with_hint("give another folder with `-o`"))
 }
 
-/// Gives the complete folder `from` its name, and one that is there, where it may be replaced, the name `old`.
+/// Renames the complete folder `from` to `target`, and an existing one that may be replaced to `old`.
 pub(super) fn put_in_place(from: &Path, target: &Path, overwrite: bool, old: &Path) -> Result<()> {
     let rename = |from: &Path, to: &Path| {
-        std::fs::rename(from, to)
-            .map_err(|error| Error::output(target, "cannot be given its name").with_source(error))
+        std::fs::rename(from, to).map_err(|error| {
+            Error::output(target, "cannot be renamed into place").with_source(error)
+        })
     };
     if overwrite && target.exists() {
         rename(target, old)?;
@@ -124,7 +125,7 @@ pub(super) fn put_in_place(from: &Path, target: &Path, overwrite: bool, old: &Pa
     Ok(())
 }
 
-/// True for an empty folder or one that holds nothing but a complete set of nuwave's tables.
+/// Returns true for an empty folder or one that holds nothing but a complete set of nuwave's tables.
 fn is_ours(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
@@ -143,7 +144,7 @@ fn is_ours(folder: &Path) -> bool {
         || consists_of(light::MANIFEST, &light::TABLES)
 }
 
-/// Folders have to be flushed too for a rename to survive a power cut; where that is not possible nothing is lost but that.
+/// Flushes a folder, so that a rename survives a power cut. Where that is not possible, only this guarantee is lost.
 pub(super) fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();

@@ -71,6 +71,7 @@ pub struct Pass {
 
 impl Pass {
     /// Returns a pass over `inputs` (files, folders or patterns; tables of hits may be folders) into the folder `output`.
+    #[must_use]
     pub fn new<P: Into<PathBuf>>(
         settings: PassSettings,
         inputs: impl IntoIterator<Item = P>,

@@ -1,7 +1,7 @@
-//! What there is to do: the units of work of a run, and the part of them that this run takes.
+//! The plan of a run: its units, and the selection of them that this run does.
 //!
-//! A unit is a block of whole events of one input: every run of one event's waveforms whose first waveform stands in the
-//! block's positions. Units follow from the inputs alone, so that runs on other machines agree on them.
+//! A unit is a block of whole events of one input: every sequence of waveforms of one event whose first waveform is at one of the
+//! block's positions. Units follow from the inputs alone, so that runs on different machines agree on them.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,36 +14,36 @@ use crate::error::{Error, Result};
 use crate::io::{Extent, SourceInfo};
 use crate::model::Polarity;
 
-/// Samples of a unit of waveforms: half a GiB of 16-bit counts, a second or two of work for a core.
+/// Samples per unit of waveforms: half a GiB of 16-bit counts, a second or two for one core.
 const UNIT_SAMPLES: u64 = 1 << 28;
-/// Hits of a unit where events are made from hits: some seconds of work for a core.
+/// Hits per unit where events are made from hits: some seconds for one core.
 const UNIT_HITS: u64 = 1 << 22;
 
-/// More units of an input than this are of no use to anyone; they grow instead.
+/// Maximum number of units per input; beyond it units become larger.
 pub(super) const MAX_UNITS: u32 = 100_000;
 
-/// An input and how it is divided.
+/// An input and its division into units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedInput {
     /// The file as given.
     pub path: PathBuf,
     /// Its format.
     pub format: String,
-    /// Where in it the waveforms were found.
+    /// The location of the waveforms in it.
     pub layout: String,
     /// Size.
     pub bytes: u64,
-    /// When it was written to last, in ns since 1970; with [`changed_ns`](Self::changed_ns) the quick way to see that it is the same still.
+    /// Time of the last write, in ns since 1970; with [`changed_ns`](Self::changed_ns) the quick check that the file is unchanged.
     pub modified_ns: Option<u64>,
-    /// When anything about it changed last.
+    /// Time of the last change of content or metadata.
     pub changed_ns: Option<u64>,
-    /// CRC32C, where it was taken at once: that of a table of hits. Of waveforms the units take it, part by part.
+    /// CRC32C of a table of hits. For waveforms each unit computes that of its share.
     pub crc32c: Option<String>,
     /// Interval between samples, as used; absent for hits.
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
-    /// Which of the inputs that a table of hits tells apart this one is, where it tells several.
+    /// The input's number in a table of hits that distinguishes several inputs.
     pub input_of_table: Option<u32>,
     /// Waveforms, or hits, where the format says so.
     pub rows: Option<u64>,
@@ -51,14 +51,14 @@ pub struct PlannedInput {
     pub unit_size: u64,
     /// Number of units.
     pub units: u32,
-    /// Why it cannot be read at all, if it cannot; it has no units then.
+    /// The reason why it cannot be read at all; it has no units then.
     pub unusable: Option<String>,
 }
 
 impl PlannedInput {
-    /// The plan of a file of waveforms, in units of `unit_waveforms` (about) where the user says so.
+    /// Plans a file of waveforms, in units of about `unit_waveforms` if given.
     #[must_use]
-    pub fn of_waveforms(info: &SourceInfo, unit_waveforms: Option<u64>) -> Self {
+    pub fn from_waveforms(info: &SourceInfo, unit_waveforms: Option<u64>) -> Self {
         let Extent {
             end,
             of_waveform,
@@ -75,9 +75,9 @@ impl PlannedInput {
         }
     }
 
-    /// The plan of `n_hits` hits of the table `info`, in units of `unit_hits` where the user says so.
+    /// Plans `n_hits` hits of the table `info`, in units of `unit_hits` if given.
     #[must_use]
-    pub fn of_hits(info: &SourceInfo, n_hits: u64, unit_hits: Option<u64>) -> Self {
+    pub fn from_hits(info: &SourceInfo, n_hits: u64, unit_hits: Option<u64>) -> Self {
         Self {
             format: info.format.to_owned(),
             layout: info.layout.clone(),
@@ -87,7 +87,7 @@ impl PlannedInput {
         }
     }
 
-    /// The plan of a file that cannot be read.
+    /// Plans a file that cannot be read.
     #[must_use]
     pub fn unusable(path: &Path, reason: String) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl PlannedInput {
         }
     }
 
-    /// The positions of unit `block`; the last one goes on to the end, whatever comes.
+    /// Returns the positions of unit `block`; the last unit extends to the end of the file.
     #[must_use]
     pub fn positions(&self, block: u32) -> Range<u64> {
         let end = if block + 1 >= self.units {
@@ -129,8 +129,8 @@ impl PlannedInput {
         u64::from(block) * self.unit_size..end
     }
 
-    /// The bytes of the file that unit `block` takes the checksum of: an even share, so that all units together have each
-    /// byte once.
+    /// Returns the bytes of the file whose checksum unit `block` computes: an even share; together the units have each byte
+    /// once.
     #[must_use]
     pub fn bytes_of(&self, block: u32) -> Range<u64> {
         let units = u128::from(self.units.max(1));
@@ -138,14 +138,14 @@ impl PlannedInput {
         at(block)..at(block + 1)
     }
 
-    /// Says how the file differs from what was planned with, if it does: it was written to meanwhile.
+    /// Returns how the file differs from the planned one, if it was written to since.
     #[must_use]
     pub fn difference(&self) -> Option<String> {
         let now = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) => return Some(format!("it is gone ({error})")),
         };
-        // A folder's size and times say nothing of what is in its files; its checksum was taken when the run began.
+        // Size and times of a folder do not change with the contents of its files; its checksum was computed by the plan.
         if now.is_dir() {
             return None;
         }
@@ -166,7 +166,7 @@ impl PlannedInput {
     }
 }
 
-/// When a file's content and when anything about it changed last.
+/// Returns the times of the last write and of the last change of a file.
 fn times_of(path: &Path) -> (Option<u64>, Option<u64>) {
     let Ok(metadata) = std::fs::metadata(path) else {
         return (None, None);
@@ -185,12 +185,12 @@ fn times_of(path: &Path) -> (Option<u64>, Option<u64>) {
     (modified, changed)
 }
 
-/// The name of a unit: its input, its block.
+/// The name of a unit: its input and its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Unit {
-    /// Place of the input.
+    /// Index of the input.
     pub input_id: u32,
-    /// Place of the block in it.
+    /// Index of the block in the input.
     pub block: u32,
 }
 
@@ -200,7 +200,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// All units of `inputs`, in their order.
+/// Returns all units of `inputs`, in order.
 pub fn units(inputs: &[PlannedInput]) -> impl Iterator<Item = Unit> + '_ {
     inputs.iter().enumerate().flat_map(|(place, input)| {
         let input_id = place as u32;
@@ -208,30 +208,30 @@ pub fn units(inputs: &[PlannedInput]) -> impl Iterator<Item = Unit> + '_ {
     })
 }
 
-/// The units that a run takes. Units that follow one another: hardly any file is then read by two runs.
+/// The units that a run does. They are consecutive, so that two runs share at most one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// Every unit.
     #[default]
     All,
-    /// Part `index` (from 1) of `of` parts that differ by one unit at most.
+    /// Part `index` (from 1) of `of` parts whose sizes differ by at most one unit.
     Shard {
-        /// Which part, from 1.
+        /// The part, from 1.
         index: u64,
-        /// Of how many.
+        /// The number of parts.
         of: u64,
     },
     /// Units `from..to`.
     Units {
         /// First unit.
         from: u64,
-        /// Behind the last one.
+        /// One past the last unit.
         to: u64,
     },
 }
 
 impl Selection {
-    /// The places of its units among `total`.
+    /// Returns the indices of the selected units among `total`.
     ///
     /// # Errors
     /// If there are fewer units than it names.
@@ -250,10 +250,10 @@ impl Selection {
         }
     }
 
-    /// A shard as it is typed: `2/7`.
+    /// Parses a shard, as `2/7`.
     ///
     /// # Errors
-    /// If it is no such thing.
+    /// If the text is not a shard.
     pub fn parse_shard(text: &str) -> std::result::Result<Self, String> {
         let wrong = || "expected I/N with 1 <= I <= N, as `2/7`".to_owned();
         let (index, of) = pair(text, '/').ok_or_else(wrong)?;
@@ -263,10 +263,10 @@ impl Selection {
         Ok(Self::Shard { index, of })
     }
 
-    /// Units as they are typed: `3:9` is 3 to 8.
+    /// Parses a range of units: `3:9` selects 3 to 8.
     ///
     /// # Errors
-    /// If it is no such thing.
+    /// If the text is not a range.
     pub fn parse_units(text: &str) -> std::result::Result<Self, String> {
         let wrong = || "expected A:B with A < B, as `3:9` for the units 3 to 8".to_owned();
         let (from, to) = pair(text, ':')
@@ -299,7 +299,7 @@ impl FromStr for Selection {
             None if text == "all" => Ok(Self::All),
             Some(("shard", shard)) => Self::parse_shard(shard),
             Some(("units", units)) => Self::parse_units(units),
-            _ => Err(format!("`{text}` is no selection of units")),
+            _ => Err(format!("`{text}` is not a selection of units")),
         }
     }
 }

@@ -15,14 +15,14 @@ const TABLES: [&str; 3] = ["hits", "waveforms", "events"];
 /// Reads the report of a finished output.
 ///
 /// # Errors
-/// If there is none, or it is not what this version writes.
+/// If there is none, or this version did not write it.
 pub(super) fn read_report(dir: &Path) -> Result<Report> {
     let path = dir.join(REPORT);
     let value = read_any_report(dir)?;
     let report: Report = serde_json::from_value(value).map_err(|error| {
         Error::input(&path, "is not a report of this version of nuwave")
             .with_source(error)
-            .with_hint("it may be of an earlier version; make the output again")
+            .with_hint("an earlier version may have written it; make the output again")
     })?;
     let damaged = |what: String| Err(Error::input(&path, what).with_hint("the report is damaged"));
     if let Some(input) = report.inputs.iter().find(|input| input.units > MAX_UNITS) {

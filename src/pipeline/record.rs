@@ -1,4 +1,4 @@
-//! The record of a unit: what became of it, all that reports are made of.
+//! The record of a finished unit, from which reports are made.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,28 +15,28 @@ use crate::io::Loss;
 use crate::io::tables::Part;
 use crate::model::Flags;
 
-/// Losses of a unit listed one by one; more are counted only.
+/// Maximum number of losses that a unit lists one by one; more are counted only.
 pub(super) const MAX_LISTED: usize = 100_000;
 
-/// What became of a unit of work. Reports are made of these and of nothing else, so that it makes no difference which
-/// process did a unit, and when.
+/// The result of a unit. Reports are made from records and nothing else, so that it does not matter which process did a unit,
+/// and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnitRecord {
-    /// What reports say of it.
+    /// The part that reports contain.
     #[serde(flatten)]
     pub done: UnitReport,
-    /// What could not be used.
+    /// Waveforms that could not be used.
     pub losses: Vec<Loss>,
-    /// How long it took.
+    /// The time it took.
     pub timings: UnitTimings,
 }
 
 /// A unit in the report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitReport {
-    /// Place of its input.
+    /// Index of its input.
     pub input_id: u32,
-    /// Place of its block in the input.
+    /// Index of its block in the input.
     pub block: u32,
     /// `cpu` or `gpu`.
     pub backend: String,
@@ -65,7 +65,7 @@ pub struct UnitReport {
     /// Its events, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<UnitEvents>,
-    /// The part of the input's bytes that it took the checksum of.
+    /// Checksum of its share of the input's bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<RangeChecksum>,
     /// The parts written.
@@ -90,16 +90,16 @@ pub struct UnitEvents {
 pub struct RangeChecksum {
     /// First byte.
     pub first: u64,
-    /// Behind the last byte.
+    /// One past the last byte.
     pub end: u64,
     /// Their CRC32C.
     pub crc32c: String,
 }
 
-/// How long a unit took, and how much memory the process had at its end.
+/// Times of a unit, and the memory of the process at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitTimings {
-    /// From its begin to its end.
+    /// From start to end.
     pub took_s: f64,
     /// Reading and decoding.
     pub reading_s: f64,
@@ -109,13 +109,13 @@ pub struct UnitTimings {
     pub writing_s: f64,
     /// Reconstructing events and writing them.
     pub events_s: f64,
-    /// The same, of all threads together.
+    /// The same, summed over threads.
     pub events_working_s: f64,
-    /// Resident memory, where the system tells.
+    /// Resident memory, where the system states it.
     pub resident_mib: Option<f64>,
 }
 
-/// Flags that were met, by name.
+/// Returns the number of waveforms or events by flag name, without zeros.
 pub(super) fn by_name(counts: &[u64; Flags::ALL.len()]) -> BTreeMap<String, u64> {
     let named = Flags::ALL.into_iter().zip(counts);
     named
@@ -125,7 +125,7 @@ pub(super) fn by_name(counts: &[u64; Flags::ALL.len()]) -> BTreeMap<String, u64>
 }
 
 impl UnitRecord {
-    /// The record of a unit of waveforms.
+    /// Returns the record of a unit.
     #[must_use]
     pub fn new(
         unit: Unit,
@@ -184,7 +184,7 @@ impl UnitRecord {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn unit(&self) -> Unit {
         Unit {
@@ -195,7 +195,7 @@ impl UnitRecord {
 }
 
 impl RangeChecksum {
-    /// The checksum of `bytes` of the file at `path`; a file that is shorter gives that of what there is.
+    /// Returns the checksum of `bytes` of the file at `path`, as far as the file has them.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -226,7 +226,7 @@ impl RangeChecksum {
         })
     }
 
-    /// The checksum of a whole file of `n_bytes`, from those of its parts in their order; `None` if they are not all of it.
+    /// Returns the checksum of a whole file of `n_bytes` from those of its ranges in order; `None` if a range is missing.
     #[must_use]
     pub fn combined<'a>(parts: impl IntoIterator<Item = &'a Self>, n_bytes: u64) -> Option<String> {
         let (mut crc, mut end) = (0, 0);

@@ -1,4 +1,4 @@
-//! What a run leaves behind beside its tables: counts in and out, losses, flags, units, timings, provenance.
+//! The report of a run: counts in and out, losses, flags, units, timings, provenance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,19 +15,19 @@ use crate::io::Loss;
 use crate::io::tables::Part;
 use crate::model::Polarity;
 
-/// `report.json`. Everything in it but the timings follows from the inputs and the configuration: it is the same whoever
-/// did the units, in however many runs.
+/// `report.json`. Everything in it except the timings follows from the inputs and the configuration, however many runs did the
+/// units.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// nuwave's version.
     pub nuwave: String,
     /// `complete`, or `partial` where something is listed as lost.
     pub status: String,
-    /// What the inputs held: `waveforms` or `hits`. What is said below of waveforms is 0 for hits, and hits are what is lost.
+    /// The contents of the inputs: `waveforms` or `hits`. For hits, counts of waveforms are 0 and losses count hits.
     pub from: String,
-    /// The part of the work that is here: `all`, or a shard or a range of units.
+    /// The units in this output: `all`, a shard or a range.
     pub selection: String,
-    /// The inputs, in order; a row's `input_id` is the place here.
+    /// The inputs, in order; `input_id` of a row is the index here.
     pub inputs: Vec<InputReport>,
     /// Sums over the inputs.
     pub totals: Totals,
@@ -37,57 +37,57 @@ pub struct Report {
     pub outputs: Vec<Part>,
     /// The `events` table, or why there is none.
     pub events: EventsReport,
-    /// `cpu`, `gpu`, or `cpu and gpu` where units were done by both.
+    /// `cpu`, `gpu`, or `cpu and gpu` if units were done by both.
     pub backend: String,
     /// The GPU and its driver, where one was used.
     pub adapter: Option<String>,
-    /// What went to the GPU and what did not, and what had to be done again, where one was used.
+    /// Waveforms extracted on the GPU and on the CPU, and retries, where a GPU was used.
     pub gpu: Option<BackendReport>,
     /// The configuration as resolved.
     pub configuration: serde_json::Value,
-    /// CRC32C of the configuration, the calibration and the version: equal means equal results from equal inputs.
+    /// CRC32C of the configuration, the checksums in `sums`, the version and the results version: equal means equal results from equal inputs.
     pub configuration_crc32c: String,
     /// CRC32C of the calibration, the geometry, the light maps, as far as they were used.
     pub sums: BTreeMap<String, String>,
-    /// Waveforms that were not used, each with its place and reason.
+    /// Waveforms that were not used, each with location and reason.
     pub losses: Vec<ListedLoss>,
     /// Losses that are counted but not listed.
     pub losses_not_listed: u64,
-    /// The units of work, in order.
+    /// The units, in order.
     pub units: Vec<UnitReport>,
-    /// How long it took. The only part that differs between two runs over the same input.
+    /// Times. The only part that differs between two runs over the same input.
     pub timings: Timings,
 }
 
 /// One input of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InputReport {
-    /// Its place, and that of its rows in the tables.
+    /// Its index, and that of its rows in the tables.
     pub input_id: u32,
     /// The file as given.
     pub path: String,
     /// Its format.
     pub format: String,
-    /// Where in it the waveforms were found.
+    /// The location of the waveforms in it.
     pub layout: String,
     /// Size.
     pub bytes: u64,
-    /// CRC32C of the file; absent where units of it are not here.
+    /// CRC32C of the file; absent if some of its units are in other outputs.
     pub crc32c: Option<String>,
     /// Interval between samples, as used; absent for hits.
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
-    /// Which of the inputs that a table of hits tells apart this one is.
+    /// The input's number in a table of hits that distinguishes several inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input_of_table: Option<u32>,
-    /// Waveforms, or hits, that the file says it has, where it does.
+    /// Waveforms, or hits, that the file states.
     pub rows: Option<u64>,
-    /// Units of work that it is divided in, here or elsewhere.
+    /// Units that it is divided into, in this and other outputs.
     pub units: u32,
     /// Positions (rows or bytes) of a unit.
     pub unit_size: u64,
-    /// True if its events ascend, so that none of them can be in two units, as far as they are here.
+    /// True if its events in this output ascend, so that none of them can be in two units.
     pub ascending: bool,
     /// Waveforms in the output.
     pub waveforms: u64,
@@ -98,11 +98,11 @@ pub struct InputReport {
     /// Events in the output.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub events: Option<u64>,
-    /// Why it could not be read at all, if it could not.
+    /// The reason why it could not be read at all.
     pub cut: Option<String>,
 }
 
-/// A loss with the unit it belongs to.
+/// A loss and the unit it belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListedLoss {
     /// The input.
@@ -135,10 +135,10 @@ pub struct Totals {
     pub mean_noise_adc: Option<f64>,
 }
 
-/// Where the time went. The stages overlap, so that their sum exceeds the whole.
+/// Times. The stages overlap: their sum exceeds the total.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// The whole run, or the last one where it was resumed.
+    /// The whole run; of a resumed one the last part.
     pub total_s: f64,
     /// Reading and decoding.
     pub reading_s: f64,
@@ -150,17 +150,17 @@ pub struct Timings {
     pub events_s: f64,
     /// Mean time of one thread for an event, where there are events.
     pub mean_event_ms: Option<f64>,
-    /// The GPU's kernels, where one was used that tells.
+    /// The GPU's kernels, where the adapter measures them.
     pub gpu_kernel_s: Option<f64>,
-    /// Waveforms of the (last) run over the whole of its time.
+    /// Waveforms of the (last) run divided by its total time.
     pub waveforms_per_s: f64,
     /// Threads that extracted.
     pub threads: usize,
-    /// Units that the (last) run did itself.
+    /// Units done by the (last) run.
     pub units_done: u64,
-    /// Largest resident memory, where the system tells.
+    /// Peak resident memory, where the system states it.
     pub peak_memory_mib: Option<f64>,
-    /// Each unit by itself, in their order.
+    /// The units, in order.
     pub units: Vec<UnitTiming>,
 }
 
@@ -171,34 +171,34 @@ pub struct UnitTiming {
     pub input_id: u32,
     /// Its block.
     pub block: u32,
-    /// Waveforms a second.
+    /// Waveforms per second.
     pub waveforms_per_s: f64,
-    /// How long each stage took.
+    /// Times of the stages.
     #[serde(flatten)]
     pub timings: UnitTimings,
 }
 
-/// What a report says beside what the units say.
+/// The contents of a report that do not come from unit records.
 #[derive(Clone, Debug)]
 pub struct Provenance {
-    /// What the run was begun with.
+    /// The manifest of the run.
     pub manifest: RunManifest,
-    /// What was to be done about events.
+    /// The plan for events.
     pub events: EventsPlan,
     /// Checksum of the configuration, calibration and version included.
     pub configuration_crc32c: String,
-    /// What the GPU backend has to say, where it was used.
+    /// The report of the GPU backend, where it was used.
     pub gpu: Option<BackendReport>,
     /// Threads that extracted.
     pub threads: usize,
-    /// How long it took.
+    /// The time it took.
     pub took_s: f64,
-    /// The units that were done in that time.
+    /// The units done in that time.
     pub done: BTreeSet<Unit>,
 }
 
 impl Report {
-    /// The report of the units in `records`, which are in order.
+    /// Returns the report of the units in `records`, which are in order.
     #[must_use]
     pub fn new(records: &[UnitRecord], provenance: Provenance) -> Self {
         let Provenance {
@@ -256,7 +256,7 @@ impl Report {
             totals.mean_baseline_adc = Some(levels.1 / levels.0 as f64);
             totals.mean_noise_adc = Some(levels.2 / levels.0 as f64);
         }
-        let mut timings = Timings::of(records, &done, took_s);
+        let mut timings = Timings::new(records, &done, took_s);
         timings.threads = threads;
         timings.gpu_kernel_s = gpu.as_ref().map(|gpu| gpu.kernel_s);
         Self {
@@ -282,7 +282,7 @@ impl Report {
         }
     }
 
-    /// The exit code of the run: 0, or [`EXIT_PARTIAL`] where something was lost.
+    /// Returns the exit code of the run: 0, or [`EXIT_PARTIAL`] if something was lost.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if self.totals.lost == 0 {
@@ -292,7 +292,7 @@ impl Report {
         }
     }
 
-    /// What the run was begun with, as far as the report says; when files were written to it does not.
+    /// Returns the manifest of the run, without the times of the files, which a report does not contain.
     #[must_use]
     pub fn manifest(&self) -> RunManifest {
         let inputs = self.inputs.iter().map(|input| PlannedInput {
@@ -302,7 +302,7 @@ impl Report {
             bytes: input.bytes,
             modified_ns: None,
             changed_ns: None,
-            // Of waveforms it is the units' business.
+            // For waveforms the units have the checksums.
             crc32c: input.crc32c.clone().filter(|_| self.from == "hits"),
             sampling_ns: input.sampling_ns,
             polarity: input.polarity,
@@ -322,7 +322,7 @@ impl Report {
         }
     }
 
-    /// The records that the report was made of, in order.
+    /// Returns the records that the report was made from, in order.
     #[must_use]
     pub fn records(&self) -> Vec<UnitRecord> {
         let mut losses: BTreeMap<Unit, Vec<Loss>> = BTreeMap::new();
@@ -362,9 +362,9 @@ impl Report {
 
 fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> InputReport {
     let first = records.partition_point(|record| record.done.input_id < input_id);
-    let behind = records.partition_point(|record| record.done.input_id <= input_id);
+    let end = records.partition_point(|record| record.done.input_id <= input_id);
     let units: Vec<&UnitReport> = records
-        .get(first..behind)
+        .get(first..end)
         .unwrap_or_default()
         .iter()
         .map(|record| &record.done)
@@ -401,7 +401,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
     }
 }
 
-/// What did the units.
+/// Returns the names of the backends that did the units.
 fn backend_of(records: &[UnitRecord]) -> String {
     let mut names: Vec<&str> = records
         .iter()
@@ -416,7 +416,7 @@ fn backend_of(records: &[UnitRecord]) -> String {
 }
 
 impl Timings {
-    fn of(records: &[UnitRecord], done: &BTreeSet<Unit>, took_s: f64) -> Self {
+    fn new(records: &[UnitRecord], done: &BTreeSet<Unit>, took_s: f64) -> Self {
         let mut all = Self {
             total_s: took_s,
             units_done: done.len() as u64,

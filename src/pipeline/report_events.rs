@@ -1,4 +1,4 @@
-//! The part of the report that is about events: how many, how good, or why there are none.
+//! The part of the report about events: counts and method, or the reason why there are none.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::record::UnitRecord;
 use crate::event::Method;
 use crate::model::Flags;
 
-/// What was meant to be done about events.
+/// The plan for events.
 #[derive(Clone, Debug)]
 pub enum EventsPlan {
-    /// Nothing, and why.
+    /// No events, and the reason.
     Absent(String),
     /// Reconstruction.
     Present {
-        /// How.
+        /// The method.
         method: Method,
-        /// With which light maps.
-        light: Option<LightMaps>,
-        /// CRC32C of the places of the PMTs.
+        /// The light maps.
+        light_maps: Option<LightMaps>,
+        /// CRC32C of the positions of the PMTs.
         geometry_crc32c: String,
     },
 }
@@ -30,7 +30,7 @@ pub enum EventsPlan {
 pub struct LightMaps {
     /// The folder as given.
     pub dir: String,
-    /// CRC32C of what is in it.
+    /// CRC32C of its contents.
     pub crc32c: String,
 }
 
@@ -40,7 +40,7 @@ pub struct LightMaps {
 pub enum EventsReport {
     /// There is no table of events.
     Absent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// There is one.
@@ -49,31 +49,31 @@ pub enum EventsReport {
         events: u64,
         /// Events without any hit.
         without_hits: u64,
-        /// Hits of all events, as they came.
+        /// Hits of all events.
         hits: u64,
         /// Events whose fit did not converge.
         not_converged: u64,
         /// Events by flag.
         flags: BTreeMap<String, u64>,
-        /// How they were reconstructed.
+        /// The method.
         method: Method,
         /// The light maps, where there were any.
-        light: Option<LightMaps>,
-        /// CRC32C of the places of the PMTs.
+        light_maps: Option<LightMaps>,
+        /// CRC32C of the positions of the PMTs.
         geometry_crc32c: String,
     },
 }
 
 impl EventsReport {
-    /// The report of a run that had this plan, and made these records.
+    /// Returns the report of a run with this plan and these records.
     pub(super) fn new(plan: EventsPlan, records: &[UnitRecord]) -> Self {
-        let (method, light, geometry_crc32c) = match plan {
+        let (method, light_maps, geometry_crc32c) = match plan {
             EventsPlan::Absent(reason) => return Self::Absent { reason },
             EventsPlan::Present {
                 method,
-                light,
+                light_maps,
                 geometry_crc32c,
-            } => (method, light, geometry_crc32c),
+            } => (method, light_maps, geometry_crc32c),
         };
         let (mut all, mut empty, mut all_hits) = (0, 0, 0);
         let mut by_flag: BTreeMap<String, u64> = BTreeMap::new();
@@ -99,43 +99,43 @@ impl EventsReport {
                 .unwrap_or(0),
             flags: by_flag,
             method,
-            light,
+            light_maps,
             geometry_crc32c,
         }
     }
 
-    /// What the run had in mind.
+    /// Returns the plan of the run.
     #[must_use]
     pub fn plan(&self) -> EventsPlan {
         match self {
             Self::Absent { reason } => EventsPlan::Absent(reason.clone()),
             Self::Present {
                 method,
-                light,
+                light_maps,
                 geometry_crc32c,
                 ..
             } => EventsPlan::Present {
                 method: *method,
-                light: light.clone(),
+                light_maps: light_maps.clone(),
                 geometry_crc32c: geometry_crc32c.clone(),
             },
         }
     }
 
-    /// For a person: the line that begins with `events`, and one for each flag.
+    /// Returns the lines of the summary: one that begins with `events`, and one for each flag.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
-        let (events, without_hits, flags, method, light) = match self {
+        let (events, without_hits, flags, method, light_maps) = match self {
             Self::Absent { reason } => return vec![("events", format!("absent: {reason}"))],
             Self::Present {
                 events,
                 without_hits,
                 flags,
                 method,
-                light,
+                light_maps,
                 ..
-            } => (*events, *without_hits, flags, method, light),
+            } => (*events, *without_hits, flags, method, light_maps),
         };
-        let maps = light
+        let maps = light_maps
             .as_ref()
             .map_or("no light maps".to_owned(), |maps| maps.dir.clone());
         let mut lines = vec![(

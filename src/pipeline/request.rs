@@ -1,4 +1,4 @@
-//! What a pass is asked to do, and what it returns.
+//! The request for a pass, and its outcome.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a run is begun with, and how another differs from it.
+//! The manifest of a run: version, settings, inputs and selection, and how two manifests differ.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::plan::{PlannedInput, Selection, Unit, units};
 use super::record::{RangeChecksum, UnitRecord};
 use crate::error::{Error, Result};
 
-/// What a run is begun with: two runs that begin alike make the same units.
+/// Everything that determines the result of a run. Runs with equal manifests make equal units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunManifest {
     /// nuwave's version.
@@ -19,17 +19,17 @@ pub struct RunManifest {
     pub configuration: serde_json::Value,
     /// Checksums of what the settings name: the calibration, the detector's geometry, the light maps.
     pub sums: BTreeMap<String, String>,
-    /// Which units the run takes.
+    /// The units that the run does.
     pub selection: String,
     /// The inputs.
     pub inputs: Vec<PlannedInput>,
 }
 
 impl RunManifest {
-    /// The units that the run takes, in their order.
+    /// Returns the units that the run does, in order.
     ///
     /// # Errors
-    /// If the selection is none, or names more units than there are.
+    /// If the selection cannot be parsed, or names more units than there are.
     pub fn units(&self) -> Result<Vec<Unit>> {
         let selection: Selection = self.selection.parse().map_err(Error::usage)?;
         let all: Vec<Unit> = units(&self.inputs).collect();
@@ -38,14 +38,14 @@ impl RunManifest {
         Ok(selected.unwrap_or_default().to_vec())
     }
 
-    /// How this differs from `other`, the one that is there, in everything but the inputs; `None` if it does not.
+    /// Returns how this differs from `other`, the existing one, in everything but the inputs; `None` if it does not.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
         let was = |what: &str, there: &str, here: &str| format!("{what} was {there}, is {here}");
         for (what, there, here) in [
             ("nuwave", &other.nuwave, &self.nuwave),
             ("`--from`", &other.from, &self.from),
-            ("the part of the work", &other.selection, &self.selection),
+            ("the selection of units", &other.selection, &self.selection),
         ] {
             if there != here {
                 return Some(was(what, there, here));
@@ -79,7 +79,7 @@ impl RunManifest {
         None
     }
 
-    /// How this differs from `other`, with which the finished units in `records` were made; `None` if it does not.
+    /// Returns how this differs from `other`, which the finished units in `records` were made with; `None` if it does not.
     ///
     /// # Errors
     /// If an input cannot be read.
@@ -94,8 +94,8 @@ impl RunManifest {
         }
     }
 
-    /// How the inputs differ from those that the finished units in `records` were made of; `None` if they do not. Those that
-    /// nothing was made of may differ.
+    /// Returns how the inputs differ from those that the finished units in `records` were made from; `None` if they do not.
+    /// Inputs without a finished unit may differ.
     ///
     /// # Errors
     /// If an input cannot be read.
@@ -107,10 +107,10 @@ impl RunManifest {
         let mut selected = self.units()?;
         selected.sort_unstable();
         for (unit, record) in records {
-            // Inputs of which nothing was made may have more or fewer units now, which moves those of a shard.
+            // Inputs without a finished unit may have more or fewer units now, which moves the units of a shard.
             if selected.binary_search(unit).is_err() {
                 return Ok(Some(format!(
-                    "unit {unit} is finished and does not belong to {} any more",
+                    "unit {unit} is finished and no longer belongs to {}",
                     self.selection
                 )));
             }
@@ -136,7 +136,7 @@ impl RunManifest {
             }
             let divided = |input: &PlannedInput| (input.unit_size, input.units);
             if divided(here) != divided(there) || here.format != there.format {
-                return Ok(Some(format!("`{name}` is divided in another way")));
+                return Ok(Some(format!("`{name}` is divided into other units")));
             }
             let used = |input: &PlannedInput| (input.sampling_ns, input.polarity);
             if used(here) != used(there) {

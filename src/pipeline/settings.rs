@@ -210,7 +210,7 @@ impl PassSettings {
     pub(super) fn checksum(&self, sums: &BTreeMap<String, String>) -> Result<String> {
         let text = serde_json::to_string(&(self.resolved(), sums))
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
-        let crc = crc32c::crc32c(env!("CARGO_PKG_VERSION").as_bytes());
+        let crc = crc32c::crc32c(crate::version::VERSION.as_bytes());
         let crc = crc32c::crc32c_append(crc, text.as_bytes());
         Ok(format!("{crc:08x}"))
     }

@@ -1,12 +1,12 @@
-//! The staging folder: `DIR.partial` beside the output `DIR`, where finished units wait until all are there.
+//! The staging folder: `DIR.partial` next to the output `DIR`, where finished units wait until all are there.
 //!
-//! - `DIR.partial/manifest.json`: what the run was begun with
+//! - `DIR.partial/manifest.json`: version, settings, inputs and selection of the run
 //! - `DIR.partial/units/*.json`: the record of each finished unit, written after its parts
-//! - `DIR.partial/tables/`: what becomes DIR: parts, and at the end `report.json`
+//! - `DIR.partial/tables/`: the future `DIR`: parts, and at the end `report.json`
 //!
 //! Every file is written under a temporary name, flushed, renamed, and its folder flushed. `DIR` itself appears by one rename:
-//! it is complete or not there. Whoever works on a folder holds a lock on it, which the system takes back from a process that
-//! is killed; where the file system has no locks, two processes write the same bytes under the same names.
+//! it is complete or absent. A process that works on a staging folder holds a lock on it, which the system releases when the
+//! process ends; where the file system has no locks, two processes write the same bytes under the same names.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -30,42 +30,42 @@ const UNITS: &str = "units";
 const TABLES: &str = "tables";
 const REPLACED: &str = "replaced";
 
-/// What is done about what is there already.
+/// The treatment of existing output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
     /// Keep finished units.
     pub resume: bool,
-    /// Replace a finished output, or begin an unfinished one anew.
+    /// Replace a finished output, and start an unfinished one over.
     pub overwrite: bool,
 }
 
-/// How a run begins.
+/// The result of opening a staging folder.
 pub enum OpenOutcome {
-    /// There is work to do.
+    /// There are units to do.
     Open(Box<StagingDir>),
-    /// All is done: the output is there, made with the same.
+    /// The output is complete, made with the same manifest.
     Finished(Box<Report>),
 }
 
-/// A staging folder that this process works on.
+/// A staging folder, open for this process.
 #[derive(Debug)]
 pub struct StagingDir {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
     records: BTreeMap<Unit, UnitRecord>,
-    /// True once what was there is looked through: before that nothing may be removed.
+    /// True once the contents have been checked: before that nothing may be removed.
     is_ours: bool,
     /// Held for as long as the folder is worked on.
     _lock: Option<File>,
 }
 
 impl StagingDir {
-    /// Begins to work on the output `target`, or goes on with it.
+    /// Opens the staging folder of the output `target`, new or of an earlier run.
     ///
     /// # Errors
-    /// If it is there already, complete or not, and `mode` does not say what to do about it; if what is there was begun with
-    /// something else; if another process is at work on it; if it cannot be written.
+    /// If output exists, complete or not, and `mode` does not say what to do about it; if it was started with different settings;
+    /// if another process works on it; if it cannot be written.
     pub fn open(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<OpenOutcome> {
         let name = target
             .file_name()
@@ -104,7 +104,7 @@ impl StagingDir {
         }
     }
 
-    /// Looks at what is in the folder: keeps finished units, or refuses to.
+    /// Checks the contents of the folder and keeps finished units, or refuses to.
     fn adopt(&mut self, mode: Mode, manifest: &RunManifest) -> Result<()> {
         let refuse = |what: String, hint: &str| {
             Err(Error::output(&self.path, what).with_hint(hint.to_owned()))
@@ -118,7 +118,7 @@ impl StagingDir {
             if !is_ours {
                 return refuse(
                     format!("contains an unexpected entry `{}`", entry.display()),
-                    "nuwave keeps unfinished output under this name; move it, or choose another `-o`",
+                    "nuwave keeps unfinished output under this name; move the entry, or choose another `-o`",
                 );
             }
         }
@@ -127,7 +127,7 @@ impl StagingDir {
         if n_finished > 0 && !mode.resume && !mode.overwrite {
             return refuse(
                 format!("holds {n_finished} finished units of an earlier run"),
-                "`--resume` goes on with them, `--overwrite` begins anew",
+                "`--resume` continues with them, `--overwrite` starts over",
             );
         }
         if n_finished > 0
@@ -155,7 +155,7 @@ impl StagingDir {
         write_json(&self.path.join(MANIFEST), manifest)
     }
 
-    /// What the folder was begun with, and the units in it that are whole.
+    /// Reads the manifest, and the records of the units whose parts are complete.
     fn read_records(&self) -> Result<(Option<RunManifest>, BTreeMap<Unit, UnitRecord>)> {
         let mut records = BTreeMap::new();
         let Some(manifest) = read_json::<RunManifest>(&self.path.join(MANIFEST)) else {
@@ -170,7 +170,7 @@ impl StagingDir {
             let Some(record) = read_json::<UnitRecord>(&path) else {
                 continue;
             };
-            // Written, but killed before it had its name: it would be removed with what else is temporary.
+            // The process was killed before it renamed the record: the file is temporary and will be removed.
             if self.record_path(record.unit()) != path {
                 continue;
             }
@@ -179,7 +179,7 @@ impl StagingDir {
                 checksum(&tables.join(&part.path))
                     .is_ok_and(|(bytes, crc32c)| bytes == part.bytes && crc32c == part.crc32c)
             });
-            // What a crash of the machine took is done again.
+            // Units that lost a part in a crash of the machine are done again.
             if is_whole {
                 records.insert(record.unit(), record);
             }
@@ -187,22 +187,22 @@ impl StagingDir {
         Ok((Some(manifest), records))
     }
 
-    /// Where parts are written.
+    /// Returns the folder that parts are written into.
     #[must_use]
     pub fn tables(&self) -> PathBuf {
         self.path.join(TABLES)
     }
 
-    /// The finished units.
+    /// Returns the records of the finished units.
     #[must_use]
     pub fn records(&self) -> &BTreeMap<Unit, UnitRecord> {
         &self.records
     }
 
-    /// Takes note of a unit whose parts are all written.
+    /// Records a unit whose parts are all written.
     ///
     /// # Errors
-    /// If that cannot be written.
+    /// If the record cannot be written.
     pub fn record(&mut self, record: UnitRecord) -> Result<()> {
         let path = self.record_path(record.unit());
         write_json(&path, &record).map_err(|error| self.explain_missing(error))?;
@@ -214,10 +214,10 @@ impl StagingDir {
         self.path.join(UNITS).join(format!("{unit}.json"))
     }
 
-    /// Forgets what was made of an input: it has changed since.
+    /// Removes the records of an input that has changed.
     ///
     /// # Errors
-    /// If that cannot be written.
+    /// If a record cannot be removed.
     pub fn forget(&mut self, input_id: u32) -> Result<()> {
         let of_input = |unit: &&Unit| unit.input_id == input_id;
         let units: Vec<Unit> = self.records.keys().filter(of_input).copied().collect();
@@ -231,7 +231,7 @@ impl StagingDir {
         Ok(())
     }
 
-    /// Without locks another process may have finished this output, and with it moved the folder.
+    /// Returns a better error if the folder is gone: without locks another process may have finished this output.
     fn explain_missing(&self, error: Error) -> Error {
         if self.path.exists() {
             return error;
@@ -242,7 +242,7 @@ impl StagingDir {
         ))
     }
 
-    /// Adds to the error that ended the run what is there and how to go on.
+    /// Adds to the error that ended the run how many units are finished and how to continue.
     #[must_use]
     pub fn advise(&self, error: Error, n_units: u64) -> Error {
         let error = self.explain_missing(error);
@@ -250,7 +250,7 @@ impl StagingDir {
             return error;
         }
         let advice = format!(
-            "{} of {n_units} units are finished in `{}`; the same command with `--resume` goes on from there",
+            "{} of {n_units} units are finished in `{}`; the same command with `--resume` continues from there",
             self.records.len(),
             self.path.display()
         );
@@ -261,10 +261,10 @@ impl StagingDir {
         error.with_hint(hint)
     }
 
-    /// Writes the report and gives the folder its name.
+    /// Writes the report and renames the folder into place.
     ///
     /// # Errors
-    /// If a file cannot be written or the folder not renamed; what is there can be resumed then.
+    /// If a file cannot be written or the folder not renamed; the run can be resumed then.
     pub fn commit(&mut self, report: &Report) -> Result<()> {
         let tables = self.tables();
         let path = tables.join(REPORT);
@@ -281,7 +281,7 @@ impl StagingDir {
             remove_all(&old)?;
         }
         put_in_place(&tables, &self.target, self.overwrite, &old)?;
-        // The output is whole under its name; what cannot be removed now is removed by the next run.
+        // The output is complete; what cannot be removed now is removed by the next run.
         let _ = std::fs::remove_dir_all(&self.path);
         self.is_ours = false;
         Ok(())
@@ -290,7 +290,7 @@ impl StagingDir {
 
 impl Drop for StagingDir {
     fn drop(&mut self) {
-        // Nothing is worth keeping of a run without a finished unit. A finished output that waits for its name is.
+        // A run without a finished unit leaves nothing to keep, except a replaced output whose successor was not renamed yet.
         let waits = self.path.join(REPLACED).exists() && !self.target.exists();
         if self.is_ours && self.records.is_empty() && !waits {
             let _ = std::fs::remove_dir_all(&self.path);
@@ -298,7 +298,7 @@ impl Drop for StagingDir {
     }
 }
 
-/// The report of the output that is there, if it is what this run would make, and the run is one that resumes.
+/// Returns the report of the existing output, if this run resumes and would make the same output.
 fn finished_already(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<Option<Report>> {
     let Some(report) = read_report(target).ok().filter(|_| mode.resume) else {
         return Ok(None);
@@ -309,14 +309,14 @@ fn finished_already(target: &Path, mode: Mode, manifest: &RunManifest) -> Result
         None => Ok(Some(report)),
         Some(_) if mode.overwrite => Ok(None),
         Some(difference) => Err(Error::usage(format!(
-            "`{}` is there and was made with something else: {difference}",
+            "`{}` exists and was made with different settings: {difference}",
             target.display()
         ))
         .with_hint("give another folder with `-o`, or `--overwrite` to replace it")),
     }
 }
 
-/// Makes a folder; false if it is there already.
+/// Makes a folder; returns false if it exists.
 fn make_folder(path: &Path) -> Result<bool> {
     match std::fs::create_dir(path) {
         Ok(()) => Ok(true),
@@ -329,7 +329,7 @@ fn make_folder(path: &Path) -> Result<bool> {
     }
 }
 
-/// Takes the lock on a folder, where the system has such locks.
+/// Locks a folder, where the system has such locks.
 fn lock(folder: &Path) -> Result<Option<File>> {
     let Ok(file) = File::open(folder) else {
         return Ok(None);
@@ -337,7 +337,7 @@ fn lock(folder: &Path) -> Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(Error::try_again(format!(
-            "`{}`: another process is at work on this output",
+            "`{}`: another process is writing this output",
             folder.display()
         ))
         .with_hint("wait until it has finished, or end it")),
@@ -345,7 +345,7 @@ fn lock(folder: &Path) -> Result<Option<File>> {
     }
 }
 
-/// True if the folder at `path` is still the one that was opened.
+/// Returns true if the folder at `path` is still the one that was opened.
 fn is_still(path: &Path, opened: Option<&File>) -> bool {
     #[cfg(unix)]
     if let Some(opened) = opened {
@@ -358,7 +358,7 @@ fn is_still(path: &Path, opened: Option<&File>) -> bool {
     path.is_dir()
 }
 
-/// Removes what a finished run left that was killed after its last rename, unless another process works there.
+/// Removes the rest of a finished run that was killed after its last rename, unless another process works there.
 fn remove_leftovers(path: &Path) {
     let locked = path.is_dir().then(|| lock(path));
     if let Some(Ok(_lock)) = locked
@@ -375,7 +375,7 @@ fn remove_temporaries(path: &Path) -> Result<()> {
         for path in read_folder(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with('.') {
-                // Gone already is gone too.
+                // A file that is gone already needs no removal.
                 let _ = std::fs::remove_file(&path);
             } else if path.is_dir() && name != REPLACED {
                 folders.push(path);
@@ -404,7 +404,7 @@ fn read_folder(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What is in a file of JSON; `None` if it is not there or not that.
+/// Reads a JSON file; returns `None` if it is absent or does not parse.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }

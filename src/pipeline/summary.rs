@@ -1,4 +1,4 @@
-//! The report in a few lines for a person.
+//! The summary of a report for the terminal.
 
 use std::fmt::Write as _;
 
@@ -6,14 +6,14 @@ use super::report::Report;
 use crate::model::Flags;
 
 impl Report {
-    /// A summary for a person.
+    /// Returns a summary for the terminal.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = String::new();
         let lines = if self.from == "hits" {
-            vec![("hits", self.of_hits())]
+            vec![("hits", self.hits_line())]
         } else {
-            self.of_waveforms()
+            self.waveform_lines()
         };
         for (name, value) in lines.into_iter().chain(self.events.lines()) {
             // Writing to a `String` cannot fail.
@@ -22,7 +22,7 @@ impl Report {
         let timings = &self.timings;
         let rate = if self.from == "hits" {
             let each = timings.mean_event_ms.unwrap_or(0.0);
-            format!("{each:.2} ms an event and thread")
+            format!("{each:.2} ms per event and thread")
         } else {
             format!("{:.0} waveforms/s", timings.waveforms_per_s)
         };
@@ -37,7 +37,7 @@ impl Report {
         text
     }
 
-    fn of_hits(&self) -> String {
+    fn hits_line(&self) -> String {
         let lost = match self.totals.lost {
             0 => String::new(),
             lost => format!(", {lost} lost and listed in the report"),
@@ -50,7 +50,7 @@ impl Report {
         )
     }
 
-    fn of_waveforms(&self) -> Vec<(&'static str, String)> {
+    fn waveform_lines(&self) -> Vec<(&'static str, String)> {
         let totals = &self.totals;
         let lit = totals.waveforms - totals.empty;
         let share = |part: u64| 100.0 * part as f64 / totals.waveforms.max(1) as f64;
@@ -69,7 +69,7 @@ impl Report {
             (
                 "hits",
                 format!(
-                    "{} ({:.2} a waveform with light), {:.1} PE in all ({:.2} PE a hit)",
+                    "{} ({:.2} per waveform with light), {:.1} PE in total ({:.2} PE per hit)",
                     totals.hits,
                     totals.hits as f64 / lit.max(1) as f64,
                     totals.charge_pe,
@@ -80,7 +80,7 @@ impl Report {
         if let (Some(baseline), Some(noise)) = (totals.mean_baseline_adc, totals.mean_noise_adc) {
             lines.push((
                 "baseline",
-                format!("{baseline:.1} ADC, noise {noise:.2} ADC a sample (means)"),
+                format!("{baseline:.1} ADC, noise {noise:.2} ADC per sample (means)"),
             ));
         }
         for (name, count) in &self.flags {

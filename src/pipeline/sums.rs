@@ -6,30 +6,30 @@ use super::report_events::EventsPlan;
 use crate::model::Calibration;
 
 /// Returns the checksums of calibration, geometry and light maps, as far as they are used.
-pub(super) fn of_settings(
+pub(super) fn collect(
     calibration: Option<&Calibration>,
     plan: &EventsPlan,
 ) -> BTreeMap<String, String> {
     let mut sums = BTreeMap::new();
     if let EventsPlan::Present {
-        light,
+        light_maps,
         geometry_crc32c,
         ..
     } = plan
     {
         sums.insert("geometry".to_owned(), geometry_crc32c.clone());
-        if let Some(maps) = light {
+        if let Some(maps) = light_maps {
             sums.insert("light maps".to_owned(), maps.crc32c.clone());
         }
     }
     if let Some(calibration) = calibration {
-        sums.insert("calibration".to_owned(), of_calibration(calibration));
+        sums.insert("calibration".to_owned(), checksum_calibration(calibration));
     }
     sums
 }
 
 /// Returns the CRC32C of a calibration's templates and constants.
-fn of_calibration(calibration: &Calibration) -> String {
+fn checksum_calibration(calibration: &Calibration) -> String {
     let mut crc = 0;
     for row in calibration.rows() {
         for value in

@@ -1,4 +1,4 @@
-//! One unit of work: source -> extract -> tables.
+//! One unit of waveforms: source, extraction, tables.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -24,25 +24,25 @@ struct Read {
     failed: Option<Error>,
 }
 
-/// What a unit is run with.
+/// The surroundings of a unit: backend, limits, observer, cancellation.
 pub struct UnitContext<'a> {
-    /// What extracts.
+    /// The backend that extracts.
     pub backend: &'a dyn Backend,
-    /// How large batches become.
+    /// The size of batches.
     pub limit: BatchLimit,
     /// True if the first loss ends the run.
     pub stop_at_loss: bool,
     /// Receives progress.
     pub observer: &'a dyn Observer,
-    /// Who may end it early.
+    /// Ends the unit early.
     pub cancel: &'a CancelToken,
 }
 
-/// Runs the selected unit of `source` through the backend into `writer`. Extraction uses the rayon pool this is called on.
+/// Runs the selected unit of `source` through the backend into `writer`. Extraction uses the current rayon pool.
 ///
 /// # Errors
 /// If the source cannot be read, something is lost and that is to end the run, the backend fails, the output cannot be
-/// written, or the run is asked to stop. What was written is gone then.
+/// written, or the run is cancelled. The parts are removed then.
 pub fn run_unit(
     source: &mut dyn Source,
     context: &UnitContext<'_>,
@@ -55,13 +55,13 @@ pub fn run_unit(
         scope.spawn(move || read(source, context.limit, &to_extract));
         let writing = scope.spawn(move || write(writer, &results));
         let outcome = extract(&batches, context, &path, &to_write);
-        // The writer ends when nothing more can come, the reader when nobody listens.
+        // The writer ends when its sender is dropped, the reader when its receiver is dropped.
         drop(to_write);
         drop(batches);
         let written = writing
             .join()
             .map_err(|_| Error::internal("the writing thread panicked"))?;
-        // A failed writer is why extraction could not hand on its result.
+        // If the writer failed, extraction could not hand on its result: the error of the writer is the cause.
         let (writer, took) = written?;
         let mut outcome = outcome?;
         if context.cancel.is_cancelled() {
@@ -96,7 +96,7 @@ fn read(source: &mut dyn Source, limit: BatchLimit, to_extract: &SyncSender<Read
     }
 }
 
-/// What comes out of the reading thread, as the backend takes it: batches, and on the side what is to be said of them.
+/// The output of the reading thread as an iterator of batches for the backend, with losses and times collected aside.
 struct Intake<'a> {
     batches: &'a Receiver<Read>,
     reading: Duration,
@@ -169,7 +169,7 @@ fn extract(
                 .advance(batch.len() as u64, extracted.hits.len() as u64);
             let sent = to_write.send((batch, extracted));
             handing_on += start.elapsed();
-            // If the writer has failed, its error is the one to report.
+            // If the writer has failed, its error is reported.
             Ok(sent.is_ok())
         })?;
     outcome.extracting = start.elapsed().saturating_sub(intake.waiting + handing_on);
@@ -198,7 +198,7 @@ fn write(
     Ok((writer, took))
 }
 
-/// The error of a run that ends at the first loss.
+/// Returns the error of a run that ends at the first loss.
 #[must_use]
 pub fn stopped_at(path: &Path, loss: &Loss) -> Error {
     Error::input(path, format!("{}: {}", loss.place, loss.reason)).with_hint(

@@ -1,4 +1,4 @@
-//! A finished output against its report and its inputs.
+//! Checks a finished output against its report and its inputs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -14,21 +14,21 @@ use crate::io::tables::checksum;
 use crate::io::{self, events};
 use crate::model::Flags;
 
-/// Something that does not hold.
+/// A failed check.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// The file, the unit or the input.
     pub place: String,
-    /// What is wrong there.
+    /// The description.
     pub what: String,
 }
 
-/// Checks the output in `dir`: that the files are those of the report, byte for byte; that every unit is there once; that
-/// rows and sums are those that are reported; that every waveform and every event is there once; and, `with_inputs`, that the
-/// inputs are those that were read.
+/// Checks the output in `dir`: the files are those of the report, byte for byte; every unit is there once; rows and sums are those
+/// reported; every waveform and every event is there once; and, `with_inputs`, the inputs are unchanged. Returns the report and the
+/// failed checks.
 ///
 /// # Errors
-/// If there is no report, or a file cannot be read. What does not hold is no error but in the list.
+/// If there is no report, or a file cannot be read.
 pub fn verify(dir: &Path, with_inputs: bool) -> Result<(Report, Vec<Finding>)> {
     let report = read_report(dir)?;
     let mut check = Check {
@@ -39,7 +39,7 @@ pub fn verify(dir: &Path, with_inputs: bool) -> Result<(Report, Vec<Finding>)> {
     check.files()?;
     check.units();
     check.totals();
-    // Rows are only looked at where the files are what they were.
+    // Rows are checked only if the files are unchanged.
     if check.findings.is_empty() {
         check.rows()?;
     }
@@ -64,12 +64,12 @@ impl Check<'_> {
         });
     }
 
-    /// The files in the folder are those of the report.
+    /// Checks that the files in the folder are those of the report.
     fn files(&mut self) -> Result<()> {
         let mut expected: BTreeSet<String> = BTreeSet::from([REPORT.to_owned()]);
         for part in &self.report.outputs {
             if !expected.insert(part.path.clone()) {
-                self.find(part.path.clone(), "stands twice in the report");
+                self.find(part.path.clone(), "is listed twice in the report");
             }
             match checksum(&self.dir.join(&part.path)) {
                 Err(error) => self.find(part.path.clone(), format!("cannot be read: {error}")),
@@ -95,7 +95,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Every unit of the selection is there once, and no other.
+    /// Checks that every unit of the selection is there once, and no other.
     fn units(&mut self) {
         let expected = match self.report.manifest().units() {
             Ok(units) => units,
@@ -105,7 +105,7 @@ impl Check<'_> {
         if found != expected {
             let missing = expected.iter().find(|unit| !found.contains(unit));
             let what = missing.map_or_else(
-                || "units stand there twice, or that do not belong there".to_owned(),
+                || "there are duplicate units, or units that do not belong there".to_owned(),
                 |unit| format!("unit {unit} is missing"),
             );
             self.find(REPORT, what);
@@ -121,7 +121,7 @@ impl Check<'_> {
         }
     }
 
-    /// The sums are those of the units; every waveform of an input is in the output or lost.
+    /// Checks that the sums are those of the units, and that every waveform of an input is in the output or lost.
     fn totals(&mut self) {
         let report = self.report;
         let sum = |of: fn(&UnitReport) -> u64| report.units.iter().map(of).sum::<u64>();
@@ -155,7 +155,7 @@ impl Check<'_> {
             } else {
                 input.waveforms + input.lost
             };
-            // A cut-off tail counts as one where nothing says how many it was.
+            // A truncated tail counts as one loss where its number of waveforms is not known.
             if let Some(rows) = input
                 .rows
                 .filter(|&rows| whole && input.cut.is_none() && rows > accounted)
@@ -168,7 +168,7 @@ impl Check<'_> {
         }
     }
 
-    /// The rows of the tables are as many as reported, every waveform and event is there once.
+    /// Checks that tables have the reported number of rows, and that every waveform and event is there once.
     fn rows(&mut self) -> Result<()> {
         let report = self.report;
         for unit in &report.units {
@@ -232,7 +232,7 @@ impl Check<'_> {
                     ));
                 }
                 if report.from == "waveforms" && ids != of_waveforms {
-                    found.push("has other events than waveforms".to_owned());
+                    found.push("has other events than those of its waveforms".to_owned());
                 }
             }
             for what in found {
@@ -243,7 +243,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// No event is in two units.
+    /// Checks that no event is in two units.
     fn events_once(&mut self) {
         let mut before: BTreeMap<u32, u64> = BTreeMap::new();
         for unit in self
@@ -259,13 +259,13 @@ impl Check<'_> {
                 let place = format!("unit {:05}-{:05}", unit.input_id, unit.block);
                 self.find(
                     place,
-                    format!("event {least} or later ones are in a unit before as well"),
+                    format!("event {least} or a later one is in an earlier unit as well"),
                 );
             }
         }
     }
 
-    /// The inputs are those that were read.
+    /// Checks that the inputs are unchanged.
     fn inputs(&mut self) {
         let mut findings = Vec::new();
         for input in &self.report.inputs {
@@ -283,7 +283,7 @@ impl Check<'_> {
             };
             if !metadata.is_dir() && metadata.len() != input.bytes {
                 find(format!(
-                    "the input has {} bytes now, it had {}",
+                    "the input has {} bytes, it had {}",
                     metadata.len(),
                     input.bytes
                 ));
@@ -298,7 +298,7 @@ impl Check<'_> {
                 match RangeChecksum::from_file(path, sum.first..sum.end) {
                     Ok(now) if now == *sum => {}
                     Ok(_) => find(format!(
-                        "the input has changed: bytes {} to {} are others",
+                        "the input has changed: bytes {} to {} differ",
                         sum.first, sum.end
                     )),
                     Err(error) => find(error.reason()),
@@ -309,7 +309,7 @@ impl Check<'_> {
             {
                 match io::tables::checksum_of(path) {
                     Ok((_, now)) if now == *said => {}
-                    Ok(_) => find("the input has changed: its checksum is another".to_owned()),
+                    Ok(_) => find("the input has changed: its checksum differs".to_owned()),
                     Err(error) => find(format!("the input cannot be read: {error}")),
                 }
             }

@@ -60,7 +60,7 @@ pub(super) fn plan(
                 let input = PlannedInput {
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
-                    ..PlannedInput::of_waveforms(&info, settings.unit_size)
+                    ..PlannedInput::from_waveforms(&info, settings.unit_size)
                 };
                 (input, Some(readout))
             }

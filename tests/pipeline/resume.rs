@@ -176,10 +176,18 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     // Batches and the handling of errors are nobody's business.
     let manifest = partial(&target).join("manifest.json");
     let text = std::fs::read_to_string(&manifest).expect("a file");
-    let version = format!("\"nuwave\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    assert!(text.contains(&version));
-    std::fs::write(&manifest, text.replace(&version, "\"nuwave\":\"0.0.1\"")).expect("a file");
-    refused(&[], &["nuwave was 0.0.1"]);
+    for (key, this, other, said) in [(
+        "nuwave",
+        format!("\"{}\"", nuwave::VERSION),
+        "\"0.0.1\"",
+        "nuwave was 0.0.1",
+    )] {
+        let this = format!("\"{key}\":{this}");
+        assert!(text.contains(&this), "{text}");
+        let changed = text.replace(&this, &format!("\"{key}\":{other}"));
+        std::fs::write(&manifest, changed).expect("a file");
+        refused(&[], &[said]);
+    }
     std::fs::write(&manifest, &text).expect("a file");
     // The same content written again is the same; another is not.
     let bytes = std::fs::read(&path).expect("a file");
@@ -219,7 +227,7 @@ fn a_shard_whose_units_are_others_now_is_refused() {
     // Of `b.dat` three units are left; the first shard is some of those of `a.dat` now.
     let file = std::fs::OpenOptions::new().write(true).open(&second);
     file.expect("a file").set_len(300 * 824).expect("a file");
-    run(&words).refused(2, &["does not belong to shard 1/2", "hint: "]);
+    run(&words).refused(2, &["no longer belongs to shard 1/2", "hint: "]);
     assert_eq!(finished(&target), n_finished);
 }
 
@@ -454,7 +462,7 @@ fn a_log_says_how_far_it_is() {
         .filter(|line| line.contains(" units, "))
         .collect();
     assert!(lines.len() > 2, "{said}");
-    for part in ["waveforms", "a second", "s left", "MiB"] {
+    for part in ["waveforms", "per second", "s left", "MiB"] {
         assert!(lines[1].contains(part), "{}", lines[1]);
     }
     let report = output(&target).report;

@@ -1,4 +1,4 @@
-//! Settings of `nuwave reconstruct`: from the command line and a TOML file to what runs.
+//! Settings of `nuwave reconstruct`, from the command line and a TOML file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::pipeline::{InputKind, InputOptions, OnError, PassSettings};
 
 /// Heading of the options about events.
 const EVENTS: &str = "Events";
-/// Heading of the options about dividing and resuming the work.
+/// Heading of the options about units.
 pub(super) const WORK: &str = "Units of work";
 
 /// `--from`: where reconstruction begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FromArg {
-    /// Waveforms: hits are found in them, then events in the hits
+    /// Waveforms: extract hits, then reconstruct events
     #[default]
     Waveforms,
-    /// Hits, of nuwave's own output or of others: events only
+    /// Hits, of nuwave or of other programs: reconstruct events only
     Hits,
 }
 
@@ -37,42 +37,42 @@ impl From<FromArg> for InputKind {
     }
 }
 
-/// `--on-error`: what is done about damage.
+/// `--on-error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum OnErrorArg {
-    /// List what is lost and go on; also past inputs that cannot be opened
+    /// List losses in the report and continue, also after inputs that cannot be opened
     Skip,
-    /// End at the first loss; what is finished before it stays
+    /// End at the first loss; finished units are kept
     Stop,
 }
 
-/// What file and command line can both set.
+/// Settings of file and command line.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    /// What the inputs hold [default: waveforms]
+    /// Contents of the inputs [default: waveforms]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub from: Option<FromArg>,
-    /// How charge and time are taken
+    /// Method of extraction
     #[arg(long, value_enum)]
     pub method: Option<Method>,
-    /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
+    /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
     #[arg(long)]
     pub filter: Option<Filter>,
-    /// Least height of a hit in standard deviations of the noise [default: 5]
+    /// Minimum height of a hit in standard deviations of the noise [default: 5]
     #[arg(long, value_name = "N")]
     pub threshold_sigma: Option<f32>,
-    /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
+    /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
     #[arg(long, value_name = "N")]
     pub split_sigma: Option<f32>,
-    /// Leave it at hits, whether or not the detector has a geometry
+    /// Do not reconstruct events
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = EVENTS)]
     pub no_events: Option<bool>,
-    /// How events are reconstructed [default: full, without light maps centroid]
+    /// Method of event reconstruction [default: full, without light maps centroid]
     #[arg(long, value_enum, value_name = "METHOD", help_heading = EVENTS)]
     pub event_method: Option<event::Method>,
-    /// Folder of light maps, as `nuwave calibrate light` makes it
+    /// Folder of light maps made by `nuwave calibrate light`
     #[arg(long, value_name = "DIR", help_heading = EVENTS)]
     pub light_maps: Option<PathBuf>,
     #[command(flatten)]
@@ -81,13 +81,13 @@ pub(crate) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub threads: ThreadArgs,
-    /// Waveforms a batch; changes speed and memory, never the result [default: 4096, with a GPU 16384]
+    /// Waveforms per batch; affects speed and memory, not the result [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Waveforms per unit, about; with `--from hits` hits [default: 2^28 samples, 2^22 hits]
     #[arg(long, value_name = "N", help_heading = WORK)]
     pub unit_size: Option<u64>,
-    /// What to do about damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
+    /// Reaction to damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
     #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
     pub on_error: Option<OnErrorArg>,
     /// Seconds between two lines of progress where stderr is not a terminal [default: 10]
