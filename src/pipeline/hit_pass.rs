@@ -86,7 +86,7 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
             observer.notice(&Notice::Unsorted(source.info.path.clone()));
         }
     }
-    let mut job = match Job::begin(request, inputs, None, stage)? {
+    let mut job = match Job::begin(request, inputs, Some(&detector), None, stage)? {
         ControlFlow::Continue(job) => job,
         ControlFlow::Break(outcome) => return Ok(outcome),
     };

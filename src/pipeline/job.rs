@@ -14,6 +14,7 @@ use super::run_manifest::RunManifest;
 use super::settings::InputKind;
 use super::staging::{OpenOutcome, StagingDir};
 use super::sums;
+use crate::detector::Detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
@@ -39,6 +40,7 @@ impl<'a> Job<'a> {
     pub fn begin(
         request: &'a Request,
         inputs: Vec<PlannedInput>,
+        detector: Option<&Detector>,
         calibration: Option<&Calibration>,
         stage: EventStage,
     ) -> Result<ControlFlow<PassOutcome, Self>> {
@@ -46,7 +48,7 @@ impl<'a> Job<'a> {
         let settings = &request.settings;
         let observer = request.observer.as_ref();
         let threads = settings.threads();
-        let sums = sums::collect(calibration, &stage.plan);
+        let sums = sums::collect(detector, calibration, &stage.plan)?;
         let configuration_crc32c = settings.checksum(&sums)?;
         let manifest = RunManifest {
             nuwave: crate::version::VERSION.to_owned(),

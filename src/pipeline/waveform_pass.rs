@@ -84,7 +84,13 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
     if let Some(notice) = stage.notice() {
         observer.notice(&notice);
     }
-    let mut job = match Job::begin(request, inputs, Some(&context.calibration), stage)? {
+    let mut job = match Job::begin(
+        request,
+        inputs,
+        context.detector.as_ref(),
+        Some(&context.calibration),
+        stage,
+    )? {
         ControlFlow::Continue(job) => job,
         ControlFlow::Break(outcome) => return Ok(outcome),
     };

@@ -9,6 +9,7 @@ use crate::support::units::{
     Folder, Run, assert_same, begin, ended, finished, nothing_temporary_beside, nuwave, output,
     partial, run, simulated, testdata, wait_for_units,
 };
+use nuwave::model::Flags;
 use serde_json::Value;
 
 /// Some seconds of work in files of three formats.
@@ -251,27 +252,91 @@ fn an_output_inside_a_folder_of_inputs_is_not_an_input_when_it_is_resumed() {
     assert_same(&fresh, &target);
 }
 
-#[test]
-fn another_calibration_under_the_same_name_is_noticed() {
-    use crate::support::reconstruct::{calibration, pulse, write_calibration};
-    let folder = Folder::new();
-    let spe = folder.calibration(
-        "spe.parquet",
-        &calibration(pulse(100.0, 10.0, 80), 8.0, 1.0, &[]),
-    );
-    let path = simulated(&folder, "run.dat", 150, 7);
+/// A run that was killed after a unit, its file of waveforms, and its output.
+fn killed(folder: &Folder, detector: &str, more: &[&str]) -> (String, std::path::PathBuf) {
+    let path = simulated(folder, "run.dat", 150, 7);
     let target = folder.path("out");
-    let mut words = resume_words(&path, &target);
-    words.extend(["-c", &spe]);
-    let mut child = begin(&words);
+    let mut child = begin(&words_with(&path, &target, detector, more));
     assert!(wait_for_units(&mut child, &target, 1));
     child.kill().expect("a child");
     child.wait().expect("a child");
-    write_calibration(
-        Path::new(&spe),
-        &calibration(pulse(101.0, 10.0, 80), 8.0, 1.0, &[]),
-    );
-    run(&words).refused(2, &["the calibration was CRC32C"]);
+    (path, target)
+}
+
+/// Those of [`resume_words`], with another detector.
+fn words_with<'a>(
+    path: &'a str,
+    target: &'a Path,
+    detector: &'a str,
+    more: &[&'a str],
+) -> Vec<&'a str> {
+    let mut words = resume_words(path, target);
+    let place = words.iter().position(|&word| word == "juno");
+    words[place.expect("a detector")] = detector;
+    words.extend(more);
+    words
+}
+
+#[test]
+fn a_changed_calibration_under_the_same_name_is_refused() {
+    use crate::support::reconstruct::{calibration, pulse, write_calibration};
+    use nuwave::model::{Calibration, ChannelCalibration};
+    let folder = Folder::new();
+    let original = calibration(pulse(100.0, 10.0, 80), 8.0, 1.0, &[]);
+    let spe = folder.calibration("spe.parquet", &original);
+    let (path, target) = killed(&folder, "juno", &["-c", &spe]);
+    let words = words_with(&path, &target, "juno", &["-c", &spe]);
+    let changed = |change: &dyn Fn(&mut ChannelCalibration)| {
+        let mut row = original.rows()[0].clone();
+        change(&mut row);
+        let mut other = Calibration::new();
+        let row = other.add_row(row).expect("a valid row");
+        other.set_default(row);
+        other
+    };
+    let mut with_own_rows = original.clone();
+    for channel in 0..16 {
+        with_own_rows.assign(channel, 0);
+    }
+    let n_finished = finished(&target);
+    for (what, other) in [
+        ("template", changed(&|row| row.template_adc[10] += 1.0)),
+        ("length", changed(&|row| row.template_adc.push(0.0))),
+        ("noise", changed(&|row| row.noise_adc += 1.0)),
+        ("offset", changed(&|row| row.time_offset_ns += 1.0)),
+        ("dark rate", changed(&|row| row.dark_rate_hz += 1.0)),
+        ("charge spread", changed(&|row| row.charge_sigma_pe += 0.1)),
+        ("time spread", changed(&|row| row.time_sigma_ns += 0.1)),
+        ("flags", changed(&|row| row.flags |= Flags::PILE_UP)),
+        ("rows", with_own_rows),
+    ] {
+        write_calibration(Path::new(&spe), &other);
+        let refused = run(&words).ended_with(2);
+        assert!(
+            refused.stderr.contains("the calibration was CRC32C"),
+            "{what}: {}",
+            refused.stderr
+        );
+        assert_eq!(finished(&target), n_finished, "{what}");
+    }
+    write_calibration(Path::new(&spe), &original);
+    run(&words).ended_with(0);
+}
+
+#[test]
+fn a_changed_detector_file_is_refused() {
+    let folder = Folder::new();
+    let text = Run::of(nuwave().args(["detector", "juno"])).stdout;
+    let detector = folder.file("lab.toml", text.as_bytes());
+    let detector = detector.to_str().expect("a plain path");
+    let (path, target) = killed(&folder, detector, &[]);
+    let words = words_with(&path, &target, detector, &[]);
+    let changed = text.replace("adc_bits = 14", "adc_bits = 13");
+    assert_ne!(changed, text);
+    std::fs::write(detector, changed).expect("a file");
+    run(&words).refused(2, &["the detector was CRC32C"]);
+    std::fs::write(detector, text).expect("a file");
+    run(&words).ended_with(0);
 }
 
 #[test]
