@@ -21,6 +21,7 @@ mod inspect;
 mod inspect_event;
 mod inspect_plot;
 mod inspect_text;
+mod log;
 mod merge;
 mod plan;
 mod progress;
@@ -106,6 +107,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    log::install(matches!(cli.command, Command::Serve(_)));
     let verbosity = Verbosity {
         quiet: cli.quiet,
         json: cli.json,

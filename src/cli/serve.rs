@@ -1,7 +1,6 @@
 //! `nuwave serve`: the service.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -266,7 +265,6 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         super::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    log();
     let options = options(&settings, verbosity)?;
     options.check()?;
     // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
@@ -295,18 +293,6 @@ fn step_back() {
         // On Linux it is the thread's own; where it is not allowed, all are equal.
         let _ = rustix::process::nice(5);
     }
-}
-
-/// Warnings go to stderr; `NUWAVE_LOG=debug` tells more.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("NUWAVE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // A second subscriber is refused; the first goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
 }
 
 fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {

@@ -71,3 +71,20 @@ fn shards_and_resumed_runs_of_a_gpu_are_its_single_pass() {
     run(&cpu, &["--backend", "cpu"]);
     assert_eq!(units(&single), units(&cpu));
 }
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn a_warning_of_the_gpu_backend_reaches_the_user() {
+    let folder = Folder::new();
+    let inputs = [simulated(&folder, "a.dat", 60, 1)];
+    let target = folder.path("out");
+    let words = words(&inputs, &target, &["--backend", "gpu", "--quiet"]);
+    let mut command = nuwave();
+    let command = command.args(words).env("NUWAVE_GPU_FAULTS", "lose@1");
+    let stderr = Run::of(command).ended_with(0).stderr;
+    // The summary at the end says that the GPU failed; the backend says it at once, and how.
+    let at_once = stderr
+        .lines()
+        .find(|line| line.starts_with("warning: ") && !line.contains("the GPU failed"));
+    assert!(at_once.is_some(), "{stderr}");
+}
