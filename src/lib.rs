@@ -26,4 +26,4 @@ pub mod simulate;
 mod version;
 
 pub use error::{Error, ErrorKind, Result};
-pub use version::{COMMIT, VERSION, VERSION_AND_COMMIT};
+pub use version::{COMMIT, RESULTS_VERSION, VERSION, VERSION_AND_COMMIT};

@@ -52,6 +52,8 @@ impl<'a> Job<'a> {
         let configuration_crc32c = settings.checksum(&sums)?;
         let manifest = RunManifest {
             nuwave: crate::version::VERSION.to_owned(),
+            commit: crate::version::COMMIT.to_owned(),
+            results_version: crate::version::RESULTS_VERSION,
             from: settings.from.name().to_owned(),
             configuration: settings.resolved(),
             sums,

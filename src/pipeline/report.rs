@@ -21,6 +21,12 @@ use crate::model::Polarity;
 pub struct Report {
     /// nuwave's version.
     pub nuwave: String,
+    /// The commit that nuwave was built from.
+    #[serde(default)]
+    pub commit: String,
+    /// [`crate::RESULTS_VERSION`] of that commit.
+    #[serde(default)]
+    pub results_version: u32,
     /// `complete`, or `partial` where something is listed as lost.
     pub status: String,
     /// The contents of the inputs: `waveforms` or `hits`. For hits, counts of waveforms are 0 and losses count hits.
@@ -261,6 +267,8 @@ impl Report {
         timings.gpu_kernel_s = gpu.as_ref().map(|gpu| gpu.kernel_s);
         Self {
             nuwave: manifest.nuwave,
+            commit: manifest.commit,
+            results_version: manifest.results_version,
             status: ["complete", "partial"][usize::from(totals.lost > 0)].to_owned(),
             from: manifest.from,
             selection: manifest.selection,
@@ -314,6 +322,8 @@ impl Report {
         });
         RunManifest {
             nuwave: self.nuwave.clone(),
+            commit: self.commit.clone(),
+            results_version: self.results_version,
             from: self.from.clone(),
             configuration: self.configuration.clone(),
             sums: self.sums.clone(),

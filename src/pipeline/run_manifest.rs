@@ -13,6 +13,12 @@ use crate::error::{Error, Result};
 pub struct RunManifest {
     /// nuwave's version.
     pub nuwave: String,
+    /// The commit that nuwave was built from.
+    #[serde(default)]
+    pub commit: String,
+    /// [`crate::RESULTS_VERSION`] of that commit.
+    #[serde(default)]
+    pub results_version: u32,
     /// `waveforms` or `hits`.
     pub from: String,
     /// The settings that the result depends on.
@@ -42,8 +48,11 @@ impl RunManifest {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
         let was = |what: &str, there: &str, here: &str| format!("{what} was {there}, is {here}");
+        let results = [other, self].map(|manifest| manifest.results_version.to_string());
         for (what, there, here) in [
             ("nuwave", &other.nuwave, &self.nuwave),
+            ("the results version", &results[0], &results[1]),
+            ("the commit of nuwave", &other.commit, &self.commit),
             ("`--from`", &other.from, &self.from),
             ("the selection of units", &other.selection, &self.selection),
         ] {

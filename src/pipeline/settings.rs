@@ -211,6 +211,7 @@ impl PassSettings {
         let text = serde_json::to_string(&(self.resolved(), sums))
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         let crc = crc32c::crc32c(crate::version::VERSION.as_bytes());
+        let crc = crc32c::crc32c_append(crc, &crate::version::RESULTS_VERSION.to_le_bytes());
         let crc = crc32c::crc32c_append(crc, text.as_bytes());
         Ok(format!("{crc:08x}"))
     }

@@ -177,12 +177,26 @@ fn what_differs_from_what_a_run_was_begun_with_is_named() {
     // Batches and the handling of errors are nobody's business.
     let manifest = partial(&target).join("manifest.json");
     let text = std::fs::read_to_string(&manifest).expect("a file");
-    for (key, this, other, said) in [(
-        "nuwave",
-        format!("\"{}\"", nuwave::VERSION),
-        "\"0.0.1\"",
-        "nuwave was 0.0.1",
-    )] {
+    for (key, this, other, said) in [
+        (
+            "nuwave",
+            format!("\"{}\"", nuwave::VERSION),
+            "\"0.0.1\"",
+            "nuwave was 0.0.1",
+        ),
+        (
+            "commit",
+            format!("\"{}\"", nuwave::COMMIT),
+            "\"0123456789ab\"",
+            "the commit of nuwave was 0123456789ab",
+        ),
+        (
+            "results_version",
+            nuwave::RESULTS_VERSION.to_string(),
+            "0",
+            "the results version was 0",
+        ),
+    ] {
         let this = format!("\"{key}\":{this}");
         assert!(text.contains(&this), "{text}");
         let changed = text.replace(&this, &format!("\"{key}\":{other}"));
