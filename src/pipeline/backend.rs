@@ -45,9 +45,9 @@ impl BackendChoice {
     pub fn new(kind: BackendKind, adapter: Option<&str>) -> Result<Self> {
         match (kind, adapter) {
             (BackendKind::Cpu, Some(name)) => Err(Error::usage(format!(
-                "`--adapter {name}` is for a GPU, `--backend` is `cpu`"
+                "the adapter `{name}` is a GPU, but the backend `cpu` was chosen"
             ))
-            .with_hint("leave one of them out")),
+            .with_hint("leave out `--adapter` or `--backend`")),
             (BackendKind::Cpu, None) => Ok(Self::cpu("backend: cpu")),
             (BackendKind::Gpu, _) | (BackendKind::Auto, Some(_)) => Self::gpu(adapter),
             (BackendKind::Auto, None) => Ok(Self::auto()),
@@ -101,7 +101,7 @@ impl BackendChoice {
     fn gpu(adapter: Option<&str>) -> Result<Self> {
         let adapter = adapter::find(adapter)?;
         let note = if adapter.info.is_software() {
-            "; it computes on the CPU, and slower than `--backend cpu`"
+            "; it computes on the CPU, and slower than the backend `cpu`"
         } else {
             ""
         };

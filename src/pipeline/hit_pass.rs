@@ -61,14 +61,14 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
     let settings = &request.settings;
     let observer = request.observer.as_ref();
     if !settings.events {
-        return Err(
-            Error::usage("`--no-events` with `--from hits`: nothing is left to be done")
-                .with_hint("leave one of them out"),
-        );
+        return Err(Error::usage(
+            "a pass over hits makes nothing but events, and the settings exclude them",
+        )
+        .with_hint("leave out `--no-events` or `--from hits`"));
     }
     refuse_own_input(files, &request.output)?;
     let detector = settings.detector.as_deref().ok_or_else(|| {
-        Error::usage("`--from hits` needs to know the detector").with_hint(
+        Error::usage("a pass over hits needs a detector").with_hint(
             "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)",
         )
     })?;

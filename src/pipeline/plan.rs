@@ -244,7 +244,7 @@ impl Selection {
             }
             Self::Units { from, to } if to <= total => Ok(from..to),
             Self::Units { from, to } => Err(Error::usage(format!(
-                "`--units {from}:{to}`: there are only {total} units"
+                "the units {from}:{to} are selected, and there are only {total}"
             ))
             .with_hint("`nuwave plan` prints them")),
         }

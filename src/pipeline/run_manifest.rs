@@ -53,7 +53,7 @@ impl RunManifest {
             ("nuwave", &other.nuwave, &self.nuwave),
             ("the results version", &results[0], &results[1]),
             ("the commit of nuwave", &other.commit, &self.commit),
-            ("`--from`", &other.from, &self.from),
+            ("the kind of input", &other.from, &self.from),
             ("the selection of units", &other.selection, &self.selection),
         ] {
             if there != here {

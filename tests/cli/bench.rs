@@ -106,7 +106,7 @@ fn wrong_arguments_are_refused_by_name() {
     );
     refused(&["--backend", "cpu", "--lengths", "5"], 2, "5");
     refused(&["--backend", "cpu", "--detector", "nowhere"], 2, "nowhere");
-    refused(&["--backend", "cpu", "--adapter", "0"], 2, "--adapter 0");
+    refused(&["--backend", "cpu", "--adapter", "0"], 2, "adapter `0`");
     refused(
         &["--backend", "cpu", "--compare"],
         2,

@@ -31,7 +31,7 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    Run::of(&mut command).refused(2, &["`--adapter 0` is for a GPU"]);
+    Run::of(&mut command).refused(2, &["the adapter `0` is a GPU"]);
 }
 
 #[test]
