@@ -6,7 +6,6 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::plan::{Selection, Unit};
-use super::read_report::read_report;
 use super::record::UnitRecord;
 use super::report::{Provenance, Report};
 use super::run_manifest::RunManifest;
@@ -25,7 +24,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
     let start = std::time::Instant::now();
     let reports = shards
         .iter()
-        .map(|dir| Ok((dir.as_path(), read_report(dir)?)))
+        .map(|dir| Ok((dir.as_path(), Report::read(dir)?)))
         .collect::<Result<Vec<(&Path, Report)>>>()?;
     let Some((first_dir, first)) = reports.first() else {
         return Err(Error::usage("nothing to merge"));

@@ -24,7 +24,7 @@ use crate::io::inputs;
 /// ```
 /// use nuwave::io::{self, WriteInfo};
 /// use nuwave::model::Truth;
-/// use nuwave::pipeline::{BackendKind, Pass, PassSettings};
+/// use nuwave::pipeline::{BackendKind, Pass, PassSettings, Report};
 /// use nuwave::simulate::{self, Light, Plan, Profile};
 ///
 /// # fn main() -> nuwave::Result<()> {
@@ -56,9 +56,13 @@ use crate::io::inputs;
 ///     backend: BackendKind::Cpu,
 ///     ..PassSettings::default()
 /// };
-/// let outcome = Pass::new(settings, [&input], folder.path().join("out")).run()?;
+/// let output = folder.path().join("out");
+/// let outcome = Pass::new(settings, [&input], &output).run()?;
 /// assert_eq!(outcome.report.totals.waveforms, 32);
 /// assert!(outcome.report.totals.hits > 0);
+///
+/// let report = Report::read(&output)?;
+/// assert_eq!(report.totals.hits, outcome.report.totals.hits);
 /// # Ok(())
 /// # }
 /// ```

@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 
 use super::output::{REPORT, put_in_place, refuse_existing, sync_folder};
 use super::plan::Unit;
-use super::read_report::read_report;
 use super::record::UnitRecord;
 use super::report::Report;
 use super::run_manifest::RunManifest;
@@ -300,7 +299,7 @@ impl Drop for StagingDir {
 
 /// Returns the report of the existing output, if this run resumes and would make the same output.
 fn finished_already(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<Option<Report>> {
-    let Some(report) = read_report(target).ok().filter(|_| mode.resume) else {
+    let Some(report) = Report::read(target).ok().filter(|_| mode.resume) else {
         return Ok(None);
     };
     let records = report.records().into_iter();

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::output::REPORT;
 use super::plan::Unit;
-use super::read_report::read_report;
 use super::record::{RangeChecksum, UnitRecord, UnitReport};
 use super::report::Report;
 use crate::error::{Error, Result};
@@ -30,7 +29,7 @@ pub struct Finding {
 /// # Errors
 /// If there is no report, or a file cannot be read.
 pub fn verify(dir: &Path, with_inputs: bool) -> Result<(Report, Vec<Finding>)> {
-    let report = read_report(dir)?;
+    let report = Report::read(dir)?;
     let mut check = Check {
         dir,
         report: &report,
