@@ -30,11 +30,13 @@ impl Observer for Console {
         if self.verbosity.quiet && !notice.is_warning() {
             return;
         }
-        match notice {
-            Notice::Events {
-                light_maps: None, ..
-            } => status!("{notice} (`--light-maps DIR` gives some)"),
-            _ => status!("{notice}"),
+        if let Notice::Events {
+            light_maps: None, ..
+        } = notice
+        {
+            status!("{notice} (`--light-maps DIR` gives some)");
+        } else {
+            status!("{notice}");
         }
     }
 

@@ -141,8 +141,8 @@ impl Extractors<'_> {
                     pool.install(|| Extractor::new(calibration, readout, parameters))
                         .map_err(|error| error.in_file(path))
                 };
-                let made = self.choice.build(make, self.request.observer.as_ref())?;
-                (readout, made)
+                let backend = self.choice.build(make, self.request.observer.as_ref())?;
+                (readout, backend)
             }
         };
         Ok(self.current.insert(current).1.as_ref())
