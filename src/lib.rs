@@ -20,9 +20,12 @@ pub mod io;
 mod math;
 pub mod model;
 pub mod pipeline;
+#[cfg(feature = "plots")]
+mod plot;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod simulate;
+mod text;
 mod version;
 
 pub use error::{Error, ErrorKind, Result};

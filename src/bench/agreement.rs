@@ -8,12 +8,12 @@ use super::input::{self, Occupancy};
 use super::{cpu, extractor, machine};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::evaluate::report::thousands;
 use crate::extract::{Backend as _, Method, Parameters, Stage};
 use crate::gpu::adapter::{Adapter, AdapterInfo};
 use crate::gpu::compare::{Comparison, ERROR_SHARE};
 use crate::gpu::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
+use crate::text::thousands;
 
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;

@@ -3,9 +3,9 @@
 use super::input::Occupancy;
 use super::report::{Report, Row, What};
 use crate::error::Result;
-use crate::evaluate::plots::dots::{self, Dot, Dots, Group};
-use crate::evaluate::plots::figure::{Colour, GREY, PALETTE};
-use crate::evaluate::report::thousands;
+use crate::plot::dots::{self, Dot, Dots, Group};
+use crate::plot::figure::{Colour, GREY, PALETTE};
+use crate::text::thousands;
 
 /// All of JUNO's 17,612 large photomultipliers, each read out 1000 times a second.
 const JUNO_WAVEFORMS_S: f64 = 17.612e6;

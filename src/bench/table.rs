@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Limit, Report, Row, What};
-use crate::evaluate::report::thousands;
+use crate::text::thousands;
 
 /// Width of the column of names.
 const NAME: usize = 29;

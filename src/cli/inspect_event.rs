@@ -10,11 +10,11 @@ use super::args::{InputArgs, detector_of_report};
 use super::inspect_plot::PlotArgs;
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::evaluate::plots::{EventPicture, SensorLight, event_svg};
-use crate::evaluate::report::thousands;
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, ReadOptions, hit_source, hits};
 use crate::model::{ChannelHit, Event, TrueEvent};
+use crate::plot::event_display::{EventPicture, SensorLight, event_svg};
+use crate::text::thousands;
 
 /// Numbers of events that an error names.
 const NAMED: usize = 5;

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use super::Verbosity;
 use super::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
-use crate::evaluate::matching::Pulse;
-use crate::evaluate::plots::{TracePicture, WaveformPicture, waveforms_svg};
 use crate::extract::{Extractor, Method, Parameters, Trace};
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, BatchLimit, SourceInfo};
-use crate::model::{Photoelectron, Waveform};
+use crate::model::{Photoelectron, TimedCharge, Waveform};
+use crate::plot::waveform_display::{TracePicture, WaveformPicture, waveforms_svg};
 
 /// What to draw.
 #[derive(Clone, Debug, clap::Args)]
@@ -170,7 +169,7 @@ fn picture(
             .iter()
             .filter(|pe| (pe.event_id, pe.channel_id) == (waveform.event_id, waveform.channel_id))
             // Where windows begin later than the event, truth counts from the event's start.
-            .map(|pe| Pulse {
+            .map(|pe| TimedCharge {
                 time_ns: pe.time_ns - waveform.start_ns,
                 charge_pe: f64::from(pe.charge_pe),
             })
@@ -182,7 +181,7 @@ fn picture(
             hits: trace
                 .hits
                 .iter()
-                .map(|hit| Pulse {
+                .map(|hit| TimedCharge {
                     time_ns: f64::from(hit.time_ns),
                     charge_pe: f64::from(hit.charge_pe),
                 })

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::inspect::{
     CalibrationFile, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile, WaveformFile,
 };
-use crate::evaluate::report::thousands;
 use crate::evaluate::survey::{FirstRow, SurveyResult};
 use crate::io::Loss;
 use crate::model::{Flags, Polarity};
+use crate::text::thousands;
 
 /// What was found, for a person.
 pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::matching::WaveformPulses;
+use super::matching::MatchedWaveform;
 use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, Spread, bin_of, ratio_of_sums};
 
 /// Range of true charge, in PE, whose ratio of sums is the reference of the nonlinearity: far from the threshold, far
@@ -96,7 +96,7 @@ pub struct ChargeResult {
 
 /// Computes bias, resolution and nonlinearity.
 #[must_use]
-pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> ChargeResult {
+pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> ChargeResult {
     // Reconstructed charge, true charge.
     let mut pairs = Vec::new();
     let mut by_charge = vec![Vec::new(); CHARGE_EDGES_PE.len() - 1];
@@ -222,11 +222,10 @@ fn largest(bins: &[ChargeBin]) -> Option<LargestDeviation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::matching::Pulse;
-    use crate::model::Flags;
+    use crate::model::{Flags, TimedCharge};
 
-    fn one(charge_pe: f64) -> Vec<Pulse> {
-        vec![Pulse {
+    fn one(charge_pe: f64) -> Vec<TimedCharge> {
+        vec![TimedCharge {
             time_ns: 100.0,
             charge_pe,
         }]
@@ -240,7 +239,7 @@ mod tests {
             .collect();
         let waveforms: Vec<_> = pulses
             .iter()
-            .map(|(hits, truth)| WaveformPulses {
+            .map(|(hits, truth)| MatchedWaveform {
                 hits,
                 truth,
                 flags: Flags::NONE,
@@ -287,12 +286,12 @@ mod tests {
     #[test]
     fn saturated_waveforms_are_left_out_and_counted() {
         let (half, full) = (one(50.0), one(100.0));
-        let good = WaveformPulses {
+        let good = MatchedWaveform {
             hits: &full,
             truth: &full,
             flags: Flags::NONE,
         };
-        let cut = WaveformPulses {
+        let cut = MatchedWaveform {
             hits: &half,
             truth: &full,
             flags: Flags::SATURATED_LOW,
@@ -305,12 +304,12 @@ mod tests {
     #[test]
     fn a_missed_waveform_counts_as_lost_charge() {
         let full = one(10.0);
-        let found = WaveformPulses {
+        let found = MatchedWaveform {
             hits: &full,
             truth: &full,
             flags: Flags::NONE,
         };
-        let missed = WaveformPulses { hits: &[], ..found };
+        let missed = MatchedWaveform { hits: &[], ..found };
         assert_eq!(evaluate(&[found, missed]).bias.unwrap().value, -0.5);
     }
 }

@@ -5,8 +5,9 @@
 
 use serde::Serialize;
 
-use super::matching::{Pulse, WaveformPulses};
+use super::matching::MatchedWaveform;
 use super::stats::{COUNT_EDGES, Estimate, Share, bin_of, rate, ratio_of_sums};
+use crate::model::TimedCharge;
 
 /// How near a hit and a photoelectron have to be to belong together.
 pub const TOLERANCE_NS: f64 = 10.0;
@@ -86,7 +87,7 @@ pub struct DetectionResult {
 
 /// Computes efficiency, purity and hits per photoelectron.
 #[must_use]
-pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> DetectionResult {
+pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> DetectionResult {
     // Sum of charges, found, all.
     let mut by_charge = [(0.0, 0, 0); EDGES_PE.len() - 1];
     let mut by_count = vec![Vec::new(); COUNT_EDGES.len() - 1];
@@ -157,7 +158,7 @@ pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> DetectionResult {
 }
 
 /// True if one of `pulses` (in ascending time) lies within the tolerance of `time_ns`.
-fn has_near(pulses: &[Pulse], time_ns: f64) -> bool {
+fn has_near(pulses: &[TimedCharge], time_ns: f64) -> bool {
     let first = pulses.partition_point(|pulse| pulse.time_ns < time_ns - TOLERANCE_NS);
     pulses
         .get(first)
@@ -169,9 +170,9 @@ mod tests {
     use super::*;
     use crate::model::Flags;
 
-    fn pulses(list: &[(f64, f64)]) -> Vec<Pulse> {
+    fn pulses(list: &[(f64, f64)]) -> Vec<TimedCharge> {
         list.iter()
-            .map(|&(time_ns, charge_pe)| Pulse { time_ns, charge_pe })
+            .map(|&(time_ns, charge_pe)| TimedCharge { time_ns, charge_pe })
             .collect()
     }
 
@@ -179,12 +180,12 @@ mod tests {
     fn an_added_false_hit_lowers_the_purity_by_what_it_should() {
         let truth = pulses(&[(100.0, 1.0), (200.0, 0.2), (300.0, 1.0)]);
         let hits = pulses(&[(50.0, 0.4), (100.0, 1.0), (200.0, 0.2), (300.0, 1.0)]);
-        let perfect = WaveformPulses {
+        let perfect = MatchedWaveform {
             hits: &truth,
             truth: &truth,
             flags: Flags::NONE,
         };
-        let noisy = WaveformPulses {
+        let noisy = MatchedWaveform {
             hits: &hits,
             truth: &truth,
             flags: Flags::NONE,
@@ -205,7 +206,7 @@ mod tests {
     fn a_missed_photoelectron_lowers_the_efficiency_at_its_charge_only() {
         let truth = pulses(&[(100.0, 1.05), (200.0, 0.25)]);
         let hits = pulses(&[(110.0, 1.0)]);
-        let result = evaluate(&[WaveformPulses {
+        let result = evaluate(&[MatchedWaveform {
             hits: &hits,
             truth: &truth,
             flags: Flags::NONE,
@@ -222,12 +223,12 @@ mod tests {
     #[test]
     fn hits_of_empty_waveforms_are_all_false() {
         let hits = pulses(&[(100.0, 1.0), (101.0, 1.0)]);
-        let dark = WaveformPulses {
+        let dark = MatchedWaveform {
             hits: &hits,
             truth: &[],
             flags: Flags::NONE,
         };
-        let quiet = WaveformPulses::default();
+        let quiet = MatchedWaveform::default();
         let result = evaluate(&[dark, quiet]);
         assert_eq!((result.false_hits, result.false_hits_in_empty), (2, 2));
         assert_eq!(result.false_hits_per_empty_waveform.unwrap().value, 1.0);

@@ -8,29 +8,20 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::io::hits::Reconstruction;
-use crate::model::{Flags, Truth};
-
-/// A time and a charge: a hit or a true photoelectron.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pulse {
-    /// Time from the first sample of the window.
-    pub time_ns: f64,
-    /// Charge.
-    pub charge_pe: f64,
-}
+use crate::model::{Flags, TimedCharge, Truth};
 
 /// What the figures are computed from: one waveform's hits and true photoelectrons, both in ascending time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct WaveformPulses<'a> {
+pub struct MatchedWaveform<'a> {
     /// What reconstruction found.
-    pub hits: &'a [Pulse],
+    pub hits: &'a [TimedCharge],
     /// What there was.
-    pub truth: &'a [Pulse],
+    pub truth: &'a [TimedCharge],
     /// Flags of the waveform.
     pub flags: Flags,
 }
 
-impl WaveformPulses<'_> {
+impl MatchedWaveform<'_> {
     /// Sum of the charges of the hits.
     #[must_use]
     pub fn reconstructed_pe(&self) -> f64 {
@@ -93,18 +84,18 @@ pub struct Counts {
 pub struct Joined {
     /// How many of what.
     pub counts: Counts,
-    hits: Vec<Pulse>,
-    truth: Vec<Pulse>,
+    hits: Vec<TimedCharge>,
+    truth: Vec<TimedCharge>,
     waveforms: Vec<(Range<usize>, Range<usize>, Flags)>,
 }
 
 impl Joined {
     /// The waveforms, in ascending order of event and channel.
     #[must_use]
-    pub fn waveforms(&self) -> Vec<WaveformPulses<'_>> {
+    pub fn waveforms(&self) -> Vec<MatchedWaveform<'_>> {
         self.waveforms
             .iter()
-            .map(|(hits, truth, flags)| WaveformPulses {
+            .map(|(hits, truth, flags)| MatchedWaveform {
                 hits: &self.hits[hits.clone()],
                 truth: &self.truth[truth.clone()],
                 flags: *flags,
@@ -115,7 +106,7 @@ impl Joined {
 
 /// Event, channel.
 type Key = (u64, u32);
-type Keyed = (Key, Pulse);
+type Keyed = (Key, TimedCharge);
 
 /// Joins `reconstruction` with `truth` by event and channel. The order of the rows in either does not matter.
 ///
@@ -247,7 +238,7 @@ fn sorted_hits(reconstruction: &Reconstruction, wanted: &impl Fn(u32) -> bool) -
         .zip(table.time_ns.iter().zip(&table.charge_pe))
         .filter(|((id, _), _)| wanted(**id))
         .map(|((_, (&event, &channel)), (&time_ns, &charge_pe))| {
-            let pulse = Pulse {
+            let pulse = TimedCharge {
                 time_ns: f64::from(time_ns),
                 charge_pe: f64::from(charge_pe),
             };
@@ -263,7 +254,7 @@ fn sorted_truth(truth: &Truth) -> Vec<Keyed> {
         .photoelectrons
         .iter()
         .map(|pe| {
-            let pulse = Pulse {
+            let pulse = TimedCharge {
                 time_ns: pe.time_ns,
                 charge_pe: f64::from(pe.charge_pe),
             };
@@ -300,7 +291,7 @@ fn run_of<'a>(rows: &'a [Keyed], next: &mut usize, key: Key) -> Run<'a> {
     }
 }
 
-fn append_finite(all: &mut Vec<Pulse>, rows: &[Keyed]) -> (Range<usize>, u64) {
+fn append_finite(all: &mut Vec<TimedCharge>, rows: &[Keyed]) -> (Range<usize>, u64) {
     let begin = all.len();
     all.extend(
         rows.iter()

@@ -5,6 +5,7 @@
 //! [`events`] does the same with reconstructed events. [`survey`] says what waveforms look like before anything is known about them.
 //! All hits and photoelectrons are held in memory (about 100 bytes each while they are sorted).
 
+mod cells;
 pub mod charge;
 pub mod detection;
 pub mod events;

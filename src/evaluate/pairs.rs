@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::matching::{Pulse, WaveformPulses};
+use super::matching::MatchedWaveform;
 use super::stats::{Share, bin_of};
+use crate::model::TimedCharge;
 
 /// A photoelectron is found if a hit lies within this time of it, or within half the pair's distance where that is less.
 pub const TOLERANCE_NS: f64 = 5.0;
@@ -42,7 +43,7 @@ pub struct PairResult {
 
 /// Computes the share of resolved pairs by distance, from the waveforms with exactly two true photoelectrons.
 #[must_use]
-pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> PairResult {
+pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> PairResult {
     // Sum of distances, resolved, all.
     let mut bins = [(0.0, 0_u64, 0_u64); EDGES_NS.len() - 1];
     let mut n = 0;
@@ -81,9 +82,11 @@ pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> PairResult {
 
 /// True if each of the two photoelectrons has a hit of its own within its tolerance.
 #[must_use]
-pub fn is_resolved(hits: &[Pulse], first: Pulse, second: Pulse) -> bool {
+pub fn is_resolved(hits: &[TimedCharge], first: TimedCharge, second: TimedCharge) -> bool {
     let tolerance_ns = TOLERANCE_NS.min((second.time_ns - first.time_ns) / 2.0);
-    let near = |pe: Pulse| move |hit: &&Pulse| (hit.time_ns - pe.time_ns).abs() <= tolerance_ns;
+    let near = |pe: TimedCharge| {
+        move |hit: &&TimedCharge| (hit.time_ns - pe.time_ns).abs() <= tolerance_ns
+    };
     let of_first = hits.iter().filter(near(first)).count();
     let of_second = hits.iter().filter(near(second)).count();
     // A hit exactly half-way lies in both windows and can serve only one.
@@ -131,10 +134,10 @@ mod tests {
     use super::*;
     use crate::model::Flags;
 
-    fn at(times_ns: &[f64]) -> Vec<Pulse> {
+    fn at(times_ns: &[f64]) -> Vec<TimedCharge> {
         times_ns
             .iter()
-            .map(|&time_ns| Pulse {
+            .map(|&time_ns| TimedCharge {
                 time_ns,
                 charge_pe: 1.0,
             })
@@ -176,7 +179,7 @@ mod tests {
             .collect();
         let waveforms: Vec<_> = pairs
             .iter()
-            .map(|(hits, truth)| WaveformPulses {
+            .map(|(hits, truth)| MatchedWaveform {
                 hits,
                 truth,
                 flags: Flags::NONE,
@@ -188,7 +191,7 @@ mod tests {
         assert!((result.resolved_90_ns.unwrap() - 8.0).abs() <= 0.5);
         // The other photoelectrons of a waveform may hide a miss: only exact pairs count.
         let three = at(&[1.0, 2.0, 3.0]);
-        let waveform = WaveformPulses {
+        let waveform = MatchedWaveform {
             hits: &three,
             truth: &three,
             flags: Flags::NONE,

@@ -2,18 +2,16 @@
 
 use std::fmt::Write as _;
 
+use super::cells::{per_thousand, percent, percent_error, with_error};
 use super::charge::ChargeBin;
 use super::events;
-use super::stats::{Estimate, Share};
+use super::stats::Share;
 use super::summary::{Evaluation, Method};
+use crate::text::table::{Row, append_table};
+use crate::text::{missing, number, thousands};
 
-/// Width of the column of names.
+/// Minimum width of the column of names.
 const NAME_WIDTH: usize = 44;
-/// What stands where a figure does not exist.
-const NOTHING: &str = "-";
-
-/// A line of the table: a name, and a cell for each reconstruction; a heading has no cells.
-pub(super) type Row = (String, Option<Vec<String>>);
 
 /// The table of `evaluation`, with a final line end: hits first, then events.
 #[must_use]
@@ -33,7 +31,7 @@ pub fn table(evaluation: &Evaluation) -> String {
                 (name.to_owned(), cells)
             })
             .collect();
-        columns(&mut text, &labels, &rows);
+        append_table(&mut text, NAME_WIDTH, &labels, &rows);
     }
     if !evaluation.events.is_empty() {
         let gap = if text.is_empty() { "" } else { "\n" };
@@ -47,50 +45,14 @@ pub fn table(evaluation: &Evaluation) -> String {
             .iter()
             .map(|method| method.label.as_str())
             .collect();
-        columns(
+        append_table(
             &mut text,
+            NAME_WIDTH,
             &labels,
             &events::report::rows(&evaluation.events),
         );
     }
     text
-}
-
-/// Appends `rows` under `labels`.
-fn columns(text: &mut String, labels: &[&str], rows: &[Row]) {
-    let widths: Vec<usize> = labels
-        .iter()
-        .enumerate()
-        .map(|(column, label)| {
-            let cells = rows
-                .iter()
-                .filter_map(|(_, cells)| cells.as_ref()?.get(column));
-            let widest = cells.map(|cell| cell.chars().count()).max();
-            widest.unwrap_or(0).max(label.chars().count())
-        })
-        .collect();
-    let longest = rows
-        .iter()
-        .filter(|(_, cells)| cells.is_some())
-        .map(|(name, _)| name.chars().count() + 2)
-        .max();
-    let name_width = longest.unwrap_or(0).max(NAME_WIDTH);
-    let _ = write!(text, "{:name_width$}", "");
-    for (label, width) in labels.iter().zip(&widths) {
-        let _ = write!(text, "  {label:>width$}");
-    }
-    text.push('\n');
-    for (name, cells) in rows {
-        let Some(cells) = cells else {
-            let _ = writeln!(text, "\n{name}");
-            continue;
-        };
-        let _ = write!(text, "  {name:width$}", width = name_width - 2);
-        for (cell, width) in cells.iter().zip(&widths) {
-            let _ = write!(text, "  {cell:>width$}");
-        }
-        text.push('\n');
-    }
 }
 
 /// What is worth a warning: a line each, for the log.
@@ -180,7 +142,7 @@ fn rows() -> Vec<(&'static str, Option<Cell>)> {
         row("  found at (PE)", |m| {
             m.charge
                 .largest_nonlinearity
-                .map_or_else(nothing, |largest| {
+                .map_or_else(missing, |largest| {
                     format!("{} to {}", largest.low_pe, largest.high_pe)
                 })
         }),
@@ -233,103 +195,9 @@ fn rows() -> Vec<(&'static str, Option<Cell>)> {
     ]
 }
 
-pub(super) fn nothing() -> String {
-    NOTHING.to_owned()
-}
-
 fn resolution_at(bins: &[ChargeBin], charge_pe: f64) -> String {
     let bin = bins
         .iter()
         .find(|bin| (bin.low_pe..bin.high_pe).contains(&charge_pe));
     number(bin.map(|bin| 100.0 * bin.deviation.rms), 1)
-}
-
-fn number(value: Option<f64>, decimals: usize) -> String {
-    value
-        .filter(|value| value.is_finite())
-        .map_or_else(nothing, |value| format!("{:.decimals$}", value + 0.0))
-}
-
-/// A figure with its error, with at least `decimals` decimals and at most two more, so that the error is not 0.
-pub(super) fn with_error(estimate: Option<Estimate>, decimals: usize) -> String {
-    estimate.map_or_else(nothing, |estimate| {
-        let first_digit = -estimate.error.abs().log10().floor();
-        let decimals = if first_digit.is_finite() {
-            (first_digit.max(0.0) as usize).clamp(decimals, decimals + 2)
-        } else {
-            decimals
-        };
-        let error = number(Some(estimate.error), decimals);
-        format!("{} \u{b1} {error}", number(Some(estimate.value), decimals))
-    })
-}
-
-fn scaled(estimate: Option<Estimate>, factor: f64) -> Option<Estimate> {
-    estimate.map(|estimate| Estimate {
-        value: factor * estimate.value,
-        error: factor * estimate.error,
-    })
-}
-
-pub(super) fn percent_error(estimate: Option<Estimate>) -> String {
-    with_error(scaled(estimate, 100.0), 2)
-}
-
-fn per_thousand(estimate: Option<Estimate>) -> String {
-    with_error(scaled(estimate, 1000.0), 2)
-}
-
-pub(super) fn percent(share: Option<Share>) -> String {
-    number(share.map(|share| 100.0 * share.value), 2)
-}
-
-/// A count with its thousands set apart.
-#[must_use]
-pub fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1000), "1,000");
-        assert_eq!(thousands(1_234_567), "1,234,567");
-    }
-
-    #[test]
-    fn what_does_not_exist_is_a_dash() {
-        assert_eq!(percent_error(None), "-");
-        assert_eq!(number(Some(f64::NAN), 2), "-");
-        let single = Estimate {
-            value: -0.012_34,
-            error: f64::NAN,
-        };
-        assert_eq!(percent_error(Some(single)), "-1.23 \u{b1} -");
-    }
-
-    #[test]
-    fn a_small_error_gets_the_decimals_to_show_it() {
-        let of = |error| {
-            Some(Estimate {
-                value: 0.125_04,
-                error,
-            })
-        };
-        assert_eq!(with_error(of(0.2), 2), "0.13 \u{b1} 0.20");
-        assert_eq!(with_error(of(0.002), 2), "0.125 \u{b1} 0.002");
-        assert_eq!(with_error(of(0.0), 2), "0.13 \u{b1} 0.00");
-    }
 }

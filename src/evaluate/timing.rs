@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::matching::WaveformPulses;
+use super::matching::MatchedWaveform;
 use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, Spread, bin_of, quantile};
 
 /// Half-width of the window in which residuals count for bias and RMS.
@@ -78,7 +78,7 @@ pub struct TimingResult {
 
 /// Computes the residuals, first hit less first true photoelectron.
 #[must_use]
-pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> TimingResult {
+pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> TimingResult {
     let mut early = (0, 0, 0);
     let mut late = 0;
     // Residual, number of photoelectrons, true charge.
@@ -167,23 +167,22 @@ fn binned(edges: &[f64], entries: impl Iterator<Item = (f64, f64)>) -> Vec<Timin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::matching::Pulse;
-    use crate::model::Flags;
+    use crate::model::{Flags, TimedCharge};
 
-    fn at(times_ns: &[f64]) -> Vec<Pulse> {
+    fn at(times_ns: &[f64]) -> Vec<TimedCharge> {
         times_ns
             .iter()
-            .map(|&time_ns| Pulse {
+            .map(|&time_ns| TimedCharge {
                 time_ns,
                 charge_pe: 1.0,
             })
             .collect()
     }
 
-    fn result_of(pairs: &[(Vec<Pulse>, Vec<Pulse>)]) -> TimingResult {
+    fn result_of(pairs: &[(Vec<TimedCharge>, Vec<TimedCharge>)]) -> TimingResult {
         let waveforms: Vec<_> = pairs
             .iter()
-            .map(|(hits, truth)| WaveformPulses {
+            .map(|(hits, truth)| MatchedWaveform {
                 hits,
                 truth,
                 flags: Flags::NONE,

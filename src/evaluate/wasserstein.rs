@@ -3,17 +3,18 @@
 
 use serde::Serialize;
 
-use super::matching::{Pulse, WaveformPulses};
+use super::matching::MatchedWaveform;
 use super::stats::{COUNT_EDGES, Estimate, Spread, bin_of, quantile};
+use crate::model::TimedCharge;
 
 /// W1 in ns between two lists of pulses in ascending time, each normalised to a total charge of 1: the integral over time
 /// of |F - G|, with the cumulative charges F and G (`scipy.stats.wasserstein_distance` with weights). Pulses without
 /// positive charge carry no weight; `None` if either side has no weight at all.
 #[must_use]
-pub fn wasserstein_ns(hits: &[Pulse], truth: &[Pulse]) -> Option<f64> {
+pub fn wasserstein_ns(hits: &[TimedCharge], truth: &[TimedCharge]) -> Option<f64> {
     debug_assert!(hits.is_sorted_by_key(|pulse| pulse.time_ns));
     debug_assert!(truth.is_sorted_by_key(|pulse| pulse.time_ns));
-    let total = |pulses: &[Pulse]| pulses.iter().map(|p| p.charge_pe.max(0.0)).sum::<f64>();
+    let total = |pulses: &[TimedCharge]| pulses.iter().map(|p| p.charge_pe.max(0.0)).sum::<f64>();
     let (all_hits, all_truth) = (total(hits), total(truth));
     if all_hits <= 0.0 || all_truth <= 0.0 {
         return None;
@@ -68,7 +69,7 @@ pub struct WassersteinResult {
 
 /// Computes W1 of every waveform that has both hits and truth.
 #[must_use]
-pub fn evaluate(waveforms: &[WaveformPulses<'_>]) -> WassersteinResult {
+pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> WassersteinResult {
     let mut all = Vec::new();
     let mut bins = vec![Vec::new(); COUNT_EDGES.len() - 1];
     for waveform in waveforms {
@@ -106,11 +107,11 @@ mod tests {
 
     use super::*;
 
-    fn pulses(times_ns: &[f64], charges_pe: &[f64]) -> Vec<Pulse> {
+    fn pulses(times_ns: &[f64], charges_pe: &[f64]) -> Vec<TimedCharge> {
         times_ns
             .iter()
             .zip(charges_pe)
-            .map(|(&time_ns, &charge_pe)| Pulse { time_ns, charge_pe })
+            .map(|(&time_ns, &charge_pe)| TimedCharge { time_ns, charge_pe })
             .collect()
     }
 
@@ -154,11 +155,11 @@ mod tests {
         assert_eq!(wasserstein_ns(&pulses(&[1.0], &[0.0]), &one), None);
     }
 
-    fn any_pulses() -> impl Strategy<Value = Vec<Pulse>> {
+    fn any_pulses() -> impl Strategy<Value = Vec<TimedCharge>> {
         prop::collection::vec((0.0..1000.0_f64, 0.01..5.0_f64), 1..20).prop_map(|mut list| {
             list.sort_by(|a, b| a.0.total_cmp(&b.0));
             list.into_iter()
-                .map(|(time_ns, charge_pe)| Pulse { time_ns, charge_pe })
+                .map(|(time_ns, charge_pe)| TimedCharge { time_ns, charge_pe })
                 .collect()
         })
     }
@@ -184,7 +185,7 @@ mod tests {
         ) {
             let moved: Vec<_> = a
                 .iter()
-                .map(|p| Pulse { time_ns: p.time_ns + shift_ns, charge_pe: p.charge_pe * scale })
+                .map(|p| TimedCharge { time_ns: p.time_ns + shift_ns, charge_pe: p.charge_pe * scale })
                 .collect();
             prop_assert!((wasserstein_ns(&a, &moved).unwrap() - shift_ns.abs()).abs() < 1e-9);
         }

@@ -7,6 +7,7 @@ mod event;
 mod flags;
 mod hit;
 pub mod light_maps;
+mod timed_charge;
 mod truth;
 pub mod vector;
 
@@ -16,4 +17,5 @@ pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
 pub use flags::Flags;
 pub use hit::{Extracted, Hit, WaveformSummary};
+pub use timed_charge::TimedCharge;
 pub use truth::{Photoelectron, TrueEvent, Truth};

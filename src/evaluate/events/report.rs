@@ -3,9 +3,11 @@
 use super::EventMethod;
 use super::figures::{EnergyFigures, Pull};
 use super::uniformity::Region;
-use crate::evaluate::report::{Row, nothing, percent, percent_error, thousands, with_error};
+use crate::evaluate::cells::{percent, percent_error, with_error};
 use crate::evaluate::stats::Estimate;
 use crate::model::Flags;
+use crate::text::table::Row;
+use crate::text::{missing, thousands};
 
 type Cell = fn(&EventMethod) -> String;
 
@@ -50,7 +52,7 @@ pub(in crate::evaluate) fn rows(methods: &[EventMethod]) -> Vec<Row> {
             m.energy
                 .by_energy
                 .get(place)
-                .map_or_else(nothing, |bin| bias_and_resolution(&bin.figures))
+                .map_or_else(missing, |bin| bias_and_resolution(&bin.figures))
         }));
     }
     rows.push(heading(
@@ -118,7 +120,7 @@ const VERTEX: [(&str, Cell); 10] = [
         [all.x_mm, all.y_mm, all.z_mm]
             .map(|axis| {
                 axis.rms
-                    .map_or_else(nothing, |rms| format!("{:.1}", rms.value))
+                    .map_or_else(missing, |rms| format!("{:.1}", rms.value))
             })
             .join(" / ")
     }),
@@ -159,7 +161,7 @@ const FIT: [(&str, Cell); 4] = [
         match (&fit.fit, &fit.none_because) {
             (Some(fit), _) => format!("{:.1} / {}", fit.chi2, fit.degrees_of_freedom),
             (None, Some(why)) => format!("no fit: {why}"),
-            (None, None) => nothing(),
+            (None, None) => missing(),
         }
     }),
 ];
@@ -211,7 +213,7 @@ fn uniformity_rows(methods: &[EventMethod]) -> Vec<Row> {
                 } else {
                     region.by_radius
                 };
-                found.map_or_else(nothing, |found| {
+                found.map_or_else(missing, |found| {
                     format!(
                         "{} (largest {})",
                         percent_error(Some(found.spread)),

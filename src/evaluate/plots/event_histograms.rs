@@ -1,12 +1,12 @@
 //! The figures of an evaluation of events that show distributions: pulls and residuals.
 
-use super::axis::{Axis, with_minus};
-use super::figure::{Figure, GREY, Look, Panel, Point, Series};
-use super::figures::values;
 use crate::evaluate::events::EventMethod;
 use crate::evaluate::events::figures::Pull;
 use crate::evaluate::events::spread::{Histogram, Residuals};
 use crate::evaluate::stats::Estimate;
+use crate::plot::axis::{Axis, with_minus};
+use crate::plot::figure::values;
+use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
 
 /// A histogram's outline as the share of all entries a bin, in percent.
 fn outline(histogram: &Histogram, n: u64) -> Vec<Point> {
@@ -217,7 +217,7 @@ pub(super) fn energy_residuals(methods: &[EventMethod]) -> Figure {
     let time = |method: &EventMethod| (method.histograms.time_ns.clone(), method.time_ns.overall.n);
     let mut time = histograms(methods, &words, "Found \u{2212} true time (ns)", &time, 1.0);
     time.heading = format!("time: {}", time.heading);
-    let mut figure = Figure::of(
+    let mut figure = Figure::new(
         "Energy and time residuals",
         "of all energies together; half-width and resolution: half of the central 68 %",
         energy,

@@ -1,14 +1,14 @@
 //! The figures of an evaluation of events, one function each.
 
-use super::axis::Axis;
 use super::event_histograms::{energy_residuals, pulls, vertex_residuals};
-use super::figure::{Figure, GREY, Look, Panel, Point, Series};
-use super::figures::{count_axis, heights};
 use crate::evaluate::events::EventMethod;
 use crate::evaluate::events::bins::Binned;
 use crate::evaluate::events::figures::{EnergyFigures, VertexFigures};
 use crate::evaluate::events::spread::Residuals;
 use crate::evaluate::stats::Estimate;
+use crate::plot::axis::Axis;
+use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
+use crate::plot::figure::{count_axis, heights};
 
 /// Residuals along a direction, of a bin.
 type Along = fn(&VertexFigures) -> Residuals;
@@ -131,7 +131,7 @@ fn vertex(
     let mut upper = panel(x.clone().untitled(), above, biases, -10.0, 10.0);
     upper.guides = vec![0.0];
     let lower = panel(x, below, widths, 0.0, 20.0);
-    let mut figure = Figure::of(title, subtitle, upper);
+    let mut figure = Figure::new(title, subtitle, upper);
     figure.panels.push(lower);
     figure.height = 720;
     figure
@@ -254,7 +254,7 @@ fn energy_resolution(methods: &[EventMethod]) -> Figure {
     let mut lower = panel(x, "Bias (%)", biases, -0.5, 0.5);
     lower.guides = vec![0.0];
     let subtitle = "half-width of the central 68 % of found / true energy; curve: sqrt(a\u{b2}/E + b\u{b2} + c\u{b2}/E\u{b2}), E in MeV";
-    let mut figure = Figure::of("Energy resolution", subtitle, upper);
+    let mut figure = Figure::new("Energy resolution", subtitle, upper);
     figure.panels.push(lower);
     figure.height = 720;
     figure
@@ -286,7 +286,7 @@ fn energy_by_radius(methods: &[EventMethod]) -> Figure {
     );
     let subtitle =
         "found / true energy of all energies together; resolution: half-width of the central 68 %";
-    let mut figure = Figure::of(
+    let mut figure = Figure::new(
         "Energy against the distance from the centre",
         subtitle,
         upper,

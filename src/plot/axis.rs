@@ -165,7 +165,7 @@ impl Axis {
 }
 
 /// A true minus sign; and no negative zero.
-pub(super) fn with_minus(number: &str) -> String {
+pub(crate) fn with_minus(number: &str) -> String {
     if number.trim_start_matches(['-', '0', '.']).is_empty() {
         return number.trim_start_matches('-').to_owned();
     }

@@ -9,12 +9,12 @@ use super::figure::{Colour, INK};
 use crate::error::Result;
 
 /// Steps of a scale: as many colours as a picture has at most.
-pub(super) const STEPS: usize = 64;
+pub(crate) const STEPS: usize = 64;
 const TICK_PX: f64 = 15.0;
 
 /// A scale of colours from 0 to 1, linear between its corners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// From dark to light: viridis (S. van der Walt and N. Smith, CC0).
     Viridis,
     /// The same from light to dark.
@@ -70,7 +70,7 @@ impl Scale {
 }
 
 /// An upright bar in `frame` that shows which colour stands for which value of `axis`.
-pub(super) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
+pub(crate) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
     let Frame {
         left,
         right,
@@ -85,14 +85,7 @@ pub(super) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, 
         let place = (step as f64 + 0.5) / STEPS as f64;
         canvas.polygon(&corners, scale.colour(place), 1.0)?;
     }
-    let outline = [
-        (left, top),
-        (right, top),
-        (right, bottom),
-        (left, bottom),
-        (left, top),
-    ];
-    canvas.path(&outline, stroke(INK, 1.0, 1.0))?;
+    canvas.path(&frame.outline(), stroke(INK, 1.0, 1.0))?;
     for tick in axis.ticks((((bottom - top) / 45.0) as usize).max(2)) {
         let y = frame.y(axis, tick.value);
         let length = if tick.label.is_empty() { 3.0 } else { 6.0 };

@@ -160,7 +160,7 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// A figure of the usual size with one panel.
-    pub fn of(title: impl Into<String>, subtitle: impl Into<String>, panel: Panel) -> Self {
+    pub fn new(title: impl Into<String>, subtitle: impl Into<String>, panel: Panel) -> Self {
         Self {
             title: title.into(),
             subtitle: subtitle.into(),
@@ -169,4 +169,38 @@ impl Figure {
             height: 600,
         }
     }
+}
+
+/// Returns the finite numbers that `of` gives for all points of `series`.
+pub(crate) fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
+    series
+        .iter()
+        .flat_map(|series| &series.points)
+        .map(of)
+        .filter(|value| value.is_finite())
+        .collect()
+}
+
+/// Returns the ends of the points' intervals, and the values of points without one.
+pub(crate) fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
+    series
+        .iter()
+        .flat_map(|series| &series.points)
+        .flat_map(|point| {
+            let (low, high) = point.interval.unwrap_or((point.y, point.y));
+            [low, high]
+        })
+}
+
+/// Returns a logarithmic axis over the x values of `series`, with some space at both ends.
+pub(crate) fn count_axis(title: &str, series: &[Series]) -> Axis {
+    let xs = values(series, |point| point.x);
+    let low = xs.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = xs.iter().copied().fold(0.0, f64::max);
+    let (low, high) = if low > 0.0 && low <= high {
+        (low, high)
+    } else {
+        (1.0, 10.0)
+    };
+    Axis::logarithmic(title, low / 1.25, high * 1.25)
 }

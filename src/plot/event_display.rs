@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::f64::consts::{PI, SQRT_2};
 use std::fmt::Write as _;
 
-use plotters::prelude::*;
+use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::canvas::{Anchor, Area, Canvas, Frame, LETTER, failed, stroke, units};
-use super::colours::{STEPS, Scale, bar};
+use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke, units};
+use super::colour_scale::{STEPS, Scale, bar};
 use super::figure::{Colour, GREY, INK, PALETTE};
-use super::hammer::hammer;
+use super::hammer_projection::hammer;
 use crate::error::{Error, Result};
 
 const WIDTH_PX: f64 = 1120.0;
@@ -70,14 +70,10 @@ pub fn event_svg(event: &EventPicture) -> Result<String> {
         + 2.0 * (HEADING_PX + MAP_PX.1 + GAP_PX)
         + LINE_PX * event.caption.len() as f64
         + 14.0;
-    let size = (units(WIDTH_PX).unsigned_abs(), units(height).unsigned_abs());
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw(event, &panels, height, &area)
-            .and_then(|()| area.present().map_err(|error| failed(&error)))?;
-    }
-    // The dots go behind everything but the background, which is the first rectangle.
+    let mut text = render(WIDTH_PX, height, |canvas| {
+        draw(event, &panels, height, canvas)
+    })?;
+    // The dots are drawn below everything except the background, which is the first rectangle.
     let background = text
         .find("<rect")
         .and_then(|begin| Some(begin + text.get(begin..)?.find("/>")? + 2))
@@ -87,12 +83,7 @@ pub fn event_svg(event: &EventPicture) -> Result<String> {
         panel.append_dots(&event.sensors, top_of(place), &mut dots);
     }
     text.insert_str(background, &dots);
-    // The fine units are for the coordinates only; the picture is shown in pixels.
-    Ok(text.replacen(
-        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
-        &format!("width=\"{WIDTH_PX}\" height=\"{height}\""),
-        1,
-    ))
+    Ok(text)
 }
 
 /// Where the map of panel `place` begins.
@@ -215,34 +206,37 @@ fn group(text: &mut String, colour: Colour, dots: &[(f64, f64)], radius_px: f64)
     text.push_str("\n</g>");
 }
 
-fn draw(event: &EventPicture, panels: &[Panel; 2], height: f64, area: &Area<'_>) -> Result<()> {
-    area.fill(&WHITE).map_err(|error| failed(&error))?;
-    let canvas = Canvas { area };
+fn draw(
+    event: &EventPicture,
+    panels: &[Panel; 2],
+    height: f64,
+    canvas: &Canvas<'_, '_>,
+) -> Result<()> {
     let top_left = Anchor(HPos::Left, VPos::Top);
     let bold = (INK, FontStyle::Bold, true);
     let grey = (GREY, FontStyle::Normal, true);
     canvas.text(&event.title, (LEFT_PX, 16.0), TITLE_PX, top_left, bold)?;
     canvas.text(&event.subtitle, (LEFT_PX, 47.0), SMALL_PX, top_left, grey)?;
-    key(event, &canvas)?;
+    key(event, canvas)?;
     for (place, panel) in panels.iter().enumerate() {
         let top = top_of(place);
         let at = (LEFT_PX, top - HEADING_PX);
         canvas.text(&panel.heading, at, TEXT_PX, top_left, bold)?;
-        outline(top, &canvas)?;
+        outline(top, canvas)?;
         if let Some(at) = event.true_mm.and_then(hammer) {
-            ring(pixel(at, top), &canvas)?;
+            ring(pixel(at, top), canvas)?;
         }
         if let Some(at) = event.found_mm.and_then(hammer) {
-            cross(pixel(at, top), &canvas)?;
+            cross(pixel(at, top), canvas)?;
         }
         let left = LEFT_PX + MAP_PX.0 + 32.0;
-        let beside = Frame {
+        let bar_frame = Frame {
             left,
             right: left + 20.0,
             top: top + 0.12 * MAP_PX.1,
             bottom: top + 0.88 * MAP_PX.1,
         };
-        bar(panel.scale, &panel.axis, &beside, &canvas)?;
+        bar(panel.scale, &panel.axis, &bar_frame, canvas)?;
     }
     for (line, text) in event.caption.iter().enumerate() {
         let below = height - 14.0 - LINE_PX * (event.caption.len() - line) as f64;

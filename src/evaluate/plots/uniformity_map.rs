@@ -1,15 +1,15 @@
 //! The map of the mean response: a coloured cell for each part of equal volume, a panel a reconstruction.
 
-use plotters::prelude::*;
+use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axis::Axis;
-use super::canvas::{Anchor, Area, Canvas, Frame, failed, stroke, units};
-use super::colours::{Scale, bar};
-use super::figure::{GREY, INK};
 use crate::error::Result;
 use crate::evaluate::events::EventMethod;
 use crate::evaluate::events::uniformity::Cell;
+use crate::plot::axis::Axis;
+use crate::plot::canvas::{Anchor, Canvas, Frame, render, stroke};
+use crate::plot::colour_scale::{Scale, bar};
+use crate::plot::figure::{GREY, INK};
 
 const WIDTH_PX: f64 = 960.0;
 const LEFT_PX: f64 = 104.0;
@@ -28,18 +28,7 @@ const FOOT_PX: f64 = 70.0;
 /// Only if the drawing library fails, which is a defect.
 pub(super) fn svg(methods: &[EventMethod]) -> Result<String> {
     let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * methods.len() as f64;
-    let size = (units(WIDTH_PX).unsigned_abs(), units(height).unsigned_abs());
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw(methods, &area).and_then(|()| area.present().map_err(|error| failed(&error)))?;
-    }
-    // The fine units are for the coordinates only; the picture is shown in pixels.
-    Ok(text.replacen(
-        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
-        &format!("width=\"{WIDTH_PX}\" height=\"{height}\""),
-        1,
-    ))
+    render(WIDTH_PX, height, |canvas| draw(methods, canvas))
 }
 
 /// Mean response of the parts that have one.
@@ -57,9 +46,7 @@ fn deviation(cell: &Cell, centre: f64) -> Option<f64> {
     Some(100.0 * (cell.response?.value / centre - 1.0))
 }
 
-fn draw(methods: &[EventMethod], area: &Area<'_>) -> Result<()> {
-    area.fill(&WHITE).map_err(|error| failed(&error))?;
-    let canvas = Canvas { area };
+fn draw(methods: &[EventMethod], canvas: &Canvas<'_, '_>) -> Result<()> {
     let top_left = Anchor(HPos::Left, VPos::Top);
     let bold = (INK, FontStyle::Bold, true);
     let title = "Uniformity of the energy scale";
@@ -86,13 +73,13 @@ fn draw(methods: &[EventMethod], area: &Area<'_>) -> Result<()> {
             top: y + HEADING_PX,
             bottom: y + HEADING_PX + PANEL_PX,
         };
-        panel(method, &scale, &frame, &canvas)?;
-        let beside = Frame {
+        panel(method, &scale, &frame, canvas)?;
+        let bar_frame = Frame {
             left: frame.right + 20.0,
             right: frame.right + 40.0,
             ..frame
         };
-        bar(Scale::Diverging, &scale, &beside, &canvas)?;
+        bar(Scale::Diverging, &scale, &bar_frame, canvas)?;
     }
     Ok(())
 }
@@ -153,14 +140,7 @@ fn panel(method: &EventMethod, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, 
         let anchor = Anchor(HPos::Right, VPos::Center);
         canvas.plain(&tick.label, (frame.left - 9.0, y), TICK_PX, anchor)?;
     }
-    let outline = [
-        (frame.left, frame.top),
-        (frame.right, frame.top),
-        (frame.right, frame.bottom),
-        (frame.left, frame.bottom),
-        (frame.left, frame.top),
-    ];
-    canvas.path(&outline, stroke(INK, 1.3, 1.0))?;
+    canvas.path(&frame.outline(), stroke(INK, 1.3, 1.0))?;
     let middle = f64::midpoint(frame.left, frame.right);
     let anchor = Anchor(HPos::Center, VPos::Top);
     canvas.plain(

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::figure::{Figure, GREY, INK, Look, PALETTE, Panel, Point, Series};
 use super::layout;
 use crate::error::Result;
-use crate::evaluate::matching::Pulse;
+use crate::model::TimedCharge;
 
 /// Most columns a line is drawn with; more samples are shown as the range of each column.
 const COLUMNS: usize = 2000;
@@ -19,7 +19,7 @@ pub struct WaveformPicture {
     /// Interval between samples; 0 where it is not known: the axis then counts samples.
     pub sampling_ns: f64,
     /// True photoelectrons, where the file has them.
-    pub truth: Vec<Pulse>,
+    pub truth: Vec<TimedCharge>,
     /// What extraction made of it, where there is a calibration.
     pub trace: Option<TracePicture>,
 }
@@ -38,7 +38,7 @@ pub struct TracePicture {
     /// What a fit leaves of the samples, in counts as recorded; empty without a fit.
     pub residual_adc: Vec<f32>,
     /// The hits, in the waveform's own time.
-    pub hits: Vec<Pulse>,
+    pub hits: Vec<TimedCharge>,
 }
 
 /// The SVG text of a picture of `waveforms`, under each other.
@@ -246,7 +246,7 @@ mod tests {
                 .map(|k| if k == 60 { 380.0 } else { 500.0 })
                 .collect(),
             sampling_ns: 1.0,
-            truth: vec![Pulse {
+            truth: vec![TimedCharge {
                 time_ns: 60.0,
                 charge_pe: 1.0,
             }],
@@ -256,7 +256,7 @@ mod tests {
                 deconvolved_pe_per_ns: vec![0.01; 100],
                 threshold_pe_per_ns: 0.05,
                 residual_adc: vec![1.0; 200],
-                hits: vec![Pulse {
+                hits: vec![TimedCharge {
                     time_ns: 60.2,
                     charge_pe: 0.97,
                 }],

@@ -1,10 +1,10 @@
 //! Named values on a common logarithmic scale: a dot a value, with its interval, in groups under each other.
 
-use plotters::prelude::*;
+use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::canvas::{Anchor, Area, Canvas, Frame, LETTER, failed, stroke, units};
+use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke};
 use super::figure::{Colour, GREY, INK};
 use crate::error::Result;
 
@@ -70,18 +70,7 @@ pub(crate) fn svg(dots: &Dots) -> Result<String> {
         + ROW_PX * rows as f64
         + 10.0
         + BOTTOM_PX;
-    let size = (units(WIDTH_PX).unsigned_abs(), units(height).unsigned_abs());
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw(dots, height, &area).and_then(|()| area.present().map_err(|error| failed(&error)))?;
-    }
-    // The fine units are for the coordinates only; the picture is shown in pixels.
-    Ok(text.replacen(
-        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
-        &format!("width=\"{WIDTH_PX}\" height=\"{height}\""),
-        1,
-    ))
+    render(WIDTH_PX, height, |canvas| draw(dots, height, canvas))
 }
 
 /// An axis over all values, their intervals and the mark, with room for the texts to the right.
@@ -102,9 +91,7 @@ fn axis(dots: &Dots) -> Axis {
     Axis::logarithmic(dots.axis.clone(), low / 1.8, high * 3.2)
 }
 
-fn draw(dots: &Dots, height: f64, area: &Area<'_>) -> Result<()> {
-    area.fill(&WHITE).map_err(|error| failed(&error))?;
-    let canvas = Canvas { area };
+fn draw(dots: &Dots, height: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let bold = (INK, FontStyle::Bold, true);
     let top_left = Anchor(HPos::Left, VPos::Top);
     canvas.text(&dots.title, (28.0, 16.0), TITLE_PX, top_left, bold)?;
@@ -119,7 +106,7 @@ fn draw(dots: &Dots, height: f64, area: &Area<'_>) -> Result<()> {
         top: TOP_PX + TICK_PX * dots.subtitle.len() as f64 - 10.0,
         bottom: height - BOTTOM_PX,
     };
-    draw_scale(&axis, &frame, &canvas)?;
+    draw_scale(&axis, &frame, canvas)?;
     if let Some((value, name)) = &dots.mark {
         let x = frame.x(&axis, *value);
         let line = [(x, frame.top - 4.0), (x, frame.bottom)];
@@ -131,7 +118,7 @@ fn draw(dots: &Dots, height: f64, area: &Area<'_>) -> Result<()> {
     for group in &dots.groups {
         let middle = y + HEADING_PX / 2.0;
         let width = 1.15 * LETTER * TEXT_PX * group.heading.chars().count() as f64;
-        ground((28.0, middle), width, &canvas)?;
+        ground((28.0, middle), width, canvas)?;
         canvas.text(
             &group.heading,
             (28.0, middle),
@@ -141,7 +128,7 @@ fn draw(dots: &Dots, height: f64, area: &Area<'_>) -> Result<()> {
         )?;
         y += HEADING_PX;
         for dot in &group.dots {
-            draw_dot(dot, y + ROW_PX / 2.0, &axis, &frame, &canvas)?;
+            draw_dot(dot, y + ROW_PX / 2.0, &axis, &frame, canvas)?;
             y += ROW_PX;
         }
     }

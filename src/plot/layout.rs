@@ -1,9 +1,9 @@
 //! Draws a [`Figure`] as SVG: title, legend, and panels under each other.
 
-use plotters::prelude::*;
+use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Anchor, Area, Canvas, Frame, LETTER, failed, stroke, units};
+use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke};
 use super::figure::{Figure, GREY, INK, Panel};
 use super::marks::{draw_series, sample};
 use crate::error::Result;
@@ -17,33 +17,16 @@ const BOTTOM_PX: f64 = 64.0;
 /// Space between panels that share an axis title.
 const GAP_PX: f64 = 20.0;
 
-/// The SVG text of `figure`.
+/// Returns the SVG text of `figure`.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
+/// Only on an internal error of the drawing library.
 pub(crate) fn svg(figure: &Figure) -> Result<String> {
-    let mut text = String::new();
-    let size = (
-        units(f64::from(figure.width)),
-        units(f64::from(figure.height)),
-    );
-    let size = (size.0.unsigned_abs(), size.1.unsigned_abs());
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw(figure, &area).and_then(|()| area.present().map_err(|error| failed(&error)))?;
-    }
-    // The fine units are for the coordinates only; the picture is shown in pixels.
-    Ok(text.replacen(
-        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
-        &format!("width=\"{}\" height=\"{}\"", figure.width, figure.height),
-        1,
-    ))
+    let (width, height) = (f64::from(figure.width), f64::from(figure.height));
+    render(width, height, |canvas| draw(figure, width, height, canvas))
 }
 
-fn draw(figure: &Figure, area: &Area<'_>) -> Result<()> {
-    area.fill(&WHITE).map_err(|error| failed(&error))?;
-    let canvas = Canvas { area };
-    let (width, height) = (f64::from(figure.width), f64::from(figure.height));
+fn draw(figure: &Figure, width: f64, height: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let mut y = 16.0;
     let bold = (INK, FontStyle::Bold, true);
     canvas.text(
@@ -65,7 +48,7 @@ fn draw(figure: &Figure, area: &Area<'_>) -> Result<()> {
         )?;
         y += TICK_PX + 10.0;
     }
-    y = legend(figure, &canvas, y, width)? + 10.0;
+    y = legend(figure, canvas, y, width)? + 10.0;
 
     let heading = |panel: &Panel| if panel.heading.is_empty() { 0.0 } else { 26.0 };
     let footing = |panel: &Panel| {
@@ -95,7 +78,7 @@ fn draw(figure: &Figure, area: &Area<'_>) -> Result<()> {
             top: y,
             bottom: y + share * panel.weight,
         };
-        draw_panel(panel, &frame, &canvas)?;
+        draw_panel(panel, &frame, canvas)?;
         y = frame.bottom + footing(panel);
     }
     Ok(())
@@ -176,14 +159,7 @@ fn draw_panel(panel: &Panel, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<(
     for series in &panel.series {
         draw_series(series, panel, frame, canvas)?;
     }
-    let outline = [
-        (left, top),
-        (right, top),
-        (right, bottom),
-        (left, bottom),
-        (left, top),
-    ];
-    canvas.path(&outline, stroke(INK, 1.3, 1.0))?;
+    canvas.path(&frame.outline(), stroke(INK, 1.3, 1.0))?;
     if !panel.x.title.is_empty() {
         let at = (f64::midpoint(left, right), bottom + 34.0);
         canvas.plain(&panel.x.title, at, TEXT_PX, Anchor(HPos::Center, VPos::Top))?;

@@ -1,4 +1,5 @@
-//! Strokes, areas and text addressed in pixels. Text is left to the viewer's sans-serif font, so no font is needed here.
+//! An SVG canvas addressed in pixels: strokes, areas and text. Text uses the viewer's sans-serif font, so that none is
+//! needed here.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -11,15 +12,15 @@ use crate::error::{Error, Result};
 /// Drawing units a pixel: coordinates are whole units, and whole pixels would make lines ragged.
 const UNITS: f64 = 4.0;
 /// Width of a letter relative to its size, on average, for laying texts out.
-pub(super) const LETTER: f64 = 0.54;
+pub(crate) const LETTER: f64 = 0.54;
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-pub(super) fn failed(error: &dyn std::fmt::Display) -> Error {
+fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::internal(format!("a figure could not be drawn: {error}"))
 }
 
-pub(super) fn units(pixels: f64) -> i32 {
+pub(crate) fn units(pixels: f64) -> i32 {
     (pixels * UNITS).round() as i32
 }
 
@@ -27,7 +28,7 @@ fn rgb(colour: Colour) -> RGBColor {
     RGBColor(colour.0, colour.1, colour.2)
 }
 
-pub(super) fn stroke(colour: Colour, width_px: f64, alpha: f64) -> ShapeStyle {
+pub(crate) fn stroke(colour: Colour, width_px: f64, alpha: f64) -> ShapeStyle {
     ShapeStyle {
         color: rgb(colour).mix(alpha),
         filled: false,
@@ -37,11 +38,39 @@ pub(super) fn stroke(colour: Colour, width_px: f64, alpha: f64) -> ShapeStyle {
 
 /// Where a text stands relative to its point.
 #[derive(Clone, Copy)]
-pub(super) struct Anchor(pub HPos, pub VPos);
+pub(crate) struct Anchor(pub HPos, pub VPos);
+
+/// Returns the SVG text of a picture that `draw` draws on a white canvas.
+///
+/// # Errors
+/// Only on an internal error of the drawing library.
+pub(crate) fn render(
+    width_px: f64,
+    height_px: f64,
+    draw: impl FnOnce(&Canvas<'_, '_>) -> Result<()>,
+) -> Result<String> {
+    let size = (
+        units(width_px).unsigned_abs(),
+        units(height_px).unsigned_abs(),
+    );
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        area.fill(&WHITE).map_err(|error| failed(&error))?;
+        draw(&Canvas { area: &area })?;
+        area.present().map_err(|error| failed(&error))?;
+    }
+    // Coordinates are in fine units; the picture is shown in pixels.
+    Ok(text.replacen(
+        &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
+        &format!("width=\"{width_px}\" height=\"{height_px}\""),
+        1,
+    ))
+}
 
 /// A drawing area addressed in pixels.
-pub(super) struct Canvas<'a, 'b> {
-    pub area: &'b Area<'a>,
+pub(crate) struct Canvas<'a, 'b> {
+    area: &'b Area<'a>,
 }
 
 impl Canvas<'_, '_> {
@@ -92,7 +121,7 @@ impl Canvas<'_, '_> {
 }
 
 /// The rectangle of a panel, in pixels.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub left: f64,
     pub right: f64,
     pub top: f64,
@@ -106,6 +135,17 @@ impl Frame {
 
     pub fn y(&self, axis: &Axis, value: f64) -> f64 {
         self.bottom - (self.bottom - self.top) * axis.place(value)
+    }
+
+    /// The corners, with the first one repeated at the end.
+    pub fn outline(&self) -> [(f64, f64); 5] {
+        [
+            (self.left, self.top),
+            (self.right, self.top),
+            (self.right, self.bottom),
+            (self.left, self.bottom),
+            (self.left, self.top),
+        ]
     }
 
     pub fn holds(&self, (x, y): (f64, f64)) -> bool {

@@ -1,8 +1,8 @@
 //! The figures of an evaluation, one function each.
 
-use super::axis::Axis;
-use super::figure::{Figure, GREY, Look, Panel, Point, Series};
 use crate::evaluate::summary::{Evaluation, Method};
+use crate::plot::axis::Axis;
+use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
 
 /// All figures with the names of their files.
 pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
@@ -38,39 +38,6 @@ fn series_of(
 
 fn name(method: &Method) -> String {
     method.label.clone()
-}
-
-pub(super) fn values(series: &[Series], of: impl Fn(&Point) -> f64) -> Vec<f64> {
-    series
-        .iter()
-        .flat_map(|series| &series.points)
-        .map(of)
-        .filter(|value| value.is_finite())
-        .collect()
-}
-
-/// Lower and upper ends of the intervals where there are any, else the values themselves.
-pub(super) fn heights(series: &[Series]) -> impl Iterator<Item = f64> + '_ {
-    series
-        .iter()
-        .flat_map(|series| &series.points)
-        .flat_map(|point| {
-            let (low, high) = point.interval.unwrap_or((point.y, point.y));
-            [low, high]
-        })
-}
-
-/// A logarithmic axis over the x values of `series`, on 1-2-5 ends.
-pub(super) fn count_axis(title: &str, series: &[Series]) -> Axis {
-    let xs = values(series, |point| point.x);
-    let low = xs.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = xs.iter().copied().fold(0.0, f64::max);
-    let (low, high) = if low > 0.0 && low <= high {
-        (low, high)
-    } else {
-        (1.0, 10.0)
-    };
-    Axis::logarithmic(title, low / 1.25, high * 1.25)
 }
 
 fn charge_linearity(evaluation: &Evaluation) -> Figure {
@@ -117,7 +84,7 @@ fn charge_linearity(evaluation: &Evaluation) -> Figure {
     panel.guides = vec![0.0];
     panel.band = Some((-1.0, 1.0));
     panel.series = series;
-    Figure::of("Charge linearity", subtitle, panel)
+    Figure::new("Charge linearity", subtitle, panel)
 }
 
 fn charge_resolution(evaluation: &Evaluation) -> Figure {
@@ -179,7 +146,7 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
         "lines: sqrt((1 + s\u{b2}) / N) and s / sqrt(N) with the true single-PE spread s = {:.0} %",
         100.0 * sigma
     );
-    Figure::of("Charge resolution", subtitle, panel)
+    Figure::new("Charge resolution", subtitle, panel)
 }
 
 /// An RMS with its error, rms / sqrt(2 (n - 1)), in percent.
@@ -247,7 +214,7 @@ fn first_hit_time(evaluation: &Evaluation) -> Figure {
     );
     panel.series = series;
     let subtitle = "bias: mean within \u{b1}20 ns; half-width: half of the central 68 %";
-    Figure::of("Time of the first hit", subtitle, panel)
+    Figure::new("Time of the first hit", subtitle, panel)
 }
 
 fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
@@ -280,7 +247,7 @@ fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
     lower.series = widths;
     let subtitle =
         "first hit \u{2212} first true photoelectron; half-width: half of the central 68 %";
-    let mut figure = Figure::of(
+    let mut figure = Figure::new(
         "Time of the first hit against the number of photoelectrons",
         subtitle,
         upper,
@@ -311,7 +278,7 @@ fn pair_separation(evaluation: &Evaluation) -> Figure {
     panel.guides = vec![50.0, 90.0];
     panel.series = series;
     let subtitle = "waveforms with exactly two photoelectrons; resolved: each has its own hit within min(5 ns, d/2)";
-    Figure::of("Pair separation", subtitle, panel)
+    Figure::new("Pair separation", subtitle, panel)
 }
 
 fn efficiency(evaluation: &Evaluation) -> Figure {
@@ -335,7 +302,7 @@ fn efficiency(evaluation: &Evaluation) -> Figure {
     panel.guides = vec![100.0];
     panel.series = series;
     let subtitle = "a hit within \u{b1}10 ns of the true photoelectron";
-    Figure::of("Efficiency", subtitle, panel)
+    Figure::new("Efficiency", subtitle, panel)
 }
 
 fn hits_per_pe(evaluation: &Evaluation) -> Figure {
@@ -352,7 +319,7 @@ fn hits_per_pe(evaluation: &Evaluation) -> Figure {
     );
     panel.guides = vec![1.0];
     panel.series = series;
-    Figure::of(
+    Figure::new(
         "Hits per photoelectron",
         "1: every photoelectron a hit of its own",
         panel,
@@ -382,7 +349,7 @@ fn wasserstein(evaluation: &Evaluation) -> Figure {
     );
     panel.series = series;
     let subtitle = "1-Wasserstein distance between hits and true photoelectrons, both charge-normalised; mean by waveform";
-    Figure::of(
+    Figure::new(
         "How far the charge lies from the truth in time",
         subtitle,
         panel,
