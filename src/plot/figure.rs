@@ -67,6 +67,8 @@ pub(crate) enum Look {
     Open,
     /// A histogram's outline; each point is the left edge and the height of a bin, the last repeats the height.
     Steps,
+    /// A histogram's filled bars from the bottom of the panel; points as for `Steps`.
+    Bars,
     /// Lines from 0 up to the point, with a head and the series' label texts.
     Stems,
     /// Short strokes at the foot of the panel.

@@ -7,6 +7,9 @@ use super::canvas::{Anchor, Canvas, Frame, LETTER, stroke};
 use super::figure::{Colour, Look, Panel, Point, Series};
 use crate::error::Result;
 
+/// Opacity of the bars of a histogram.
+const BAR_ALPHA: f64 = 0.45;
+
 /// The key of a series in the legend.
 pub(super) fn sample(series: &Series, canvas: &Canvas<'_, '_>, x: f64, y: f64) -> Result<()> {
     let line = [(x, y), (x + 32.0, y)];
@@ -24,6 +27,11 @@ pub(super) fn sample(series: &Series, canvas: &Canvas<'_, '_>, x: f64, y: f64) -
             disc((x + 16.0, y - 6.0), 4.0, series.colour, canvas)
         }
         Look::Ticks => canvas.path(&[(x + 16.0, y + 7.0), (x + 16.0, y - 7.0)], style),
+        Look::Bars => {
+            let (right, low, high) = (x + 32.0, y + 6.0, y - 6.0);
+            let corners = [(x, low), (right, low), (right, high), (x, high)];
+            canvas.polygon(&corners, series.colour, BAR_ALPHA)
+        }
     }
 }
 
@@ -57,6 +65,7 @@ pub(super) fn draw_series(
                 .iter()
                 .try_for_each(|run| canvas.path(run, style))
         }
+        Look::Bars => bars(series, &points, frame, canvas),
         Look::Marked | Look::Open => {
             if series.look == Look::Marked {
                 for run in visible(&points, frame) {
@@ -88,6 +97,29 @@ pub(super) fn draw_series(
             }),
         Look::Stems => stems(series, &points, frame, canvas, frame.y(&panel.y, 0.0)),
     }
+}
+
+/// Filled bars from the bottom of the panel.
+fn bars(
+    series: &Series,
+    points: &[(f64, f64)],
+    frame: &Frame,
+    canvas: &Canvas<'_, '_>,
+) -> Result<()> {
+    for pair in points.windows(2) {
+        let (left, right) = (pair[0].0.max(frame.left), pair[1].0.min(frame.right));
+        let top = pair[0].1.max(frame.top);
+        if right > left && top < frame.bottom {
+            let corners = [
+                (left, frame.bottom),
+                (right, frame.bottom),
+                (right, top),
+                (left, top),
+            ];
+            canvas.polygon(&corners, series.colour, BAR_ALPHA)?;
+        }
+    }
+    Ok(())
 }
 
 fn stems(
