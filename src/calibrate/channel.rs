@@ -1,10 +1,10 @@
 //! A channel in the second and third pass: charge spectrum, selection of single photoelectrons, their mean.
 
-use super::quiet::quiet;
+use super::first_pass::{FirstPass, LIGHT_SIGMA, Span};
+use super::pedestal::estimate_pedestal;
 use super::spe::{RunKind, SpeParameters};
 use super::spectrum::{Content, Spectrum, SpectrumFit, fit};
-use super::survey::{LIGHT_SIGMA, Span, Survey};
-use super::template::{Aligner, Mean, Template, finish};
+use super::template::{Aligner, MeanPulse, Template, finish_template};
 
 /// Samples between the baseline's end and the light window's beginning.
 const GUARD_SAMPLES: usize = 2;
@@ -14,7 +14,7 @@ const MIN_BASELINE_SAMPLES: usize = 16;
 const PURITIES: [f64; 2] = [0.75, 0.5];
 
 /// Sums and histograms of one channel, and what the survey found out about it.
-pub(super) struct Channel {
+pub(super) struct ChannelSums {
     run: RunKind,
     n_samples: usize,
     pub noise_adc: f64,
@@ -26,15 +26,15 @@ pub(super) struct Channel {
     pub spectrum: Spectrum,
     dark_samples: u64,
     dark_hits: u64,
-    quiet_noise_sum_adc2: f64,
-    n_quiet: u64,
+    pedestal_noise_sum_adc2: f64,
+    n_pedestal_waveforms: u64,
     /// Sum of triggers whose charge is that of the pedestal, after the first pick-up is subtracted.
     empty: Vec<f64>,
     n_empty: u64,
-    first_mean: Mean,
+    first_mean: MeanPulse,
     pub fit: Option<SpectrumFit>,
     selection: Option<(f64, f64)>,
-    pub mean: Mean,
+    pub mean: MeanPulse,
     charge_sum: f64,
     time_sum: f64,
     time_sum_squares: f64,
@@ -42,17 +42,17 @@ pub(super) struct Channel {
     scratch: Vec<f32>,
 }
 
-impl Channel {
-    /// Where the light is, from the `survey` of the channel itself or, where that saw little, from the `source` of all.
+impl ChannelSums {
+    /// Where the light is, from the `first_pass` of the channel itself or, where that saw little, from the `source` of all.
     /// `None` where there is no light at all.
     pub fn new(
-        survey: &Survey,
-        source: &Survey,
+        first_pass: &FirstPass,
+        source: &FirstPass,
         run: RunKind,
         parameters: &SpeParameters,
     ) -> Option<Self> {
-        let (_, noise_adc) = survey.level()?;
-        let n_samples = survey.n_samples;
+        let (_, noise_adc) = first_pass.level()?;
+        let n_samples = first_pass.n_samples;
         let (before, after) = source.pulse_span()?;
         let (window, scale) = match run {
             RunKind::Led => {
@@ -84,21 +84,21 @@ impl Channel {
             window,
             before_peak: before,
             pickup: match run {
-                RunKind::Led => survey.pickup(),
+                RunKind::Led => first_pass.pickup(),
                 RunKind::Dark => vec![0.0; n_samples],
             },
             aligner: Aligner::new(&pulse, peak),
             spectrum: Spectrum::new(scale),
             dark_samples: 0,
             dark_hits: 0,
-            quiet_noise_sum_adc2: 0.0,
-            n_quiet: 0,
+            pedestal_noise_sum_adc2: 0.0,
+            n_pedestal_waveforms: 0,
             empty: vec![0.0; n_samples],
             n_empty: 0,
-            first_mean: Mean::new(n_samples),
+            first_mean: MeanPulse::new(n_samples),
             fit: None,
             selection: None,
-            mean: Mean::new(n_samples),
+            mean: MeanPulse::new(n_samples),
             charge_sum: 0.0,
             time_sum: 0.0,
             time_sum_squares: 0.0,
@@ -130,9 +130,9 @@ impl Channel {
         if samples.len() != self.n_samples {
             return false;
         }
-        let Some(quiet) = samples
+        let Some(pedestal) = samples
             .get(baseline)
-            .and_then(|part| quiet(part, &mut self.scratch))
+            .and_then(|part| estimate_pedestal(part, &mut self.scratch))
         else {
             return false;
         };
@@ -141,7 +141,7 @@ impl Channel {
             samples
                 .iter()
                 .zip(&self.pickup)
-                .map(|(&sample, pickup)| f64::from(sample) - quiet.level_adc - pickup),
+                .map(|(&sample, pickup)| f64::from(sample) - pedestal.level_adc - pickup),
         );
         true
     }
@@ -150,20 +150,20 @@ impl Channel {
     fn count_hits(&self, end: usize) -> u64 {
         let threshold = self.threshold();
         let part = &self.upright[..end];
-        let is_wide = |place: usize| {
-            let beside = |place: usize| part.get(place).copied().unwrap_or(0.0);
-            beside(place.wrapping_sub(1)).max(beside(place + 1)) > 0.5 * threshold
+        let is_wide = |index: usize| {
+            let beside = |index: usize| part.get(index).copied().unwrap_or(0.0);
+            beside(index.wrapping_sub(1)).max(beside(index + 1)) > 0.5 * threshold
         };
         let dead_samples = self.aligner.as_ref().map_or(1, Aligner::after_peak);
         let mut hits = 0;
         let mut dead_until = 0;
-        for (place, &value) in part.iter().enumerate() {
+        for (index, &value) in part.iter().enumerate() {
             // A single high sample is noise: a million samples have one.
-            if value > threshold && is_wide(place) {
-                if place >= dead_until {
+            if value > threshold && is_wide(index) {
+                if index >= dead_until {
                     hits += 1;
                 }
-                dead_until = place + dead_samples;
+                dead_until = index + dead_samples;
             }
         }
         hits
@@ -191,9 +191,9 @@ impl Channel {
         self.dark_hits += hits;
         if hits != 1 {
             if hits == 0 {
-                let quiet = quiet(samples, &mut self.scratch)?;
-                self.quiet_noise_sum_adc2 += quiet.noise_adc * quiet.noise_adc;
-                self.n_quiet += 1;
+                let pedestal = estimate_pedestal(samples, &mut self.scratch)?;
+                self.pedestal_noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
+                self.n_pedestal_waveforms += 1;
             }
             return None;
         }
@@ -234,9 +234,9 @@ impl Channel {
         if hits > 0 {
             return;
         }
-        if let Some(quiet) = quiet(&samples[..end], &mut self.scratch) {
-            self.quiet_noise_sum_adc2 += quiet.noise_adc * quiet.noise_adc;
-            self.n_quiet += 1;
+        if let Some(pedestal) = estimate_pedestal(&samples[..end], &mut self.scratch) {
+            self.pedestal_noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
+            self.n_pedestal_waveforms += 1;
         }
         if charge.abs() < 3.0 * self.charge_noise(end) && self.highest(0, self.n_samples).is_none()
         {
@@ -265,8 +265,9 @@ impl Channel {
 
     /// Between second and third pass: the fit, which pulses are single, a better mean to align with.
     pub fn fit_spectrum(&mut self) {
-        if self.n_quiet > 0 {
-            self.noise_adc = (self.quiet_noise_sum_adc2 / self.n_quiet as f64).sqrt();
+        if self.n_pedestal_waveforms > 0 {
+            self.noise_adc =
+                (self.pedestal_noise_sum_adc2 / self.n_pedestal_waveforms as f64).sqrt();
         }
         let pedestal_sigma = self.charge_noise(self.baseline_end(self.window.from));
         let content = match self.run {
@@ -278,10 +279,10 @@ impl Channel {
         let mut moved = 0.0;
         if self.n_empty >= 10 {
             let window = self.window;
-            for (place, (pickup, sum)) in self.pickup.iter_mut().zip(&self.empty).enumerate() {
+            for (index, (pickup, sum)) in self.pickup.iter_mut().zip(&self.empty).enumerate() {
                 let rest = sum / self.n_empty as f64;
                 *pickup += rest;
-                if (window.from..window.to).contains(&place) {
+                if (window.from..window.to).contains(&index) {
                     moved += rest;
                 }
             }
@@ -356,7 +357,7 @@ impl Channel {
         let per_pulse = 1.0 / n as f64 + 1.0 / self.n_empty.max(n) as f64;
         let noise = self.noise_adc * per_pulse.sqrt();
         let baseline = self.baseline_end(self.window.from) as f64;
-        let mut template = finish(&self.mean, noise, noise / baseline.sqrt())?;
+        let mut template = finish_template(&self.mean, noise, noise / baseline.sqrt())?;
         // One photoelectron is what the fit says it is.
         let scale = fit.gain / mean_charge;
         template

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::channel::Channel;
-use super::conclude::conclude;
+use super::channel::ChannelSums;
+use super::finalize::finalize;
+use super::first_pass::FirstPass;
 use super::spectrum::{Spectrum, SpectrumFit};
-use super::survey::Survey;
 use crate::error::Result;
 use crate::model::{Calibration, ChannelCalibration, Polarity, Waveform};
 
@@ -111,22 +111,24 @@ pub fn spe(
 ) -> Result<SpeResult> {
     let sign = parameters.polarity.sign();
     let mut upright = Vec::new();
-    let mut stand_up = move |waveform: Waveform<'_>, visit: &mut dyn FnMut(&[f32])| {
+    let mut with_upright = move |waveform: Waveform<'_>, visit: &mut dyn FnMut(&[f32])| {
         upright.clear();
         upright.extend(waveform.samples.to_f32().iter().map(|sample| sign * sample));
         visit(&upright);
     };
     let mut scratch = Vec::new();
-    let mut surveys: BTreeMap<u32, Survey> = BTreeMap::new();
+    let mut first_passes: BTreeMap<u32, FirstPass> = BTreeMap::new();
     read_all(&mut |waveform| {
-        let survey = surveys.entry(waveform.channel_id).or_default();
-        stand_up(waveform, &mut |samples| survey.add(samples, &mut scratch));
+        let first_pass = first_passes.entry(waveform.channel_id).or_default();
+        with_upright(waveform, &mut |samples| {
+            first_pass.add(samples, &mut scratch)
+        });
     })?;
 
-    let (run, mut channels) = plan(&surveys, parameters);
+    let (run, mut channels) = plan(&first_passes, parameters);
     read_all(&mut |waveform| {
         if let Some(channel) = channels.get_mut(&waveform.channel_id) {
-            stand_up(waveform, &mut |samples| channel.add_charge(samples));
+            with_upright(waveform, &mut |samples| channel.add_charge(samples));
         }
     })?;
     for channel in channels.values_mut() {
@@ -134,34 +136,39 @@ pub fn spe(
     }
     read_all(&mut |waveform| {
         if let Some(channel) = channels.get_mut(&waveform.channel_id) {
-            stand_up(waveform, &mut |samples| channel.add_pulse(samples));
+            with_upright(waveform, &mut |samples| channel.add_pulse(samples));
         }
     })?;
-    conclude(run, &surveys, &channels, parameters, type_of)
+    finalize(run, &first_passes, &channels, parameters, type_of)
 }
 
 /// Decides what kind of run it is and where each channel's light is.
 fn plan(
-    surveys: &BTreeMap<u32, Survey>,
+    first_passes: &BTreeMap<u32, FirstPass>,
     parameters: &SpeParameters,
-) -> (RunKind, BTreeMap<u32, Channel>) {
-    let mut all: HashMap<usize, Survey> = HashMap::new();
-    for survey in surveys.values() {
-        all.entry(survey.n_samples).or_default().merge(survey);
+) -> (RunKind, BTreeMap<u32, ChannelSums>) {
+    let mut all: HashMap<usize, FirstPass> = HashMap::new();
+    for first_pass in first_passes.values() {
+        all.entry(first_pass.n_samples)
+            .or_default()
+            .merge(first_pass);
     }
     // Channels with much light vote; where there is none of these, all channels together.
     let mut votes = (0_u64, 0_u64);
-    let well_lit: Vec<&Survey> = surveys.values().filter(|s| s.n_lit >= MIN_LIT).collect();
-    let together: Vec<&Survey> = all.values().collect();
-    for survey in if well_lit.is_empty() {
+    let well_lit: Vec<&FirstPass> = first_passes
+        .values()
+        .filter(|s| s.n_lit >= MIN_LIT)
+        .collect();
+    let together: Vec<&FirstPass> = all.values().collect();
+    for first_pass in if well_lit.is_empty() {
         together
     } else {
         well_lit
     } {
-        if survey.has_light_time() {
-            votes.0 += survey.n_lit;
+        if first_pass.has_light_time() {
+            votes.0 += first_pass.n_lit;
         } else {
-            votes.1 += survey.n_lit;
+            votes.1 += first_pass.n_lit;
         }
     }
     let run = parameters.run.unwrap_or(if votes.0 > votes.1 {
@@ -169,16 +176,16 @@ fn plan(
     } else {
         RunKind::Dark
     });
-    let channels = surveys
+    let channels = first_passes
         .iter()
-        .filter_map(|(&channel_id, survey)| {
-            let many = survey.n_lit >= MIN_LIT;
+        .filter_map(|(&channel_id, first_pass)| {
+            let many = first_pass.n_lit >= MIN_LIT;
             let source = if many {
-                survey
+                first_pass
             } else {
-                all.get(&survey.n_samples)?
+                all.get(&first_pass.n_samples)?
             };
-            let channel = Channel::new(survey, source, run, parameters)?;
+            let channel = ChannelSums::new(first_pass, source, run, parameters)?;
             Some((channel_id, channel))
         })
         .collect();

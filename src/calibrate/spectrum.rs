@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 
-use super::minimise::minimise;
+use super::nelder_mead::minimize;
 
 /// Bins of a spectrum; fixed, so that memory does not grow with the run.
 pub const N_BINS: usize = 2000;
@@ -236,7 +236,7 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
         at.extend([start.pedestal / start.pedestal_sigma, 0.0]);
         steps.extend([0.5, 0.2]);
     }
-    let minimum = minimise(|x| minus_two_log_likelihood(&unpack(x)), &at, &steps, 1e-5);
+    let minimum = minimize(|x| minus_two_log_likelihood(&unpack(x)), &at, &steps, 1e-5);
     let mut fit = unpack(&minimum.at);
     let filled = bins.iter().filter(|&&bin| spectrum.counts[bin] > 0).count();
     fit.quality = minimum.value / (filled.saturating_sub(at.len() + 1).max(1)) as f64;

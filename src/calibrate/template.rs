@@ -1,6 +1,6 @@
 //! The mean single-photoelectron pulse: aligned between samples, its time reference, its tail.
 
-use super::survey::{Span, span_above};
+use super::first_pass::{Span, span_above};
 
 /// Samples of the mean kept before its peak.
 const LEAD: usize = 96;
@@ -30,7 +30,7 @@ impl Aligner {
         self.core.len() - self.before_peak
     }
 
-    /// Where the mean pulse's peak lies in `samples` (between samples, too), sought around `guess`; `None` if the best place is
+    /// Where the mean pulse's peak lies in `samples` (between samples, too), sought around `guess`; `None` if the best index is
     /// at the border of the search or of the window.
     pub fn find(&self, samples: &[f64], guess: usize) -> Option<f64> {
         let reach = (self.core.len() / 3).max(4);
@@ -61,13 +61,13 @@ impl Aligner {
 
 /// Sum of aligned pulses on a grid of sampling intervals, on which the alignment point is sample [`LEAD`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mean {
+pub(super) struct MeanPulse {
     sum: Vec<f64>,
     count: Vec<u32>,
     pub n_pulses: u64,
 }
 
-impl Mean {
+impl MeanPulse {
     /// A mean for waveforms of `n_samples`.
     pub fn new(n_samples: usize) -> Self {
         Self {
@@ -83,13 +83,13 @@ impl Mean {
             return;
         };
         self.n_pulses += 1;
-        for place in 0..self.sum.len() {
-            let part = (place + whole)
+        for index in 0..self.sum.len() {
+            let part = (index + whole)
                 .checked_sub(LEAD + 1)
                 .and_then(|from| samples.get(from..from + 4));
             if let Some(part) = part {
-                self.sum[place] += part.iter().zip(&weights).map(|(a, b)| a * b).sum::<f64>();
-                self.count[place] += 1;
+                self.sum[index] += part.iter().zip(&weights).map(|(a, b)| a * b).sum::<f64>();
+                self.count[index] += 1;
             }
         }
     }
@@ -146,8 +146,8 @@ pub(super) struct Template {
 }
 
 /// Value between the samples.
-fn at(pulse: &[f64], place: f64) -> Option<f64> {
-    let (whole, weights) = cubic(place)?;
+fn at(pulse: &[f64], index: f64) -> Option<f64> {
+    let (whole, weights) = cubic(index)?;
     let part = pulse.get(whole.checked_sub(1)?..whole + 3)?;
     Some(part.iter().zip(&weights).map(|(a, b)| a * b).sum())
 }
@@ -190,7 +190,7 @@ fn time_reference(pulse: &[f64], peak: usize) -> Option<f64> {
 
 /// Turns the mean pulse into a template: begins at the photoelectron's time, tail smoothed and cut where nothing is left
 /// of it. `noise` is the standard deviation of a sample of the mean, `level_error` that of its baseline.
-pub(super) fn finish(mean: &Mean, noise: f64, level_error: f64) -> Option<Template> {
+pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) -> Option<Template> {
     let (pulse, peak) = mean.pulse()?;
     let reference = time_reference(&pulse, peak)?;
     let fwhm = crossing(&pulse, peak, 0.5, false)? - crossing(&pulse, peak, 0.5, true)?;
@@ -211,27 +211,27 @@ pub(super) fn finish(mean: &Mean, noise: f64, level_error: f64) -> Option<Templa
 /// Averages the tail over a length that grows with the distance from the core: whatever a tail does, it does it slowly, and
 /// noise in it would become an error of the charge. Cuts it where it has vanished within two standard deviations.
 fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> Vec<f64> {
-    let half_width = |place: usize| {
-        let wanted = place.saturating_sub(core_end) / 4;
-        wanted.min(pulse.len() - 1 - place)
+    let half_width = |index: usize| {
+        let wanted = index.saturating_sub(core_end) / 4;
+        wanted.min(pulse.len() - 1 - index)
     };
     let mut smooth: Vec<f64> = (0..pulse.len())
-        .map(|place| {
-            let half = half_width(place);
-            let part = &pulse[place - half..=place + half];
+        .map(|index| {
+            let half = half_width(index);
+            let part = &pulse[index - half..=index + half];
             part.iter().sum::<f64>() / part.len() as f64
         })
         .collect();
-    let is_there = |place: usize| {
-        let average = 2.0 * half_width(place) as f64 + 1.0;
+    let is_there = |index: usize| {
+        let average = 2.0 * half_width(index) as f64 + 1.0;
         let error = (noise * noise / average + level_error * level_error).sqrt();
-        smooth[place].abs() > 2.0 * error
+        smooth[index].abs() > 2.0 * error
     };
     // The last samples are averaged over ever fewer; what is seen only there is noise.
     let quarter = pulse.len() - (pulse.len() - core_end.min(pulse.len())) / 8;
     let end = (core_end..quarter)
         .rev()
-        .find(|&place| is_there(place))
+        .find(|&index| is_there(index))
         .map_or(core_end, |last| {
             if last + 1 == quarter {
                 pulse.len()
@@ -267,7 +267,7 @@ mod tests {
     fn pulses_anywhere_between_samples_give_one_sharp_template() {
         let first = waveform(100.0, 13.0, 0.43);
         let aligner = Aligner::new(&first, 113).expect("a pulse");
-        let mut mean = Mean::new(400);
+        let mut mean = MeanPulse::new(400);
         for step in 0..50 {
             let time = 100.0 + f64::from(step) * 0.173;
             let samples = waveform(time, 13.0, 0.43);
@@ -275,7 +275,7 @@ mod tests {
             assert!((found - time - 13.0).abs() < 0.02, "{found} {time}");
             mean.add(&samples, found);
         }
-        let template = finish(&mean, 1e-4, 1e-4).expect("a template");
+        let template = finish_template(&mean, 1e-4, 1e-4).expect("a template");
         for (sample, &value) in template.samples.iter().enumerate() {
             // The convention's difference is one of time, not of shape.
             let time = sample as f64 + template.reference + 13.0;
@@ -327,12 +327,12 @@ mod tests {
             .collect();
         let tail = smooth_tail(&pulse, 90, 0.004, 0.0005);
         assert!(tail.len() > 160 && tail.len() < 450, "{}", tail.len());
-        for place in [120_u32, 140, 160] {
-            let expected = undershoot(f64::from(place) - 50.0);
-            let found = tail[place as usize];
+        for index in [120_u32, 140, 160] {
+            let expected = undershoot(f64::from(index) - 50.0);
+            let found = tail[index as usize];
             assert!(
                 (found - expected).abs() < 0.004,
-                "{place}: {found} {expected}"
+                "{index}: {found} {expected}"
             );
         }
     }

@@ -5,7 +5,7 @@ use crate::model::light_maps::{CHARGE_BINS, ChargeTable, MAX_TABLE_PE, STEP_PE};
 /// Sums of Gaussians take this many standard deviations.
 const REACH: f64 = 6.0;
 /// No density is below this: a charge that nothing explains must not make a fit impossible.
-const LEAST: f64 = 1e-12;
+const MIN_DENSITY: f64 = 1e-12;
 
 /// `sum_n w_n(m) f_n(q)` and its derivative with `m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,7 +72,7 @@ impl ChargeTable {
         let mut few = [0.0; MAX_TABLE_PE];
         for (k, f) in few.iter_mut().enumerate() {
             factorial *= k.max(1) as f64;
-            *f = (self.density(k + 1, charge_pe) + LEAST) / factorial;
+            *f = (self.density(k + 1, charge_pe) + MIN_DENSITY) / factorial;
         }
         Some(FewPe(few))
     }
@@ -112,12 +112,12 @@ impl ChargeTable {
             weight *= (n + 1 - taken) as f64 / m;
             add(n, weight);
         }
-        let sum = sum + LEAST;
+        let sum = sum + MIN_DENSITY;
         Sum {
             log: sum.ln() + log_top,
             slope: slope / sum / m
                 // d/dm of the part that has been divided out is in n - k already; LEAST scales with it.
-                + LEAST * (top - taken) as f64 / sum / m,
+                + MIN_DENSITY * (top - taken) as f64 / sum / m,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::bfgs::{inverse, minimize};
 use super::charges::FewPe;
 use super::likelihood::{Likelihood, Matrix, N, Point, Value};
-use super::minimise::{inverse, minimise};
 use super::prepare::{Prepared, prepare};
 use super::{LightModel, Method, seed};
 use crate::detector::{Detector, Sensors};
@@ -69,7 +69,7 @@ impl Fit<'_> {
     /// The point of the largest likelihood, and whether the search ended there.
     #[must_use]
     pub fn best(&self) -> ([f64; 5], bool) {
-        let minimum = minimise(|point, informs| self.at(point, informs), self.seed);
+        let minimum = minimize(|point, informs| self.at(point, informs), self.seed);
         (minimum.point, minimum.converged)
     }
 }
@@ -135,10 +135,10 @@ impl Reconstructor {
     }
 
     fn prepare(&self, event: &EventHits, keep: impl Fn(usize, f64) -> bool) -> Prepared {
-        let offset_ns = |place: usize| {
+        let offset_ns = |index: usize| {
             self.light
                 .as_ref()
-                .and_then(|light| light.tables.channels.get(place))
+                .and_then(|light| light.tables.channels.get(index))
                 .map_or(0.0, |channel| channel.time_offset_ns)
         };
         prepare(event, &self.sensors, offset_ns, self.window_ns, keep)
@@ -166,8 +166,8 @@ impl Reconstructor {
             vertex = scaled(radius_mm / norm(vertex), vertex);
             result.flags |= Flags::OUTSIDE_DETECTOR;
         }
-        let flight_ns = |place: usize| {
-            self.sensors.all().get(place).map_or(0.0, |sensor| {
+        let flight_ns = |index: usize| {
+            self.sensors.all().get(index).map_or(0.0, |sensor| {
                 NS_PER_MM * norm(minus(sensor.position_mm, vertex))
             })
         };
@@ -189,25 +189,25 @@ impl Reconstructor {
         let mut hits = self.prepare(event, |_, _| true);
         let mut result = unfound(event, &hits, hits.flags);
         let times = seed::by_time(&hits);
-        let few = |mut result: Event| {
+        let too_few_hits = |mut result: Event| {
             result.flags |= Flags::TOO_FEW_HITS;
             result
         };
         let Some(stretch_ns) = seed::first_light(&times, light.dark_per_ns, self.window_ns) else {
-            return Err(few(result));
+            return Err(too_few_hits(result));
         };
         let dark_pe = light.dark_per_ns * (stretch_ns.1 - stretch_ns.0);
         let Some((centroid, _)) = seed::centroid(&hits, &self.sensors, stretch_ns, dark_pe) else {
-            return Err(few(result));
+            return Err(too_few_hits(result));
         };
         let vertex = vertex_of_centroid(light, centroid);
-        let flight_ns = |place: usize| {
-            self.sensors.all().get(place).map_or(0.0, |sensor| {
+        let flight_ns = |index: usize| {
+            self.sensors.all().get(index).map_or(0.0, |sensor| {
                 light.tables.flight.time_ns(vertex, sensor.position_mm).0
             })
         };
         let Some(peak_ns) = seed::peak_ns(&times, flight_ns, stretch_ns) else {
-            return Err(few(result));
+            return Err(too_few_hits(result));
         };
         let t0_ns = peak_ns - light.peak_ns;
         let second = seed::second_cluster(
@@ -223,8 +223,8 @@ impl Reconstructor {
         if let Some(second_ns) = second {
             result.flags |= Flags::SEVERAL_CLUSTERS;
             cut_ns = Some(second_ns);
-            hits = self.prepare(event, |place, time_ns| {
-                time_ns - flight_ns(place) <= second_ns
+            hits = self.prepare(event, |index, time_ns| {
+                time_ns - flight_ns(index) <= second_ns
             });
             result.charge_pe = hits.charge_pe();
             result.n_channels_hit = hits.channels.len() as u32;
@@ -232,22 +232,22 @@ impl Reconstructor {
         let ends_ns: Vec<f64> = hits
             .channels
             .iter()
-            .map(|seen| {
+            .map(|channel| {
                 cut_ns.map_or(self.window_ns, |cut| {
-                    (cut + flight_ns(seen.place)).min(self.window_ns)
+                    (cut + flight_ns(channel.index)).min(self.window_ns)
                 })
             })
             .collect();
-        let seen_for_ns = cut_ns.unwrap_or(self.window_ns).min(self.window_ns);
-        let light_pe = (hits.charge_pe() - light.dark_per_ns * seen_for_ns).max(1.0);
+        let observed_ns = cut_ns.unwrap_or(self.window_ns).min(self.window_ns);
+        let light_pe = (hits.charge_pe() - light.dark_per_ns * observed_ns).max(1.0);
         let energy_mev = (light_pe / light.total(vertex).0.max(1e-9)).clamp(1e-4, 1e5);
         let charges = hits
             .channels
             .iter()
-            .map(|seen| {
-                let sensor = self.sensors.all().get(seen.place)?;
+            .map(|channel| {
+                let sensor = self.sensors.all().get(channel.index)?;
                 let kind = light.tables.types.get(sensor.type_index)?;
-                kind.charges.few(seen.charge_pe)
+                kind.charges.too_few_hits(channel.charge_pe)
             })
             .collect();
         let fit = Fit {
@@ -271,7 +271,7 @@ impl Reconstructor {
         let (point, covariance, value) = if self.method == Method::Centroid {
             (fit.seed, None, None)
         } else {
-            let minimum = minimise(|point, informs| fit.at(point, informs), fit.seed);
+            let minimum = minimize(|point, informs| fit.at(point, informs), fit.seed);
             if !minimum.converged {
                 result.flags |= Flags::NOT_CONVERGED;
             }

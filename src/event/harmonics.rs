@@ -12,25 +12,26 @@ use num_complex::Complex64;
 use crate::model::vector::Vector;
 
 /// Place of `(l, m)`, `0 <= m <= l`, in a triangle.
-fn place(l: usize, m: usize) -> usize {
+fn coefficient_index(l: usize, m: usize) -> usize {
     l * (l + 1) / 2 + m
 }
 
-/// All `R_lm` up to degree `degree` at `v`, in the order of `place`.
+/// All `R_lm` up to degree `degree` at `v`, in the order of `coefficient_index`.
 fn solid(degree: usize, v: Vector, harmonics: &mut Vec<Complex64>) {
     harmonics.clear();
-    harmonics.resize(place(degree, degree) + 1, Complex64::ZERO);
+    harmonics.resize(coefficient_index(degree, degree) + 1, Complex64::ZERO);
     let [x, y, z] = v;
     let square = x * x + y * y + z * z;
     let plane = Complex64::new(x, y);
     harmonics[0] = Complex64::ONE;
     for l in 1..=degree {
-        harmonics[place(l, l)] = plane * harmonics[place(l - 1, l - 1)] / (2.0 * l as f64);
-        harmonics[place(l, l - 1)] = z * harmonics[place(l - 1, l - 1)];
+        harmonics[coefficient_index(l, l)] =
+            plane * harmonics[coefficient_index(l - 1, l - 1)] / (2.0 * l as f64);
+        harmonics[coefficient_index(l, l - 1)] = z * harmonics[coefficient_index(l - 1, l - 1)];
         for m in 0..l - 1 {
-            let one = harmonics[place(l - 1, m)];
-            let two = harmonics[place(l - 2, m)];
-            harmonics[place(l, m)] =
+            let one = harmonics[coefficient_index(l - 1, m)];
+            let two = harmonics[coefficient_index(l - 2, m)];
+            harmonics[coefficient_index(l, m)] =
                 (z * (2 * l - 1) as f64 * one - square * two) / ((l + m) as f64 * (l - m) as f64);
         }
     }
@@ -47,7 +48,7 @@ impl Harmonics {
     /// Of PMTs in the unit directions `directions`, weighted by `weights`, up to degree `degree`.
     #[must_use]
     pub fn new(degree: usize, pmts: impl Iterator<Item = (Vector, f64)>) -> Self {
-        let mut coefficients = vec![Complex64::ZERO; place(degree, degree) + 1];
+        let mut coefficients = vec![Complex64::ZERO; coefficient_index(degree, degree) + 1];
         let mut harmonics = Vec::new();
         for (direction, weight) in pmts {
             solid(degree, direction, &mut harmonics);
@@ -62,7 +63,8 @@ impl Harmonics {
         for l in 0..=degree {
             for m in 0..=l {
                 let twice = if m == 0 { 1.0 } else { 2.0 };
-                coefficients[place(l, m)] *= twice * factorial[l - m] * factorial[l + m];
+                coefficients[coefficient_index(l, m)] *=
+                    twice * factorial[l - m] * factorial[l + m];
             }
         }
         Self {
@@ -83,15 +85,15 @@ impl Harmonics {
         for l in 0..=self.degree {
             let (mut value, mut gradient) = (0.0, [0.0; 3]);
             for m in 0..=l {
-                let c = self.coefficients[place(l, m)];
+                let c = self.coefficients[coefficient_index(l, m)];
                 let real = |harmonic: Complex64| c.re * harmonic.re - c.im * harmonic.im;
-                value += real(work[place(l, m)]);
+                value += real(work[coefficient_index(l, m)]);
                 if l == 0 {
                     continue;
                 }
                 let below = |order: usize| {
                     if order < l {
-                        work[place(l - 1, order)]
+                        work[coefficient_index(l - 1, order)]
                     } else {
                         Complex64::ZERO
                     }

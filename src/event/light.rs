@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::expected_total::ExpectedTotal;
 use super::surface::Line;
 use super::times::{Arrival, Three};
-use super::total::Total;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::model::light_maps::{LightTables, TypeLight};
@@ -21,7 +21,7 @@ pub struct LightModel {
     pub dark_per_ns: f64,
     /// When most light comes, after the time of flight.
     pub peak_ns: f64,
-    total: Total,
+    total: ExpectedTotal,
 }
 
 /// What a channel is expected to see for 1 MeV, and its change with the vertex.
@@ -134,7 +134,7 @@ impl LightModel {
             .iter()
             .map(|channel| channel.dark_per_ns)
             .sum();
-        let total = Total::new(&tables, &sensors);
+        let total = ExpectedTotal::new(&tables, &sensors);
         let mut model = Self {
             tables,
             sensors,

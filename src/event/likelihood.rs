@@ -1,40 +1,42 @@
-//! How likely an event's hits are for a vertex, a time and an energy, with the slopes.
+//! The likelihood of an event's hits as a function of vertex, time and energy, with its gradient.
 //!
-//! Light in channel `i` is a Poisson process of intensity `lambda_i(t) = E mu_i s_i(t - t0 - flight) + D_i`, `mu_i` the light
-//! map, `s_i` the time distribution, `D_i` the dark rate; `Lambda` is its integral over the window. A hit finder sees the
-//! time of the first photoelectron, later hits as far as they are apart, and the charge of all. With `t_1` the first
-//! hit, `Q` the channel's charge, `f_n` the charge spectrum of `n` photoelectrons and `m = Lambda(t_1, end)`
+//! Light in channel `i` is a Poisson process of intensity `lambda_i(t) = E mu_i s_i(t - t0 - flight) + D_i`: `mu_i` is the
+//! light map, `s_i` the time distribution and `D_i` the dark rate; `Lambda` is the integral of `lambda_i` over the window. A
+//! hit finder observes the time of the first photoelectron, later hits as far as they are separated, and the charge of
+//! all. With `t_1` the first hit, `Q` the channel's charge, `f_n` the charge spectrum of `n` photoelectrons and
+//! `m = Lambda(t_1, end)`
 //!
 //! `L_i = exp(-Lambda) lambda(t_1) sum_{n >= 1} m^(n-1) / (n-1)! f_n(Q)`,
 //!
-//! which is QTMLE's product of the charge's probability and the first hit's time for each number of photoelectrons
-//! (arXiv:2211.16768), summed over the number exactly; a channel without hits has `exp(-Lambda)`. Each later hit adds where it
-//! is, given that there is one after the hit before has ended at `e`:
-//! `lambda(t_k) exp(-Lambda(e, t_k)) / (1 - exp(-Lambda(e, end)))`, as long as the hits before are of single photoelectrons:
-//! of others it is not known when they end.
-//! All `exp(-Lambda)` together are known without going through the channels, so that only those with hits cost time.
+//! which is QTMLE's product of the probabilities of the charge and of the first hit's time for each number of
+//! photoelectrons (arXiv:2211.16768), summed over that number exactly. A channel without hits contributes `exp(-Lambda)`.
+//! Each later hit contributes the density of its time, given that there is a hit after the end `e` of the previous one:
+//! `lambda(t_k) exp(-Lambda(e, t_k)) / (1 - exp(-Lambda(e, end)))`, as long as the previous hits are single
+//! photoelectrons; the end of larger hits is not known.
+//! The product of `exp(-Lambda)` over all channels is computed without a loop over them, so that only channels with hits
+//! cost time.
 
 use super::Method;
 use super::charges::FewPe;
 use super::light::{Here, LightModel, View};
-use super::prepare::{Prepared, Seen};
+use super::prepare::{HitChannel, Prepared};
 use crate::model::vector::{Vector, norm};
 
 /// Number of parameters: x, y, z in mm, t in ns, the logarithm of the energy in MeV.
 pub(super) const N: usize = 5;
-/// A point of the fit.
+/// Values of the parameters.
 pub(super) type Point = [f64; N];
-/// Symmetric, full.
+/// A symmetric matrix; all elements are stored.
 pub(super) type Matrix = [[f64; N]; N];
 
-/// Beyond the scintillator the likelihood falls as a Gaussian of this width: a fit needs somewhere to come back from.
-const WALL_MM: f64 = 20.0;
-/// Standard deviation of a time that is read off the peak of the hits: that of an even distribution over its 4 ns.
+/// Outside the scintillator the likelihood falls as a Gaussian of this width, so that the fit is drawn back inside.
+const OUTSIDE_SIGMA_MM: f64 = 20.0;
+/// Standard deviation of the time of the hits' peak: that of a uniform distribution over its 4 ns.
 const PEAK_SIGMA_NS: f64 = 1.15;
-/// No intensity is less (per ns): one impossible hit must not make a fit impossible.
-const LEAST_PER_NS: f64 = 1e-12;
+/// Minimum intensity (per ns): one impossible hit must not make the fit impossible.
+const MIN_PER_NS: f64 = 1e-12;
 
-/// -ln L, its slopes, and the information that the hits carry.
+/// -ln L, its gradient, and the information (expected curvature) of the hits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Value {
     pub minus_log: f64,
@@ -42,35 +44,35 @@ pub(super) struct Value {
     pub information: Matrix,
 }
 
-/// An event's hits with what they are compared to.
+/// An event's hits and the light model they are compared with.
 pub(super) struct Likelihood<'a> {
     pub light: &'a LightModel,
     pub hits: &'a Prepared,
     pub method: Method,
-    /// Light that arrives later than this (flight subtracted) is left out: the next cluster's.
+    /// Light that arrives later than this (time of flight subtracted) belongs to the next cluster and is left out.
     pub cut_ns: Option<f64>,
-    /// The time that the peak of the hits says, which is all that there is where only charges are compared.
+    /// The event's time from the peak of the hits; the only time information if only charges are compared.
     pub peak_t0_ns: f64,
-    /// End of each channel's time, in the order of the channels with hits.
+    /// End of the observed time of each channel with hits, in their order.
     pub ends_ns: &'a [f64],
-    /// How likely each channel's charge is for few photoelectrons, in the same order; `None`: it is more than a few.
+    /// Probability of each channel's charge for few photoelectrons, in the same order; `None` for larger charges.
     pub charges: &'a [Option<FewPe>],
 }
 
-/// What a channel's likelihood changes with: the logarithm of its light, `u`, the logarithm of the distance, and the time
-/// its light sets out for it.
+/// Derivatives with respect to a channel's coordinates: the logarithm of its light, `u`, the logarithm of the distance, and
+/// the event's time.
 type Slopes = [f64; 4];
 
-/// A number that depends on these.
+/// A dual number (forward-mode differentiation): a value and its derivatives.
 #[derive(Clone, Copy)]
-struct Sloped {
+struct Dual {
     value: f64,
     slope: Slopes,
 }
 
-impl Sloped {
+impl Dual {
     /// `self - other`
-    fn less(self, other: Self) -> Self {
+    fn minus(self, other: Self) -> Self {
         let mut result = self;
         result.value -= other.value;
         for (slope, other) in result.slope.iter_mut().zip(&other.slope) {
@@ -80,13 +82,18 @@ impl Sloped {
     }
 }
 
-/// The sum of logarithms, as the logarithm of a product for as long as that is a normal number.
-struct Logs {
+/// A sum of logarithms, kept as the logarithm of a product while that is a normal number.
+struct LogSum {
     sum: f64,
     product: f64,
 }
 
-impl Logs {
+impl LogSum {
+    const ZERO: Self = Self {
+        sum: 0.0,
+        product: 1.0,
+    };
+
     fn add_log_of(&mut self, factor: f64) {
         self.product *= factor;
         if !(1e-200..1e200).contains(&self.product) {
@@ -100,49 +107,49 @@ impl Logs {
     }
 }
 
-/// One channel on its way: how its logarithm of the likelihood changes, and what it tells.
-struct Channel {
-    logs: Logs,
+/// The terms of one channel's log-likelihood: their sum, its derivatives, and the information.
+struct ChannelTerms {
+    logs: LogSum,
     slope: Slopes,
-    /// Slopes whose products with themselves, weighted, are the information.
-    told: Vec<(f64, Slopes)>,
-    informs: bool,
+    /// Weights and slopes; the information is the weighted sum of the slopes' outer products.
+    information: Vec<(f64, Slopes)>,
+    with_information: bool,
 }
 
-impl Channel {
-    /// Adds a term's slope, given the term's change with `of`.
-    fn change(&mut self, factor: f64, of: &Sloped) {
+impl ChannelTerms {
+    /// Adds the derivatives of a term whose derivative with respect to `of` is `factor`.
+    fn add_slope(&mut self, factor: f64, of: &Dual) {
         for (sum, slope) in self.slope.iter_mut().zip(&of.slope) {
             *sum += factor * slope;
         }
     }
 
-    fn tell(&mut self, weight: f64, of: &Sloped) {
-        if self.informs {
-            self.told.push((weight, of.slope));
+    fn add_information(&mut self, weight: f64, of: &Dual) {
+        if self.with_information {
+            self.information.push((weight, of.slope));
         }
     }
 
-    /// The logarithm of an intensity.
-    fn hit(&mut self, intensity: &Sloped) {
+    /// Adds the logarithm of the intensity at a hit.
+    fn add_hit(&mut self, intensity: &Dual) {
         self.logs.add_log_of(intensity.value);
         let inverse = 1.0 / intensity.value;
-        self.change(inverse, intensity);
-        self.tell(inverse * inverse, intensity);
+        self.add_slope(inverse, intensity);
+        self.add_information(inverse * inverse, intensity);
     }
 }
 
 impl Value {
-    /// Subtracts `log`, of which `slope` is the change with a number that changes as `along`.
-    fn take(&mut self, log: f64, slope: f64, along: &Point) {
+    /// Adds `log` to ln L; `slope` is its derivative with respect to a number whose gradient is `along`.
+    fn add_log(&mut self, log: f64, slope: f64, along: &Point) {
         self.minus_log -= log;
         for (sum, along) in self.gradient.iter_mut().zip(along) {
             *sum -= slope * along;
         }
     }
 
-    /// Adds `weight` times the product of `along` with itself to the information.
-    fn inform(&mut self, weight: f64, along: &Point) {
+    /// Adds `weight` times the outer product of `along` with itself to the information.
+    fn add_information(&mut self, weight: f64, along: &Point) {
         for (row, a) in self.information.iter_mut().zip(along) {
             for (sum, b) in row.iter_mut().zip(along) {
                 *sum += weight * a * b;
@@ -151,10 +158,10 @@ impl Value {
     }
 }
 
-/// How a number that changes by `slope` changes with the fit's parameters: the light itself changes with u and the
-/// distance.
+/// Returns the derivatives with respect to the fit's parameters of a number with the derivatives `slope`: the light itself
+/// depends on u and the distance.
 #[inline]
-fn along(here: &Here<'_>, view: &View<'_>, slope: &Slopes) -> Point {
+fn parameter_slopes(here: &Here<'_>, view: &View<'_>, slope: &Slopes) -> Point {
     let with_u = slope[1] + slope[0] * view.slope_u;
     let with_v = slope[2] + slope[0] * view.slope_v;
     let axis = |k: usize| {
@@ -166,15 +173,15 @@ fn along(here: &Here<'_>, view: &View<'_>, slope: &Slopes) -> Point {
 }
 
 impl Likelihood<'_> {
-    /// -ln L at `point` and its slopes; with the information where `informs`.
-    pub(super) fn at(&self, point: &Point, informs: bool) -> Value {
+    /// Returns -ln L and its gradient at `point`, with the information if `with_information`.
+    pub(super) fn at(&self, point: &Point, with_information: bool) -> Value {
         let vertex = [point[0], point[1], point[2]];
         let energy_mev = point[4].exp();
         let mut sum = Value::default();
         let window_ns = self.light.tables.window_ns;
 
         let (per_mev, per_mev_gradient) = self.light.total(vertex);
-        let (share, share_slope) = self.share(point[3]);
+        let (share, share_slope) = self.share_before_cut(point[3]);
         let all = energy_mev * per_mev * share;
         let mut all_slope = [0.0; N];
         for (slope, gradient) in all_slope.iter_mut().zip(per_mev_gradient) {
@@ -185,40 +192,37 @@ impl Likelihood<'_> {
         let end_ns = self.cut_ns.unwrap_or(window_ns).min(window_ns);
         let dark = self.light.dark_per_ns * end_ns;
         if self.method == Method::Time {
-            // The number of all photoelectrons alone says the energy.
+            // Only the number of photoelectrons depends on the energy.
             let charge_pe = self.hits.charge_pe();
             let expected = all + dark;
-            sum.take(-expected, -1.0, &all_slope);
-            sum.take(charge_pe * expected.ln(), charge_pe / expected, &all_slope);
-            sum.inform(charge_pe / expected.powi(2), &all_slope);
+            sum.add_log(-expected, -1.0, &all_slope);
+            sum.add_log(charge_pe * expected.ln(), charge_pe / expected, &all_slope);
+            sum.add_information(charge_pe / expected.powi(2), &all_slope);
         } else {
-            sum.take(-(all + dark), -1.0, &all_slope);
+            sum.add_log(-(all + dark), -1.0, &all_slope);
         }
         let here = self.light.here(vertex);
-        let mut channel = Channel {
-            logs: Logs {
-                sum: 0.0,
-                product: 1.0,
-            },
+        let mut terms = ChannelTerms {
+            logs: LogSum::ZERO,
             slope: [0.0; 4],
-            told: Vec::new(),
-            informs,
+            information: Vec::new(),
+            with_information,
         };
         for number in 0..self.hits.channels.len() {
-            self.channel(number, &here, point, energy_mev, &mut channel, &mut sum);
+            self.add_channel(number, &here, point, energy_mev, &mut terms, &mut sum);
         }
         if self.method == Method::Charge {
             let pull = (point[3] - self.peak_t0_ns) / PEAK_SIGMA_NS;
             let along = [0.0, 0.0, 0.0, 1.0, 0.0];
-            sum.take(-0.5 * pull * pull, -pull / PEAK_SIGMA_NS, &along);
-            sum.inform(PEAK_SIGMA_NS.powi(-2), &along);
+            sum.add_log(-0.5 * pull * pull, -pull / PEAK_SIGMA_NS, &along);
+            sum.add_information(PEAK_SIGMA_NS.powi(-2), &along);
         }
-        self.wall(vertex, &mut sum);
+        self.outside_penalty(vertex, &mut sum);
         sum
     }
 
-    /// The share of the light that comes before the cut, and its change with how late the cut is.
-    fn share(&self, t0_ns: f64) -> (f64, f64) {
+    /// Returns the share of the light that arrives before the cut, and its derivative with respect to the time of the cut.
+    fn share_before_cut(&self, t0_ns: f64) -> (f64, f64) {
         let (Some(cut_ns), Some(kind)) = (self.cut_ns, self.light.tables.types.first()) else {
             return (1.0, 0.0);
         };
@@ -227,33 +231,34 @@ impl Likelihood<'_> {
         (arrival.before.max(1e-3), arrival.density)
     }
 
-    fn channel(
+    /// Adds the terms of channel `number` of those with hits to `sum`; `terms` is working memory.
+    fn add_channel(
         &self,
         number: usize,
         here: &Here<'_>,
         point: &Point,
         energy_mev: f64,
-        channel: &mut Channel,
+        terms: &mut ChannelTerms,
         sum: &mut Value,
     ) {
-        let (Some(seen), Some(&end_ns)) =
+        let (Some(channel), Some(&end_ns)) =
             (self.hits.channels.get(number), self.ends_ns.get(number))
         else {
             return;
         };
-        let Some(view) = here.view(seen.place) else {
+        let Some(view) = here.view(channel.index) else {
             return;
         };
         let times = &view.kind.times;
         let from_ns = point[3] + view.flight_ns;
-        let dark = view.dark_per_ns + LEAST_PER_NS;
+        let dark = view.dark_per_ns + MIN_PER_NS;
         // Light expected in the whole window.
         let light_pe = energy_mev * view.pe;
-        // Intensity at a time, and what is expected up to it.
-        let at = |time_ns: f64| -> (Sloped, Sloped) {
+        // The expected photoelectrons up to a time, and the intensity there.
+        let at = |time_ns: f64| -> (Dual, Dual) {
             let arrival = times.at_three(view.three, view.log_distance, time_ns - from_ns);
             let light = light_pe * arrival.density;
-            let before = Sloped {
+            let before = Dual {
                 value: light_pe * arrival.before + dark * time_ns,
                 slope: [
                     light_pe * arrival.before,
@@ -262,7 +267,7 @@ impl Likelihood<'_> {
                     -light,
                 ],
             };
-            let intensity = Sloped {
+            let intensity = Dual {
                 value: light + dark,
                 slope: [
                     light,
@@ -276,104 +281,102 @@ impl Likelihood<'_> {
         let end = if self.cut_ns.is_some() {
             at(end_ns).0
         } else {
-            Sloped {
+            Dual {
                 value: light_pe + dark * end_ns,
                 slope: [light_pe, 0.0, 0.0, 0.0],
             }
         };
-        channel.logs = Logs {
-            sum: 0.0,
-            product: 1.0,
-        };
-        channel.slope = [0.0; 4];
-        channel.told.clear();
-        let mut plain = 0.0;
+        terms.logs = LogSum::ZERO;
+        terms.slope = [0.0; 4];
+        terms.information.clear();
+        let mut log = 0.0;
         match self.method {
             Method::Charge => {
-                let charges = view.kind.charges.all(seen.charge_pe, end.value);
-                plain += charges.log;
-                channel.change(charges.slope, &end);
-                channel.tell(charges.slope.max(0.0) / end.value.max(1e-12), &end);
+                let charges = view.kind.charges.all(channel.charge_pe, end.value);
+                log += charges.log;
+                terms.add_slope(charges.slope, &end);
+                terms.add_information(charges.slope.max(0.0) / end.value.max(1e-12), &end);
             }
             Method::Time => {
-                let (before, intensity) = at(seen.first_ns);
-                channel.hit(&intensity);
-                // Given that there is a hit at all.
+                let (before, intensity) = at(channel.first_ns);
+                terms.add_hit(&intensity);
+                // Given that there is at least one hit.
                 let missing = (-end.value).exp();
                 let any = (1.0 - missing).max(1e-300);
-                plain -= before.value + any.ln();
-                channel.change(-1.0, &before);
-                channel.change(-missing / any, &end);
+                log -= before.value + any.ln();
+                terms.add_slope(-1.0, &before);
+                terms.add_slope(-missing / any, &end);
             }
             Method::Full | Method::Centroid => {
-                let (before, intensity) = at(seen.first_ns);
-                channel.hit(&intensity);
-                let after = end.less(before);
+                let (before, intensity) = at(channel.first_ns);
+                terms.add_hit(&intensity);
+                let after = end.minus(before);
                 let after_pe = after.value.max(0.0);
                 let slope = if let Some(Some(few)) = self.charges.get(number) {
                     let (sum, slope) = few.beyond_first(after_pe);
-                    channel.logs.add_log_of(sum);
+                    terms.logs.add_log_of(sum);
                     slope
                 } else {
-                    let charges = view.kind.charges.beyond_first(seen.charge_pe, after_pe);
-                    plain += charges.log;
+                    let charges = view.kind.charges.beyond_first(channel.charge_pe, after_pe);
+                    log += charges.log;
                     charges.slope
                 };
-                channel.change(slope, &after);
-                channel.tell(slope.max(0.0) / after_pe.max(1e-9), &after);
-                plain += self.later(seen, at, end, channel);
+                terms.add_slope(slope, &after);
+                terms.add_information(slope.max(0.0) / after_pe.max(1e-9), &after);
+                log += self.later_hits(channel, at, end, terms);
             }
         }
-        sum.minus_log -= plain + channel.logs.sum();
+        sum.minus_log -= log + terms.logs.sum();
         for (sum, slope) in sum
             .gradient
             .iter_mut()
-            .zip(along(here, &view, &channel.slope))
+            .zip(parameter_slopes(here, &view, &terms.slope))
         {
             *sum -= slope;
         }
-        for (weight, slope) in &channel.told {
-            sum.inform(*weight, &along(here, &view, slope));
+        for (weight, slope) in &terms.information {
+            sum.add_information(*weight, &parameter_slopes(here, &view, slope));
         }
     }
 
-    /// A channel's later hits, each where it is given that there is one after the hit before has ended. `at` gives what is
-    /// expected up to a time and the intensity there, `end` what is expected in all. What is not in `channel` is returned.
+    /// Returns the log-likelihood of a channel's later hits, each given that there is a hit after the previous one has ended.
+    /// `at` gives the expected photoelectrons up to a time and the intensity there, `end` the total expectation. The
+    /// logarithms of the intensities are added to `terms`, not returned.
     #[inline]
-    fn later(
+    fn later_hits(
         &self,
-        seen: &Seen,
-        at: impl Fn(f64) -> (Sloped, Sloped),
-        end: Sloped,
-        channel: &mut Channel,
+        channel: &HitChannel,
+        at: impl Fn(f64) -> (Dual, Dual),
+        end: Dual,
+        terms: &mut ChannelTerms,
     ) -> f64 {
-        let mut plain = 0.0;
-        let mut last_ns = seen.first_ns;
-        let later = self.hits.later.get(seen.later.0..seen.later.1);
-        for &time_ns in later.unwrap_or_default().iter().take(seen.after_single) {
+        let mut log = 0.0;
+        let mut last_ns = channel.first_ns;
+        let later = self.hits.later.get(channel.later.0..channel.later.1);
+        for &time_ns in later.unwrap_or_default().iter().take(channel.after_single) {
             let ended_ns = (last_ns + self.light.tables.separation_ns).min(time_ns);
             let (ended, _) = at(ended_ns);
             let (before, intensity) = at(time_ns);
-            channel.hit(&intensity);
-            let between = before.less(ended);
-            plain -= between.value;
-            channel.change(-1.0, &between);
-            let rest = end.less(ended);
+            terms.add_hit(&intensity);
+            let between = before.minus(ended);
+            log -= between.value;
+            terms.add_slope(-1.0, &between);
+            let rest = end.minus(ended);
             let missing = (-rest.value.max(1e-9)).exp();
             let any = 1.0 - missing;
-            plain -= any.ln();
-            channel.change(-missing / any, &rest);
-            channel.tell(-missing / (any * any), &rest);
+            log -= any.ln();
+            terms.add_slope(-missing / any, &rest);
+            terms.add_information(-missing / (any * any), &rest);
             last_ns = time_ns;
         }
-        plain
+        log
     }
 
-    fn wall(&self, vertex: Vector, sum: &mut Value) {
+    fn outside_penalty(&self, vertex: Vector, sum: &mut Value) {
         let r_mm = norm(vertex);
         let beyond_mm = r_mm - self.light.tables.radius_mm;
         if beyond_mm > 0.0 {
-            let pull = beyond_mm / WALL_MM;
+            let pull = beyond_mm / OUTSIDE_SIGMA_MM;
             let along = [
                 vertex[0] / r_mm,
                 vertex[1] / r_mm,
@@ -381,8 +384,8 @@ impl Likelihood<'_> {
                 0.0,
                 0.0,
             ];
-            sum.take(-0.5 * pull * pull, -pull / WALL_MM, &along);
-            sum.inform(1.0 / (WALL_MM * WALL_MM), &along);
+            sum.add_log(-0.5 * pull * pull, -pull / OUTSIDE_SIGMA_MM, &along);
+            sum.add_information(1.0 / (OUTSIDE_SIGMA_MM * OUTSIDE_SIGMA_MM), &along);
         }
     }
 }

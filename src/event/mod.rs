@@ -1,22 +1,22 @@
 //! Hits of all channels of an event in, its vertex, time and energy out.
 //!
 //! `prepare` checks and gathers hits, `seed` finds where to begin, `likelihood` says how likely the hits are for a vertex, a
-//! time and an energy, `minimise` finds the best ones, `fit` puts it together. What the likelihood compares to is a
+//! time and an energy, `minimize` finds the best ones, `fit` puts it together. What the likelihood compares to is a
 //! `LightModel`: light maps (`surface`), time distributions (`times`), charge spectra (`charges`), times of flight
 //! (`flight`) and the sum over all channels (`total`, `harmonics`), all learnt by `calibrate light`.
 
+mod bfgs;
 mod charges;
+mod expected_total;
 mod fit;
 mod flight;
 mod harmonics;
 mod light;
 mod likelihood;
-mod minimise;
 pub(crate) mod prepare;
 pub(crate) mod seed;
 mod surface;
 mod times;
-mod total;
 
 use serde::{Deserialize, Serialize};
 

@@ -4,16 +4,16 @@ use crate::detector::Sensors;
 use crate::model::{ChannelHit, EventHits, Flags};
 
 /// No hit has more charge; more is damage.
-const MOST_CHARGE_PE: f32 = 1e5;
+const MAX_CHARGE_PE: f32 = 1e5;
 
 /// A hit of less charge is taken for a single photoelectron.
-const SINGLE_PE: f32 = 1.6;
+const MAX_SINGLE_PE: f32 = 1.6;
 
 /// What one channel saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Seen {
+pub(crate) struct HitChannel {
     /// Place among the sensors.
-    pub place: usize,
+    pub index: usize,
     /// Time of the first hit.
     pub first_ns: f64,
     /// Charge of all hits.
@@ -29,14 +29,14 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Prepared {
     /// Channels with hits, in the order of the sensors.
-    pub channels: Vec<Seen>,
+    pub channels: Vec<HitChannel>,
     /// Times of all but the channels' first hits.
     pub later: Vec<f64>,
     /// What was wrong with hits that were left out.
     pub flags: Flags,
 }
 
-/// Checks the hits of `event` and sorts them by channel and time. `keep` may refuse a hit, given its channel's place and time.
+/// Checks the hits of `event` and sorts them by channel and time. `keep` may refuse a hit, given its channel's index and time.
 pub(crate) fn prepare(
     event: &EventHits,
     sensors: &Sensors,
@@ -57,11 +57,11 @@ pub(crate) fn prepare(
             prepared.flags |= Flags::DUPLICATE_HITS;
             continue;
         }
-        if !(time_ns.is_finite() && charge_pe > 0.0 && charge_pe < MOST_CHARGE_PE) {
+        if !(time_ns.is_finite() && charge_pe > 0.0 && charge_pe < MAX_CHARGE_PE) {
             prepared.flags |= Flags::BAD_HITS;
             continue;
         }
-        let Some(place) = sensors.place_of(channel_id) else {
+        let Some(index) = sensors.place_of(channel_id) else {
             prepared.flags |= Flags::UNKNOWN_CHANNEL;
             continue;
         };
@@ -69,9 +69,9 @@ pub(crate) fn prepare(
             prepared.flags |= Flags::HITS_OUTSIDE_WINDOW;
             continue;
         }
-        let time_ns = f64::from(time_ns) - offset_ns(place);
-        if keep(place, time_ns) {
-            good.push((place, time_ns, charge_pe));
+        let time_ns = f64::from(time_ns) - offset_ns(index);
+        if keep(index, time_ns) {
+            good.push((index, time_ns, charge_pe));
         }
     }
     // The charge takes part so that the order, and with it every sum, does not depend on the input's.
@@ -86,19 +86,19 @@ pub(crate) fn prepare(
         prepared.flags |= Flags::DUPLICATE_HITS;
     }
     for hits in good.chunk_by(|a, b| a.0 == b.0) {
-        let Some(&(place, first_ns, _)) = hits.first() else {
+        let Some(&(index, first_ns, _)) = hits.first() else {
             continue;
         };
         let start = prepared.later.len();
         prepared.later.extend(hits[1..].iter().map(|hit| hit.1));
-        prepared.channels.push(Seen {
-            place,
+        prepared.channels.push(HitChannel {
+            index,
             first_ns,
             charge_pe: hits.iter().map(|hit| f64::from(hit.2)).sum(),
             later: (start, prepared.later.len()),
             after_single: hits[..hits.len() - 1]
                 .iter()
-                .take_while(|hit| hit.2 < SINGLE_PE)
+                .take_while(|hit| hit.2 < MAX_SINGLE_PE)
                 .count(),
         });
     }
@@ -108,7 +108,7 @@ pub(crate) fn prepare(
 impl Prepared {
     /// Charge of all hits.
     pub(crate) fn charge_pe(&self) -> f64 {
-        self.channels.iter().map(|seen| seen.charge_pe).sum()
+        self.channels.iter().map(|channel| channel.charge_pe).sum()
     }
 
     /// Number of hits.

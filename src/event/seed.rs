@@ -9,7 +9,7 @@ const BIN_NS: f64 = 20.0;
 /// Light is there where two bins together exceed the dark hits by this many standard deviations ...
 const SIGMAS: f64 = 5.0;
 /// ... and this many hits.
-const LEAST_HITS: f64 = 3.0;
+const MIN_HITS: f64 = 3.0;
 /// Light of one event reaches the PMTs within about this time (across a detector of 40 m, 200 ns).
 const SPREAD_NS: f64 = 220.0;
 /// A peak of times is as long as this.
@@ -20,14 +20,14 @@ const APART_NS: f64 = 60.0;
 /// Times of all hits with their channels' places and charges, sorted by time.
 pub(crate) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
     let mut times: Vec<(f64, usize)> = Vec::with_capacity(hits.n_hits());
-    for seen in &hits.channels {
-        times.push((seen.first_ns, seen.place));
-        let later = hits.later.get(seen.later.0..seen.later.1);
+    for channel in &hits.channels {
+        times.push((channel.first_ns, channel.index));
+        let later = hits.later.get(channel.later.0..channel.later.1);
         times.extend(
             later
                 .unwrap_or_default()
                 .iter()
-                .map(|&time| (time, seen.place)),
+                .map(|&time| (time, channel.index)),
         );
     }
     times.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -60,7 +60,7 @@ pub(crate) fn first_light(
 ) -> Option<(f64, f64)> {
     let counts = histogram(times.iter().map(|(time, _)| *time), window_ns);
     let dark = 2.0 * BIN_NS * dark_per_ns;
-    let enough = dark + SIGMAS * dark.sqrt() + LEAST_HITS;
+    let enough = dark + SIGMAS * dark.sqrt() + MIN_HITS;
     let pair = |k: usize| counts[k] + counts.get(k + 1).copied().unwrap_or(0.0);
     let start = (0..counts.len()).find(|&k| pair(k) >= enough)?;
     // A cluster that has begun may still rise: its peak says where its bulk is.
@@ -82,13 +82,13 @@ pub(crate) fn centroid(
     dark_pe: f64,
 ) -> Option<(Vector, f64)> {
     let (mut sum, mut charge_pe) = ([0.0; 3], 0.0);
-    for seen in &hits.channels {
-        if seen.first_ns < stretch_ns.0 || seen.first_ns > stretch_ns.1 {
+    for channel in &hits.channels {
+        if channel.first_ns < stretch_ns.0 || channel.first_ns > stretch_ns.1 {
             continue;
         }
-        if let Some(sensor) = sensors.all().get(seen.place) {
-            sum = plus_scaled(sum, seen.charge_pe, sensor.position_mm);
-            charge_pe += seen.charge_pe;
+        if let Some(sensor) = sensors.all().get(channel.index) {
+            sum = plus_scaled(sum, channel.charge_pe, sensor.position_mm);
+            charge_pe += channel.charge_pe;
         }
     }
     let light_pe = (charge_pe - dark_pe).max(0.1 * charge_pe);
@@ -105,7 +105,7 @@ pub(crate) fn peak_ns(
     let mut left: Vec<f64> = times
         .iter()
         .filter(|(time, _)| (stretch_ns.0..=stretch_ns.1).contains(time))
-        .map(|(time, place)| time - flight_ns(*place))
+        .map(|(time, index)| time - flight_ns(*index))
         .collect();
     left.sort_by(f64::total_cmp);
     let mut best = (0, None);
@@ -123,7 +123,7 @@ pub(crate) fn peak_ns(
 }
 
 /// Where a second cluster of hits begins, in time after `flight_ns`: where hits exceed by far what is to come after the
-/// first, whose peak is at `peak_ns`. `share` gives the share of `light_pe` (all that was seen) that comes in a stretch
+/// first, whose peak is at `peak_ns`. `share` gives the share of `light_pe` (all that was channel) that comes in a stretch
 /// after the peak; there cannot be more hits than photoelectrons.
 pub(crate) fn second_cluster(
     times: &[(f64, usize)],
@@ -136,7 +136,7 @@ pub(crate) fn second_cluster(
 ) -> Option<f64> {
     let left: Vec<f64> = times
         .iter()
-        .map(|(time, place)| time - flight_ns(*place) - peak_ns)
+        .map(|(time, index)| time - flight_ns(*index) - peak_ns)
         .collect();
     let counts = histogram(
         left.iter()
@@ -149,7 +149,7 @@ pub(crate) fn second_cluster(
         // The late light depends on place and particle; a second event exceeds it by more than that.
         let light = light_pe.max(0.0) * share(from, from + BIN_NS);
         let least = 1.5 * light + BIN_NS * dark_per_ns;
-        if *found > least + 7.0 * least.sqrt() + LEAST_HITS {
+        if *found > least + 7.0 * least.sqrt() + MIN_HITS {
             // Light of another place begins earlier here than where it stands out.
             return Some(peak_ns + from - BIN_NS);
         }

@@ -1,12 +1,12 @@
 //! Dark rates and the charges of single photoelectrons, from hits before the light.
 
-use super::tally::Tally;
+use super::first_pass::FirstPass;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::model::light_maps::ChargeTable;
 
 /// Fewest hits that a charge spectrum is made of.
-const LEAST_HITS: f64 = 500.0;
+const MIN_HITS: f64 = 500.0;
 /// A spectrum is averaged over as many bins as have so many hits ...
 const SMOOTH_HITS: f64 = 60.0;
 /// ... but over no more than this share of the charge to both sides.
@@ -14,22 +14,22 @@ const SMOOTH_SHARE: f64 = 0.1;
 
 /// Dark photoelectrons a ns, by channel. What a channel's own hits say and what its type has are weighed by how
 /// far channels of the type differ.
-pub(super) fn dark_per_ns(tally: &Tally, sensors: &Sensors, n_types: usize) -> Vec<f64> {
+pub(super) fn dark_per_ns(first_pass: &FirstPass, sensors: &Sensors, n_types: usize) -> Vec<f64> {
     let mut rates = vec![0.0; sensors.len()];
-    if tally.dark_ns <= 0.0 {
+    if first_pass.dark_ns <= 0.0 {
         return rates;
     }
     for kind in 0..n_types {
         let members: Vec<usize> = (0..sensors.len())
-            .filter(|&place| sensors.all()[place].type_index == kind)
+            .filter(|&index| sensors.all()[index].type_index == kind)
             .collect();
         let counts: Vec<f64> = members
             .iter()
-            .map(|&place| tally.dark_hits[place] as f64)
+            .map(|&index| first_pass.dark_hits[index] as f64)
             .collect();
         let noise: Vec<f64> = counts.iter().map(|count| count.max(1.0)).collect();
-        for (place, count) in members.into_iter().zip(towards_mean(&counts, &noise)) {
-            rates[place] = count / tally.dark_ns;
+        for (index, count) in members.into_iter().zip(towards_mean(&counts, &noise)) {
+            rates[index] = count / first_pass.dark_ns;
         }
     }
     rates
@@ -49,21 +49,21 @@ pub(super) fn towards_mean(values: &[f64], noise: &[f64]) -> Vec<f64> {
 }
 
 /// The charges of single photoelectrons, by type: of dark hits, or of light so dim that few channels see more than one.
-pub(super) fn charges(tally: &Tally, names: &[&str]) -> Result<Vec<ChargeTable>> {
-    let dark = tally.dark_charges.iter().map(|counts| (counts, 0.0));
-    let mean_pe = tally.dim_mean / tally.dim_hits.max(1.0);
-    let dim = tally
+pub(super) fn charges(first_pass: &FirstPass, names: &[&str]) -> Result<Vec<ChargeTable>> {
+    let dark = first_pass.dark_charges.iter().map(|counts| (counts, 0.0));
+    let mean_pe = first_pass.dim_mean / first_pass.dim_hits.max(1.0);
+    let dim = first_pass
         .dim_charges
         .iter()
         .map(|counts| (counts, 0.5 * mean_pe));
     dark.zip(dim)
         .zip(names)
         .map(|((dark, dim), name)| {
-            let enough = |counts: &[f64]| counts.iter().sum::<f64>() >= LEAST_HITS;
+            let enough = |counts: &[f64]| counts.iter().sum::<f64>() >= MIN_HITS;
             let (counts, pairs) = if enough(dark.0) { dark } else { dim };
             if !enough(counts) {
                 return Err(Error::usage(format!(
-                    "PMT type `{name}`: fewer than {LEAST_HITS} hits before the light, and no light dim enough to see single photoelectrons"
+                    "PMT type `{name}`: fewer than {MIN_HITS} hits before the light, and no light dim enough to see single photoelectrons"
                 ))
                 .with_hint("take more events, or a run of less energy, or a window that begins earlier before the light"));
             }

@@ -1,21 +1,21 @@
 //! Light maps, time distributions, channels' constants and the energy scale, from sources at known places.
 //!
-//! The hits are read seven times. `tally` sums charges by run and channel and looks at what comes before the light;
+//! The hits are read seven times. `first_pass` sums charges by run and channel and summaries at what comes before the light;
 //! `constants`, `flight` and `map` make dark rates, charge spectra, slownesses, maps and efficiencies of that. Five passes
 //! (`learn`, `start`, `times`) find when each event happened and when its light arrives, in turn. The last one (`scale`)
 //! fits the runs as any event is fitted. Of the truth only places and energies are used, and the times where they go
 //! with the hits': those fix where time zero is. The detector's description gives the PMTs' places and the
 //! scintillator's radius, nothing else.
 
+mod calibration_state;
 mod constants;
-mod flight;
-mod learn;
-mod learner;
-mod map;
+mod event_time;
+mod first_pass;
+mod light_speed;
+mod maps;
 mod runs;
 mod scale;
-mod start;
-mod tally;
+mod time_calibration;
 mod times;
 
 use std::sync::Arc;
@@ -28,13 +28,13 @@ use crate::event::{LightModel, Method, Reconstructor};
 use crate::model::light_maps::{EnergyScale, LightTables};
 use crate::model::vector::{dot, norm};
 use crate::model::{EventHits, TrueEvent};
-use learner::{Learner, STAGES};
+use calibration_state::{CalibrationState, TIME_PASSES};
+use first_pass::FirstPass;
 use runs::Runs;
 use scale::Refit;
-use tally::Tally;
 
 /// Share of a detector's channels that may have no hits at all.
-const MOST_SILENT: f64 = 0.5;
+const MAX_SILENT: f64 = 0.5;
 /// Reads all events once, in order, block by block, and shows each block to its argument.
 pub type ReadEvents<'a> = dyn FnMut(&mut dyn FnMut(&[EventHits])) -> Result<()> + 'a;
 
@@ -82,7 +82,7 @@ pub struct LightResult {
     pub time_of_truth: bool,
 }
 
-/// Learns a detector's light from `truth` and the hits of sources at known places.
+/// Learns a detector's light from `truth` and the hits of sources at known indices.
 ///
 /// # Errors
 /// If the detector has no geometry, the input cannot be read, or the events do not tell enough.
@@ -93,7 +93,7 @@ pub fn light(
 ) -> Result<LightResult> {
     let sensors = detector.sensors().ok_or_else(|| {
         Error::usage(format!("detector `{}` has no geometry", detector.name))
-            .with_hint("light is calibrated for PMTs at known places")
+            .with_hint("light is calibrated for PMTs at known indices")
     })?;
     let mut runs = Runs::new(truth)?;
     let scintillator_mm = detector
@@ -111,7 +111,7 @@ pub fn light(
             run.position_mm
         )));
     }
-    let tally = tally(
+    let first_pass = run_first_pass(
         read_all,
         &mut runs,
         sensors,
@@ -119,38 +119,45 @@ pub fn light(
         radius_mm,
         detector,
     )?;
-    let mut learner = Learner::new(&tally, &runs, detector, sensors, scintillator_mm, radius_mm)?;
-    let mut starts_ns = learner.first_starts(&tally, &runs, truth);
-    for stage in STAGES {
-        learner.learn_times(read_all, &runs, &mut starts_ns, stage)?;
-        learner.anchor(&mut starts_ns, truth, &runs);
+    let mut state = CalibrationState::new(
+        &first_pass,
+        &runs,
+        detector,
+        sensors,
+        scintillator_mm,
+        radius_mm,
+    )?;
+    let mut event_times_ns = state.first_event_times(&first_pass, &runs, truth);
+    for pass_kind in TIME_PASSES {
+        state.learn_times(read_all, &runs, &mut event_times_ns, pass_kind)?;
+        state.anchor(&mut event_times_ns, truth, &runs);
     }
-    let model = LightModel::new(learner.tables.clone(), Arc::clone(sensors))?;
+    let model = LightModel::new(state.tables.clone(), Arc::clone(sensors))?;
     let expected_pe: Vec<f64> = runs
         .all
         .iter()
         .map(|run| {
-            let visible_mev = run.energy_mev * learner.maps.seen[run.class];
+            let visible_mev = run.energy_mev * state.maps.visible_ratio[run.class];
             visible_mev * model.total(run.position_mm).0
         })
         .collect();
     let reconstructor = Reconstructor::new(detector, Some(model), Method::Full)?;
     let mut refit = Refit::new(runs.all.len());
     read_all(&mut |block| refit.add(block, &runs, &reconstructor))?;
-    let energy = refit.scale(&runs, &learner.maps.seen, radius_mm);
-    let summaries = summaries(&runs, &learner, &expected_pe, &refit, &energy, radius_mm);
-    learner.tables.energy = energy;
+    let energy = refit.scale(&runs, &state.maps.visible_ratio, radius_mm);
+    let summaries = summaries(&runs, &state, &expected_pe, &refit, &energy, radius_mm);
+    state.tables.energy = energy;
     Ok(LightResult {
-        tables: learner.tables,
+        tables: state.tables,
         type_of: sensors.all().iter().map(|one| one.type_index).collect(),
         runs: summaries,
-        events: tally.events,
-        without_truth: tally.without_truth,
-        without_light: tally.without_light,
-        with_bad_hits: tally.bad_hits,
+        events: first_pass.events,
+        without_truth: first_pass.without_truth,
+        without_light: first_pass.without_light,
+        with_bad_hits: first_pass.bad_hits,
         fitted: refit.events,
         not_converged: refit.not_converged,
-        time_of_truth: learner.time_of_truth,
+        time_of_truth: state.time_of_truth,
     })
 }
 
@@ -163,43 +170,43 @@ fn nearest_mm(sensors: &Sensors) -> f64 {
 }
 
 /// The first pass.
-fn tally(
+fn run_first_pass(
     read_all: &mut ReadEvents<'_>,
     runs: &mut Runs,
     sensors: &Sensors,
     scintillator_mm: Option<f64>,
     radius_mm: f64,
     detector: &Detector,
-) -> Result<Tally> {
+) -> Result<FirstPass> {
     let window_ns = detector.readout.window_ns();
-    let (_, v) = map::axes(sensors, radius_mm);
+    let (_, v) = maps::axes(sensors, radius_mm);
     let bin_of = |distance_mm: f64| {
         let share = (distance_mm.max(1.0).ln() - v.low) / (v.high - v.low);
-        let last = tally::FLIGHT_BINS as f64 - 1.0;
-        (share * tally::FLIGHT_BINS as f64).clamp(0.0, last) as usize
+        let last = first_pass::DISTANCE_BINS as f64 - 1.0;
+        (share * first_pass::DISTANCE_BINS as f64).clamp(0.0, last) as usize
     };
-    let mut tally = Tally::new(runs.all.len(), detector.pmt_types.len(), sensors.len());
+    let mut first_pass = FirstPass::new(runs.all.len(), detector.pmt_types.len(), sensors.len());
     read_all(&mut |block| {
-        let looks: Vec<_> = block
+        let summaries: Vec<_> = block
             .par_iter()
-            .map(|event| tally::look(event, runs, sensors, window_ns))
+            .map(|event| first_pass::summarize(event, runs, sensors, window_ns))
             .collect();
-        for look in looks {
-            tally.add(look, runs, sensors, scintillator_mm, bin_of);
+        for summary in summaries {
+            first_pass.add(summary, runs, sensors, scintillator_mm, bin_of);
         }
     })?;
-    if tally.events == tally.without_truth {
+    if first_pass.events == first_pass.without_truth {
         return Err(
             Error::usage("the truth knows none of the events in the hits")
                 .with_hint("give the truth of these very hits"),
         );
     }
-    if tally.events == tally.without_truth + tally.without_light {
+    if first_pass.events == first_pass.without_truth + first_pass.without_light {
         return Err(Error::usage(
             "in no event any light stands out of the dark hits",
         ));
     }
-    let silent = tally
+    let silent = first_pass
         .charge_pe
         .iter()
         .fold(vec![true; sensors.len()], |mut silent, run| {
@@ -211,19 +218,19 @@ fn tally(
         .into_iter()
         .filter(|silent| *silent)
         .count();
-    if silent as f64 > MOST_SILENT * sensors.len() as f64 {
+    if silent as f64 > MAX_SILENT * sensors.len() as f64 {
         return Err(Error::usage(format!(
             "{silent} of {} channels have no hit in any run",
             sensors.len()
         ))
         .with_hint("are these the hits of this detector? If so, take more events"));
     }
-    Ok(tally)
+    Ok(first_pass)
 }
 
 fn summaries(
     runs: &Runs,
-    learner: &Learner<'_>,
+    state: &CalibrationState<'_>,
     expected_pe: &[f64],
     refit: &Refit,
     energy: &EnergyScale,
@@ -243,7 +250,7 @@ fn summaries(
                 position_mm: run.position_mm,
                 energy_mev: run.energy_mev,
                 events: run.events,
-                pe: learner.pe[number],
+                pe: state.pe[number],
                 expected_pe: expected_pe[number],
                 response: found.map(|found| found.0),
                 response_sigma: found.map(|found| found.1),

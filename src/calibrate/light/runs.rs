@@ -11,7 +11,7 @@ const SAME_MM: f64 = 0.1;
 /// Energies that agree to this, relatively, are one; a smeared energy falls into several classes.
 const SAME_ENERGY: f64 = 0.05;
 /// Most runs: what is kept of each grows with the number of channels.
-const MOST_RUNS: usize = 2000;
+const MAX_RUNS: usize = 2000;
 
 /// Events of one place and one energy.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +37,9 @@ impl Runs {
     /// From the truth of all events.
     pub(super) fn new(truth: &[TrueEvent]) -> Result<Self> {
         let key = |event: &TrueEvent| {
-            let place = [event.x_mm, event.y_mm, event.z_mm];
+            let index = [event.x_mm, event.y_mm, event.z_mm];
             (
-                place.map(|x| (x / SAME_MM).round() as i64),
+                index.map(|x| (x / SAME_MM).round() as i64),
                 (event.energy_mev.ln() / SAME_ENERGY).round() as i64,
             )
         };
@@ -56,12 +56,12 @@ impl Runs {
             classes.insert(key.1, 0);
             groups.entry(key).or_insert((0, *event));
         }
-        if groups.len() > MOST_RUNS {
+        if groups.len() > MAX_RUNS {
             return Err(Error::usage(format!(
-                "the events stand at {} different places or energies; at most {MOST_RUNS} runs can be told apart",
+                "the events stand at {} different indices or energies; at most {MAX_RUNS} runs can be told apart",
                 groups.len()
             ))
-            .with_hint("light is calibrated with sources at known places, many events at each"));
+            .with_hint("light is calibrated with sources at known indices, many events at each"));
         }
         for (number, class) in classes.values_mut().enumerate() {
             *class = number;
@@ -95,7 +95,7 @@ impl Runs {
     }
 
     /// The run of an event and its truth.
-    pub(super) fn of(&self, event_id: u64) -> Option<(usize, &TrueEvent)> {
+    pub(super) fn find(&self, event_id: u64) -> Option<(usize, &TrueEvent)> {
         self.of_event
             .get(&event_id)
             .map(|(run, event)| (*run, event))

@@ -9,13 +9,13 @@ use crate::model::EventHits;
 use crate::model::light_maps::EnergyScale;
 
 /// Fewest fitted events for a run to count.
-const LEAST_EVENTS: f64 = 20.0;
+const MIN_EVENTS: f64 = 20.0;
 /// How far the response's terms are thought to be from none: keeps what no run tells small.
 const TERM_SIGMA: f64 = 0.03;
 /// A run's mean is not better known than this.
-const LEAST_SIGMA: f64 = 5e-4;
+const MIN_SIGMA: f64 = 5e-4;
 /// Fits farther from the truth than by this factor are of something else.
-const WRONG: f64 = 1.5;
+const MAX_RATIO: f64 = 1.5;
 
 /// Fitted energies by run.
 pub(super) struct Refit {
@@ -48,7 +48,7 @@ impl Refit {
             .par_iter()
             .with_max_len(1)
             .map(|event| {
-                let (run, truth) = runs.of(event.event_id)?;
+                let (run, truth) = runs.find(event.event_id)?;
                 let fit = reconstructor.fit(event)?.ok()?;
                 let (point, converged) = fit.best();
                 Some((run, point[4].exp() / truth.energy_mev, converged))
@@ -58,7 +58,7 @@ impl Refit {
             self.events += 1;
             if !converged {
                 self.not_converged += 1;
-            } else if (1.0 / WRONG..WRONG).contains(&ratio) {
+            } else if (1.0 / MAX_RATIO..MAX_RATIO).contains(&ratio) {
                 let sums = &mut self.sums[run];
                 sums.n += 1.0;
                 sums.ratio += ratio;
@@ -69,14 +69,14 @@ impl Refit {
 
     /// What the fit finds over what is there, with its error, of a run with enough events.
     pub(super) fn ratio(&self, run: usize) -> Option<(f64, f64)> {
-        let sums = self.sums.get(run).filter(|sums| sums.n >= LEAST_EVENTS)?;
+        let sums = self.sums.get(run).filter(|sums| sums.n >= MIN_EVENTS)?;
         let mean = sums.ratio / sums.n;
         let variance = (sums.square / sums.n - mean * mean).max(0.0) / sums.n;
-        Some((mean, variance.sqrt().max(LEAST_SIGMA)))
+        Some((mean, variance.sqrt().max(MIN_SIGMA)))
     }
 
-    /// The energy scale. `seen` is visible over deposited energy by class, as the charges have it.
-    pub(super) fn scale(&self, runs: &Runs, seen: &[f64], radius_mm: f64) -> EnergyScale {
+    /// The energy scale. `visible_ratio` is visible over deposited energy by class, as the charges have it.
+    pub(super) fn scale(&self, runs: &Runs, visible_ratio: &[f64], radius_mm: f64) -> EnergyScale {
         let terms = |run: usize| {
             let p = runs.all[run].position_mm;
             let square = p.iter().map(|x| x * x).sum::<f64>() / (radius_mm * radius_mm);
@@ -84,7 +84,7 @@ impl Refit {
         };
         // The response: runs of all energies, each relative to what its energy gives on the whole.
         let n = EnergyScale::POWERS.len();
-        let mut level = vec![1.0; seen.len()];
+        let mut level = vec![1.0; visible_ratio.len()];
         let mut response = vec![0.0; n];
         response[0] = 1.0;
         let value = |response: &[f64], run: usize| -> f64 {
@@ -104,8 +104,8 @@ impl Refit {
                     continue;
                 };
                 let (y, weight) = (
-                    ratio / seen[run.class] / level[run.class],
-                    (seen[run.class] / sigma).powi(2),
+                    ratio / visible_ratio[run.class] / level[run.class],
+                    (visible_ratio[run.class] / sigma).powi(2),
                 );
                 let terms = terms(number);
                 for i in 0..n {
@@ -125,8 +125,8 @@ impl Refit {
                         continue;
                     }
                     if let Some((ratio, sigma)) = self.ratio(number) {
-                        let w = (seen[class] / sigma).powi(2);
-                        sum += w * ratio / seen[class] / value(&response, number);
+                        let w = (visible_ratio[class] / sigma).powi(2);
+                        sum += w * ratio / visible_ratio[class] / value(&response, number);
                         weight += w;
                     }
                 }
@@ -136,7 +136,7 @@ impl Refit {
             }
         }
         // The curve: mean energies of the classes, in their order, and what is seen of them.
-        let mut curve: Vec<(f64, f64)> = (0..seen.len())
+        let mut curve: Vec<(f64, f64)> = (0..visible_ratio.len())
             .filter_map(|class| {
                 let (mut sum, mut events) = (0.0, 0.0);
                 for (number, run) in runs.all.iter().enumerate() {
@@ -147,7 +147,10 @@ impl Refit {
                 }
                 (events > 0.0).then(|| {
                     let deposited_mev = sum / events;
-                    (deposited_mev, deposited_mev * seen[class] * level[class])
+                    (
+                        deposited_mev,
+                        deposited_mev * visible_ratio[class] * level[class],
+                    )
                 })
             })
             .collect();

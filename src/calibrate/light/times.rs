@@ -19,9 +19,9 @@ const NODE_HITS: f64 = 20_000.0;
 const SIGMAS: f64 = 3.0;
 
 /// Of all light, so much has to be at risk still for a density to be measured, ...
-const LEAST_AT_RISK: f64 = 0.01;
+const MIN_AT_RISK: f64 = 0.01;
 /// ... and of so much the window must not have ended.
-const LEAST_OPEN: f64 = 0.5;
+const MIN_OPEN: f64 = 0.5;
 /// Densities are joined over this time.
 const JOINT_NS: f64 = 60.0;
 
@@ -88,7 +88,7 @@ impl FirstHits {
     /// The nodes round a place and their shares.
     pub(super) fn corners(&self, u: f64, v: f64) -> [Corner; 6] {
         let three = self.u.three(u);
-        let (column, right, _) = self.v.place(v);
+        let (column, right, _) = self.v.index(v);
         let at = |k: usize, j: usize| Corner {
             node: three.nodes[k] * self.v.count + column + j,
             weight: three.shares[k] * if j == 0 { 1.0 - right } else { right },
@@ -183,13 +183,13 @@ impl FirstHits {
 
     /// A node's sums; with those of its neighbours, nearer ones with more weight, where it has seen too little.
     fn pooled(&self, rows: &[Sums], node: usize) -> Sums {
-        let place = |node: usize| ((node / self.v.count) as f64, (node % self.v.count) as f64);
-        let here = place(node);
+        let index = |node: usize| ((node / self.v.count) as f64, (node % self.v.count) as f64);
+        let here = index(node);
         let mut reach = 0.0;
         loop {
             let mut sums = Sums::none(self.times);
             for (other, row) in rows.iter().enumerate() {
-                let there = place(other);
+                let there = index(other);
                 let square = (here.0 - there.0).powi(2) + (here.1 - there.1).powi(2);
                 let weight = if other == node {
                     1.0
@@ -289,9 +289,8 @@ impl Sums {
         }
         let mut density = without_noise(&density, reach);
         let all = self.light.first().copied().unwrap_or(0.0);
-        let is_known = |k: usize| {
-            self.light[k] > LEAST_AT_RISK * all && self.open[k] > LEAST_OPEN * self.open[0]
-        };
+        let is_known =
+            |k: usize| self.light[k] > MIN_AT_RISK * all && self.open[k] > MIN_OPEN * self.open[0];
         let end = (peak..n).find(|&k| !is_known(k)).unwrap_or(n);
         go_on(&mut density, end, usual);
         density

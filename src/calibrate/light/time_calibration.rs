@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::constants::towards_mean;
+use super::event_time::{FirstHit, fit_event_time_ns};
+use super::first_pass::{RESIDUAL_BINS, RESIDUAL_FROM_NS, RESIDUAL_STEP_NS};
 use super::runs::Runs;
-use super::start::{First, start_ns};
-use super::tally::{REST_BINS, REST_FROM_NS, REST_NS};
 use super::times::{Corner, FirstHits, nodes};
 use crate::detector::Sensors;
 use crate::event::LightModel;
@@ -18,28 +18,28 @@ use crate::model::light_maps::{FROM_NS, STEP_NS, TimeTable};
 /// A channel's middle is that of hits so near to it, found in so many steps, from so many hits at least.
 const MIDDLE_NS: f64 = 12.0;
 const MIDDLE_STEPS: usize = 12;
-const LEAST_HITS: f64 = 20.0;
+const MIN_HITS: f64 = 20.0;
 /// Distributions end after so many steps, 2 us, however long the window is.
-const MOST_TIMES: usize = 4096;
+const MAX_TIMES: usize = 4096;
 /// Distributions are smoothed over so many errors of an event's time, within these numbers of steps on both sides.
 const SMOOTH_SIGMAS: f64 = 8.0;
 const REACHES: [usize; 2] = [3, 19];
 /// The error of the times that the peaks of the hits give.
 const ROUGH_SIGMA_NS: f64 = 0.4;
 /// Rough offsets of a smaller spread are none.
-const LEAST_ROUGH_NS: f64 = 1.0;
+const MIN_ROUGH_NS: f64 = 1.0;
 /// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
-const LEAST_INFORMATION: f64 = 1.0;
+const MIN_INFORMATION: f64 = 1.0;
 
 /// What a pass has to know.
-pub(super) struct Known<'a> {
+pub(super) struct PassInput<'a> {
     pub runs: &'a Runs,
     pub sensors: &'a Sensors,
     pub light: &'a LightModel,
     /// Visible over deposited energy, by class.
-    pub seen: &'a [f64],
+    pub visible_ratio: &'a [f64],
     /// Mean time of all events.
-    pub mean_start_ns: f64,
+    pub mean_event_time_ns: f64,
     /// Whether times are to be found with the distributions of `light`, or taken as they are.
     pub refine: bool,
     /// Whether `light` has distributions of times yet.
@@ -47,27 +47,27 @@ pub(super) struct Known<'a> {
 }
 
 /// Sums of a pass.
-pub(super) struct Pass {
+pub(super) struct TimePass {
     first: Vec<FirstHits>,
     /// By channel: the slope of its first hits' likelihood with an offset, and what they tell of it.
     offsets: Vec<(f64, f64)>,
     /// By channel: first hits by time.
-    rests: Vec<[u32; REST_BINS]>,
+    residuals: Vec<[u32; RESIDUAL_BINS]>,
     /// What the hits of all events tell of their times, and the number of events.
     information: (f64, f64),
     /// Whether there were distributions before.
-    learns: bool,
+    has_times: bool,
 }
 
 /// One event's contribution.
 struct Contribution {
     event_id: u64,
-    start_ns: f64,
-    hits: Vec<Hit>,
+    event_time_ns: f64,
+    hits: Vec<HitContribution>,
 }
 
-struct Hit {
-    place: usize,
+struct HitContribution {
+    index: usize,
     kind: usize,
     corners: [Corner; 6],
     time_ns: f64,
@@ -78,22 +78,22 @@ struct Hit {
     information: f64,
 }
 
-impl Pass {
+impl TimePass {
     /// A pass with everything at risk that the runs have.
-    pub(super) fn new(known: &Known<'_>) -> Self {
-        let light = known.light;
-        let times = (((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1).min(MOST_TIMES);
+    pub(super) fn new(input: &PassInput<'_>) -> Self {
+        let light = input.light;
+        let times = (((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1).min(MAX_TIMES);
         let mut first: Vec<FirstHits> = light
             .tables
             .types
             .iter()
             .map(|kind| FirstHits::new(nodes(kind.map.v.low, kind.map.v.high), times))
             .collect();
-        for run in &known.runs.all {
+        for run in &input.runs.all {
             let (u, _) = light.u(run.position_mm);
-            let visible_mev = run.energy_mev * known.seen[run.class];
-            for (place, sensor) in known.sensors.all().iter().enumerate() {
-                let expected = light.expected(place, run.position_mm);
+            let visible_mev = run.energy_mev * input.visible_ratio[run.class];
+            for (index, sensor) in input.sensors.all().iter().enumerate() {
+                let expected = light.expected(index, run.position_mm);
                 let (flight_ns, _) = light
                     .tables
                     .flight
@@ -104,17 +104,17 @@ impl Pass {
                     &corners,
                     run.events as f64,
                     visible_mev * expected.pe,
-                    light.tables.channels[place].dark_per_ns,
-                    light.tables.window_ns - known.mean_start_ns - flight_ns,
+                    light.tables.channels[index].dark_per_ns,
+                    light.tables.window_ns - input.mean_event_time_ns - flight_ns,
                 );
             }
         }
         Self {
             first,
-            offsets: vec![(0.0, 0.0); known.sensors.len()],
-            rests: vec![[0; REST_BINS]; known.sensors.len()],
+            offsets: vec![(0.0, 0.0); input.sensors.len()],
+            residuals: vec![[0; RESIDUAL_BINS]; input.sensors.len()],
             information: (0.0, 0.0),
-            learns: known.has_times,
+            has_times: input.has_times,
         }
     }
 
@@ -122,19 +122,19 @@ impl Pass {
     pub(super) fn add(
         &mut self,
         block: &[EventHits],
-        known: &Known<'_>,
-        starts_ns: &mut HashMap<u64, f64>,
+        input: &PassInput<'_>,
+        event_times_ns: &mut HashMap<u64, f64>,
     ) {
         let first = &self.first;
-        let starts = &*starts_ns;
+        let event_times = &*event_times_ns;
         let found: Vec<Option<Contribution>> = block
             .par_iter()
-            .map(|event| contribution(event, known, first, starts))
+            .map(|event| contribution(event, input, first, event_times))
             .collect();
-        for one in found.into_iter().flatten() {
-            starts_ns.insert(one.event_id, one.start_ns);
+        for event in found.into_iter().flatten() {
+            event_times_ns.insert(event.event_id, event.event_time_ns);
             self.information.1 += 1.0;
-            for hit in &one.hits {
+            for hit in &event.hits {
                 self.first[hit.kind].hit(
                     &hit.corners,
                     hit.time_ns,
@@ -142,15 +142,15 @@ impl Pass {
                     hit.dark_per_ns,
                     hit.end_ns,
                 );
-                let sums = &mut self.offsets[hit.place];
+                let sums = &mut self.offsets[hit.index];
                 sums.0 += hit.slope;
                 sums.1 += hit.information;
-                if self.learns {
+                if self.has_times {
                     self.information.0 += hit.information;
                 }
-                let bin = (hit.time_ns - REST_FROM_NS) / REST_NS;
+                let bin = (hit.time_ns - RESIDUAL_FROM_NS) / RESIDUAL_STEP_NS;
                 if bin >= 0.0
-                    && let Some(count) = self.rests[hit.place].get_mut(bin as usize)
+                    && let Some(count) = self.residuals[hit.index].get_mut(bin as usize)
                 {
                     *count += 1;
                 }
@@ -179,12 +179,12 @@ impl Pass {
 
     /// What the channels' times are late by, from where most of their hits are: good enough to begin with.
     pub(super) fn rough_offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
-        let found: Vec<Option<(f64, f64)>> = self.rests.iter().map(middle_ns).collect();
-        let mut offsets = relative(sensors, n_types, |place| found[place]);
+        let found: Vec<Option<(f64, f64)>> = self.residuals.iter().map(middle_ns).collect();
+        let mut offsets = relative(sensors, n_types, |index| found[index]);
         // First hits of bright channels are early; offsets that are no larger than that are better found by steps of
         // Newton's from none.
         let square = offsets.iter().map(|x| x * x).sum::<f64>() / offsets.len().max(1) as f64;
-        if square.sqrt() < LEAST_ROUGH_NS {
+        if square.sqrt() < MIN_ROUGH_NS {
             offsets.fill(0.0);
         }
         offsets
@@ -193,25 +193,25 @@ impl Pass {
     /// What the channels' times are late by, beyond the offsets that were subtracted already: a step of Newton's towards the
     /// most likely offset.
     pub(super) fn offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
-        relative(sensors, n_types, |place| {
-            let (slope, information) = self.offsets[place];
-            (information > LEAST_INFORMATION).then(|| (slope / information, 1.0 / information))
+        relative(sensors, n_types, |index| {
+            let (slope, information) = self.offsets[index];
+            (information > MIN_INFORMATION).then(|| (slope / information, 1.0 / information))
         })
     }
 }
 
 /// The middle of most hits and its variance: the mean of a stretch that is moved until that is its middle.
-fn middle_ns(rest: &[u32; REST_BINS]) -> Option<(f64, f64)> {
-    let time_ns = |bin: usize| REST_FROM_NS + REST_NS * (bin as f64 + 0.5);
-    let peak = (0..REST_BINS).max_by_key(|&bin| {
-        let around = bin.saturating_sub(4)..(bin + 5).min(REST_BINS);
-        (rest[around].iter().sum::<u32>(), REST_BINS - bin)
+fn middle_ns(residuals: &[u32; RESIDUAL_BINS]) -> Option<(f64, f64)> {
+    let time_ns = |bin: usize| RESIDUAL_FROM_NS + RESIDUAL_STEP_NS * (bin as f64 + 0.5);
+    let peak = (0..RESIDUAL_BINS).max_by_key(|&bin| {
+        let around = bin.saturating_sub(4)..(bin + 5).min(RESIDUAL_BINS);
+        (residuals[around].iter().sum::<u32>(), RESIDUAL_BINS - bin)
     })?;
     let mut middle = time_ns(peak);
     let mut variance = f64::INFINITY;
     for _ in 0..MIDDLE_STEPS {
         let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
-        for (bin, &count) in rest.iter().enumerate() {
+        for (bin, &count) in residuals.iter().enumerate() {
             let away = time_ns(bin) - middle;
             if away.abs() < MIDDLE_NS {
                 n += f64::from(count);
@@ -219,7 +219,7 @@ fn middle_ns(rest: &[u32; REST_BINS]) -> Option<(f64, f64)> {
                 squares += f64::from(count) * away * away;
             }
         }
-        if n < LEAST_HITS {
+        if n < MIN_HITS {
             return None;
         }
         middle += sum / n;
@@ -237,18 +237,18 @@ fn relative(
     let mut result = vec![0.0; sensors.len()];
     for kind in 0..n_types {
         let (mut members, mut values, mut noise) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, sensor) in sensors.all().iter().enumerate() {
+        for (index, sensor) in sensors.all().iter().enumerate() {
             if sensor.type_index == kind
-                && let Some((value, variance)) = of(place)
+                && let Some((value, variance)) = of(index)
             {
-                members.push(place);
+                members.push(index);
                 values.push(value);
                 noise.push(variance);
             }
         }
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        for (place, value) in members.into_iter().zip(towards_mean(&values, &noise)) {
-            result[place] = value - mean;
+        for (index, value) in members.into_iter().zip(towards_mean(&values, &noise)) {
+            result[index] = value - mean;
         }
     }
     result
@@ -256,27 +256,27 @@ fn relative(
 
 fn contribution(
     event: &EventHits,
-    known: &Known<'_>,
+    input: &PassInput<'_>,
     first: &[FirstHits],
-    starts_ns: &HashMap<u64, f64>,
+    event_times_ns: &HashMap<u64, f64>,
 ) -> Option<Contribution> {
-    let light = known.light;
-    let (run, truth) = known.runs.of(event.event_id)?;
-    let run = &known.runs.all[run];
-    let rough_ns = *starts_ns.get(&event.event_id)?;
-    let offset_ns = |place: usize| light.tables.channels[place].time_offset_ns;
+    let light = input.light;
+    let (run, truth) = input.runs.find(event.event_id)?;
+    let run = &input.runs.all[run];
+    let rough_ns = *event_times_ns.get(&event.event_id)?;
+    let offset_ns = |index: usize| light.tables.channels[index].time_offset_ns;
     let hits = prepare(
         event,
-        known.sensors,
+        input.sensors,
         offset_ns,
         light.tables.window_ns,
         |_, _| true,
     );
-    let visible_mev = truth.energy_mev * known.seen[run.class];
-    let found_ns = if known.refine {
-        start_ns(
+    let visible_mev = truth.energy_mev * input.visible_ratio[run.class];
+    let event_time_ns = if input.refine {
+        fit_event_time_ns(
             light,
-            known.sensors,
+            input.sensors,
             &hits,
             run.position_mm,
             visible_mev,
@@ -289,29 +289,29 @@ fn contribution(
     let hits = hits
         .channels
         .iter()
-        .map(|seen| {
-            let sensor = known.sensors.all()[seen.place];
-            let expected = light.expected(seen.place, run.position_mm);
+        .map(|channel| {
+            let sensor = input.sensors.all()[channel.index];
+            let expected = light.expected(channel.index, run.position_mm);
             let (flight_ns, _) = light
                 .tables
                 .flight
                 .time_ns(run.position_mm, sensor.position_mm);
-            let one = First {
+            let hit = FirstHit {
                 kind: sensor.type_index,
                 v: expected.log_distance,
                 light_pe: visible_mev * expected.pe,
-                dark_per_ns: light.tables.channels[seen.place].dark_per_ns,
-                time_ns: seen.first_ns - flight_ns,
+                dark_per_ns: light.tables.channels[channel.index].dark_per_ns,
+                time_ns: channel.first_ns - flight_ns,
             };
-            let (_, slope, information) = one.at(light, u, found_ns);
-            Hit {
-                place: seen.place,
-                kind: one.kind,
-                corners: first[one.kind].corners(u, one.v),
-                time_ns: one.time_ns - found_ns,
-                light_pe: one.light_pe,
-                dark_per_ns: one.dark_per_ns,
-                end_ns: light.tables.window_ns - known.mean_start_ns - flight_ns,
+            let (_, slope, information) = hit.at(light, u, event_time_ns);
+            HitContribution {
+                index: channel.index,
+                kind: hit.kind,
+                corners: first[hit.kind].corners(u, hit.v),
+                time_ns: hit.time_ns - event_time_ns,
+                light_pe: hit.light_pe,
+                dark_per_ns: hit.dark_per_ns,
+                end_ns: light.tables.window_ns - input.mean_event_time_ns - flight_ns,
                 slope,
                 information,
             }
@@ -319,7 +319,7 @@ fn contribution(
         .collect();
     Some(Contribution {
         event_id: event.event_id,
-        start_ns: found_ns,
+        event_time_ns,
         hits,
     })
 }

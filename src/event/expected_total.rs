@@ -12,9 +12,9 @@ use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 /// efficiencies that differ by a tenth do.
 const DEGREE: usize = 40;
 /// Detectors of fewer channels are summed channel by channel.
-const FEW: usize = 500;
+const MIN_CHANNELS: usize = 500;
 /// So are those whose PMTs do not lie on this many spheres or fewer.
-const MOST_SHELLS: usize = 6;
+const MAX_SHELLS: usize = 6;
 /// PMTs whose distances from the centre differ by less than this, relatively, are on one sphere.
 const SAME_SHELL: f64 = 1e-3;
 /// Radii at which the coefficients are tabulated, from the centre to a little beyond the scintillator.
@@ -27,7 +27,7 @@ type Group = (usize, f64, Vec<(Vector, f64)>);
 
 /// All channels' light as a function of the vertex.
 #[derive(Clone, Debug)]
-pub(super) enum Total {
+pub(super) enum ExpectedTotal {
     /// Channel by channel.
     Direct,
     /// PMTs on spheres.
@@ -42,9 +42,9 @@ pub(super) struct Shell {
     coefficients: Vec<Vec<f64>>,
 }
 
-impl Total {
+impl ExpectedTotal {
     pub(super) fn new(tables: &LightTables, sensors: &Sensors) -> Self {
-        if sensors.len() < FEW {
+        if sensors.len() < MIN_CHANNELS {
             return Self::Direct;
         }
         // Members of each (type, distance).
@@ -62,7 +62,7 @@ impl Total {
                 Some((_, _, members)) => members.push(member),
                 None => groups.push((sensor.type_index, distance_mm, vec![member])),
             }
-            if groups.len() > MOST_SHELLS * tables.types.len() {
+            if groups.len() > MAX_SHELLS * tables.types.len() {
                 return Self::Direct;
             }
         }
@@ -74,7 +74,7 @@ impl Total {
                 coefficients: (0..RADII)
                     .map(|step| {
                         let r_mm = tables.radius_mm * BEYOND * step as f64 / (RADII - 1) as f64;
-                        of_radius(
+                        coefficients_at_radius(
                             &tables.types[kind].map,
                             r_mm,
                             tables.radius_mm,
@@ -91,8 +91,8 @@ impl Total {
     pub(super) fn at(&self, light: &LightModel, vertex: Vector) -> (f64, Vector) {
         let Self::Shells(shells) = self else {
             let (mut sum, mut gradient) = (0.0, [0.0; 3]);
-            for place in 0..light.sensors.len() {
-                let expected = light.expected(place, vertex);
+            for index in 0..light.sensors.len() {
+                let expected = light.expected(index, vertex);
                 sum += expected.pe;
                 gradient = plus_scaled(gradient, 1.0, expected.gradient);
             }
@@ -106,9 +106,9 @@ impl Total {
             [0.0, 0.0, 1.0]
         };
         let step_mm = light.tables.radius_mm * BEYOND / (RADII - 1) as f64;
-        let place = (r_mm / step_mm).min((RADII - 1) as f64 - 1e-9);
-        let index = place as usize;
-        let t = place - index as f64;
+        let position = (r_mm / step_mm).min((RADII - 1) as f64 - 1e-9);
+        let index = position as usize;
+        let t = position - index as f64;
         let (mut work, mut sums): (Vec<Complex64>, _) = (Vec::new(), Vec::new());
         let (mut total, mut radial, mut across) = (0.0, 0.0, [0.0; 3]);
         for shell in shells {
@@ -153,7 +153,7 @@ impl Shell {
 }
 
 /// `a_l` of a map at radius `r_mm`, for PMTs `radius_mm` from the centre.
-fn of_radius(
+fn coefficients_at_radius(
     map: &Surface,
     r_mm: f64,
     scale_mm: f64,

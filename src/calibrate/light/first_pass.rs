@@ -22,23 +22,23 @@ const GAP_NS: f64 = 0.25;
 /// Of light that few channels see, this share of them at most: then most hits are single photoelectrons.
 const FEW_LIT: f64 = 0.2;
 /// Bins of distance that times of flight are compared in.
-pub(super) const FLIGHT_BINS: usize = 24;
+pub(super) const DISTANCE_BINS: usize = 24;
 /// Bins of what is left of a time when peak and flight are subtracted: from -30 ns on, 0.5 ns each.
-pub(super) const REST_BINS: usize = 180;
-pub(super) const REST_FROM_NS: f64 = -30.0;
-pub(super) const REST_NS: f64 = 0.5;
+pub(super) const RESIDUAL_BINS: usize = 180;
+pub(super) const RESIDUAL_FROM_NS: f64 = -30.0;
+pub(super) const RESIDUAL_STEP_NS: f64 = 0.5;
 
 /// Times of one run in one bin of distance.
 #[derive(Clone, Debug)]
-pub(super) struct FlightBin {
-    pub rest: Vec<u32>,
+pub(super) struct DistanceBin {
+    pub residuals: Vec<u32>,
     pub hits: f64,
     pub inner_mm: f64,
     pub outer_mm: f64,
 }
 
 /// Sums over all events.
-pub(super) struct Tally {
+pub(super) struct FirstPass {
     /// Charge by run and channel.
     pub charge_pe: Vec<Vec<f64>>,
     /// Hits before the light, by channel.
@@ -55,7 +55,7 @@ pub(super) struct Tally {
     /// Time from a hit to the next of the same channel.
     pub gaps: Vec<u64>,
     /// Times by run and bin of distance.
-    pub flight: Vec<Vec<FlightBin>>,
+    pub time_bins: Vec<Vec<DistanceBin>>,
     /// For each run the sum of the centroids.
     pub centroids: Vec<(Vector, u64)>,
     /// When most of an event's light came, by its number, with a rough time of flight subtracted.
@@ -70,7 +70,7 @@ pub(super) struct Tally {
 }
 
 /// What the tally needs of one event.
-pub(super) struct Look {
+pub(super) struct EventSummary {
     event_id: u64,
     run: usize,
     energy_mev: f64,
@@ -90,13 +90,13 @@ pub(super) enum Unused {
 }
 
 /// Looks at one event.
-pub(super) fn look(
+pub(super) fn summarize(
     event: &EventHits,
     runs: &Runs,
     sensors: &Sensors,
     window_ns: f64,
-) -> Result<Look, Unused> {
-    let (run, truth) = runs.of(event.event_id).ok_or(Unused::NoTruth)?;
+) -> Result<EventSummary, Unused> {
+    let (run, truth) = runs.find(event.event_id).ok_or(Unused::NoTruth)?;
     let position = runs.all[run].position_mm;
     let hits = prepare::prepare(event, sensors, |_| 0.0, window_ns, |_, _| true);
     let times = seed::by_time(&hits);
@@ -105,8 +105,8 @@ pub(super) fn look(
     let dark_pe = dark_per_ns * (stretch_ns.1 - stretch_ns.0);
     let (centroid, _) =
         seed::centroid(&hits, sensors, stretch_ns, dark_pe).ok_or(Unused::NoLight)?;
-    let flight_ns = |place: usize| {
-        sensors.all().get(place).map_or(0.0, |sensor| {
+    let flight_ns = |index: usize| {
+        sensors.all().get(index).map_or(0.0, |sensor| {
             ROUGH_NS_PER_MM * norm(minus(sensor.position_mm, position))
         })
     };
@@ -118,7 +118,7 @@ pub(super) fn look(
         .filter(|hit| hit.time_ns >= 0.0 && f64::from(hit.time_ns) < dark_ns && hit.charge_pe > 0.0)
         .filter_map(|hit| Some((sensors.place_of(hit.channel_id)?, hit.charge_pe)))
         .collect();
-    Ok(Look {
+    Ok(EventSummary {
         event_id: event.event_id,
         run,
         energy_mev: truth.energy_mev,
@@ -131,10 +131,10 @@ pub(super) fn look(
     })
 }
 
-impl Tally {
+impl FirstPass {
     pub(super) fn new(n_runs: usize, n_types: usize, n_channels: usize) -> Self {
-        let bin = FlightBin {
-            rest: vec![0; REST_BINS],
+        let bin = DistanceBin {
+            residuals: vec![0; RESIDUAL_BINS],
             hits: 0.0,
             inner_mm: 0.0,
             outer_mm: 0.0,
@@ -148,7 +148,7 @@ impl Tally {
             dim_mean: 0.0,
             dim_hits: 0.0,
             gaps: vec![0; GAP_BINS],
-            flight: vec![vec![bin; FLIGHT_BINS]; n_runs],
+            time_bins: vec![vec![bin; DISTANCE_BINS]; n_runs],
             centroids: vec![([0.0; 3], 0); n_runs],
             peaks_ns: HashMap::new(),
             events: 0,
@@ -161,15 +161,15 @@ impl Tally {
     /// Adds an event; `bin_of` gives the bin of distance.
     pub(super) fn add(
         &mut self,
-        look: Result<Look, Unused>,
+        summary: Result<EventSummary, Unused>,
         runs: &mut Runs,
         sensors: &Sensors,
         radius_mm: Option<f64>,
         bin_of: impl Fn(f64) -> usize,
     ) {
         self.events += 1;
-        let look = match look {
-            Ok(look) => look,
+        let summary = match summary {
+            Ok(summary) => summary,
             Err(Unused::NoTruth) => {
                 self.without_truth += 1;
                 return;
@@ -179,35 +179,38 @@ impl Tally {
                 return;
             }
         };
-        self.bad_hits += u64::from(look.hits.flags != Flags::NONE);
-        runs.count(look.run, look.energy_mev);
-        self.peaks_ns.insert(look.event_id, look.peak_ns);
-        let sums = &mut self.centroids[look.run];
-        *sums = (plus_scaled(sums.0, 1.0, look.centroid), sums.1 + 1);
-        self.dark_ns += look.dark_ns;
-        for &(place, charge_pe) in &look.dark {
-            self.dark_hits[place] += 1;
+        self.bad_hits += u64::from(summary.hits.flags != Flags::NONE);
+        runs.count(summary.run, summary.energy_mev);
+        self.peaks_ns.insert(summary.event_id, summary.peak_ns);
+        let sums = &mut self.centroids[summary.run];
+        *sums = (plus_scaled(sums.0, 1.0, summary.centroid), sums.1 + 1);
+        self.dark_ns += summary.dark_ns;
+        for &(index, charge_pe) in &summary.dark {
+            self.dark_hits[index] += 1;
             fill(
-                &mut self.dark_charges[sensors.all()[place].type_index],
+                &mut self.dark_charges[sensors.all()[index].type_index],
                 f64::from(charge_pe),
             );
         }
         let n_channels = sensors.len() as f64;
-        let lit = look.hits.channels.len() as f64 / n_channels;
-        let position = runs.all[look.run].position_mm;
-        for seen in &look.hits.channels {
-            let sensor = sensors.all()[seen.place];
-            self.charge_pe[look.run][seen.place] += seen.charge_pe;
-            if lit < FEW_LIT && seen.later.0 == seen.later.1 && seen.first_ns >= look.stretch_ns.0 {
-                fill(&mut self.dim_charges[sensor.type_index], seen.charge_pe);
+        let lit = summary.hits.channels.len() as f64 / n_channels;
+        let position = runs.all[summary.run].position_mm;
+        for channel in &summary.hits.channels {
+            let sensor = sensors.all()[channel.index];
+            self.charge_pe[summary.run][channel.index] += channel.charge_pe;
+            if lit < FEW_LIT
+                && channel.later.0 == channel.later.1
+                && channel.first_ns >= summary.stretch_ns.0
+            {
+                fill(&mut self.dim_charges[sensor.type_index], channel.charge_pe);
                 self.dim_mean -= (1.0 - lit).ln();
                 self.dim_hits += 1.0;
             }
-            let mut last_ns = seen.first_ns;
-            for &time_ns in look
+            let mut last_ns = channel.first_ns;
+            for &time_ns in summary
                 .hits
                 .later
-                .get(seen.later.0..seen.later.1)
+                .get(channel.later.0..channel.later.1)
                 .unwrap_or_default()
             {
                 if let Some(gap) = self.gaps.get_mut(((time_ns - last_ns) / GAP_NS) as usize) {
@@ -216,14 +219,14 @@ impl Tally {
                 last_ns = time_ns;
             }
             let whole_mm = norm(minus(sensor.position_mm, position));
-            let rest_ns = seen.first_ns - look.peak_ns - ROUGH_NS_PER_MM * whole_mm;
-            if rest_ns < REST_FROM_NS {
+            let residual_ns = channel.first_ns - summary.peak_ns - ROUGH_NS_PER_MM * whole_mm;
+            if residual_ns < RESIDUAL_FROM_NS {
                 continue;
             }
-            let bin = &mut self.flight[look.run][bin_of(whole_mm)];
+            let bin = &mut self.time_bins[summary.run][bin_of(whole_mm)];
             if let Some(count) = bin
-                .rest
-                .get_mut(((rest_ns - REST_FROM_NS) / REST_NS) as usize)
+                .residuals
+                .get_mut(((residual_ns - RESIDUAL_FROM_NS) / RESIDUAL_STEP_NS) as usize)
             {
                 let way = path(radius_mm, position, sensor.position_mm);
                 *count += 1;

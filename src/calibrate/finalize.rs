@@ -2,31 +2,31 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::channel::Channel;
+use super::channel::ChannelSums;
+use super::first_pass::FirstPass;
 use super::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult};
-use super::survey::Survey;
 use crate::error::{Error, Result};
 use crate::model::{ChannelCalibration, Flags};
 
 /// Makes the calibration rows: a channel's own where there are enough pulses, else the fallback's.
-pub(super) fn conclude(
+pub(super) fn finalize(
     run: RunKind,
-    surveys: &BTreeMap<u32, Survey>,
-    channels: &BTreeMap<u32, Channel>,
+    first_passes: &BTreeMap<u32, FirstPass>,
+    channels: &BTreeMap<u32, ChannelSums>,
     parameters: &SpeParameters,
     type_of: &dyn Fn(u32) -> Option<String>,
 ) -> Result<SpeResult> {
-    let own: BTreeMap<u32, Own> = channels
+    let own: BTreeMap<u32, OwnTemplate> = channels
         .iter()
-        .filter_map(|(&id, channel)| Some((id, Own::new(run, channel, parameters)?)))
+        .filter_map(|(&id, channel)| Some((id, OwnTemplate::new(run, channel, parameters)?)))
         .collect();
     let rows: Vec<&ChannelCalibration> = own.values().map(|own| &own.row).collect();
     let default_row = mean_row(&rows).ok_or_else(|| {
-        let n_waveforms: u64 = surveys.values().map(|survey| survey.n_waveforms).sum();
+        let n_waveforms: u64 = first_passes.values().map(|first_pass| first_pass.n_waveforms).sum();
         let most = channels.values().map(|channel| channel.mean.n_pulses).max();
         Error::usage(format!(
             "no channel has a single-photoelectron template: {} channels, {n_waveforms} waveforms, at most {} single pulses in a channel where {} are needed",
-            surveys.len(),
+            first_passes.len(),
             most.unwrap_or(0),
             parameters.min_pulses
         ))
@@ -42,14 +42,14 @@ pub(super) fn conclude(
         .into_iter()
         .filter_map(|(name, rows)| Some((name, mean_row(&rows)?)))
         .collect();
-    let channels = surveys
+    let channels = first_passes
         .iter()
-        .map(|(&id, survey)| {
+        .map(|(&id, first_pass)| {
             let of_type = type_of(id).and_then(|name| by_type.get(&name));
             let fallback = of_type.unwrap_or(&default_row);
             describe(
                 id,
-                survey,
+                first_pass,
                 channels.get(&id),
                 own.get(&id),
                 fallback,
@@ -75,8 +75,8 @@ fn mean_row(rows: &[&ChannelCalibration]) -> Option<ChannelCalibration> {
     let mean =
         |value: fn(&ChannelCalibration) -> f32| rows.iter().map(|row| value(row)).sum::<f32>() / n;
     let template_adc = (0..longest)
-        .map(|place| {
-            let at = |row: &&ChannelCalibration| row.template_adc.get(place).copied();
+        .map(|index| {
+            let at = |row: &&ChannelCalibration| row.template_adc.get(index).copied();
             rows.iter().filter_map(at).sum::<f32>() / n
         })
         .collect();
@@ -93,14 +93,14 @@ fn mean_row(rows: &[&ChannelCalibration]) -> Option<ChannelCalibration> {
 }
 
 /// A channel with a template of its own.
-struct Own {
+struct OwnTemplate {
     row: ChannelCalibration,
     fwhm_ns: f64,
     light_time_ns: Option<f64>,
 }
 
-impl Own {
-    fn new(run: RunKind, channel: &Channel, parameters: &SpeParameters) -> Option<Self> {
+impl OwnTemplate {
+    fn new(run: RunKind, channel: &ChannelSums, parameters: &SpeParameters) -> Option<Self> {
         let template = channel.template(parameters.min_pulses)?;
         let fit = channel.fit?;
         let sampling_ns = parameters.sampling_ns;
@@ -133,13 +133,13 @@ impl Own {
 /// Everything about one channel.
 fn describe(
     channel_id: u32,
-    survey: &Survey,
-    channel: Option<&Channel>,
-    own: Option<&Own>,
+    first_pass: &FirstPass,
+    channel: Option<&ChannelSums>,
+    own: Option<&OwnTemplate>,
     fallback: &ChannelCalibration,
     parameters: &SpeParameters,
 ) -> ChannelSpe {
-    let level = survey.level();
+    let level = first_pass.level();
     let fit = channel.and_then(|channel| channel.fit);
     let mut row = own.map_or_else(
         || ChannelCalibration {
@@ -162,8 +162,8 @@ fn describe(
     let sign = f64::from(parameters.polarity.sign());
     ChannelSpe {
         channel_id,
-        n_waveforms: survey.n_waveforms,
-        n_skipped: survey.n_skipped,
+        n_waveforms: first_pass.n_waveforms,
+        n_skipped: first_pass.n_skipped,
         baseline_adc: level.map_or(0.0, |(level, _)| level * sign),
         window: channel.map(|channel| (channel.window.from, channel.window.to)),
         spectrum: channel.map(|channel| channel.spectrum.clone()),

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::learn::{Known, Pass};
-use super::map::{Light, Maps};
+use super::first_pass::FirstPass;
+use super::maps::{MapFit, Maps};
 use super::runs::Runs;
-use super::tally::Tally;
-use super::{ReadEvents, constants, flight, times};
+use super::time_calibration::{PassInput, TimePass};
+use super::{ReadEvents, constants, light_speed, times};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::event::LightModel;
@@ -17,43 +17,43 @@ use crate::model::vector::{dot, norm};
 
 /// What a pass that learns times does.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Stage {
+pub(super) enum TimePassKind {
     /// Takes the events' times from the peaks of their hits.
     Rough,
     /// Refines them, and the channels' offsets, with the distributions so far.
     Refine,
     /// Makes the distributions of times and offsets as they stand.
-    Conclude,
+    Finalize,
 }
 
 /// The passes that learn times.
-pub(super) const STAGES: [Stage; 5] = [
-    Stage::Rough,
-    Stage::Refine,
-    Stage::Refine,
-    Stage::Refine,
-    Stage::Conclude,
+pub(super) const TIME_PASSES: [TimePassKind; 5] = [
+    TimePassKind::Rough,
+    TimePassKind::Refine,
+    TimePassKind::Refine,
+    TimePassKind::Refine,
+    TimePassKind::Finalize,
 ];
 /// Truth and hits agree on what a time is where their difference spreads by no more than this and is no more than that.
 const SAME_TIME_SPREAD_NS: f64 = 5.0;
 const SAME_TIME_NS: f64 = 40.0;
 
 /// Tables on their way.
-pub(super) struct Learner<'a> {
+pub(super) struct CalibrationState<'a> {
     pub tables: LightTables,
     pub maps: Maps,
     sensors: &'a Arc<Sensors>,
-    mean_start_ns: f64,
-    late_ns: Vec<f64>,
+    mean_event_time_ns: f64,
+    run_delay_ns: Vec<f64>,
     pub time_of_truth: bool,
     /// Mean photoelectrons of light by run.
     pub pe: Vec<f64>,
 }
 
-impl<'a> Learner<'a> {
+impl<'a> CalibrationState<'a> {
     /// All that the first pass tells.
     pub(super) fn new(
-        tally: &Tally,
+        first_pass: &FirstPass,
         runs: &Runs,
         detector: &Detector,
         sensors: &'a Arc<Sensors>,
@@ -66,21 +66,22 @@ impl<'a> Learner<'a> {
             .map(|pmt| pmt.name.as_str())
             .collect();
         let window_ns = detector.readout.window_ns();
-        let charges = constants::charges(tally, &names)?;
-        let dark_per_ns = constants::dark_per_ns(tally, sensors, names.len());
-        let (flight, late_ns) = flight::flight(tally, runs, scintillator_mm);
+        let charges = constants::charges(first_pass, &names)?;
+        let dark_per_ns = constants::dark_per_ns(first_pass, sensors, names.len());
+        let (flight, run_delay_ns) =
+            light_speed::fit_light_speed(first_pass, runs, scintillator_mm);
         let mean_pe: Vec<f64> = sensors
             .all()
             .iter()
             .map(|sensor| charges[sensor.type_index].mean_pe())
             .collect();
-        let pe: Vec<Vec<f64>> = tally
+        let pe: Vec<Vec<f64>> = first_pass
             .charge_pe
             .iter()
             .map(|run| run.iter().zip(&mean_pe).map(|(q, mean)| q / mean).collect())
             .collect();
         let dark_pe: Vec<f64> = dark_per_ns.iter().map(|rate| rate * window_ns).collect();
-        let maps = Light {
+        let maps = MapFit {
             runs,
             sensors,
             radius_mm,
@@ -98,7 +99,7 @@ impl<'a> Learner<'a> {
             .collect();
         // Until times are learnt there is one time, anywhere.
         let (u, v) = times::nodes(maps.surfaces[0].v.low, maps.surfaces[0].v.high);
-        let anything = TimeTable::new(u, v, &vec![vec![1.0; 4]; u.count * v.count])
+        let flat = TimeTable::new(u, v, &vec![vec![1.0; 4]; u.count * v.count])
             .ok_or_else(|| Error::internal("a flat table of times"))?;
         let types = names
             .iter()
@@ -107,7 +108,7 @@ impl<'a> Learner<'a> {
             .map(|((name, map), charges)| TypeLight {
                 name: (*name).to_owned(),
                 map: map.clone(),
-                times: anything.clone(),
+                times: flat.clone(),
                 charges,
             })
             .collect();
@@ -127,52 +128,52 @@ impl<'a> Learner<'a> {
                 radius_mm,
                 window_ns,
                 flight,
-                separation_ns: tally.separation_ns(),
-                seed: centroid_factors(tally, runs, radius_mm),
+                separation_ns: first_pass.separation_ns(),
+                seed: centroid_factors(first_pass, runs, radius_mm),
                 types,
                 channels,
                 energy: EnergyScale::default(),
             },
             maps,
             sensors,
-            mean_start_ns: 0.0,
-            late_ns,
+            mean_event_time_ns: 0.0,
+            run_delay_ns,
             time_of_truth: false,
             pe: light_pe,
         })
     }
 
     /// Times of the events from the peaks of their hits: the same light is the same time, wherever the source stood.
-    pub(super) fn first_starts(
+    pub(super) fn first_event_times(
         &mut self,
-        tally: &Tally,
+        first_pass: &FirstPass,
         runs: &Runs,
         truth: &[TrueEvent],
     ) -> HashMap<u64, f64> {
-        let mut starts_ns: HashMap<u64, f64> = tally
+        let mut event_times_ns: HashMap<u64, f64> = first_pass
             .peaks_ns
             .iter()
             .filter_map(|(&event, &peak_ns)| {
-                let (run, _) = runs.of(event)?;
-                Some((event, peak_ns + self.late_ns[run]))
+                let (run, _) = runs.find(event)?;
+                Some((event, peak_ns + self.run_delay_ns[run]))
             })
             .collect();
-        self.anchor(&mut starts_ns, truth, runs);
-        starts_ns
+        self.anchor(&mut event_times_ns, truth, runs);
+        event_times_ns
     }
 
     /// Moves the times of each run together to where the truth has them, if it goes with them.
     pub(super) fn anchor(
         &mut self,
-        starts_ns: &mut HashMap<u64, f64>,
+        event_times_ns: &mut HashMap<u64, f64>,
         truth: &[TrueEvent],
         runs: &Runs,
     ) {
         let differences: Vec<(usize, f64)> = truth
             .iter()
             .filter_map(|event| {
-                let (run, _) = runs.of(event.event_id)?;
-                Some((run, event.time_ns - starts_ns.get(&event.event_id)?))
+                let (run, _) = runs.find(event.event_id)?;
+                Some((run, event.time_ns - event_times_ns.get(&event.event_id)?))
             })
             .filter(|(_, difference)| difference.is_finite())
             .collect();
@@ -189,9 +190,9 @@ impl<'a> Learner<'a> {
                 of_run[run].0 += difference;
                 of_run[run].1 += 1.0;
             }
-            for (event, start_ns) in starts_ns.iter_mut() {
-                if let Some((run, _)) = runs.of(*event) {
-                    *start_ns += of_run[run].0 / of_run[run].1;
+            for (event, event_time_ns) in event_times_ns.iter_mut() {
+                if let Some((run, _)) = runs.find(*event) {
+                    *event_time_ns += of_run[run].0 / of_run[run].1;
                 }
             }
         }
@@ -199,12 +200,12 @@ impl<'a> Learner<'a> {
         let (mut sum, mut count) = (0.0, 0.0);
         for start in truth
             .iter()
-            .filter_map(|event| starts_ns.get(&event.event_id))
+            .filter_map(|event| event_times_ns.get(&event.event_id))
         {
             sum += start;
             count += 1.0;
         }
-        self.mean_start_ns = if count > 0.0 { sum / count } else { 0.0 };
+        self.mean_event_time_ns = if count > 0.0 { sum / count } else { 0.0 };
     }
 
     /// One pass that learns times.
@@ -212,21 +213,21 @@ impl<'a> Learner<'a> {
         &mut self,
         read_all: &mut ReadEvents<'_>,
         runs: &Runs,
-        starts_ns: &mut HashMap<u64, f64>,
-        stage: Stage,
+        event_times_ns: &mut HashMap<u64, f64>,
+        pass_kind: TimePassKind,
     ) -> Result<()> {
         let model = LightModel::new(self.tables.clone(), Arc::clone(self.sensors))?;
-        let known = Known {
+        let input = PassInput {
             runs,
             sensors: self.sensors,
             light: &model,
-            seen: &self.maps.seen,
-            mean_start_ns: self.mean_start_ns,
-            refine: stage == Stage::Refine,
-            has_times: stage != Stage::Rough,
+            visible_ratio: &self.maps.visible_ratio,
+            mean_event_time_ns: self.mean_event_time_ns,
+            refine: pass_kind == TimePassKind::Refine,
+            has_times: pass_kind != TimePassKind::Rough,
         };
-        let mut pass = Pass::new(&known);
-        read_all(&mut |block| pass.add(block, &known, starts_ns))?;
+        let mut pass = TimePass::new(&input);
+        read_all(&mut |block| pass.add(block, &input, event_times_ns))?;
         let tables = pass.tables().ok_or_else(|| {
             Error::usage("a PMT type has no hits that tell when light arrives")
                 .with_hint("take more events")
@@ -235,11 +236,11 @@ impl<'a> Learner<'a> {
             kind.times = times;
         }
         let n_types = self.tables.types.len();
-        let offsets = match stage {
-            Stage::Rough => pass.rough_offsets_ns(self.sensors, n_types),
-            Stage::Refine => pass.offsets_ns(self.sensors, n_types),
+        let offsets = match pass_kind {
+            TimePassKind::Rough => pass.rough_offsets_ns(self.sensors, n_types),
+            TimePassKind::Refine => pass.offsets_ns(self.sensors, n_types),
             // The distributions belong to the offsets as they stand.
-            Stage::Conclude => return Ok(()),
+            TimePassKind::Finalize => return Ok(()),
         };
         for (channel, offset) in self.tables.channels.iter_mut().zip(offsets) {
             channel.time_offset_ns += offset;
@@ -249,9 +250,9 @@ impl<'a> Learner<'a> {
 }
 
 /// `seed` of [`LightTables`]: least squares over the runs' mean centroids.
-fn centroid_factors(tally: &Tally, runs: &Runs, radius_mm: f64) -> [f64; 2] {
+fn centroid_factors(first_pass: &FirstPass, runs: &Runs, radius_mm: f64) -> [f64; 2] {
     let (mut matrix, mut right) = ([[0.0; 2]; 2], [0.0; 2]);
-    for (run, (sum, n)) in runs.all.iter().zip(&tally.centroids) {
+    for (run, (sum, n)) in runs.all.iter().zip(&first_pass.centroids) {
         if *n == 0 {
             continue;
         }
@@ -271,8 +272,8 @@ fn centroid_factors(tally: &Tally, runs: &Runs, radius_mm: f64) -> [f64; 2] {
         (matrix[1][1] * right[0] - matrix[0][1] * right[1]) / determinant,
         (matrix[0][0] * right[1] - matrix[1][0] * right[0]) / determinant,
     ];
-    let sensible = factors.iter().all(|x| x.is_finite()) && (0.5..4.0).contains(&factors[0]);
-    if sensible && determinant > 1e-9 {
+    let plausible = factors.iter().all(|x| x.is_finite()) && (0.5..4.0).contains(&factors[0]);
+    if plausible && determinant > 1e-9 {
         factors
     } else {
         [1.3, 0.0]

@@ -18,7 +18,7 @@ const MAX_EVALUATIONS: usize = 4000;
 ///
 /// Source: J. A. Nelder and R. Mead, Computer Journal 7 (1965) 308, with the usual coefficients 1, 2, 1/2, 1/2; the search is
 /// restarted once at its end, which frees it from a simplex that has become flat.
-pub(super) fn minimise(
+pub(super) fn minimize(
     function: impl Fn(&[f64]) -> f64,
     start: &[f64],
     steps: &[f64],
@@ -126,14 +126,14 @@ mod tests {
     #[test]
     fn the_bottom_of_a_curved_valley_is_found() {
         let rosenbrock = |x: &[f64]| (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2);
-        let found = minimise(rosenbrock, &[-1.2, 1.0], &[0.5, 0.5], 1e-14);
+        let found = minimize(rosenbrock, &[-1.2, 1.0], &[0.5, 0.5], 1e-14);
         assert!(found.converged);
         assert!((found.at[0] - 1.0).abs() < 1e-4 && (found.at[1] - 1.0).abs() < 1e-4);
     }
 
     #[test]
     fn a_function_that_is_never_finite_does_not_converge_to_a_number() {
-        let found = minimise(|_| f64::NAN, &[1.0], &[1.0], 1e-9);
+        let found = minimize(|_| f64::NAN, &[1.0], &[1.0], 1e-9);
         assert!(!found.value.is_finite());
     }
 }

@@ -1,6 +1,6 @@
 //! First look at a channel: its noise, the shape of its pulses, and when light comes.
 
-use super::quiet::quiet;
+use super::pedestal::estimate_pedestal;
 
 /// Samples kept before the peak of a pulse.
 const BEFORE_PEAK: usize = 64;
@@ -13,7 +13,7 @@ const WINDOW_FRACTION: f64 = 0.1;
 
 /// Sums over the waveforms of one channel.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Survey {
+pub(super) struct FirstPass {
     /// Samples of a waveform; those of another length are skipped.
     pub n_samples: usize,
     pub n_waveforms: u64,
@@ -44,7 +44,7 @@ impl Span {
     }
 }
 
-impl Survey {
+impl FirstPass {
     /// Adds an upright waveform (light positive).
     pub fn add(&mut self, samples: &[f32], scratch: &mut Vec<f32>) {
         self.n_waveforms += 1;
@@ -54,7 +54,7 @@ impl Survey {
             self.unlit = vec![0.0; samples.len()];
             self.pulse = vec![0.0; BEFORE_PEAK + AFTER_PEAK];
         }
-        let level = quiet(samples, scratch).filter(|_| samples.len() == self.n_samples);
+        let level = estimate_pedestal(samples, scratch).filter(|_| samples.len() == self.n_samples);
         let Some(level) = level else {
             self.n_skipped += 1;
             return;
@@ -83,8 +83,8 @@ impl Survey {
         // One pulse alone, and whole as far as it matters.
         if last - first < BEFORE_PEAK && peak >= 8 && peak + 16 < samples.len() {
             self.n_pulses += 1;
-            for (place, sum) in self.pulse.iter_mut().enumerate() {
-                if let Some(&sample) = (place + peak)
+            for (index, sum) in self.pulse.iter_mut().enumerate() {
+                if let Some(&sample) = (index + peak)
                     .checked_sub(BEFORE_PEAK)
                     .and_then(|sample| samples.get(sample))
                 {
@@ -203,19 +203,19 @@ pub(super) fn span_above(values: &[f64], peak: usize, fraction: f64) -> Option<S
     let from = values[..peak]
         .iter()
         .rposition(is_below)
-        .map_or(0, |place| place + 1);
+        .map_or(0, |index| index + 1);
     let to = values[peak..]
         .iter()
         .position(is_below)
-        .map_or(values.len(), |place| peak + place);
+        .map_or(values.len(), |index| peak + index);
     Some(Span { from, to })
 }
 
 /// Moving average over `2 * half + 1` values; fewer at the ends.
 fn smooth(values: &[f64], half: usize) -> Vec<f64> {
     (0..values.len())
-        .map(|place| {
-            let part = &values[place.saturating_sub(half)..(place + half + 1).min(values.len())];
+        .map(|index| {
+            let part = &values[index.saturating_sub(half)..(index + half + 1).min(values.len())];
             part.iter().sum::<f64>() / part.len() as f64
         })
         .collect()

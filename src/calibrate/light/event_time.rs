@@ -6,14 +6,14 @@ use crate::event::prepare::Prepared;
 use crate::model::vector::Vector;
 
 /// Steps of the search, the longest of them, and when it is enough.
-const STEPS: usize = 20;
-const LONGEST_NS: f64 = 2.0;
-const ENOUGH_NS: f64 = 0.005;
+const MAX_STEPS: usize = 20;
+const MAX_STEP_NS: f64 = 2.0;
+const TOLERANCE_NS: f64 = 0.005;
 /// Dark rates are not less than this.
-const LEAST_PER_NS: f64 = 1e-9;
+const MIN_PER_NS: f64 = 1e-9;
 
 /// A first hit with what it is compared to.
-pub(super) struct First {
+pub(super) struct FirstHit {
     pub kind: usize,
     /// Logarithm of the distance.
     pub v: f64,
@@ -23,12 +23,12 @@ pub(super) struct First {
     pub time_ns: f64,
 }
 
-impl First {
+impl FirstHit {
     /// `ln L` where the deposit was at `start_ns`, its slope with that, and what the hit tells of it.
     pub(super) fn at(&self, light: &LightModel, u: f64, start_ns: f64) -> (f64, f64, f64) {
         let times = &light.tables.types[self.kind].times;
         let arrival = times.at(u, self.v, self.time_ns - start_ns);
-        let rate = self.light_pe * arrival.density + self.dark_per_ns + LEAST_PER_NS;
+        let rate = self.light_pe * arrival.density + self.dark_per_ns + MIN_PER_NS;
         let change = -self.light_pe * arrival.density_slope / rate;
         (
             rate.ln() - self.light_pe * arrival.before,
@@ -39,7 +39,7 @@ impl First {
 }
 
 /// The time of an event at `position` of `visible_mev`, from near `start_ns`.
-pub(super) fn start_ns(
+pub(super) fn fit_event_time_ns(
     light: &LightModel,
     sensors: &Sensors,
     hits: &Prepared,
@@ -48,28 +48,28 @@ pub(super) fn start_ns(
     start_ns: f64,
 ) -> f64 {
     let (u, _) = light.u(position);
-    let firsts: Vec<First> = hits
+    let hits: Vec<FirstHit> = hits
         .channels
         .iter()
-        .map(|seen| {
-            let sensor = sensors.all()[seen.place];
-            let expected = light.expected(seen.place, position);
+        .map(|channel| {
+            let sensor = sensors.all()[channel.index];
+            let expected = light.expected(channel.index, position);
             let (flight_ns, _) = light.tables.flight.time_ns(position, sensor.position_mm);
-            First {
+            FirstHit {
                 kind: sensor.type_index,
                 v: expected.log_distance,
                 light_pe: visible_mev * expected.pe,
-                dark_per_ns: light.tables.channels[seen.place].dark_per_ns,
-                time_ns: seen.first_ns - flight_ns,
+                dark_per_ns: light.tables.channels[channel.index].dark_per_ns,
+                time_ns: channel.first_ns - flight_ns,
             }
         })
         // Hits far from the light tell nothing of its time.
-        .filter(|first| (-30.0..150.0).contains(&(first.time_ns - start_ns)))
+        .filter(|hit| (-30.0..150.0).contains(&(hit.time_ns - start_ns)))
         .collect();
     let at = |t_ns: f64| {
         let (mut log, mut slope, mut information) = (0.0, 0.0, 0.0);
-        for first in &firsts {
-            let (log_one, slope_one, information_one) = first.at(light, u, t_ns);
+        for hit in &hits {
+            let (log_one, slope_one, information_one) = hit.at(light, u, t_ns);
             log += log_one;
             slope += slope_one;
             information += information_one;
@@ -78,10 +78,10 @@ pub(super) fn start_ns(
     };
     let mut time_ns = start_ns;
     let mut here = at(time_ns);
-    for _ in 0..STEPS {
+    for _ in 0..MAX_STEPS {
         let (log, slope, information) = here;
-        let mut step_ns = (slope / information.max(1e-9)).clamp(-LONGEST_NS, LONGEST_NS);
-        if step_ns.abs() < ENOUGH_NS {
+        let mut step_ns = (slope / information.max(1e-9)).clamp(-MAX_STEP_NS, MAX_STEP_NS);
+        if step_ns.abs() < TOLERANCE_NS {
             break;
         }
         loop {
@@ -92,7 +92,7 @@ pub(super) fn start_ns(
                 break;
             }
             step_ns *= 0.5;
-            if step_ns.abs() < ENOUGH_NS {
+            if step_ns.abs() < TOLERANCE_NS {
                 return time_ns;
             }
         }

@@ -3,11 +3,11 @@
 use super::likelihood::{Matrix, N, Point, Value};
 
 /// Most steps.
-const STEPS: usize = 60;
+const MAX_STEPS: usize = 60;
 /// Ends when a step can lower the function by no more than this; a parameter is then within 0.005 of its error.
-const ENOUGH: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-5;
 /// Longest step along a parameter: mm, ns, logarithm of the energy.
-const LONGEST: Point = [3000.0, 3000.0, 3000.0, 10.0, 0.7];
+const MAX_STEP: Point = [3000.0, 3000.0, 3000.0, 10.0, 0.7];
 
 /// Where a minimisation ended.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +19,12 @@ pub(super) struct Minimum {
 }
 
 /// Minimises `function` from `start`, taking the information there as curvature; `function` is told whether that is wanted.
-pub(super) fn minimise(mut function: impl FnMut(&Point, bool) -> Value, start: Point) -> Minimum {
+pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: Point) -> Minimum {
     let mut point = start;
     let mut value = function(&point, true);
     let mut inverse = inverse_or_diagonal(&value.information);
     let mut fresh = true;
-    for _ in 0..STEPS {
+    for _ in 0..MAX_STEPS {
         let mut step = times(&inverse, &value.gradient).map(|x| -x);
         let mut decrease = -dot(&step, &value.gradient);
         if !(decrease > 0.0 && decrease.is_finite()) {
@@ -36,14 +36,14 @@ pub(super) fn minimise(mut function: impl FnMut(&Point, bool) -> Value, start: P
             fresh = true;
             continue;
         }
-        if 0.5 * decrease < ENOUGH && !fresh {
+        if 0.5 * decrease < TOLERANCE && !fresh {
             // Updates may have left the curvature too steep: the hits themselves have the last word.
             value = function(&point, true);
             inverse = inverse_or_diagonal(&value.information);
             fresh = true;
             continue;
         }
-        if 0.5 * decrease < ENOUGH {
+        if 0.5 * decrease < TOLERANCE {
             return Minimum {
                 point,
                 value,
@@ -52,7 +52,7 @@ pub(super) fn minimise(mut function: impl FnMut(&Point, bool) -> Value, start: P
         }
         let too_long = step
             .iter()
-            .zip(&LONGEST)
+            .zip(&MAX_STEP)
             .map(|(step, most)| step.abs() / most)
             .fold(1.0, f64::max);
         step = step.map(|x| x / too_long);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_bent_valley_is_followed_to_its_end() {
         // Rosenbrock's valley in the first two, parabolas in the others.
-        let minimum = minimise(
+        let minimum = minimize(
             |p, _| {
                 let (a, b) = (p[1] - p[0] * p[0], 1.0 - p[0]);
                 let mut value = Value {

@@ -2,7 +2,7 @@
 
 /// Level and standard deviation of samples without light.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Quiet {
+pub(super) struct Pedestal {
     /// Mean of the quiet samples.
     pub level_adc: f64,
     /// Their standard deviation.
@@ -17,7 +17,7 @@ const CLIP_CORRECTION: f64 = 1.001;
 
 /// Mean and spread of the samples (upright: light is positive) within 3.5 sigma of the median, where sigma comes from
 /// the side below the median, on which there are no pulses. `None` if a sample is not finite or there are fewer than 8.
-pub(super) fn quiet(samples: &[f32], scratch: &mut Vec<f32>) -> Option<Quiet> {
+pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Option<Pedestal> {
     if samples.len() < 8 || samples.iter().any(|sample| !sample.is_finite()) {
         return None;
     }
@@ -51,7 +51,7 @@ pub(super) fn quiet(samples: &[f32], scratch: &mut Vec<f32>) -> Option<Quiet> {
         sigma = sigma.max(MIN_NOISE_ADC);
         center += mean;
     }
-    Some(Quiet {
+    Some(Pedestal {
         level_adc: center,
         noise_adc: sigma,
     })
@@ -70,12 +70,12 @@ mod tests {
             let normal = Normal::new(0.0, noise).expect("valid");
             for level in [120.4, 15_500.7] {
                 let samples: Vec<f32> = (0..20_000)
-                    .map(|place| {
-                        let light = if place % 10 == 0 { 25.0 * noise } else { 0.0 };
+                    .map(|index| {
+                        let light = if index % 10 == 0 { 25.0 * noise } else { 0.0 };
                         (level + normal.sample(&mut random) + light).round() as f32
                     })
                     .collect();
-                let found = quiet(&samples, &mut Vec::new()).expect("found");
+                let found = estimate_pedestal(&samples, &mut Vec::new()).expect("found");
                 assert!((found.level_adc - level).abs() < 0.03 * noise, "{found:?}");
                 let expected = (noise * noise + 1.0 / 12.0_f64).sqrt();
                 assert!((found.noise_adc / expected - 1.0).abs() < 0.03, "{found:?}");
@@ -86,8 +86,8 @@ mod tests {
     #[test]
     fn a_sample_that_is_not_finite_makes_it_unknown() {
         let mut samples = vec![1.0; 100];
-        assert!(quiet(&samples, &mut Vec::new()).is_some());
+        assert!(estimate_pedestal(&samples, &mut Vec::new()).is_some());
         samples[50] = f32::NAN;
-        assert_eq!(quiet(&samples, &mut Vec::new()), None);
+        assert_eq!(estimate_pedestal(&samples, &mut Vec::new()), None);
     }
 }

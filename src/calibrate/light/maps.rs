@@ -34,13 +34,13 @@ pub(super) struct Maps {
     /// By channel.
     pub efficiency: Vec<f64>,
     /// Visible over deposited energy, by class.
-    pub seen: Vec<f64>,
+    pub visible_ratio: Vec<f64>,
     /// The class where that is 1.
     pub reference: usize,
 }
 
 /// What there is to be fitted: photoelectrons by run and channel.
-pub(super) struct Light<'a> {
+pub(super) struct MapFit<'a> {
     pub runs: &'a Runs,
     pub sensors: &'a Sensors,
     pub radius_mm: f64,
@@ -83,19 +83,19 @@ pub(super) fn axes(sensors: &Sensors, radius_mm: f64) -> (Axis, Axis) {
     (u, v)
 }
 
-impl Light<'_> {
+impl MapFit<'_> {
     fn u(&self, run: usize) -> f64 {
         let position = self.runs.all[run].position_mm;
         dot(position, position) / (self.radius_mm * self.radius_mm)
     }
 
     /// Square of the distance from a run to a channel.
-    fn square(&self, run: usize, place: usize) -> f64 {
-        let way = minus(
+    fn square(&self, run: usize, index: usize) -> f64 {
+        let direction = minus(
             self.runs.all[run].position_mm,
-            self.sensors.all()[place].position_mm,
+            self.sensors.all()[index].position_mm,
         );
-        dot(way, way).max(1.0)
+        dot(direction, direction).max(1.0)
     }
 
     /// Fits everything.
@@ -117,7 +117,7 @@ impl Light<'_> {
         let mut maps = Maps {
             surfaces: vec![flat; self.n_types],
             efficiency: vec![1.0; self.sensors.len()],
-            seen: vec![1.0; n_classes],
+            visible_ratio: vec![1.0; n_classes],
             reference,
         };
         for round in 0..ROUNDS {
@@ -147,20 +147,20 @@ impl Light<'_> {
             }
             let mut bins = vec![Bin::default(); n_bins];
             let events = run.events as f64;
-            let energy = events * run.energy_mev * maps.seen[run.class];
-            for (place, sensor) in self.sensors.all().iter().enumerate() {
-                if sensor.type_index != kind || maps.efficiency[place] <= 0.0 {
+            let energy = events * run.energy_mev * maps.visible_ratio[run.class];
+            for (index, sensor) in self.sensors.all().iter().enumerate() {
+                if sensor.type_index != kind || maps.efficiency[index] <= 0.0 {
                     continue;
                 }
-                let square = self.square(number, place);
+                let square = self.square(number, index);
                 let distance = 0.5 * square.ln();
-                let exposure = energy * maps.efficiency[place] * 1e6 / square;
+                let exposure = energy * maps.efficiency[index] * 1e6 / square;
                 let bin = ((distance - v.low) * per_bin).clamp(0.0, n_bins as f64 - 1.0) as usize;
                 let bin = &mut bins[bin];
                 bin.v += exposure * distance;
                 bin.exposure += exposure;
-                bin.pe += self.pe[number][place];
-                bin.dark_pe += events * self.dark_pe[place];
+                bin.pe += self.pe[number][index];
+                bin.dark_pe += events * self.dark_pe[index];
             }
             for mut bin in bins.into_iter().filter(|bin| bin.exposure > 0.0) {
                 bin.v /= bin.exposure;
@@ -182,51 +182,53 @@ impl Light<'_> {
             let events = run.events as f64;
             let u = self.u(number);
             let taps: Vec<_> = maps.surfaces.iter().map(|map| map.u.taps(u)).collect();
-            for (place, sensor) in self.sensors.all().iter().enumerate() {
-                let square = self.square(number, place);
+            for (index, sensor) in self.sensors.all().iter().enumerate() {
+                let square = self.square(number, index);
                 let (value, _, _) = maps.surfaces[sensor.type_index]
                     .at(&taps[sensor.type_index], 0.5 * square.ln());
                 let deposited = events * run.energy_mev * value.exp() * 1e6 / square;
-                let pe = self.pe[number][place] - events * self.dark_pe[place];
-                found[place] += pe;
-                dark[place] += events * self.dark_pe[place];
-                expected[place] += deposited * maps.seen[run.class];
+                let pe = self.pe[number][index] - events * self.dark_pe[index];
+                found[index] += pe;
+                dark[index] += events * self.dark_pe[index];
+                expected[index] += deposited * maps.visible_ratio[run.class];
                 let class = &mut of_class[run.class];
                 class.0 += pe;
-                class.1 += deposited * maps.efficiency[place];
+                class.1 += deposited * maps.efficiency[index];
             }
         }
-        for (seen, (pe, deposited)) in maps.seen.iter_mut().zip(&of_class) {
+        for (ratio, (pe, deposited)) in maps.visible_ratio.iter_mut().zip(&of_class) {
             if *deposited > 0.0 && *pe > 0.0 {
-                *seen = pe / deposited;
+                *ratio = pe / deposited;
             }
         }
         // What all energies have in common belongs to the map.
-        let common = maps.seen[maps.reference];
-        maps.seen.iter_mut().for_each(|seen| *seen /= common);
+        let common = maps.visible_ratio[maps.reference];
+        maps.visible_ratio
+            .iter_mut()
+            .for_each(|ratio| *ratio /= common);
         for kind in 0..self.n_types {
             let members: Vec<usize> = (0..n_channels)
-                .filter(|&place| {
-                    self.sensors.all()[place].type_index == kind && expected[place] > 0.0
+                .filter(|&index| {
+                    self.sensors.all()[index].type_index == kind && expected[index] > 0.0
                 })
                 .collect();
-            let (dead, alive): (Vec<usize>, Vec<usize>) = members.into_iter().partition(|&place| {
-                expected[place] > DEAD_PE && found[place] + dark[place] <= 0.01 * expected[place]
+            let (dead, alive): (Vec<usize>, Vec<usize>) = members.into_iter().partition(|&index| {
+                expected[index] > DEAD_PE && found[index] + dark[index] <= 0.01 * expected[index]
             });
-            for place in dead {
-                maps.efficiency[place] = 0.0;
+            for index in dead {
+                maps.efficiency[index] = 0.0;
             }
             let values: Vec<f64> = alive
                 .iter()
-                .map(|&place| found[place] / expected[place])
+                .map(|&index| found[index] / expected[index])
                 .collect();
             let noise: Vec<f64> = alive
                 .iter()
-                .map(|&place| 1.2 * (expected[place] + dark[place]) / expected[place].powi(2))
+                .map(|&index| 1.2 * (expected[index] + dark[index]) / expected[index].powi(2))
                 .collect();
             let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-            for (place, value) in alive.into_iter().zip(towards_mean(&values, &noise)) {
-                maps.efficiency[place] = (value / mean.max(1e-300)).max(0.01);
+            for (index, value) in alive.into_iter().zip(towards_mean(&values, &noise)) {
+                maps.efficiency[index] = (value / mean.max(1e-300)).max(0.01);
             }
         }
     }
@@ -312,18 +314,18 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
 /// Squares of the differences between neighbouring coefficients, along both axes.
 fn penalty(rows: usize, columns: usize) -> Matrix {
     let mut matrix = Matrix::zeros(rows * columns);
-    let mut add = |places: &[(usize, f64)], weight: f64| {
-        for (i, a) in places {
-            for (j, b) in places {
+    let mut add = |indices: &[(usize, f64)], weight: f64| {
+        for (i, a) in indices {
+            for (j, b) in indices {
                 matrix[(*i, *j)] += weight * a * b;
             }
         }
     };
-    let place = |i: usize, j: usize| i * columns + j;
+    let index = |i: usize, j: usize| i * columns + j;
     for i in 0..rows {
         for j in 0..columns {
-            let along_u = |k: usize| place(i + k, j);
-            let along_v = |k: usize| place(i, j + k);
+            let along_u = |k: usize| index(i + k, j);
+            let along_v = |k: usize| index(i, j + k);
             for (room, at) in [
                 (rows - i, &along_u as &dyn Fn(usize) -> usize),
                 (columns - j, &along_v),
