@@ -18,7 +18,7 @@ use crate::text::thousands;
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;
 /// Unmatched hits that the table lists a row.
-const MOST_LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// What is to be compared.
 #[derive(Clone, Debug, Serialize)]
@@ -96,11 +96,15 @@ impl Row {
     }
 }
 
-/// Compares the hits of the CPU and of `adapter`. `tell` hears what comes next.
+/// Compares the hits of the CPU and of `adapter`. `progress` hears measurement comes next.
 ///
 /// # Errors
 /// If a setting is out of range or the adapter gives no device; not if the hits differ, which [`Agreement::holds`] says.
-pub fn run(settings: Settings, adapter: &Adapter, tell: &mut dyn FnMut(&str)) -> Result<Agreement> {
+pub fn run(
+    settings: Settings,
+    adapter: &Adapter,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Agreement> {
     if settings.waveforms == 0 {
         return Err(Error::usage(
             "`--waveforms 0`: at least one waveform is needed",
@@ -130,7 +134,7 @@ pub fn run(settings: Settings, adapter: &Adapter, tell: &mut dyn FnMut(&str)) ->
     for &samples in &settings.lengths {
         let detector = input::with_window(&settings.detector, samples)?;
         for &method in &settings.methods {
-            tell(&format!(
+            progress(&format!(
                 "{}, {} waveforms of {samples} samples",
                 method.name(),
                 thousands(settings.waveforms as u64)
@@ -279,7 +283,7 @@ pub fn table(agreement: &Agreement) -> String {
                 "{name}: errors differ most in waveform {event_id}, channel {channel_id}",
             );
         }
-        for hit in row.comparison.listed.iter().take(MOST_LISTED) {
+        for hit in row.comparison.listed.iter().take(MAX_LISTED) {
             let _ = writeln!(
                 text,
                 "{name}: only on the {}: waveform {}, channel {}: {:.4} PE at {:.3} ns{}",

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::spread::Spread;
+use super::quantiles::Quantiles;
 use crate::error::{Error, Result};
 use crate::extract::workspace::Work;
 use crate::extract::{Backend as _, Extractor, Stage};
@@ -21,7 +21,7 @@ const TASK: usize = 128;
 /// Bytes a task copies.
 const COPY_TASK: usize = 1 << 20;
 /// Less than this a waveform is not told from the cost of the clock.
-pub const LEAST_NS: f64 = 1.0;
+pub const MIN_STAGE_NS: f64 = 1.0;
 /// What comes behind the last stage: times shifted, sums, order. In the methods without stages: everything behind the
 /// first one.
 const PARTS: usize = Stage::ALL.len() + 1;
@@ -69,7 +69,7 @@ pub struct Part {
     pub waveform_ns: Vec<f64>,
 }
 
-/// Time of each stage in `repetitions` extractions of `batch`, after one that does not count. `clock_ns` is what reading
+/// Time of each stage in `repetitions` extractions of `batch`, after one that does not count. `clock_ns` is measurement reading
 /// the clock costs.
 #[must_use]
 pub fn stages(
@@ -165,7 +165,7 @@ pub fn clock_ns() -> f64 {
             start.elapsed().as_nanos() as f64 / f64::from(READINGS)
         })
         .collect();
-    Spread::of(&costs).median
+    Quantiles::from_values(&costs).median
 }
 
 /// What the threads of `pool` copy within the host's memory, in GB/s, bytes read and bytes written both counted: the
@@ -187,7 +187,7 @@ pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {
                 rates.push(2.0 * bytes as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e9);
             }
         }
-        Spread::of(&rates).median
+        Quantiles::from_values(&rates).median
     })
 }
 
@@ -221,13 +221,14 @@ mod tests {
                 .iter()
                 .map(|part| part.waveform_ns.iter().sum::<f64>() / 3.0)
                 .collect();
-            let taken = sums.iter().filter(|&&ns| ns > LEAST_NS).count();
+            let taken = sums.iter().filter(|&&ns| ns > MIN_STAGE_NS).count();
             assert!(
                 taken >= expected - 1 && taken <= PARTS,
                 "{method:?}: {sums:?}"
             );
             // Tests share their cores with others; only the order of magnitude can be asked for.
-            let ratio = sums.iter().sum::<f64>() / (1e9 / 300.0 * Spread::of(&whole_s).median);
+            let ratio =
+                sums.iter().sum::<f64>() / (1e9 / 300.0 * Quantiles::from_values(&whole_s).median);
             assert!((0.1..10.0).contains(&ratio), "{method:?}: {ratio}");
         }
         assert!(copy_gb_s(&pool, 1 << 22, 2) > 0.0);

@@ -19,7 +19,7 @@ const STREAM_BYTES: usize = 512 << 20;
 /// Fewest and most copies.
 const COPIES: (usize, usize) = (4, 16);
 /// Most batches of a pass.
-const MOST_BATCHES: usize = 1024;
+const MAX_BATCHES: usize = 1024;
 
 /// How much is streamed in one go.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,7 +165,7 @@ pub fn stream(
     let (first_s, _) = recycled.pass(copies)?;
     let wanted = extent.pass_s / (first_s / copies as f64).max(1e-9);
     let mut stream = Stream {
-        batches: (wanted.ceil() as usize).clamp(copies, MOST_BATCHES),
+        batches: (wanted.ceil() as usize).clamp(copies, MAX_BATCHES),
         ..Stream::default()
     };
     for _ in 0..repetitions {

@@ -1,6 +1,6 @@
 //! How fast is extraction, and do CPU and GPU agree? What `nuwave bench` does.
 //!
-//! [`input`] makes the waveforms, [`cpu`] and [`gpu`] time them, [`spread`] is what repetitions scatter over, [`machine`]
+//! [`input`] makes the waveforms, [`cpu`] and [`gpu`] time them, [`spread`] is measurement repetitions scatter over, [`machine`]
 //! says where it was; [`report`] holds the figures, [`table`] and [`plot`] show them. [`agreement`] compares hits.
 
 use serde::Serialize;
@@ -11,8 +11,8 @@ pub mod gpu;
 pub mod input;
 pub mod machine;
 pub mod plot;
+pub mod quantiles;
 pub mod report;
-pub mod spread;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -27,15 +27,15 @@ use crate::gpu::adapter::Adapter;
 use crate::gpu::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
 use crate::model::Batch;
-use report::{Limits, Row, What};
-use spread::Spread;
+use quantiles::Quantiles;
+use report::{Limits, Measurement, Row};
 
 /// Most bytes of samples of a batch.
-const MOST_BYTES: usize = 1 << 30;
+const MAX_BATCH_BYTES: usize = 1 << 30;
 /// Most waveforms of a batch.
-const MOST_WAVEFORMS: usize = 1 << 20;
+const MAX_BATCH_WAVEFORMS: usize = 1 << 20;
 /// Most repetitions.
-const MOST_REPETITIONS: usize = 10_000;
+const MAX_REPETITIONS: usize = 10_000;
 /// Bytes that are copied to measure what memory carries, and in a short run.
 const COPY_BYTES: u64 = 256 << 20;
 const COPY_BYTES_SHORT: u64 = 16 << 20;
@@ -90,7 +90,7 @@ impl Settings {
                 "`{name} {value}`: expected 1 to {most}"
             )))
         };
-        range("--repetitions", self.repetitions, MOST_REPETITIONS)?;
+        range("--repetitions", self.repetitions, MAX_REPETITIONS)?;
         for (name, is_empty) in [
             ("--lengths", self.lengths.is_empty()),
             ("--mean-pe", self.mean_pe.is_empty()),
@@ -101,10 +101,10 @@ impl Settings {
             }
         }
         for &batch in &self.batches {
-            range("--batch", batch, MOST_WAVEFORMS)?;
+            range("--batch", batch, MAX_BATCH_WAVEFORMS)?;
             for &samples in &self.lengths {
                 let detector = input::with_window(&self.detector, samples)?;
-                if 2 * batch * detector.readout.window_samples > MOST_BYTES {
+                if 2 * batch * detector.readout.window_samples > MAX_BATCH_BYTES {
                     return Err(Error::usage(format!(
                         "`--batch {batch}` of {samples} samples: a batch has at most 1 GiB of samples"
                     ))
@@ -129,14 +129,14 @@ pub fn extractor(detector: &Detector, parameters: Parameters) -> Result<Extracto
     Extractor::new(detector.nominal_calibration()?, readout, parameters)
 }
 
-/// Measures what `settings` ask for, on the CPU and, where there is one, on the GPU. `tell` hears what comes next.
+/// Measures what `settings` ask for, on the CPU and, where there is one, on the GPU. `progress` hears measurement comes next.
 ///
 /// # Errors
 /// If a setting is out of range, or the GPU gives no device.
 pub fn run(
     settings: Settings,
     adapter: Option<Adapter>,
-    tell: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(&str),
 ) -> Result<Report> {
     settings.validate()?;
     let mut report = Report {
@@ -158,7 +158,7 @@ pub fn run(
     } else {
         COPY_BYTES
     };
-    tell("what memory carries");
+    progress("measurement memory carries");
     report.limits.host_copy_one_thread_gb_s = cpu::copy_gb_s(&pools.0, copy_bytes as usize, COPIES);
     report.limits.host_copy_gb_s = cpu::copy_gb_s(&pools.1, copy_bytes as usize, COPIES);
     if let Some(adapter) = &adapter {
@@ -183,7 +183,7 @@ pub fn run(
         gpu: gpu.as_ref(),
         report,
     };
-    bench.run(tell)
+    bench.run(progress)
 }
 
 /// A benchmark under way.
@@ -205,7 +205,7 @@ struct Case {
 }
 
 impl Bench<'_> {
-    fn run(mut self, tell: &mut dyn FnMut(&str)) -> Result<Report> {
+    fn run(mut self, progress: &mut dyn FnMut(&str)) -> Result<Report> {
         let settings = self.report.settings.clone();
         for &samples in &settings.lengths {
             if self.gpu.is_some() && samples > MAX_GPU_SAMPLES {
@@ -240,7 +240,7 @@ impl Bench<'_> {
                         if !on_gpu && self.gpu.is_some() && Some(batch) != smallest {
                             continue;
                         }
-                        tell(&format!(
+                        progress(&format!(
                             "{}: {samples} samples, mean PE {occupancy}, batches of {batch}",
                             if on_gpu { "gpu" } else { "cpu" }
                         ));
@@ -269,22 +269,22 @@ impl Bench<'_> {
         let repetitions = self.report.settings.repetitions;
         let clock_ns = self.report.clock_ns;
         let mut measured = Vec::new();
-        for (what, pool) in [
-            (What::CpuOneThread, &self.pools.0),
-            (What::CpuAllThreads, &self.pools.1),
+        for (measurement, pool) in [
+            (Measurement::CpuOneThread, &self.pools.0),
+            (Measurement::CpuAllThreads, &self.pools.1),
         ] {
             // One thread is not measured twice.
-            if what == What::CpuAllThreads && self.report.settings.threads == 1 {
+            if measurement == Measurement::CpuAllThreads && self.report.settings.threads == 1 {
                 continue;
             }
             let whole_s = cpu::whole_s(pool, &self.cpu, waveforms, repetitions)?;
             let stages = cpu::stages(pool, &self.cpu, waveforms, repetitions, clock_ns);
-            measured.push((what, whole_s, stages));
+            measured.push((measurement, whole_s, stages));
         }
-        for (what, whole_s, stages) in measured {
-            let batch_ms = Spread::of(&whole_s).scaled(1e3);
-            self.whole(what, case, &whole_s, batch_ms);
-            self.stages(what, case, &stages);
+        for (measurement, whole_s, stages) in measured {
+            let batch_ms = Quantiles::from_values(&whole_s).scaled(1e3);
+            self.whole(measurement, case, &whole_s, batch_ms);
+            self.stages(measurement, case, &stages);
         }
         Ok(())
     }
@@ -314,13 +314,13 @@ impl Bench<'_> {
         if one.kernel_s.is_empty() {
             self.note("the adapter has no timestamps: its kernels cannot be timed".to_owned());
         } else {
-            let kernel_ms = Spread::of(&one.kernel_s).scaled(1e3);
-            self.whole(What::GpuKernel, case, &one.kernel_s, kernel_ms);
+            let kernel_ms = Quantiles::from_values(&one.kernel_s).scaled(1e3);
+            self.whole(Measurement::GpuKernel, case, &one.kernel_s, kernel_ms);
         }
-        let one_ms = Spread::of(&one.whole_s).scaled(1e3);
-        self.whole(What::GpuOneBatch, case, &one.whole_s, one_ms);
-        let latency_ms = Spread::of(&stream.latency_s).scaled(1e3);
-        self.whole(What::GpuStream, case, &stream.batch_s, latency_ms);
+        let one_ms = Quantiles::from_values(&one.whole_s).scaled(1e3);
+        self.whole(Measurement::GpuOneBatch, case, &one.whole_s, one_ms);
+        let latency_ms = Quantiles::from_values(&stream.latency_s).scaled(1e3);
+        self.whole(Measurement::GpuStream, case, &stream.batch_s, latency_ms);
 
         let Some(staged) = &mut self.staged else {
             return Ok(());
@@ -335,17 +335,23 @@ impl Bench<'_> {
             some.push(waveform);
         }
         let parts = gpu::stages(staged, &some, repetitions)?;
-        self.stages(What::GpuKernel, case, &parts);
+        self.stages(Measurement::GpuKernel, case, &parts);
         Ok(())
     }
 
     /// Adds the row of a whole extraction: `times_s` a batch in each repetition.
-    fn whole(&mut self, what: What, case: Case, times_s: &[f64], batch_ms: Spread) {
-        let waveforms_s = Spread::rate(case.batch as f64, times_s);
+    fn whole(
+        &mut self,
+        measurement: Measurement,
+        case: Case,
+        times_s: &[f64],
+        batch_ms: Quantiles,
+    ) {
+        let waveforms_s = Quantiles::from_rates(case.batch as f64, times_s);
         let input_gb_s = 2e-9 * case.samples as f64 * waveforms_s.median;
-        let (limit, limit_gb_s) = self.report.limit_gb_s(what);
+        let (limit, limit_gb_s) = self.report.limit_gb_s(measurement);
         self.report.rows.push(Row {
-            what,
+            measurement,
             stage: None,
             samples: case.samples,
             mean_pe: case.occupancy,
@@ -361,21 +367,21 @@ impl Bench<'_> {
     }
 
     /// Adds the rows of the stages.
-    fn stages(&mut self, what: What, case: Case, parts: &[cpu::Part]) {
+    fn stages(&mut self, measurement: Measurement, case: Case, parts: &[cpu::Part]) {
         for part in parts {
-            let time_ns = Spread::of(&part.waveform_ns);
+            let time_ns = Quantiles::from_values(&part.waveform_ns);
             // On the CPU the clock's cost is what the least is about; kernels are timed by the device's own.
-            if what != What::GpuKernel && time_ns.median < cpu::LEAST_NS {
+            if measurement != Measurement::GpuKernel && time_ns.median < cpu::MIN_STAGE_NS {
                 self.note(format!(
                     "a stage of the CPU without a figure takes less than {} ns a waveform",
-                    cpu::LEAST_NS
+                    cpu::MIN_STAGE_NS
                 ));
                 continue;
             }
             let times_s: Vec<f64> = part.waveform_ns.iter().map(|ns| 1e-9 * ns).collect();
-            let waveforms_s = Spread::rate(1.0, &times_s);
+            let waveforms_s = Quantiles::from_rates(1.0, &times_s);
             self.report.rows.push(Row {
-                what,
+                measurement,
                 stage: Some(part.name),
                 samples: case.samples,
                 mean_pe: case.occupancy,

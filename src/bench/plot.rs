@@ -1,7 +1,7 @@
 //! The picture of a benchmark: every way of extraction on one scale, an occupancy a group.
 
 use super::input::Occupancy;
-use super::report::{Report, Row, What};
+use super::report::{Measurement, Report, Row};
 use crate::error::Result;
 use crate::plot::dots::{self, Dot, Dots, Group};
 use crate::plot::figure::{Colour, GREY, PALETTE};
@@ -68,12 +68,14 @@ fn groups(report: &Report) -> Vec<Group> {
             }
             groups.push(Group {
                 heading,
-                dots: What::ALL
+                dots: Measurement::ALL
                     .into_iter()
-                    .filter_map(|what| whole.iter().find(|row| row.what == what))
+                    .filter_map(|measurement| {
+                        whole.iter().find(|row| row.measurement == measurement)
+                    })
                     .map(|row| Dot {
-                        label: row.what.label(report.settings.threads),
-                        colour: colour(row.what),
+                        label: row.measurement.label(report.settings.threads),
+                        colour: colour(row.measurement),
                         value: row.waveforms_s.median,
                         interval: (row.waveforms_s.p10, row.waveforms_s.p90),
                         text: dots::short(row.waveforms_s.median),
@@ -97,13 +99,13 @@ fn shape_text((samples, batch): (usize, usize)) -> String {
     format!("{samples} samples, batches of {}", thousands(batch as u64))
 }
 
-fn colour(what: What) -> Colour {
-    let place = match what {
-        What::CpuOneThread => 5,
-        What::CpuAllThreads => 0,
-        What::GpuKernel => 4,
-        What::GpuOneBatch => 3,
-        What::GpuStream => 1,
+fn colour(measurement: Measurement) -> Colour {
+    let place = match measurement {
+        Measurement::CpuOneThread => 5,
+        Measurement::CpuAllThreads => 0,
+        Measurement::GpuKernel => 4,
+        Measurement::GpuOneBatch => 3,
+        Measurement::GpuStream => 1,
     };
     PALETTE.get(place).copied().unwrap_or(GREY)
 }

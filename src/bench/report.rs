@@ -5,14 +5,14 @@ use serde::Serialize;
 use super::Settings;
 use super::input::Occupancy;
 use super::machine::Machine;
-use super::spread::Spread;
+use super::quantiles::Quantiles;
 use crate::gpu::adapter::AdapterInfo;
 use crate::gpu::bandwidth::Bandwidth;
 
 /// What was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum Measurement {
     /// The CPU with one thread.
     CpuOneThread,
     /// The CPU with all threads it was given.
@@ -25,7 +25,7 @@ pub enum What {
     GpuStream,
 }
 
-impl What {
+impl Measurement {
     /// All of them, in the order of the table.
     pub const ALL: [Self; 5] = [
         Self::CpuOneThread,
@@ -64,7 +64,7 @@ pub enum Limit {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// What was timed.
-    pub what: What,
+    pub measurement: Measurement,
     /// The stage; `null` for the whole.
     pub stage: Option<&'static str>,
     /// Samples of a waveform.
@@ -74,7 +74,7 @@ pub struct Row {
     /// Waveforms of a batch.
     pub batch: usize,
     /// Waveforms a second.
-    pub waveforms_s: Spread,
+    pub waveforms_s: Quantiles,
     /// Raw samples, two bytes each, at the median rate.
     pub input_gb_s: f64,
     /// What the samples' rate is a share of.
@@ -82,7 +82,7 @@ pub struct Row {
     /// The share.
     pub share_of_limit: Option<f64>,
     /// Time of a batch; for a stream between being handed over and coming back.
-    pub batch_ms: Spread,
+    pub batch_ms: Quantiles,
 }
 
 /// Measured limits, in GB/s (10^9 bytes a second).
@@ -143,13 +143,13 @@ impl Report {
 
     /// The rate that a row's samples are held against.
     #[must_use]
-    pub fn limit_gb_s(&self, what: What) -> (Limit, Option<f64>) {
+    pub fn limit_gb_s(&self, measurement: Measurement) -> (Limit, Option<f64>) {
         let limits = &self.limits;
-        match what {
-            What::CpuOneThread => (Limit::HostCopy, Some(limits.host_copy_one_thread_gb_s)),
-            What::CpuAllThreads => (Limit::HostCopy, Some(limits.host_copy_gb_s)),
-            What::GpuKernel => (Limit::DeviceCopy, limits.gpu.map(|gpu| gpu.device_gb_s)),
-            What::GpuOneBatch | What::GpuStream => {
+        match measurement {
+            Measurement::CpuOneThread => (Limit::HostCopy, Some(limits.host_copy_one_thread_gb_s)),
+            Measurement::CpuAllThreads => (Limit::HostCopy, Some(limits.host_copy_gb_s)),
+            Measurement::GpuKernel => (Limit::DeviceCopy, limits.gpu.map(|gpu| gpu.device_gb_s)),
+            Measurement::GpuOneBatch | Measurement::GpuStream => {
                 (Limit::HostToDevice, limits.gpu.map(|gpu| gpu.upload_gb_s))
             }
         }

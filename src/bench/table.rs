@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Limit, Report, Row, What};
+use super::report::{Limit, Measurement, Report, Row};
 use crate::text::thousands;
 
 /// Width of the column of names.
@@ -33,16 +33,16 @@ pub fn text(report: &Report) -> String {
             "of the limit",
             "ms a batch (p10, p90)",
         );
-        for what in What::ALL {
+        for measurement in Measurement::ALL {
             let rows = report.of_shape(shape);
-            let mut name = what.label(report.settings.threads);
-            for row in rows.filter(|row| row.what == what && row.stage.is_none()) {
+            let mut name = measurement.label(report.settings.threads);
+            for row in rows.filter(|row| row.measurement == measurement && row.stage.is_none()) {
                 whole(&mut text, &name, row);
                 name.clear();
             }
         }
-        for what in What::ALL {
-            stages(&mut text, report, shape, what);
+        for measurement in Measurement::ALL {
+            stages(&mut text, report, shape, measurement);
         }
     }
     text.push('\n');
@@ -127,11 +127,11 @@ fn whole(text: &mut String, name: &str, row: &Row) {
     );
 }
 
-/// The stages of `what`: one row each, one column an occupancy.
-fn stages(text: &mut String, report: &Report, shape: (usize, usize), what: What) {
+/// The stages of `measurement`: one row each, one column an occupancy.
+fn stages(text: &mut String, report: &Report, shape: (usize, usize), measurement: Measurement) {
     let rows: Vec<&Row> = report
         .of_shape(shape)
-        .filter(|row| row.what == what && row.stage.is_some())
+        .filter(|row| row.measurement == measurement && row.stage.is_some())
         .collect();
     let mut names: Vec<&str> = Vec::new();
     let mut lights: Vec<String> = Vec::new();
@@ -145,9 +145,11 @@ fn stages(text: &mut String, report: &Report, shape: (usize, usize), what: What)
     if names.is_empty() {
         return;
     }
-    let title = match what {
-        What::GpuKernel => "GPU, stage kernels, state in device memory between them".to_owned(),
-        _ => what.label(report.settings.threads),
+    let title = match measurement {
+        Measurement::GpuKernel => {
+            "GPU, stage kernels, state in device memory between them".to_owned()
+        }
+        _ => measurement.label(report.settings.threads),
     };
     let _ = write!(
         text,
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn the_json_holds_every_figure() {
         let json = serde_json::to_value(report()).expect("plain data");
-        assert_eq!(json["rows"][0]["what"], "cpu-one-thread");
+        assert_eq!(json["rows"][0]["measurement"], "cpu-one-thread");
         assert_eq!(json["rows"][0]["waveforms_s"]["median"], 400_000.0);
         assert_eq!(json["settings"]["detector"], "juno");
         assert_eq!(json["settings"]["method"], "deconvolution");

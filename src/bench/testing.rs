@@ -3,20 +3,20 @@
 use super::Settings;
 use super::input::Occupancy;
 use super::machine::Machine;
-use super::report::{Limit, Limits, Report, Row, What};
-use super::spread::Spread;
+use super::quantiles::Quantiles;
+use super::report::{Limit, Limits, Measurement, Report, Row};
 use crate::extract::Parameters;
 use crate::gpu::bandwidth::Bandwidth;
 
 /// Figures of a CPU and a GPU that do not exist.
 pub(crate) fn report() -> Report {
-    let rate = |median: f64| Spread {
+    let rate = |median: f64| Quantiles {
         median,
         p10: 0.9 * median,
         p90: 1.05 * median,
     };
-    let row = |what: What, mean_pe: Occupancy, waveforms_s: f64| Row {
-        what,
+    let row = |measurement: Measurement, mean_pe: Occupancy, waveforms_s: f64| Row {
+        measurement,
         stage: None,
         samples: 1000,
         mean_pe,
@@ -29,15 +29,15 @@ pub(crate) fn report() -> Report {
     };
     let mut rows = Vec::new();
     for (mean_pe, slower) in [(Occupancy::MeanPe(1.0), 1.0), (Occupancy::Mix, 1.1)] {
-        for (what, waveforms_s) in [
-            (What::CpuOneThread, 400e3),
-            (What::CpuAllThreads, 5e6),
-            (What::GpuKernel, 30e6),
-            (What::GpuOneBatch, 2e6),
-            (What::GpuStream, 4.4e6),
+        for (measurement, waveforms_s) in [
+            (Measurement::CpuOneThread, 400e3),
+            (Measurement::CpuAllThreads, 5e6),
+            (Measurement::GpuKernel, 30e6),
+            (Measurement::GpuOneBatch, 2e6),
+            (Measurement::GpuStream, 4.4e6),
         ] {
-            rows.push(row(what, mean_pe, waveforms_s / slower));
-            if what == What::GpuStream {
+            rows.push(row(measurement, mean_pe, waveforms_s / slower));
+            if measurement == Measurement::GpuStream {
                 let share = Some(0.125);
                 let limit = Some(Limit::HostToDevice);
                 let last = rows.len() - 1;
@@ -48,7 +48,7 @@ pub(crate) fn report() -> Report {
         for (stage, waveforms_s) in [("sanity", 3e6), ("deconvolve", 1e6)] {
             rows.push(Row {
                 stage: Some(stage),
-                ..row(What::CpuOneThread, mean_pe, waveforms_s)
+                ..row(Measurement::CpuOneThread, mean_pe, waveforms_s)
             });
         }
     }

@@ -8,8 +8,8 @@ use super::args::{detector_of_report, refuse_existing, write_files};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::evaluate::events::bins::Binning;
-use crate::evaluate::events::{EventMethod, join, report as events_report};
-use crate::evaluate::summary::{Evaluation, Method};
+use crate::evaluate::events::{EventResult, join, report as events_report};
+use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::evaluate::{matching, plots, report};
 use crate::io::{self, hits};
 use crate::model::Truth;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         .collect::<Result<Vec<_>>>()?;
     let scintillator_mm = scintillator_mm(args, &reports)?;
     let truth = io::read_truth(&args.truth)?;
-    let binning = Binning::of(&truth.events, scintillator_mm, args.fiducial_mm);
+    let binning = Binning::from_truth(&truth.events, scintillator_mm, args.fiducial_mm);
     let (mut methods, mut events) = (Vec::new(), Vec::new());
     for (dir, label) in args.dirs.iter().zip(labels) {
         let of = what_to_evaluate(args, dir, &truth)?;
@@ -80,16 +80,16 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             let reconstruction = hits::read(dir)?;
             let joined = matching::join(&reconstruction, &truth, args.input_id)?;
             drop(reconstruction);
-            let method = Method::evaluate(label.clone(), dir, &joined);
-            warn(&report::warnings(&method), verbosity);
-            methods.push(method);
+            let result = ReconstructionResult::evaluate(label.clone(), dir, &joined);
+            warn(&report::warnings(&result), verbosity);
+            methods.push(result);
         }
         if of.events {
             let rows = io::events::read(&dir.join("events"))?;
             let joined = join::join(dir, &rows, &truth.events, args.input_id)?;
-            let method = EventMethod::evaluate(label, dir, &joined, &binning);
-            warn(&events_report::warnings(&method), verbosity);
-            events.push(method);
+            let result = EventResult::evaluate(label, dir, &joined, &binning);
+            warn(&events_report::warnings(&result), verbosity);
+            events.push(result);
         }
     }
     let evaluation = Evaluation::new(&args.truth, methods, events);
@@ -209,8 +209,8 @@ fn labels(args: &Args) -> Result<Vec<String>> {
 }
 
 fn write_all(output: &Path, evaluation: &Evaluation, table: &str, json: &str) -> Result<()> {
-    let figures = plots::evaluation_svgs(evaluation)?;
-    let figures = figures.iter().map(|(name, svg)| (*name, svg.as_str()));
+    let metrics = plots::evaluation_svgs(evaluation)?;
+    let metrics = metrics.iter().map(|(name, svg)| (*name, svg.as_str()));
     let texts = [("evaluation.txt", table), ("evaluation.json", json)];
-    write_files(output, figures.chain(texts))
+    write_files(output, metrics.chain(texts))
 }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::matching::MatchedWaveform;
-use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, Spread, bin_of, ratio_of_sums};
+use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, SampleStats, bin_of, ratio_of_sums};
 
 /// Range of true charge, in PE, whose ratio of sums is the reference of the nonlinearity: far from the threshold, far
 /// from the digitiser's range.
@@ -27,7 +27,7 @@ pub struct ChargeBin {
     /// Mean true charge.
     pub mean_true_pe: f64,
     /// Mean and RMS of reco / true - 1: bias and resolution.
-    pub deviation: Spread,
+    pub deviation: SampleStats,
     /// Sum of reconstructed over sum of true charge.
     pub ratio: Estimate,
     /// `ratio` / reference - 1, with the bin's own error.
@@ -44,7 +44,7 @@ pub struct CountBin {
     /// Mean number of true photoelectrons.
     pub mean_n_pe: f64,
     /// Mean and RMS of (reconstructed charge / number of photoelectrons) - 1.
-    pub deviation: Spread,
+    pub deviation: SampleStats,
 }
 
 /// What the nonlinearity is relative to.
@@ -140,7 +140,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> ChargeResult {
             value: ratio.value - 1.0,
             ..ratio
         }),
-        single_pe_sigma: Spread::of(&single)
+        single_pe_sigma: SampleStats::from_values(&single)
             .map(|spread| spread.rms / spread.mean.value)
             .filter(|sigma| sigma.is_finite()),
         largest_nonlinearity: largest(&by_charge),
@@ -180,7 +180,7 @@ fn charge_bin(
         low_pe: edge[0],
         high_pe: edge[1],
         mean_true_pe: pairs.iter().map(|pair| pair.1).sum::<f64>() / pairs.len() as f64,
-        deviation: Spread::of(&deviations)?,
+        deviation: SampleStats::from_values(&deviations)?,
         ratio,
         nonlinearity: reference.map(|reference| Estimate {
             value: ratio.value / reference.ratio.value - 1.0,
@@ -195,7 +195,7 @@ fn count_bin(edge: &[f64], pairs: &[(f64, f64)]) -> Option<CountBin> {
         low: edge[0],
         high: edge[1],
         mean_n_pe: pairs.iter().map(|pair| pair.1).sum::<f64>() / pairs.len() as f64,
-        deviation: Spread::of(&deviations)?,
+        deviation: SampleStats::from_values(&deviations)?,
     })
 }
 

@@ -123,7 +123,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> DetectionResult {
     let found = by_charge.iter().map(|bin| bin.1).sum();
     let all = by_charge.iter().map(|bin| bin.2).sum();
     DetectionResult {
-        efficiency: Share::of(found, all),
+        efficiency: Share::new(found, all),
         efficiency_by_charge: EDGES_PE
             .windows(2)
             .zip(by_charge)
@@ -132,11 +132,11 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> DetectionResult {
                     low_pe: edge[0],
                     high_pe: edge[1],
                     mean_pe: sum_pe / all as f64,
-                    found: Share::of(found, all)?,
+                    found: Share::new(found, all)?,
                 })
             })
             .collect(),
-        purity: Share::of(hits - false_hits, hits),
+        purity: Share::new(hits - false_hits, hits),
         false_hits,
         false_hits_per_waveform: rate(false_hits, waveforms.len() as u64),
         false_hits_in_empty: false_in_empty,

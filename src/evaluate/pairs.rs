@@ -67,7 +67,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> PairResult {
                 low_ns: edge[0],
                 high_ns: edge[1],
                 mean_ns: sum_ns / all as f64,
-                resolved: Share::of(resolved, all)?,
+                resolved: Share::new(resolved, all)?,
             })
         })
         .collect();
@@ -205,7 +205,7 @@ mod tests {
             low_ns: mean_ns - 0.5,
             high_ns: mean_ns + 0.5,
             mean_ns,
-            resolved: Share::of(k, 100).unwrap(),
+            resolved: Share::new(k, 100).unwrap(),
         };
         let curve = monotone(&[bin(5.0, 20), bin(10.0, 96), bin(15.0, 88), bin(20.0, 99)]);
         let shares: Vec<_> = curve.iter().map(|point| point.1).collect();

@@ -6,7 +6,7 @@ use super::cells::{per_thousand, percent, percent_error, with_error};
 use super::charge::ChargeBin;
 use super::events;
 use super::stats::Share;
-use super::summary::{Evaluation, Method};
+use super::summary::{Evaluation, ReconstructionResult};
 use crate::text::table::{Row, append_table};
 use crate::text::{missing, number, thousands};
 
@@ -22,7 +22,7 @@ pub fn table(evaluation: &Evaluation) -> String {
         let labels: Vec<&str> = evaluation
             .methods
             .iter()
-            .map(|method| method.label.as_str())
+            .map(|result| result.label.as_str())
             .collect();
         let rows: Vec<Row> = rows()
             .into_iter()
@@ -43,7 +43,7 @@ pub fn table(evaluation: &Evaluation) -> String {
         let labels: Vec<&str> = evaluation
             .events
             .iter()
-            .map(|method| method.label.as_str())
+            .map(|result| result.label.as_str())
             .collect();
         append_table(
             &mut text,
@@ -57,12 +57,12 @@ pub fn table(evaluation: &Evaluation) -> String {
 
 /// What is worth a warning: a line each, for the log.
 #[must_use]
-pub fn warnings(method: &Method) -> Vec<String> {
-    let counts = &method.counts;
+pub fn warnings(result: &ReconstructionResult) -> Vec<String> {
+    let counts = &result.counts;
     let mut lines = Vec::new();
     let mut warn = |n: u64, text: String| {
         if n > 0 {
-            lines.push(format!("{}: {text}", method.label));
+            lines.push(format!("{}: {text}", result.label));
         }
     };
     warn(
@@ -97,7 +97,7 @@ pub fn warnings(method: &Method) -> Vec<String> {
     lines
 }
 
-type Cell = fn(&Method) -> String;
+type Cell = fn(&ReconstructionResult) -> String;
 
 /// The rows: a name and what stands in the column; headings have no cell.
 fn rows() -> Vec<(&'static str, Option<Cell>)> {
@@ -155,7 +155,7 @@ fn rows() -> Vec<(&'static str, Option<Cell>)> {
             number(m.timing.overall.half_width_68_ns, 2)
         }),
         row("first hit > 20 ns late (%)", |m| {
-            percent(Share::of(m.timing.late_first_hits, m.timing.overall.n))
+            percent(Share::new(m.timing.late_first_hits, m.timing.overall.n))
         }),
         row("false hits > 20 ns before", |m| {
             thousands(m.timing.early_hits)
@@ -180,7 +180,7 @@ fn rows() -> Vec<(&'static str, Option<Cell>)> {
         heading("Detection (within \u{b1}10 ns)"),
         row("efficiency (%)", |m| percent(m.detection.efficiency)),
         row("waveforms with light but no hit (%)", |m| {
-            percent(Share::of(
+            percent(Share::new(
                 m.counts.waveforms_missed,
                 m.counts.waveforms_with_truth,
             ))

@@ -13,7 +13,7 @@ pub struct Estimate {
 
 /// Mean and spread of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
+pub struct SampleStats {
     /// Number of entries.
     pub n: u64,
     /// Mean, with the error RMS / sqrt(n).
@@ -22,10 +22,10 @@ pub struct Spread {
     pub rms: f64,
 }
 
-impl Spread {
+impl SampleStats {
     /// The mean and spread of `values`; `None` if there are none.
     #[must_use]
-    pub fn of(values: &[f64]) -> Option<Self> {
+    pub fn from_values(values: &[f64]) -> Option<Self> {
         if values.is_empty() {
             return None;
         }
@@ -66,7 +66,7 @@ pub struct Share {
 impl Share {
     /// `k` of `n`; `None` if `n` is 0.
     #[must_use]
-    pub fn of(k: u64, n: u64) -> Option<Self> {
+    pub fn new(k: u64, n: u64) -> Option<Self> {
         if n == 0 {
             return None;
         }
@@ -192,12 +192,12 @@ mod tests {
 
     #[test]
     fn mean_and_rms_are_the_textbook_ones() {
-        let spread = Spread::of(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let spread = SampleStats::from_values(&[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!((spread.n, spread.mean.value), (4, 2.5));
         assert!((spread.rms - (5.0_f64 / 3.0).sqrt()).abs() < 1e-12);
         assert!((spread.mean.error - spread.rms / 2.0).abs() < 1e-12);
-        assert_eq!(Spread::of(&[]), None);
-        assert!(Spread::of(&[1.0]).unwrap().rms.is_nan());
+        assert_eq!(SampleStats::from_values(&[]), None);
+        assert!(SampleStats::from_values(&[1.0]).unwrap().rms.is_nan());
     }
 
     #[test]
@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn the_wilson_interval_holds_the_share_and_stays_within_0_and_1() {
         // Value from scipy.stats.binomtest(9, 10).proportion_ci(0.6826894921370859, "wilson").
-        let share = Share::of(9, 10).unwrap();
+        let share = Share::new(9, 10).unwrap();
         assert!((share.low - 0.766_147_22).abs() < 1e-6, "{share:?}");
         assert!((share.high - 0.961_125_50).abs() < 1e-6, "{share:?}");
-        assert_eq!(Share::of(10, 10).unwrap().high, 1.0);
-        assert_eq!(Share::of(0, 10).unwrap().low, 0.0);
+        assert_eq!(Share::new(10, 10).unwrap().high, 1.0);
+        assert_eq!(Share::new(0, 10).unwrap().low, 0.0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::events::EventMethod;
+use super::events::EventResult;
 use super::matching::{Counts, Joined};
 use super::{charge, detection, pairs, timing, wasserstein};
 
@@ -25,15 +25,15 @@ pub struct Evaluation {
     /// The truth, as given.
     pub truth: String,
     /// The hits: one entry a reconstruction that has some, in the order given.
-    pub methods: Vec<Method>,
+    pub methods: Vec<ReconstructionResult>,
     /// The events: one entry a reconstruction that has some, in the order given.
-    pub events: Vec<EventMethod>,
+    pub events: Vec<EventResult>,
 }
 
 impl Evaluation {
     /// Puts results side by side.
     #[must_use]
-    pub fn new(truth: &Path, methods: Vec<Method>, events: Vec<EventMethod>) -> Self {
+    pub fn new(truth: &Path, methods: Vec<ReconstructionResult>, events: Vec<EventResult>) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             nuwave_version: env!("CARGO_PKG_VERSION"),
@@ -46,7 +46,7 @@ impl Evaluation {
 
 /// One reconstruction against the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Method {
+pub struct ReconstructionResult {
     /// Name in the table and in the plots.
     pub label: String,
     /// The output folder, as given.
@@ -65,7 +65,7 @@ pub struct Method {
     pub detection: detection::DetectionResult,
 }
 
-impl Method {
+impl ReconstructionResult {
     /// Computes all figures of one reconstruction.
     #[must_use]
     pub fn evaluate(label: String, dir: &Path, joined: &Joined) -> Self {

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::matching::MatchedWaveform;
-use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, Spread, bin_of, quantile};
+use super::stats::{CHARGE_EDGES_PE, COUNT_EDGES, Estimate, SampleStats, bin_of, quantile};
 
 /// Half-width of the window in which residuals count for bias and RMS.
 pub const WINDOW_NS: f64 = 20.0;
@@ -131,7 +131,7 @@ fn residuals(mut values_ns: Vec<f64>) -> Residuals {
         .copied()
         .filter(|value| value.abs() <= WINDOW_NS)
         .collect();
-    let spread = Spread::of(&within);
+    let spread = SampleStats::from_values(&within);
     let (low, high) = (quantile(&values_ns, 0.16), quantile(&values_ns, 0.84));
     Residuals {
         n: values_ns.len() as u64,

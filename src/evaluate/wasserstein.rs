@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::matching::MatchedWaveform;
-use super::stats::{COUNT_EDGES, Estimate, Spread, bin_of, quantile};
+use super::stats::{COUNT_EDGES, Estimate, SampleStats, bin_of, quantile};
 use crate::model::TimedCharge;
 
 /// W1 in ns between two lists of pulses in ascending time, each normalised to a total charge of 1: the integral over time
@@ -51,7 +51,7 @@ pub struct WassersteinBin {
     /// First number above the bin; infinite (`null` in JSON) for the last.
     pub high: f64,
     /// Mean and spread of W1 in ns.
-    pub w1_ns: Spread,
+    pub w1_ns: SampleStats,
 }
 
 /// W1 over all waveforms that have both hits and truth.
@@ -87,11 +87,11 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> WassersteinResult {
             Some(WassersteinBin {
                 low: edge[0],
                 high: edge[1],
-                w1_ns: Spread::of(values)?,
+                w1_ns: SampleStats::from_values(values)?,
             })
         })
         .collect();
-    let mean_ns = Spread::of(&all).map(|spread| spread.mean);
+    let mean_ns = SampleStats::from_values(&all).map(|spread| spread.mean);
     all.sort_by(f64::total_cmp);
     WassersteinResult {
         n: all.len() as u64,

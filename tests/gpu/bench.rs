@@ -28,7 +28,7 @@ fn a_quick_run_times_kernels_batches_and_streams() {
     let rows = json["rows"].as_array().unwrap();
     let of = |what: &str, stages: bool| {
         rows.iter()
-            .filter(|row| row["what"] == what && row["stage"].is_null() != stages)
+            .filter(|row| row["measurement"] == what && row["stage"].is_null() != stages)
             .count()
     };
     assert_eq!(of("gpu-one-batch", false), 1);

@@ -7,11 +7,11 @@ use crate::evaluate::stats::bin_of;
 use crate::model::TrueEvent;
 
 /// Most different energies that get a group each.
-const MOST_ENERGIES: usize = 20;
+const MAX_ENERGIES: usize = 20;
 /// Bins of energies where they are all different.
 const ENERGY_BINS: usize = 12;
 /// Events a group should have.
-const FEW: usize = 20;
+const EVENTS_PER_BIN: usize = 20;
 /// Edges of the bins of radius, as shares of the volume: equal volumes, finer at the edge.
 const VOLUME_EDGES: [f64; 14] = [
     0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.925, 0.95, 0.975, 1.0,
@@ -51,13 +51,17 @@ pub struct Binned<T> {
     pub mean: f64,
     /// What was found.
     #[serde(flatten)]
-    pub figures: T,
+    pub metrics: T,
 }
 
 impl Binning {
     /// The bins for `truth`, with the radii that are known.
     #[must_use]
-    pub fn of(truth: &[TrueEvent], scintillator_mm: Option<f64>, fiducial_mm: Option<f64>) -> Self {
+    pub fn from_truth(
+        truth: &[TrueEvent],
+        scintillator_mm: Option<f64>,
+        fiducial_mm: Option<f64>,
+    ) -> Self {
         let largest_mm = truth
             .iter()
             .map(|event| event.x_mm.hypot(event.y_mm).hypot(event.z_mm))
@@ -86,24 +90,24 @@ impl Binning {
         }
     }
 
-    /// `figures` of the events in each bin of true energy.
-    pub fn by_energy<T>(&self, pairs: &[Pair], figures: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
+    /// `metrics` of the events in each bin of true energy.
+    pub fn by_energy<T>(&self, pairs: &[Pair], metrics: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
         let energy = |pair: &Pair| pair.truth.energy_mev;
-        binned(&self.energy_edges_mev, pairs, energy, figures)
+        binned(&self.energy_edges_mev, pairs, energy, metrics)
     }
 
-    /// `figures` of the events in each bin of true radius.
-    pub fn by_radius<T>(&self, pairs: &[Pair], figures: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
-        binned(&self.radius_edges_mm, pairs, Pair::true_radius_mm, figures)
+    /// `metrics` of the events in each bin of true radius.
+    pub fn by_radius<T>(&self, pairs: &[Pair], metrics: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
+        binned(&self.radius_edges_mm, pairs, Pair::true_radius_mm, metrics)
     }
 
-    /// `figures` of the events in each bin of the cosine of the true polar angle.
+    /// `metrics` of the events in each bin of the cosine of the true polar angle.
     pub fn by_cos_theta<T>(
         &self,
         pairs: &[Pair],
-        figures: impl Fn(&[Pair]) -> T,
+        metrics: impl Fn(&[Pair]) -> T,
     ) -> Vec<Binned<T>> {
-        binned(&self.cos_theta_edges, pairs, Pair::true_cos_theta, figures)
+        binned(&self.cos_theta_edges, pairs, Pair::true_cos_theta, metrics)
     }
 }
 
@@ -133,15 +137,15 @@ fn energy_edges(truth: &[TrueEvent]) -> (bool, Vec<f64>) {
     let mut distinct = energies.clone();
     // What differs in the seventh digit was meant to be equal.
     distinct.dedup_by(|next, before| *next - *before <= 1e-6 * *before);
-    let are_distinct = distinct.len() <= MOST_ENERGIES
-        && (distinct.len() == 1 || energies.len() >= FEW / 4 * distinct.len());
+    let are_distinct = distinct.len() <= MAX_ENERGIES
+        && (distinct.len() == 1 || energies.len() >= EVENTS_PER_BIN / 4 * distinct.len());
     let inner: Vec<f64> = if are_distinct {
         distinct
             .windows(2)
             .map(|pair| pair.iter().sum::<f64>() / 2.0)
             .collect()
     } else {
-        let bins = (energies.len() / FEW).clamp(1, ENERGY_BINS);
+        let bins = (energies.len() / EVENTS_PER_BIN).clamp(1, ENERGY_BINS);
         (1..bins)
             .filter_map(|bin| energies.get(bin * energies.len() / bins).copied())
             .collect()
@@ -157,7 +161,7 @@ fn binned<T>(
     edges: &[f64],
     pairs: &[Pair],
     quantity: impl Fn(&Pair) -> f64,
-    figures: impl Fn(&[Pair]) -> T,
+    metrics: impl Fn(&[Pair]) -> T,
 ) -> Vec<Binned<T>> {
     let mut bins = vec![(0.0, Vec::new()); edges.len().saturating_sub(1)];
     for pair in pairs {
@@ -174,7 +178,7 @@ fn binned<T>(
             low: edge[0],
             high: edge[1],
             mean: sum / own.len() as f64,
-            figures: figures(&own),
+            metrics: metrics(&own),
         })
         .collect()
 }
@@ -196,7 +200,7 @@ mod tests {
         let truth: Vec<_> = (0..40)
             .map(|k| at([1.0, 3.0][k % 2], 10.0 * k as f64))
             .collect();
-        let binning = Binning::of(&truth, None, None);
+        let binning = Binning::from_truth(&truth, None, None);
         assert!(binning.energies_are_distinct);
         assert_eq!(binning.energy_edges_mev, [0.0, 2.0, f64::INFINITY]);
         assert_eq!(binning.radius_mm, 390.0);
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn many_energies_get_bins_of_equal_numbers() {
         let truth: Vec<_> = (1..=1000).map(|k| at(0.01 * f64::from(k), 0.0)).collect();
-        let binning = Binning::of(&truth, Some(17_700.0), None);
+        let binning = Binning::from_truth(&truth, Some(17_700.0), None);
         assert!(!binning.energies_are_distinct);
         assert_eq!(binning.energy_edges_mev.len(), ENERGY_BINS + 1);
         assert_eq!(binning.fiducial_mm, 16_000.0);

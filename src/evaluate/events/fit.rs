@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::evaluate::stats::Estimate;
 
 /// Fewest groups of energy for a fit: one more than it has parameters.
-pub const LEAST_GROUPS: usize = 4;
+pub const MIN_GROUPS: usize = 4;
 /// Fits in a row, each with the errors that the curve of the one before gives.
 const ROUNDS: usize = 6;
 
@@ -68,9 +68,9 @@ pub fn fit(groups: &[Group]) -> Result<ResolutionFit, String> {
         })
         .copied()
         .collect();
-    if usable.len() < LEAST_GROUPS {
+    if usable.len() < MIN_GROUPS {
         return Err(format!(
-            "{} groups of energy with a resolution, and a fit needs {LEAST_GROUPS}",
+            "{} groups of energy with a resolution, and a fit needs {MIN_GROUPS}",
             usable.len()
         ));
     }

@@ -231,7 +231,7 @@ fn count(counts: &mut EventCounts, pairs: &[Pair]) {
     let converged = number(&|pair| {
         pair.offset_mm().is_some() && !pair.found.flags.contains(Flags::NOT_CONVERGED)
     });
-    counts.converged = Share::of(converged, counts.matched);
+    counts.converged = Share::new(converged, counts.matched);
     for name in pairs.iter().flat_map(|pair| pair.found.flags.names()) {
         *counts.flags.entry(name).or_default() += 1;
     }

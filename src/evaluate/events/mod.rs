@@ -1,14 +1,14 @@
 //! Reconstructed events against true ones.
 //!
-//! [`join`] puts both together; [`figures`], [`uniformity`] and [`fit`] are pure functions of the joined events, in the
+//! [`join`] puts both together; [`metrics`], [`uniformity`] and [`fit`] are pure functions of the joined events, in the
 //! bins of [`bins`] and with the statistics of [`spread`]; [`report`] is their part of the table.
 
 pub mod bins;
-pub mod figures;
 pub mod fit;
 pub mod join;
+pub mod metrics;
 pub mod report;
-pub mod spread;
+pub mod residuals;
 pub mod uniformity;
 
 use std::path::Path;
@@ -16,14 +16,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use bins::Binning;
-use figures::{ByBin, EnergyFigures, FitResult, Pulls, VertexFigures};
 use join::{EventCounts, JoinedEvents, Pair};
-use spread::{Histogram, Residuals};
+use metrics::{ByBin, EnergyMetrics, FitResult, Pulls, VertexMetrics};
+use residuals::{Histogram, Residuals};
 use uniformity::UniformityResult;
 
 /// The events of one reconstruction against the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EventMethod {
+pub struct EventResult {
     /// Name in the table and in the plots.
     pub label: String,
     /// The output folder, as given.
@@ -33,13 +33,13 @@ pub struct EventMethod {
     /// The bins.
     pub binning: Binning,
     /// Vertex, found less true.
-    pub vertex: ByBin<VertexFigures>,
+    pub vertex: ByBin<VertexMetrics>,
     /// Found less true distance from the centre, of events whose true vertex is within the fiducial radius, in mm.
     pub radial_fiducial_mm: Residuals,
     /// Time in ns, found less true. Both count from where their file says, so that the mean is a convention.
     pub time_ns: ByBin<Residuals>,
     /// Energy, found over true.
-    pub energy: ByBin<EnergyFigures>,
+    pub energy: ByBin<EnergyMetrics>,
     /// Resolution against energy as a curve.
     pub resolution_fit: FitResult,
     /// How the energy scale depends on the place.
@@ -65,37 +65,37 @@ pub struct Histograms {
     pub energy: Histogram,
 }
 
-impl EventMethod {
+impl EventResult {
     /// Computes all figures of one reconstruction.
     #[must_use]
     pub fn evaluate(label: String, dir: &Path, joined: &JoinedEvents, binning: &Binning) -> Self {
         let pairs = joined.pairs.as_slice();
-        let time = |pairs: &[Pair]| Residuals::of(pairs.iter().filter_map(Pair::time_ns));
-        let energy = ByBin::of(pairs, binning, EnergyFigures::of);
+        let time = |pairs: &[Pair]| Residuals::from_values(pairs.iter().filter_map(Pair::time_ns));
+        let energy = ByBin::new(pairs, binning, EnergyMetrics::from_pairs);
         Self {
             label,
             dir: dir.display().to_string(),
             counts: joined.counts.clone(),
             binning: binning.clone(),
-            vertex: ByBin::of(pairs, binning, VertexFigures::of),
-            radial_fiducial_mm: Residuals::of(
+            vertex: ByBin::new(pairs, binning, VertexMetrics::from_pairs),
+            radial_fiducial_mm: Residuals::from_values(
                 pairs
                     .iter()
                     .filter(|pair| pair.true_radius_mm() < binning.fiducial_mm)
                     .filter_map(Pair::radial_mm),
             ),
-            time_ns: ByBin::of(pairs, binning, time),
-            resolution_fit: FitResult::of(&energy),
+            time_ns: ByBin::new(pairs, binning, time),
+            resolution_fit: FitResult::new(&energy),
             energy,
             uniformity: uniformity::evaluate(pairs, binning),
-            pulls: Pulls::of(pairs),
-            histograms: Histograms::of(pairs),
+            pulls: Pulls::from_pairs(pairs),
+            histograms: Histograms::from_pairs(pairs),
         }
     }
 }
 
 impl Histograms {
-    fn of(pairs: &[Pair]) -> Self {
+    fn from_pairs(pairs: &[Pair]) -> Self {
         let offsets: Vec<[f64; 3]> = pairs.iter().filter_map(Pair::offset_mm).collect();
         // The three axes share their bins, those of the widest.
         let all: Vec<f64> = offsets.iter().flatten().copied().collect();
@@ -104,7 +104,7 @@ impl Histograms {
             let values: Vec<f64> = offsets.iter().map(|offset| offset[axis]).collect();
             let bins = common.counts.len();
             let high = common.low + common.step * bins as f64;
-            Histogram::of(&values, common.low, high, bins)
+            Histogram::new(&values, common.low, high, bins)
         };
         let times_ns: Vec<f64> = pairs.iter().filter_map(Pair::time_ns).collect();
         let responses: Vec<f64> = pairs

@@ -1,7 +1,7 @@
 //! The events' part of the table: one row a figure, one column a reconstruction.
 
-use super::EventMethod;
-use super::figures::{EnergyFigures, Pull};
+use super::EventResult;
+use super::metrics::{EnergyMetrics, Pull};
 use super::uniformity::Region;
 use crate::evaluate::cells::{percent, percent_error, with_error};
 use crate::evaluate::stats::Estimate;
@@ -9,16 +9,16 @@ use crate::model::Flags;
 use crate::text::table::Row;
 use crate::text::{missing, thousands};
 
-type Cell = fn(&EventMethod) -> String;
+type Cell = fn(&EventResult) -> String;
 
-/// The rows for `methods`: headings without cells, figures with one a method.
-pub(in crate::evaluate) fn rows(methods: &[EventMethod]) -> Vec<Row> {
-    let Some(first) = methods.first() else {
+/// The rows for `results`: headings without cells, metrics with one a result.
+pub(in crate::evaluate) fn rows(results: &[EventResult]) -> Vec<Row> {
+    let Some(first) = results.first() else {
         return Vec::new();
     };
     let heading = |name: &str| (name.to_owned(), None);
-    let row = |name: &str, cell: &dyn Fn(&EventMethod) -> String| {
-        (name.to_owned(), Some(methods.iter().map(cell).collect()))
+    let row = |name: &str, cell: &dyn Fn(&EventResult) -> String| {
+        (name.to_owned(), Some(results.iter().map(cell).collect()))
     };
     let plain = |rows: &[(&str, Cell)]| -> Vec<Row> {
         rows.iter().map(|(name, cell)| row(name, cell)).collect()
@@ -26,8 +26,8 @@ pub(in crate::evaluate) fn rows(methods: &[EventMethod]) -> Vec<Row> {
     let mut rows = vec![heading("Events")];
     rows.extend(plain(&COUNTS));
     for (_, name, _) in Flags::ALL {
-        let of = |method: &EventMethod| method.counts.flags.get(name).copied().unwrap_or(0);
-        if methods.iter().any(|method| of(method) > 0) {
+        let of = |result: &EventResult| result.counts.flags.get(name).copied().unwrap_or(0);
+        if results.iter().any(|result| of(result) > 0) {
             rows.push(row(&format!("  flagged {name}"), &|m| thousands(of(m))));
         }
     }
@@ -52,7 +52,7 @@ pub(in crate::evaluate) fn rows(methods: &[EventMethod]) -> Vec<Row> {
             m.energy
                 .by_energy
                 .get(place)
-                .map_or_else(missing, |bin| bias_and_resolution(&bin.figures))
+                .map_or_else(missing, |bin| bias_and_resolution(&bin.metrics))
         }));
     }
     rows.push(heading(
@@ -62,7 +62,7 @@ pub(in crate::evaluate) fn rows(methods: &[EventMethod]) -> Vec<Row> {
     rows.push(heading(
         "Non-uniformity, spread of the mean response over equal volumes",
     ));
-    rows.extend(uniformity_rows(methods));
+    rows.extend(uniformity_rows(results));
     rows.push(heading("Pulls: mean / width of the central 68 % / RMS"));
     rows.extend(plain(&PULLS));
     rows
@@ -174,15 +174,15 @@ const PULLS: [(&str, Cell); 5] = [
     ("energy", |m| pull(&m.pulls.energy)),
 ];
 
-fn fitted(method: &EventMethod, part: fn(&super::fit::ResolutionFit) -> Estimate) -> String {
-    percent_error(method.resolution_fit.fit.as_ref().map(part))
+fn fitted(result: &EventResult, part: fn(&super::fit::ResolutionFit) -> Estimate) -> String {
+    percent_error(result.resolution_fit.fit.as_ref().map(part))
 }
 
-fn bias_and_resolution(figures: &EnergyFigures) -> String {
+fn bias_and_resolution(metrics: &EnergyMetrics) -> String {
     format!(
         "{} / {}",
-        percent_error(figures.bias),
-        percent_error(figures.resolution)
+        percent_error(metrics.bias),
+        percent_error(metrics.resolution)
     )
 }
 
@@ -196,8 +196,8 @@ fn pull(pull: &Pull) -> String {
     )
 }
 
-fn uniformity_rows(methods: &[EventMethod]) -> Vec<Row> {
-    type Of = fn(&EventMethod) -> &Region;
+fn uniformity_rows(results: &[EventResult]) -> Vec<Row> {
+    type Of = fn(&EventResult) -> &Region;
     let regions: [(&str, Of); 3] = [
         ("all", |m| &m.uniformity.all),
         ("within the fiducial radius", |m| &m.uniformity.inside),
@@ -206,8 +206,8 @@ fn uniformity_rows(methods: &[EventMethod]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, region) in regions {
         for (over, by_cell) in [("r\u{b3}", false), ("r\u{b3} and cos \u{3b8}", true)] {
-            let cells = methods.iter().map(|method| {
-                let region = region(method);
+            let cells = results.iter().map(|result| {
+                let region = region(result);
                 let found = if by_cell {
                     region.by_cell
                 } else {
@@ -229,9 +229,9 @@ fn uniformity_rows(methods: &[EventMethod]) -> Vec<Row> {
 
 /// What is worth a warning: a line each, for the log.
 #[must_use]
-pub fn warnings(method: &EventMethod) -> Vec<String> {
-    let counts = &method.counts;
-    let pulls = &method.pulls;
+pub fn warnings(result: &EventResult) -> Vec<String> {
+    let counts = &result.counts;
+    let pulls = &result.pulls;
     let without_sigma = [&pulls.x, &pulls.y, &pulls.z, &pulls.time, &pulls.energy]
         .iter()
         .map(|pull| pull.without_sigma)
@@ -251,19 +251,19 @@ pub fn warnings(method: &EventMethod) -> Vec<String> {
         ),
         (
             counts.true_without_energy,
-            "true events without positive energy are left out of the energy's figures",
+            "true events without positive energy are left out of the energy's metrics",
         ),
         (
             counts.without_vertex,
-            "events without a vertex are left out of the vertex's figures",
+            "events without a vertex are left out of the vertex's metrics",
         ),
         (
             counts.without_time,
-            "events without a time are left out of the time's figures",
+            "events without a time are left out of the time's metrics",
         ),
         (
             counts.without_energy,
-            "events without an energy are left out of the energy's figures",
+            "events without an energy are left out of the energy's metrics",
         ),
         (
             without_sigma.unwrap_or(0),
@@ -272,6 +272,6 @@ pub fn warnings(method: &EventMethod) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(n, _)| *n > 0)
-    .map(|(n, text)| format!("{}: {} {text}", method.label, thousands(n)))
+    .map(|(n, text)| format!("{}: {} {text}", result.label, thousands(n)))
     .collect()
 }

@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use super::bins::{Binning, cos_edges};
 use super::join::Pair;
-use crate::evaluate::stats::{Estimate, Spread, bin_of};
+use crate::evaluate::stats::{Estimate, SampleStats, bin_of};
 
 /// Events that a part should have on average; there are fewer parts where there are fewer events.
-const WANTED: usize = 30;
+const EVENTS_PER_CELL: usize = 30;
 /// Fewest events of a part that counts.
-const LEAST: u64 = 5;
+const MIN_EVENTS: u64 = 5;
 /// Most shells of equal volume, and most parts of the cosine.
-const MOST_SHELLS: usize = 10;
-const MOST_COS: usize = 10;
+const MAX_SHELLS: usize = 10;
+const MAX_COS_BINS: usize = 10;
 
 /// Mean response in one part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -107,9 +107,9 @@ fn region(entries: &[Entry], low: f64, high: f64) -> (Region, Vec<Cell>) {
         .filter(|entry| (low..high).contains(&entry.volume))
         .count();
     // A thin region has no need of many shells.
-    let most = ((MOST_SHELLS as f64 * (high - low)).ceil() as usize).clamp(4, MOST_SHELLS);
-    let shells = (n / WANTED).clamp(1, most);
-    let angles = (n / WANTED / shells).clamp(1, MOST_COS);
+    let most = ((MAX_SHELLS as f64 * (high - low)).ceil() as usize).clamp(4, MAX_SHELLS);
+    let shells = (n / EVENTS_PER_CELL).clamp(1, most);
+    let angles = (n / EVENTS_PER_CELL / shells).clamp(1, MAX_COS_BINS);
     let whole = cells_of(entries, (low, high, shells), 1);
     let cells = cells_of(entries, (low, high, shells), angles);
     let region = Region {
@@ -143,8 +143,8 @@ fn cells_of(entries: &[Entry], (low, high, shells): (f64, f64, usize), angles: u
             volume: (shell[0], shell[1]),
             cos_theta: (angle[0], angle[1]),
             n: own.len() as u64,
-            response: Spread::of(&own)
-                .filter(|spread| spread.n >= LEAST)
+            response: SampleStats::from_values(&own)
+                .filter(|spread| spread.n >= MIN_EVENTS)
                 .map(|spread| spread.mean),
         })
         .collect()
@@ -155,7 +155,7 @@ fn cells_of(entries: &[Entry], (low, high, shells): (f64, f64, usize), angles: u
 pub fn non_uniformity(cells: &[Cell]) -> Option<NonUniformity> {
     let means: Vec<Estimate> = cells.iter().filter_map(|cell| cell.response).collect();
     let values: Vec<f64> = means.iter().map(|mean| mean.value).collect();
-    let spread = Spread::of(&values).filter(|spread| spread.n > 1)?;
+    let spread = SampleStats::from_values(&values).filter(|spread| spread.n > 1)?;
     let centre = spread.mean.value;
     if centre <= 0.0 {
         return None;

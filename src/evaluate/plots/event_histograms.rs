@@ -1,8 +1,8 @@
 //! The figures of an evaluation of events that show distributions: pulls and residuals.
 
-use crate::evaluate::events::EventMethod;
-use crate::evaluate::events::figures::Pull;
-use crate::evaluate::events::spread::{Histogram, Residuals};
+use crate::evaluate::events::EventResult;
+use crate::evaluate::events::metrics::Pull;
+use crate::evaluate::events::residuals::{Histogram, Residuals};
 use crate::evaluate::stats::Estimate;
 use crate::plot::axis::{Axis, with_minus};
 use crate::plot::figure::values;
@@ -24,22 +24,22 @@ fn outline(histogram: &Histogram, n: u64) -> Vec<Point> {
 
 /// Histograms of all reconstructions in a panel, over the range of the widest.
 fn histograms(
-    methods: &[EventMethod],
-    heading: &dyn Fn(&EventMethod) -> String,
+    results: &[EventResult],
+    heading: &dyn Fn(&EventResult) -> String,
     title: &str,
-    of: &dyn Fn(&EventMethod) -> (Histogram, u64),
+    of: &dyn Fn(&EventResult) -> (Histogram, u64),
     factor: f64,
 ) -> Panel {
-    let series: Vec<Series> = methods
+    let series: Vec<Series> = results
         .iter()
         .enumerate()
-        .map(|(index, method)| {
-            let (histogram, n) = of(method);
+        .map(|(index, result)| {
+            let (histogram, n) = of(result);
             let mut points = outline(&histogram, n);
             for point in &mut points {
                 point.x *= factor;
             }
-            Series::new(method.label.clone(), index, Look::Steps, points)
+            Series::new(result.label.clone(), index, Look::Steps, points)
         })
         .collect();
     let xs = values(&series, |point| point.x);
@@ -53,7 +53,7 @@ fn histograms(
         Axis::linear(title, low, high),
         Axis::linear("Events a bin (%)", 0.0, 1.1 * highest),
     );
-    panel.heading = methods.iter().map(heading).collect::<Vec<_>>().join("; ");
+    panel.heading = results.iter().map(heading).collect::<Vec<_>>().join("; ");
     panel.series = series;
     panel
 }
@@ -82,40 +82,40 @@ fn short(estimate: Option<Estimate>, factor: f64, decimals: usize) -> String {
 }
 
 /// Pulls beside a Gaussian of width 1.
-pub(super) fn pulls(methods: &[EventMethod]) -> Figure {
-    type Of = fn(&EventMethod) -> &Pull;
+pub(super) fn pulls(results: &[EventResult]) -> Figure {
+    type Of = fn(&EventResult) -> &Pull;
     let all: [(&str, Of); 5] = [
-        ("x", |method| &method.pulls.x),
-        ("y", |method| &method.pulls.y),
-        ("z", |method| &method.pulls.z),
-        ("time, less its mean offset", |method| &method.pulls.time),
-        ("energy", |method| &method.pulls.energy),
+        ("x", |result| &result.pulls.x),
+        ("y", |result| &result.pulls.y),
+        ("z", |result| &result.pulls.z),
+        ("time, less its mean offset", |result| &result.pulls.time),
+        ("energy", |result| &result.pulls.energy),
     ];
     let panels = all
         .into_iter()
         .map(|(name, of)| {
-            let heading = |method: &EventMethod| {
-                let residuals = of(method).residuals;
+            let heading = |result: &EventResult| {
+                let residuals = of(result).residuals;
                 let words = format!(
                     "mean {}, width {}",
                     short(residuals.bias, 1.0, 2),
                     short(residuals.sigma_68, 1.0, 2)
                 );
-                if methods.len() > 1 {
-                    format!("{}: {words}", method.label)
+                if results.len() > 1 {
+                    format!("{}: {words}", result.label)
                 } else {
                     words
                 }
             };
-            let histogram = |method: &EventMethod| {
-                let pull = of(method);
+            let histogram = |result: &EventResult| {
+                let pull = of(result);
                 (pull.histogram.clone(), pull.residuals.n)
             };
-            let mut panel = histograms(methods, &heading, "Pull", &histogram, 1.0);
+            let mut panel = histograms(results, &heading, "Pull", &histogram, 1.0);
             panel.heading = format!("{name}: {}", panel.heading);
-            let step = methods
+            let step = results
                 .first()
-                .map_or(0.2, |method| of(method).histogram.step);
+                .map_or(0.2, |result| of(result).histogram.step);
             let curve: Vec<Point> = (-100..=100)
                 .map(|place| f64::from(place) / 20.0)
                 .map(|pull| {
@@ -140,8 +140,8 @@ pub(super) fn pulls(methods: &[EventMethod]) -> Figure {
 }
 
 /// Found less true vertex.
-pub(super) fn vertex_residuals(methods: &[EventMethod]) -> Figure {
-    type Of = fn(&EventMethod) -> (&Histogram, Residuals);
+pub(super) fn vertex_residuals(results: &[EventResult]) -> Figure {
+    type Of = fn(&EventResult) -> (&Histogram, Residuals);
     let all: [(&str, Of); 3] = [
         ("x", |m| (&m.histograms.x_mm, m.vertex.overall.x_mm)),
         ("y", |m| (&m.histograms.y_mm, m.vertex.overall.y_mm)),
@@ -150,13 +150,13 @@ pub(super) fn vertex_residuals(methods: &[EventMethod]) -> Figure {
     let panels = all
         .into_iter()
         .map(|(axis, of)| {
-            let heading = |method: &EventMethod| residual_words(method, of(method).1, methods);
-            let histogram = |method: &EventMethod| {
-                let (histogram, residuals) = of(method);
+            let heading = |result: &EventResult| residual_words(result, of(result).1, results);
+            let histogram = |result: &EventResult| {
+                let (histogram, residuals) = of(result);
                 (histogram.clone(), residuals.n)
             };
             let title = "Found \u{2212} true (mm)";
-            let mut panel = histograms(methods, &heading, title, &histogram, 1.0);
+            let mut panel = histograms(results, &heading, title, &histogram, 1.0);
             panel.heading = format!("{axis}: {}", panel.heading);
             panel
         })
@@ -168,54 +168,54 @@ pub(super) fn vertex_residuals(methods: &[EventMethod]) -> Figure {
     )
 }
 
-fn residual_words(method: &EventMethod, residuals: Residuals, methods: &[EventMethod]) -> String {
+fn residual_words(result: &EventResult, residuals: Residuals, results: &[EventResult]) -> String {
     let words = format!(
         "bias {} mm, half-width {} mm, RMS {} mm",
         short(residuals.bias, 1.0, 1),
         short(residuals.sigma_68, 1.0, 1),
         short(residuals.rms, 1.0, 1)
     );
-    if methods.len() > 1 {
-        format!("{}: {words}", method.label)
+    if results.len() > 1 {
+        format!("{}: {words}", result.label)
     } else {
         words
     }
 }
 
 /// Found over true energy, and found less true time.
-pub(super) fn energy_residuals(methods: &[EventMethod]) -> Figure {
-    let label = |method: &EventMethod| {
-        let all = &method.energy.overall;
+pub(super) fn energy_residuals(results: &[EventResult]) -> Figure {
+    let label = |result: &EventResult| {
+        let all = &result.energy.overall;
         let words = format!(
             "bias {} %, resolution {} %",
             short(all.bias, 100.0, 2),
             short(all.resolution, 100.0, 2)
         );
-        if methods.len() > 1 {
-            format!("{}: {words}", method.label)
+        if results.len() > 1 {
+            format!("{}: {words}", result.label)
         } else {
             words
         }
     };
-    let energy = |method: &EventMethod| (method.histograms.energy.clone(), method.energy.overall.n);
+    let energy = |result: &EventResult| (result.histograms.energy.clone(), result.energy.overall.n);
     let title = "Found / true energy \u{2212} 1 (%)";
-    let mut energy = histograms(methods, &label, title, &energy, 100.0);
+    let mut energy = histograms(results, &label, title, &energy, 100.0);
     energy.heading = format!("energy: {}", energy.heading);
-    let words = |method: &EventMethod| {
-        let all = &method.time_ns.overall;
+    let words = |result: &EventResult| {
+        let all = &result.time_ns.overall;
         let words = format!(
             "mean {} ns, half-width {} ns",
             short(all.bias, 1.0, 2),
             short(all.sigma_68, 1.0, 2)
         );
-        if methods.len() > 1 {
-            format!("{}: {words}", method.label)
+        if results.len() > 1 {
+            format!("{}: {words}", result.label)
         } else {
             words
         }
     };
-    let time = |method: &EventMethod| (method.histograms.time_ns.clone(), method.time_ns.overall.n);
-    let mut time = histograms(methods, &words, "Found \u{2212} true time (ns)", &time, 1.0);
+    let time = |result: &EventResult| (result.histograms.time_ns.clone(), result.time_ns.overall.n);
+    let mut time = histograms(results, &words, "Found \u{2212} true time (ns)", &time, 1.0);
     time.heading = format!("time: {}", time.heading);
     let mut figure = Figure::new(
         "Energy and time residuals",

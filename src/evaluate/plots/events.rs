@@ -1,39 +1,39 @@
 //! The figures of an evaluation of events, one function each.
 
 use super::event_histograms::{energy_residuals, pulls, vertex_residuals};
-use crate::evaluate::events::EventMethod;
+use crate::evaluate::events::EventResult;
 use crate::evaluate::events::bins::Binned;
-use crate::evaluate::events::figures::{EnergyFigures, VertexFigures};
-use crate::evaluate::events::spread::Residuals;
+use crate::evaluate::events::metrics::{EnergyMetrics, VertexMetrics};
+use crate::evaluate::events::residuals::Residuals;
 use crate::evaluate::stats::Estimate;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
 use crate::plot::figure::{count_axis, heights};
 
 /// Residuals along a direction, of a bin.
-type Along = fn(&VertexFigures) -> Residuals;
+type Along = fn(&VertexMetrics) -> Residuals;
 
 /// The axes that are drawn where there is one reconstruction.
 const AXES: [(&str, Along); 3] = [
-    ("x", |figures| figures.x_mm),
-    ("y", |figures| figures.y_mm),
-    ("z", |figures| figures.z_mm),
+    ("x", |metrics| metrics.x_mm),
+    ("y", |metrics| metrics.y_mm),
+    ("z", |metrics| metrics.z_mm),
 ];
 
 /// All figures with the names of their files.
-pub(super) fn all(methods: &[EventMethod]) -> Vec<(&'static str, Figure)> {
-    if methods.is_empty() {
+pub(super) fn all(results: &[EventResult]) -> Vec<(&'static str, Figure)> {
+    if results.is_empty() {
         return Vec::new();
     }
     vec![
-        ("vertex_by_radius.svg", vertex_by_radius(methods)),
-        ("vertex_by_energy.svg", vertex_by_energy(methods)),
-        ("vertex_by_angle.svg", vertex_by_angle(methods)),
-        ("energy_resolution.svg", energy_resolution(methods)),
-        ("energy_by_radius.svg", energy_by_radius(methods)),
-        ("pulls.svg", pulls(methods)),
-        ("vertex_residuals.svg", vertex_residuals(methods)),
-        ("energy_residuals.svg", energy_residuals(methods)),
+        ("vertex_by_radius.svg", vertex_by_radius(results)),
+        ("vertex_by_energy.svg", vertex_by_energy(results)),
+        ("vertex_by_angle.svg", vertex_by_angle(results)),
+        ("energy_resolution.svg", energy_resolution(results)),
+        ("energy_by_radius.svg", energy_by_radius(results)),
+        ("pulls.svg", pulls(results)),
+        ("vertex_residuals.svg", vertex_residuals(results)),
+        ("energy_residuals.svg", energy_residuals(results)),
     ]
 }
 
@@ -48,19 +48,19 @@ fn point(x: f64, estimate: Option<Estimate>, factor: f64) -> Option<Point> {
 
 /// One series a reconstruction.
 fn series_of(
-    methods: &[EventMethod],
-    label: impl Fn(&EventMethod) -> String,
-    points: impl Fn(&EventMethod) -> Vec<Point>,
+    results: &[EventResult],
+    label: impl Fn(&EventResult) -> String,
+    points: impl Fn(&EventResult) -> Vec<Point>,
 ) -> Vec<Series> {
-    methods
+    results
         .iter()
         .enumerate()
-        .map(|(index, method)| Series::new(label(method), index, Look::Marked, points(method)))
+        .map(|(index, result)| Series::new(label(result), index, Look::Marked, points(result)))
         .collect()
 }
 
-fn name(method: &EventMethod) -> String {
-    method.label.clone()
+fn name(result: &EventResult) -> String {
+    result.label.clone()
 }
 
 /// A panel around `series` that always shows `low..high`.
@@ -72,34 +72,34 @@ fn panel(x: Axis, title: &str, series: Vec<Series>, low: f64, high: f64) -> Pane
 
 /// Bias above resolution. One reconstruction is drawn by axis; of several, radius and distance.
 fn vertex(
-    methods: &[EventMethod],
+    results: &[EventResult],
     title: &str,
     axis: &dyn Fn(&[Series]) -> Axis,
-    bins: fn(&EventMethod) -> &[Binned<VertexFigures>],
+    bins: fn(&EventResult) -> &[Binned<VertexMetrics>],
     place: fn(f64) -> f64,
 ) -> Figure {
-    let points = |method: &EventMethod, of: &dyn Fn(&VertexFigures) -> Option<Estimate>| {
-        bins(method)
+    let points = |result: &EventResult, of: &dyn Fn(&VertexMetrics) -> Option<Estimate>| {
+        bins(result)
             .iter()
-            .filter_map(|bin| point(place(bin.mean), of(&bin.figures), 1.0))
+            .filter_map(|bin| point(place(bin.mean), of(&bin.metrics), 1.0))
             .collect::<Vec<_>>()
     };
     let (mut biases, mut widths) = (Vec::new(), Vec::new());
-    if let [method] = methods {
+    if let [result] = results {
         for (index, (name, along)) in AXES.into_iter().enumerate() {
-            let offset = points(method, &|figures| along(figures).bias);
+            let offset = points(result, &|metrics| along(metrics).bias);
             biases.push(Series::new(name, index, Look::Marked, offset));
-            let width = points(method, &|figures| along(figures).sigma_68);
+            let width = points(result, &|metrics| along(metrics).sigma_68);
             widths.push(Series::new(name, index, Look::Marked, width));
         }
-        let radial = points(method, &|figures| figures.radial_mm.bias);
+        let radial = points(result, &|metrics| metrics.radial_mm.bias);
         biases.push(Series::new(
             "distance from the centre",
             3,
             Look::Marked,
             radial,
         ));
-        let radial = points(method, &|figures| figures.radial_mm.sigma_68);
+        let radial = points(result, &|metrics| metrics.radial_mm.sigma_68);
         widths.push(Series::new(
             "distance from the centre",
             3,
@@ -107,15 +107,15 @@ fn vertex(
             radial,
         ));
     } else {
-        biases = series_of(methods, name, |method| {
-            points(method, &|figures| figures.radial_mm.bias)
+        biases = series_of(results, name, |result| {
+            points(result, &|metrics| metrics.radial_mm.bias)
         });
-        widths = series_of(methods, name, |method| {
-            points(method, &|figures| figures.distance_68_mm)
+        widths = series_of(results, name, |result| {
+            points(result, &|metrics| metrics.distance_68_mm)
         });
     }
     let x = axis(&biases);
-    let (above, below, subtitle) = if methods.len() == 1 {
+    let (above, below, subtitle) = if results.len() == 1 {
         (
             "Bias (mm)",
             "Resolution (mm)",
@@ -137,72 +137,72 @@ fn vertex(
     figure
 }
 
-fn radius_axis(methods: &[EventMethod]) -> Axis {
-    let largest = methods
+fn radius_axis(results: &[EventResult]) -> Axis {
+    let largest = results
         .iter()
-        .filter_map(|method| method.binning.radius_edges_mm.last())
+        .filter_map(|result| result.binning.radius_edges_mm.last())
         .fold(0.0, |largest: f64, edge| largest.max(*edge));
     Axis::linear("True distance from the centre (m)", 0.0, 1.02e-3 * largest)
 }
 
-fn vertex_by_radius(methods: &[EventMethod]) -> Figure {
-    let axis = |_: &[Series]| radius_axis(methods);
+fn vertex_by_radius(results: &[EventResult]) -> Figure {
+    let axis = |_: &[Series]| radius_axis(results);
     let title = "Vertex against the distance from the centre";
     vertex(
-        methods,
+        results,
         title,
         &axis,
-        |method| &method.vertex.by_radius,
+        |result| &result.vertex.by_radius,
         |radius_mm| 1e-3 * radius_mm,
     )
 }
 
-fn vertex_by_energy(methods: &[EventMethod]) -> Figure {
+fn vertex_by_energy(results: &[EventResult]) -> Figure {
     let axis = |series: &[Series]| count_axis("True energy (MeV)", series);
     let title = "Vertex against energy";
     vertex(
-        methods,
+        results,
         title,
         &axis,
-        |method| &method.vertex.by_energy,
+        |result| &result.vertex.by_energy,
         |energy_mev| energy_mev,
     )
 }
 
-fn vertex_by_angle(methods: &[EventMethod]) -> Figure {
+fn vertex_by_angle(results: &[EventResult]) -> Figure {
     let axis = |_: &[Series]| Axis::linear("True cos \u{3b8}", -1.0, 1.0);
     let title = "Vertex against the polar angle";
     vertex(
-        methods,
+        results,
         title,
         &axis,
-        |method| &method.vertex.by_cos_theta,
+        |result| &result.vertex.by_cos_theta,
         |cos_theta| cos_theta,
     )
 }
 
-fn energy_resolution(methods: &[EventMethod]) -> Figure {
-    let label = |method: &EventMethod| match &method.resolution_fit.fit {
+fn energy_resolution(results: &[EventResult]) -> Figure {
+    let label = |result: &EventResult| match &result.resolution_fit.fit {
         Some(fit) => format!(
             "{}: a = {:.2} %, b = {:.2} %, c = {:.2} %",
-            method.label,
+            result.label,
             100.0 * fit.a.value,
             100.0 * fit.b.value,
             100.0 * fit.c.value
         ),
-        None => method.label.clone(),
+        None => result.label.clone(),
     };
-    let mut robust = series_of(methods, label, |method| {
-        let bins = method.energy.by_energy.iter();
-        bins.filter_map(|bin| point(bin.mean, bin.figures.resolution, 100.0))
+    let mut robust = series_of(results, label, |result| {
+        let bins = result.energy.by_energy.iter();
+        bins.filter_map(|bin| point(bin.mean, bin.metrics.resolution, 100.0))
             .collect()
     });
     let mut core = series_of(
-        methods,
-        |method| format!("{}: Gaussian core", method.label),
-        |method| {
-            let bins = method.energy.by_energy.iter();
-            bins.filter_map(|bin| point(bin.mean, bin.figures.resolution_core, 100.0))
+        results,
+        |result| format!("{}: Gaussian core", result.label),
+        |result| {
+            let bins = result.energy.by_energy.iter();
+            bins.filter_map(|bin| point(bin.mean, bin.metrics.resolution_core, 100.0))
                 .collect()
         },
     );
@@ -214,18 +214,18 @@ fn energy_resolution(methods: &[EventMethod]) -> Figure {
         }
     }
     let biases = series_of(
-        methods,
+        results,
         |_| String::new(),
-        |method| {
-            let bins = method.energy.by_energy.iter();
-            bins.filter_map(|bin| point(bin.mean, bin.figures.bias, 100.0))
+        |result| {
+            let bins = result.energy.by_energy.iter();
+            bins.filter_map(|bin| point(bin.mean, bin.metrics.bias, 100.0))
                 .collect()
         },
     );
     let x = count_axis("True energy (MeV)", &robust);
     let mut curves = Vec::new();
-    for (index, method) in methods.iter().enumerate() {
-        let Some(fit) = &method.resolution_fit.fit else {
+    for (index, result) in results.iter().enumerate() {
+        let Some(fit) = &result.resolution_fit.fit else {
             continue;
         };
         let points = (0..=120)
@@ -260,19 +260,19 @@ fn energy_resolution(methods: &[EventMethod]) -> Figure {
     figure
 }
 
-fn energy_by_radius(methods: &[EventMethod]) -> Figure {
-    let series = |of: fn(&EnergyFigures) -> Option<Estimate>| {
-        series_of(methods, name, |method| {
-            let bins = method.energy.by_radius.iter();
-            bins.filter_map(|bin| point(1e-3 * bin.mean, of(&bin.figures), 100.0))
+fn energy_by_radius(results: &[EventResult]) -> Figure {
+    let series = |of: fn(&EnergyMetrics) -> Option<Estimate>| {
+        series_of(results, name, |result| {
+            let bins = result.energy.by_radius.iter();
+            bins.filter_map(|bin| point(1e-3 * bin.mean, of(&bin.metrics), 100.0))
                 .collect()
         })
     };
-    let x = radius_axis(methods);
+    let x = radius_axis(results);
     let mut upper = panel(
         x.clone().untitled(),
         "Bias (%)",
-        series(|figures| figures.bias),
+        series(|metrics| metrics.bias),
         -0.5,
         0.5,
     );
@@ -280,7 +280,7 @@ fn energy_by_radius(methods: &[EventMethod]) -> Figure {
     let lower = panel(
         x,
         "Resolution (%)",
-        series(|figures| figures.resolution),
+        series(|metrics| metrics.resolution),
         0.0,
         1.0,
     );

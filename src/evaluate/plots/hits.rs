@@ -1,6 +1,6 @@
 //! The figures of an evaluation, one function each.
 
-use crate::evaluate::summary::{Evaluation, Method};
+use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
 
@@ -25,24 +25,24 @@ pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
 fn series_of(
     evaluation: &Evaluation,
     look: Look,
-    label: impl Fn(&Method) -> String,
-    points: impl Fn(&Method) -> Vec<Point>,
+    label: impl Fn(&ReconstructionResult) -> String,
+    points: impl Fn(&ReconstructionResult) -> Vec<Point>,
 ) -> Vec<Series> {
     evaluation
         .methods
         .iter()
         .enumerate()
-        .map(|(index, method)| Series::new(label(method), index, look, points(method)))
+        .map(|(index, result)| Series::new(label(result), index, look, points(result)))
         .collect()
 }
 
-fn name(method: &Method) -> String {
-    method.label.clone()
+fn name(result: &ReconstructionResult) -> String {
+    result.label.clone()
 }
 
 fn charge_linearity(evaluation: &Evaluation) -> Figure {
-    let series = series_of(evaluation, Look::Marked, name, |method| {
-        method
+    let series = series_of(evaluation, Look::Marked, name, |result| {
+        result
             .charge
             .by_charge
             .iter()
@@ -59,7 +59,7 @@ fn charge_linearity(evaluation: &Evaluation) -> Figure {
     let references: Vec<_> = evaluation
         .methods
         .iter()
-        .filter_map(|method| method.charge.reference)
+        .filter_map(|result| result.charge.reference)
         .map(|reference| format!("{} to {} PE", reference.low_pe, reference.high_pe))
         .collect();
     let reference = references.first().map_or("-", String::as_str);
@@ -91,9 +91,9 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
     let against_charge = series_of(
         evaluation,
         Look::Marked,
-        |method| format!("{}: against true charge", method.label),
-        |method| {
-            let bins = method.charge.by_charge.iter();
+        |result| format!("{}: against true charge", result.label),
+        |result| {
+            let bins = result.charge.by_charge.iter();
             bins.map(|bin| rms_point(bin.mean_true_pe, bin.deviation.rms, bin.deviation.n))
                 .collect()
         },
@@ -101,9 +101,9 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
     let against_count = series_of(
         evaluation,
         Look::Open,
-        |method| format!("{}: against number of PEs", method.label),
-        |method| {
-            let bins = method.charge.by_n_pe.iter();
+        |result| format!("{}: against number of PEs", result.label),
+        |result| {
+            let bins = result.charge.by_n_pe.iter();
             bins.map(|bin| rms_point(bin.mean_n_pe, bin.deviation.rms, bin.deviation.n))
                 .collect()
         },
@@ -117,7 +117,7 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
     let sigma = evaluation
         .methods
         .iter()
-        .find_map(|method| method.charge.single_pe_sigma)
+        .find_map(|result| result.charge.single_pe_sigma)
         .unwrap_or(0.0);
     let curve = |variance: f64| -> Vec<Point> {
         (0..=100)
@@ -156,21 +156,21 @@ fn rms_point(x: f64, rms: f64, n: u64) -> Point {
 }
 
 fn first_hit_time(evaluation: &Evaluation) -> Figure {
-    let label = |method: &Method| {
-        let overall = method.timing.overall;
+    let label = |result: &ReconstructionResult| {
+        let overall = result.timing.overall;
         match (overall.bias_ns, overall.half_width_68_ns) {
             (Some(bias), Some(width)) => {
                 format!(
                     "{}: bias {:.2} ns, half-width {width:.2} ns",
-                    method.label, bias.value
+                    result.label, bias.value
                 )
             }
-            _ => method.label.clone(),
+            _ => result.label.clone(),
         }
     };
-    let series = series_of(evaluation, Look::Steps, label, |method| {
-        let histogram = &method.timing.histogram;
-        let all = method.timing.overall.n.max(1) as f64;
+    let series = series_of(evaluation, Look::Steps, label, |result| {
+        let histogram = &result.timing.histogram;
+        let all = result.timing.overall.n.max(1) as f64;
         let heights = histogram
             .counts
             .iter()
@@ -186,8 +186,8 @@ fn first_hit_time(evaluation: &Evaluation) -> Figure {
     let width = evaluation
         .methods
         .iter()
-        .filter_map(|method| {
-            let overall = method.timing.overall;
+        .filter_map(|result| {
+            let overall = result.timing.overall;
             Some(overall.median_ns?.abs() + 6.0 * overall.half_width_68_ns?)
         })
         .fold(4.0, f64::max)
@@ -196,7 +196,7 @@ fn first_hit_time(evaluation: &Evaluation) -> Figure {
     let step_ns = evaluation
         .methods
         .first()
-        .map_or(0.0, |method| method.timing.histogram.step_ns);
+        .map_or(0.0, |result| result.timing.histogram.step_ns);
     let highest = values(&series, |point| point.y)
         .into_iter()
         .fold(0.1, f64::max);
@@ -218,8 +218,8 @@ fn first_hit_time(evaluation: &Evaluation) -> Figure {
 }
 
 fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
-    let biases = series_of(evaluation, Look::Marked, name, |method| {
-        let timing = method.timing.by_n_pe.iter();
+    let biases = series_of(evaluation, Look::Marked, name, |result| {
+        let timing = result.timing.by_n_pe.iter();
         timing
             .filter_map(|bin| {
                 let bias = bin.residuals.bias_ns?;
@@ -227,8 +227,8 @@ fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
             })
             .collect()
     });
-    let widths = series_of(evaluation, Look::Marked, name, |method| {
-        let timing = method.timing.by_n_pe.iter();
+    let widths = series_of(evaluation, Look::Marked, name, |result| {
+        let timing = result.timing.by_n_pe.iter();
         timing
             .filter_map(|bin| Some(Point::new(bin.mean, bin.residuals.half_width_68_ns?)))
             .collect()
@@ -258,12 +258,12 @@ fn first_hit_time_by_count(evaluation: &Evaluation) -> Figure {
 }
 
 fn pair_separation(evaluation: &Evaluation) -> Figure {
-    let label = |method: &Method| match method.pairs.resolved_50_ns {
-        Some(half) => format!("{}: half resolved from {half:.1} ns", method.label),
-        None => method.label.clone(),
+    let label = |result: &ReconstructionResult| match result.pairs.resolved_50_ns {
+        Some(half) => format!("{}: half resolved from {half:.1} ns", result.label),
+        None => result.label.clone(),
     };
-    let series = series_of(evaluation, Look::Marked, label, |method| {
-        let bins = method.pairs.by_distance.iter();
+    let series = series_of(evaluation, Look::Marked, label, |result| {
+        let bins = result.pairs.by_distance.iter();
         bins.map(|bin| Point {
             x: bin.mean_ns,
             y: 100.0 * bin.resolved.value,
@@ -282,8 +282,8 @@ fn pair_separation(evaluation: &Evaluation) -> Figure {
 }
 
 fn efficiency(evaluation: &Evaluation) -> Figure {
-    let series = series_of(evaluation, Look::Marked, name, |method| {
-        let bins = method.detection.efficiency_by_charge.iter();
+    let series = series_of(evaluation, Look::Marked, name, |result| {
+        let bins = result.detection.efficiency_by_charge.iter();
         bins.map(|bin| Point {
             x: bin.mean_pe,
             y: 100.0 * bin.found.value,
@@ -306,8 +306,8 @@ fn efficiency(evaluation: &Evaluation) -> Figure {
 }
 
 fn hits_per_pe(evaluation: &Evaluation) -> Figure {
-    let series = series_of(evaluation, Look::Marked, name, |method| {
-        let bins = method.detection.hits_per_pe_by_n_pe.iter();
+    let series = series_of(evaluation, Look::Marked, name, |result| {
+        let bins = result.detection.hits_per_pe_by_n_pe.iter();
         bins.map(|bin| {
             Point::with_error(bin.mean_n_pe, bin.hits_per_pe.value, bin.hits_per_pe.error)
         })
@@ -327,12 +327,12 @@ fn hits_per_pe(evaluation: &Evaluation) -> Figure {
 }
 
 fn wasserstein(evaluation: &Evaluation) -> Figure {
-    let label = |method: &Method| match method.wasserstein.mean_ns {
-        Some(mean) => format!("{}: mean {:.2} ns", method.label, mean.value),
-        None => method.label.clone(),
+    let label = |result: &ReconstructionResult| match result.wasserstein.mean_ns {
+        Some(mean) => format!("{}: mean {:.2} ns", result.label, mean.value),
+        None => result.label.clone(),
     };
-    let series = series_of(evaluation, Look::Marked, label, |method| {
-        let bins = method.wasserstein.by_n_pe.iter();
+    let series = series_of(evaluation, Look::Marked, label, |result| {
+        let bins = result.wasserstein.by_n_pe.iter();
         bins.map(|bin| {
             let mean_n_pe = if bin.high.is_finite() {
                 (bin.low + bin.high - 1.0) / 2.0

@@ -4,7 +4,7 @@ use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::error::Result;
-use crate::evaluate::events::EventMethod;
+use crate::evaluate::events::EventResult;
 use crate::evaluate::events::uniformity::Cell;
 use crate::plot::axis::Axis;
 use crate::plot::canvas::{Anchor, Canvas, Frame, render, stroke};
@@ -22,13 +22,13 @@ const PANEL_PX: f64 = 330.0;
 const HEADING_PX: f64 = 26.0;
 const FOOT_PX: f64 = 70.0;
 
-/// The SVG text of the maps of `methods`.
+/// The SVG text of the maps of `results`.
 ///
 /// # Errors
 /// Only if the drawing library fails, which is a defect.
-pub(super) fn svg(methods: &[EventMethod]) -> Result<String> {
-    let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * methods.len() as f64;
-    render(WIDTH_PX, height, |canvas| draw(methods, canvas))
+pub(super) fn svg(results: &[EventResult]) -> Result<String> {
+    let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * results.len() as f64;
+    render(WIDTH_PX, height, |canvas| draw(results, canvas))
 }
 
 /// Mean response of the parts that have one.
@@ -46,7 +46,7 @@ fn deviation(cell: &Cell, centre: f64) -> Option<f64> {
     Some(100.0 * (cell.response?.value / centre - 1.0))
 }
 
-fn draw(methods: &[EventMethod], canvas: &Canvas<'_, '_>) -> Result<()> {
+fn draw(results: &[EventResult], canvas: &Canvas<'_, '_>) -> Result<()> {
     let top_left = Anchor(HPos::Left, VPos::Top);
     let bold = (INK, FontStyle::Bold, true);
     let title = "Uniformity of the energy scale";
@@ -55,25 +55,25 @@ fn draw(methods: &[EventMethod], canvas: &Canvas<'_, '_>) -> Result<()> {
     let grey = (GREY, FontStyle::Normal, true);
     canvas.text(subtitle, (LEFT_PX, 47.0), TICK_PX, top_left, grey)?;
     // One scale for all panels, so that they can be compared.
-    let largest = methods
+    let largest = results
         .iter()
-        .filter_map(|method| Some((centre(&method.uniformity.cells)?, method)))
-        .flat_map(|(centre, method)| {
-            let cells = method.uniformity.cells.iter();
+        .filter_map(|result| Some((centre(&result.uniformity.cells)?, result)))
+        .flat_map(|(centre, result)| {
+            let cells = result.uniformity.cells.iter();
             cells.filter_map(move |cell| deviation(cell, centre))
         })
         .fold(0.05, |largest: f64, value| largest.max(value.abs()));
     let scale = Axis::linear("Deviation (%)", -largest, largest);
-    for (place, method) in methods.iter().enumerate() {
+    for (place, result) in results.iter().enumerate() {
         let y = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * place as f64;
-        canvas.text(&heading(method), (LEFT_PX, y), TEXT_PX, top_left, bold)?;
+        canvas.text(&heading(result), (LEFT_PX, y), TEXT_PX, top_left, bold)?;
         let frame = Frame {
             left: LEFT_PX,
             right: WIDTH_PX - RIGHT_PX,
             top: y + HEADING_PX,
             bottom: y + HEADING_PX + PANEL_PX,
         };
-        panel(method, &scale, &frame, canvas)?;
+        panel(result, &scale, &frame, canvas)?;
         let bar_frame = Frame {
             left: frame.right + 20.0,
             right: frame.right + 40.0,
@@ -84,8 +84,8 @@ fn draw(methods: &[EventMethod], canvas: &Canvas<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-fn heading(method: &EventMethod) -> String {
-    let words = method.uniformity.all.by_cell.map_or_else(
+fn heading(result: &EventResult) -> String {
+    let words = result.uniformity.all.by_cell.map_or_else(
         || "too few events".to_owned(),
         |found| {
             format!(
@@ -95,13 +95,13 @@ fn heading(method: &EventMethod) -> String {
             )
         },
     );
-    format!("{}: {words}", method.label)
+    format!("{}: {words}", result.label)
 }
 
-fn panel(method: &EventMethod, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
+fn panel(result: &EventResult, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
     let volume = Axis::linear("(r / R)\u{b3}", 0.0, 1.0);
     let angle = Axis::linear("cos \u{3b8}", -1.0, 1.0);
-    let cells = &method.uniformity.cells;
+    let cells = &result.uniformity.cells;
     let centre = centre(cells).unwrap_or(1.0);
     for cell in cells {
         let x = [cell.volume.0, cell.volume.1.min(1.0)].map(|value| frame.x(&volume, value));
@@ -116,12 +116,12 @@ fn panel(method: &EventMethod, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, 
             }
         }
     }
-    let border = (method.binning.fiducial_mm / method.binning.radius_mm).powi(3);
+    let border = (result.binning.fiducial_mm / result.binning.radius_mm).powi(3);
     if border < 1.0 {
         let x = frame.x(&volume, border);
         canvas.path(&[(x, frame.top), (x, frame.bottom)], stroke(INK, 1.6, 0.9))?;
         let anchor = Anchor(HPos::Right, VPos::Top);
-        let text = format!("fiducial, {:.2} m", 1e-3 * method.binning.fiducial_mm);
+        let text = format!("fiducial, {:.2} m", 1e-3 * result.binning.fiducial_mm);
         canvas.plain(&text, (x - 6.0, frame.top + 6.0), TICK_PX, anchor)?;
     }
     for tick in volume.ticks(6) {

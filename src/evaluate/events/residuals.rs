@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::evaluate::stats::{Estimate, Spread, quantile};
+use crate::evaluate::stats::{Estimate, SampleStats, quantile};
 
 /// Share of a Gaussian within one standard deviation of its mean.
 pub const CENTRAL: f64 = 0.682_689_492_137_085_9;
@@ -15,7 +15,7 @@ const CORE_VARIANCE: f64 = 0.773_741_299_340_374_6;
 const CORE_MEAN_ERROR: f64 = 1.163_6;
 const CORE_SIGMA_ERROR: f64 = 1.132_0;
 /// Fewest entries for a core.
-const LEAST_CORE: usize = 10;
+const MIN_CORE: usize = 10;
 
 /// Bias and spread of residuals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -35,11 +35,11 @@ pub struct Residuals {
 impl Residuals {
     /// Of `values`, all of them finite.
     #[must_use]
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
         let sorted = ascending(values);
         Self {
             n: sorted.len() as u64,
-            bias: Spread::of(&sorted).map(|spread| spread.mean),
+            bias: SampleStats::from_values(&sorted).map(|spread| spread.mean),
             median: quantile_with_error(&sorted, 0.5),
             sigma_68: central_68(&sorted),
             rms: rms(&sorted),
@@ -77,7 +77,7 @@ pub fn central_68(sorted: &[f64]) -> Option<Estimate> {
 /// sample itself, so that tails count. `None` for fewer than two entries.
 #[must_use]
 pub fn rms(values: &[f64]) -> Option<Estimate> {
-    let spread = Spread::of(values).filter(|spread| spread.n > 1)?;
+    let spread = SampleStats::from_values(values).filter(|spread| spread.n > 1)?;
     let n = values.len() as f64;
     let fourth = values
         .iter()
@@ -124,16 +124,17 @@ pub struct Core {
 /// it stands. `None` for fewer than ten entries, or if there is no spread.
 #[must_use]
 pub fn gaussian_core(sorted: &[f64]) -> Option<Core> {
-    const MOST_STEPS: usize = 100;
-    if sorted.len() < LEAST_CORE {
+    const MAX_STEPS: usize = 100;
+    if sorted.len() < MIN_CORE {
         return None;
     }
     let mut mean = quantile(sorted, 0.5)?;
     let mut sigma = central_68(sorted)?.value;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let low = sorted.partition_point(|value| *value < mean - CORE_WIDTH * sigma);
         let high = sorted.partition_point(|value| *value <= mean + CORE_WIDTH * sigma);
-        let within = Spread::of(sorted.get(low..high)?).filter(|within| within.n > 2)?;
+        let within =
+            SampleStats::from_values(sorted.get(low..high)?).filter(|within| within.n > 2)?;
         let wider = within.rms / CORE_VARIANCE.sqrt();
         let still = (within.mean.value - mean).abs() + (wider - sigma).abs() < 1e-9 * sigma;
         (mean, sigma) = (within.mean.value, wider);
@@ -175,7 +176,7 @@ pub struct Histogram {
 impl Histogram {
     /// `bins` bins from `low` to `high` filled with `values`.
     #[must_use]
-    pub fn of(values: &[f64], low: f64, high: f64, bins: usize) -> Self {
+    pub fn new(values: &[f64], low: f64, high: f64, bins: usize) -> Self {
         let bins = bins.max(1);
         let mut histogram = Self {
             low,
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_gaussian_has_the_same_width_by_every_measure() {
-        let residuals = Residuals::of(gaussian(20_000, 3.0, 2.0, 1));
+        let residuals = Residuals::from_values(gaussian(20_000, 3.0, 2.0, 1));
         for estimate in [residuals.sigma_68, residuals.rms] {
             let estimate = estimate.unwrap();
             assert!(
@@ -247,7 +248,7 @@ mod tests {
         let mut values = gaussian(5000, 0.0, 1.0, 2);
         values.extend(gaussian(250, 0.0, 30.0, 3));
         let core = gaussian_core(&ascending(values.iter().copied())).unwrap();
-        let residuals = Residuals::of(values);
+        let residuals = Residuals::from_values(values);
         assert!((core.sigma.value - 1.0).abs() < 0.08, "{core:?}");
         assert!(residuals.sigma_68.unwrap().value < 1.12);
         assert!(residuals.rms.unwrap().value > 5.0);
@@ -262,7 +263,7 @@ mod tests {
             let found: Vec<_> = trials.iter().map(|trial| of(trial)).collect();
             let values: Vec<_> = found.iter().map(|one| one.value).collect();
             let said = found.iter().map(|one| one.error).sum::<f64>() / 400.0;
-            Spread::of(&values).unwrap().rms / said
+            SampleStats::from_values(&values).unwrap().rms / said
         };
         // 400 repetitions know a standard deviation to 3.5 %.
         for ratio in [
@@ -278,8 +279,8 @@ mod tests {
 
     #[test]
     fn few_entries_have_no_spread() {
-        assert_eq!(Residuals::of([]), Residuals::default());
-        let one = Residuals::of([4.0]);
+        assert_eq!(Residuals::from_values([]), Residuals::default());
+        let one = Residuals::from_values([4.0]);
         assert_eq!((one.n, one.bias.unwrap().value), (1, 4.0));
         assert_eq!((one.sigma_68, one.rms), (None, None));
         assert_eq!(gaussian_core(&[1.0; 20]), None);
@@ -287,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_histogram_counts_what_lies_beyond() {
-        let histogram = Histogram::of(&[-1.0, 0.0, 0.9, 1.0, 2.0], 0.0, 2.0, 2);
+        let histogram = Histogram::new(&[-1.0, 0.0, 0.9, 1.0, 2.0], 0.0, 2.0, 2);
         assert_eq!(histogram.counts, [2, 1]);
         assert_eq!((histogram.below, histogram.above), (1, 1));
     }

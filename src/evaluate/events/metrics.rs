@@ -5,17 +5,17 @@ use serde::Serialize;
 use super::bins::{Binned, Binning};
 use super::fit::{self, Group, ResolutionFit};
 use super::join::Pair;
-use super::spread::{
+use super::residuals::{
     CENTRAL, Core, Histogram, Residuals, ascending, gaussian_core, quantile_with_error,
 };
 use crate::evaluate::stats::{Estimate, quantile};
 
 /// Fewest events of a group of energy that enters the fit: below, the error of a width is not a Gaussian's.
-const LEAST_IN_FIT: u64 = 30;
+const MIN_IN_FIT: u64 = 30;
 
 /// Found less true vertex, in mm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct VertexFigures {
+pub struct VertexMetrics {
     /// Along x.
     pub x_mm: Residuals,
     /// Along y.
@@ -28,18 +28,18 @@ pub struct VertexFigures {
     pub distance_68_mm: Option<Estimate>,
 }
 
-impl VertexFigures {
+impl VertexMetrics {
     /// Of the events in `pairs` that have a vertex.
     #[must_use]
-    pub fn of(pairs: &[Pair]) -> Self {
+    pub fn from_pairs(pairs: &[Pair]) -> Self {
         let offsets: Vec<[f64; 3]> = pairs.iter().filter_map(Pair::offset_mm).collect();
-        let along = |axis: usize| Residuals::of(offsets.iter().map(|offset| offset[axis]));
+        let along = |axis: usize| Residuals::from_values(offsets.iter().map(|offset| offset[axis]));
         let distances = ascending(offsets.iter().map(|[x, y, z]| x.hypot(*y).hypot(*z)));
         Self {
             x_mm: along(0),
             y_mm: along(1),
             z_mm: along(2),
-            radial_mm: Residuals::of(pairs.iter().filter_map(Pair::radial_mm)),
+            radial_mm: Residuals::from_values(pairs.iter().filter_map(Pair::radial_mm)),
             distance_68_mm: quantile_with_error(&distances, CENTRAL),
         }
     }
@@ -47,7 +47,7 @@ impl VertexFigures {
 
 /// Found over true energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct EnergyFigures {
+pub struct EnergyMetrics {
     /// Events.
     pub n: u64,
     /// Mean of found over true energy, less 1.
@@ -62,12 +62,12 @@ pub struct EnergyFigures {
     pub resolution_rms: Option<Estimate>,
 }
 
-impl EnergyFigures {
+impl EnergyMetrics {
     /// Of the events in `pairs` that have an energy.
     #[must_use]
-    pub fn of(pairs: &[Pair]) -> Self {
+    pub fn from_pairs(pairs: &[Pair]) -> Self {
         let responses = ascending(pairs.iter().filter_map(Pair::response));
-        let residuals = Residuals::of(responses.iter().copied());
+        let residuals = Residuals::from_values(responses.iter().copied());
         let less_one = |estimate: Estimate| Estimate {
             value: estimate.value - 1.0,
             ..estimate
@@ -110,13 +110,13 @@ pub struct ByBin<T> {
 }
 
 impl<T> ByBin<T> {
-    /// `figures` of all `pairs` and of those in each bin.
-    pub fn of(pairs: &[Pair], binning: &Binning, figures: impl Fn(&[Pair]) -> T) -> Self {
+    /// `metrics` of all `pairs` and of those in each bin.
+    pub fn new(pairs: &[Pair], binning: &Binning, metrics: impl Fn(&[Pair]) -> T) -> Self {
         Self {
-            overall: figures(pairs),
-            by_energy: binning.by_energy(pairs, &figures),
-            by_radius: binning.by_radius(pairs, &figures),
-            by_cos_theta: binning.by_cos_theta(pairs, &figures),
+            overall: metrics(pairs),
+            by_energy: binning.by_energy(pairs, &metrics),
+            by_radius: binning.by_radius(pairs, &metrics),
+            by_cos_theta: binning.by_cos_theta(pairs, &metrics),
         }
     }
 }
@@ -133,15 +133,15 @@ pub struct FitResult {
 impl FitResult {
     /// Of the groups of `energy`.
     #[must_use]
-    pub fn of(energy: &ByBin<EnergyFigures>) -> Self {
+    pub fn new(energy: &ByBin<EnergyMetrics>) -> Self {
         let groups: Vec<Group> = energy
             .by_energy
             .iter()
-            .filter(|bin| bin.figures.n >= LEAST_IN_FIT)
+            .filter(|bin| bin.metrics.n >= MIN_IN_FIT)
             .filter_map(|bin| {
                 Some(Group {
                     energy_mev: bin.mean,
-                    resolution: bin.figures.resolution?,
+                    resolution: bin.metrics.resolution?,
                 })
             })
             .collect();
@@ -187,7 +187,7 @@ pub struct Pulls {
 impl Pulls {
     /// Of `pairs`.
     #[must_use]
-    pub fn of(pairs: &[Pair]) -> Self {
+    pub fn from_pairs(pairs: &[Pair]) -> Self {
         let times_ns = ascending(pairs.iter().filter_map(Pair::time_ns));
         let offset_ns = times_ns.iter().sum::<f64>() / times_ns.len() as f64;
         Self {
@@ -220,7 +220,7 @@ fn pull(pairs: &[Pair], of: impl Fn(&Pair) -> (f64, f64)) -> Pull {
         .collect();
     Pull {
         without_sigma: (known.len() - pulls.len()) as u64,
-        histogram: Histogram::of(&pulls, -5.0, 5.0, 50),
-        residuals: Residuals::of(pulls),
+        histogram: Histogram::new(&pulls, -5.0, 5.0, 50),
+        residuals: Residuals::from_values(pulls),
     }
 }

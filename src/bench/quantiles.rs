@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Median and spread of repetitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spread {
+pub struct Quantiles {
     /// Half of the repetitions lie below.
     pub median: f64,
     /// A tenth lies below.
@@ -13,10 +13,10 @@ pub struct Spread {
     pub p90: f64,
 }
 
-impl Spread {
+impl Quantiles {
     /// The spread of `values`; between two of them it is interpolated. Zeros if there are none.
     #[must_use]
-    pub fn of(values: &[f64]) -> Self {
+    pub fn from_values(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| {
@@ -32,14 +32,14 @@ impl Spread {
         }
     }
 
-    /// The spread of `number / value`, for rates from times: what was slow is low.
+    /// The spread of `number / value`, for rates from times: measurement was slow is low.
     #[must_use]
-    pub fn rate(number: f64, times_s: &[f64]) -> Self {
+    pub fn from_rates(number: f64, times_s: &[f64]) -> Self {
         let rates: Vec<f64> = times_s
             .iter()
             .map(|&time_s| number / time_s.max(1e-12))
             .collect();
-        Self::of(&rates)
+        Self::from_values(&rates)
     }
 
     /// The same in other units.
@@ -60,17 +60,17 @@ mod tests {
     #[test]
     fn quantiles_are_interpolated() {
         let values: Vec<f64> = (0..=10).rev().map(f64::from).collect();
-        let spread = Spread::of(&values);
+        let spread = Quantiles::from_values(&values);
         assert_eq!((spread.median, spread.p10, spread.p90), (5.0, 1.0, 9.0));
-        let spread = Spread::of(&[4.0, 2.0]);
+        let spread = Quantiles::from_values(&[4.0, 2.0]);
         assert_eq!(spread.median, 3.0);
         assert!((spread.p10 - 2.2).abs() < 1e-12 && (spread.p90 - 3.8).abs() < 1e-12);
-        assert_eq!(Spread::of(&[]), Spread::default());
+        assert_eq!(Quantiles::from_values(&[]), Quantiles::default());
     }
 
     #[test]
     fn a_rate_is_low_where_it_took_long() {
-        let rate = Spread::rate(100.0, &[1.0, 2.0, 4.0]);
+        let rate = Quantiles::from_rates(100.0, &[1.0, 2.0, 4.0]);
         assert_eq!(rate.median, 50.0);
         assert!(rate.p10 < 50.0 && rate.p90 > 50.0);
     }
