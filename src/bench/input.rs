@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Waveform};
-use crate::simulate::{Light, Overrides, Plan, Profile, waveforms};
+use crate::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 
 /// Most channels that take part; their waveforms come in turn.
 const CHANNELS: u32 = 64;
@@ -139,13 +139,13 @@ fn of_mean(detector: &Detector, mean: f64, count: usize, seed: u64) -> Result<Ba
         return Ok(batch);
     }
     let channels: Vec<u32> = (0..detector.n_channels().min(CHANNELS)).collect();
-    let plan = Plan {
+    let plan = WaveformPlan {
         profile: Profile::named("ls", detector)?,
         detector: detector.clone(),
         seed,
         events: count.div_ceil(channels.len().max(1)) as u64,
         channels,
-        light: Light::MeanPe(mean),
+        light: LightLevel::MeanPe(mean),
     };
     for block in waveforms(&plan)? {
         let left = count - batch.len();

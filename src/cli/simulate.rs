@@ -17,7 +17,7 @@ use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
-use crate::simulate::{PROFILES, Plan, waveforms};
+use crate::simulate::{PROFILES, WaveformPlan, waveforms};
 use settings::Settings;
 
 /// How often a run that is not on a terminal says how far it is.
@@ -137,7 +137,7 @@ struct Summary {
 
 /// Makes the waveforms of `plan` with the threads of `pool` and hands them to `sink`, with progress on stderr.
 fn write(
-    plan: &Plan,
+    plan: &WaveformPlan,
     mut sink: Box<dyn WaveformSink>,
     pool: &rayon::ThreadPool,
     verbosity: Verbosity,
@@ -180,7 +180,7 @@ fn write(
 }
 
 impl Summary {
-    fn print(&self, plan: &Plan, output: &Path, verbosity: Verbosity) -> Result<()> {
+    fn print(&self, plan: &WaveformPlan, output: &Path, verbosity: Verbosity) -> Result<()> {
         if verbosity.json {
             let json = serde_json::to_string(self).map_err(|error| {
                 Error::internal("cannot write the summary as JSON").with_source(error)

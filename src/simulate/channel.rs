@@ -8,7 +8,7 @@ use rand_distr::{Distribution as _, Poisson, StandardNormal};
 
 use super::charge::ChargeSpectrum;
 use super::random::{Purpose, add_white_noise, stream};
-use super::{Light, Profile};
+use super::{LightLevel, Profile};
 use crate::detector::{ColouredNoise, PmtType, PulseShape, Readout};
 use crate::error::Result;
 use crate::model::{Photoelectron, Polarity};
@@ -31,13 +31,13 @@ pub(super) struct ChannelModel {
 
 /// Which waveform: its random numbers hang on it.
 #[derive(Clone, Copy)]
-pub(super) struct Key {
+pub(super) struct WaveformKey {
     pub seed: u64,
     pub event_id: u64,
     pub channel_id: u32,
 }
 
-impl Key {
+impl WaveformKey {
     fn stream(self, purpose: Purpose) -> ChaCha8Rng {
         stream(self.seed, self.event_id, self.channel_id, purpose)
     }
@@ -45,17 +45,17 @@ impl Key {
 
 /// What is to be made: one channel of one event.
 #[derive(Clone, Copy)]
-pub(super) struct Task<'a> {
-    pub key: Key,
+pub(super) struct WaveformTask<'a> {
+    pub key: WaveformKey,
     /// Start of the event's light in the window.
     pub start_ns: f64,
-    pub light: &'a PreparedLight,
+    pub light: &'a LightSampler,
     pub profile: &'a Profile,
 }
 
-/// [`Light`] with its distribution prepared.
-pub(super) struct PreparedLight {
-    pub light: Light,
+/// [`LightLevel`] with its distribution prepared.
+pub(super) struct LightSampler {
+    pub light: LightLevel,
     pub poisson: Option<Poisson<f64>>,
 }
 
@@ -79,7 +79,7 @@ impl ChannelModel {
     /// photoelectrons that lie in the window, in time order. True if a sample stands at an end of the scale.
     pub(super) fn make(
         &self,
-        task: Task<'_>,
+        task: WaveformTask<'_>,
         light_adc: &mut [f32],
         samples: &mut [u16],
         truth: &mut Vec<Photoelectron>,
@@ -102,7 +102,7 @@ impl ChannelModel {
     /// True if a sample stands at an end of the scale.
     pub(super) fn render(
         &self,
-        key: Key,
+        key: WaveformKey,
         photoelectrons: &[Photoelectron],
         light_adc: &mut [f32],
         samples: &mut [u16],
@@ -120,8 +120,8 @@ impl ChannelModel {
         self.digitise(key, light_adc, samples)
     }
 
-    fn draw_light(&self, task: Task<'_>, truth: &mut Vec<Photoelectron>) {
-        let mut rng = task.key.stream(Purpose::Light);
+    fn draw_light(&self, task: WaveformTask<'_>, truth: &mut Vec<Photoelectron>) {
+        let mut rng = task.key.stream(Purpose::LightLevel);
         let rng = &mut rng;
         let photoelectron = |time_ns: f64, charge_pe: f64| Photoelectron {
             event_id: task.key.event_id,
@@ -130,7 +130,7 @@ impl ChannelModel {
             charge_pe: charge_pe as f32,
         };
         match task.light.light {
-            Light::Pair {
+            LightLevel::Pair {
                 separation_ns,
                 equal_charge,
             } => {
@@ -142,7 +142,7 @@ impl ChannelModel {
                 truth.push(photoelectron(task.start_ns, charge_pe));
                 truth.push(photoelectron(task.start_ns + separation_ns, charge_pe));
             }
-            Light::MeanPe(_) | Light::FixedPe(_) | Light::ChargeRange { .. } => {
+            LightLevel::MeanPe(_) | LightLevel::FixedPe(_) | LightLevel::ChargeRange { .. } => {
                 let (number, total_pe) = task.light.draw_number(rng);
                 let first = truth.len();
                 for _ in 0..number {
@@ -164,7 +164,7 @@ impl ChannelModel {
         }
     }
 
-    fn draw_dark(&self, task: Task<'_>, truth: &mut Vec<Photoelectron>) {
+    fn draw_dark(&self, task: WaveformTask<'_>, truth: &mut Vec<Photoelectron>) {
         let Some(dark) = &self.dark else { return };
         let mut rng = task.key.stream(Purpose::Dark);
         let number = dark.sample(&mut rng) as u64;
@@ -181,7 +181,7 @@ impl ChannelModel {
         }
     }
 
-    fn add_noise(&self, key: Key, light_adc: &mut [f32]) {
+    fn add_noise(&self, key: WaveformKey, light_adc: &mut [f32]) {
         let rng = |purpose| key.stream(purpose);
         if self.pmt.noise_adc > 0.0 {
             let mut rng = rng(Purpose::WhiteNoise);
@@ -224,7 +224,7 @@ impl ChannelModel {
     }
 
     /// Baseline, polarity, rounding to the nearest count, clipping. True if a sample stands at an end of the scale.
-    fn digitise(&self, key: Key, light_adc: &[f32], samples: &mut [u16]) -> bool {
+    fn digitise(&self, key: WaveformKey, light_adc: &[f32], samples: &mut [u16]) -> bool {
         let readout = &self.readout;
         let mut baseline_adc = readout.baseline_adc;
         if readout.baseline_spread_adc > 0.0 {
@@ -249,10 +249,10 @@ impl ChannelModel {
     }
 }
 
-impl PreparedLight {
-    pub(super) fn new(light: Light) -> Self {
+impl LightSampler {
+    pub(super) fn new(light: LightLevel) -> Self {
         let poisson = match light {
-            Light::MeanPe(mean_pe) => Poisson::new(mean_pe).ok(),
+            LightLevel::MeanPe(mean_pe) => Poisson::new(mean_pe).ok(),
             _ => None,
         };
         Self { light, poisson }
@@ -262,19 +262,19 @@ impl PreparedLight {
     fn draw_number(&self, rng: &mut ChaCha8Rng) -> (u64, Option<f64>) {
         match self.light {
             // A mean of 0 has no distribution.
-            Light::MeanPe(_) => {
+            LightLevel::MeanPe(_) => {
                 let number = self
                     .poisson
                     .as_ref()
                     .map_or(0.0, |poisson| poisson.sample(rng));
                 (number as u64, None)
             }
-            Light::FixedPe(number) => (u64::from(number), None),
-            Light::ChargeRange { low_pe, high_pe } => {
+            LightLevel::FixedPe(number) => (u64::from(number), None),
+            LightLevel::ChargeRange { low_pe, high_pe } => {
                 let total_pe = low_pe * (high_pe / low_pe).powf(rng.random::<f64>());
                 (total_pe.round().max(1.0) as u64, Some(total_pe))
             }
-            Light::Pair { .. } => (2, None),
+            LightLevel::Pair { .. } => (2, None),
         }
     }
 }
@@ -302,13 +302,13 @@ impl PhasedPulse {
         Self { phases, rows }
     }
 
-    /// Adds a pulse of `height` for a photoelectron at `place` (in samples; negative before the window).
-    fn add(&self, samples: &mut [f32], place: f64, height: f32) {
-        let first = place.ceil();
+    /// Adds a pulse of `height` for a photoelectron at `position` (in samples; negative before the window).
+    fn add(&self, samples: &mut [f32], position: f64, height: f32) {
+        let first = position.ceil();
         if first >= samples.len() as f64 {
             return;
         }
-        let phase = (first - place) * self.phases as f64;
+        let phase = (first - position) * self.phases as f64;
         let row = (phase as usize).min(self.phases - 1);
         let x = (phase - row as f64) as f32;
         let [before, left, right, after] = &self.rows[row..row + 4] else {
@@ -349,14 +349,14 @@ mod tests {
             let shape = detector.pmt_types[0].pulse.shape().expect("a valid pulse");
             let sampling_ns = detector.readout.sampling_ns;
             let phased = PhasedPulse::new(&shape, sampling_ns);
-            for place in [-37.3, -0.001, 0.0, 12.0, 12.5, 40.937, 63.999_9] {
+            for position in [-37.3, -0.001, 0.0, 12.0, 12.5, 40.937, 63.999_9] {
                 let mut samples = vec![0.0; 64];
-                phased.add(&mut samples, place, 1.0);
+                phased.add(&mut samples, position, 1.0);
                 for (sample, value) in samples.iter().enumerate() {
-                    let exact = shape.value((sample as f64 - place) * sampling_ns);
+                    let exact = shape.value((sample as f64 - position) * sampling_ns);
                     assert!(
                         (f64::from(*value) - exact).abs() < 2e-5,
-                        "{preset}: {value} at {sample} for {place}, expected {exact}"
+                        "{preset}: {value} at {sample} for {position}, expected {exact}"
                     );
                 }
             }

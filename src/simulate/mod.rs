@@ -11,13 +11,13 @@ use rand::RngExt as _;
 use rayon::prelude::*;
 
 pub use events::{
-    ChannelConstants, Channels, Digitiser, Energy, EventPlan, EventSource, Events, HitFinder,
-    Particle, SimulatedEvent, Vertex, channel_constants, events,
+    ChannelConstants, Digitiser, Energy, EventGenerator, EventPlan, EventSource, HitFinder,
+    Particle, ReadoutChannels, SimulatedEvent, Vertex, channel_constants, events,
 };
 pub use overrides::Overrides;
 pub use profile::{PROFILES, Profile};
 
-use channel::{ChannelModel, Key, PreparedLight, Task};
+use channel::{ChannelModel, LightSampler, WaveformKey, WaveformTask};
 use random::{Purpose, stream};
 
 use crate::detector::Detector;
@@ -25,17 +25,17 @@ use crate::error::{Error, Result};
 use crate::model::{Batch, Photoelectron, SamplesRef, Waveform};
 
 /// Most waveforms made at a time.
-const BLOCK_WAVEFORMS: usize = 8192;
+const MAX_BLOCK_WAVEFORMS: usize = 8192;
 /// Most samples made at a time.
-const BLOCK_SAMPLES: usize = 4 << 20;
+const MAX_BLOCK_SAMPLES: usize = 4 << 20;
 /// Waveforms a thread makes in one go.
-const STRIP: usize = 32;
+const WAVEFORMS_PER_TASK: usize = 32;
 /// Most photoelectrons a waveform may be asked to have, on average.
 const MAX_PE: f64 = 1e6;
 
 /// How much light a waveform gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Light {
+pub enum LightLevel {
     /// A Poisson number of photoelectrons of this mean, before the window cuts some off.
     MeanPe(f64),
     /// Always this number of photoelectrons.
@@ -61,7 +61,7 @@ pub enum Light {
 /// What is to be simulated. The same plan gives the same samples, whatever the number of threads; a plan for some
 /// of the channels or events gives the same samples for those as one for all.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct WaveformPlan {
     /// The detector.
     pub detector: Detector,
     /// What fixes all random numbers.
@@ -71,12 +71,12 @@ pub struct Plan {
     /// The channels, in the order of the output.
     pub channels: Vec<u32>,
     /// How much light.
-    pub light: Light,
+    pub light: LightLevel,
     /// When it is emitted.
     pub profile: Profile,
 }
 
-impl Plan {
+impl WaveformPlan {
     /// Number of waveforms.
     #[must_use]
     pub fn n_waveforms(&self) -> u64 {
@@ -115,31 +115,33 @@ impl Plan {
         }
         let charge = "a charge from 0.001 to 1000000 PE";
         match self.light {
-            Light::MeanPe(mean) if !(0.0..=MAX_PE).contains(&mean) => out_of_range(
+            LightLevel::MeanPe(mean) if !(0.0..=MAX_PE).contains(&mean) => out_of_range(
                 "the mean number of photoelectrons",
                 mean.to_string(),
                 "0 to 1000000",
             ),
-            Light::FixedPe(number) if f64::from(number) > MAX_PE => out_of_range(
+            LightLevel::FixedPe(number) if f64::from(number) > MAX_PE => out_of_range(
                 "the number of photoelectrons",
                 number.to_string(),
                 "0 to 1000000",
             ),
-            Light::Pair { separation_ns, .. } if !(0.0..=1e6).contains(&separation_ns) => {
+            LightLevel::Pair { separation_ns, .. } if !(0.0..=1e6).contains(&separation_ns) => {
                 out_of_range(
                     "the pair's separation in ns",
                     separation_ns.to_string(),
                     "0 to 1000000",
                 )
             }
-            Light::ChargeRange { low_pe, .. } if !(1e-3..=MAX_PE).contains(&low_pe) => {
+            LightLevel::ChargeRange { low_pe, .. } if !(1e-3..=MAX_PE).contains(&low_pe) => {
                 out_of_range(
                     "the low end of the charge range",
                     low_pe.to_string(),
                     charge,
                 )
             }
-            Light::ChargeRange { low_pe, high_pe } if !(low_pe..=MAX_PE).contains(&high_pe) => {
+            LightLevel::ChargeRange { low_pe, high_pe }
+                if !(low_pe..=MAX_PE).contains(&high_pe) =>
+            {
                 out_of_range(
                     "the high end of the charge range",
                     high_pe.to_string(),
@@ -153,7 +155,7 @@ impl Plan {
 
 /// Some of the waveforms of a plan, in the plan's order: event after event, in each the channels as listed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Block {
+pub struct WaveformBlock {
     /// The waveforms.
     pub batch: Batch,
     /// Their photoelectrons, in the order of the waveforms and of time. What lies before or after the window is not
@@ -164,18 +166,18 @@ pub struct Block {
 }
 
 /// The waveforms of a plan, block by block; memory does not grow with the number of events.
-pub struct Waveforms<'a> {
-    plan: &'a Plan,
+pub struct WaveformGenerator<'a> {
+    plan: &'a WaveformPlan,
     models: Vec<ChannelModel>,
-    light: PreparedLight,
+    light: LightSampler,
     next: u64,
 }
 
 /// The waveforms of `plan`. Each block is made by the threads of rayon's current pool.
 ///
 /// # Errors
-/// As [`Plan::validate`], or if a pulse shape cannot be built.
-pub fn waveforms(plan: &Plan) -> Result<Waveforms<'_>> {
+/// As [`WaveformPlan::validate`], or if a pulse shape cannot be built.
+pub fn waveforms(plan: &WaveformPlan) -> Result<WaveformGenerator<'_>> {
     plan.validate()?;
     let models = plan
         .detector
@@ -183,32 +185,32 @@ pub fn waveforms(plan: &Plan) -> Result<Waveforms<'_>> {
         .iter()
         .map(|pmt| ChannelModel::new(&plan.detector.readout, pmt))
         .collect::<Result<_>>()?;
-    Ok(Waveforms {
+    Ok(WaveformGenerator {
         plan,
         models,
-        light: PreparedLight::new(plan.light),
+        light: LightSampler::new(plan.light),
         next: 0,
     })
 }
 
 /// What one thread made in one go.
 #[derive(Default)]
-struct Strip {
+struct Chunk {
     photoelectrons: Vec<Photoelectron>,
     saturated: u64,
 }
 
-impl Waveforms<'_> {
+impl WaveformGenerator<'_> {
     /// Makes the waveforms from number `first` on into `samples`.
-    fn strip(&self, first: u64, samples: &mut [u16]) -> Strip {
+    fn chunk(&self, first: u64, samples: &mut [u16]) -> Chunk {
         let n_samples = self.plan.detector.readout.window_samples;
         let mut light_adc = vec![0.0; n_samples];
-        let mut strip = Strip::default();
+        let mut chunk = Chunk::default();
         for (number, samples) in (first..).zip(samples.chunks_mut(n_samples)) {
-            let (event_id, channel_id) = self.place(number);
+            let (event_id, channel_id) = self.event_and_channel(number);
             let model = &self.models[self.plan.detector.type_index_of(channel_id)];
-            let task = Task {
-                key: Key {
+            let task = WaveformTask {
+                key: WaveformKey {
                     seed: self.plan.seed,
                     event_id,
                     channel_id,
@@ -217,14 +219,14 @@ impl Waveforms<'_> {
                 light: &self.light,
                 profile: &self.plan.profile,
             };
-            let saturated = model.make(task, &mut light_adc, samples, &mut strip.photoelectrons);
-            strip.saturated += u64::from(saturated);
+            let saturated = model.make(task, &mut light_adc, samples, &mut chunk.photoelectrons);
+            chunk.saturated += u64::from(saturated);
         }
-        strip
+        chunk
     }
 
     /// Event and channel of waveform `number`.
-    fn place(&self, number: u64) -> (u64, u32) {
+    fn event_and_channel(&self, number: u64) -> (u64, u32) {
         let channels = &self.plan.channels;
         let index = (number % channels.len() as u64) as usize;
         (number / channels.len() as u64, channels[index])
@@ -239,34 +241,36 @@ impl Waveforms<'_> {
     }
 }
 
-impl Iterator for Waveforms<'_> {
-    type Item = Block;
+impl Iterator for WaveformGenerator<'_> {
+    type Item = WaveformBlock;
 
-    fn next(&mut self) -> Option<Block> {
+    fn next(&mut self) -> Option<WaveformBlock> {
         let n_samples = self.plan.detector.readout.window_samples;
-        let most = (BLOCK_SAMPLES / n_samples).clamp(1, BLOCK_WAVEFORMS) as u64;
+        let most = (MAX_BLOCK_SAMPLES / n_samples).clamp(1, MAX_BLOCK_WAVEFORMS) as u64;
         let count = most.min(self.plan.n_waveforms() - self.next) as usize;
         if count == 0 {
             return None;
         }
         let first = self.next;
         let mut samples = vec![0_u16; count * n_samples];
-        let strips: Vec<Strip> = samples
-            .par_chunks_mut(STRIP * n_samples)
+        let chunks: Vec<Chunk> = samples
+            .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
             .enumerate()
-            .map(|(index, samples)| self.strip(first + (index * STRIP) as u64, samples))
+            .map(|(index, samples)| {
+                self.chunk(first + (index * WAVEFORMS_PER_TASK) as u64, samples)
+            })
             .collect();
-        let mut block = Block {
+        let mut block = WaveformBlock {
             batch: Batch::new_u16(0),
             photoelectrons: Vec::new(),
             saturated: 0,
         };
-        for mut strip in strips {
-            block.photoelectrons.append(&mut strip.photoelectrons);
-            block.saturated += strip.saturated;
+        for mut chunk in chunks {
+            block.photoelectrons.append(&mut chunk.photoelectrons);
+            block.saturated += chunk.saturated;
         }
         for (number, samples) in (first..).zip(samples.chunks(n_samples)) {
-            let (event_id, channel_id) = self.place(number);
+            let (event_id, channel_id) = self.event_and_channel(number);
             block.batch.push(Waveform {
                 event_id,
                 channel_id,

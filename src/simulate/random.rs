@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 #[repr(u32)]
 pub(super) enum Purpose {
     /// Number, times and charges of the photoelectrons of an event.
-    Light = 1,
+    LightLevel = 1,
     /// Dark photoelectrons.
     Dark = 2,
     /// White noise.
@@ -170,11 +170,11 @@ mod tests {
     fn streams_differ_in_every_part_of_their_key() {
         let first =
             |seed, event, channel, purpose| stream(seed, event, channel, purpose).next_u64();
-        let one = first(1, 2, 3, Purpose::Light);
-        assert_eq!(one, first(1, 2, 3, Purpose::Light));
-        assert_ne!(one, first(2, 2, 3, Purpose::Light));
-        assert_ne!(one, first(1, 3, 3, Purpose::Light));
-        assert_ne!(one, first(1, 2, 4, Purpose::Light));
+        let one = first(1, 2, 3, Purpose::LightLevel);
+        assert_eq!(one, first(1, 2, 3, Purpose::LightLevel));
+        assert_ne!(one, first(2, 2, 3, Purpose::LightLevel));
+        assert_ne!(one, first(1, 3, 3, Purpose::LightLevel));
+        assert_ne!(one, first(1, 2, 4, Purpose::LightLevel));
         assert_ne!(one, first(1, 2, 3, Purpose::Dark));
     }
 }

@@ -12,7 +12,7 @@ use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
 use nuwave::gpu::stage_by_stage::StageByStage;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
 use nuwave::model::{Batch, Calibration, Polarity};
-use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
+use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
@@ -84,10 +84,16 @@ fn fits_agree_on_odd_windows(comparison: &Comparison, what: &str) {
 }
 
 /// Simulated events of a preset; `change` is laid over it.
-fn simulation(name: &str, events: u64, light: Light, change: &Overrides, seed: u64) -> Plan {
+fn simulation(
+    name: &str,
+    events: u64,
+    light: LightLevel,
+    change: &Overrides,
+    seed: u64,
+) -> WaveformPlan {
     let detector = detector::load(name).expect("a preset");
     let detector = change.apply(detector).expect("a valid change");
-    Plan {
+    WaveformPlan {
         profile: Profile::named("ls", &detector).expect("the detector's own"),
         channels: (0..4).map(|k| k * (detector.n_channels() / 4)).collect(),
         detector,
@@ -97,7 +103,7 @@ fn simulation(name: &str, events: u64, light: Light, change: &Overrides, seed: u
     }
 }
 
-fn of_plan(plan: &Plan, method: Method) -> GpuExtractor {
+fn of_plan(plan: &WaveformPlan, method: Method) -> GpuExtractor {
     let readout = ReadoutFacts {
         sampling_ns: plan.detector.readout.sampling_ns,
         polarity: plan.detector.readout.polarity,
@@ -110,7 +116,7 @@ fn of_plan(plan: &Plan, method: Method) -> GpuExtractor {
 /// Compares so many waveforms of each light in a few channels of `juno`; says what ran where.
 fn compare_lights(
     method: Method,
-    lights: &[(u64, Light)],
+    lights: &[(u64, LightLevel)],
     comparison: &mut Comparison,
 ) -> BackendReport {
     let mut extractor = None;
@@ -136,12 +142,12 @@ const METHODS: [Method; 5] = [
 #[ignore = "needs a GPU adapter"]
 fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
     let lights = [
-        (40_000, Light::MeanPe(0.5)),
-        (30_000, Light::MeanPe(3.0)),
-        (20_000, Light::MeanPe(20.0)),
+        (40_000, LightLevel::MeanPe(0.5)),
+        (30_000, LightLevel::MeanPe(3.0)),
+        (20_000, LightLevel::MeanPe(20.0)),
         (
             10_000,
-            Light::ChargeRange {
+            LightLevel::ChargeRange {
                 low_pe: 1.0,
                 high_pe: 3000.0,
             },
@@ -170,7 +176,7 @@ fn every_preset_and_method_has_the_same_hits() {
     for (name, _) in detector::PRESETS {
         for method in METHODS {
             for (place, change) in changes.iter().enumerate() {
-                let light = Light::ChargeRange {
+                let light = LightLevel::ChargeRange {
                     low_pe: 0.5,
                     high_pe: 100.0,
                 };
@@ -289,7 +295,13 @@ fn samples_that_are_no_counts_go_to_the_cpu_and_say_so() {
 #[ignore = "needs a GPU adapter"]
 fn the_stages_agree_one_by_one() {
     let mut runner = TestRunner::deterministic();
-    let plan = simulation("juno", 100, Light::MeanPe(5.0), &Overrides::default(), 3);
+    let plan = simulation(
+        "juno",
+        100,
+        LightLevel::MeanPe(5.0),
+        &Overrides::default(),
+        3,
+    );
     let simulated = waveforms(&plan)
         .expect("a valid plan")
         .next()
@@ -317,7 +329,7 @@ fn the_stages_agree_one_by_one() {
 #[ignore = "needs a GPU adapter"]
 fn fits_agree() {
     let lights = [(4000, 0.7), (3000, 3.0), (1500, 8.0), (500, 40.0)]
-        .map(|(number, mean_pe)| (number, Light::MeanPe(mean_pe)));
+        .map(|(number, mean_pe)| (number, LightLevel::MeanPe(mean_pe)));
     let mut comparison = Comparison::default();
     let report = compare_lights(Method::Sparse, &lights, &mut comparison);
     // What is too dense for the kernel is the CPU's, and the report says why.
@@ -382,7 +394,7 @@ fn a_flood_of_hits_finds_room() {
         length: 1900,
         channel_id: 0,
         baseline_adc: 12_000.0,
-        content: Content::Light {
+        content: Content::LightLevel {
             noise_adc: 4.0,
             pulses: (0..45).map(|k| (2000.0, 40 * k)).collect(),
         },

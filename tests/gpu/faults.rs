@@ -6,7 +6,7 @@ use nuwave::detector;
 use nuwave::extract::{Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts};
 use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, driver_threads};
 use nuwave::model::{Batch, Extracted};
-use nuwave::simulate::{Light, Overrides, Plan, Profile, waveforms};
+use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 
 /// Steps of one chunk at which something can fail: prepare, upload, submit, read.
 const STEPS: u64 = 4;
@@ -14,7 +14,7 @@ const BATCHES: u64 = 6;
 /// Batches in flight, each of one chunk: behind the last submission there are so many reads.
 const IN_FLIGHT: u64 = 3;
 
-fn plan() -> Plan {
+fn plan() -> WaveformPlan {
     let change = Overrides {
         window_samples: Some(200),
         trigger_ns: Some(50.0),
@@ -23,13 +23,13 @@ fn plan() -> Plan {
     let detector = change
         .apply(detector::load("juno").expect("a preset"))
         .expect("a valid change");
-    Plan {
+    WaveformPlan {
         profile: Profile::named("ls", &detector).expect("the detector's own"),
         detector,
         seed: 11,
         events: 50,
         channels: vec![0, 5],
-        light: Light::MeanPe(2.0),
+        light: LightLevel::MeanPe(2.0),
     }
 }
 

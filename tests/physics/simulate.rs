@@ -4,18 +4,18 @@ use std::process::Command;
 
 use nuwave::detector::{self, ColouredNoise, Detector};
 use nuwave::model::{Photoelectron, Polarity};
-use nuwave::simulate::{Block, Light, Overrides, Plan, Profile, waveforms};
+use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformBlock, WaveformPlan, waveforms};
 
 /// A JUNO-like plan for 64 channels with the light and changes given.
-fn plan(light: Light, profile: &str, overrides: &Overrides) -> Plan {
+fn plan(light: LightLevel, profile: &str, overrides: &Overrides) -> WaveformPlan {
     plan_of("juno", light, profile, overrides)
 }
 
-fn plan_of(preset: &str, light: Light, profile: &str, overrides: &Overrides) -> Plan {
+fn plan_of(preset: &str, light: LightLevel, profile: &str, overrides: &Overrides) -> WaveformPlan {
     let detector = overrides
         .apply(detector::load(preset).expect("a preset"))
         .expect("valid changes");
-    Plan {
+    WaveformPlan {
         seed: 11,
         events: 40,
         channels: (0..detector.n_channels().min(64)).collect(),
@@ -44,7 +44,7 @@ struct Made {
     saturated: u64,
 }
 
-fn make(plan: &Plan) -> Made {
+fn make(plan: &WaveformPlan) -> Made {
     let mut made = Made {
         samples: Vec::new(),
         photoelectrons: Vec::new(),
@@ -70,7 +70,7 @@ fn moments(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (n, mean, (square / n - mean * mean).max(0.0).sqrt())
 }
 
-fn on_threads(plan: &Plan, threads: usize) -> Vec<Block> {
+fn on_threads(plan: &WaveformPlan, threads: usize) -> Vec<WaveformBlock> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -80,7 +80,7 @@ fn on_threads(plan: &Plan, threads: usize) -> Vec<Block> {
 
 #[test]
 fn the_seed_alone_fixes_every_sample() {
-    let mut plan = plan(Light::MeanPe(3.0), "ls", &Overrides::default());
+    let mut plan = plan(LightLevel::MeanPe(3.0), "ls", &Overrides::default());
     plan.detector.pmt_types[0].coloured_noise = Some(ColouredNoise::Correlated {
         sigma_adc: 2.0,
         correlation_ns: 10.0,
@@ -99,7 +99,7 @@ fn the_seed_alone_fixes_every_sample() {
 
 #[test]
 fn some_channels_are_those_of_all_channels() {
-    let all = plan(Light::MeanPe(3.0), "ls", &Overrides::default());
+    let all = plan(LightLevel::MeanPe(3.0), "ls", &Overrides::default());
     let mut some = all.clone();
     some.channels = vec![40, 3, 17];
     some.events = 25;
@@ -113,7 +113,7 @@ fn some_channels_are_those_of_all_channels() {
                 (other.event_id, other.channel_id) == (waveform.event_id, waveform.channel_id)
             });
         assert_eq!(Some(waveform), counterpart);
-        let truth = |blocks: &[Block]| -> Vec<Photoelectron> {
+        let truth = |blocks: &[WaveformBlock]| -> Vec<Photoelectron> {
             blocks
                 .iter()
                 .flat_map(|block| block.photoelectrons.iter())
@@ -131,19 +131,19 @@ fn some_channels_are_those_of_all_channels() {
 
 #[test]
 fn changing_the_noise_leaves_the_light() {
-    let quiet = plan(Light::MeanPe(3.0), "ls", &Overrides::default());
+    let quiet = plan(LightLevel::MeanPe(3.0), "ls", &Overrides::default());
     let loud = Overrides {
         noise_pe: Some(0.3),
         ..Overrides::default()
     };
-    let loud = plan(Light::MeanPe(3.0), "ls", &loud);
+    let loud = plan(LightLevel::MeanPe(3.0), "ls", &loud);
     assert_eq!(make(&quiet).photoelectrons, make(&loud).photoelectrons);
 }
 
 #[test]
 fn charges_have_mean_1_and_the_described_spread() {
     for channel_type in 0..2 {
-        let mut plan = plan(Light::FixedPe(50), "prompt", &Overrides::default());
+        let mut plan = plan(LightLevel::FixedPe(50), "prompt", &Overrides::default());
         let juno = plan.detector.clone();
         plan.channels
             .retain(|&channel| juno.type_index_of(channel) == channel_type);
@@ -162,7 +162,7 @@ fn charges_have_mean_1_and_the_described_spread() {
 #[test]
 fn numbers_are_poisson_with_the_mean_asked_for() {
     for mean_pe in [0.1, 4.0, 30.0] {
-        let mut plan = plan(Light::MeanPe(mean_pe), "prompt", &clean());
+        let mut plan = plan(LightLevel::MeanPe(mean_pe), "prompt", &clean());
         plan.detector.readout.window_samples = 400;
         let mut numbers = vec![0.0; plan.n_waveforms() as usize];
         for one in make(&plan).photoelectrons {
@@ -177,7 +177,7 @@ fn numbers_are_poisson_with_the_mean_asked_for() {
         let error = 5.0 * ((2.0 * mean_pe * mean_pe + mean_pe) / n).sqrt();
         assert!((sigma * sigma - mean_pe).abs() < error, "{sigma}");
     }
-    let none = make(&plan(Light::MeanPe(0.0), "ls", &clean()));
+    let none = make(&plan(LightLevel::MeanPe(0.0), "ls", &clean()));
     assert!(none.photoelectrons.is_empty());
 }
 
@@ -201,7 +201,7 @@ fn noise_has_the_described_mean_spread_and_memory() {
         (Some(correlated), 36.0, 36.0 / std::f64::consts::E),
         (Some(ripple), 18.0, 0.0),
     ] {
-        let mut plan = plan(Light::MeanPe(0.0), "ls", &quiet);
+        let mut plan = plan(LightLevel::MeanPe(0.0), "ls", &quiet);
         for pmt in &mut plan.detector.pmt_types {
             pmt.coloured_noise = coloured_noise;
         }
@@ -233,7 +233,7 @@ fn noise_has_the_described_mean_spread_and_memory() {
 }
 
 /// The mean waveform, upright, with the baseline taken off.
-fn mean_pulse(plan: &Plan) -> Vec<f64> {
+fn mean_pulse(plan: &WaveformPlan) -> Vec<f64> {
     let made = make(plan);
     let sign = f64::from(plan.detector.readout.polarity.sign());
     let mut mean = vec![0.0; plan.detector.readout.window_samples];
@@ -248,7 +248,7 @@ fn mean_pulse(plan: &Plan) -> Vec<f64> {
 
 #[test]
 fn a_single_photoelectron_has_the_area_width_and_height_described() {
-    let mut plan = plan(Light::FixedPe(1), "prompt", &clean());
+    let mut plan = plan(LightLevel::FixedPe(1), "prompt", &clean());
     for pmt in &mut plan.detector.pmt_types {
         pmt.spe_peak_adc = 10_000.0;
     }
@@ -271,7 +271,7 @@ fn an_undershoot_of_x_stands_at_x_of_the_area_lost() {
             spe_peak_adc: Some(5000.0),
             ..clean()
         };
-        let plan = plan(Light::FixedPe(1), "prompt", &overrides);
+        let plan = plan(LightLevel::FixedPe(1), "prompt", &overrides);
         let pulse = mean_pulse(&plan);
         let area_ns = pulse.iter().sum::<f64>() / 5000.0;
         // 4.25 ns at 5 %, less the 0.08 that the end of the window cuts off.
@@ -300,12 +300,12 @@ fn an_undershoot_of_x_stands_at_x_of_the_area_lost() {
 
 #[test]
 fn the_other_polarity_is_the_mirror_image() {
-    let negative = plan(Light::MeanPe(3.0), "ls", &clean());
+    let negative = plan(LightLevel::MeanPe(3.0), "ls", &clean());
     let overrides = Overrides {
         polarity: Some(Polarity::Positive),
         ..clean()
     };
-    let positive = plan(Light::MeanPe(3.0), "ls", &overrides);
+    let positive = plan(LightLevel::MeanPe(3.0), "ls", &overrides);
     let (negative, positive) = (make(&negative), make(&positive));
     assert_eq!(negative.photoelectrons, positive.photoelectrons);
     for (down, up) in negative.samples.iter().zip(&positive.samples) {
@@ -323,7 +323,7 @@ fn large_pulses_are_clipped_at_the_end_of_the_scale() {
         polarity: None,
         ..Overrides::default()
     };
-    let clipped = make(&plan(Light::FixedPe(80), "prompt", &overrides(false)));
+    let clipped = make(&plan(LightLevel::FixedPe(80), "prompt", &overrides(false)));
     let lowest = clipped
         .samples
         .iter()
@@ -338,13 +338,13 @@ fn large_pulses_are_clipped_at_the_end_of_the_scale() {
         .filter(|samples| samples.contains(&0.0))
         .count();
     assert_eq!(clipped.saturated, touched as u64);
-    let free = make(&plan(Light::FixedPe(80), "prompt", &overrides(true)));
+    let free = make(&plan(LightLevel::FixedPe(80), "prompt", &overrides(true)));
     assert_eq!(free.saturated, 0);
     let positive = Overrides {
         polarity: Some(Polarity::Positive),
         ..Overrides::default()
     };
-    let up = make(&plan(Light::FixedPe(80), "prompt", &positive));
+    let up = make(&plan(LightLevel::FixedPe(80), "prompt", &positive));
     assert_eq!(
         up.samples.iter().flatten().copied().fold(0.0, f32::max),
         16_383.0
@@ -357,7 +357,7 @@ fn transit_times_spread_and_light_decays_as_described() {
         transit_time_sigma_ns: Some(2.5),
         ..clean()
     };
-    let prompt = plan(Light::FixedPe(20), "prompt", &overrides);
+    let prompt = plan(LightLevel::FixedPe(20), "prompt", &overrides);
     let times = make(&prompt).photoelectrons;
     let (n, mean, sigma) = moments(times.iter().map(|one| one.time_ns));
     assert_eq!(n, 20.0 * 64.0 * 40.0);
@@ -368,7 +368,7 @@ fn transit_times_spread_and_light_decays_as_described() {
         "{sigma}"
     );
 
-    let mut slow = plan(Light::FixedPe(20), "slow-ls", &clean());
+    let mut slow = plan(LightLevel::FixedPe(20), "slow-ls", &clean());
     slow.detector.readout.window_samples = 2000;
     let (_, mean, _) = moments(make(&slow).photoelectrons.iter().map(|one| one.time_ns));
     assert!((mean - 300.5 - 28.2).abs() < 0.8, "{mean}");
@@ -381,7 +381,7 @@ fn dark_photoelectrons_come_at_their_rate_and_leave_tails_from_before_the_window
         noise_pe: Some(0.0),
         ..Overrides::default()
     };
-    let dark = plan(Light::MeanPe(0.0), "ls", &overrides);
+    let dark = plan(LightLevel::MeanPe(0.0), "ls", &overrides);
     let made = make(&dark);
     let expected = 64.0 * 40.0 * 1e6 * 1e-6;
     let found = made.photoelectrons.len() as f64;
@@ -409,7 +409,7 @@ fn dark_photoelectrons_come_at_their_rate_and_leave_tails_from_before_the_window
 
 #[test]
 fn pairs_and_charge_ranges_are_what_was_asked_for() {
-    let pair = Light::Pair {
+    let pair = LightLevel::Pair {
         separation_ns: 10.0,
         equal_charge: true,
     };
@@ -419,7 +419,7 @@ fn pairs_and_charge_ranges_are_what_was_asked_for() {
         assert!((pair[1].time_ns - pair[0].time_ns - 10.0).abs() < 1e-9);
         assert_eq!((pair[0].charge_pe, pair[1].charge_pe), (1.0, 1.0));
     }
-    let range = Light::ChargeRange {
+    let range = LightLevel::ChargeRange {
         low_pe: 1.0,
         high_pe: 200.0,
     };
@@ -446,7 +446,7 @@ fn pairs_and_charge_ranges_are_what_was_asked_for() {
 #[test]
 fn every_preset_makes_waveforms_of_its_own_shape() {
     for (name, _) in detector::PRESETS {
-        let mut plan = plan_of(name, Light::MeanPe(2.0), "ls", &Overrides::default());
+        let mut plan = plan_of(name, LightLevel::MeanPe(2.0), "ls", &Overrides::default());
         plan.events = 3;
         let detector: &Detector = &plan.detector;
         let made = make(&plan);
@@ -465,8 +465,8 @@ fn every_preset_makes_waveforms_of_its_own_shape() {
 
 #[test]
 fn a_plan_that_makes_no_sense_is_refused() {
-    let good = plan(Light::MeanPe(1.0), "ls", &Overrides::default());
-    let refused = |change: &dyn Fn(&mut Plan)| {
+    let good = plan(LightLevel::MeanPe(1.0), "ls", &Overrides::default());
+    let refused = |change: &dyn Fn(&mut WaveformPlan)| {
         let mut plan = good.clone();
         change(&mut plan);
         assert!(waveforms(&plan).is_err());
@@ -475,16 +475,16 @@ fn a_plan_that_makes_no_sense_is_refused() {
     refused(&|plan| plan.events = u64::MAX);
     refused(&|plan| plan.channels.clear());
     refused(&|plan| plan.channels[3] = 17_612);
-    refused(&|plan| plan.light = Light::MeanPe(f64::NAN));
-    refused(&|plan| plan.light = Light::MeanPe(-1.0));
+    refused(&|plan| plan.light = LightLevel::MeanPe(f64::NAN));
+    refused(&|plan| plan.light = LightLevel::MeanPe(-1.0));
     refused(&|plan| {
-        plan.light = Light::ChargeRange {
+        plan.light = LightLevel::ChargeRange {
             low_pe: 0.0,
             high_pe: 1.0,
         }
     });
     refused(&|plan| {
-        plan.light = Light::ChargeRange {
+        plan.light = LightLevel::ChargeRange {
             low_pe: 2.0,
             high_pe: 1.0,
         }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::event_hits::EventHitsFile;
 use crate::model::{Batch, Truth};
 use crate::simulate::{
-    Channels, Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events,
+    Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, ReadoutChannels, Vertex, events,
 };
 
 /// What is simulated where nothing else is said.
@@ -126,7 +126,7 @@ struct EventSettings {
     level: Option<Level>,
     /// Waveforms: which channels have one [default: lit]
     #[arg(long, value_enum)]
-    channels: Option<Channels>,
+    channels: Option<ReadoutChannels>,
     /// Hits: photoelectrons closer than this to the one before are the same hit [default: 10]
     #[arg(long, value_name = "NS")]
     hit_separation_ns: Option<f64>,

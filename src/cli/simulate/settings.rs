@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::model::Polarity;
-use crate::simulate::{Light, Overrides, Plan, Profile};
+use crate::simulate::{LightLevel, Overrides, Profile, WaveformPlan};
 
 const DEFAULT_DETECTOR: &str = "juno";
 const DEFAULT_EVENTS: u64 = 10;
@@ -39,22 +39,27 @@ pub(super) struct Settings {
     pub channels: Option<String>,
 
     /// Poisson number of photoelectrons a waveform, with this mean [default: 1]
-    #[arg(long, value_name = "MU", group = "light", help_heading = "Light")]
+    #[arg(long, value_name = "MU", group = "light", help_heading = "LightLevel")]
     pub mean_pe: Option<f64>,
     /// The same number of photoelectrons in every waveform
-    #[arg(long, value_name = "K", group = "light", help_heading = "Light")]
+    #[arg(long, value_name = "K", group = "light", help_heading = "LightLevel")]
     pub fixed_pe: Option<u32>,
     /// Two photoelectrons of equal charge this many ns apart, without time profile and transit-time spread
-    #[arg(long, value_name = "NS", group = "light", help_heading = "Light")]
+    #[arg(long, value_name = "NS", group = "light", help_heading = "LightLevel")]
     pub pairs: Option<f64>,
     /// With `--pairs`: both have exactly 1 PE
-    #[arg(long, help_heading = "Light")]
+    #[arg(long, help_heading = "LightLevel")]
     pub equal_charge: bool,
     /// Total true charge of a waveform, log-uniform from LO to HI, as `1:200`
-    #[arg(long, value_name = "LO:HI", group = "light", help_heading = "Light")]
+    #[arg(
+        long,
+        value_name = "LO:HI",
+        group = "light",
+        help_heading = "LightLevel"
+    )]
     pub charge_range: Option<String>,
     /// When the light is emitted; see the list below [default: ls]
-    #[arg(long, value_name = "NAME", help_heading = "Light")]
+    #[arg(long, value_name = "NAME", help_heading = "LightLevel")]
     pub profile: Option<String>,
 
     /// White noise as a share of the single-photoelectron peak; coloured noise is dropped
@@ -180,11 +185,11 @@ impl Settings {
     }
 
     /// What is to be simulated.
-    pub fn plan(&self) -> Result<Plan> {
+    pub fn plan(&self) -> Result<WaveformPlan> {
         let name = self.detector.as_deref().unwrap_or(DEFAULT_DETECTOR);
         let detector = self.overrides().apply(detector::load(name)?)?;
         let profile = self.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
-        let plan = Plan {
+        let plan = WaveformPlan {
             seed: self.seed.unwrap_or(DEFAULT_SEED),
             events: self.events.unwrap_or(DEFAULT_EVENTS),
             channels: match &self.channels {
@@ -200,7 +205,7 @@ impl Settings {
     }
 
     /// These settings with the defaults that `plan` took filled in.
-    pub fn resolved(&self, plan: &Plan) -> Self {
+    pub fn resolved(&self, plan: &WaveformPlan) -> Self {
         let mut resolved = self.clone();
         resolved
             .detector
@@ -210,7 +215,7 @@ impl Settings {
         resolved
             .channels
             .get_or_insert_with(|| plan.channels.len().to_string());
-        if let Light::MeanPe(mean_pe) = plan.light {
+        if let LightLevel::MeanPe(mean_pe) = plan.light {
             resolved.mean_pe = Some(mean_pe);
         }
         resolved.profile = Some(plan.profile.name().to_owned());
@@ -237,7 +242,7 @@ impl Settings {
         }
     }
 
-    fn light(&self) -> Result<Light> {
+    fn light(&self) -> Result<LightLevel> {
         let given = [
             self.mean_pe.is_some(),
             self.fixed_pe.is_some(),
@@ -255,10 +260,10 @@ impl Settings {
                 .with_hint("add `--pairs NS`"));
         }
         if let Some(number) = self.fixed_pe {
-            return Ok(Light::FixedPe(number));
+            return Ok(LightLevel::FixedPe(number));
         }
         if let Some(separation_ns) = self.pairs {
-            return Ok(Light::Pair {
+            return Ok(LightLevel::Pair {
                 separation_ns,
                 equal_charge: self.equal_charge,
             });
@@ -273,9 +278,9 @@ impl Settings {
                 ))
                 .with_hint("write it as `1:200`"));
             };
-            return Ok(Light::ChargeRange { low_pe, high_pe });
+            return Ok(LightLevel::ChargeRange { low_pe, high_pe });
         }
-        Ok(Light::MeanPe(self.mean_pe.unwrap_or(DEFAULT_MEAN_PE)))
+        Ok(LightLevel::MeanPe(self.mean_pe.unwrap_or(DEFAULT_MEAN_PE)))
     }
 }
 

@@ -9,7 +9,7 @@ use super::photons::isotropic;
 use crate::model::vector::{Vector, plus_scaled};
 
 /// Mean way of a gamma between two Compton electrons (nominal, for about 1 MeV in scintillator).
-const GAMMA_WAY_MM: f64 = 150.0;
+const GAMMA_STEP_MM: f64 = 150.0;
 /// Below this a gamma gives all of its energy to one electron.
 const LAST_ELECTRON_MEV: f64 = 0.1;
 /// Rest energy of the electron.
@@ -69,17 +69,17 @@ fn add_gamma(
     rng: &mut ChaCha8Rng,
     deposits: &mut Vec<(Vector, f64)>,
 ) {
-    let (mut place, mut direction, mut left_mev) = (from, direction, energy_mev);
+    let (mut position, mut direction, mut left_mev) = (from, direction, energy_mev);
     loop {
-        let way: f64 = Exp1.sample(rng);
-        place = plus_scaled(place, GAMMA_WAY_MM * way, direction);
+        let step: f64 = Exp1.sample(rng);
+        position = plus_scaled(position, GAMMA_STEP_MM * step, direction);
         if left_mev < LAST_ELECTRON_MEV {
-            deposits.push((place, left_mev));
+            deposits.push((position, left_mev));
             return;
         }
         let k = left_mev / ELECTRON_MEV;
         let taken_mev = left_mev * rng.random::<f64>() * 2.0 * k / (1.0 + 2.0 * k);
-        deposits.push((place, taken_mev));
+        deposits.push((position, taken_mev));
         left_mev -= taken_mev;
         direction = isotropic(rng);
     }

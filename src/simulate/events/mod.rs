@@ -1,10 +1,10 @@
 //! Events with truth: deposits of energy, their photons, photoelectrons of all channels, hits or waveforms.
 
 mod deposit;
-mod grid;
 mod hits;
 mod photons;
 mod plan;
+mod sensor_grid;
 mod waveforms;
 
 use rand::RngExt as _;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 pub use deposit::Particle;
 pub use hits::HitFinder;
 pub use plan::{Energy, EventPlan, EventSource, Vertex};
-pub use waveforms::{Channels, Digitiser};
+pub use waveforms::{Digitiser, ReadoutChannels};
 
 use super::charge::ChargeSpectrum;
 use super::random::{Purpose, stream};
@@ -74,7 +74,7 @@ pub struct SimulatedEvent {
 }
 
 /// The events of a plan, block by block; memory does not grow with their number.
-pub struct Events<'a> {
+pub struct EventGenerator<'a> {
     plan: &'a EventPlan,
     optics: Optics,
     constants: Vec<ChannelConstants>,
@@ -84,7 +84,7 @@ pub struct Events<'a> {
     /// Photons tracked for 1 MeV of visible energy.
     photons_per_mev: f64,
     /// No photon's detection is more likely.
-    most_efficiency: f64,
+    max_efficiency: f64,
     next: u64,
 }
 
@@ -92,7 +92,7 @@ pub struct Events<'a> {
 ///
 /// # Errors
 /// If the detector lacks geometry or medium, or a value of the plan is out of range.
-pub fn events(plan: &EventPlan) -> Result<Events<'_>> {
+pub fn events(plan: &EventPlan) -> Result<EventGenerator<'_>> {
     let detector = &plan.detector;
     let optics = Optics::new(detector)?;
     plan.validate()?;
@@ -103,13 +103,13 @@ pub fn events(plan: &EventPlan) -> Result<Events<'_>> {
         .fold(0.0, f64::max);
     let mut members = vec![Vec::new(); detector.pmt_types.len()];
     if let Some(sensors) = detector.sensors() {
-        for (place, sensor) in (0..).zip(sensors.all()) {
-            members[sensor.type_index].push(place);
+        for (index, sensor) in (0..).zip(sensors.all()) {
+            members[sensor.type_index].push(index);
         }
     }
-    let mut events = Events {
+    let mut events = EventGenerator {
         plan,
-        most_efficiency: optics.most_efficiency() * (1.0 + BEST_SIGMAS * spread),
+        max_efficiency: optics.max_efficiency() * (1.0 + BEST_SIGMAS * spread),
         optics,
         constants: channel_constants(detector, plan.detector_seed),
         charges: detector.pmt_types.iter().map(ChargeSpectrum::new).collect(),
@@ -121,22 +121,22 @@ pub fn events(plan: &EventPlan) -> Result<Events<'_>> {
     Ok(events)
 }
 
-impl Events<'_> {
+impl EventGenerator<'_> {
     /// Photons to be tracked for 1 MeV: so many that the centre has the medium's light.
     fn normalisation(&self) -> Result<f64> {
-        let strips = 100;
-        let seen: Vec<f64> = (0..strips)
+        let parts = 100;
+        let seen: Vec<f64> = (0..parts)
             .into_par_iter()
-            .map(|strip| {
-                let mut rng = stream(1, strip, 0, Purpose::Normalisation);
-                (0..NORMALISATION_PHOTONS / strips)
-                    .filter_map(|_| self.optics.follow([0.0; 3], &mut rng))
-                    .map(|one| one.efficiency * self.constants[one.place].efficiency)
+            .map(|part| {
+                let mut rng = stream(1, part, 0, Purpose::Normalisation);
+                (0..NORMALISATION_PHOTONS / parts)
+                    .filter_map(|_| self.optics.propagate([0.0; 3], &mut rng))
+                    .map(|one| one.efficiency * self.constants[one.sensor].efficiency)
                     .sum()
             })
             .collect();
         let per_photon =
-            seen.iter().sum::<f64>() / self.most_efficiency / NORMALISATION_PHOTONS as f64;
+            seen.iter().sum::<f64>() / self.max_efficiency / NORMALISATION_PHOTONS as f64;
         let light = self.plan.detector.medium.as_ref();
         match light.map(|medium| medium.light_pe_per_mev) {
             Some(light) if per_photon > 0.0 => Ok(light / per_photon),
@@ -190,9 +190,9 @@ impl Events<'_> {
                     energy_mev,
                 };
             }
-            for (place, deposited_mev) in deposits {
-                self.shine(
-                    place,
+            for (point, deposited_mev) in deposits {
+                self.emit(
+                    point,
                     deposited_mev,
                     time_ns,
                     &mut photons,
@@ -209,9 +209,9 @@ impl Events<'_> {
         let mut photoelectrons: Vec<Photoelectron> = photoelectrons
             .into_iter()
             .filter(|(_, time_ns, _)| (0.0..window_ns).contains(time_ns))
-            .map(|(place, time_ns, charge_pe)| Photoelectron {
+            .map(|(sensor, time_ns, charge_pe)| Photoelectron {
                 event_id,
-                channel_id: sensors[place].channel_id,
+                channel_id: sensors[sensor].channel_id,
                 time_ns,
                 charge_pe,
             })
@@ -228,7 +228,7 @@ impl Events<'_> {
     }
 
     /// Photoelectrons of one deposit: place, time, charge.
-    fn shine(
+    fn emit(
         &self,
         vertex: Vector,
         deposited_mev: f64,
@@ -244,30 +244,30 @@ impl Events<'_> {
             return;
         };
         for _ in 0..number.sample(rng) as u64 {
-            let Some(arrived) = self.optics.follow(vertex, rng) else {
+            let Some(photon) = self.optics.propagate(vertex, rng) else {
                 continue;
             };
-            let own = self.constants[arrived.place];
-            let chance = arrived.efficiency * own.efficiency / self.most_efficiency;
+            let own = self.constants[photon.sensor];
+            let chance = photon.efficiency * own.efficiency / self.max_efficiency;
             if rng.random::<f64>() >= chance {
                 continue;
             }
-            let kind = self.type_of(arrived.place);
+            let kind = self.type_index_of(photon.sensor);
             let jitter: f64 = StandardNormal.sample(rng);
-            let late_ns = detector.pmt_types[kind].transit_time_sigma_ns * jitter;
+            let delay_ns = detector.pmt_types[kind].transit_time_sigma_ns * jitter;
             let emitted_ns = super::profile::draw_decay_ns(&detector.scintillation, rng);
             let charge_pe = self.charges[kind].draw_pe(rng) as f32;
             photoelectrons.push((
-                arrived.place,
-                time_ns + emitted_ns + arrived.flight_ns + late_ns + own.time_offset_ns,
+                photon.sensor,
+                time_ns + emitted_ns + photon.flight_ns + delay_ns + own.time_offset_ns,
                 charge_pe,
             ));
         }
     }
 
-    fn type_of(&self, place: usize) -> usize {
+    fn type_index_of(&self, sensor: usize) -> usize {
         let sensors = self.plan.detector.sensors();
-        sensors.map_or(0, |sensors| sensors.all()[place].type_index)
+        sensors.map_or(0, |sensors| sensors.all()[sensor].type_index)
     }
 
     fn add_dark(&self, event_id: u64, photoelectrons: &mut Vec<(usize, f64, f32)>) {
@@ -280,15 +280,15 @@ impl Events<'_> {
             };
             let mut rng = stream(self.plan.seed, event_id, kind as u32, Purpose::Dark);
             for _ in 0..number.sample(&mut rng) as u64 {
-                let place = members[rng.random_range(0..members.len())] as usize;
+                let sensor = members[rng.random_range(0..members.len())] as usize;
                 let time_ns = window_ns * rng.random::<f64>();
-                photoelectrons.push((place, time_ns, self.charges[kind].draw_pe(&mut rng) as f32));
+                photoelectrons.push((sensor, time_ns, self.charges[kind].draw_pe(&mut rng) as f32));
             }
         }
     }
 }
 
-impl Iterator for Events<'_> {
+impl Iterator for EventGenerator<'_> {
     type Item = Vec<SimulatedEvent>;
 
     fn next(&mut self) -> Option<Vec<SimulatedEvent>> {

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Exp1};
 
-use super::grid::Grid;
+use super::sensor_grid::SensorGrid;
 use crate::detector::{Detector, PmtType};
 use crate::error::{Error, Result};
 use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
@@ -15,13 +15,13 @@ use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 /// Speed of light.
 const MM_PER_NS: f64 = 299.792_458;
 /// A photon that has met the vessel or been scattered this often is given up: trapped light, long absorbed.
-const MOST_STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// A photon that reached a PMT.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
+pub(super) struct ArrivedPhoton {
     /// The PMT's place among the sensors.
-    pub place: usize,
+    pub sensor: usize,
     /// Time under way.
     pub flight_ns: f64,
     /// The PMT type's efficiency for light from this side.
@@ -37,21 +37,21 @@ pub(super) struct Optics {
     group_index: f64,
     absorption_mm: f64,
     rayleigh_mm: f64,
-    grid: Grid,
+    grid: SensorGrid,
     types: Vec<usize>,
     responses: Vec<(f64, Vec<[f64; 2]>)>,
 }
 
 /// What becomes of a photon at the vessel.
-enum Border {
-    Back(Vector),
+enum VesselOutcome {
+    Reflected(Vector),
     /// Through it, with the place and the time that it took.
-    Through(Vector, Vector, f64),
+    Transmitted(Vector, Vector, f64),
 }
 
 impl Optics {
     pub(super) fn new(detector: &Detector) -> Result<Self> {
-        let lacking = |what: &str| {
+        let missing = |what: &str| {
             Error::usage(format!(
                 "detector `{}` has no {what}, and events cannot be simulated without",
                 detector.name
@@ -61,12 +61,12 @@ impl Optics {
         let geometry = detector
             .geometry
             .as_ref()
-            .ok_or_else(|| lacking("geometry"))?;
-        let sensors = detector.sensors().ok_or_else(|| lacking("geometry"))?;
-        let medium = detector.medium.as_ref().ok_or_else(|| lacking("medium"))?;
+            .ok_or_else(|| missing("geometry"))?;
+        let sensors = detector.sensors().ok_or_else(|| missing("geometry"))?;
+        let medium = detector.medium.as_ref().ok_or_else(|| missing("medium"))?;
         let inner_mm = geometry
             .scintillator_radius_mm
-            .ok_or_else(|| lacking("`geometry.scintillator_radius_mm`"))?;
+            .ok_or_else(|| missing("`geometry.scintillator_radius_mm`"))?;
         Ok(Self {
             inner_mm,
             outer_mm: inner_mm + geometry.vessel_thickness_mm,
@@ -80,7 +80,7 @@ impl Optics {
                 .unwrap_or(medium.scintillator_index),
             absorption_mm: medium.absorption_mm,
             rayleigh_mm: medium.rayleigh_mm,
-            grid: Grid::new(sensors, geometry.sensor_radius_mm),
+            grid: SensorGrid::new(sensors, geometry.sensor_radius_mm),
             types: sensors.all().iter().map(|one| one.type_index).collect(),
             responses: detector
                 .pmt_types
@@ -91,7 +91,7 @@ impl Optics {
     }
 
     /// The largest efficiency a PMT type has for light from any side.
-    pub(super) fn most_efficiency(&self) -> f64 {
+    pub(super) fn max_efficiency(&self) -> f64 {
         let most = |(efficiency, response): &(f64, Vec<[f64; 2]>)| {
             let best = response.iter().map(|pair| pair[1]).fold(0.0, f64::max);
             efficiency * if response.is_empty() { 1.0 } else { best }
@@ -100,17 +100,21 @@ impl Optics {
     }
 
     /// Follows one photon from `from`; `None` if no PMT sees it.
-    pub(super) fn follow(&self, mut from: Vector, rng: &mut ChaCha8Rng) -> Option<Arrived> {
+    pub(super) fn propagate(
+        &self,
+        mut from: Vector,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<ArrivedPhoton> {
         let mut direction = isotropic(rng);
         let mut flight_ns = 0.0;
         let draw = |rng: &mut ChaCha8Rng| -> f64 { Exp1.sample(rng) };
         let mut absorbed_mm = self.absorption_mm * draw(rng);
         let mut scattered_mm = self.rayleigh_mm * draw(rng);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let along = dot(from, direction);
             let square = along * along + self.inner_mm * self.inner_mm - dot(from, from);
-            let border_mm = (square.max(0.0).sqrt() - along).max(0.0);
-            let step_mm = border_mm.min(absorbed_mm).min(scattered_mm);
+            let boundary_mm = (square.max(0.0).sqrt() - along).max(0.0);
+            let step_mm = boundary_mm.min(absorbed_mm).min(scattered_mm);
             if step_mm == absorbed_mm {
                 return None;
             }
@@ -118,19 +122,19 @@ impl Optics {
             flight_ns += step_mm * self.group_index / MM_PER_NS;
             absorbed_mm -= step_mm;
             scattered_mm -= step_mm;
-            if step_mm < border_mm {
+            if step_mm < boundary_mm {
                 direction = rayleigh(direction, rng);
                 scattered_mm = self.rayleigh_mm * draw(rng);
                 continue;
             }
             match self.vessel(from, direction, rng) {
-                Border::Back(turned) => direction = turned,
-                Border::Through(place, direction, vessel_ns) => {
-                    let (pmt, facing, way_mm) = self.grid.meet(place, direction)?;
-                    let flight_ns = flight_ns + vessel_ns + way_mm * self.index[2] / MM_PER_NS;
+                VesselOutcome::Reflected(new_direction) => direction = new_direction,
+                VesselOutcome::Transmitted(position, direction, vessel_ns) => {
+                    let (pmt, facing, length_mm) = self.grid.intersect(position, direction)?;
+                    let flight_ns = flight_ns + vessel_ns + length_mm * self.index[2] / MM_PER_NS;
                     let (efficiency, response) = &self.responses[self.types[pmt]];
-                    return Some(Arrived {
-                        place: pmt,
+                    return Some(ArrivedPhoton {
+                        sensor: pmt,
                         flight_ns,
                         efficiency: efficiency * interpolated(response, facing),
                     });
@@ -142,28 +146,30 @@ impl Optics {
 
     /// At the inner side of the vessel: through both its surfaces, or back into the scintillator. Light that the outer one
     /// sends back goes through the inner one: their indices hardly differ.
-    fn vessel(&self, at: Vector, direction: Vector, rng: &mut ChaCha8Rng) -> Border {
+    fn vessel(&self, at: Vector, direction: Vector, rng: &mut ChaCha8Rng) -> VesselOutcome {
         let normal = scaled(1.0 / norm(at), at);
-        let Some(inside) = crossed(direction, normal, self.index[0], self.index[1], rng) else {
-            return Border::Back(mirrored(direction, normal));
+        let Some(inside) = refract(direction, normal, self.index[0], self.index[1], rng) else {
+            return VesselOutcome::Reflected(reflect(direction, normal));
         };
         let along = dot(at, inside);
         let square = along * along + self.outer_mm * self.outer_mm - dot(at, at);
-        let way_mm = square.max(0.0).sqrt() - along;
-        let place = plus_scaled(at, way_mm, inside);
-        let outer_normal = scaled(1.0 / norm(place), place);
-        match crossed(inside, outer_normal, self.index[1], self.index[2], rng) {
-            Some(direction) => {
-                Border::Through(place, direction, way_mm * self.index[1] / MM_PER_NS)
-            }
-            None => Border::Back(mirrored(direction, normal)),
+        let length_mm = square.max(0.0).sqrt() - along;
+        let position = plus_scaled(at, length_mm, inside);
+        let outer_normal = scaled(1.0 / norm(position), position);
+        match refract(inside, outer_normal, self.index[1], self.index[2], rng) {
+            Some(direction) => VesselOutcome::Transmitted(
+                position,
+                direction,
+                length_mm * self.index[1] / MM_PER_NS,
+            ),
+            None => VesselOutcome::Reflected(reflect(direction, normal)),
         }
     }
 }
 
 /// The direction behind a surface, or `None` if the photon is reflected: Snell's law and Fresnel's formulas for
 /// unpolarised light. `normal` points the way the photon goes.
-fn crossed(
+fn refract(
     direction: Vector,
     normal: Vector,
     from_index: f64,
@@ -176,20 +182,24 @@ fn crossed(
     if square <= 0.0 {
         return None;
     }
-    let behind = square.sqrt();
-    let across =
-        (from_index * cosine - to_index * behind) / (from_index * cosine + to_index * behind);
-    let parallel =
-        (from_index * behind - to_index * cosine) / (from_index * behind + to_index * cosine);
+    let cos_refracted = square.sqrt();
+    let across = (from_index * cosine - to_index * cos_refracted)
+        / (from_index * cosine + to_index * cos_refracted);
+    let parallel = (from_index * cos_refracted - to_index * cosine)
+        / (from_index * cos_refracted + to_index * cosine);
     let reflected = 0.5 * (across * across + parallel * parallel);
     if rng.random::<f64>() < reflected {
         return None;
     }
-    let turned = plus_scaled(scaled(ratio, direction), behind - ratio * cosine, normal);
-    Some(scaled(1.0 / norm(turned), turned))
+    let new_direction = plus_scaled(
+        scaled(ratio, direction),
+        cos_refracted - ratio * cosine,
+        normal,
+    );
+    Some(scaled(1.0 / norm(new_direction), new_direction))
 }
 
-fn mirrored(direction: Vector, normal: Vector) -> Vector {
+fn reflect(direction: Vector, normal: Vector) -> Vector {
     plus_scaled(direction, -2.0 * dot(direction, normal), normal)
 }
 
@@ -204,10 +214,10 @@ pub(super) fn isotropic(rng: &mut ChaCha8Rng) -> Vector {
 /// A direction after Rayleigh scattering of unpolarised light, `1 + cos^2` of the angle between them.
 fn rayleigh(direction: Vector, rng: &mut ChaCha8Rng) -> Vector {
     loop {
-        let turned = isotropic(rng);
-        let cosine = dot(direction, turned);
+        let new_direction = isotropic(rng);
+        let cosine = dot(direction, new_direction);
         if 2.0 * rng.random::<f64>() < 1.0 + cosine * cosine {
-            return turned;
+            return new_direction;
         }
     }
 }

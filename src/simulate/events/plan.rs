@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::vector::{Vector, norm};
 
 /// Most visible energy of an event.
-const MOST_MEV: f64 = 1e4;
+const MAX_MEV: f64 = 1e4;
 
 /// Where events are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +77,7 @@ impl EventPlan {
 
     /// Checks what does not depend on the detector file.
     pub(super) fn validate(&self) -> Result<()> {
-        let wrong = |what: &str, found: String, expected: String| {
+        let out_of_range = |what: &str, found: String, expected: String| {
             Err(Error::usage(format!(
                 "{what} is {found}, expected {expected}"
             )))
@@ -90,14 +90,14 @@ impl EventPlan {
             .and_then(|geometry| geometry.scintillator_radius_mm)
             .unwrap_or(0.0);
         for source in &self.sources {
-            let place = match source.vertex {
-                Vertex::Fixed(place) => norm(place),
-                Vertex::Within(most) if most > 0.0 => most,
+            let distance_mm = match source.vertex {
+                Vertex::Fixed(position) => norm(position),
+                Vertex::Within(max_mm) if max_mm > 0.0 => max_mm,
                 Vertex::Within(_) => f64::INFINITY,
             };
-            if place > radius_mm || place.is_nan() {
-                return wrong(
-                    "the place of events",
+            if distance_mm > radius_mm || distance_mm.is_nan() {
+                return out_of_range(
+                    "the position of events",
                     format!("{:?}", source.vertex),
                     format!("one in the scintillator, within {radius_mm} mm of the centre"),
                 );
@@ -110,7 +110,7 @@ impl EventPlan {
                     if !rows.iter().any(|row| row.1 > 0.0)
                         || rows.iter().any(|row| !(row.1 >= 0.0 && row.1.is_finite()))
                     {
-                        return wrong(
+                        return out_of_range(
                             "a weight of the spectrum",
                             "negative, or all are 0".to_owned(),
                             "numbers >= 0, one of them larger".to_owned(),
@@ -121,17 +121,17 @@ impl EventPlan {
             };
             if energies
                 .iter()
-                .any(|energy| !(0.0..=MOST_MEV).contains(energy))
+                .any(|energy| !(0.0..=MAX_MEV).contains(energy))
             {
-                return wrong(
+                return out_of_range(
                     "the energy in MeV",
                     format!("{:?}", source.energy),
-                    format!("0 to {MOST_MEV}"),
+                    format!("0 to {MAX_MEV}"),
                 );
             }
         }
         if !(0.0..=1e6).contains(&self.time_spread_ns) {
-            return wrong(
+            return out_of_range(
                 "the spread of the events' times",
                 self.time_spread_ns.to_string(),
                 "0 to 1000000 ns".to_owned(),
@@ -140,7 +140,7 @@ impl EventPlan {
         if let Some(gap_ns) = self.pile_up_ns
             && !(0.0..=1e9).contains(&gap_ns)
         {
-            return wrong(
+            return out_of_range(
                 "the gap to the second event",
                 gap_ns.to_string(),
                 "0 or more ns".to_owned(),
@@ -156,7 +156,7 @@ impl Vertex {
         let r = rng.random::<f64>().cbrt();
         let direction = isotropic(rng);
         match self {
-            Self::Fixed(place) => place,
+            Self::Fixed(position) => position,
             Self::Within(radius_mm) => direction.map(|x| x * r * radius_mm),
         }
     }

@@ -7,16 +7,16 @@ use super::SimulatedEvent;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Batch, SamplesRef, Waveform};
-use crate::simulate::channel::{ChannelModel, Key};
+use crate::simulate::channel::{ChannelModel, WaveformKey};
 
 /// Waveforms that one thread makes in one go.
-const STRIP: usize = 64;
+const WAVEFORMS_PER_TASK: usize = 64;
 
 /// Which channels have a waveform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub enum Channels {
+pub enum ReadoutChannels {
     /// Those with a photoelectron in the window, as a zero-suppressed readout keeps them
     #[default]
     Lit,
@@ -28,7 +28,7 @@ pub enum Channels {
 pub struct Digitiser<'a> {
     detector: &'a Detector,
     models: Vec<ChannelModel>,
-    channels: Channels,
+    channels: ReadoutChannels,
     seed: u64,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Digitiser<'a> {
     ///
     /// # Errors
     /// If a pulse shape cannot be built.
-    pub fn new(detector: &'a Detector, channels: Channels, seed: u64) -> Result<Self> {
+    pub fn new(detector: &'a Detector, channels: ReadoutChannels, seed: u64) -> Result<Self> {
         let models = detector
             .pmt_types
             .iter()
@@ -63,27 +63,29 @@ impl<'a> Digitiser<'a> {
             .chunk_by(|a, b| a.channel_id == b.channel_id)
             .collect();
         let of = |channel_id: u32| {
-            let place = seen.binary_search_by_key(&channel_id, |group| group[0].channel_id);
-            place.map_or(&[][..], |place| seen[place])
+            let index = seen.binary_search_by_key(&channel_id, |group| group[0].channel_id);
+            index.map_or(&[][..], |index| seen[index])
         };
         let mut channels: Vec<(u32, usize)> = sensors
             .iter()
             .map(|sensor| (sensor.channel_id, sensor.type_index))
-            .filter(|(channel, _)| self.channels == Channels::All || !of(*channel).is_empty())
+            .filter(|(channel, _)| {
+                self.channels == ReadoutChannels::All || !of(*channel).is_empty()
+            })
             .collect();
         channels.sort_unstable();
         let n_samples = self.detector.readout.window_samples;
         let mut samples = vec![0_u16; n_samples * channels.len()];
         samples
-            .par_chunks_mut(STRIP * n_samples)
-            .zip(channels.par_chunks(STRIP))
+            .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
+            .zip(channels.par_chunks(WAVEFORMS_PER_TASK))
             .try_for_each(|(samples, channels)| {
                 let mut light_adc = vec![0.0; n_samples];
                 for (samples, &(channel_id, kind)) in samples.chunks_mut(n_samples).zip(channels) {
                     let model = self.models.get(kind).ok_or_else(|| {
                         Error::internal(format!("channel {channel_id} is of no PMT type"))
                     })?;
-                    let key = Key {
+                    let key = WaveformKey {
                         seed: self.seed,
                         event_id: event.truth.event_id,
                         channel_id,

@@ -7,17 +7,17 @@ use crate::model::vector::{Vector, dot, minus, norm, scaled};
 
 /// PMTs by direction. A PMT is a disc that faces the centre.
 #[derive(Debug)]
-pub(super) struct Grid {
+pub(super) struct SensorGrid {
     rings: Vec<Vec<Vec<u32>>>,
     radius_mm: f64,
     disc_mm: f64,
-    places: Vec<(Vector, Vector)>,
+    discs: Vec<(Vector, Vector)>,
 }
 
-impl Grid {
-    /// Of discs of radius `disc_mm` at the sensors' places.
+impl SensorGrid {
+    /// Of discs of radius `disc_mm` at the sensors' discs.
     pub(super) fn new(sensors: &Sensors, disc_mm: f64) -> Self {
-        let places: Vec<(Vector, Vector)> = sensors
+        let discs: Vec<(Vector, Vector)> = sensors
             .all()
             .iter()
             .map(|sensor| {
@@ -25,8 +25,8 @@ impl Grid {
                 (sensor.position_mm, axis)
             })
             .collect();
-        let least = |a: f64, (place, _): &(Vector, Vector)| a.min(norm(*place));
-        let radius_mm = places.iter().fold(f64::INFINITY, least);
+        let least = |a: f64, (position, _): &(Vector, Vector)| a.min(norm(*position));
+        let radius_mm = discs.iter().fold(f64::INFINITY, least);
         // Cells as large as a disc: with a disc's reach a PMT is in a few of them.
         let cell = (disc_mm / radius_mm).clamp(0.005, 0.5);
         let n_rings = (PI / cell).ceil() as usize;
@@ -39,18 +39,18 @@ impl Grid {
                 .collect(),
             radius_mm,
             disc_mm,
-            places,
+            discs,
         };
-        for index in 0..grid.places.len() {
-            let (place, axis) = grid.places[index];
+        for index in 0..grid.discs.len() {
+            let (position, axis) = grid.discs[index];
             // A ray that is a little inside the disc's plane when it is looked up may still reach it.
-            let reach = 1.6 * disc_mm / norm(place);
-            grid.enter(index as u32, axis, reach);
+            let reach = 1.6 * disc_mm / norm(position);
+            grid.insert(index as u32, axis, reach);
         }
         grid
     }
 
-    fn enter(&mut self, index: u32, axis: Vector, reach: f64) {
+    fn insert(&mut self, index: u32, axis: Vector, reach: f64) {
         let n_rings = self.rings.len();
         let theta = axis[2].clamp(-1.0, 1.0).acos();
         let height = PI / n_rings as f64;
@@ -89,11 +89,11 @@ impl Grid {
 
     /// The PMT that a ray from `from` in the unit direction `direction` meets, with the cosine of its angle to the PMT's
     /// axis and the length of its way.
-    pub(super) fn meet(&self, from: Vector, direction: Vector) -> Option<(usize, f64, f64)> {
+    pub(super) fn intersect(&self, from: Vector, direction: Vector) -> Option<(usize, f64, f64)> {
         let along = dot(from, direction);
         let square = along * along + self.radius_mm * self.radius_mm - dot(from, from);
-        let way_mm = square.max(0.0).sqrt() - along;
-        let point = [0, 1, 2].map(|k| from[k] + way_mm * direction[k]);
+        let sphere_mm = square.max(0.0).sqrt() - along;
+        let point = [0, 1, 2].map(|k| from[k] + sphere_mm * direction[k]);
         let cosine = (point[2] / norm(point)).clamp(-1.0, 1.0);
         let ring =
             ((cosine.acos() / PI * self.rings.len() as f64) as usize).min(self.rings.len() - 1);
@@ -102,16 +102,16 @@ impl Grid {
         let cell = ((phi / TAU * cells.len() as f64) as usize).min(cells.len() - 1);
         let mut best: Option<(usize, f64, f64)> = None;
         for &index in &cells[cell] {
-            let (place, axis) = self.places[index as usize];
+            let (position, axis) = self.discs[index as usize];
             let facing = dot(direction, axis);
             if facing <= 0.0 {
                 continue;
             }
-            let length_mm = dot(minus(place, from), axis) / facing;
+            let length_mm = dot(minus(position, from), axis) / facing;
             if length_mm <= 0.0 || best.is_some_and(|(_, _, other)| other <= length_mm) {
                 continue;
             }
-            let hit = [0, 1, 2].map(|k| from[k] + length_mm * direction[k] - place[k]);
+            let hit = [0, 1, 2].map(|k| from[k] + length_mm * direction[k] - position[k]);
             if dot(hit, hit) <= self.disc_mm * self.disc_mm {
                 best = Some((index as usize, facing, length_mm));
             }
@@ -128,7 +128,7 @@ mod tests {
     fn a_ray_meets_the_pmt_that_a_search_through_all_finds() {
         let detector = crate::detector::load("juno").expect("a preset");
         let sensors = detector.sensors().expect("a geometry");
-        let grid = Grid::new(sensors, 254.0);
+        let grid = SensorGrid::new(sensors, 254.0);
         let mut met = 0;
         for k in 0..3000 {
             let k = f64::from(k);
@@ -139,7 +139,7 @@ mod tests {
             ];
             let direction = [(3.3 * k).sin(), (1.9 * k).cos(), (5.1 * k + 1.0).sin()];
             let direction = scaled(1.0 / norm(direction), direction);
-            let found = grid.meet(from, direction).map(|(index, _, _)| index);
+            let found = grid.intersect(from, direction).map(|(index, _, _)| index);
             let mut all: Vec<(f64, usize)> = Vec::new();
             for (index, sensor) in sensors.all().iter().enumerate() {
                 let axis = scaled(1.0 / norm(sensor.position_mm), sensor.position_mm);
