@@ -18,7 +18,7 @@ use crate::model::{Calibration, Polarity};
 
 /// Show what is inside a file: waveforms, hits, truth, calibration, or an output folder
 ///
-/// Lengths, values and rails are those of the first waveforms (`--look`). `--plot` draws waveforms; with `--detector` or
+/// Lengths, values and rails are those of the first waveforms (`--max-waveforms`). `--plot` draws waveforms; with `--detector` or
 /// `--calibration` (or for a file that names its detector) also the deconvolved trace and the hits. Of hits, and of an
 /// output folder, it draws the event `--event` as the PMTs saw it, if the detector has a geometry.
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,9 @@ pub(crate) struct Args {
     /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct`
     #[arg(value_name = "FILE")]
     path: PathBuf,
-    /// Waveforms that are looked at
+    /// Maximum number of waveforms that are read
     #[arg(long, value_name = "N", default_value_t = 10_000)]
-    look: u64,
+    max_waveforms: u64,
     /// Rows that are printed
     #[arg(long, value_name = "N", default_value_t = 5)]
     rows: usize,
@@ -277,8 +277,8 @@ fn waveforms(args: &Args) -> Result<WaveformFile> {
     let mut survey = Survey::default();
     let mut losses = Vec::new();
     let mut ended = false;
-    while survey.n_waveforms() < args.look {
-        let left = usize::try_from(args.look - survey.n_waveforms()).unwrap_or(usize::MAX);
+    while survey.n_waveforms() < args.max_waveforms {
+        let left = usize::try_from(args.max_waveforms - survey.n_waveforms()).unwrap_or(usize::MAX);
         let limit = BatchLimit {
             waveforms: left.min(1024),
             ..BatchLimit::default()

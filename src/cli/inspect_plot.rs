@@ -34,9 +34,9 @@ pub(crate) struct PlotArgs {
     /// How their hits are found
     #[arg(long, value_enum, requires = "plot", default_value_t)]
     method: Method,
-    /// Waveforms to draw
+    /// Number of waveforms to draw
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
-    first: u32,
+    plot_count: u32,
 }
 
 impl PlotArgs {
@@ -87,7 +87,7 @@ pub(crate) fn draw(
                 .as_ref()
                 .map(|(extractor, _)| extractor.trace(waveform));
             pictures.push(picture(waveform, trace, &truth, sampling_ns.unwrap_or(0.0)));
-            if pictures.len() >= plot.first as usize {
+            if pictures.len() >= plot.plot_count as usize {
                 break 'file;
             }
         }

@@ -20,7 +20,7 @@ fn calibrate(extra: &[&str]) -> serde_json::Value {
         .arg(shared_data("uzh_r12699/ready.h5"))
         .arg("-o")
         .arg(&output)
-        .arg("--plots")
+        .arg("--plots-dir")
         .arg(&plots)
         .args(extra)
         .output()

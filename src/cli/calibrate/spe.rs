@@ -48,9 +48,9 @@ pub(super) struct Args {
     detector: Option<String>,
     /// Folder for a picture of each channel's charge spectrum and template (SVG)
     #[arg(long, value_name = "DIR")]
-    plots: Option<PathBuf>,
+    plots_dir: Option<PathBuf>,
     /// Draw the charge spectra with a logarithmic axis
-    #[arg(long, requires = "plots")]
+    #[arg(long, requires = "plots_dir")]
     log_y: bool,
     #[command(flatten)]
     reading: InputArgs,
@@ -127,7 +127,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     bar.finish_and_clear();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     calibration_file::write(&args.output, &result.to_calibration()?, &command)?;
-    if let Some(folder) = &args.plots {
+    if let Some(folder) = &args.plots_dir {
         for channel in &result.channels {
             plots::write(folder, channel, parameters.sampling_ns, args.log_y)?;
         }

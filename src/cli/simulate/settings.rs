@@ -18,7 +18,7 @@ const DEFAULT_MEAN_PE: f64 = 1.0;
 const DEFAULT_PROFILE: &str = "ls";
 
 /// The keys of which only one may be given: each says how much light there is.
-const LIGHT_KEYS: [&str; 4] = ["mean_pe", "fixed_pe", "pairs", "charge_range"];
+const LIGHT_KEYS: [&str; 4] = ["mean_pe", "fixed_pe", "pair_separation_ns", "charge_range"];
 
 /// Settings as typed or as read from a file; what is absent takes its default.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -46,8 +46,8 @@ pub(super) struct Settings {
     pub fixed_pe: Option<u32>,
     /// Two photoelectrons of equal charge this many ns apart, without time profile and transit-time spread
     #[arg(long, value_name = "NS", group = "light", help_heading = "LightLevel")]
-    pub pairs: Option<f64>,
-    /// With `--pairs`: both have exactly 1 PE
+    pub pair_separation_ns: Option<f64>,
+    /// With `--pair-separation-ns`: both have exactly 1 PE
     #[arg(long, help_heading = "LightLevel")]
     pub equal_charge: bool,
     /// Total true charge of a waveform, log-uniform from LO to HI, as `1:200`
@@ -73,7 +73,7 @@ pub(super) struct Settings {
     pub charge_sigma: Option<f64>,
     /// Transit-time spread (sigma) in ns
     #[arg(long, value_name = "NS", help_heading = "Changes to the detector")]
-    pub tts: Option<f64>,
+    pub tts_ns: Option<f64>,
     /// Dark photoelectrons per second
     #[arg(
         long,
@@ -227,7 +227,7 @@ impl Settings {
             noise_pe: self.noise_pe,
             undershoot: self.undershoot,
             charge_sigma_pe: self.charge_sigma,
-            transit_time_sigma_ns: self.tts,
+            transit_time_sigma_ns: self.tts_ns,
             dark_rate_hz: if self.no_dark {
                 Some(0.0)
             } else {
@@ -246,7 +246,7 @@ impl Settings {
         let given = [
             self.mean_pe.is_some(),
             self.fixed_pe.is_some(),
-            self.pairs.is_some(),
+            self.pair_separation_ns.is_some(),
             self.charge_range.is_some(),
         ];
         if given.into_iter().filter(|given| *given).count() > 1 {
@@ -255,14 +255,14 @@ impl Settings {
                 LIGHT_KEYS.join("`, `")
             )));
         }
-        if self.equal_charge && self.pairs.is_none() {
-            return Err(Error::usage("`equal_charge` says something of pairs only")
-                .with_hint("add `--pairs NS`"));
+        if self.equal_charge && self.pair_separation_ns.is_none() {
+            return Err(Error::usage("`equal_charge` applies to pairs only")
+                .with_hint("add `--pair-separation-ns NS`"));
         }
         if let Some(number) = self.fixed_pe {
             return Ok(LightLevel::FixedPe(number));
         }
-        if let Some(separation_ns) = self.pairs {
+        if let Some(separation_ns) = self.pair_separation_ns {
             return Ok(LightLevel::Pair {
                 separation_ns,
                 equal_charge: self.equal_charge,
