@@ -1,4 +1,4 @@
-//! Do CPU and GPU give the same hits? And if not, from which stage on?
+//! Compares the hits of CPU and GPU, also stage by stage.
 
 use std::fmt::Write as _;
 
@@ -17,10 +17,10 @@ use crate::text::thousands;
 
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;
-/// Unmatched hits that the table lists a row.
+/// Maximum number of unmatched hits listed per row.
 const MAX_LISTED: usize = 5;
 
-/// What is to be compared.
+/// The settings of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
     /// The detector whose waveforms are simulated.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub detector: Detector,
     /// The methods, one after the other.
     pub methods: Vec<Method>,
-    /// Samples of a waveform, one after the other.
+    /// Samples per waveform, compared one after the other.
     pub lengths: Vec<usize>,
     /// Number of waveforms, from no light to 100 photoelectrons.
     pub waveforms: usize,
@@ -38,45 +38,45 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// What came of it.
+/// The result of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Agreement {
     /// nuwave's version.
     pub nuwave: &'static str,
     /// The commit, where it is known.
     pub commit: Option<String>,
-    /// When it began.
+    /// Start of the comparison.
     pub date_utc: String,
     /// The machine.
     pub machine: machine::Machine,
     /// The GPU.
     pub adapter: AdapterInfo,
-    /// What was asked for.
+    /// The settings.
     pub settings: Settings,
     /// True if every row's `holds` is.
     pub holds: bool,
-    /// One a method and length, and a stage where it goes stage by stage.
+    /// One row per method and length, and per stage in a comparison by stage.
     pub rows: Vec<Row>,
 }
 
-/// A comparison with what was compared.
+/// One comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// How hits are found.
+    /// The method.
     pub method: Method,
-    /// Samples of a waveform.
+    /// Samples per waveform.
     pub samples: usize,
-    /// The first stage that ran on the GPU, where that was asked for; all behind it ran there too.
+    /// The first stage that ran on the GPU, in a comparison by stage; all later stages ran there too.
     pub gpu_from: Option<&'static str>,
-    /// Waveforms that ran on the GPU; the others were the CPU's in both.
+    /// Waveforms that ran on the GPU; the others ran on the CPU twice.
     pub on_gpu: u64,
-    /// Devices that failed on the way; what they lost was done again.
+    /// Devices that failed; their waveforms were repeated.
     pub device_failures: u64,
-    /// True if the hits are the same within the promise, and the GPU really made them.
+    /// True if the hits agree within the tolerance, and come from the GPU.
     pub holds: bool,
-    /// Unmatched hits over all.
+    /// Unmatched over all hits.
     pub unmatched_share: f64,
-    /// What was counted.
+    /// The counts.
     #[serde(flatten)]
     pub comparison: Comparison,
 }
@@ -96,7 +96,7 @@ impl Row {
     }
 }
 
-/// Compares the hits of the CPU and of `adapter`. `progress` hears measurement comes next.
+/// Compares the hits of the CPU and of `adapter`. `progress` is called with the next step.
 ///
 /// # Errors
 /// If a setting is out of range or the adapter gives no device; not if the hits differ, which [`Agreement::holds`] says.
@@ -159,7 +159,7 @@ pub fn run(
     Ok(agreement)
 }
 
-/// Number of the first waveform and number of waveforms of each part.
+/// Returns the number of the first waveform and the number of waveforms of each part.
 fn parts(waveforms: usize) -> impl Iterator<Item = (u64, usize)> {
     (0..waveforms)
         .step_by(PART)
@@ -179,7 +179,7 @@ fn whole(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result<Ro
     let mut row = Row::new(gpu.cpu().parameters().method, samples, comparison);
     row.on_gpu = report.on_gpu;
     row.device_failures = report.device_failures;
-    // What the CPU did twice agrees with itself.
+    // If nothing ran on the GPU, the CPU was compared with itself.
     row.holds &= row.on_gpu > 0 && row.device_failures == 0;
     Ok(row)
 }
@@ -207,14 +207,14 @@ fn by_stage(gpu: &GpuExtractor, detector: &Detector, waveforms: usize) -> Result
         .collect())
 }
 
-/// The table of `agreement`, with a final line end.
+/// Returns the table of `agreement` with a final line end.
 #[must_use]
 pub fn table(agreement: &Agreement) -> String {
     let by_stage = agreement.settings.by_stage;
     let mut text = format!("Hits of the CPU and of {}", agreement.adapter.description());
     text.push_str("\nwaveforms with a mean of 0 to 100 photoelectrons; ");
     text.push_str(if by_stage {
-        "stages before the named one on the CPU, it and all behind it on the GPU\n\n"
+        "stages before the named one on the CPU, it and all later ones on the GPU\n\n"
     } else {
         "worst differences are those of matched hits\n\n"
     });

@@ -1,6 +1,6 @@
 //! How fast is the CPU, as a whole and stage by stage?
 //!
-//! The whole is timed from outside. The stages are timed within extraction: the clock is read behind each one, and
+//! The whole is timed from outside. The stages are timed within the extraction: the clock is read after each one, and
 //! what reading it costs, measured beforehand, is taken off each time. The compiler sees one more call between two stages
 //! than in a plain run; the sum of the stages exceeds the whole by some per cent for that.
 
@@ -20,7 +20,7 @@ use crate::model::Batch;
 const TASK: usize = 128;
 /// Bytes a task copies.
 const COPY_TASK: usize = 1 << 20;
-/// Less than this a waveform is not told from the cost of the clock.
+/// Minimum time per waveform: less cannot be distinguished from the cost of the clock.
 pub const MIN_STAGE_NS: f64 = 1.0;
 /// What comes behind the last stage: times shifted, sums, order. In the methods without stages: everything behind the
 /// first one.
@@ -63,9 +63,9 @@ pub fn whole_s(
 /// Time of a part of extraction in each repetition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// The stage, or what comes behind the last.
+    /// The stage, or the work after the last one.
     pub name: &'static str,
-    /// Time of a waveform, over the number of threads that work at once.
+    /// Time per waveform, divided by the number of threads.
     pub waveform_ns: Vec<f64>,
 }
 
@@ -110,7 +110,7 @@ pub fn stages(
     parts
 }
 
-/// Nanoseconds spent in each part by all threads together, and how often the clock was read behind it.
+/// Nanoseconds spent in each part by all threads together, and how often the clock was read after it.
 type Spent = [(u64, u64); PARTS];
 
 fn once(extractor: &Extractor, batch: &Batch) -> Spent {
@@ -152,7 +152,7 @@ fn once(extractor: &Extractor, batch: &Batch) -> Spent {
         })
 }
 
-/// What one reading of the clock costs.
+/// Measures the cost of one reading of the clock.
 #[must_use]
 pub fn clock_ns() -> f64 {
     const READINGS: u32 = 2000;
@@ -168,7 +168,7 @@ pub fn clock_ns() -> f64 {
     Quantiles::from_values(&costs).median
 }
 
-/// What the threads of `pool` copy within the host's memory, in GB/s, bytes read and bytes written both counted: the
+/// Measures how fast the threads of `pool` copy within host memory, in GB/s, counting bytes read and bytes written: the
 /// median of `repetitions` copies of `bytes`, after one that does not count.
 #[must_use]
 pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {

@@ -1,4 +1,4 @@
-//! How fast is the GPU: its kernels alone, one batch there and back, and a stream of batches?
+//! Times the GPU: its kernels alone, one batch with its transfers, and a stream of batches.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,27 +16,27 @@ use crate::model::Batch;
 
 /// Bytes that the copies of a batch have together, so that a stream comes from memory and not from the processor's caches.
 const STREAM_BYTES: usize = 512 << 20;
-/// Fewest and most copies.
+/// Minimum and maximum number of copies.
 const COPIES: (usize, usize) = (4, 16);
-/// Most batches of a pass.
+/// Maximum number of batches of a pass.
 const MAX_BATCHES: usize = 1024;
 
-/// How much is streamed in one go.
+/// The amount of data streamed per pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extent {
-    /// Least time of a pass; filling and emptying the queue count, so a pass has to be long.
+    /// Minimum time of a pass; filling and emptying the queue count, so a pass has to be long.
     pub pass_s: f64,
     /// Bytes that the copies of a batch have together, at least.
     pub copies_bytes: usize,
 }
 
 impl Extent {
-    /// For figures that are to be kept.
+    /// For results that are kept.
     pub const FULL: Self = Self {
         pass_s: 0.3,
         copies_bytes: STREAM_BYTES,
     };
-    /// For a try.
+    /// For a quick run.
     pub const SHORT: Self = Self {
         pass_s: 0.0,
         copies_bytes: 0,
@@ -57,13 +57,13 @@ pub struct OneBatch {
 pub struct Stream {
     /// Time of a pass over its number of batches, in each repetition.
     pub batch_s: Vec<f64>,
-    /// Time between a batch being handed over and its hits coming back, of each batch of each repetition.
+    /// Time from submitting a batch to receiving its hits, of each batch of each repetition.
     pub latency_s: Vec<f64>,
     /// Batches of a pass.
     pub batches: usize,
 }
 
-/// Batches that are handed over again and again: cloning them is no part of what is timed.
+/// Batches that are reused, so that cloning them is not timed.
 struct Recycled<'a> {
     gpu: &'a GpuExtractor,
     pool: &'a ThreadPool,
@@ -119,7 +119,7 @@ impl<'a> Recycled<'a> {
     }
 }
 
-/// Times `repetitions` of `batch` one at a time, after two that do not count.
+/// Times `repetitions` of `batch` one at a time, after two warm-up runs.
 ///
 /// # Errors
 /// As the backend's.
@@ -145,7 +145,7 @@ pub fn one_batch(
     Ok(one)
 }
 
-/// Times `repetitions` passes over many copies of `batch`, after one that does not count.
+/// Times `repetitions` passes over many copies of `batch`, after one warm-up pass.
 ///
 /// # Errors
 /// As the backend's.
@@ -176,7 +176,7 @@ pub fn stream(
     Ok(stream)
 }
 
-/// Time of each stage's kernel in each repetition, after one that does not count; empty where the adapter has no timestamps.
+/// Times each stage's kernel in each repetition, after one warm-up run; empty if the adapter has no timestamps.
 /// The state lies in device memory between the stages, where the fused kernel keeps it in workgroup memory: the sum is
 /// not the fused kernel's time.
 ///
@@ -215,7 +215,7 @@ fn kernel_s(gpu: &GpuExtractor) -> f64 {
     gpu.report().map_or(0.0, |report| report.kernel_s)
 }
 
-/// What makes the figures made between two reports other than the GPU's own, if anything does.
+/// Returns why results measured between two reports are not the GPU's own; `None` if they are.
 #[must_use]
 pub fn reservation(before: &BackendReport, after: &BackendReport) -> Option<String> {
     if after.device_failures > before.device_failures {

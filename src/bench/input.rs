@@ -1,4 +1,4 @@
-//! What is measured on: simulated waveforms of a given length and occupancy, made before the clock runs.
+//! The input of a benchmark: simulated waveforms of a given length and occupancy, generated before the measurement.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Where and when figures were made: the machine, the time, the commit.
+//! The conditions of a measurement: machine, time, commit.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,18 +8,18 @@ use serde::Serialize;
 /// The machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// The processor, where the system tells.
+    /// The processor, if the system reports it.
     pub cpu: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
-    /// Memory, where the system tells.
+    /// Memory, if the system reports it.
     pub memory_bytes: Option<u64>,
-    /// Operating system, its release where it tells, and the architecture.
+    /// Operating system, its release if it is reported, and the architecture.
     pub os: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     #[must_use]
     pub fn this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -41,7 +41,7 @@ impl Machine {
     }
 }
 
-/// The value of the first line `key : value`.
+/// Returns the value of the first line `key : value`.
 fn field(text: &str, key: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -49,7 +49,7 @@ fn field(text: &str, key: &str) -> Option<String> {
         .map(|(_, value)| value.trim().to_owned())
 }
 
-/// The time now, as `2026-11-25T08:30:00Z`.
+/// Returns the current time, as `2026-11-25T08:30:00Z`.
 #[must_use]
 pub fn now_utc() -> String {
     let since = SystemTime::now()
@@ -58,7 +58,7 @@ pub fn now_utc() -> String {
     utc(since.as_secs())
 }
 
-/// The time `seconds` after the beginning of 1970.
+/// Returns the time `seconds` after the beginning of 1970.
 fn utc(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Years that begin in March end with the leap day, and 400 of them repeat (Howard Hinnant's `civil_from_days`).

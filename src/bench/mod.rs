@@ -1,7 +1,7 @@
-//! How fast is extraction, and do CPU and GPU agree? What `nuwave bench` does.
+//! `nuwave bench`: measures the speed of the extraction and compares the hits of CPU and GPU.
 //!
-//! [`input`] makes the waveforms, [`cpu`] and [`gpu`] time them, [`spread`] is measurement repetitions scatter over, [`machine`]
-//! says where it was; [`report`] holds the figures, [`table`] and [`plot`] show them. [`agreement`] compares hits.
+//! [`input`] generates the waveforms, [`cpu`] and [`gpu`] time them, [`quantiles`] summarises repetitions, and [`machine`]
+//! describes the machine; [`report`] holds the results, [`table`] and [`plot`] present them. [`agreement`] compares hits.
 
 use serde::Serialize;
 
@@ -30,41 +30,41 @@ use crate::model::Batch;
 use quantiles::Quantiles;
 use report::{Limits, Measurement, Row};
 
-/// Most bytes of samples of a batch.
+/// Maximum number of bytes of samples of a batch.
 const MAX_BATCH_BYTES: usize = 1 << 30;
-/// Most waveforms of a batch.
+/// Maximum number of waveforms of a batch.
 const MAX_BATCH_WAVEFORMS: usize = 1 << 20;
-/// Most repetitions.
+/// Maximum number of repetitions.
 const MAX_REPETITIONS: usize = 10_000;
-/// Bytes that are copied to measure what memory carries, and in a short run.
+/// Bytes that are copied to measure the memory bandwidth, and in a short run.
 const COPY_BYTES: u64 = 256 << 20;
 const COPY_BYTES_SHORT: u64 = 16 << 20;
 /// Repetitions of those copies.
 const COPIES: usize = 5;
-/// Most waveforms that the stages' kernels are timed on, on hardware and on software.
+/// Maximum number of waveforms for timing the stages' kernels, on hardware and in software.
 const STAGED_WAVEFORMS: usize = 16_384;
 const STAGED_WAVEFORMS_SOFTWARE: usize = 512;
 
-/// What is to be measured.
+/// The settings of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
     /// The detector whose waveforms are simulated.
     #[serde(serialize_with = "name_of")]
     pub detector: Detector,
-    /// How they are extracted.
+    /// Parameters of the extraction.
     #[serde(flatten)]
     pub parameters: Parameters,
-    /// Samples of a waveform, one after the other.
+    /// Samples per waveform, measured one after the other.
     pub lengths: Vec<usize>,
-    /// Their light.
+    /// Their occupancies.
     pub mean_pe: Vec<Occupancy>,
     /// Waveforms of a batch.
     pub batches: Vec<usize>,
-    /// Repetitions that count.
+    /// Repetitions, without warm-up.
     pub repetitions: usize,
     /// All threads.
     pub threads: usize,
-    /// A try: less time for what scatters.
+    /// A quick run with larger errors.
     pub quick: bool,
 }
 
@@ -76,7 +76,7 @@ fn name_of<S: serde::Serializer>(
 }
 
 impl Settings {
-    /// Checks the ranges.
+    /// Checks the ranges of all values.
     ///
     /// # Errors
     /// Names the value that is out of range.
@@ -116,7 +116,7 @@ impl Settings {
     }
 }
 
-/// The CPU's extractor for the detector's own templates.
+/// Returns the CPU extractor with the detector's nominal templates.
 ///
 /// # Errors
 /// If a parameter is out of range or the detector's pulse shape cannot be built.
@@ -129,7 +129,7 @@ pub fn extractor(detector: &Detector, parameters: Parameters) -> Result<Extracto
     Extractor::new(detector.nominal_calibration()?, readout, parameters)
 }
 
-/// Measures what `settings` ask for, on the CPU and, where there is one, on the GPU. `progress` hears measurement comes next.
+/// Measures as `settings` ask, on the CPU and, if there is one, on the GPU. `progress` is called with the next step.
 ///
 /// # Errors
 /// If a setting is out of range, or the GPU gives no device.
@@ -158,7 +158,7 @@ pub fn run(
     } else {
         COPY_BYTES
     };
-    progress("measurement memory carries");
+    progress("memory bandwidth");
     report.limits.host_copy_one_thread_gb_s = cpu::copy_gb_s(&pools.0, copy_bytes as usize, COPIES);
     report.limits.host_copy_gb_s = cpu::copy_gb_s(&pools.1, copy_bytes as usize, COPIES);
     if let Some(adapter) = &adapter {
@@ -186,7 +186,7 @@ pub fn run(
     bench.run(progress)
 }
 
-/// A benchmark under way.
+/// A running benchmark.
 struct Bench<'a> {
     cpu: Extractor,
     /// One thread, all threads.
@@ -196,7 +196,7 @@ struct Bench<'a> {
     report: Report,
 }
 
-/// What a row is about, beside what was timed.
+/// The conditions of a row.
 #[derive(Clone, Copy)]
 struct Case {
     samples: usize,
@@ -210,7 +210,7 @@ impl Bench<'_> {
         for &samples in &settings.lengths {
             if self.gpu.is_some() && samples > MAX_GPU_SAMPLES {
                 self.note(format!(
-                    "waveforms of {samples} samples are the CPU's: the GPU takes up to {MAX_GPU_SAMPLES}"
+                    "waveforms of {samples} samples run on the CPU: the GPU takes up to {MAX_GPU_SAMPLES}"
                 ));
             }
         }
@@ -226,7 +226,7 @@ impl Bench<'_> {
             // Once a software rasteriser has computed in this process, extraction by several threads has been seen to take
             // turns instead of running side by side.
             Some(gpu) if gpu.adapter().info.is_software() => &[false, true],
-            // What the run is for comes first; the CPU takes most of the time.
+            // The GPU comes first, since the CPU takes most of the time.
             Some(_) => &[true, false],
         };
         for &on_gpu in on_gpu {
@@ -339,7 +339,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Adds the row of a whole extraction: `times_s` a batch in each repetition.
+    /// Adds the row of a whole extraction: `times_s` per batch in each repetition.
     fn whole(
         &mut self,
         measurement: Measurement,
@@ -370,10 +370,10 @@ impl Bench<'_> {
     fn stages(&mut self, measurement: Measurement, case: Case, parts: &[cpu::Part]) {
         for part in parts {
             let time_ns = Quantiles::from_values(&part.waveform_ns);
-            // On the CPU the clock's cost is what the least is about; kernels are timed by the device's own.
+            // The minimum is due to the cost of the CPU's clock; kernels are timed by the device's.
             if measurement != Measurement::GpuKernel && time_ns.median < cpu::MIN_STAGE_NS {
                 self.note(format!(
-                    "a stage of the CPU without a figure takes less than {} ns a waveform",
+                    "a CPU stage without a number takes less than {} ns per waveform",
                     cpu::MIN_STAGE_NS
                 ));
                 continue;
@@ -388,7 +388,7 @@ impl Bench<'_> {
                 batch: case.batch,
                 waveforms_s,
                 input_gb_s: 2e-9 * case.samples as f64 * waveforms_s.median,
-                // Stages pass data on among themselves; the raw samples bound the whole only.
+                // The bandwidth for raw samples limits only the whole.
                 limit: None,
                 share_of_limit: None,
                 batch_ms: time_ns.scaled(1e-6 * case.batch as f64),

@@ -1,4 +1,4 @@
-//! The picture of a benchmark: every way of extraction on one scale, an occupancy a group.
+//! The plot of a benchmark: all measurements on one scale, one group per occupancy.
 
 use super::input::Occupancy;
 use super::report::{Measurement, Report, Row};
@@ -10,10 +10,10 @@ use crate::text::thousands;
 /// All of JUNO's 17,612 large photomultipliers, each read out 1000 times a second.
 const JUNO_WAVEFORMS_S: f64 = 17.612e6;
 
-/// The SVG text of the whole extractions of `report`.
+/// Returns the SVG text of the whole extractions of `report`.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
+/// Only on an internal error of the drawing library.
 pub fn svg(report: &Report) -> Result<String> {
     let settings = &report.settings;
     let mut machine = report
@@ -29,7 +29,7 @@ pub fn svg(report: &Report) -> Result<String> {
         _ => String::new(),
     };
     dots::svg(&Dots {
-        title: "Waveforms a second".to_owned(),
+        title: "Waveforms per second".to_owned(),
         subtitle: vec![
             format!(
                 "{machine}; nuwave {}{}, {}",
@@ -47,7 +47,7 @@ pub fn svg(report: &Report) -> Result<String> {
                 settings.repetitions
             ),
         ],
-        axis: "waveforms a second, hits included".to_owned(),
+        axis: "waveforms per second, including hits".to_owned(),
         groups: groups(report),
         mark: Some((JUNO_WAVEFORMS_S, "all of JUNO at 1 kHz: 17.6 M".to_owned())),
     })

@@ -1,20 +1,20 @@
-//! What repetitions scatter over: the median and the tenth and ninetieth percentile of them.
+//! Quantiles of repetitions: median, 10th and 90th percentile.
 
 use serde::Serialize;
 
-/// Median and spread of repetitions.
+/// Median, 10th and 90th percentile of repetitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Quantiles {
-    /// Half of the repetitions lie below.
+    /// 50th percentile.
     pub median: f64,
-    /// A tenth lies below.
+    /// 10th percentile.
     pub p10: f64,
-    /// Nine tenths lie below.
+    /// 90th percentile.
     pub p90: f64,
 }
 
 impl Quantiles {
-    /// The spread of `values`; between two of them it is interpolated. Zeros if there are none.
+    /// Returns the quantiles of `values`, interpolated between two of them; zeros if there are none.
     #[must_use]
     pub fn from_values(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
@@ -32,7 +32,7 @@ impl Quantiles {
         }
     }
 
-    /// The spread of `number / value`, for rates from times: measurement was slow is low.
+/// Returns the quantiles of `number / time`: the slowest repetition has the lowest rate.
     #[must_use]
     pub fn from_rates(number: f64, times_s: &[f64]) -> Self {
         let rates: Vec<f64> = times_s
@@ -42,7 +42,7 @@ impl Quantiles {
         Self::from_values(&rates)
     }
 
-    /// The same in other units.
+    /// Returns the quantiles multiplied by `factor`.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What a benchmark found: one row a figure, with everything that says where it comes from.
+//! The results of a benchmark: one row per measurement, with all its conditions.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::quantiles::Quantiles;
 use crate::gpu::adapter::AdapterInfo;
 use crate::gpu::bandwidth::Bandwidth;
 
-/// What was timed.
+/// A kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measurement {
@@ -63,11 +63,11 @@ pub enum Limit {
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// What was timed.
+    /// A kind of measurement.
     pub measurement: Measurement,
     /// The stage; `null` for the whole.
     pub stage: Option<&'static str>,
-    /// Samples of a waveform.
+    /// Samples per waveform.
     pub samples: usize,
     /// Light of the waveforms.
     pub mean_pe: Occupancy,
@@ -77,7 +77,7 @@ pub struct Row {
     pub waveforms_s: Quantiles,
     /// Raw samples, two bytes each, at the median rate.
     pub input_gb_s: f64,
-    /// What the samples' rate is a share of.
+    /// The limit that the samples' rate is compared with.
     pub limit: Option<Limit>,
     /// The share.
     pub share_of_limit: Option<f64>,
@@ -111,13 +111,13 @@ pub struct Report {
     pub adapter: Option<AdapterInfo>,
     /// Measured limits.
     pub limits: Limits,
-    /// What was asked for.
+    /// The settings.
     pub settings: Settings,
-    /// What a reading of the clock costs; taken off the CPU's stages.
+    /// Cost of one reading of the clock; subtracted from the CPU's stages.
     pub clock_ns: f64,
     /// The figures.
     pub rows: Vec<Row>,
-    /// What there is to know about them.
+    /// Notes on the results.
     pub notes: Vec<String>,
 }
 

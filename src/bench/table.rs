@@ -1,4 +1,4 @@
-//! The table of a benchmark for a person: figures of the whole, then of the stages.
+//! The table of a benchmark: the whole extraction, then the stages.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const NAME: usize = 29;
 /// Width of a column of stages.
 const CELL: usize = 18;
 
-/// The table of `report`, with a final line end.
+/// Returns the table of `report` with a final line end.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut text = head(report);
@@ -18,7 +18,7 @@ pub fn text(report: &Report) -> String {
         let (samples, batch) = shape;
         let _ = writeln!(
             text,
-            "\nExtraction: {samples} samples a waveform, batches of {}",
+            "\nExtraction: {samples} samples per waveform, batches of {}",
             thousands(batch as u64)
         );
         let _ = writeln!(
@@ -31,7 +31,7 @@ pub fn text(report: &Report) -> String {
             "p90",
             "GB/s",
             "of the limit",
-            "ms a batch (p10, p90)",
+            "ms/batch (p10, p90)",
         );
         for measurement in Measurement::ALL {
             let rows = report.of_shape(shape);
@@ -47,9 +47,9 @@ pub fn text(report: &Report) -> String {
     }
     text.push('\n');
     text.push_str(
-        "p10 and p90: a tenth of the repetitions is slower than the one, faster than the other. GB/s: raw samples, two \
-         bytes each.\nEnd to end: several batches in flight; its ms are from handing a batch over to its hits coming \
-         back.\n",
+"p10 and p90: 10th and 90th percentile of the repetitions. GB/s: raw samples, two \
+         bytes each.\nEnd to end: several batches in flight; its ms are from submitting a batch to receiving its \
+         hits.\n",
     );
     for note in &report.notes {
         let _ = writeln!(text, "note: {note}");
@@ -127,7 +127,7 @@ fn whole(text: &mut String, name: &str, row: &Row) {
     );
 }
 
-/// The stages of `measurement`: one row each, one column an occupancy.
+/// Appends the stages of `measurement`: one row each, one column per occupancy.
 fn stages(text: &mut String, report: &Report, shape: (usize, usize), measurement: Measurement) {
     let rows: Vec<&Row> = report
         .of_shape(shape)
@@ -185,7 +185,7 @@ fn stages(text: &mut String, report: &Report, shape: (usize, usize), measurement
     }
 }
 
-/// A rate with three digits that mean something, its thousands set apart.
+/// Returns a rate rounded to four digits, with separated thousands.
 fn rounded(rate: f64) -> String {
     let step = 10.0_f64.powf((rate.max(1.0).log10().floor() - 3.0).max(0.0));
     thousands(((rate / step).round() * step) as u64)

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, ReadOptions, hit_source, hits};
 use crate::model::{ChannelHit, Event, TrueEvent};
-use crate::plot::event_display::{EventPicture, SensorLight, event_svg};
+use crate::plot::event_display::{DisplaySensor, EventDisplay, event_svg};
 use crate::text::thousands;
 
 /// Numbers of events that an error names.
@@ -274,7 +274,7 @@ fn picture(
     hits: &[ChannelHit],
     event: Option<Event>,
     truth: Option<TrueEvent>,
-) -> EventPicture {
+) -> EventDisplay {
     let mut light: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
     let (mut unknown, mut bad) = (0, 0);
     for hit in hits {
@@ -318,7 +318,7 @@ fn picture(
         .enumerate()
         .map(|(place, sensor)| {
             let own = light.get(&place);
-            SensorLight {
+            DisplaySensor {
                 position_mm: sensor.position_mm,
                 charge_pe: own.map_or(0.0, |(charge_pe, _)| *charge_pe),
                 first_ns: own.map(|(_, first_ns)| *first_ns),
@@ -328,7 +328,7 @@ fn picture(
     let name = path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    EventPicture {
+    EventDisplay {
         title: format!("Event {event_id} of {name}"),
         subtitle,
         sensors,

@@ -10,7 +10,7 @@ use crate::extract::{Extractor, Method, Parameters, Trace};
 use crate::io::atomic::AtomicFile;
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::model::{Photoelectron, TimedCharge, Waveform};
-use crate::plot::waveform_display::{TracePicture, WaveformPicture, waveforms_svg};
+use crate::plot::waveform_display::{TraceDisplay, WaveformDisplay, waveforms_svg};
 
 /// What to draw.
 #[derive(Clone, Debug, clap::Args)]
@@ -152,7 +152,7 @@ fn picture(
     trace: Option<Trace>,
     truth: &[Photoelectron],
     sampling_ns: f64,
-) -> WaveformPicture {
+) -> WaveformDisplay {
     let mut heading = format!(
         "event {}, channel {}",
         waveform.event_id, waveform.channel_id
@@ -161,7 +161,7 @@ fn picture(
         heading.push_str(", ");
         heading.push_str(&flag.replace('_', " "));
     }
-    WaveformPicture {
+    WaveformDisplay {
         heading,
         samples_adc: waveform.samples.to_f32(),
         sampling_ns,
@@ -174,7 +174,7 @@ fn picture(
                 charge_pe: f64::from(pe.charge_pe),
             })
             .collect(),
-        trace: trace.map(|trace| TracePicture {
+        trace: trace.map(|trace| TraceDisplay {
             baseline_adc: f64::from(trace.baseline_adc),
             step_ns: f64::from(trace.step_ns),
             threshold_pe_per_ns: f64::from(trace.threshold_pe_per_ns),

@@ -1,6 +1,6 @@
 //! Charge: bias, resolution and residual nonlinearity of a waveform's charge sum against its true charge.
 //!
-//! Saturated waveforms are left out of this file's figures and counted: their charge is lost, not misreconstructed.
+//! Saturated waveforms are excluded and counted: their charge is lost, not misreconstructed.
 
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub struct CountBin {
     pub deviation: SampleStats,
 }
 
-/// What the nonlinearity is relative to.
+/// The reference of the nonlinearity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reference {
     /// Lowest true charge.
@@ -71,7 +71,7 @@ pub struct LargestDeviation {
     pub nonlinearity: Estimate,
 }
 
-/// All figures of the charge.
+/// The results for the charge.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChargeResult {
     /// Waveforms used: with true charge, not saturated.
@@ -80,7 +80,7 @@ pub struct ChargeResult {
     pub n_saturated: u64,
     /// Waveforms left out because their photoelectrons sum to no positive charge.
     pub n_without_charge: u64,
-    /// Sum of reconstructed over sum of true charge, less 1.
+    /// Sum of reconstructed over sum of true charge, minus 1.
     pub bias: Option<Estimate>,
     /// Spread of the true single-photoelectron charge over its mean.
     pub single_pe_sigma: Option<f64>,
@@ -88,7 +88,7 @@ pub struct ChargeResult {
     pub by_charge: Vec<ChargeBin>,
     /// By number of true photoelectrons.
     pub by_n_pe: Vec<CountBin>,
-    /// What the nonlinearity is relative to.
+    /// The reference of the nonlinearity.
     pub reference: Option<Reference>,
     /// The largest deviation within [`LINEARITY_RANGE_PE`] among bins of at least [`MIN_ENTRIES`] waveforms.
     pub largest_nonlinearity: Option<LargestDeviation>,

@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::io::hits::Reconstruction;
 use crate::model::{Flags, TimedCharge, Truth};
 
-/// What the figures are computed from: one waveform's hits and true photoelectrons, both in ascending time.
+/// The hits and the true photoelectrons of one waveform, both in ascending time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MatchedWaveform<'a> {
-    /// What reconstruction found.
+    /// The reconstructed hits.
     pub hits: &'a [TimedCharge],
-    /// What there was.
+    /// The true photoelectrons.
     pub truth: &'a [TimedCharge],
     /// Flags of the waveform.
     pub flags: Flags,
@@ -42,7 +42,7 @@ impl MatchedWaveform<'_> {
     }
 }
 
-/// How many of what were compared, and what could not be.
+/// Numbers of what was compared, and of what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Counts {
     /// Rows of the waveform table.
@@ -82,7 +82,7 @@ pub struct Counts {
 /// Hits and truth, waveform by waveform.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Joined {
-    /// How many of what.
+    /// The numbers.
     pub counts: Counts,
     hits: Vec<TimedCharge>,
     truth: Vec<TimedCharge>,
@@ -274,7 +274,7 @@ fn sort(pulses: &mut [Keyed]) {
     });
 }
 
-/// What a walk over sorted rows passed before a key, and the rows of the key.
+/// The rows skipped before a key, and the rows with that key.
 struct Run<'a> {
     before: &'a [Keyed],
     of_key: &'a [Keyed],

@@ -1,8 +1,8 @@
-//! Reconstruction against truth: tables and plots.
+//! Comparison of a reconstruction with the truth: tables and plots.
 //!
-//! [`matching::join`] puts hits and truth together by waveform; [`charge`], [`timing`], [`pairs`], [`wasserstein`] and
-//! [`detection`] are pure functions of the joined waveforms; [`summary`] collects them, [`report`] and [`plots`] show them.
-//! [`events`] does the same with reconstructed events. [`survey`] says what waveforms look like before anything is known about them.
+//! [`matching::join`] joins hits and truth by waveform; [`charge`], [`timing`], [`pairs`], [`wasserstein`] and
+//! [`detection`] are pure functions of the joined waveforms; [`summary`] collects them, [`report`] and `plots` present them.
+//! [`events`] does the same with reconstructed events. [`survey`] describes waveforms without any calibration.
 //! All hits and photoelectrons are held in memory (about 100 bytes each while they are sorted).
 
 mod cells;

@@ -1,4 +1,4 @@
-//! Pair separation: how far apart two photoelectrons have to be for each to get a hit of its own.
+//! Pair separation: the distance in time from which two photoelectrons get a hit each.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::matching::MatchedWaveform;
 use super::stats::{Share, bin_of};
 use crate::model::TimedCharge;
 
-/// A photoelectron is found if a hit lies within this time of it, or within half the pair's distance where that is less.
+/// A photoelectron is found if a hit lies within this time of it, or within half the pair's distance if that is less.
 pub const TOLERANCE_NS: f64 = 5.0;
 
 /// Edges of the bins in the true distance.

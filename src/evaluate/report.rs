@@ -1,4 +1,4 @@
-//! The table on the terminal: one row a figure, one column a reconstruction.
+//! The table on the terminal: one row per result, one column per reconstruction.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::text::{missing, number, thousands};
 /// Minimum width of the column of names.
 const NAME_WIDTH: usize = 44;
 
-/// The table of `evaluation`, with a final line end: hits first, then events.
+/// Returns the table of `evaluation` with a final line end: hits first, then events.
 #[must_use]
 pub fn table(evaluation: &Evaluation) -> String {
     let mut text = String::new();
@@ -55,7 +55,7 @@ pub fn table(evaluation: &Evaluation) -> String {
     text
 }
 
-/// What is worth a warning: a line each, for the log.
+/// Returns warnings, one line each.
 #[must_use]
 pub fn warnings(result: &ReconstructionResult) -> Vec<String> {
     let counts = &result.counts;
@@ -99,7 +99,7 @@ pub fn warnings(result: &ReconstructionResult) -> Vec<String> {
 
 type Cell = fn(&ReconstructionResult) -> String;
 
-/// The rows: a name and what stands in the column; headings have no cell.
+/// Returns the rows: a name and a function for the cells; headings have none.
 fn rows() -> Vec<(&'static str, Option<Cell>)> {
     let row = |name: &'static str, cell: Cell| (name, Some(cell));
     let heading = |name: &'static str| (name, None);

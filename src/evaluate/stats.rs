@@ -1,13 +1,13 @@
-//! The small statistics every figure of the evaluation rests on: means with errors, ratios, quantiles, shares.
+//! Elementary statistics: means with errors, ratios, quantiles, shares.
 
 use serde::Serialize;
 
-/// A figure with its statistical error (one standard deviation).
+/// A value with its statistical error (one standard deviation).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The figure.
+    /// The value.
     pub value: f64,
-    /// Its error; NaN (`null` in JSON) where a single entry does not give one.
+    /// Its error; NaN (`null` in JSON) for a single entry.
     pub error: f64,
 }
 
@@ -23,7 +23,7 @@ pub struct SampleStats {
 }
 
 impl SampleStats {
-    /// The mean and spread of `values`; `None` if there are none.
+    /// Returns the mean and the spread of `values`; `None` if there are none.
     #[must_use]
     pub fn from_values(values: &[f64]) -> Option<Self> {
         if values.is_empty() {

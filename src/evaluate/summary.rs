@@ -1,4 +1,4 @@
-//! Everything an evaluation finds, as one structure: what `--json` prints and `evaluation.json` holds.
+//! All results of an evaluation in one structure, the content of `evaluation.json`.
 //!
 //! The JSON is stable: fields are added, never renamed; a change of meaning raises [`SCHEMA_VERSION`]. Numbers that do
 //! not exist (an error from one entry, the upper edge of an open bin, a figure without data) are `null`. Shares and
@@ -15,7 +15,7 @@ use super::{charge, detection, pairs, timing, wasserstein};
 /// Version of the JSON's structure.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// One or several reconstructions of the same input against its truth.
+/// One or several reconstructions of the same input, compared with its truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// [`SCHEMA_VERSION`].
@@ -24,14 +24,14 @@ pub struct Evaluation {
     pub nuwave_version: &'static str,
     /// The truth, as given.
     pub truth: String,
-    /// The hits: one entry a reconstruction that has some, in the order given.
+    /// The hits: one entry per reconstruction that has some, in the order given.
     pub methods: Vec<ReconstructionResult>,
-    /// The events: one entry a reconstruction that has some, in the order given.
+    /// The events: one entry per reconstruction that has some, in the order given.
     pub events: Vec<EventResult>,
 }
 
 impl Evaluation {
-    /// Puts results side by side.
+    /// Combines the results of several reconstructions.
     #[must_use]
     pub fn new(truth: &Path, methods: Vec<ReconstructionResult>, events: Vec<EventResult>) -> Self {
         Self {
@@ -44,14 +44,14 @@ impl Evaluation {
     }
 }
 
-/// One reconstruction against the truth.
+/// The hits of one reconstruction compared with the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReconstructionResult {
     /// Name in the table and in the plots.
     pub label: String,
     /// The output folder, as given.
     pub dir: String,
-    /// How many of what were compared, and what could not be.
+    /// Numbers of what was compared, and of what could not be.
     pub counts: Counts,
     /// Charge.
     pub charge: charge::ChargeResult,
@@ -66,7 +66,7 @@ pub struct ReconstructionResult {
 }
 
 impl ReconstructionResult {
-    /// Computes all figures of one reconstruction.
+    /// Computes all results of one reconstruction.
     #[must_use]
     pub fn evaluate(label: String, dir: &Path, joined: &Joined) -> Self {
         let waveforms = joined.waveforms();

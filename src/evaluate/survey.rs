@@ -1,4 +1,4 @@
-//! What waveforms look like before anything is known about them: lengths, values, rails, channels, direction of the pulses.
+//! A survey of waveforms without any calibration: lengths, values, rails, channels, polarity.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::model::{Batch, Polarity, SamplesRef, Waveform};
 
 /// Skewness from which the data are taken to show the direction of the pulses.
 const CLEAR_SKEWNESS: f64 = 0.5;
-/// Samples of a waveform that are shown.
+/// Samples shown per waveform.
 const SHOWN_SAMPLES: usize = 8;
 
 /// One of the first waveforms.
@@ -40,7 +40,7 @@ pub struct Survey {
     first: Vec<FirstRow>,
 }
 
-/// What a survey found.
+/// The result of a survey.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SurveyResult {
     /// Waveforms looked at.
@@ -75,7 +75,7 @@ pub struct SurveyResult {
     pub share_at_highest: Option<f64>,
     /// Skewness of the samples about their waveform's median.
     pub skewness: Option<f64>,
-    /// The direction of the pulses as the skewness tells it; `None` where it is not clear.
+    /// The polarity according to the skewness; `None` if that is not clear.
     pub polarity_by_skewness: Option<Polarity>,
     /// The first waveforms.
     pub first: Vec<FirstRow>,
@@ -130,7 +130,7 @@ impl Survey {
         self.n_samples += sorted.len() as u64;
     }
 
-    /// What was found; `None` if there was no waveform. `counts` says whether the samples are integer counts.
+    /// Returns the result; `None` if there was no waveform. `counts` is true for integer samples.
     #[must_use]
     pub fn finish(mut self, counts: bool, adc_bits: Option<u32>) -> Option<SurveyResult> {
         self.lengths.sort_unstable();

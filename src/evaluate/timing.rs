@@ -1,6 +1,6 @@
 //! Time of the first hit against that of the first true photoelectron.
 //!
-//! A hit more than [`WINDOW_NS`] before the first photoelectron cannot be its image: it is false, counted, and the next
+//! A hit more than [`WINDOW_NS`] before the first photoelectron cannot be caused by it: it is counted as false, and the next
 //! hit takes its place. The bias and the RMS are of the residuals within +-[`WINDOW_NS`]; the half-width (half the
 //! distance between the 16th and 84th percentile) is of all residuals and hardly feels the tails.
 
@@ -44,18 +44,18 @@ pub struct TimingBin {
     pub residuals: Residuals,
 }
 
-/// How many residuals lie where.
+/// A histogram of residuals.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histogram {
     /// Lower edge of the first bin.
     pub low_ns: f64,
     /// Width of a bin.
     pub step_ns: f64,
-    /// Entries a bin.
+    /// Entries per bin.
     pub counts: Vec<u64>,
 }
 
-/// All figures of the first-hit time.
+/// The results for the time of the first hit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimingResult {
     /// All waveforms that have truth and a hit that is not early.
@@ -76,7 +76,7 @@ pub struct TimingResult {
     pub histogram: Histogram,
 }
 
-/// Computes the residuals, first hit less first true photoelectron.
+/// Computes the residuals, first hit minus first true photoelectron.
 #[must_use]
 pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> TimingResult {
     let mut early = (0, 0, 0);

@@ -1,6 +1,6 @@
-//! Axes: where a value lies on a linear or logarithmic scale, and which values get a label.
+//! Axes: the position of a value on a linear or logarithmic scale, and the ticks.
 
-/// How values are spread over an axis.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Equal differences take equal space.
@@ -12,7 +12,7 @@ pub(crate) enum Scale {
 /// One axis of a panel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
-    /// What is shown, with its unit.
+    /// The quantity with its unit.
     pub title: String,
     low: f64,
     high: f64,
@@ -22,7 +22,7 @@ pub(crate) struct Axis {
 /// A labelled value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tick {
-    /// Where.
+    /// The value.
     pub value: f64,
     /// The label; empty for a minor tick.
     pub label: String,
@@ -44,7 +44,7 @@ impl Axis {
         }
     }
 
-    /// A linear axis around all of `values`, which always shows `low..high`, with some space beyond the data.
+    /// A linear axis that covers all `values` and `low..high`, with some space beyond the data.
     pub fn around(
         title: impl Into<String>,
         values: impl Iterator<Item = f64>,
@@ -79,7 +79,7 @@ impl Axis {
         }
     }
 
-    /// The same without labels, for a panel above another of the same axis.
+    /// Returns the axis without title and labels, for a panel above another with the same axis.
     pub fn untitled(self) -> Self {
         Self {
             title: String::new(),
@@ -97,7 +97,7 @@ impl Axis {
         self.high
     }
 
-    /// The place of `value`: 0 at the lower end, 1 at the upper.
+    /// Returns the position of `value`: 0 at the lower end, 1 at the upper.
     pub fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
@@ -105,7 +105,7 @@ impl Axis {
         }
     }
 
-    /// Ticks at round values, about `wanted` of them labelled.
+    /// Returns ticks at round values, about `wanted` of them labelled.
     pub fn ticks(&self, wanted: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear => self.linear_ticks(wanted),
@@ -164,7 +164,7 @@ impl Axis {
     }
 }
 
-/// A true minus sign; and no negative zero.
+/// Replaces the hyphen by a minus sign, and removes the sign of a negative zero.
 pub(crate) fn with_minus(number: &str) -> String {
     if number.trim_start_matches(['-', '0', '.']).is_empty() {
         return number.trim_start_matches('-').to_owned();

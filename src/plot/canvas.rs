@@ -9,9 +9,9 @@ use super::axis::Axis;
 use super::figure::{Colour, INK};
 use crate::error::{Error, Result};
 
-/// Drawing units a pixel: coordinates are whole units, and whole pixels would make lines ragged.
+/// Drawing units per pixel: coordinates are whole units, and whole pixels would make lines ragged.
 const UNITS: f64 = 4.0;
-/// Width of a letter relative to its size, on average, for laying texts out.
+/// Average width of a letter relative to its size, for the layout of texts.
 pub(crate) const LETTER: f64 = 0.54;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -36,7 +36,7 @@ pub(crate) fn stroke(colour: Colour, width_px: f64, alpha: f64) -> ShapeStyle {
     }
 }
 
-/// Where a text stands relative to its point.
+/// The position of a text relative to its point.
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(pub HPos, pub VPos);
 

@@ -1,4 +1,4 @@
-//! Colours for numbers: scales that those who see colours differently can read, and the bar that explains them.
+//! Colour scales, readable with colour vision deficiency, and the colour bar.
 
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -8,7 +8,7 @@ use super::canvas::{Anchor, Canvas, Frame, stroke};
 use super::figure::{Colour, INK};
 use crate::error::Result;
 
-/// Steps of a scale: as many colours as a picture has at most.
+/// Number of different colours of a scale.
 pub(crate) const STEPS: usize = 64;
 const TICK_PX: f64 = 15.0;
 
@@ -19,7 +19,7 @@ pub(crate) enum Scale {
     Viridis,
     /// The same from light to dark.
     ViridisReversed,
-    /// From blue through white to orange, the palette's two.
+    /// From blue through white to orange.
     Diverging,
 }
 
@@ -43,7 +43,7 @@ const DIVERGING: [Colour; 5] = [
 ];
 
 impl Scale {
-    /// The colour of `place`, from 0 to 1; what lies beyond has the colour of the end.
+    /// Returns the colour of `place`, from 0 to 1; values outside have the colour of the end.
     pub fn colour(self, place: f64) -> Colour {
         let corners: &[Colour] = match self {
             Self::Viridis | Self::ViridisReversed => &VIRIDIS,
@@ -69,7 +69,7 @@ impl Scale {
     }
 }
 
-/// An upright bar in `frame` that shows which colour stands for which value of `axis`.
+/// Draws a vertical colour bar in `frame` with the values of `axis`.
 pub(crate) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
     let Frame {
         left,
@@ -79,7 +79,7 @@ pub(crate) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, 
     } = *frame;
     for step in 0..STEPS {
         let at = |step: usize| bottom - (bottom - top) * step as f64 / STEPS as f64;
-        // Each reaches under the next, else the ground shines through between them.
+        // Each step overlaps the next, so that no gap is visible.
         let (low, high) = (at(step), (at(step + 1) - 0.5).max(top));
         let corners = [(left, low), (right, low), (right, high), (left, high)];
         let place = (step as f64 + 0.5) / STEPS as f64;

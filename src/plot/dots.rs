@@ -1,4 +1,4 @@
-//! Named values on a common logarithmic scale: a dot a value, with its interval, in groups under each other.
+//! Dot plot: named values with intervals on a common logarithmic scale, in groups.
 
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -22,7 +22,7 @@ const BOTTOM_PX: f64 = 66.0;
 /// A value with a name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dot {
-    /// What it is of.
+    /// Name of the value.
     pub label: String,
     /// Colour.
     pub colour: Colour,
@@ -30,38 +30,38 @@ pub(crate) struct Dot {
     pub value: f64,
     /// Lower and upper end of its interval.
     pub interval: (f64, f64),
-    /// What is written beside it.
+    /// Text next to the dot.
     pub text: String,
 }
 
 /// Values that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
-    /// Stands above them.
+    /// Text above the values.
     pub heading: String,
     /// The values, top to bottom.
     pub dots: Vec<Dot>,
 }
 
-/// The picture.
+/// The plot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dots {
     /// Title.
     pub title: String,
     /// The lines below the title.
     pub subtitle: Vec<String>,
-    /// What the values are.
+    /// Title of the axis.
     pub axis: String,
     /// The groups, top to bottom.
     pub groups: Vec<Group>,
-    /// A value that all others are held against, and its name.
+    /// A reference value and its name.
     pub mark: Option<(f64, String)>,
 }
 
-/// The SVG text of `dots`.
+/// Returns the SVG text of `dots`.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
+/// Only on an internal error of the drawing library.
 pub(crate) fn svg(dots: &Dots) -> Result<String> {
     let rows: usize = dots.groups.iter().map(|group| group.dots.len()).sum();
     let height = TOP_PX
@@ -118,7 +118,7 @@ fn draw(dots: &Dots, height: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     for group in &dots.groups {
         let middle = y + HEADING_PX / 2.0;
         let width = 1.15 * LETTER * TEXT_PX * group.heading.chars().count() as f64;
-        ground((28.0, middle), width, canvas)?;
+        draw_background((28.0, middle), width, canvas)?;
         canvas.text(
             &group.heading,
             (28.0, middle),
@@ -180,7 +180,7 @@ fn draw_dot(dot: &Dot, y: f64, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '
     canvas.polygon(&disc, dot.colour, 1.0)?;
     let from = high.max(x) + 12.0;
     let width = LETTER * TICK_PX * dot.text.chars().count() as f64;
-    ground((from, y), width, canvas)?;
+    draw_background((from, y), width, canvas)?;
     canvas.plain(
         &dot.text,
         (from, y),
@@ -189,15 +189,15 @@ fn draw_dot(dot: &Dot, y: f64, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '
     )
 }
 
-/// White below a text that begins at `(x, y)`: it may lie on a line of the scale.
-fn ground((x, y): (f64, f64), width: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
+/// Draws a white background for a text that begins at `(x, y)`, which may lie on a line of the scale.
+fn draw_background((x, y): (f64, f64), width: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let (left, right) = (x - 2.0, x + width + 2.0);
     let (top, bottom) = (y - 9.0, y + 9.0);
     let corners = [(left, top), (right, top), (right, bottom), (left, bottom)];
     canvas.polygon(&corners, (255, 255, 255), 0.9)
 }
 
-/// A round number with `k`, `M` or `G` for the thousands.
+/// Returns a rounded number with the prefix `k`, `M` or `G`.
 pub(crate) fn short(value: f64) -> String {
     let (factor, unit) = match value {
         value if value >= 0.9995e9 => (1e9, " G"),

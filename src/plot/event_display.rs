@@ -1,4 +1,4 @@
-//! An event as the PMTs saw it: the sphere of PMTs unrolled, coloured by charge and by the time of the first hit.
+//! Event display: the sphere of PMTs on a plane, coloured by charge and by the time of the first hit.
 
 use std::collections::BTreeMap;
 use std::f64::consts::{PI, SQRT_2};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 const WIDTH_PX: f64 = 1120.0;
 const LEFT_PX: f64 = 40.0;
-/// Size of an unrolled sphere, twice as wide as high.
+/// Size of the map of the sphere, twice as wide as high.
 const MAP_PX: (f64, f64) = (920.0, 460.0);
 const TITLE_PX: f64 = 23.0;
 const TEXT_PX: f64 = 16.0;
@@ -26,16 +26,16 @@ const HEADING_PX: f64 = 30.0;
 const GAP_PX: f64 = 28.0;
 const LINE_PX: f64 = 23.0;
 /// A PMT without a hit.
-const DARK: Colour = (205, 205, 205);
+const UNLIT: Colour = (205, 205, 205);
 /// Charges that differ by more than this factor have a logarithmic scale.
-const WIDE: f64 = 30.0;
+const MAX_LINEAR_RATIO: f64 = 30.0;
 /// Share of the first hits that the scale of time holds: dark hits before and after the event would take most of it.
-const TIMED: f64 = 0.70;
+const TIME_SCALE_SHARE: f64 = 0.70;
 
 /// One PMT.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct SensorLight {
-    /// Where it is; the centre is the origin.
+pub struct DisplaySensor {
+    /// Position; the origin is the centre.
     pub position_mm: [f64; 3],
     /// Charge of its hits.
     pub charge_pe: f64,
@@ -45,26 +45,26 @@ pub struct SensorLight {
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct EventPicture {
+pub struct EventDisplay {
     /// Title.
     pub title: String,
     /// The line below the title.
     pub subtitle: String,
     /// All PMTs.
-    pub sensors: Vec<SensorLight>,
-    /// The vertex that was found, where one was.
+    pub sensors: Vec<DisplaySensor>,
+    /// The reconstructed vertex, if there is one.
     pub found_mm: Option<[f64; 3]>,
-    /// The true vertex, where it is known.
+    /// The true vertex, if it is known.
     pub true_mm: Option<[f64; 3]>,
-    /// The lines below the pictures.
+    /// The lines below the maps.
     pub caption: Vec<String>,
 }
 
-/// The SVG text of the picture of an event.
+/// Returns the SVG text of the display of an event.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
-pub fn event_svg(event: &EventPicture) -> Result<String> {
+/// Only on an internal error of the drawing library.
+pub fn event_svg(event: &EventDisplay) -> Result<String> {
     let panels = [Panel::charge(&event.sensors), Panel::time(&event.sensors)];
     let height = TOP_PX
         + 2.0 * (HEADING_PX + MAP_PX.1 + GAP_PX)
@@ -86,7 +86,7 @@ pub fn event_svg(event: &EventPicture) -> Result<String> {
     Ok(text)
 }
 
-/// Where the map of panel `place` begins.
+/// Returns the top of the map of panel `place`.
 fn top_of(place: usize) -> f64 {
     TOP_PX + HEADING_PX + place as f64 * (HEADING_PX + MAP_PX.1 + GAP_PX)
 }
@@ -98,27 +98,27 @@ fn pixel((x, y): (f64, f64), top: f64) -> (f64, f64) {
     )
 }
 
-/// One of the two maps: what it shows and in which colours.
+/// One of the two maps: its quantity and its colours.
 struct Panel {
     heading: String,
     axis: Axis,
     scale: Scale,
-    value: fn(&SensorLight) -> Option<f64>,
+    value: fn(&DisplaySensor) -> Option<f64>,
     /// True if the largest values are drawn last, on top.
     largest_on_top: bool,
 }
 
 impl Panel {
-    fn charge(sensors: &[SensorLight]) -> Self {
-        let value = |sensor: &SensorLight| sensor.first_ns.map(|_| sensor.charge_pe);
+    fn charge(sensors: &[DisplaySensor]) -> Self {
+        let value = |sensor: &DisplaySensor| sensor.first_ns.map(|_| sensor.charge_pe);
         let charges: Vec<f64> = sensors.iter().filter_map(value).collect();
         let lowest = charges.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = charges.iter().copied().fold(0.0, f64::max);
         let highest = if highest > 0.0 { highest } else { 1.0 };
         let title = "Charge (PE)";
-        // A hit of next to nothing must not take the scale.
+        // Tiny charges must not determine the scale.
         let floor = lowest.max(0.1);
-        let axis = if lowest.is_finite() && highest > WIDE * floor {
+        let axis = if lowest.is_finite() && highest > MAX_LINEAR_RATIO * floor {
             Axis::logarithmic(title, floor, highest)
         } else {
             Axis::linear(title, 0.0, highest)
@@ -132,13 +132,13 @@ impl Panel {
         }
     }
 
-    fn time(sensors: &[SensorLight]) -> Self {
+    fn time(sensors: &[DisplaySensor]) -> Self {
         let mut times: Vec<f64> = sensors
             .iter()
             .filter_map(|sensor| sensor.first_ns)
             .collect();
         times.sort_by(f64::total_cmp);
-        let (low, high) = densest(&times, TIMED).unwrap_or((0.0, 1.0));
+        let (low, high) = densest(&times, TIME_SCALE_SHARE).unwrap_or((0.0, 1.0));
         Self {
             heading: "Time of the first hit (on the scale: the densest 70 %; what is earlier or later has the colours of its ends)"
                 .to_owned(),
@@ -149,8 +149,8 @@ impl Panel {
         }
     }
 
-    /// A dot a PMT, those of one colour together: plotters' own circles would be three times as long.
-    fn append_dots(&self, sensors: &[SensorLight], top: f64, text: &mut String) {
+    /// Appends one dot per PMT, grouped by colour: plotters' own circles would be three times as long.
+    fn append_dots(&self, sensors: &[DisplaySensor], top: f64, text: &mut String) {
         let radius = dot_radius_px(sensors.len());
         let mut by_step: BTreeMap<Option<usize>, Vec<(f64, f64)>> = BTreeMap::new();
         for sensor in sensors {
@@ -165,7 +165,7 @@ impl Panel {
         }
         // PMTs without a hit come first, below all others.
         let dark = by_step.remove(&None).unwrap_or_default();
-        group(text, DARK, &dark, 0.62 * radius);
+        group(text, UNLIT, &dark, 0.62 * radius);
         let mut lit: Vec<_> = by_step.into_iter().collect();
         if !self.largest_on_top {
             lit.reverse();
@@ -186,7 +186,7 @@ fn densest(sorted: &[f64], share: f64) -> Option<(f64, f64)> {
         .min_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
 }
 
-/// Radius of a dot, such that neighbours nearly touch.
+/// Returns the radius of a dot for which neighbours nearly touch.
 fn dot_radius_px(n: usize) -> f64 {
     let area = PI / 4.0 * MAP_PX.0 * MAP_PX.1 / n.max(1) as f64;
     (0.46 * area.sqrt()).clamp(1.2, 11.0)
@@ -207,7 +207,7 @@ fn group(text: &mut String, colour: Colour, dots: &[(f64, f64)], radius_px: f64)
 }
 
 fn draw(
-    event: &EventPicture,
+    event: &EventDisplay,
     panels: &[Panel; 2],
     height: f64,
     canvas: &Canvas<'_, '_>,
@@ -245,8 +245,8 @@ fn draw(
     Ok(())
 }
 
-/// What the dots and marks are, in a line.
-fn key(event: &EventPicture, canvas: &Canvas<'_, '_>) -> Result<()> {
+/// Draws the legend of dots and marks in one line.
+fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
     let y = 86.0;
     let radius = dot_radius_px(event.sensors.len()).clamp(3.0, 6.0);
     let mut x = LEFT_PX;
@@ -262,7 +262,7 @@ fn key(event: &EventPicture, canvas: &Canvas<'_, '_>) -> Result<()> {
         Ok(())
     };
     entry("PMT without a hit", &|at| {
-        canvas.polygon(&circle(at, radius), DARK, 1.0)
+        canvas.polygon(&circle(at, radius), UNLIT, 1.0)
     })?;
     if event.found_mm.and_then(hammer).is_some() {
         entry("direction of the vertex found", &|at| cross(at, canvas))?;
@@ -273,7 +273,7 @@ fn key(event: &EventPicture, canvas: &Canvas<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// The edge of a map with its meridians and parallels, and where the axes are.
+/// Draws the edge of a map with its meridians and parallels, and the labels of the axes.
 fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let direction = |longitude: f64, latitude: f64| {
         let (sin, cos) = latitude.sin_cos();
@@ -334,7 +334,7 @@ fn circle((x, y): (f64, f64), radius: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// A cross with a light seam, to be seen on any ground.
+/// A cross with a light outline, visible on any background.
 fn cross((x, y): (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
     let arm = 9.0 / SQRT_2;
     let lines = [
@@ -349,7 +349,7 @@ fn cross((x, y): (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// A ring with a light seam.
+/// A ring with a light outline.
 fn ring(at: (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
     let points = circle(at, 10.5);
     for (colour, width) in [((255, 255, 255), 6.4), (PALETTE[3], 3.0)] {
@@ -367,16 +367,16 @@ mod tests {
         let mut times: Vec<f64> = (0..70).map(|k| 300.0 + 0.1 * f64::from(k)).collect();
         times.extend((0..30).map(|k| 31.0 * f64::from(k)));
         times.sort_by(f64::total_cmp);
-        let (low, high) = densest(&times, TIMED).unwrap();
+        let (low, high) = densest(&times, TIME_SCALE_SHARE).unwrap();
         assert!(low >= 300.0 && high <= 310.0, "{low} {high}");
-        assert_eq!(densest(&[4.0], TIMED), Some((4.0, 4.0)));
-        assert_eq!(densest(&[], TIMED), None);
+        assert_eq!(densest(&[4.0], TIME_SCALE_SHARE), Some((4.0, 4.0)));
+        assert_eq!(densest(&[], TIME_SCALE_SHARE), None);
     }
 
     #[test]
     fn every_pmt_is_a_dot_in_either_map() {
-        let sensors: Vec<SensorLight> = (0..300)
-            .map(|k| SensorLight {
+        let sensors: Vec<DisplaySensor> = (0..300)
+            .map(|k| DisplaySensor {
                 position_mm: [
                     f64::from(k % 17) - 8.2,
                     f64::from(k % 13) - 6.1,
@@ -386,13 +386,13 @@ mod tests {
                 first_ns: (k % 3 == 0).then(|| 100.0 + f64::from(k)),
             })
             .collect();
-        let svg = event_svg(&EventPicture {
+        let svg = event_svg(&EventDisplay {
             title: "event 4".to_owned(),
             sensors,
             found_mm: Some([1.0, 2.0, 3.0]),
             true_mm: Some([1.0, 2.0, 2.0]),
             caption: vec!["x = 1 mm".to_owned()],
-            ..EventPicture::default()
+            ..EventDisplay::default()
         })
         .unwrap();
         assert_eq!(svg.matches("<circle").count(), 600);

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 
-/// A colour of the palette, each told from the others also by those who see colours differently (Okabe and Ito).
+/// A colour. The palette can be distinguished by people with colour vision deficiency (Okabe and Ito).
 pub(crate) type Colour = (u8, u8, u8);
 /// Colours of the series, in order.
 pub(crate) const PALETTE: [Colour; 6] = [
@@ -13,7 +13,7 @@ pub(crate) const PALETTE: [Colour; 6] = [
     (230, 159, 0),
     (86, 180, 233),
 ];
-/// Colour of what is a guide for the eye.
+/// Colour of guides for the eye.
 pub(crate) const GREY: Colour = (120, 120, 120);
 /// Colour of data as recorded.
 pub(crate) const INK: Colour = (40, 44, 52);
@@ -54,7 +54,7 @@ impl Point {
     }
 }
 
-/// How a series is drawn.
+/// The style of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Look {
     /// A line through the points.
@@ -105,7 +105,7 @@ impl Series {
         }
     }
 
-    /// The same in another colour.
+    /// Returns the series in another colour.
     pub fn coloured(self, colour: Colour) -> Self {
         Self { colour, ..self }
     }
@@ -114,13 +114,13 @@ impl Series {
 /// One pair of axes with what is drawn on them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Panel {
-    /// Stands above the panel on the left; may be empty.
+    /// Text above the panel on the left; may be empty.
     pub heading: String,
     /// Horizontal axis; labels and title are drawn only where `title` is not empty.
     pub x: Axis,
     /// Vertical axis.
     pub y: Axis,
-    /// What is drawn, first at the bottom.
+    /// The series, the first at the bottom.
     pub series: Vec<Series>,
     /// Values with a thin horizontal line.
     pub guides: Vec<f64>,
@@ -145,7 +145,7 @@ impl Panel {
     }
 }
 
-/// A picture: a title, a line below it, a legend of all series, and panels under each other.
+/// A figure: a title, a line below it, a legend of all series, and panels one below the other.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Figure {
     /// Title.

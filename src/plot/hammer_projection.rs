@@ -1,6 +1,6 @@
-//! Hammer's map of the sphere: directions on a plane, equal solid angles on equal areas.
+//! The Hammer projection of the sphere: directions on a plane, equal solid angles on equal areas.
 
-/// A direction on Hammer's equal-area map, in units of its half-axes: x from -1 to 1 to the right, y from -1 to 1 up.
+/// Returns a direction in the Hammer projection, in units of its half-axes: x from -1 to 1 to the right, y from -1 to 1 up.
 /// `None` for the centre, which has no direction. The map shows the sphere from outside with +z on top, +x in the middle
 /// and +y to the right of it.
 ///

@@ -1,4 +1,4 @@
-//! Draws a [`Figure`] as SVG: title, legend, and panels under each other.
+//! Draws a [`Figure`] as SVG: title, legend, and panels one below the other.
 
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};

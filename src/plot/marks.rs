@@ -1,4 +1,4 @@
-//! How a series looks: lines, markers, steps, stems, ticks, and their samples in the legend.
+//! Drawing of series: lines, markers, steps, bars, stems, ticks, and their keys in the legend.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -10,7 +10,7 @@ use crate::error::Result;
 /// Opacity of the bars of a histogram.
 const BAR_ALPHA: f64 = 0.45;
 
-/// The key of a series in the legend.
+/// Draws the key of a series in the legend.
 pub(super) fn sample(series: &Series, canvas: &Canvas<'_, '_>, x: f64, y: f64) -> Result<()> {
     let line = [(x, y), (x + 32.0, y)];
     let style = stroke(series.colour, 2.5, 1.0);

@@ -1,4 +1,5 @@
-//! Pictures of single waveforms: samples with baseline, what a fit makes of them and leaves, deconvolved trace with threshold, hits and true photoelectrons.
+//! Waveform display: samples with baseline, fit and residuals, deconvolved trace with threshold, hits and true
+//! photoelectrons.
 
 use super::axis::Axis;
 use super::figure::{Figure, GREY, INK, Look, PALETTE, Panel, Point, Series};
@@ -6,46 +7,46 @@ use super::layout;
 use crate::error::Result;
 use crate::model::TimedCharge;
 
-/// Most columns a line is drawn with; more samples are shown as the range of each column.
+/// Maximum number of columns of a line; of more samples the range of each column is drawn.
 const COLUMNS: usize = 2000;
 
 /// One waveform to be drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WaveformPicture {
-    /// What stands above it: event, channel, flags.
+pub struct WaveformDisplay {
+    /// Text above the panel: event, channel, flags.
     pub heading: String,
     /// Samples as recorded.
     pub samples_adc: Vec<f32>,
-    /// Interval between samples; 0 where it is not known: the axis then counts samples.
+    /// Interval between samples; 0 if it is not known: the axis then counts samples.
     pub sampling_ns: f64,
-    /// True photoelectrons, where the file has them.
+    /// True photoelectrons, if the file has them.
     pub truth: Vec<TimedCharge>,
-    /// What extraction made of it, where there is a calibration.
-    pub trace: Option<TracePicture>,
+    /// The result of the extraction, if there is a calibration.
+    pub trace: Option<TraceDisplay>,
 }
 
-/// What extraction made of a waveform.
+/// The result of the extraction of a waveform.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TracePicture {
+pub struct TraceDisplay {
     /// Baseline as recorded.
     pub baseline_adc: f64,
     /// Interval of the deconvolved trace.
     pub step_ns: f64,
     /// The deconvolved trace; empty for a method without one.
     pub deconvolved_pe_per_ns: Vec<f32>,
-    /// What the smoothed trace has to exceed for a hit.
+    /// Threshold of the smoothed trace for a hit.
     pub threshold_pe_per_ns: f64,
-    /// What a fit leaves of the samples, in counts as recorded; empty without a fit.
+    /// Samples minus fit, in ADC counts; empty without a fit.
     pub residual_adc: Vec<f32>,
     /// The hits, in the waveform's own time.
     pub hits: Vec<TimedCharge>,
 }
 
-/// The SVG text of a picture of `waveforms`, under each other.
+/// Returns the SVG text of `waveforms`, one below the other.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
-pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformPicture]) -> Result<String> {
+/// Only on an internal error of the drawing library.
+pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformDisplay]) -> Result<String> {
     let panels: Vec<_> = waveforms.iter().flat_map(panels_of).collect();
     let height: f64 = 110.0
         + panels
@@ -65,7 +66,7 @@ pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformPicture])
     })
 }
 
-fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
+fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
     let (step, unit) = if waveform.sampling_ns > 0.0 {
         (waveform.sampling_ns, "Time from the first sample (ns)")
     } else {
@@ -159,8 +160,8 @@ fn panels_of(waveform: &WaveformPicture) -> Vec<Panel> {
         .collect()
 }
 
-/// The hits as stems, the largest `high`.
-fn hits_of(trace: &TracePicture, high: f64) -> Series {
+/// Returns the hits as stems; the largest has the height `high`.
+fn hits_of(trace: &TraceDisplay, high: f64) -> Series {
     let largest_pe = trace
         .hits
         .iter()
@@ -181,8 +182,8 @@ fn hits_of(trace: &TracePicture, high: f64) -> Series {
     hits
 }
 
-/// What a fit leaves of the samples, on a scale of its own.
-fn residual_of(trace: &TracePicture, x: &Axis, step: f64) -> Option<Panel> {
+/// The panel with the residuals of a fit, on its own scale.
+fn residual_of(trace: &TraceDisplay, x: &Axis, step: f64) -> Option<Panel> {
     if trace.residual_adc.is_empty() {
         return None;
     }
@@ -212,7 +213,7 @@ fn range(values: &[f32]) -> (f64, f64) {
     if low <= high { (low, high) } else { (0.0, 1.0) }
 }
 
-/// The samples as points; where there are more than can be seen, the extremes of each column.
+/// Returns the samples as points; for more than [`COLUMNS`] samples, the extremes of each column.
 fn thinned(values: &[f32], step: f64) -> Vec<Point> {
     let point = |(place, value): (usize, f32)| Point::new(place as f64 * step, f64::from(value));
     let all = values.iter().copied().enumerate();
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_picture_shows_the_hits_charges_and_the_truth() {
-        let picture = WaveformPicture {
+        let picture = WaveformDisplay {
             heading: "event 7, channel 3".to_owned(),
             samples_adc: (0..200)
                 .map(|k| if k == 60 { 380.0 } else { 500.0 })
@@ -250,7 +251,7 @@ mod tests {
                 time_ns: 60.0,
                 charge_pe: 1.0,
             }],
-            trace: Some(TracePicture {
+            trace: Some(TraceDisplay {
                 baseline_adc: 500.0,
                 step_ns: 2.0,
                 deconvolved_pe_per_ns: vec![0.01; 100],

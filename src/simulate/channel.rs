@@ -1,4 +1,4 @@
-//! One waveform: photoelectrons drawn, their pulses added at sub-sample times, noise, digitiser.
+//! Simulation of one waveform: photoelectrons, their pulses at sub-sample times, noise, digitiser.
 
 use std::f64::consts::TAU;
 
@@ -13,12 +13,12 @@ use crate::detector::{ColouredNoise, PmtType, PulseShape, Readout};
 use crate::error::Result;
 use crate::model::{Photoelectron, Polarity};
 
-/// Fewest phases of the pulse a sampling interval is divided into.
+/// Minimum number of phases of the pulse per sampling interval.
 const MIN_PHASES: usize = 8;
-/// Most phases; beyond, the pulse is shorter than a sample and its shape does not matter.
+/// Maximum number of phases; a pulse that needs more is shorter than a sample, and its shape does not matter.
 const MAX_PHASES: usize = 256;
 
-/// Everything that channels of one type have in common, prepared.
+/// The model of all channels of one PMT type.
 pub(super) struct ChannelModel {
     readout: Readout,
     pmt: PmtType,
@@ -29,7 +29,7 @@ pub(super) struct ChannelModel {
     dark_from_ns: f64,
 }
 
-/// Which waveform: its random numbers hang on it.
+/// The key of a waveform's random numbers.
 #[derive(Clone, Copy)]
 pub(super) struct WaveformKey {
     pub seed: u64,
@@ -43,7 +43,7 @@ impl WaveformKey {
     }
 }
 
-/// What is to be made: one channel of one event.
+/// A waveform to simulate: one channel of one event.
 #[derive(Clone, Copy)]
 pub(super) struct WaveformTask<'a> {
     pub key: WaveformKey,
@@ -62,7 +62,7 @@ pub(super) struct LightSampler {
 impl ChannelModel {
     pub(super) fn new(readout: &Readout, pmt: &PmtType) -> Result<Self> {
         let shape = pmt.pulse.shape()?;
-        // A pulse that began earlier than its own length before the window has left nothing in it.
+        // Pulses that begin earlier than their own length before the window do not reach it.
         let dark_from_ns = -shape.length_ns();
         let dark_mean = pmt.dark_rate_hz * 1e-9 * (readout.window_ns() - dark_from_ns);
         Ok(Self {
@@ -75,8 +75,8 @@ impl ChannelModel {
         })
     }
 
-    /// Makes one waveform into `samples`; `light_adc` is working space of the same length. Appends the
-    /// photoelectrons that lie in the window, in time order. True if a sample stands at an end of the scale.
+    /// Simulates one waveform into `samples`; `light_adc` is working space of the same length. Appends the
+    /// photoelectrons within the window, in time order. True if a sample is at an end of the range.
     pub(super) fn make(
         &self,
         task: WaveformTask<'_>,
@@ -98,8 +98,8 @@ impl ChannelModel {
         saturated
     }
 
-    /// The waveform of these photoelectrons, in any order and also from before the window, with noise and digitised.
-    /// True if a sample stands at an end of the scale.
+    /// Renders the digitised waveform of these photoelectrons with noise; they may be in any order and begin before the window.
+    /// True if a sample is at an end of the range.
     pub(super) fn render(
         &self,
         key: WaveformKey,
@@ -223,7 +223,7 @@ impl ChannelModel {
         }
     }
 
-    /// Baseline, polarity, rounding to the nearest count, clipping. True if a sample stands at an end of the scale.
+    /// Baseline, polarity, rounding to the nearest count, clipping. True if a sample is at an end of the range.
     fn digitise(&self, key: WaveformKey, light_adc: &[f32], samples: &mut [u16]) -> bool {
         let readout = &self.readout;
         let mut baseline_adc = readout.baseline_adc;
@@ -238,7 +238,7 @@ impl ChannelModel {
         };
         let full_scale = readout.full_scale_adc();
         let top = f32::from(full_scale) + 0.5;
-        // The half that rounding to the nearest count takes; the cast cuts the fraction off.
+        // Adding one half rounds to the nearest count, since the cast truncates.
         let offset = baseline_adc as f32 + 0.5;
         for (sample, light) in samples.iter_mut().zip(light_adc) {
             *sample = (offset + sign * light).clamp(0.0, top) as u16;
@@ -258,7 +258,7 @@ impl LightSampler {
         Self { light, poisson }
     }
 
-    /// The number of photoelectrons, and their charge together where it is laid down.
+    /// Draws the number of photoelectrons, and their total charge if that is fixed.
     fn draw_number(&self, rng: &mut ChaCha8Rng) -> (u64, Option<f64>) {
         match self.light {
             // A mean of 0 has no distribution.
@@ -279,7 +279,7 @@ impl LightSampler {
     }
 }
 
-/// The pulse sampled at several phases between two samples, so that adding one at any time is four multiplications a sample.
+/// The pulse sampled at several phases between two samples, so that adding one takes four multiplications per sample.
 struct PhasedPulse {
     phases: usize,
     /// Row `r` holds the pulse at `(k + (r - 1) / phases)` samples after the photoelectron, for each `k`.

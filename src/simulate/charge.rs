@@ -26,7 +26,7 @@ impl ChargeSpectrum {
         }
     }
 
-    /// One charge.
+    /// Draws a charge.
     pub(super) fn draw_pe(&self, rng: &mut ChaCha8Rng) -> f64 {
         if self.tail_fraction > 0.0 && rng.random::<f64>() < self.tail_fraction {
             let tail: f64 = Exp1.sample(rng);

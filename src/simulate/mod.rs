@@ -1,4 +1,4 @@
-//! Waveforms with truth, from a detector's description and a seed.
+//! Simulation of waveforms and events with truth, from a detector description and a seed.
 
 mod channel;
 mod charge;
@@ -24,16 +24,16 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Photoelectron, SamplesRef, Waveform};
 
-/// Most waveforms made at a time.
+/// Maximum number of waveforms per block.
 const MAX_BLOCK_WAVEFORMS: usize = 8192;
-/// Most samples made at a time.
+/// Maximum number of samples per block.
 const MAX_BLOCK_SAMPLES: usize = 4 << 20;
-/// Waveforms a thread makes in one go.
+/// Waveforms per parallel task.
 const WAVEFORMS_PER_TASK: usize = 32;
-/// Most photoelectrons a waveform may be asked to have, on average.
+/// Maximum mean number of photoelectrons per waveform.
 const MAX_PE: f64 = 1e6;
 
-/// How much light a waveform gets.
+/// The amount of light per waveform.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LightLevel {
     /// A Poisson number of photoelectrons of this mean, before the window cuts some off.
@@ -58,21 +58,21 @@ pub enum LightLevel {
     },
 }
 
-/// What is to be simulated. The same plan gives the same samples, whatever the number of threads; a plan for some
+/// The plan of a simulation of waveforms. The same plan gives the same samples for any number of threads; a plan for some
 /// of the channels or events gives the same samples for those as one for all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaveformPlan {
     /// The detector.
     pub detector: Detector,
-    /// What fixes all random numbers.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Number of events; they are numbered from 0.
     pub events: u64,
     /// The channels, in the order of the output.
     pub channels: Vec<u32>,
-    /// How much light.
+    /// The amount of light.
     pub light: LightLevel,
-    /// When it is emitted.
+    /// Its time profile.
     pub profile: Profile,
 }
 
@@ -158,10 +158,10 @@ impl WaveformPlan {
 pub struct WaveformBlock {
     /// The waveforms.
     pub batch: Batch,
-    /// Their photoelectrons, in the order of the waveforms and of time. What lies before or after the window is not
+    /// Their photoelectrons, in the order of the waveforms and of time. Those before or after the window are not
     /// listed, though a pulse that begins before the window leaves its tail in it.
     pub photoelectrons: Vec<Photoelectron>,
-    /// Number of waveforms with a sample at an end of the digitiser's scale.
+    /// Number of waveforms with a sample at an end of the digitiser's range.
     pub saturated: u64,
 }
 
@@ -193,7 +193,7 @@ pub fn waveforms(plan: &WaveformPlan) -> Result<WaveformGenerator<'_>> {
     })
 }
 
-/// What one thread made in one go.
+/// The result of one parallel task.
 #[derive(Default)]
 struct Chunk {
     photoelectrons: Vec<Photoelectron>,
@@ -201,7 +201,7 @@ struct Chunk {
 }
 
 impl WaveformGenerator<'_> {
-    /// Makes the waveforms from number `first` on into `samples`.
+    /// Simulates the waveforms from number `first` on into `samples`.
     fn chunk(&self, first: u64, samples: &mut [u16]) -> Chunk {
         let n_samples = self.plan.detector.readout.window_samples;
         let mut light_adc = vec![0.0; n_samples];
@@ -225,15 +225,15 @@ impl WaveformGenerator<'_> {
         chunk
     }
 
-    /// Event and channel of waveform `number`.
+    /// Returns event and channel of waveform `number`.
     fn event_and_channel(&self, number: u64) -> (u64, u32) {
         let channels = &self.plan.channels;
         let index = (number % channels.len() as u64) as usize;
         (number / channels.len() as u64, channels[index])
     }
 
-    /// When the event's light begins: at the trigger, plus a share of a sampling interval, for no event knows of the
-    /// digitiser's clock.
+    /// Returns the start of the event's light: the trigger plus a random share of a sampling interval, since events are not
+    /// synchronous with the digitiser's clock.
     fn start_ns(&self, event_id: u64) -> f64 {
         let readout = &self.plan.detector.readout;
         let mut rng = stream(self.plan.seed, event_id, u32::MAX, Purpose::Phase);

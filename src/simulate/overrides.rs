@@ -1,4 +1,4 @@
-//! Changes to a detector for a study, without writing a detector file.
+//! Changes to a detector for a study, without a detector file.
 
 use crate::detector::{Detector, Undershoot};
 use crate::error::Result;
@@ -22,11 +22,11 @@ pub struct Overrides {
     pub spe_peak_adc: Option<f64>,
     /// Sampling interval; the window keeps its number of samples and the trigger its time.
     pub sampling_ns: Option<f64>,
-    /// Samples of a waveform.
+    /// Samples per waveform.
     pub window_samples: Option<usize>,
     /// When the first light arrives in the window.
     pub trigger_ns: Option<f64>,
-    /// Direction of the pulses; the baseline is mirrored so that the pulses keep their room.
+    /// Polarity of the pulses; the baseline is mirrored, so that the range for pulses stays the same.
     pub polarity: Option<Polarity>,
     /// Sixteen bits with the baseline an eighth of the scale from the end that pulses do not go to.
     pub no_saturation: bool,
@@ -36,10 +36,10 @@ pub struct Overrides {
 const UNDERSHOOT_TAU_NS: f64 = 60.0;
 
 impl Overrides {
-    /// The changed detector.
+    /// Returns the changed detector.
     ///
     /// # Errors
-    /// If a value is out of the range that detector files have to keep to.
+    /// If a value is out of the range that is allowed in detector files.
     pub fn apply(&self, mut detector: Detector) -> Result<Detector> {
         for pmt in &mut detector.pmt_types {
             set(&mut pmt.spe_peak_adc, self.spe_peak_adc);

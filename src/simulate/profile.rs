@@ -1,4 +1,4 @@
-//! When light is emitted after the event's start: eight named time profiles.
+//! Time profiles of the emission of light: eight with names.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Name and meaning of every profile. All constants are nominal.
 pub const PROFILES: &[(&str, &str)] = &[
-    ("prompt", "all light at once"),
+    ("prompt", "all light at time 0"),
     ("ls", "the detector's own scintillation"),
     (
         "ls-alpha",
@@ -86,7 +86,7 @@ impl Profile {
         &self.name
     }
 
-    /// An emission time, from the event's start.
+    /// Draws an emission time, counted from the event's start.
     pub(super) fn draw_ns(&self, rng: &mut ChaCha8Rng) -> f64 {
         match &self.emission {
             Emission::Prompt => 0.0,
@@ -119,7 +119,7 @@ fn decays(rise_ns: f64, components: &[(f64, f64)]) -> Emission {
     })
 }
 
-/// The sum of an exponential rise time and one of the decays.
+/// Draws the sum of an exponential rise time and one of the decays.
 pub(super) fn draw_decay_ns(scintillation: &Scintillation, rng: &mut ChaCha8Rng) -> f64 {
     let total: f64 = scintillation
         .components

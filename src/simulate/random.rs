@@ -1,4 +1,4 @@
-//! Random numbers that depend on what they are for, never on who asks first: a stream for each seed, event, channel and purpose.
+//! Random numbers that do not depend on the order of use: one stream per seed, event, channel and purpose.
 
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-/// What a stream of random numbers is used for. Purposes do not share numbers, so that changing the noise leaves
+/// The purpose of a stream of random numbers. Purposes do not share numbers, so that changing the noise leaves
 /// the light as it was. The numbers are part of the key: append only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -21,15 +21,15 @@ pub(super) enum Purpose {
     ColouredNoise = 4,
     /// The channel's own baseline; the same in every event.
     Baseline = 5,
-    /// Place of the event's light between two samples; the same in every channel.
+    /// Phase of the event's light between two samples; the same in every channel.
     Phase = 6,
-    /// Place, energy and time of an event.
+    /// Position, energy and time of an event.
     Vertex = 7,
-    /// How a particle's energy is spread over points.
+    /// Distribution of a particle's energy over points.
     Deposits = 8,
     /// Photons of an event, to the photoelectrons they make.
     Photons = 9,
-    /// What a hit finder adds to a hit's time and charge.
+    /// Errors of a hit finder in time and charge.
     HitNoise = 10,
     /// A PMT's own efficiency; the same in every event.
     Efficiency = 11,
@@ -39,7 +39,7 @@ pub(super) enum Purpose {
     Normalisation = 13,
 }
 
-/// The stream of `seed`, `event_id`, `channel_id` and `purpose`.
+/// Returns the stream of `seed`, `event_id`, `channel_id` and `purpose`.
 pub(super) fn stream(seed: u64, event_id: u64, channel_id: u32, purpose: Purpose) -> ChaCha8Rng {
     let mut key = [0_u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -51,10 +51,10 @@ pub(super) fn stream(seed: u64, event_id: u64, channel_id: u32, purpose: Purpose
 
 /// Bins of equal probability in the table of the normal distribution.
 const BINS: usize = 4096;
-/// Bits of a random word that say where in a bin.
+/// Bits of a random word for the position within a bin.
 const BITS_IN_BIN: u32 = 32 - BINS.trailing_zeros();
 const IN_BIN: u32 = 1 << BITS_IN_BIN;
-/// Random words drawn at a time.
+/// Random words per block.
 const WORDS: usize = 512;
 
 /// Adds `sigma` x a standard normal number to each sample; each sample takes one 32-bit word of `rng`.

@@ -1,4 +1,4 @@
-//! Which bins the figures are given in: energy, radius, polar angle; chosen from the truth, so that all reconstructions share them.
+//! The bins of energy, radius and polar angle, chosen from the truth, so that all reconstructions share them.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::join::Pair;
 use crate::evaluate::stats::bin_of;
 use crate::model::TrueEvent;
 
-/// Most different energies that get a group each.
+/// Maximum number of different energies that get a group each.
 const MAX_ENERGIES: usize = 20;
 /// Bins of energies where they are all different.
 const ENERGY_BINS: usize = 12;
@@ -40,7 +40,7 @@ pub struct Binning {
     pub cos_theta_edges: Vec<f64>,
 }
 
-/// What was found in one bin.
+/// The results of one bin.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Binned<T> {
     /// Lower end; `null` in JSON where the bin is open.
@@ -49,13 +49,13 @@ pub struct Binned<T> {
     pub high: f64,
     /// Mean of the quantity in the bin; NaN (`null`) in an empty one.
     pub mean: f64,
-    /// What was found.
+    /// The results.
     #[serde(flatten)]
     pub metrics: T,
 }
 
 impl Binning {
-    /// The bins for `truth`, with the radii that are known.
+    /// Chooses the bins for `truth`, given the radii that are known.
     #[must_use]
     pub fn from_truth(
         truth: &[TrueEvent],
@@ -90,18 +90,18 @@ impl Binning {
         }
     }
 
-    /// `metrics` of the events in each bin of true energy.
+    /// Returns `metrics` of the events in each bin of true energy.
     pub fn by_energy<T>(&self, pairs: &[Pair], metrics: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
         let energy = |pair: &Pair| pair.truth.energy_mev;
         binned(&self.energy_edges_mev, pairs, energy, metrics)
     }
 
-    /// `metrics` of the events in each bin of true radius.
+    /// Returns `metrics` of the events in each bin of true radius.
     pub fn by_radius<T>(&self, pairs: &[Pair], metrics: impl Fn(&[Pair]) -> T) -> Vec<Binned<T>> {
         binned(&self.radius_edges_mm, pairs, Pair::true_radius_mm, metrics)
     }
 
-    /// `metrics` of the events in each bin of the cosine of the true polar angle.
+    /// Returns `metrics` of the events in each bin of the cosine of the true polar angle.
     pub fn by_cos_theta<T>(
         &self,
         pairs: &[Pair],
@@ -111,7 +111,7 @@ impl Binning {
     }
 }
 
-/// Edges of `n` bins of the cosine, the last a little beyond 1, so that the pole itself is in a bin.
+/// Returns the edges of `n` bins of the cosine; the last is a little above 1, so that the pole itself is in a bin.
 #[must_use]
 pub fn cos_edges(n: usize) -> Vec<f64> {
     let n = n.max(1);
@@ -126,7 +126,8 @@ pub fn cos_edges(n: usize) -> Vec<f64> {
         .collect()
 }
 
-/// A group an energy where there are few different ones, with the edges half-way between; else bins of equal numbers.
+/// Returns one group per energy if there are few different ones, with the edges half-way between them; else bins of equal
+/// numbers of events.
 fn energy_edges(truth: &[TrueEvent]) -> (bool, Vec<f64>) {
     let mut energies: Vec<f64> = truth
         .iter()
@@ -135,7 +136,7 @@ fn energy_edges(truth: &[TrueEvent]) -> (bool, Vec<f64>) {
         .collect();
     energies.sort_by(f64::total_cmp);
     let mut distinct = energies.clone();
-    // What differs in the seventh digit was meant to be equal.
+    // Energies that differ only in the seventh digit are taken as equal.
     distinct.dedup_by(|next, before| *next - *before <= 1e-6 * *before);
     let are_distinct = distinct.len() <= MAX_ENERGIES
         && (distinct.len() == 1 || energies.len() >= EVENTS_PER_BIN / 4 * distinct.len());

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::evaluate::stats::Estimate;
 
-/// Fewest groups of energy for a fit: one more than it has parameters.
+/// Minimum number of energy groups for a fit: one more than it has parameters.
 pub const MIN_GROUPS: usize = 4;
-/// Fits in a row, each with the errors that the curve of the one before gives.
+/// Number of successive fits, each with the errors from the previous curve.
 const ROUNDS: usize = 6;
 
 /// One group of energy.
@@ -18,7 +18,7 @@ pub struct Group {
     pub resolution: Estimate,
 }
 
-/// What was fitted.
+/// The fitted curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ResolutionFit {
     /// Statistical part, at 1 MeV. A parameter that is held at 0 has the error at which its square is one standard deviation.
@@ -29,7 +29,7 @@ pub struct ResolutionFit {
     pub c: Estimate,
     /// Sum of the squared deviations over their errors.
     pub chi2: f64,
-    /// Groups less parameters that are not held at 0.
+    /// Number of groups minus number of parameters that are not held at 0.
     pub degrees_of_freedom: usize,
 }
 
@@ -138,7 +138,7 @@ fn non_negative(groups: &[Group], errors: &[f64]) -> Option<Solution> {
         }
     }
     let mut best = best?;
-    // A part that is held at 0 gets the error it has beside those that are not.
+    // A part that is held at 0 gets the error it has when it is fitted together with those that are not.
     for part in 0..3 {
         if best.squares[part] == 0.0 {
             let with: Vec<usize> = (0..3)

@@ -1,4 +1,4 @@
-//! Joins reconstructed events with true ones by their number; nothing is dropped without being counted.
+//! Joins reconstructed with true events by event number; everything that is dropped is counted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,17 +10,17 @@ use crate::evaluate::stats::Share;
 use crate::model::vector::norm;
 use crate::model::{Event, Flags, TrueEvent};
 
-/// One event as it was and as it was found.
+/// A true event and its reconstruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// As it was.
+    /// The true event.
     pub truth: TrueEvent,
-    /// As it was found.
+    /// The reconstructed event.
     pub found: Event,
 }
 
 impl Pair {
-    /// Found vertex less true vertex; `None` where none was found.
+    /// Returns reconstructed minus true vertex; `None` without a reconstructed vertex.
     #[must_use]
     pub fn offset_mm(&self) -> Option<[f64; 3]> {
         let (truth, found) = (&self.truth, &self.found);
@@ -35,20 +35,20 @@ impl Pair {
             .then_some(offset)
     }
 
-    /// Distance of the true vertex from the centre.
+    /// Returns the distance of the true vertex from the centre.
     #[must_use]
     pub fn true_radius_mm(&self) -> f64 {
         norm([self.truth.x_mm, self.truth.y_mm, self.truth.z_mm])
     }
 
-    /// Distance of the found vertex from the centre less that of the true one; `None` where none was found.
+    /// Returns the reconstructed minus the true distance from the centre; `None` without a reconstructed vertex.
     #[must_use]
     pub fn radial_mm(&self) -> Option<f64> {
         let found = norm([self.found.x_mm, self.found.y_mm, self.found.z_mm]);
         Some(found - self.true_radius_mm()).filter(|value| value.is_finite())
     }
 
-    /// Cosine of the true vertex's polar angle; 0 at the centre, which has none.
+    /// Returns the cosine of the true vertex's polar angle; 0 at the centre.
     #[must_use]
     pub fn true_cos_theta(&self) -> f64 {
         let radius_mm = self.true_radius_mm();
@@ -59,13 +59,13 @@ impl Pair {
         }
     }
 
-    /// Found time less true time; `None` where none was found.
+    /// Returns reconstructed minus true time; `None` without a reconstructed time.
     #[must_use]
     pub fn time_ns(&self) -> Option<f64> {
         Some(self.found.time_ns - self.truth.time_ns).filter(|value| value.is_finite())
     }
 
-    /// Found energy over true energy; `None` where none was found or there was none.
+    /// Returns reconstructed over true energy; `None` without a reconstructed energy or a positive true one.
     #[must_use]
     pub fn response(&self) -> Option<f64> {
         (self.truth.energy_mev > 0.0)
@@ -74,14 +74,14 @@ impl Pair {
     }
 }
 
-/// How many events were compared, and which could not be.
+/// Numbers of events that were compared, and of those that could not be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EventCounts {
     /// Events of the truth.
     pub true_events: u64,
-    /// Of those, with a number that is not finite; left out.
+    /// True events with a number that is not finite, left out.
     pub true_not_finite: u64,
-    /// Of those, without positive energy; left out of the energy's figures.
+    /// True events without positive energy, left out of the energy's results.
     pub true_without_energy: u64,
     /// Rows of the table of events.
     pub reconstructed: u64,
@@ -95,11 +95,11 @@ pub struct EventCounts {
     pub without_truth: u64,
     /// Matched events with a vertex and without the flag `not_converged`.
     pub converged: Option<Share>,
-    /// Matched events whose vertex is not known; left out of the vertex's figures.
+    /// Matched events whose vertex is not known; left out of the vertex's results.
     pub without_vertex: u64,
-    /// Matched events whose time is not known; left out of the time's figures.
+    /// Matched events whose time is not known; left out of the time's results.
     pub without_time: u64,
-    /// Matched events whose energy is not known; left out of the energy's figures.
+    /// Matched events whose energy is not known; left out of the energy's results.
     pub without_energy: u64,
     /// Matched events by flag.
     pub flags: BTreeMap<&'static str, u64>,
@@ -108,7 +108,7 @@ pub struct EventCounts {
 /// Events that both sides have, in ascending order of their numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JoinedEvents {
-    /// How many of what.
+    /// The numbers.
     pub counts: EventCounts,
     /// The events.
     pub pairs: Vec<Pair>,

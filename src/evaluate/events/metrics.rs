@@ -1,4 +1,4 @@
-//! What is found of vertex, time and energy in a set of events, and how well the events' own uncertainties describe it.
+//! Bias and resolution of vertex, time and energy, and pulls: residuals divided by the events' own uncertainties.
 
 use serde::Serialize;
 
@@ -10,10 +10,10 @@ use super::residuals::{
 };
 use crate::evaluate::stats::{Estimate, quantile};
 
-/// Fewest events of a group of energy that enters the fit: below, the error of a width is not a Gaussian's.
+/// Minimum number of events of an energy group in the fit: the error of a width from fewer is not Gaussian.
 const MIN_IN_FIT: u64 = 30;
 
-/// Found less true vertex, in mm.
+/// Reconstructed minus true vertex, in mm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct VertexMetrics {
     /// Along x.
@@ -22,14 +22,14 @@ pub struct VertexMetrics {
     pub y_mm: Residuals,
     /// Along z.
     pub z_mm: Residuals,
-    /// Found less true distance from the centre.
+    /// Reconstructed minus true distance from the centre.
     pub radial_mm: Residuals,
-    /// The distance between found and true vertex that 68.27 % do not exceed.
+    /// The 68.27 % quantile of the distance between reconstructed and true vertex.
     pub distance_68_mm: Option<Estimate>,
 }
 
 impl VertexMetrics {
-    /// Of the events in `pairs` that have a vertex.
+    /// Computes the metrics of the events in `pairs` that have a vertex.
     #[must_use]
     pub fn from_pairs(pairs: &[Pair]) -> Self {
         let offsets: Vec<[f64; 3]> = pairs.iter().filter_map(Pair::offset_mm).collect();
@@ -45,25 +45,25 @@ impl VertexMetrics {
     }
 }
 
-/// Found over true energy.
+/// Reconstructed over true energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EnergyMetrics {
     /// Events.
     pub n: u64,
-    /// Mean of found over true energy, less 1.
+    /// Mean of reconstructed over true energy, minus 1.
     pub bias: Option<Estimate>,
-    /// Half-width of the central 68.27 % of found over true energy, over its median.
+    /// Half-width of the central 68.27 % of reconstructed over true energy, divided by the median.
     pub resolution: Option<Estimate>,
     /// Width over mean of a Gaussian fitted to the core, within two standard deviations.
     pub resolution_core: Option<Estimate>,
-    /// Mean of that Gaussian, less 1.
+    /// Mean of that Gaussian, minus 1.
     pub bias_core: Option<Estimate>,
     /// Standard deviation over mean, of all events.
     pub resolution_rms: Option<Estimate>,
 }
 
 impl EnergyMetrics {
-    /// Of the events in `pairs` that have an energy.
+    /// Computes the metrics of the events in `pairs` that have an energy.
     #[must_use]
     pub fn from_pairs(pairs: &[Pair]) -> Self {
         let responses = ascending(pairs.iter().filter_map(Pair::response));
@@ -87,7 +87,7 @@ impl EnergyMetrics {
     }
 }
 
-/// A width over a mean; the mean's own error is smaller by the resolution and left out.
+/// Returns a width divided by a mean; the error of the mean is smaller by the resolution and neglected.
 fn relative(width: Option<Estimate>, mean: Option<f64>) -> Option<Estimate> {
     let (width, mean) = width.zip(mean.filter(|mean| *mean > 0.0))?;
     Some(Estimate {
@@ -96,7 +96,7 @@ fn relative(width: Option<Estimate>, mean: Option<f64>) -> Option<Estimate> {
     })
 }
 
-/// Figures of all events and by bins of the truth.
+/// Results of all events, and in bins of the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ByBin<T> {
     /// All.
@@ -110,7 +110,7 @@ pub struct ByBin<T> {
 }
 
 impl<T> ByBin<T> {
-    /// `metrics` of all `pairs` and of those in each bin.
+    /// Computes `metrics` of all `pairs` and of those in each bin.
     pub fn new(pairs: &[Pair], binning: &Binning, metrics: impl Fn(&[Pair]) -> T) -> Self {
         Self {
             overall: metrics(pairs),
@@ -131,7 +131,7 @@ pub struct FitResult {
 }
 
 impl FitResult {
-    /// Of the groups of `energy`.
+    /// Fits the groups of `energy`.
     #[must_use]
     pub fn new(energy: &ByBin<EnergyMetrics>) -> Self {
         let groups: Vec<Group> = energy
@@ -158,18 +158,18 @@ impl FitResult {
     }
 }
 
-/// Residuals over their own uncertainty: mean 0 and width 1 if that is right.
+/// Residuals divided by their own uncertainty: mean 0 and width 1 if the uncertainty is right.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pull {
     /// Mean and width.
     pub residuals: Residuals,
     /// Events with a residual but without a positive uncertainty, left out.
     pub without_sigma: u64,
-    /// How the pulls are distributed.
+    /// The distribution of the pulls.
     pub histogram: Histogram,
 }
 
-/// Pulls of everything that is found.
+/// Pulls of all reconstructed quantities.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pulls {
     /// Vertex.
@@ -178,14 +178,14 @@ pub struct Pulls {
     pub y: Pull,
     /// Vertex.
     pub z: Pull,
-    /// Time, less the mean offset of all events: where time begins is a convention.
+    /// Time, minus the mean offset of all events: the origin of time is a convention.
     pub time: Pull,
     /// Energy.
     pub energy: Pull,
 }
 
 impl Pulls {
-    /// Of `pairs`.
+    /// Computes the pulls of `pairs`.
     #[must_use]
     pub fn from_pairs(pairs: &[Pair]) -> Self {
         let times_ns = ascending(pairs.iter().filter_map(Pair::time_ns));

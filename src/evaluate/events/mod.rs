@@ -1,4 +1,4 @@
-//! Reconstructed events against true ones.
+//! Reconstructed events compared with true ones.
 //!
 //! [`join`] puts both together; [`metrics`], [`uniformity`] and [`fit`] are pure functions of the joined events, in the
 //! bins of [`bins`] and with the statistics of [`spread`]; [`report`] is their part of the table.
@@ -21,52 +21,52 @@ use metrics::{ByBin, EnergyMetrics, FitResult, Pulls, VertexMetrics};
 use residuals::{Histogram, Residuals};
 use uniformity::UniformityResult;
 
-/// The events of one reconstruction against the truth.
+/// The events of one reconstruction compared with the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventResult {
     /// Name in the table and in the plots.
     pub label: String,
     /// The output folder, as given.
     pub dir: String,
-    /// How many of what were compared, and what could not be.
+    /// Numbers of what was compared, and of what could not be.
     pub counts: EventCounts,
     /// The bins.
     pub binning: Binning,
-    /// Vertex, found less true.
+    /// Reconstructed minus true vertex.
     pub vertex: ByBin<VertexMetrics>,
-    /// Found less true distance from the centre, of events whose true vertex is within the fiducial radius, in mm.
+    /// Reconstructed minus true distance from the centre in mm, of events with the true vertex within the fiducial radius.
     pub radial_fiducial_mm: Residuals,
-    /// Time in ns, found less true. Both count from where their file says, so that the mean is a convention.
+    /// Reconstructed minus true time in ns. Each counts from the origin of its own file, so that the mean is a convention.
     pub time_ns: ByBin<Residuals>,
-    /// Energy, found over true.
+    /// Reconstructed over true energy.
     pub energy: ByBin<EnergyMetrics>,
-    /// Resolution against energy as a curve.
+    /// The fitted curve of resolution against energy.
     pub resolution_fit: FitResult,
-    /// How the energy scale depends on the place.
+    /// Dependence of the energy scale on the position.
     pub uniformity: UniformityResult,
-    /// Residuals over their uncertainties.
+    /// Residuals divided by their uncertainties.
     pub pulls: Pulls,
-    /// How the residuals are distributed.
+    /// Distributions of the residuals.
     pub histograms: Histograms,
 }
 
 /// Histograms of the residuals.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histograms {
-    /// Found less true x.
+    /// Reconstructed minus true x.
     pub x_mm: Histogram,
-    /// Found less true y.
+    /// Reconstructed minus true y.
     pub y_mm: Histogram,
-    /// Found less true z.
+    /// Reconstructed minus true z.
     pub z_mm: Histogram,
-    /// Found less true time.
+    /// Reconstructed minus true time.
     pub time_ns: Histogram,
-    /// Found over true energy, less 1.
+    /// Reconstructed over true energy, minus 1.
     pub energy: Histogram,
 }
 
 impl EventResult {
-    /// Computes all figures of one reconstruction.
+    /// Computes all results of one reconstruction.
     #[must_use]
     pub fn evaluate(label: String, dir: &Path, joined: &JoinedEvents, binning: &Binning) -> Self {
         let pairs = joined.pairs.as_slice();

@@ -1,4 +1,4 @@
-//! The events' part of the table: one row a figure, one column a reconstruction.
+//! The events' part of the table: one row per result, one column per reconstruction.
 
 use super::EventResult;
 use super::metrics::{EnergyMetrics, Pull};
@@ -11,7 +11,7 @@ use crate::text::{missing, thousands};
 
 type Cell = fn(&EventResult) -> String;
 
-/// The rows for `results`: headings without cells, metrics with one a result.
+/// Returns the rows for `results`: headings without cells, other rows with one cell per reconstruction.
 pub(in crate::evaluate) fn rows(results: &[EventResult]) -> Vec<Row> {
     let Some(first) = results.first() else {
         return Vec::new();
@@ -227,7 +227,7 @@ fn uniformity_rows(results: &[EventResult]) -> Vec<Row> {
     rows
 }
 
-/// What is worth a warning: a line each, for the log.
+/// Returns warnings, one line each.
 #[must_use]
 pub fn warnings(result: &EventResult) -> Vec<String> {
     let counts = &result.counts;

@@ -14,7 +14,7 @@ const CORE_VARIANCE: f64 = 0.773_741_299_340_374_6;
 /// `sqrt(E[psi^2]) / E[dpsi/dp]`, for a Gaussian and a window that moves with mean and width.
 const CORE_MEAN_ERROR: f64 = 1.163_6;
 const CORE_SIGMA_ERROR: f64 = 1.132_0;
-/// Fewest entries for a core.
+/// Minimum number of entries for a core.
 const MIN_CORE: usize = 10;
 
 /// Bias and spread of residuals.
@@ -33,7 +33,7 @@ pub struct Residuals {
 }
 
 impl Residuals {
-    /// Of `values`, all of them finite.
+    /// Computes the statistics of `values`, all of which are finite.
     #[must_use]
     pub fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
         let sorted = ascending(values);
@@ -121,7 +121,7 @@ pub struct Core {
 
 /// A Gaussian fitted to what of ascending `sorted` lies within two of its standard deviations: the maximum of the likelihood
 /// of a Gaussian that is cut there, whose mean and variance must be those of the entries within. The window follows until
-/// it stands. `None` for fewer than ten entries, or if there is no spread.
+/// it no longer moves. `None` for fewer than ten entries, or if there is no spread.
 #[must_use]
 pub fn gaussian_core(sorted: &[f64]) -> Option<Core> {
     const MAX_STEPS: usize = 100;
@@ -158,14 +158,14 @@ pub fn gaussian_core(sorted: &[f64]) -> Option<Core> {
     })
 }
 
-/// How many entries lie where.
+/// A histogram.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Histogram {
     /// Lower edge of the first bin.
     pub low: f64,
     /// Width of a bin.
     pub step: f64,
-    /// Entries a bin.
+    /// Entries per bin.
     pub counts: Vec<u64>,
     /// Entries below the first bin.
     pub below: u64,

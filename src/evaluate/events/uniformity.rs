@@ -1,4 +1,4 @@
-//! How much the energy scale depends on the place: the spread of the mean response over parts of equal volume.
+//! Non-uniformity of the energy scale: the spread of the mean response over parts of equal volume.
 
 use serde::Serialize;
 
@@ -6,11 +6,11 @@ use super::bins::{Binning, cos_edges};
 use super::join::Pair;
 use crate::evaluate::stats::{Estimate, SampleStats, bin_of};
 
-/// Events that a part should have on average; there are fewer parts where there are fewer events.
+/// Average number of events per part; fewer events give fewer parts.
 const EVENTS_PER_CELL: usize = 30;
-/// Fewest events of a part that counts.
+/// Minimum number of events of a part.
 const MIN_EVENTS: u64 = 5;
-/// Most shells of equal volume, and most parts of the cosine.
+/// Maximum number of shells of equal volume, and of bins of the cosine.
 const MAX_SHELLS: usize = 10;
 const MAX_COS_BINS: usize = 10;
 
@@ -34,10 +34,10 @@ pub struct NonUniformity {
     pub parts: u64,
     /// Parts with too few, left out.
     pub parts_left_out: u64,
-    /// Relative spread of the means less what the events' own scatter makes: `sqrt(max(0, spread^2 - mean error^2))`.
-    /// Error: that of a variance of as many parts, `spread^2 sqrt(2 / (parts - 1))`, and its root where nothing is left.
+    /// Relative spread of the means after subtraction of their statistical errors: `sqrt(max(0, spread^2 - mean error^2))`.
+    /// Error: that of a variance of as many parts, `spread^2 sqrt(2 / (parts - 1))`, and its root if the difference is 0.
     pub spread: Estimate,
-    /// The spread as it is.
+    /// The spread without this subtraction.
     pub spread_uncorrected: f64,
     /// Root of the mean square of the means' statistical errors, relative.
     pub statistical: f64,

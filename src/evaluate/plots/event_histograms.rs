@@ -1,4 +1,4 @@
-//! The figures of an evaluation of events that show distributions: pulls and residuals.
+//! The plots of an evaluation of events that show distributions: pulls and residuals.
 
 use crate::evaluate::events::EventResult;
 use crate::evaluate::events::metrics::Pull;
@@ -8,7 +8,7 @@ use crate::plot::axis::{Axis, with_minus};
 use crate::plot::figure::values;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
 
-/// A histogram's outline as the share of all entries a bin, in percent.
+/// The outline of a histogram: the share of all entries per bin, in percent.
 fn outline(histogram: &Histogram, n: u64) -> Vec<Point> {
     let all = n.max(1) as f64;
     let heights = histogram
@@ -51,14 +51,14 @@ fn histograms(
         .fold(0.1, f64::max);
     let mut panel = Panel::new(
         Axis::linear(title, low, high),
-        Axis::linear("Events a bin (%)", 0.0, 1.1 * highest),
+        Axis::linear("Events per bin (%)", 0.0, 1.1 * highest),
     );
     panel.heading = results.iter().map(heading).collect::<Vec<_>>().join("; ");
     panel.series = series;
     panel
 }
 
-/// Leaves the common horizontal axis to the lowest panel alone.
+/// Stacks `panels`; only the lowest one shows the common horizontal axis.
 fn stacked(title: &str, subtitle: &str, mut panels: Vec<Panel>) -> Figure {
     let last = panels.len().saturating_sub(1);
     for panel in panels.iter_mut().take(last) {
@@ -81,7 +81,7 @@ fn short(estimate: Option<Estimate>, factor: f64, decimals: usize) -> String {
     )
 }
 
-/// Pulls beside a Gaussian of width 1.
+/// Pulls, with a Gaussian of width 1 for comparison.
 pub(super) fn pulls(results: &[EventResult]) -> Figure {
     type Of = fn(&EventResult) -> &Pull;
     let all: [(&str, Of); 5] = [
@@ -127,7 +127,7 @@ pub(super) fn pulls(results: &[EventResult]) -> Figure {
             let highest = values(&panel.series, |point| point.y)
                 .into_iter()
                 .fold(40.0 * step, f64::max);
-            panel.y = Axis::linear("Events a bin (%)", 0.0, 1.1 * highest);
+            panel.y = Axis::linear("Events per bin (%)", 0.0, 1.1 * highest);
             panel.series.insert(0, unit);
             panel
         })
@@ -139,7 +139,7 @@ pub(super) fn pulls(results: &[EventResult]) -> Figure {
     )
 }
 
-/// Found less true vertex.
+/// Reconstructed minus true vertex.
 pub(super) fn vertex_residuals(results: &[EventResult]) -> Figure {
     type Of = fn(&EventResult) -> (&Histogram, Residuals);
     let all: [(&str, Of); 3] = [
@@ -182,7 +182,7 @@ fn residual_words(result: &EventResult, residuals: Residuals, results: &[EventRe
     }
 }
 
-/// Found over true energy, and found less true time.
+/// Reconstructed over true energy, and reconstructed minus true time.
 pub(super) fn energy_residuals(results: &[EventResult]) -> Figure {
     let label = |result: &EventResult| {
         let all = &result.energy.overall;

@@ -1,4 +1,4 @@
-//! The figures of an evaluation of events, one function each.
+//! The plots of an evaluation of events, one function each.
 
 use super::event_histograms::{energy_residuals, pulls, vertex_residuals};
 use crate::evaluate::events::EventResult;
@@ -20,7 +20,7 @@ const AXES: [(&str, Along); 3] = [
     ("z", |metrics| metrics.z_mm),
 ];
 
-/// All figures with the names of their files.
+/// Returns all plots with their file names.
 pub(super) fn all(results: &[EventResult]) -> Vec<(&'static str, Figure)> {
     if results.is_empty() {
         return Vec::new();
@@ -46,7 +46,7 @@ fn point(x: f64, estimate: Option<Estimate>, factor: f64) -> Option<Point> {
     ))
 }
 
-/// One series a reconstruction.
+/// Returns one series per reconstruction.
 fn series_of(
     results: &[EventResult],
     label: impl Fn(&EventResult) -> String,
@@ -70,7 +70,7 @@ fn panel(x: Axis, title: &str, series: Vec<Series>, low: f64, high: f64) -> Pane
     panel
 }
 
-/// Bias above resolution. One reconstruction is drawn by axis; of several, radius and distance.
+/// Bias above resolution: per axis for one reconstruction, radius and distance for several.
 fn vertex(
     results: &[EventResult],
     title: &str,
@@ -208,7 +208,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
     );
     for series in &mut core {
         series.look = Look::Open;
-        // Beside the filled marker, which it would cover.
+        // Shifted, so that it does not cover the filled marker.
         for point in &mut series.points {
             point.x *= 1.03;
         }
@@ -233,7 +233,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
             .map(|energy_mev| Point::new(energy_mev, 100.0 * fit.at(energy_mev)))
             .collect();
         curves.push(Series::new("", index, Look::Line, points));
-        // The curve says how the points hang together.
+        // The curve connects the points.
         if let Some(series) = robust.get_mut(index) {
             series.look = Look::Open;
         }

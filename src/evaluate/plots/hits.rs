@@ -1,10 +1,10 @@
-//! The figures of an evaluation, one function each.
+//! The plots of an evaluation of hits, one function each.
 
 use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
 
-/// All figures with the names of their files.
+/// Returns all plots with their file names.
 pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
     vec![
         ("charge_linearity.svg", charge_linearity(evaluation)),
@@ -21,7 +21,7 @@ pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
     ]
 }
 
-/// One series a method.
+/// Returns one series per reconstruction.
 fn series_of(
     evaluation: &Evaluation,
     look: Look,
@@ -66,7 +66,7 @@ fn charge_linearity(evaluation: &Evaluation) -> Figure {
     let subtitle = format!(
         "reconstructed / true charge, relative to its value at {reference}; tinted: within 1 %"
     );
-    // Below half a photoelectron the threshold takes its share; the axis is made for what lies above.
+    // Charges below half a photoelectron are affected by the threshold; the axis covers the larger ones.
     let above = |series: &Series| Series {
         points: series
             .points

@@ -1,4 +1,4 @@
-//! The map of the mean response: a coloured cell for each part of equal volume, a panel a reconstruction.
+//! The map of the mean response: a coloured cell for each part of equal volume, one panel per reconstruction.
 
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -22,16 +22,16 @@ const PANEL_PX: f64 = 330.0;
 const HEADING_PX: f64 = 26.0;
 const FOOT_PX: f64 = 70.0;
 
-/// The SVG text of the maps of `results`.
+/// Returns the SVG text of the maps of `results`.
 ///
 /// # Errors
-/// Only if the drawing library fails, which is a defect.
+/// Only on an internal error of the drawing library.
 pub(super) fn svg(results: &[EventResult]) -> Result<String> {
     let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * results.len() as f64;
     render(WIDTH_PX, height, |canvas| draw(results, canvas))
 }
 
-/// Mean response of the parts that have one.
+/// Returns the mean response of the parts that have one.
 fn centre(cells: &[Cell]) -> Option<f64> {
     let means: Vec<f64> = cells
         .iter()
@@ -41,7 +41,7 @@ fn centre(cells: &[Cell]) -> Option<f64> {
     (mean > 0.0).then_some(mean)
 }
 
-/// A part's response relative to `centre`, less 1, in percent.
+/// Returns a part's response relative to `centre`, minus 1, in percent.
 fn deviation(cell: &Cell, centre: f64) -> Option<f64> {
     Some(100.0 * (cell.response?.value / centre - 1.0))
 }

@@ -1,4 +1,4 @@
-//! Where a particle leaves its energy.
+//! Energy deposits of a particle.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::photons::isotropic;
 use crate::model::vector::{Vector, plus_scaled};
 
-/// Mean way of a gamma between two Compton electrons (nominal, for about 1 MeV in scintillator).
+/// Mean free path of a gamma between two Compton electrons (nominal, for about 1 MeV in scintillator).
 const GAMMA_STEP_MM: f64 = 150.0;
-/// Below this a gamma gives all of its energy to one electron.
+/// A gamma below this energy transfers all of it to one electron.
 const LAST_ELECTRON_MEV: f64 = 0.1;
 /// Rest energy of the electron.
 const ELECTRON_MEV: f64 = 0.510_998_95;
 
-/// What deposits an event's energy.
+/// The particle that deposits an event's energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -23,13 +23,13 @@ pub enum Particle {
     /// All at one point
     #[default]
     Electron,
-    /// Several electrons on the way of a gamma; less visible light than one electron of the same energy
+    /// Several electrons along the path of a gamma; less visible light than one electron of the same energy
     Gamma,
     /// Its kinetic energy at the point, and two gammas of 0.511 MeV back to back
     Positron,
 }
 
-/// Points with their energies, and the energy that was deposited. `energy_mev` is the particle's kinetic energy.
+/// Returns points with their energies, and the total deposited energy. `energy_mev` is the particle's kinetic energy.
 pub(super) fn draw_deposits(
     particle: Particle,
     vertex: Vector,
@@ -60,7 +60,7 @@ pub(super) fn draw_deposits(
     (deposits, deposited_mev)
 }
 
-/// A gamma's electrons: each takes an even share of up to Compton's edge, `2 k / (1 + 2 k)` of the energy, `k` the energy over
+/// Adds a gamma's electrons: each takes a uniform share of up to Compton's edge, `2 k / (1 + 2 k)` of the energy, `k` the energy over
 /// the electron's rest energy; the gamma goes on in a new direction.
 fn add_gamma(
     from: Vector,

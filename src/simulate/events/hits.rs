@@ -1,20 +1,20 @@
-//! What a hit finder sees of a channel's photoelectrons, without their waveform.
+//! Simulation of hit finding directly from a channel's photoelectrons, without their waveform.
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::model::{ChannelHit, Flags, Photoelectron};
 
-/// A hit finder as figures: what it cannot tell apart, what it adds, what it misses.
+/// The parameters of a hit finder: pair separation, resolutions, threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HitFinder {
-    /// Photoelectrons closer to the one before are the same hit.
+    /// Photoelectrons closer than this to the previous one belong to the same hit.
     pub separation_ns: f64,
     /// Standard deviation of a hit's time round its first photoelectron's.
     pub time_sigma_ns: f64,
     /// Standard deviation of a hit's charge.
     pub charge_sigma_pe: f64,
-    /// Hits of less charge are not found.
+    /// Minimum charge of a hit.
     pub threshold_pe: f64,
 }
 

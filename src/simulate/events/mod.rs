@@ -1,4 +1,4 @@
-//! Events with truth: deposits of energy, their photons, photoelectrons of all channels, hits or waveforms.
+//! Events with truth: energy deposits, photons, photoelectrons of all channels, hits or waveforms.
 
 mod deposit;
 mod hits;
@@ -26,11 +26,11 @@ use crate::model::{ChannelHit, EventHits, Photoelectron, TrueEvent};
 use deposit::draw_deposits;
 use photons::Optics;
 
-/// Events made at a time.
+/// Events per block.
 const BLOCK_EVENTS: u64 = 64;
-/// Photons from the centre that the light yield is normalised with: 0.2 % where a quarter is seen.
+/// Photons from the centre for the normalisation of the light yield: 0.2 % error if a quarter is detected.
 const NORMALISATION_PHOTONS: u64 = 400_000;
-/// No PMT is better than its type by more than this many standard deviations.
+/// Maximum deviation of a PMT's efficiency from its type, in standard deviations.
 const BEST_SIGMAS: f64 = 4.0;
 
 /// A channel's own constants.
@@ -38,7 +38,7 @@ const BEST_SIGMAS: f64 = 4.0;
 pub struct ChannelConstants {
     /// Efficiency relative to its type's.
     pub efficiency: f64,
-    /// What its times are late by.
+    /// Delay of its times.
     pub time_offset_ns: f64,
 }
 
@@ -67,7 +67,7 @@ pub fn channel_constants(detector: &Detector, detector_seed: u64) -> Vec<Channel
 /// One simulated event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedEvent {
-    /// The truth; of two in one, the first.
+    /// The truth; of the first event if a second follows.
     pub truth: TrueEvent,
     /// Photoelectrons in the window, dark ones included, by channel and time.
     pub photoelectrons: Vec<Photoelectron>,
@@ -79,11 +79,11 @@ pub struct EventGenerator<'a> {
     optics: Optics,
     constants: Vec<ChannelConstants>,
     charges: Vec<ChargeSpectrum>,
-    /// Channels of each type, as places among the sensors.
+    /// Indices of the sensors of each type.
     members: Vec<Vec<u32>>,
     /// Photons tracked for 1 MeV of visible energy.
     photons_per_mev: f64,
-    /// No photon's detection is more likely.
+    /// Maximum efficiency for a photon.
     max_efficiency: f64,
     next: u64,
 }
@@ -122,7 +122,7 @@ pub fn events(plan: &EventPlan) -> Result<EventGenerator<'_>> {
 }
 
 impl EventGenerator<'_> {
-    /// Photons to be tracked for 1 MeV: so many that the centre has the medium's light.
+    /// Returns the number of photons to track per MeV, for which an event at the centre has the medium's light yield.
     fn normalisation(&self) -> Result<f64> {
         let parts = 100;
         let seen: Vec<f64> = (0..parts)
@@ -227,7 +227,7 @@ impl EventGenerator<'_> {
         }
     }
 
-    /// Photoelectrons of one deposit: place, time, charge.
+    /// Emits the light of one deposit and appends its photoelectrons: sensor, time, charge.
     fn emit(
         &self,
         vertex: Vector,
@@ -306,8 +306,8 @@ impl Iterator for EventGenerator<'_> {
 }
 
 impl SimulatedEvent {
-    /// The hits that `finder` makes of the photoelectrons. What it adds to a time may carry a hit out of the window, which
-    /// ends at `window_ns`; that is no hit then.
+    /// Returns the hits that `finder` makes of the photoelectrons. Hits outside the window, which ends at `window_ns`, are
+    /// dropped.
     #[must_use]
     pub fn hits(&self, finder: &HitFinder, seed: u64, window_ns: f64) -> EventHits {
         let mut rng = stream(seed, self.truth.event_id, u32::MAX, Purpose::HitNoise);

@@ -1,5 +1,5 @@
-//! One photon from where it is emitted to the PMT that detects it: absorption, Rayleigh scattering, refraction and reflection at
-//! the vessel.
+//! Propagation of photons from their emission to a PMT: absorption, Rayleigh scattering, refraction and reflection at the
+//! vessel.
 
 use std::f64::consts::TAU;
 
@@ -14,21 +14,21 @@ use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
 /// Speed of light.
 const MM_PER_NS: f64 = 299.792_458;
-/// A photon that has met the vessel or been scattered this often is given up: trapped light, long absorbed.
+/// Maximum number of reflections and scatterings; a photon with more is trapped and taken as absorbed.
 const MAX_STEPS: usize = 200;
 
 /// A photon that reached a PMT.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrivedPhoton {
-    /// The PMT's place among the sensors.
+    /// Index of the PMT among the sensors.
     pub sensor: usize,
-    /// Time under way.
+    /// Time of flight.
     pub flight_ns: f64,
     /// The PMT type's efficiency for light from this side.
     pub efficiency: f64,
 }
 
-/// What a photon travels through.
+/// The optical model of the detector.
 #[derive(Debug)]
 pub(super) struct Optics {
     inner_mm: f64,
@@ -42,10 +42,10 @@ pub(super) struct Optics {
     responses: Vec<(f64, Vec<[f64; 2]>)>,
 }
 
-/// What becomes of a photon at the vessel.
+/// The outcome at the vessel.
 enum VesselOutcome {
     Reflected(Vector),
-    /// Through it, with the place and the time that it took.
+    /// Position and direction after the vessel, and the time in it.
     Transmitted(Vector, Vector, f64),
 }
 
@@ -53,7 +53,7 @@ impl Optics {
     pub(super) fn new(detector: &Detector) -> Result<Self> {
         let missing = |what: &str| {
             Error::usage(format!(
-                "detector `{}` has no {what}, and events cannot be simulated without",
+                "detector `{}` has no {what}, which the simulation of events needs",
                 detector.name
             ))
             .with_hint("`nuwave detector juno` shows `[geometry]` and `[medium]`")
@@ -90,7 +90,7 @@ impl Optics {
         })
     }
 
-    /// The largest efficiency a PMT type has for light from any side.
+    /// Returns the largest efficiency of a PMT type for light from any direction.
     pub(super) fn max_efficiency(&self) -> f64 {
         let most = |(efficiency, response): &(f64, Vec<[f64; 2]>)| {
             let best = response.iter().map(|pair| pair[1]).fold(0.0, f64::max);
@@ -99,7 +99,7 @@ impl Optics {
         self.responses.iter().map(most).fold(0.0, f64::max)
     }
 
-    /// Follows one photon from `from`; `None` if no PMT sees it.
+    /// Propagates one photon from `from`; `None` if it reaches no PMT.
     pub(super) fn propagate(
         &self,
         mut from: Vector,
@@ -144,8 +144,8 @@ impl Optics {
         None
     }
 
-    /// At the inner side of the vessel: through both its surfaces, or back into the scintillator. Light that the outer one
-    /// sends back goes through the inner one: their indices hardly differ.
+    /// At the inner surface of the vessel: transmission through both surfaces, or reflection into the scintillator. Light
+    /// reflected by the outer surface passes the inner one, since their indices hardly differ.
     fn vessel(&self, at: Vector, direction: Vector, rng: &mut ChaCha8Rng) -> VesselOutcome {
         let normal = scaled(1.0 / norm(at), at);
         let Some(inside) = refract(direction, normal, self.index[0], self.index[1], rng) else {
@@ -167,7 +167,7 @@ impl Optics {
     }
 }
 
-/// The direction behind a surface, or `None` if the photon is reflected: Snell's law and Fresnel's formulas for
+/// Returns the direction after a surface, or `None` if the photon is reflected: Snell's law and Fresnel's formulas for
 /// unpolarised light. `normal` points the way the photon goes.
 fn refract(
     direction: Vector,
@@ -203,7 +203,7 @@ fn reflect(direction: Vector, normal: Vector) -> Vector {
     plus_scaled(direction, -2.0 * dot(direction, normal), normal)
 }
 
-/// A direction, all equally likely.
+/// Draws an isotropic direction.
 pub(super) fn isotropic(rng: &mut ChaCha8Rng) -> Vector {
     let z = 2.0 * rng.random::<f64>() - 1.0;
     let (sine, cosine) = (TAU * rng.random::<f64>()).sin_cos();
@@ -211,7 +211,7 @@ pub(super) fn isotropic(rng: &mut ChaCha8Rng) -> Vector {
     [across * cosine, across * sine, z]
 }
 
-/// A direction after Rayleigh scattering of unpolarised light, `1 + cos^2` of the angle between them.
+/// Draws a direction after Rayleigh scattering of unpolarised light, `1 + cos^2` of the angle between them.
 fn rayleigh(direction: Vector, rng: &mut ChaCha8Rng) -> Vector {
     loop {
         let new_direction = isotropic(rng);
@@ -222,7 +222,7 @@ fn rayleigh(direction: Vector, rng: &mut ChaCha8Rng) -> Vector {
     }
 }
 
-/// The response at an angle of cosine `facing`, linear between its points and constant beyond; 1 where there are none.
+/// Returns the response at an angle of cosine `facing`, linear between its points and constant beyond; 1 without points.
 fn interpolated(response: &[[f64; 2]], facing: f64) -> f64 {
     let (Some(first), Some(last)) = (response.first(), response.last()) else {
         return 1.0;

@@ -1,4 +1,4 @@
-//! What is to be simulated: where, how much, of what.
+//! The plan of a simulation of events: vertices, energies, particles.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -9,58 +9,58 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::vector::{Vector, norm};
 
-/// Most visible energy of an event.
+/// Maximum energy of an event.
 const MAX_MEV: f64 = 1e4;
 
-/// Where events are.
+/// The distribution of the vertices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Vertex {
-    /// All at one place.
+    /// All at one position.
     Fixed([f64; 3]),
-    /// Evenly in the sphere of this radius.
+    /// Uniform in the sphere of this radius.
     Within(f64),
 }
 
-/// How much energy events have.
+/// The distribution of the energies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Energy {
     /// All the same.
     Fixed(f64),
-    /// Evenly between two.
+    /// Uniform between two.
     Between(f64, f64),
-    /// Any of these with these weights.
+    /// A spectrum of energies and weights.
     Spectrum(Vec<(f64, f64)>),
 }
 
-/// Some events that are alike: a source at a place, or physics in the whole volume.
+/// Events of one kind: a source at a position, or physics in the whole volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventSource {
     /// Number of events.
     pub events: u64,
-    /// Where they are.
+    /// Their vertices.
     pub vertex: Vertex,
-    /// How much energy they have.
+    /// Their energies.
     pub energy: Energy,
-    /// What deposits it.
+    /// The particle that deposits it.
     pub particle: Particle,
 }
 
-/// What is to be simulated. The same plan gives the same events, whatever the number of threads.
+/// The plan of a simulation of events. The same plan gives the same events for any number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventPlan {
     /// The detector.
     pub detector: Detector,
-    /// What fixes all random numbers of the events.
+    /// Seed of all random numbers of the events.
     pub seed: u64,
-    /// What fixes the PMTs' own efficiencies and time offsets.
+    /// Seed of the PMTs' own efficiencies and time offsets.
     pub detector_seed: u64,
     /// Number of the first event.
     pub first_event: u64,
     /// The events, source after source.
     pub sources: Vec<EventSource>,
-    /// Half the width of the events' times round the trigger.
+    /// Half-width of the distribution of the events' times around the trigger.
     pub time_spread_ns: f64,
-    /// Dark photoelectrons, or none.
+    /// Whether there are dark photoelectrons.
     pub dark: bool,
     /// A second event of the same kind this much later in every event.
     pub pile_up_ns: Option<f64>,
@@ -152,7 +152,7 @@ impl EventPlan {
 
 impl Vertex {
     pub(super) fn draw(self, rng: &mut ChaCha8Rng) -> Vector {
-        // The same numbers are drawn in both cases: what follows does not depend on it.
+        // The same numbers are drawn in both cases, so that later ones do not depend on it.
         let r = rng.random::<f64>().cbrt();
         let direction = isotropic(rng);
         match self {

@@ -1,4 +1,4 @@
-//! Which PMT a ray meets: cells over the directions from the centre, few PMTs in each.
+//! Finds the PMT that a ray intersects, with cells over the directions from the centre that hold few PMTs each.
 
 use std::f64::consts::{PI, TAU};
 
@@ -15,7 +15,7 @@ pub(super) struct SensorGrid {
 }
 
 impl SensorGrid {
-    /// Of discs of radius `disc_mm` at the sensors' discs.
+    /// A grid of discs of radius `disc_mm` at the positions of the sensors.
     pub(super) fn new(sensors: &Sensors, disc_mm: f64) -> Self {
         let discs: Vec<(Vector, Vector)> = sensors
             .all()
@@ -87,8 +87,8 @@ impl SensorGrid {
         }
     }
 
-    /// The PMT that a ray from `from` in the unit direction `direction` meets, with the cosine of its angle to the PMT's
-    /// axis and the length of its way.
+    /// Returns the PMT that a ray from `from` in the unit direction `direction` intersects, with the cosine of its angle to
+    /// the PMT's axis and its length.
     pub(super) fn intersect(&self, from: Vector, direction: Vector) -> Option<(usize, f64, f64)> {
         let along = dot(from, direction);
         let square = along * along + self.radius_mm * self.radius_mm - dot(from, from);

@@ -1,4 +1,4 @@
-//! Raw waveforms of a simulated event: the pulses of its photoelectrons, with noise, digitised.
+//! Raw waveforms of a simulated event: the pulses of its photoelectrons with noise, digitised.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Batch, SamplesRef, Waveform};
 use crate::simulate::channel::{ChannelModel, WaveformKey};
 
-/// Waveforms that one thread makes in one go.
+/// Waveforms per parallel task.
 const WAVEFORMS_PER_TASK: usize = 64;
 
 /// Which channels have a waveform.
@@ -24,7 +24,7 @@ pub enum ReadoutChannels {
     All,
 }
 
-/// Makes waveforms of events. One serves all threads.
+/// Makes waveforms of events; can be shared between threads.
 pub struct Digitiser<'a> {
     detector: &'a Detector,
     models: Vec<ChannelModel>,
