@@ -247,7 +247,7 @@ impl Reconstructor {
             .map(|channel| {
                 let sensor = self.sensors.all().get(channel.index)?;
                 let kind = light.tables.types.get(sensor.type_index)?;
-                kind.charges.too_few_hits(channel.charge_pe)
+                kind.charges.few(channel.charge_pe)
             })
             .collect();
         let fit = Fit {

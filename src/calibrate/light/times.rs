@@ -88,7 +88,7 @@ impl FirstHits {
     /// The nodes round a place and their shares.
     pub(super) fn corners(&self, u: f64, v: f64) -> [Corner; 6] {
         let three = self.u.three(u);
-        let (column, right, _) = self.v.index(v);
+        let (column, right, _) = self.v.place(v);
         let at = |k: usize, j: usize| Corner {
             node: three.nodes[k] * self.v.count + column + j,
             weight: three.shares[k] * if j == 0 { 1.0 - right } else { right },

@@ -205,7 +205,7 @@ impl Histogram {
         let middle = quantile(&sorted, 0.5).unwrap_or(0.0);
         let width = central_68(&sorted).map_or(0.0, |width| width.value);
         let width = if width > 0.0 { width } else { 1.0 };
-        Self::of(&sorted, middle - 6.0 * width, middle + 6.0 * width, 60)
+        Self::new(&sorted, middle - 6.0 * width, middle + 6.0 * width, 60)
     }
 }
 
