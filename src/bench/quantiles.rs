@@ -32,7 +32,7 @@ impl Quantiles {
         }
     }
 
-/// Returns the quantiles of `number / time`: the slowest repetition has the lowest rate.
+    /// Returns the quantiles of `number / time`: the slowest repetition has the lowest rate.
     #[must_use]
     pub fn from_rates(number: f64, times_s: &[f64]) -> Self {
         let rates: Vec<f64> = times_s
