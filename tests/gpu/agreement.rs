@@ -394,7 +394,7 @@ fn a_flood_of_hits_finds_room() {
         length: 1900,
         channel_id: 0,
         baseline_adc: 12_000.0,
-        content: Content::LightLevel {
+        content: Content::Light {
             noise_adc: 4.0,
             pulses: (0..45).map(|k| (2000.0, 40 * k)).collect(),
         },
