@@ -25,7 +25,7 @@ use crate::io::inputs;
 /// use nuwave::io::{self, WriteInfo};
 /// use nuwave::model::Truth;
 /// use nuwave::pipeline::{BackendKind, Pass, PassSettings, Report};
-/// use nuwave::simulate::{self, Light, Plan, Profile};
+/// use nuwave::simulate::{self, LightLevel, Profile, WaveformPlan};
 ///
 /// # fn main() -> nuwave::Result<()> {
 /// let detector = nuwave::detector::load("juno")?;
@@ -38,13 +38,13 @@ use crate::io::inputs;
 ///     detector: detector.name.clone(),
 ///     origin: String::new(),
 /// };
-/// let plan = Plan {
+/// let plan = WaveformPlan {
 ///     profile: Profile::named("ls", &detector)?,
 ///     detector,
 ///     seed: 1,
 ///     events: 4,
 ///     channels: (0..8).collect(),
-///     light: Light::MeanPe(2.0),
+///     light: LightLevel::MeanPe(2.0),
 /// };
 /// let mut sink = io::create(&input, &info)?;
 /// for block in simulate::waveforms(&plan)? {
