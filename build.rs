@@ -40,7 +40,7 @@ fn commit_of_checkout() -> Option<String> {
     }
     let mut status = vec!["status", "--porcelain", "--untracked-files=normal", "--"];
     status.extend(SOURCES);
-    let is_dirty = git(&status)? != "";
+    let is_dirty = !git(&status)?.is_empty();
     Some(if is_dirty {
         format!("{commit}-dirty")
     } else {
