@@ -6,10 +6,8 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Each folder of `src/` with the folders that it may import from. All may use `error` and `version`, none `lib`.
+/// Each folder of `src/` with the folders that it may import from. All may use `COMMON`, none `lib`.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("error", &[]),
-    ("version", &[]),
     ("model", &[]),
     ("detector", &["model"]),
     ("io", &["detector", "model"]),
@@ -58,6 +56,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The files and folders that all may import from; they import from nothing.
+const COMMON: [&str; 3] = ["error", "math", "version"];
+
 /// Imports against the table, and circles, that are still there: these numbers may only become smaller.
 const WRONG_IMPORTS: usize = 50;
 const CIRCLES: usize = 11;
@@ -85,7 +86,7 @@ fn folders_import_in_the_allowed_directions_only() {
             let listed = allowed
                 .get(from)
                 .is_some_and(|folders| folders.contains(&to));
-            from != to && !["error", "version"].contains(&to) && !listed
+            from != to && !COMMON.contains(&to) && !listed
         })
         .map(|(file, target)| format!("{file} imports from {target}"))
         .collect();

@@ -4,6 +4,7 @@
 //! message is looked at before it is decoded, and the whole batches of a file that was cut off are still found.
 
 mod messages;
+#[cfg(feature = "service")]
 mod received;
 mod write;
 
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::Samples;
 use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
+#[cfg(feature = "service")]
 pub(crate) use received::{Received, size_of};
 pub(super) use write::ArrowSink;
 
