@@ -4,7 +4,7 @@
 
 use nuwave::detector;
 use nuwave::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
-use nuwave::simulate::{Light, Plan, Profile, waveforms};
+use nuwave::simulate::{LightLevel, Profile, WaveformPlan, waveforms};
 
 #[test]
 fn simulated_waveforms_give_their_charge_by_every_method() {
@@ -15,13 +15,13 @@ fn simulated_waveforms_give_their_charge_by_every_method() {
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),
     };
-    let plan = Plan {
+    let plan = WaveformPlan {
         profile: Profile::named("ls", &detector).expect("the detector's own"),
         detector,
         seed: 3,
         events: 100,
         channels: vec![0, 1, 2],
-        light: Light::FixedPe(3),
+        light: LightLevel::FixedPe(3),
     };
     for method in [
         Method::Deconvolution,
