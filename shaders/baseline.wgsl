@@ -1,120 +1,106 @@
 // Stage 2: baseline and noise from the raw blocks. Twin: src/extract/baseline.rs.
 
-const NOISE_QUANTILE: f32 = 0.25;
-const CLUSTER_SIGMA: f32 = 2.0;
-const MIN_BASELINE_BLOCKS: u32 = 4u;
-const ROUNDING_ADC: f32 = 0.29;
-
-fn noise_quantile_of_gauss() -> f32 {
-    return array<f32, 3>(0.6078, 0.7358, 0.8190)[block_class()];
-}
-
-fn quiet_below() -> f32 {
-    return array<f32, 3>(3.475, 2.513, 1.971)[block_class()];
-}
-
-// Noise of a sample where there is no light; leaves the quietest block's level.
-fn measured_noise(n_blocks: u32) -> f32 {
-    if lane == 0u {
+// Returns the noise of a sample without light; writes the level of the quietest block (rough_level_adc of the twin) to the header.
+fn measured_noise_adc(n_blocks: u32) -> f32 {
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
     }
     sync();
-    let place = u32(f32(n_blocks - 1u) * NOISE_QUANTILE);
+    let rank = u32(f32(n_blocks - 1u) * NOISE_QUANTILE);
     for (var block = lane; block < n_blocks; block += WIDTH) {
         let own = block_at(block);
-        var smaller = 0u;
-        var ahead = 0u;
+        var n_smaller = 0u;
+        var n_before = 0u;
         for (var other = 0u; other < n_blocks; other++) {
             let variance = block_at(other).y;
-            smaller += select(0u, 1u, variance < own.y);
-            ahead += select(0u, 1u, variance < own.y || (variance == own.y && other < block));
+            n_smaller += select(0u, 1u, variance < own.y);
+            n_before += select(0u, 1u, variance < own.y || (variance == own.y && other < block));
         }
-        // Variances are not negative: their bits are in their order.
-        if smaller <= place {
+        // Variances are not negative, so that their bits are ordered as they are.
+        if n_smaller <= rank {
             atomicMax(&sh_atomics[0], bitcast<u32>(own.y));
         }
-        // The quietest block's level.
-        if ahead == 0u {
-            put_head_f32(HEAD_LEVEL, own.x);
+        if n_before == 0u {
+            write_header_f32(HEADER_LEVEL, own.x);
         }
     }
     sync();
     let variance = bitcast<f32>(atomicLoad(&sh_atomics[0]));
-    return sqrt(variance / noise_quantile_of_gauss());
+    return sqrt(variance / NOISE_QUANTILE_OF_GAUSSIAN[block_class()]);
 }
 
-fn baseline() {
+fn estimate_baseline() {
     let n_blocks = length / block_size();
-    let measured = measured_noise(n_blocks);
-    if METHOD != 0u || !is_long() {
-        cluster(n_blocks, measured);
+    let measured = measured_noise_adc(n_blocks);
+    if METHOD != METHOD_DECONVOLUTION || !is_long() {
+        find_cluster(n_blocks, measured);
     }
-    if lane == 0u {
-        put_head_f32(HEAD_MEASURED_NOISE, measured);
+    if is_leader() {
+        write_header_f32(HEADER_MEASURED_NOISE, measured);
         let calibrated = plans[plan].noise_adc;
-        if METHOD == 0u {
-            let known = select(measured, calibrated, calibrated > 0.0);
-            put_head_f32(HEAD_NOISE, max(known, run.least_noise_adc));
+        if METHOD == METHOD_DECONVOLUTION {
+            let noise = select(measured, calibrated, calibrated > 0.0);
+            write_header_f32(HEADER_NOISE, max(noise, run.least_noise_adc));
         } else {
-            put_head_f32(HEAD_NOISE, max(max(measured, calibrated), run.least_noise_adc));
-            put_head_f32(HEAD_BASELINE, head_f32(HEAD_LEVEL));
+            write_header_f32(HEADER_NOISE, max(max(measured, calibrated), run.least_noise_adc));
+            write_header_f32(HEADER_BASELINE, header_f32(HEADER_LEVEL));
         }
     }
     sync();
 }
 
-// The densest cluster of the quiet blocks' means: of all windows as wide as a cluster the one with most of them, of
-// equals the lowest. Each window is named by the highest mean in it.
-fn cluster(n_blocks: u32, measured: f32) {
+// Finds the densest cluster of the means of quiet blocks: the window of the width of a cluster that holds most of them, the lowest of
+// equals. A window is identified by the highest mean in it.
+fn find_cluster(n_blocks: u32, measured: f32) {
     let noise_floor = max(measured, ROUNDING_ADC);
-    let loudest = quiet_below() * noise_floor * noise_floor;
+    let max_variance = QUIET_VARIANCE[block_class()] * noise_floor * noise_floor;
     let size = f32(block_size());
     let width = 2.0 * CLUSTER_SIGMA * noise_floor / sqrt(size);
-    if lane == 0u {
+    if is_leader() {
         atomicStore(&sh_atomics[1], 0u);
         atomicStore(&sh_atomics[2], 0xffffffffu);
     }
     sync();
     for (var block = lane; block < n_blocks; block += WIDTH) {
-        atomicMax(&sh_atomics[1], members(block, n_blocks, loudest, width));
+        atomicMax(&sh_atomics[1], cluster_members(block, n_blocks, max_variance, width));
     }
     workgroupBarrier();
-    let most = atomicLoad(&sh_atomics[1]);
+    let n_members = atomicLoad(&sh_atomics[1]);
     for (var block = lane; block < n_blocks; block += WIDTH) {
-        if most > 0u && members(block, n_blocks, loudest, width) == most {
-            // Means of counts are not negative either.
+        if n_members > 0u && cluster_members(block, n_blocks, max_variance, width) == n_members {
+            // Means of counts are not negative.
             atomicMin(&sh_atomics[2], bitcast<u32>(block_at(block).x));
         }
     }
     workgroupBarrier();
-    if lane == 0u && most > 0u {
+    if is_leader() && n_members > 0u {
         let highest = bitcast<f32>(atomicLoad(&sh_atomics[2]));
         var below = 0.0;
         for (var block = 0u; block < n_blocks; block++) {
             let other = block_at(block);
-            if other.y <= loudest && other.x <= highest && highest - other.x <= width {
+            if other.y <= max_variance && other.x <= highest && highest - other.x <= width {
                 below += highest - other.x;
             }
         }
-        put_head_f32(HEAD_LEVEL, highest - below / f32(most));
-        put_head_f32(HEAD_BASELINE_SIGMA, noise_floor / sqrt(f32(most) * size));
+        write_header_f32(HEADER_LEVEL, highest - below / f32(n_members));
+        write_header_f32(HEADER_BASELINE_SIGMA, noise_floor / sqrt(f32(n_members) * size));
     }
-    if lane == 0u && METHOD != 0u && most < MIN_BASELINE_BLOCKS {
-        put_head(HEAD_FLAGS, head(HEAD_FLAGS) | UNSTABLE_BASELINE);
+    if is_leader() && METHOD != METHOD_DECONVOLUTION && n_members < MIN_BASELINE_BLOCKS {
+        write_header(HEADER_FLAGS, header(HEADER_FLAGS) | UNSTABLE_BASELINE);
     }
     sync();
 }
 
-// Quiet blocks whose mean is at most this block's, and not further below than a cluster is wide.
-fn members(block: u32, n_blocks: u32, loudest: f32, width: f32) -> u32 {
+// Number of quiet blocks whose mean is at most that of `block`, by no more than `width`.
+fn cluster_members(block: u32, n_blocks: u32, max_variance: f32, width: f32) -> u32 {
     let own = block_at(block);
-    if own.y > loudest {
+    if own.y > max_variance {
         return 0u;
     }
-    var count = 0u;
+    var n_members = 0u;
     for (var index = 0u; index < n_blocks; index++) {
         let other = block_at(index);
-        count += select(0u, 1u, other.y <= loudest && other.x <= own.x && own.x - other.x <= width);
+        n_members += select(0u, 1u, other.y <= max_variance && other.x <= own.x && own.x - other.x <= width);
     }
-    return count;
+    return n_members;
 }

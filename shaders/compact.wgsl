@@ -1,5 +1,5 @@
-// Hits into the order of their waveforms: count, prefix sum, scatter. Workgroups finish in any order, and take room in
-// `hits` as they finish; behind this the order is fixed.
+// Sorts the hits by waveform: count, prefix sum, scatter. Workgroups finish in any order and write to `hits` as they finish; after
+// this the order is deterministic.
 
 struct Count {
     n_waveforms: u32,
@@ -15,34 +15,34 @@ struct Count {
 @group(0) @binding(3) var<storage, read_write> tiles: array<u32>;
 @group(0) @binding(4) var<storage, read_write> ordered_hits: array<Hit>;
 
-fn number_of(index: u32) -> u32 {
+fn n_hits_of(index: u32) -> u32 {
     if index < size.n_waveforms {
         return summaries[index].n_hits;
     }
     return 0u;
 }
 
-// Hits of each tile.
+// Counts the hits of each tile.
 @compute @workgroup_size(WIDTH)
 fn count(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
-    let sums = prefix_sum(lane, number_of(group.x * WIDTH + lane));
+    let sums = prefix_sum(lane, n_hits_of(group.x * WIDTH + lane));
     if lane == 0u {
         tiles[group.x] = sums.y;
     }
 }
 
-// Hits before each tile, by one workgroup.
+// Sums the hits before each tile, in one workgroup.
 @compute @workgroup_size(WIDTH)
 fn prefix(@builtin(local_invocation_index) lane: u32) {
     var before = 0u;
-    for (var at = 0u; at < size.n_tiles; at += WIDTH) {
+    for (var base = 0u; base < size.n_tiles; base += WIDTH) {
         var own = 0u;
-        if at + lane < size.n_tiles {
-            own = tiles[at + lane];
+        if base + lane < size.n_tiles {
+            own = tiles[base + lane];
         }
         let sums = prefix_sum(lane, own);
-        if at + lane < size.n_tiles {
-            tiles[at + lane] = before + sums.x;
+        if base + lane < size.n_tiles {
+            tiles[base + lane] = before + sums.x;
         }
         before += sums.y;
     }
@@ -51,15 +51,15 @@ fn prefix(@builtin(local_invocation_index) lane: u32) {
 @compute @workgroup_size(WIDTH)
 fn scatter(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
     let index = group.x * WIDTH + lane;
-    let own = number_of(index);
+    let own = n_hits_of(index);
     let to = tiles[group.x] + prefix_sum(lane, own).x;
     if own == 0u {
         return;
     }
-    let from_ = summaries[index].first_hit;
+    let first = summaries[index].first_hit;
     for (var hit = 0u; hit < own; hit++) {
-        if from_ + hit < size.capacity && to + hit < size.capacity {
-            ordered_hits[to + hit] = found[from_ + hit];
+        if first + hit < size.capacity && to + hit < size.capacity {
+            ordered_hits[to + hit] = found[first + hit];
         }
     }
 }

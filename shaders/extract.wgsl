@@ -1,10 +1,10 @@
-// The fused kernel: a waveform from raw samples to hits in one workgroup. Twin: src/extract/extractor.rs.
-// Stages outside FIRST_STAGE..=LAST_STAGE are left out at compile time; what they leave behind is then in device memory.
+// The fused extraction kernel: raw samples to hits, one workgroup per waveform. Twin: src/extract/workspace.rs.
+// Stages outside FIRST_STAGE..=LAST_STAGE are removed at compile time; their results are then read from device memory.
 
-fn put_hit(place: u32, hit: Hit) {
-    // What does not fit is counted all the same: the host sees it and comes again with more room.
-    if place < run.capacity {
-        hits[place] = hit;
+fn write_hit(slot: u32, hit: Hit) {
+    // Hits beyond the capacity are counted but not written: the host then repeats the dispatch with a larger buffer.
+    if slot < run.capacity {
+        hits[slot] = hit;
     }
 }
 
@@ -12,7 +12,7 @@ fn runs(stage: u32) -> bool {
     return FIRST_STAGE <= stage && stage <= LAST_STAGE;
 }
 
-// Waveform `slot` of the dispatch; the entry point stands with the scans, which need more of it or less.
+// Extracts waveform `slot` of the dispatch. The entry points are in common/scan_*.wgsl, as they differ in their arguments.
 fn extract(slot: u32) {
     if slot >= run.count {
         return;
@@ -21,53 +21,54 @@ fn extract(slot: u32) {
     length = waveform.length;
     first_word = waveform.first_word;
     plan = waveform.plan;
-    memory_begin(slot);
+    select_state(slot);
 
-    if runs(SANITY) {
-        sanity();
+    if runs(STAGE_LOAD_SAMPLES) {
+        load_samples();
     }
-    // A flat waveform has its baseline and nothing else to find, and one without light nothing but that and its noise.
-    var done = broadcast(head(HEAD_FLAGS)) & FLAT;
-    if FIT == 2u && done == 0u {
-        look();
-        done = broadcast(head(HEAD_FLAGS)) & NO_LIGHT;
+    // A flat waveform has only a baseline; an empty one only a baseline and noise.
+    var is_done = broadcast(header(HEADER_FLAGS)) & FLAT;
+    if FIT == FIT_AUTO && is_done == 0u {
+        test_for_light();
+        is_done = broadcast(header(HEADER_FLAGS)) & NO_LIGHT;
     }
-    if done == 0u {
-        if runs(BASELINE) {
-            baseline();
+    if is_done == 0u {
+        if runs(STAGE_BASELINE) {
+            estimate_baseline();
         }
-        stages();
+        run_stages();
     }
-    if LAST_STAGE == TIME {
-        finish(waveform.index);
+    if LAST_STAGE == STAGE_TIME {
+        write_results(waveform.index);
     }
 }
 
-fn finish(index: u32) {
-    let n_found = broadcast(head(HEAD_N_FOUND));
+// Writes the hits, the seeds of the fit and the summary.
+fn write_results(index: u32) {
+    let n_found = broadcast(header(HEADER_N_FOUND));
     var first = 0u;
     var n_seeds = 0u;
     if n_found > 0u {
         n_seeds = count_seeds(n_found);
-        if lane == 0u {
-            first = atomicAdd(&n_hits, n_found + select(n_seeds, 0u, n_seeds > MOST));
+        if is_leader() {
+            first = atomicAdd(&n_hits, n_found + select(n_seeds, 0u, n_seeds > MAX_PULSES));
         }
         first = broadcast(first);
-        give_hits(first);
-        if n_seeds > 0u && n_seeds <= MOST {
-            give_seeds(first + n_found);
+        write_hits(first);
+        if n_seeds > 0u && n_seeds <= MAX_PULSES {
+            write_seeds(first + n_found);
         }
     }
-    if lane == 0u {
+    if is_leader() {
         summaries[index] = Summary(
             n_found,
             first,
-            head(HEAD_FLAGS),
-            head_f32(HEAD_BASELINE),
-            head_f32(HEAD_BASELINE_SIGMA),
-            head_f32(HEAD_MEASURED_NOISE),
+            header(HEADER_FLAGS),
+            header_f32(HEADER_BASELINE),
+            header_f32(HEADER_BASELINE_SIGMA),
+            header_f32(HEADER_MEASURED_NOISE),
             n_seeds,
-            head_f32(HEAD_NOISE),
+            header_f32(HEADER_NOISE),
             0.0,
         );
     }

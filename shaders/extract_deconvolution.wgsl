@@ -1,36 +1,36 @@
-// The stages of the methods that deconvolve, in order.
+// The stages of the methods with deconvolution, in order.
 
-fn stages() {
-    if runs(DECIMATE) {
+fn run_stages() {
+    if runs(STAGE_DECIMATE) {
         decimate();
     }
-    if runs(DECONVOLVE) {
+    if runs(STAGE_DECONVOLVE) {
         deconvolve();
     }
-    if runs(FLOOR) {
-        find_floor();
+    if runs(STAGE_RESIDUAL_BASELINE) {
+        estimate_residual_baseline();
     }
-    if runs(FIND) {
-        find();
+    if runs(STAGE_HIT_FINDING) {
+        find_hits();
     }
-    if runs(CHARGE) {
-        charge();
+    if runs(STAGE_CHARGE) {
+        measure_charges();
     }
 }
 
-fn give_hits(first: u32) {
-    time_hits(first);
+fn write_hits(first: u32) {
+    write_timed_hits(first);
 }
 
-fn look() {
-    glance();
+fn test_for_light() {
+    find_empty_baseline();
 }
 
-fn give_seeds(first: u32) {
-    let n_found = head(HEAD_N_FOUND);
-    let noise = plans[plan].noise_gain * head_f32(HEAD_NOISE);
+fn write_seeds(first: u32) {
+    let n_found = header(HEADER_N_FOUND);
+    let noise = plans[plan].noise_gain * header_f32(HEADER_NOISE);
     for (var index = lane; index < n_found; index += WIDTH) {
-        let at = measure_time_ns(bin(index), noise) / plans[plan].step_ns;
-        seeds_of(index, first + region_at(index), at);
+        let time = measure_time_ns(found_hit(index), noise) / plans[plan].step_ns;
+        write_hit_seeds(index, first + region_at(index), time);
     }
 }

@@ -1,10 +1,7 @@
-// Stage 1: raw samples into the waveform's state, flat and saturated waveforms flagged, blocks summed.
-// Twin: src/extract/load_samples.rs. Counts are integers: nothing here can be NaN.
+// Stage 1: copies the raw samples into the state, flags flat and saturated waveforms, sums blocks.
+// Twin: src/extract/load_samples.rs. Samples are integers here, never NaN.
 
-// Samples at a rail that make a waveform saturated.
-const MIN_SATURATED: u32 = 2u;
-
-// Place of the blocks' size among 8, 16 and 32 samples.
+// Index of the block size among 8, 16 and 32 samples.
 fn block_class() -> u32 {
     return select(0u, 1u, length >= 80u) + select(0u, 1u, length >= 512u);
 }
@@ -13,8 +10,8 @@ fn block_size() -> u32 {
     return 8u << block_class();
 }
 
-fn sanity() {
-    if lane == 0u {
+fn load_samples() {
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0xffffffffu);
         atomicStore(&sh_atomics[1], 0u);
         atomicStore(&sh_atomics[2], 0u);
@@ -23,33 +20,33 @@ fn sanity() {
     workgroupBarrier();
     var lowest = 0xffffu;
     var highest = 0u;
-    var low = 0u;
-    var high = 0u;
+    var n_low = 0u;
+    var n_high = 0u;
     for (var index = lane; index < (length + 1u) / 2u; index += WIDTH) {
         let pair = samples[first_word + index];
-        put_word(index, pair);
+        write_word(index, pair);
         let first = pair & 0xffffu;
-        // The last sample of an odd number has no partner.
+        // The last sample of an odd number has no second one in its word.
         let second = select(first, pair >> 16u, 2u * index + 1u < length);
         lowest = min(lowest, min(first, second));
         highest = max(highest, max(first, second));
-        low += select(0u, 1u, first < run.rail_low);
-        high += select(0u, 1u, first >= run.rail_high);
+        n_low += select(0u, 1u, first < run.rail_low);
+        n_high += select(0u, 1u, first >= run.rail_high);
         if 2u * index + 1u < length {
-            low += select(0u, 1u, second < run.rail_low);
-            high += select(0u, 1u, second >= run.rail_high);
+            n_low += select(0u, 1u, second < run.rail_low);
+            n_high += select(0u, 1u, second >= run.rail_high);
         }
     }
     atomicMin(&sh_atomics[0], lowest);
     atomicMax(&sh_atomics[1], highest);
-    if low > 0u {
-        atomicAdd(&sh_atomics[2], low);
+    if n_low > 0u {
+        atomicAdd(&sh_atomics[2], n_low);
     }
-    if high > 0u {
-        atomicAdd(&sh_atomics[3], high);
+    if n_high > 0u {
+        atomicAdd(&sh_atomics[3], n_high);
     }
     sync();
-    if lane == 0u {
+    if is_leader() {
         var flags = 0u;
         if atomicLoad(&sh_atomics[0]) == atomicLoad(&sh_atomics[1]) {
             flags |= FLAT;
@@ -60,18 +57,18 @@ fn sanity() {
         if atomicLoad(&sh_atomics[3]) >= MIN_SATURATED {
             flags |= SATURATED_HIGH;
         }
-        put_head(HEAD_FLAGS, flags);
-        put_head(HEAD_N_FOUND, 0u);
-        // What a flat waveform has, and keeps.
-        put_head_f32(HEAD_BASELINE, f32(sample_at(0u)));
-        put_head_f32(HEAD_BASELINE_SIGMA, 0.0);
-        put_head_f32(HEAD_MEASURED_NOISE, 0.0);
+        write_header(HEADER_FLAGS, flags);
+        write_header(HEADER_N_FOUND, 0u);
+        // The results of a flat waveform.
+        write_header_f32(HEADER_BASELINE, f32(sample_at(0u)));
+        write_header_f32(HEADER_BASELINE_SIGMA, 0.0);
+        write_header_f32(HEADER_MEASURED_NOISE, 0.0);
     }
     sum_raw_blocks();
     sync();
 }
 
-// Mean and variance of each whole block.
+// Computes mean and variance of each whole block.
 fn sum_raw_blocks() {
     let size = block_size();
     for (var block = lane; block < length / size; block += WIDTH) {
@@ -87,6 +84,6 @@ fn sum_raw_blocks() {
         }
         let share = 1.0 / f32(size);
         let variance = max((squares - sum * sum * share) * (1.0 / (f32(size) - 1.0)), 0.0);
-        put_block(block, vec4<f32>(pivot + sum * share, variance, 0.0, 0.0));
+        write_block(block, vec4<f32>(pivot + sum * share, variance, 0.0, 0.0));
     }
 }

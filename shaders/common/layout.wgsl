@@ -3,26 +3,35 @@
 
 // The transform has 2^LOG2_BINS complex points: twice as many samples.
 override LOG2_BINS: u32 = 9u;
-// Room for samples of the deconvolved trace (or, without deconvolution, of the waveform).
+// Capacity in samples of the deconvolved trace (without deconvolution: of the waveform).
 override TRACE: u32 = 512u;
-// 0 deconvolution, 1 integral, 2 coti.
+// One of METHOD_*.
 override METHOD: u32 = 0u;
-// What a fit is to follow: 0 none, 1 of every waveform with hits, 2 the same behind a first look.
+// One of FIT_*.
 override FIT: u32 = 0u;
-// The stages to run, both ends included; see the constants below.
+// The first and the last stage to run, STAGE_*.
 override FIRST_STAGE: u32 = 0u;
 override LAST_STAGE: u32 = 7u;
 
 override BINS: u32 = 1u << LOG2_BINS;
 
-const SANITY: u32 = 0u;
-const BASELINE: u32 = 1u;
-const DECIMATE: u32 = 2u;
-const DECONVOLVE: u32 = 3u;
-const FLOOR: u32 = 4u;
-const FIND: u32 = 5u;
-const CHARGE: u32 = 6u;
-const TIME: u32 = 7u;
+const METHOD_DECONVOLUTION: u32 = 0u;
+const METHOD_INTEGRAL: u32 = 1u;
+const METHOD_COTI: u32 = 2u;
+
+// No fit; a fit of every waveform with hits; the same after a test for light.
+const FIT_NONE: u32 = 0u;
+const FIT_ALWAYS: u32 = 1u;
+const FIT_AUTO: u32 = 2u;
+
+const STAGE_LOAD_SAMPLES: u32 = 0u;
+const STAGE_BASELINE: u32 = 1u;
+const STAGE_DECIMATE: u32 = 2u;
+const STAGE_DECONVOLVE: u32 = 3u;
+const STAGE_RESIDUAL_BASELINE: u32 = 4u;
+const STAGE_HIT_FINDING: u32 = 5u;
+const STAGE_CHARGE: u32 = 6u;
+const STAGE_TIME: u32 = 7u;
 
 const SATURATED_HIGH: u32 = 1u;
 const SATURATED_LOW: u32 = 2u;
@@ -122,36 +131,41 @@ struct Run {
 @group(0) @binding(3) var<storage, read> plans: array<Plan>;
 @group(0) @binding(4) var<storage, read> spectra: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> tables: array<f32>;
-@group(0) @binding(6) var<storage, read> roots: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read> twiddles: array<vec2<f32>>;
 @group(0) @binding(7) var<storage, read_write> summaries: array<Summary>;
 @group(0) @binding(8) var<storage, read_write> hits: array<Hit>;
 // Hits so far, of all waveforms.
 @group(0) @binding(9) var<storage, read_write> n_hits: atomic<u32>;
 
-// This thread's place in its workgroup, and the workgroup's waveform.
+// Index of the thread in its workgroup, and the waveform of the workgroup.
 var<private> lane: u32;
 var<private> length: u32;
 var<private> first_word: u32;
 var<private> plan: u32;
 
-// Room for reductions.
+// Memory for reductions.
 var<workgroup> sh_atomics: array<atomic<u32>, 4>;
 var<workgroup> sh_uniform: u32;
 
-// The same value in all threads, whichever way a compiler looks at it: thread 0's.
+// True in the one thread that writes results of the whole workgroup.
+fn is_leader() -> bool {
+    return lane == 0u;
+}
+
+// Returns the value of the leader in all threads; the compiler knows it as uniform.
 fn broadcast(value: u32) -> u32 {
-    if lane == 0u {
+    if is_leader() {
         sh_uniform = value;
     }
     return workgroupUniformLoad(&sh_uniform);
 }
 
-// Samples of the trace.
+// Number of samples of the trace.
 fn trace_length() -> u32 {
     return (length + plans[plan].decimation - 1u) / plans[plan].decimation;
 }
 
-// Rows of eight are one place apart: threads that take a row each do not meet in one memory bank.
+// Index with one unused word after every eight, so that threads with a row of eight each use different memory banks.
 fn padded(index: u32) -> u32 {
     return index + (index >> 3u);
 }

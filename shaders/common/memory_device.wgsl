@@ -1,4 +1,4 @@
-// A waveform's state between stages, in device memory: for transforms that do not fit a workgroup's memory, and for
+// The state of a waveform between stages, in device memory: for transforms that do not fit workgroup memory, and for
 // stages that run one by one. memory_workgroup.wgsl has the same functions over workgroup memory.
 // The order of the parts is repeated in src/gpu/staged.rs, which a test holds against it.
 
@@ -13,11 +13,11 @@ override STATE_WORDS: u32 = REGIONS_AT + TRACE / 2u + 8u;
 
 var<private> state_at: u32;
 
-fn memory_begin(slot: u32) {
+fn select_state(slot: u32) {
     state_at = slot * STATE_WORDS;
 }
 
-// Waits for all threads, and makes what they wrote visible.
+// Waits for all threads and makes their writes visible.
 fn sync() {
     storageBarrier();
     workgroupBarrier();
@@ -27,55 +27,55 @@ fn word(index: u32) -> u32 {
     return state[state_at + WORDS_AT + index];
 }
 
-fn put_word(index: u32, value: u32) {
+fn write_word(index: u32, value: u32) {
     state[state_at + WORDS_AT + index] = value;
 }
 
 fn bin(index: u32) -> vec2<u32> {
-    let at = state_at + BINS_AT + 2u * index;
-    return vec2<u32>(state[at], state[at + 1u]);
+    let first = state_at + BINS_AT + 2u * index;
+    return vec2<u32>(state[first], state[first + 1u]);
 }
 
-fn put_bin(index: u32, value: vec2<u32>) {
-    let at = state_at + BINS_AT + 2u * index;
-    state[at] = value.x;
-    state[at + 1u] = value.y;
+fn write_bin(index: u32, value: vec2<u32>) {
+    let first = state_at + BINS_AT + 2u * index;
+    state[first] = value.x;
+    state[first + 1u] = value.y;
 }
 
-fn smooth_at(index: u32) -> f32 {
+fn smoothed_at(index: u32) -> f32 {
     return bitcast<f32>(state[state_at + SMOOTH_AT + index]);
 }
 
-fn put_smooth(index: u32, value: f32) {
+fn write_smoothed(index: u32, value: f32) {
     state[state_at + SMOOTH_AT + index] = bitcast<u32>(value);
 }
 
 fn block_at(index: u32) -> vec4<f32> {
-    let at = state_at + BLOCKS_AT + 4u * index;
-    return bitcast<vec4<f32>>(vec4<u32>(state[at], state[at + 1u], state[at + 2u], state[at + 3u]));
+    let first = state_at + BLOCKS_AT + 4u * index;
+    return bitcast<vec4<f32>>(vec4<u32>(state[first], state[first + 1u], state[first + 2u], state[first + 3u]));
 }
 
-fn put_block(index: u32, value: vec4<f32>) {
-    let at = state_at + BLOCKS_AT + 4u * index;
+fn write_block(index: u32, value: vec4<f32>) {
+    let first = state_at + BLOCKS_AT + 4u * index;
     let bits = bitcast<vec4<u32>>(value);
-    state[at] = bits.x;
-    state[at + 1u] = bits.y;
-    state[at + 2u] = bits.z;
-    state[at + 3u] = bits.w;
+    state[first] = bits.x;
+    state[first + 1u] = bits.y;
+    state[first + 2u] = bits.z;
+    state[first + 3u] = bits.w;
 }
 
 fn region_at(index: u32) -> u32 {
     return state[state_at + REGIONS_AT + index];
 }
 
-fn put_region(index: u32, value: u32) {
+fn write_region(index: u32, value: u32) {
     state[state_at + REGIONS_AT + index] = value;
 }
 
-fn head(place: u32) -> u32 {
-    return state[state_at + place];
+fn header(offset: u32) -> u32 {
+    return state[state_at + offset];
 }
 
-fn put_head(place: u32, value: u32) {
-    state[state_at + place] = value;
+fn write_header(offset: u32, value: u32) {
+    state[state_at + offset] = value;
 }

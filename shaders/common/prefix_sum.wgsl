@@ -1,4 +1,4 @@
-// Prefix sums over a workgroup through its memory.
+// Prefix sums over a workgroup in workgroup memory.
 
 // Threads of a workgroup.
 override WIDTH: u32 = 64u;
@@ -7,7 +7,7 @@ var<workgroup> sh_scan: array<u32, WIDTH>;
 
 // The sum of `value` over the threads before `thread`, and over all.
 fn prefix_sum(thread: u32, value: u32) -> vec2<u32> {
-    // The last sums have been read by all.
+    // All threads have read the last sums.
     workgroupBarrier();
     sh_scan[thread] = value;
     workgroupBarrier();

@@ -1,18 +1,18 @@
-// What comes back of each waveform and each hit: the extraction writes it, the compaction puts it into order.
+// Results per waveform and per hit: the extraction writes them, the compaction sorts them by waveform.
 // The Rust side stands in src/gpu/layout.rs; a test compares the offsets.
 
 struct Summary {
     n_hits: u32,
-    // Place of the first one in `hits`.
+    // Index of the first hit in `hits`.
     first_hit: u32,
     flags: u32,
     baseline_adc: f32,
     baseline_sigma_adc: f32,
     noise_adc: f32,
-    // What the fit begins with: seeds, which stand behind the hits, and the noise it goes by.
+    // Input of the fit: number of seeds, which follow the hits, and the noise.
     n_seeds: u32,
     used_noise_adc: f32,
-    // Where FITTED is set.
+    // Valid if FITTED is set.
     chi2_ndf: f32,
 }
 

@@ -1,5 +1,5 @@
-// Prefix sums over a workgroup by subgroups: two barriers instead of two for each power of two, and the entry point that
-// goes with them. scan_workgroup.wgsl has the same without subgroups. Sums are of whole numbers: both give the same.
+// Prefix sums over a workgroup by subgroups, with two barriers instead of two per power of two, and the entry point.
+// scan_workgroup.wgsl has the same without subgroups. Sums are of integers: both give the same result.
 
 var<private> subgroup: u32;
 var<private> subgroup_lane: u32;
@@ -7,8 +7,8 @@ var<private> n_subgroups: u32;
 
 // The sum of `value` over the threads before this one, and over all.
 fn scan(value: u32) -> vec2<u32> {
-    // Brings threads together that loops have parted (a subgroup adds up those that are there), and keeps the last sums
-    // until all have read them.
+    // Reconverges threads that left loops at different times (a subgroup adds only active threads), and keeps the last sums until
+    // all threads have read them.
     workgroupBarrier();
     let before = subgroupExclusiveAdd(value);
     let all = subgroupAdd(value);
@@ -38,7 +38,7 @@ fn main(
     subgroup = subgroup_id;
     subgroup_lane = subgroup_invocation_id;
     n_subgroups = num_subgroups;
-    // Threads are numbered by subgroups, whatever order the workgroup's own numbers have: a prefix sum has to go with them.
+    // Threads are numbered by subgroup, as the prefix sum is, which may differ from local_invocation_index.
     lane = subgroup_id * subgroup_size + subgroup_invocation_id;
     extract(group.y * groups.x + group.x);
 }

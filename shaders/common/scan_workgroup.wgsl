@@ -1,5 +1,5 @@
-// Prefix sums of the extraction through workgroup memory, and the entry point that goes with them.
-// scan_subgroup.wgsl has the same for adapters with subgroups. Sums are of whole numbers: both give the same.
+// Prefix sums of the extraction in workgroup memory, and the entry point.
+// scan_subgroup.wgsl has the same for adapters with subgroups. Sums are of integers: both give the same result.
 
 fn scan(value: u32) -> vec2<u32> {
     return prefix_sum(lane, value);

@@ -1,22 +1,32 @@
-// Access to a waveform's state by what it means, over either kind of memory.
+// Typed access to the state of a waveform, in either kind of memory (memory_workgroup.wgsl, memory_device.wgsl).
+//
+// Parts of the state are used twice, one use after the other:
+//
+// | part | stages 1 to 3 | stages 4 to 6 | stages 7 and 8 |
+// |---|---|---|---|
+// | words | samples, two per word | deconvolved trace | the same |
+// | bins | | transform | found hits |
+// | smoothed | | smoothed trace, then hits per region | charges and their errors |
+// | blocks | mean and variance of raw blocks | sums of the trace's blocks | |
+// | regions | | regions over threshold | first seed of each hit |
 
-// Places in the head: what a stage leaves for the ones behind it.
-const HEAD_FLAGS: u32 = 0u;
-const HEAD_LEVEL: u32 = 1u;
-const HEAD_MEASURED_NOISE: u32 = 2u;
-// Noise of a sample as used: first the calibration's, behind the floor what the trace shows.
-const HEAD_NOISE: u32 = 3u;
-const HEAD_BASELINE: u32 = 4u;
-const HEAD_BASELINE_SIGMA: u32 = 5u;
-const HEAD_THRESHOLD: u32 = 6u;
-const HEAD_N_FOUND: u32 = 7u;
+// Offsets in the header: results of stages for later stages.
+const HEADER_FLAGS: u32 = 0u;
+const HEADER_LEVEL: u32 = 1u;
+const HEADER_MEASURED_NOISE: u32 = 2u;
+// Noise of a sample: the calibrated one, after the residual baseline the one measured in the trace.
+const HEADER_NOISE: u32 = 3u;
+const HEADER_BASELINE: u32 = 4u;
+const HEADER_BASELINE_SIGMA: u32 = 5u;
+const HEADER_THRESHOLD: u32 = 6u;
+const HEADER_N_FOUND: u32 = 7u;
 
-fn head_f32(place: u32) -> f32 {
-    return bitcast<f32>(head(place));
+fn header_f32(offset: u32) -> f32 {
+    return bitcast<f32>(header(offset));
 }
 
-fn put_head_f32(place: u32, value: f32) {
-    put_head(place, bitcast<u32>(value));
+fn write_header_f32(offset: u32, value: f32) {
+    write_header(offset, bitcast<u32>(value));
 }
 
 fn sample_at(index: u32) -> u32 {
@@ -27,22 +37,44 @@ fn trace_at(index: u32) -> f32 {
     return bitcast<f32>(word(index));
 }
 
-fn put_trace(index: u32, value: f32) {
-    put_word(index, bitcast<u32>(value));
+fn write_trace(index: u32, value: f32) {
+    write_word(index, bitcast<u32>(value));
 }
 
-// Sample `index` of the transform's real series.
+// Sample `index` of the real series of the transform.
 fn real_at(index: u32) -> f32 {
     let pair = bin(index >> 1u);
     return bitcast<f32>(select(pair.x, pair.y, (index & 1u) == 1u));
 }
 
-// Bits whose unsigned order is the order of the numbers.
-fn ordered(value: f32) -> u32 {
+// A found hit: begin | end << 16, and peak with the bits of hit_finding.wgsl and charge.wgsl.
+fn found_hit(hit: u32) -> vec2<u32> {
+    return bin(hit);
+}
+
+fn write_found_hit(hit: u32, value: vec2<u32>) {
+    write_bin(hit, value);
+}
+
+fn hit_charge(hit: u32) -> f32 {
+    return smoothed_at(2u * hit);
+}
+
+fn hit_charge_sigma(hit: u32) -> f32 {
+    return smoothed_at(2u * hit + 1u);
+}
+
+fn write_hit_charge(hit: u32, charge: f32, sigma: f32) {
+    write_smoothed(2u * hit, charge);
+    write_smoothed(2u * hit + 1u, sigma);
+}
+
+// Bits that are ordered as unsigned numbers as their values are.
+fn to_ordered_bits(value: f32) -> u32 {
     let bits = bitcast<u32>(value);
     return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-fn from_ordered(bits: u32) -> f32 {
+fn from_ordered_bits(bits: u32) -> f32 {
     return bitcast<f32>(select(~bits, bits ^ 0x80000000u, (bits & 0x80000000u) != 0u));
 }

@@ -1,14 +1,11 @@
 // Stage 7a: the charge of a hit. Twin: src/extract/deconvolution/charge.rs.
-// Leaves charge and error where the smoothed trace was, and flags in the upper bits of the found hit.
+// Writes charge and error over the smoothed trace, and flags into the upper bits of the found hit.
 
-const EDGE_CHARGE_SHARE: f32 = 0.98;
-const LEAST_SHARE: f32 = 0.5;
-const PILE_UP_RATIO: f32 = 1.25;
-const ROOT_OF_TWO_PI: f32 = 2.5066283;
+const SQRT_2_PI: f32 = 2.5066283;
 const FLAGS_SHIFT: u32 = 20u;
 
-fn charge() {
-    let n_found = head(HEAD_N_FOUND);
+fn measure_charges() {
+    let n_found = header(HEADER_N_FOUND);
     for (var index = lane; index < n_found; index += WIDTH) {
         measure_charge(index);
     }
@@ -16,25 +13,25 @@ fn charge() {
 }
 
 fn kernel_integral(time_ns: f32) -> f32 {
-    let place = max((time_ns + plans[plan].kernel_lead_ns) * plans[plan].kernel_per_ns, 0.0);
-    let index = u32(place);
+    let position = max((time_ns + plans[plan].kernel_lead_ns) * plans[plan].kernel_per_ns, 0.0);
+    let index = u32(position);
     if index + 1u >= plans[plan].n_kernel_integral {
         return 1.0;
     }
     let a = tables[plans[plan].kernel_integral_at + index];
     let b = tables[plans[plan].kernel_integral_at + index + 1u];
-    return a + (b - a) * (place - f32(index));
+    return a + (b - a) * (position - f32(index));
 }
 
 fn measure_charge(hit: u32) {
-    let found = bin(hit);
+    let found = found_hit(hit);
     let begin = found.x & 0xffffu;
     let end = found.x >> 16u;
     let peak = found.y & 0xffffu;
     let count = trace_length();
     let step_ns = plans[plan].step_ns;
     let sigma_ns = plans[plan].kernel_sigma_ns;
-    let noise_adc = head_f32(HEAD_NOISE);
+    let noise_adc = header_f32(HEADER_NOISE);
 
     var sum = 0.0;
     for (var index = begin; index < end; index++) {
@@ -50,29 +47,28 @@ fn measure_charge(hit: u32) {
     if share < EDGE_CHARGE_SHARE || peak < plans[plan].edge_reach {
         flags |= TRUNCATED_AT_EDGE;
     }
-    share = select(1.0, share, share >= LEAST_SHARE && share < EDGE_CHARGE_SHARE);
+    share = select(1.0, share, share >= MIN_SEEN_SHARE && share < EDGE_CHARGE_SHARE);
     let peak_ns = f32(peak) * step_ns;
     var before = 0.0;
     if (found.y & ALONE_BEFORE) != 0u {
         before = kernel_integral((f32(begin) - 0.5) * step_ns - peak_ns);
     }
-    var behind = 0.0;
-    if (found.y & ALONE_BEHIND) != 0u && end < count {
-        behind = 1.0 - kernel_integral((f32(end) - 0.5) * step_ns - peak_ns);
+    var after = 0.0;
+    if (found.y & ALONE_AFTER) != 0u && end < count {
+        after = 1.0 - kernel_integral((f32(end) - 0.5) * step_ns - peak_ns);
     }
-    share *= max(1.0 - before - behind, LEAST_SHARE);
-    let one_kernel = trace_at(peak) * sigma_ns * ROOT_OF_TWO_PI;
+    share *= max(1.0 - before - after, MIN_SEEN_SHARE);
+    let one_kernel = trace_at(peak) * sigma_ns * SQRT_2_PI;
     let width = end - begin;
     let longest = plans[plan].n_charge_noise - 1u;
-    // Beyond the table the noise of far samples is independent.
+    // Samples farther apart than the table reaches have independent noise.
     let noise = tables[plans[plan].charge_noise_at + min(width, longest)]
         * sqrt(max(f32(width) / f32(longest), 1.0))
         * noise_adc;
     if sum > PILE_UP_RATIO * one_kernel + 3.0 * noise {
         flags |= PILE_UP;
     }
-    let baseline_error = head_f32(HEAD_BASELINE_SIGMA) * response_at(peak) * f32(width) * step_ns;
-    put_smooth(2u * hit, sum / share);
-    put_smooth(2u * hit + 1u, sqrt(noise * noise + baseline_error * baseline_error) / share);
-    put_bin(hit, vec2<u32>(found.x, found.y | flags << FLAGS_SHIFT));
+    let baseline_error = header_f32(HEADER_BASELINE_SIGMA) * response_at(peak) * f32(width) * step_ns;
+    write_hit_charge(hit, sum / share, sqrt(noise * noise + baseline_error * baseline_error) / share);
+    write_found_hit(hit, vec2<u32>(found.x, found.y | flags << FLAGS_SHIFT));
 }

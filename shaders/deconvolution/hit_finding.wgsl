@@ -1,17 +1,17 @@
 // Stage 6: regions over threshold, extended, split at valleys. Twin: src/extract/deconvolution/hit_finding.rs.
-// One thread takes a region: what a region needs of its neighbours is where they begin and end.
+// One thread per region; of its neighbours it needs only their first and last samples.
 
-// A found hit in a bin of the state: begin | end << 16, and peak with these bits.
+// Bits of a found hit next to the sample of its peak.
 const LEADS: u32 = 0x10000u;
 const ALONE_BEFORE: u32 = 0x20000u;
-const ALONE_BEHIND: u32 = 0x40000u;
+const ALONE_AFTER: u32 = 0x40000u;
 
-fn find() {
+fn find_hits() {
     let count = trace_length();
-    let threshold = head_f32(HEAD_THRESHOLD);
+    let threshold = header_f32(HEADER_THRESHOLD);
     let n_blocks = (count + BLOCK - 1u) / BLOCK;
-    // Most waveforms have no light: no block over threshold, nothing to look for.
-    if lane == 0u {
+    // Most waveforms have no light: no block is over threshold.
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
     }
     workgroupBarrier();
@@ -25,69 +25,69 @@ fn find() {
         return;
     }
     var n_regions = 0u;
-    for (var at = 0u; at < n_blocks; at += WIDTH) {
-        let block = at + lane;
-        var starts = 0u;
+    for (var base = 0u; base < n_blocks; base += WIDTH) {
+        let block = base + lane;
+        var n_starts = 0u;
         if block < n_blocks && block_at(block).y > threshold {
             for (var index = block * BLOCK; index < min((block + 1u) * BLOCK, count); index++) {
-                starts += select(0u, 1u, is_start(index, threshold));
+                n_starts += select(0u, 1u, is_start(index, threshold));
             }
         }
-        let sums = scan(starts);
-        if starts > 0u {
-            var place = n_regions + sums.x;
+        let sums = scan(n_starts);
+        if n_starts > 0u {
+            var slot = n_regions + sums.x;
             for (var index = block * BLOCK; index < min((block + 1u) * BLOCK, count); index++) {
                 if is_start(index, threshold) {
-                    put_region(place, index);
-                    place++;
+                    write_region(slot, index);
+                    slot++;
                 }
             }
         }
         n_regions += sums.y;
     }
     sync();
-    // The number of hits of each region stays where its smoothed trace begins, which nobody reads any more.
+    // The number of hits of a region is written over its first smoothed sample, which is no longer needed.
     for (var region = lane; region < n_regions; region += WIDTH) {
         let first = region_at(region);
         var last = first;
         while last + 1u < count && is_over(last + 1u, threshold) {
             last++;
         }
-        put_region(region, first | last << 16u);
-        put_smooth(first, f32(split(first, last, vec2<u32>(0u), 0u, false)));
+        write_region(region, first | last << 16u);
+        write_smoothed(first, f32(split_region(first, last, vec2<u32>(0u), 0u, false)));
     }
     sync();
     var n_found = 0u;
-    for (var at = 0u; at < n_regions; at += WIDTH) {
-        let region = at + lane;
+    for (var base = 0u; base < n_regions; base += WIDTH) {
+        let region = base + lane;
         var own = 0u;
         if region < n_regions {
-            own = u32(smooth_at(region_at(region) & 0xffffu));
+            own = u32(smoothed_at(region_at(region) & 0xffffu));
         }
         let sums = scan(own);
         if region < n_regions {
             let bounds = region_at(region);
-            let extent = extent_of(region, n_regions, count);
-            split(bounds & 0xffffu, bounds >> 16u, extent, n_found + sums.x, true);
+            let extent = region_extent(region, n_regions, count);
+            split_region(bounds & 0xffffu, bounds >> 16u, extent, n_found + sums.x, true);
         }
         n_found += sums.y;
     }
-    if lane == 0u {
-        put_head(HEAD_N_FOUND, n_found);
+    if is_leader() {
+        write_header(HEADER_N_FOUND, n_found);
     }
     sync();
 }
 
 fn is_over(index: u32, threshold: f32) -> bool {
-    return block_at(index / BLOCK).y > threshold && smooth_at(index) > threshold;
+    return block_at(index / BLOCK).y > threshold && smoothed_at(index) > threshold;
 }
 
 fn is_start(index: u32, threshold: f32) -> bool {
     return is_over(index, threshold) && !(index > 0u && is_over(index - 1u, threshold));
 }
 
-// The lowest sample in begin..end, the first of equals.
-fn lowest(begin: u32, end: u32) -> u32 {
+// Index of the lowest sample in begin..end, the first of equals.
+fn lowest_sample(begin: u32, end: u32) -> u32 {
     var best = begin;
     for (var index = begin + 1u; index < end; index++) {
         if trace_at(index) < trace_at(best) {
@@ -97,32 +97,32 @@ fn lowest(begin: u32, end: u32) -> u32 {
     return best;
 }
 
-// One past the last sample of a region's hits, bit 16 set if it borders on no other's.
-fn end_of(region: u32, n_regions: u32, count: u32) -> u32 {
+// One past the last sample of the hits of a region; bit 16 is set if the next region does not begin there.
+fn region_end(region: u32, n_regions: u32, count: u32) -> u32 {
     let reach = plans[plan].reach;
     let last = region_at(region) >> 16u;
     let end = min(last + 1u + reach, count);
     if region + 1u < n_regions {
         let next = region_at(region + 1u) & 0xffffu;
         if end + reach > next {
-            return lowest(last + 1u, next) + 1u;
+            return lowest_sample(last + 1u, next) + 1u;
         }
     }
     return end | 0x10000u;
 }
 
-// Begin and end of a region's hits, with ALONE_BEFORE and ALONE_BEHIND in the bits of the begin.
-fn extent_of(region: u32, n_regions: u32, count: u32) -> vec2<u32> {
+// Begin and end of the hits of a region, with ALONE_BEFORE and ALONE_AFTER in the bits of the begin.
+fn region_extent(region: u32, n_regions: u32, count: u32) -> vec2<u32> {
     let reach = plans[plan].reach;
     let first = region_at(region) & 0xffffu;
     var begin = max(first, reach) - reach;
     if region > 0u {
-        begin = max(begin, end_of(region - 1u, n_regions, count) & 0xffffu);
+        begin = max(begin, region_end(region - 1u, n_regions, count) & 0xffffu);
     }
-    let end = end_of(region, n_regions, count);
+    let end = region_end(region, n_regions, count);
     let before = select(0u, ALONE_BEFORE, begin + reach == first || begin == 0u);
-    let behind = select(0u, ALONE_BEHIND, (end & 0x10000u) != 0u);
-    return vec2<u32>(begin | before | behind, end & 0xffffu);
+    let after = select(0u, ALONE_AFTER, (end & 0x10000u) != 0u);
+    return vec2<u32>(begin | before | after, end & 0xffffu);
 }
 
 fn is_peak(index: u32) -> bool {
@@ -131,12 +131,12 @@ fn is_peak(index: u32) -> bool {
     return rising && (index + 1u >= trace_length() || value > trace_at(index + 1u));
 }
 
-// Splits a region at its valleys and returns the number of hits; writes them from `place` on if it is to.
-fn split(first: u32, last: u32, extent: vec2<u32>, place: u32, write: bool) -> u32 {
-    let valley_depth = run.split_sigma * plans[plan].noise_gain * head_f32(HEAD_NOISE);
+// Splits a region at its valleys; returns the number of hits. Writes them from `slot` on if `write` is true.
+fn split_region(first: u32, last: u32, extent: vec2<u32>, slot: u32, write: bool) -> u32 {
+    let valley_depth = run.split_sigma * plans[plan].noise_gain * header_f32(HEADER_NOISE);
     var begin = extent.x & 0xffffu;
     var marks = LEADS | (extent.x & ALONE_BEFORE);
-    var number = 0u;
+    var n_split = 0u;
     var has_peak = false;
     var peak = 0u;
     // The lowest sample since the peak.
@@ -154,9 +154,9 @@ fn split(first: u32, last: u32, extent: vec2<u32>, place: u32, write: bool) -> u
                 valley = index;
             } else if min(trace_at(peak), value) - trace_at(valley) > valley_depth {
                 if write {
-                    put_bin(place + number, vec2<u32>(begin | (valley + 1u) << 16u, peak | marks));
+                    write_found_hit(slot + n_split, vec2<u32>(begin | (valley + 1u) << 16u, peak | marks));
                 }
-                number++;
+                n_split++;
                 begin = valley + 1u;
                 marks = 0u;
                 peak = index;
@@ -170,12 +170,12 @@ fn split(first: u32, last: u32, extent: vec2<u32>, place: u32, write: bool) -> u
             valley = index;
         }
     }
-    // A region without a peak of its own is the flank of light beyond the window.
+    // A region without a peak is the flank of light outside the window.
     if !has_peak {
         peak = highest;
     }
     if write {
-        put_bin(place + number, vec2<u32>(begin | extent.y << 16u, peak | marks | (extent.x & ALONE_BEHIND)));
+        write_found_hit(slot + n_split, vec2<u32>(begin | extent.y << 16u, peak | marks | (extent.x & ALONE_AFTER)));
     }
-    return number + 1u;
+    return n_split + 1u;
 }

@@ -1,22 +1,12 @@
-// Stage 5: what is left of the baseline, and the noise, from the deconvolved trace. Twin: src/extract/deconvolution/residual_baseline.rs.
+// Stage 5: residual baseline and noise, from the deconvolved trace. Twin: src/extract/deconvolution/residual_baseline.rs.
 
-const BLOCK: u32 = 8u;
-const MANY_BLOCKS: u32 = 32u;
-const FEWEST_BLOCKS: u32 = 8u;
-const QUANTILE: f32 = 0.3;
-const QUANTILE_SIGMA: f32 = 0.5244;
-const LIT_SIGMA: f32 = 3.0;
-const MOST_NOISE: f32 = 4.0;
-const MIN_NOISE_SAMPLES: f32 = 24.0;
-const MIN_FLOOR_BLOCKS: f32 = 3.0;
-const DRIFT_SIGMA: f32 = 6.0;
-const SMALLEST: f32 = 1.17549435e-38;
+const MIN_POSITIVE: f32 = 1.17549435e-38;
 
-// Sums over unlit blocks: of half h and quantity q at 5 h + q, by lanes of eight and then in all.
+// Sums over unlit blocks: half h and quantity q are at 5 h + q; eight lanes each, then their totals.
 var<workgroup> sh_unlit: array<f32, 80>;
 var<workgroup> sh_halves: array<f32, 10>;
 
-// First and one past the last block that light just outside the window does not reach.
+// First block, and one past the last, that light just outside the window does not reach.
 fn inner_blocks() -> vec2<u32> {
     let margin = plans[plan].margin;
     let count = trace_length();
@@ -27,7 +17,7 @@ fn inner_blocks() -> vec2<u32> {
 
 fn is_long() -> bool {
     let inner = inner_blocks();
-    return inner.y - inner.x >= FEWEST_BLOCKS;
+    return inner.y - inner.x >= MIN_LONG_BLOCKS;
 }
 
 fn charge_noise_at(width: u32) -> f32 {
@@ -56,16 +46,16 @@ fn block_response_at(block: u32) -> f32 {
 
 // Eight samples added as a tree.
 fn trace_block_sum(block: u32) -> f32 {
-    let at = block * BLOCK;
-    let a = (trace_at(at) + trace_at(at + 4u)) + (trace_at(at + 2u) + trace_at(at + 6u));
-    let b = (trace_at(at + 1u) + trace_at(at + 5u)) + (trace_at(at + 3u) + trace_at(at + 7u));
+    let first = block * BLOCK;
+    let a = (trace_at(first) + trace_at(first + 4u)) + (trace_at(first + 2u) + trace_at(first + 6u));
+    let b = (trace_at(first + 1u) + trace_at(first + 5u)) + (trace_at(first + 3u) + trace_at(first + 7u));
     return a + b;
 }
 
-fn find_floor() {
+fn estimate_residual_baseline() {
     let count = trace_length();
     let inner = inner_blocks();
-    let noise_adc = head_f32(HEAD_NOISE);
+    let noise_adc = header_f32(HEADER_NOISE);
     let sigma = smooth_noise(noise_adc);
     var start = 0.0;
     if is_long() {
@@ -73,7 +63,7 @@ fn find_floor() {
     }
     if start != 0.0 {
         for (var index = lane; index < count; index += WIDTH) {
-            put_trace(index, trace_at(index) - start * response_at(index));
+            write_trace(index, trace_at(index) - start * response_at(index));
         }
         sync();
     }
@@ -84,18 +74,18 @@ fn find_floor() {
 
     var level = 0.0;
     var noise = sigma;
-    var going = inner.y > inner.x;
+    var is_converging = inner.y > inner.x;
     let middle = block_response_at((inner.x + max(inner.y, 1u) - 1u) / 2u);
     let mean_response = middle / f32(BLOCK);
     for (var pass_ = 0u; pass_ < 3u; pass_++) {
-        // Every thread comes to the same numbers, but only a broadcast says so to the compiler.
-        if broadcast(select(0u, 1u, going)) == 0u {
+        // All threads have the same numbers; the broadcast makes control flow uniform for the compiler.
+        if broadcast(select(0u, 1u, is_converging)) == 0u {
             break;
         }
         sum_unlit(inner, level * mean_response + LIT_SIGMA * noise);
         let blocks = sh_halves[0] + sh_halves[5];
         if blocks == 0.0 {
-            going = false;
+            is_converging = false;
             continue;
         }
         let level_before = level;
@@ -108,14 +98,14 @@ fn find_floor() {
         }
         noise = max(measured, sigma);
         if sigma > 0.0 {
-            noise = min(noise, MOST_NOISE * sigma);
+            noise = min(noise, MAX_NOISE_RATIO * sigma);
         }
-        going = !(abs(level - level_before) * mean_response < 0.1 * noise && noise < 1.2 * noise_before);
+        is_converging = !(abs(level - level_before) * mean_response < 0.1 * noise && noise < 1.2 * noise_before);
     }
-    conclude_floor(count, inner, start, level, noise, sigma, noise_adc, middle);
+    finish_residual_baseline(count, inner, start, level, noise, sigma, noise_adc, middle);
 }
 
-fn conclude_floor(
+fn finish_residual_baseline(
     count: u32,
     inner: vec2<u32>,
     start: f32,
@@ -130,77 +120,77 @@ fn conclude_floor(
     var ratio = 1.0;
     if inner.y > inner.x {
         let n_unlit = sh_halves[0] + sh_halves[5];
-        unstable = n_unlit < MIN_FLOOR_BLOCKS;
+        unstable = n_unlit < MIN_UNLIT_BLOCKS;
         if n_unlit > 0.0 && level != 0.0 {
             for (var index = lane; index < count; index += WIDTH) {
                 let share = level * response_at(index);
-                put_trace(index, trace_at(index) - share);
-                put_smooth(index, smooth_at(index) - share);
+                write_trace(index, trace_at(index) - share);
+                write_smoothed(index, smoothed_at(index) - share);
             }
             for (var block = lane; block < (count + BLOCK - 1u) / BLOCK; block += WIDTH) {
                 let share = level * response_at(min(block * BLOCK + BLOCK / 2u, count - 1u));
-                put_block(block, block_at(block) - vec4<f32>(0.0, share, 0.0, 0.0));
+                write_block(block, block_at(block) - vec4<f32>(0.0, share, 0.0, 0.0));
             }
         }
         if sigma > 0.0 {
-            sigma_adc = noise / max(sigma, SMALLEST) * sum_noise(BLOCK, noise_adc) / (middle * sqrt(max(n_unlit, 1.0)));
+            sigma_adc = noise / max(sigma, MIN_POSITIVE) * sum_noise(BLOCK, noise_adc) / (middle * sqrt(max(n_unlit, 1.0)));
             ratio = max(noise / sigma, 1.0);
         }
-        if sh_halves[0] >= MIN_FLOOR_BLOCKS && sh_halves[5] >= MIN_FLOOR_BLOCKS {
+        if sh_halves[0] >= MIN_UNLIT_BLOCKS && sh_halves[5] >= MIN_UNLIT_BLOCKS {
             let early = sh_halves[1] / sh_halves[2];
             let late = sh_halves[6] / sh_halves[7];
             let error = sigma_adc * sqrt(n_unlit / sh_halves[0] + n_unlit / sh_halves[5]);
             unstable = unstable || abs(early - late) > DRIFT_SIGMA * error;
         }
     }
-    if lane == 0u {
-        put_head_f32(HEAD_BASELINE, head_f32(HEAD_LEVEL) + run.sign * (start + select(0.0, level, inner.y > inner.x)));
-        put_head_f32(HEAD_BASELINE_SIGMA, sigma_adc);
-        put_head_f32(HEAD_NOISE, noise_adc * ratio);
-        put_head_f32(HEAD_THRESHOLD, run.threshold_sigma * smooth_noise(noise_adc * ratio));
+    if is_leader() {
+        write_header_f32(HEADER_BASELINE, header_f32(HEADER_LEVEL) + run.sign * (start + select(0.0, level, inner.y > inner.x)));
+        write_header_f32(HEADER_BASELINE_SIGMA, sigma_adc);
+        write_header_f32(HEADER_NOISE, noise_adc * ratio);
+        write_header_f32(HEADER_THRESHOLD, run.threshold_sigma * smooth_noise(noise_adc * ratio));
         if unstable {
-            put_head(HEAD_FLAGS, head(HEAD_FLAGS) | UNSTABLE_BASELINE);
+            write_header(HEADER_FLAGS, header(HEADER_FLAGS) | UNSTABLE_BASELINE);
         }
     }
     sync();
 }
 
-// What a low quantile of the inner blocks says of the level.
+// Level from a low quantile of the inner blocks.
 fn low_level(inner: vec2<u32>, noise_adc: f32) -> f32 {
-    let joined = select(2u, 1u, inner.y - inner.x < MANY_BLOCKS);
-    let n_values = (inner.y - inner.x) / joined;
-    if lane == 0u {
+    let per_value = select(2u, 1u, inner.y - inner.x < MIN_PAIRED_BLOCKS);
+    let n_values = (inner.y - inner.x) / per_value;
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
     }
     for (var value = lane; value < n_values; value += WIDTH) {
-        let block = inner.x + value * joined;
+        let block = inner.x + value * per_value;
         var sum = trace_block_sum(block);
         var response = block_response_at(block);
-        if joined == 2u {
+        if per_value == 2u {
             sum += trace_block_sum(block + 1u);
             response += block_response_at(block + 1u);
         }
-        put_smooth(value, sum / response);
+        write_smoothed(value, sum / response);
     }
     sync();
-    let place = u32(f32(n_values - 1u) * QUANTILE);
+    let rank = u32(f32(n_values - 1u) * LEVEL_QUANTILE);
     for (var value = lane; value < n_values; value += WIDTH) {
-        let own = smooth_at(value);
-        var smaller = 0u;
+        let own = smoothed_at(value);
+        var n_smaller = 0u;
         for (var other = 0u; other < n_values; other++) {
-            smaller += select(0u, 1u, smooth_at(other) < own);
+            n_smaller += select(0u, 1u, smoothed_at(other) < own);
         }
-        if smaller <= place {
-            atomicMax(&sh_atomics[0], ordered(own));
+        if n_smaller <= rank {
+            atomicMax(&sh_atomics[0], to_ordered_bits(own));
         }
     }
     sync();
     let middle = block_response_at((inner.x + inner.y - 1u) / 2u);
-    let sigma = sum_noise(joined * BLOCK, noise_adc) / f32(joined) / middle;
-    return from_ordered(atomicLoad(&sh_atomics[0])) + QUANTILE_SIGMA * sigma;
+    let sigma = sum_noise(per_value * BLOCK, noise_adc) / f32(per_value) / middle;
+    return from_ordered_bits(atomicLoad(&sh_atomics[0])) + LEVEL_QUANTILE_SIGMA * sigma;
 }
 
-// Mean over `smoothing` samples round each; beyond the ends the trace counts as 0.
+// Mean over `smoothing` samples around each; outside the window the trace is 0.
 fn smooth_trace(count: u32) {
     let width = plans[plan].smoothing;
     let half = width / 2u;
@@ -213,37 +203,37 @@ fn smooth_trace(count: u32) {
                 sum += trace_at(index - offset) + trace_at(index + offset);
             }
         } else {
-            for (var at = max(index, half) - half; at < min(index + half + 1u, count); at++) {
-                sum += trace_at(at);
+            for (var other = max(index, half) - half; other < min(index + half + 1u, count); other++) {
+                sum += trace_at(other);
             }
         }
-        put_smooth(index, scale * sum);
+        write_smoothed(index, scale * sum);
     }
 }
 
-// Sum of the trace, largest smoothed value, squares and number of the smoothed values below 0, block by block.
+// Per block: sum of the trace, largest smoothed value, squares and number of the smoothed values below 0.
 fn sum_trace_blocks(count: u32) {
     for (var block = lane; block < (count + BLOCK - 1u) / BLOCK; block += WIDTH) {
-        let at = block * BLOCK;
-        let size = min(BLOCK, count - at);
-        var highest = smooth_at(at);
+        let first = block * BLOCK;
+        let size = min(BLOCK, count - first);
+        var highest = smoothed_at(first);
         for (var offset = 1u; offset < size; offset++) {
-            highest = max(highest, smooth_at(at + offset));
+            highest = max(highest, smoothed_at(first + offset));
         }
         var sums = vec4<f32>(0.0, highest, 0.0, 0.0);
-        // A last block that is not whole takes part in the search for hits only.
+        // A last block that is not whole is used only to find hits.
         if size == BLOCK {
             sums.x = trace_block_sum(block);
             var squares: array<f32, 8>;
             for (var offset = 0u; offset < BLOCK; offset++) {
-                let low = min(smooth_at(at + offset), 0.0);
+                let low = min(smoothed_at(first + offset), 0.0);
                 squares[offset] = low * low;
                 sums.w += select(0.0, 1.0, low < 0.0);
             }
             sums.z = ((squares[0] + squares[4]) + (squares[2] + squares[6]))
                 + ((squares[1] + squares[5]) + (squares[3] + squares[7]));
         }
-        put_block(block, sums);
+        write_block(block, sums);
     }
 }
 
@@ -251,7 +241,7 @@ fn is_dark(block: u32, n_blocks: u32, threshold: f32) -> bool {
     return block >= n_blocks || !(block_at(block).y > threshold);
 }
 
-// Blocks, sum, response, samples below and their squares over the unlit blocks of either half of `inner`, into sh_halves.
+// Sums over the unlit blocks of each half of `inner` into sh_halves: blocks, trace, response, samples below 0 and their squares.
 fn sum_unlit(inner: vec2<u32>, threshold: f32) {
     let n_blocks = (trace_length() + BLOCK - 1u) / BLOCK;
     let middle = (inner.x + inner.y) / 2u;
@@ -276,19 +266,19 @@ fn sum_unlit(inner: vec2<u32>, threshold: f32) {
                 squares += sums.z;
             }
         }
-        let at = half * 40u + part % 8u;
-        sh_unlit[at] = blocks;
-        sh_unlit[at + 8u] = sum;
-        sh_unlit[at + 16u] = response;
-        sh_unlit[at + 24u] = below;
-        sh_unlit[at + 32u] = squares;
+        let first = half * 40u + part % 8u;
+        sh_unlit[first] = blocks;
+        sh_unlit[first + 8u] = sum;
+        sh_unlit[first + 16u] = response;
+        sh_unlit[first + 24u] = below;
+        sh_unlit[first + 32u] = squares;
     }
     workgroupBarrier();
-    for (var place = lane; place < 10u; place += WIDTH) {
-        let at = 8u * place;
-        let a = (sh_unlit[at] + sh_unlit[at + 4u]) + (sh_unlit[at + 2u] + sh_unlit[at + 6u]);
-        let b = (sh_unlit[at + 1u] + sh_unlit[at + 5u]) + (sh_unlit[at + 3u] + sh_unlit[at + 7u]);
-        sh_halves[place] = a + b;
+    for (var quantity = lane; quantity < 10u; quantity += WIDTH) {
+        let first = 8u * quantity;
+        let a = (sh_unlit[first] + sh_unlit[first + 4u]) + (sh_unlit[first + 2u] + sh_unlit[first + 6u]);
+        let b = (sh_unlit[first + 1u] + sh_unlit[first + 5u]) + (sh_unlit[first + 3u] + sh_unlit[first + 7u]);
+        sh_halves[quantity] = a + b;
     }
     workgroupBarrier();
 }

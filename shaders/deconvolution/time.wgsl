@@ -1,30 +1,25 @@
 // Stage 7b: the time of a hit, from the leading edge. Twin: src/extract/deconvolution/time.rs.
 
-const EDGE_SIGMA: f32 = 6.0;
-const EDGE_PEAK_SHARE: f32 = 0.04;
-// Light earlier than this many standard deviations of the kernel lies where the baseline is read.
-const EARLY_SIGMA: f32 = 2.0;
-
-fn time_hits(at: u32) {
-    let n_found = head(HEAD_N_FOUND);
-    let noise = plans[plan].noise_gain * head_f32(HEAD_NOISE);
-    if lane == 0u {
+fn write_timed_hits(first: u32) {
+    let n_found = header(HEADER_N_FOUND);
+    let noise = plans[plan].noise_gain * header_f32(HEADER_NOISE);
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
     }
     workgroupBarrier();
     for (var index = lane; index < n_found; index += WIDTH) {
-        let found = bin(index);
+        let found = found_hit(index);
         let time_ns = measure_time_ns(found, noise);
-        let charge_pe = smooth_at(2u * index);
-        // A shoulder's share of the trace can come out empty; the host drops such a hit.
+        let charge_pe = hit_charge(index);
+        // The part of a shoulder can have no charge; the host drops such a hit.
         if charge_pe > 0.0 && time_ns < EARLY_SIGMA * plans[plan].kernel_sigma_ns {
             atomicOr(&sh_atomics[0], PULSE_IN_BASELINE);
         }
-        put_hit(at + index, Hit(time_ns, charge_pe, smooth_at(2u * index + 1u), 0.0, found.y >> FLAGS_SHIFT));
+        write_hit(first + index, Hit(time_ns, charge_pe, hit_charge_sigma(index), 0.0, found.y >> FLAGS_SHIFT));
     }
     workgroupBarrier();
-    if lane == 0u {
-        put_head(HEAD_FLAGS, head(HEAD_FLAGS) | atomicLoad(&sh_atomics[0]));
+    if is_leader() {
+        write_header(HEADER_FLAGS, header(HEADER_FLAGS) | atomicLoad(&sh_atomics[0]));
     }
     sync();
 }
@@ -36,18 +31,18 @@ fn measure_time_ns(found: vec2<u32>, noise: f32) -> f32 {
     if (found.y & LEADS) == 0u {
         return peak_time_ns(peak, step_ns);
     }
-    let least = max(EDGE_SIGMA * noise, EDGE_PEAK_SHARE * trace_at(peak));
+    let min_height = max(EDGE_SIGMA * noise, EDGE_PEAK_SHARE * trace_at(peak));
     var edge = peak;
-    while edge > begin && trace_at(edge - 1u) < trace_at(edge) && trace_at(edge - 1u) > least {
+    while edge > begin && trace_at(edge - 1u) < trace_at(edge) && trace_at(edge - 1u) > min_height {
         edge--;
     }
     if edge == peak {
         return peak_time_ns(peak, step_ns);
     }
-    // Two samples apart where the flank is that long.
-    let behind = min(edge + 2u, peak);
-    let slope = log(trace_at(behind) / trace_at(edge)) / step_ns / f32(behind - edge);
-    let middle_ns = 0.5 * f32(edge + behind) * step_ns;
+    // The slope over two samples, where the flank is that long.
+    let after = min(edge + 2u, peak);
+    let slope = log(trace_at(after) / trace_at(edge)) / step_ns / f32(after - edge);
+    let middle_ns = 0.5 * f32(edge + after) * step_ns;
     return middle_ns + plans[plan].kernel_sigma_ns * plans[plan].kernel_sigma_ns * slope;
 }
 

@@ -1,157 +1,167 @@
-// Photoelectrons more for the fit: those that are two, and those that were overlooked. Twin: src/extract/template_fit/add_pulses.rs, which has the constants.
+// Adds pulses to the fit: splits of pulses that are two photoelectrons, and photoelectrons that were missed.
+// Twin: src/extract/template_fit/add_pulses.rs, which explains the tests.
 
-// Samples that are looked at at once.
+// Samples that are searched at once.
 const TILE: u32 = 64u;
 
-// Gain, time, photoelectron that becomes two (or NO_LIGHT_OF: one more), and how far apart (or which charge).
-// Its number is a float's value, not its bits: small numbers' bits are floats that may be taken for 0.
-var<workgroup> sh_proposals: array<vec4<f32>, MOST_PROPOSALS>;
-var<workgroup> sh_ranked: array<u32, MOST_PROPOSALS>;
-// What the residual has in common with the main pulse at each sample of a tile, two of the tile before in front.
-var<workgroup> sh_around: array<f32, TILE + 2u>;
+// Gain, time, kind (SPLIT_PULSE + index of the pulse, or ADDED_PULSE), and offset of a split or charge of an added pulse.
+struct Proposal {
+    gain: f32,
+    time: f32,
+    // ADDED_PULSE, or the pulse to split.
+    kind: u32,
+    // Charge of an added pulse, or half the distance of a split.
+    value: f32,
+}
 
-const NO_LIGHT_OF: f32 = -1.0;
+var<workgroup> sh_proposals: array<Proposal, MAX_PROPOSALS>;
+// Proposals by gain, the highest first.
+var<workgroup> sh_ranking: array<u32, MAX_PROPOSALS>;
+// Inner products of the residual with the main pulse at each sample of a tile, after the last two of the tile before.
+var<workgroup> sh_search_products: array<f32, TILE + 2u>;
 
-// How much of a column's squares the others leave: of s (or, `curved`, of s'') at `place`.
-fn left_of(place: Place, curved: bool) -> f32 {
-    for (var other = lane; other < n_light; other += WIDTH) {
-        let lags = lags_of(place.sample - sh_sample[other]);
-        let own = select(weights(place.rest), curvatures(place.rest), curved);
-        sh_column[2u * other] = inner(own, common_of(lags, weights(fract(sh_at[other]))));
-        sh_column[2u * other + 1u] = inner(own, common_of(lags, slopes(fract(sh_at[other]))));
+const ADDED_PULSE: u32 = 0xffffffffu;
+
+// The squares of s (of s'' where `curved`) at `position` that the other columns do not explain.
+fn unexplained_norm(position: SplinePosition, curved: bool) -> f32 {
+    for (var other = lane; other < n_pulses; other += WIDTH) {
+        let lags = correlation_lags(position.sample - sh_sample[other]);
+        let own = select(weights(position.fraction), curvature_weights(position.fraction), curved);
+        sh_column[2u * other] = inner_product(own, correlate(lags, weights(fract(sh_time[other]))));
+        sh_column[2u * other + 1u] = inner_product(own, correlate(lags, slope_weights(fract(sh_time[other]))));
     }
-    if lane == 0u {
-        sh_column[2u * n_light] = select(inside(place.sample).x, 0.0, curved);
+    if is_leader() {
+        sh_column[2u * n_pulses] = select(inside(position.sample).x, 0.0, curved);
     }
     let all = select(plans[plan].squares, plans[plan].squares_of_curvature, curved);
-    return max(all - solved_squares(), LEAST_LEFT * all);
+    return max(all - solved_squares(), MIN_UNEXPLAINED_SHARE * all);
 }
 
-// Square of the noise by which gains count at `at`: that of a sample, and a share `error` of the light up to `behind` scales before it.
-fn noise2_at(at: f32, error: f32, behind: f32) -> f32 {
+// Square of the noise in gains at `time`: that of a sample, and a share `error` of the light up to `after` scales earlier.
+fn noise2_at(time: f32, error: f32, after: f32) -> f32 {
     var charge = 0.0;
-    for (var light = 0u; light < n_light; light++) {
-        let before = at - sh_at[light];
-        charge += select(0.0, sh_charge[light], -NEIGHBOURS * scale < before && before < behind * scale);
+    for (var pulse = 0u; pulse < n_pulses; pulse++) {
+        let delay = time - sh_time[pulse];
+        charge += select(0.0, sh_charge[pulse], -NEIGHBOUR_DISTANCE * scale < delay && delay < after * scale);
     }
-    let unknown = error * charge * plans[plan].peak_adc;
-    return noise2 + unknown * unknown;
+    let template_error = error * charge * plans[plan].peak_adc;
+    return noise2 + template_error * template_error;
 }
 
-// Gain in chi-square that makes two of a photoelectron.
-fn least_gain(charge_pe: f32) -> f32 {
+// Gain in chi-square from which a pulse of this charge is split.
+fn min_split_gain(charge_pe: f32) -> f32 {
     if charge_pe >= 2.0 {
-        return LEAST_GAIN;
+        return MIN_SPLIT_GAIN;
     }
     let sigma = plans[plan].charge_sigma_pe;
     let excess = (charge_pe - 1.0) / sigma;
     let lack = (2.0 - charge_pe) / sigma;
-    return max(SPLIT_GAIN + 0.5 * lack * lack - excess * excess, LEAST_GAIN);
+    return max(SPLIT_GAIN + 0.5 * lack * lack - excess * excess, MIN_SPLIT_GAIN);
 }
 
-// True if its charge alone makes two of a photoelectron.
-fn by_charge(charge_pe: f32) -> bool {
-    return least_gain(charge_pe) <= LEAST_GAIN && n_light < PLENTY;
+// True if a pulse is split for its charge alone.
+fn splits_by_charge(charge_pe: f32) -> bool {
+    return min_split_gain(charge_pe) <= MIN_SPLIT_GAIN && n_pulses < MIN_PULSES_FOR_SHAPE;
 }
 
-// Finds photoelectrons that are two and such that were overlooked, and puts them in; returns how many more there are.
-fn propose() -> u32 {
-    var n_proposals = look_at_each();
-    n_proposals = look_around(n_proposals);
+// Finds splits and missed photoelectrons and adds them; returns the number of added pulses.
+fn add_pulses() -> u32 {
+    var n_proposals = propose_splits();
+    n_proposals = search_missed_pulses(n_proposals);
     for (var index = lane; index < n_proposals; index += WIDTH) {
-        let gain = sh_proposals[index].x;
-        var before = 0u;
+        let gain = sh_proposals[index].gain;
+        var rank = 0u;
         for (var other = 0u; other < n_proposals; other++) {
-            let of_other = sh_proposals[other].x;
-            before += select(0u, 1u, of_other > gain || (of_other == gain && other < index));
+            let other_gain = sh_proposals[other].gain;
+            rank += select(0u, 1u, other_gain > gain || (other_gain == gain && other < index));
         }
-        sh_ranked[before] = index;
+        sh_ranking[rank] = index;
     }
     workgroupBarrier();
-    if lane == 0u {
-        sh_count = take(n_proposals);
+    if is_leader() {
+        sh_count = accept_proposals(n_proposals);
     }
     let n_now = workgroupUniformLoad(&sh_count);
-    if n_now > ROOM {
-        outgrown = true;
+    if n_now > PULSE_CAPACITY {
+        capacity_exceeded = true;
         return 0u;
     }
-    let more = n_now - n_light;
-    n_light = n_now;
-    return more;
+    let n_added = n_now - n_pulses;
+    n_pulses = n_now;
+    return n_added;
 }
 
-// Puts the proposals in, by one thread, the best ones first; returns how many photoelectrons there are then.
-fn take(n_proposals: u32) -> u32 {
-    var n_now = n_light;
+// Accepts proposals by gain, in one thread; returns the new number of pulses, or more than the capacity.
+fn accept_proposals(n_proposals: u32) -> u32 {
+    var n_now = n_pulses;
     for (var rank = 0u; rank < n_proposals; rank++) {
-        let index = sh_ranked[rank];
+        let index = sh_ranking[rank];
         let proposal = sh_proposals[index];
-        var disturbed = false;
+        var is_disturbed = false;
         for (var other = 0u; other < rank; other++) {
-            let better = sh_proposals[sh_ranked[other]];
-            disturbed = disturbed || (better.x > 0.0 && abs(better.y - proposal.y) < APART * scale);
+            let better = sh_proposals[sh_ranking[other]];
+            is_disturbed = is_disturbed || (better.gain > 0.0 && abs(better.time - proposal.time) < SPLIT_ISOLATION * scale);
         }
-        if disturbed {
-            sh_proposals[index].x = 0.0;
+        if is_disturbed {
+            sh_proposals[index].gain = 0.0;
             continue;
         }
-        if n_now == ROOM {
-            return ROOM + 1u;
+        if n_now == PULSE_CAPACITY {
+            return PULSE_CAPACITY + 1u;
         }
-        if proposal.z == NO_LIGHT_OF {
-            sh_at[n_now] = proposal.y;
-            sh_charge[n_now] = proposal.w;
+        if proposal.kind == ADDED_PULSE {
+            sh_time[n_now] = proposal.time;
+            sh_charge[n_now] = proposal.value;
         } else {
-            let of_light = u32(proposal.z);
-            let charge = 0.5 * sh_charge[of_light];
-            sh_charge[of_light] = charge;
-            sh_at[of_light] = proposal.y - proposal.w;
+            let split_pulse = proposal.kind;
+            let charge = 0.5 * sh_charge[split_pulse];
+            sh_charge[split_pulse] = charge;
+            sh_time[split_pulse] = proposal.time - proposal.value;
             sh_charge[n_now] = charge;
-            sh_at[n_now] = proposal.y + proposal.w;
+            sh_time[n_now] = proposal.time + proposal.value;
         }
         n_now++;
     }
     return n_now;
 }
 
-// Proposes photoelectrons that are two.
-fn look_at_each() -> u32 {
-    if lane == 0u {
+// Proposes splits of pulses; returns the number of proposals.
+fn propose_splits() -> u32 {
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
         atomicStore(&sh_atomics[1], 0u);
     }
     workgroupBarrier();
     let all = plans[plan].squares_of_curvature;
-    for (var light = lane; light < n_light; light += WIDTH) {
-        let z = inner(curvatures(fract(sh_at[light])), sh_common[light]);
-        let by = noise2_at(sh_at[light], TEMPLATE_ERROR, NEIGHBOURS);
-        sh_prior[light] = vec4<f32>(z, by, 0.0, 0.0);
-        // The others leave no less than a share: where that would not do, nothing has to be solved for. The factor is for rounding.
-        let most = z * z / (LEAST_LEFT * all) / by;
-        if by_charge(sh_charge[light]) || (z > 0.0 && most * 1.01 > least_gain(sh_charge[light])) {
-            atomicOr(&sh_atomics[light >> 5u], 1u << (light & 31u));
+    for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
+        let z = inner_product(curvature_weights(fract(sh_time[pulse])), sh_inner_products[pulse]);
+        let noise2 = noise2_at(sh_time[pulse], TEMPLATE_ERROR, NEIGHBOUR_DISTANCE);
+        sh_prior[pulse] = vec4<f32>(z, noise2, 0.0, 0.0);
+        // The unexplained part is at least a share: where even that gives too small a gain nothing needs to be solved. 1.01 allows for rounding.
+        let max_gain = z * z / (MIN_UNEXPLAINED_SHARE * all) / noise2;
+        if splits_by_charge(sh_charge[pulse]) || (z > 0.0 && max_gain * 1.01 > min_split_gain(sh_charge[pulse])) {
+            atomicOr(&sh_atomics[pulse >> 5u], 1u << (pulse & 31u));
         }
     }
     workgroupBarrier();
     var n_proposals = 0u;
     for (var half = 0u; half < 2u; half++) {
-        var looked_at = broadcast(atomicLoad(&sh_atomics[half]));
-        while looked_at != 0u {
-            let light = 32u * half + firstTrailingBit(looked_at);
-            looked_at &= looked_at - 1u;
-            let left = left_of(Place(sh_sample[light], fract(sh_at[light])), true);
-            let by = sh_prior[light].y;
-            let charge = sh_charge[light];
-            let pull = sh_prior[light].x / sqrt(left * by);
-            let gain = pull * max(pull, 0.0);
-            let likely = 0.5 * (pull + sqrt(pull * pull + 2.0 * REPULSION));
-            let apart = sqrt(2.0 * likely * sqrt(by / left) / charge);
-            let is_two = by_charge(charge) || gain > least_gain(charge);
-            if is_two && apart >= SPLIT_WORTH * scale {
-                if lane == 0u {
-                    let by_far = clamp(apart, SPLIT_LEAST * scale, SPLIT_MOST * scale);
-                    sh_proposals[n_proposals] = vec4<f32>(gain, sh_at[light], f32(light), by_far);
+        var candidates = broadcast(atomicLoad(&sh_atomics[half]));
+        while candidates != 0u {
+            let pulse = 32u * half + firstTrailingBit(candidates);
+            candidates &= candidates - 1u;
+            let norm = unexplained_norm(SplinePosition(sh_sample[pulse], fract(sh_time[pulse])), true);
+            let noise2 = sh_prior[pulse].y;
+            let charge = sh_charge[pulse];
+            let score = sh_prior[pulse].x / sqrt(norm * noise2);
+            let gain = score * max(score, 0.0);
+            let likely = 0.5 * (score + sqrt(score * score + 2.0 * REPULSION));
+            let offset = sqrt(2.0 * likely * sqrt(noise2 / norm) / charge);
+            let is_two = splits_by_charge(charge) || gain > min_split_gain(charge);
+            if is_two && offset >= SPLIT_OFFSET_THRESHOLD * scale {
+                if is_leader() {
+                    let limited = clamp(offset, MIN_SPLIT_OFFSET * scale, MAX_SPLIT_OFFSET * scale);
+                    sh_proposals[n_proposals] = Proposal(gain, sh_time[pulse], pulse, limited);
                 }
                 n_proposals++;
             }
@@ -161,77 +171,77 @@ fn look_at_each() -> u32 {
     return broadcast(n_proposals);
 }
 
-// Looks for photoelectrons that were overlooked, near those that were not.
-fn look_around(before: u32) -> u32 {
+// Searches for missed photoelectrons near the pulses; returns the number of proposals.
+fn search_missed_pulses(before: u32) -> u32 {
     var n_proposals = before;
-    let reach = AROUND * scale;
+    let reach = SEARCH_RANGE * scale;
     var next = 0u;
     var first = 0u;
-    while first < n_light {
-        // Neighbours whose surroundings overlap are looked at once.
+    while first < n_pulses {
+        // Pulses whose search ranges overlap are searched together.
         var last = first;
-        while last + 1u < n_light && sh_at[last + 1u] - sh_at[last] < 2.0 * reach {
+        while last + 1u < n_pulses && sh_time[last + 1u] - sh_time[last] < 2.0 * reach {
             last++;
         }
-        let begin = max(u32(max(sh_at[first] - reach, 0.0)), next);
-        let end = min(u32(max(sh_at[last] + reach, 0.0)), length);
+        let begin = max(u32(max(sh_time[first] - reach, 0.0)), next);
+        let end = min(u32(max(sh_time[last] + reach, 0.0)), length);
         next = end;
         first = last + 1u;
-        for (var at = begin; at < end; at += TILE) {
-            n_proposals = look_in_tile(n_proposals, at, end, at == begin);
+        for (var base = begin; base < end; base += TILE) {
+            n_proposals = search_tile(n_proposals, base, end, base == begin);
         }
     }
     return broadcast(n_proposals);
 }
 
-// Samples `begin` to at most TILE behind; the one before `begin` is looked at now, the last one with the next tile.
-fn look_in_tile(before: u32, begin: u32, end: u32, fresh: bool) -> u32 {
-    // Where a tile goes on, the last two of the one before are in front.
+// Searches TILE samples from the one before `begin`; the last sample is searched with the next tile.
+fn search_tile(before: u32, begin: u32, end: u32, is_first: bool) -> u32 {
+    // The last two products of the tile before come first.
     var kept = 0.0;
-    if lane < 2u && !fresh {
-        kept = sh_around[TILE + lane];
+    if lane < 2u && !is_first {
+        kept = sh_search_products[TILE + lane];
     }
-    if lane == 0u {
+    if is_leader() {
         atomicStore(&sh_atomics[0], 0u);
         atomicStore(&sh_atomics[1], 0u);
     }
     workgroupBarrier();
     if lane < 2u {
-        sh_around[lane] = kept;
+        sh_search_products[lane] = kept;
     }
-    for (var place = lane; place < TILE; place += WIDTH) {
-        sh_around[place + 2u] = 0.0;
-        if begin + place < end {
-            sh_around[place + 2u] = common_with_main(i32(begin + place));
+    for (var offset = lane; offset < TILE; offset += WIDTH) {
+        sh_search_products[offset + 2u] = 0.0;
+        if begin + offset < end {
+            sh_search_products[offset + 2u] = main_pulse_product(i32(begin + offset));
         }
     }
     workgroupBarrier();
-    for (var place = lane; place < TILE; place += WIDTH) {
-        let product = sh_around[place + 1u];
-        // The first and the last of all are no maxima.
-        let between = begin + place < end && (!fresh || place >= 2u);
-        if between && product > 0.0 && product >= sh_around[place] && product > sh_around[place + 2u] {
-            let by = noise2_at(f32(begin + place - 1u), RINGING, TAIL);
-            if product * product >= ADD_LOOK * ADD_GAIN * plans[plan].squares * by {
-                atomicOr(&sh_atomics[place >> 5u], 1u << (place & 31u));
+    for (var offset = lane; offset < TILE; offset += WIDTH) {
+        let product = sh_search_products[offset + 1u];
+        // The first and the last sample of the range are no maxima.
+        let between = begin + offset < end && (!is_first || offset >= 2u);
+        if between && product > 0.0 && product >= sh_search_products[offset] && product > sh_search_products[offset + 2u] {
+            let noise2 = noise2_at(f32(begin + offset - 1u), RINGING_ERROR, RINGING_LENGTH);
+            if product * product >= ADD_SEARCH_SHARE * ADD_GAIN * plans[plan].squares * noise2 {
+                atomicOr(&sh_atomics[offset >> 5u], 1u << (offset & 31u));
             }
         }
     }
     workgroupBarrier();
     var n_proposals = before;
     for (var half = 0u; half < 2u; half++) {
-        var looked_at = broadcast(atomicLoad(&sh_atomics[half]));
-        while looked_at != 0u {
-            let place = 32u * half + firstTrailingBit(looked_at);
-            looked_at &= looked_at - 1u;
-            let at = begin + place - 1u;
-            let left = left_of(Place(i32(at), 0.0), false);
-            let product = sh_around[place + 1u];
-            let gain = product * product / left / noise2_at(f32(at), RINGING, TAIL);
-            if gain > ADD_GAIN && n_proposals < MOST_PROPOSALS {
-                if lane == 0u {
-                    let charge = max(product / left, 0.1);
-                    sh_proposals[n_proposals] = vec4<f32>(gain, f32(at), NO_LIGHT_OF, charge);
+        var candidates = broadcast(atomicLoad(&sh_atomics[half]));
+        while candidates != 0u {
+            let offset = 32u * half + firstTrailingBit(candidates);
+            candidates &= candidates - 1u;
+            let sample = begin + offset - 1u;
+            let norm = unexplained_norm(SplinePosition(i32(sample), 0.0), false);
+            let product = sh_search_products[offset + 1u];
+            let gain = product * product / norm / noise2_at(f32(sample), RINGING_ERROR, RINGING_LENGTH);
+            if gain > ADD_GAIN && n_proposals < MAX_PROPOSALS {
+                if is_leader() {
+                    let charge = max(product / norm, 0.1);
+                    sh_proposals[n_proposals] = Proposal(gain, f32(sample), ADDED_PULSE, charge);
                 }
                 n_proposals++;
             }
@@ -240,15 +250,15 @@ fn look_in_tile(before: u32, begin: u32, end: u32, fresh: bool) -> u32 {
     return n_proposals;
 }
 
-// What the residual has in common with the main pulse of a photoelectron at `sample`.
-fn common_with_main(sample: i32) -> f32 {
-    let reach = reach_of(sample);
-    let end = min(reach.y, reach.x + i32(plans[plan].main_samples));
-    let at = plans[plan].main_pulse_at + u32(reach.x - sample - 2 + i32(PADDING));
+// Inner product of the residual with the main pulse at `sample`.
+fn main_pulse_product(sample: i32) -> f32 {
+    let range = sample_range(sample);
+    let end = min(range.y, range.x + i32(plans[plan].main_samples));
+    let first = plans[plan].main_pulse_at + u32(range.x - sample - 2 + i32(PADDING));
     var sum = 0.0;
-    let count = u32(max(end - reach.x, 0));
+    let count = u32(max(end - range.x, 0));
     for (var k = 0u; k < count; k++) {
-        sum += sh_residual[u32(reach.x) + k] * tables[at + k];
+        sum += sh_residual[u32(range.x) + k] * tables[first + k];
     }
     return sum;
 }

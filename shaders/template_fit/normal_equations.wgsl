@@ -1,103 +1,99 @@
 // The normal equations of the fit. Twin: src/extract/template_fit/normal_equations.rs.
 //
-// One triangle holds in turn the matrix, its factor and the factor's inverse: it is filled in anew for each. Its last row is the
-// gradient, which the factorisation turns into the first half of the solution.
+// One triangle holds in turn the matrix, its Cholesky factor and the inverse of the factor; it is filled again for each step. Its last
+// row is the gradient, which the factorisation turns into the forward substitution.
 
 var<workgroup> sh_triangle: array<f32, TRIANGLE>;
-// The matrix' diagonal, and the same raised.
-var<workgroup> sh_diagonal: array<f32, COLUMNS>;
-var<workgroup> sh_raised: array<f32, COLUMNS>;
-// Solutions and other columns.
-var<workgroup> sh_column: array<f32, COLUMNS>;
-// Two rows for whom a row's own place is being written.
+// The diagonal of the matrix, and the same with ridge, priors and damping.
+var<workgroup> sh_diagonal: array<f32, MAX_COLUMNS>;
+var<workgroup> sh_damped_diagonal: array<f32, MAX_COLUMNS>;
+// The solution, or a column; see state.wgsl.
+var<workgroup> sh_column: array<f32, MAX_COLUMNS>;
+// Copies of two rows that are being overwritten.
 var<workgroup> sh_rows: array<f32, ROWS>;
 
-fn row_at(row: u32) -> u32 {
+fn row_start(row: u32) -> u32 {
     return row * (row + 1u) / 2u;
 }
 
-fn columns() -> u32 {
-    return 2u * n_light + 1u;
-}
-
-// Row and column of place `index` in a triangle.
-fn pair_of(index: u32) -> vec2<u32> {
+// Row and column of element `index` of a triangle.
+fn row_and_column(index: u32) -> vec2<u32> {
     var row = u32(sqrt(2.0 * f32(index) + 0.25) - 0.5);
-    while row_at(row) > index {
+    while row_start(row) > index {
         row--;
     }
-    while row_at(row + 1u) <= index {
+    while row_start(row + 1u) <= index {
         row++;
     }
-    return vec2<u32>(row, index - row_at(row));
+    return vec2<u32>(row, index - row_start(row));
 }
 
-// Fills the matrix in, with what is known beforehand. `held`: what damps a step is in it too.
-fn fill(held: bool) {
-    let last = row_at(2u * n_light);
-    for (var index = lane; index < row_at(n_light); index += WIDTH) {
-        let pair = pair_of(index);
+// Computes the matrix with the priors and, for a step, the damping.
+fn fill_matrix(is_step: bool) {
+    let last = row_start(2u * n_pulses);
+    for (var index = lane; index < row_start(n_pulses); index += WIDTH) {
+        let pair = row_and_column(index);
         let one = pair.x;
         let other = pair.y;
-        let lags = lags_of(sh_sample[one] - sh_sample[other]);
-        let of_charge = common_of(lags, weights(fract(sh_at[other])));
-        let of_time = common_of(lags, slopes(fract(sh_at[other])));
-        let charge = weights(fract(sh_at[one]));
-        let time = slopes(fract(sh_at[one]));
-        let seen = sqrt(max(sh_inside[one].yz, vec2<f32>(LEAST_INSIDE)));
-        let of_other = sqrt(max(sh_inside[other].yz, vec2<f32>(LEAST_INSIDE)));
-        let upper = row_at(2u * one) + 2u * other;
-        let lower = row_at(2u * one + 1u) + 2u * other;
-        sh_triangle[lower] = seen.y * of_other.x * inner(time, of_charge);
+        let lags = correlation_lags(sh_sample[one] - sh_sample[other]);
+        let other_charge = correlate(lags, weights(fract(sh_time[other])));
+        let other_time = correlate(lags, slope_weights(fract(sh_time[other])));
+        let charge = weights(fract(sh_time[one]));
+        let time = slope_weights(fract(sh_time[one]));
+        let inside_roots = sqrt(max(sh_inside[one].yz, vec2<f32>(MIN_INSIDE_SHARE)));
+        let other_roots = sqrt(max(sh_inside[other].yz, vec2<f32>(MIN_INSIDE_SHARE)));
+        let upper = row_start(2u * one) + 2u * other;
+        let lower = row_start(2u * one + 1u) + 2u * other;
+        sh_triangle[lower] = inside_roots.y * other_roots.x * inner_product(time, other_charge);
         if one == other {
-            let more = held_back(one, held);
-            put_diagonal(2u * one, seen.x * of_other.x * inner(charge, of_charge), more.x);
-            put_diagonal(2u * one + 1u, seen.y * of_other.y * inner(time, of_time), more.y);
+            let added = damping_terms(one, is_step);
+            write_diagonal(2u * one, inside_roots.x * other_roots.x * inner_product(charge, other_charge), added.x);
+            write_diagonal(2u * one + 1u, inside_roots.y * other_roots.y * inner_product(time, other_time), added.y);
             sh_triangle[last + 2u * one] = sh_inside[one].x;
             sh_triangle[last + 2u * one + 1u] = 0.0;
         } else {
-            sh_triangle[upper] = seen.x * of_other.x * inner(charge, of_charge);
-            sh_triangle[upper + 1u] = seen.x * of_other.y * inner(charge, of_time);
-            sh_triangle[lower + 1u] = seen.y * of_other.y * inner(time, of_time);
+            sh_triangle[upper] = inside_roots.x * other_roots.x * inner_product(charge, other_charge);
+            sh_triangle[upper + 1u] = inside_roots.x * other_roots.y * inner_product(charge, other_time);
+            sh_triangle[lower + 1u] = inside_roots.y * other_roots.y * inner_product(time, other_time);
         }
     }
-    if lane == 0u {
-        sh_diagonal[2u * n_light] = f32(length);
-        sh_raised[2u * n_light] = f32(length);
+    if is_leader() {
+        sh_diagonal[2u * n_pulses] = f32(length);
+        sh_damped_diagonal[2u * n_pulses] = f32(length);
     }
     workgroupBarrier();
 }
 
-fn put_diagonal(place: u32, value: f32, more: f32) {
-    sh_diagonal[place] = value;
-    sh_raised[place] = value * (1.0 + RIDGE) + more;
+fn write_diagonal(column: u32, value: f32, added: f32) {
+    sh_diagonal[column] = value;
+    sh_damped_diagonal[column] = value * (1.0 + RIDGE) + added;
 }
 
-// Factorises the first `rows` rows. Each thread works out the pivots itself: that costs it nothing while it waits for memory,
-// and saves a barrier a column.
+// Computes the Cholesky factor of the first `rows` rows. Each thread computes the pivots itself: that is free while it waits for
+// memory, and saves a barrier per column.
 fn factorise(rows: u32) {
     let n_columns = columns();
     for (var j = 0u; j < n_columns; j++) {
-        let own = row_at(j);
+        let pivot_row = row_start(j);
         for (var i = j + lane; i < rows; i += WIDTH) {
-            let other = row_at(i);
+            let other = row_start(i);
             var mixed = vec4<f32>(0.0);
             var squares = vec4<f32>(0.0);
             let whole = j & ~3u;
             for (var k = 0u; k < whole; k += 4u) {
-                let a = triangle_4(own + k);
-                mixed += a * triangle_4(other + k);
+                let a = load_triangle4(pivot_row + k);
+                mixed += a * load_triangle4(other + k);
                 squares += a * a;
             }
             for (var k = whole; k < j; k++) {
-                let a = sh_triangle[own + k];
+                let a = sh_triangle[pivot_row + k];
                 mixed.x += a * sh_triangle[other + k];
                 squares.x += a * a;
             }
-            let rest = sh_raised[j] - ((squares.x + squares.y) + (squares.z + squares.w));
-            let pivot = sqrt(max(rest, LEAST_PIVOT * sh_diagonal[j]));
+            let remainder = sh_damped_diagonal[j] - ((squares.x + squares.y) + (squares.z + squares.w));
+            let pivot = sqrt(max(remainder, MIN_PIVOT * sh_diagonal[j]));
             if i == j {
-                sh_triangle[own + j] = pivot;
+                sh_triangle[pivot_row + j] = pivot;
             } else {
                 let value = sh_triangle[other + j] - ((mixed.x + mixed.y) + (mixed.z + mixed.w));
                 sh_triangle[other + j] = value / pivot;
@@ -107,64 +103,64 @@ fn factorise(rows: u32) {
     }
 }
 
-fn triangle_4(at: u32) -> vec4<f32> {
-    return vec4<f32>(sh_triangle[at], sh_triangle[at + 1u], sh_triangle[at + 2u], sh_triangle[at + 3u]);
+fn load_triangle4(first: u32) -> vec4<f32> {
+    return vec4<f32>(sh_triangle[first], sh_triangle[first + 1u], sh_triangle[first + 2u], sh_triangle[first + 3u]);
 }
 
-// The second half of the solution, from the triangle's last row into `sh_column`.
-fn backward() {
+// The back substitution, from the last row of the triangle into `sh_column`.
+fn back_substitute() {
     let n_columns = columns();
-    let last = row_at(n_columns);
-    for (var left = n_columns; left > 0u; left--) {
-        let i = left - 1u;
-        let row = row_at(i);
+    let last = row_start(n_columns);
+    for (var remaining = n_columns; remaining > 0u; remaining--) {
+        let i = remaining - 1u;
+        let row = row_start(i);
         let value = sh_triangle[last + i] / sh_triangle[row + i];
         for (var k = lane; k < i; k += WIDTH) {
             sh_triangle[last + k] -= sh_triangle[row + k] * value;
         }
-        if lane == 0u {
+        if is_leader() {
             sh_column[i] = value;
         }
         workgroupBarrier();
     }
 }
 
-// The factor's inverse in its place, row by row: with it a column needs no barriers to be solved for.
+// Replaces the factor by its inverse, row by row: solving for a column then needs no barriers.
 fn invert() {
     let n_columns = columns();
-    if lane == 0u {
+    if is_leader() {
         sh_rows[0] = sh_triangle[0];
     }
     workgroupBarrier();
     for (var i = 0u; i < n_columns; i++) {
-        let here = select(0u, COLUMNS, (i & 1u) == 1u);
-        let row = row_at(i);
-        let scale = 1.0 / sh_rows[here + i];
+        let buffer = select(0u, MAX_COLUMNS, (i & 1u) == 1u);
+        let row = row_start(i);
+        let inverse_pivot = 1.0 / sh_rows[buffer + i];
         for (var j = lane; j < i; j += WIDTH) {
             var sum = 0.0;
             for (var k = j; k < i; k++) {
-                sum += sh_rows[here + k] * sh_triangle[row_at(k) + j];
+                sum += sh_rows[buffer + k] * sh_triangle[row_start(k) + j];
             }
-            sh_triangle[row + j] = -scale * sum;
+            sh_triangle[row + j] = -inverse_pivot * sum;
         }
-        if lane == 0u {
-            sh_triangle[row + i] = scale;
+        if is_leader() {
+            sh_triangle[row + i] = inverse_pivot;
         }
         if i + 1u < n_columns {
             for (var j = lane; j <= i + 1u; j += WIDTH) {
-                sh_rows[COLUMNS - here + j] = sh_triangle[row_at(i + 1u) + j];
+                sh_rows[MAX_COLUMNS - buffer + j] = sh_triangle[row_start(i + 1u) + j];
             }
         }
         workgroupBarrier();
     }
 }
 
-// Squares of the column in `sh_column`, solved for by the inverse.
+// The quadratic form of the column in `sh_column` with the inverse matrix.
 fn solved_squares() -> f32 {
     let n_columns = columns();
     workgroupBarrier();
     for (var i = lane; i < n_columns; i += WIDTH) {
-        let row = row_at(i);
+        let row = row_start(i);
         var sum = 0.0;
         for (var j = 0u; j <= i; j++) {
             sum += sh_triangle[row + j] * sh_column[j];
@@ -172,11 +168,11 @@ fn solved_squares() -> f32 {
         sh_rows[i] = sum * sum;
     }
     workgroupBarrier();
-    var all = 0.0;
+    var total = 0.0;
     for (var i = 0u; i < n_columns; i++) {
-        all += sh_rows[i];
+        total += sh_rows[i];
     }
-    // All have read before the next column comes.
+    // All threads have read before the next column is written.
     workgroupBarrier();
-    return all;
+    return total;
 }

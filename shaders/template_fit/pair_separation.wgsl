@@ -1,45 +1,44 @@
-// Distances of photoelectrons that stand close become those in the middle of what is likely. Twin: src/extract/template_fit/pair_separation.rs, which explains it and
-// has the constants.
+// Corrects the bias of the separations of close pulses. Twin: src/extract/template_fit/pair_separation.rs, which has the derivation.
 
-fn shorten() {
-    let near = NEIGHBOURS * scale;
+fn correct_separations() {
+    let near = NEIGHBOUR_DISTANCE * scale;
     let squares = plans[plan].squares;
-    let of_slope = squares / (scale * scale);
-    let left = max(plans[plan].squares_of_curvature - of_slope * of_slope / squares, 0.0);
-    let by_noise = sqrt(left) / (2.0 * sqrt(noise2));
-    for (var light = lane; light < n_light; light += WIDTH) {
-        sh_before[light] = vec2<f32>(sh_at[light], sh_charge[light]);
+    let slope_squares = squares / (scale * scale);
+    let unexplained = max(plans[plan].squares_of_curvature - slope_squares * slope_squares / squares, 0.0);
+    let m_per_sample = sqrt(unexplained) / (2.0 * sqrt(noise2));
+    for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
+        sh_previous[pulse] = vec2<f32>(sh_time[pulse], sh_charge[pulse]);
     }
     workgroupBarrier();
-    for (var light = lane; light < n_light; light += WIDTH) {
-        let own = sh_before[light];
-        if light > 0u {
-            let other = sh_before[light - 1u];
-            let closer = towards(other, own, near, by_noise);
-            sh_at[light] -= closer.x * other.y / (other.y + own.y);
-            sh_at_sigma[light] *= closer.y;
+    for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
+        let own = sh_previous[pulse];
+        if pulse > 0u {
+            let other = sh_previous[pulse - 1u];
+            let correction = separation_correction(other, own, near, m_per_sample);
+            sh_time[pulse] -= correction.x * other.y / (other.y + own.y);
+            sh_time_sigma[pulse] *= correction.y;
         }
-        if light + 1u < n_light {
-            let other = sh_before[light + 1u];
-            let closer = towards(own, other, near, by_noise);
-            sh_at[light] += closer.x * other.y / (other.y + own.y);
-            sh_at_sigma[light] *= closer.y;
+        if pulse + 1u < n_pulses {
+            let other = sh_previous[pulse + 1u];
+            let correction = separation_correction(own, other, near, m_per_sample);
+            sh_time[pulse] += correction.x * other.y / (other.y + own.y);
+            sh_time_sigma[pulse] *= correction.y;
         }
     }
     workgroupBarrier();
 }
 
-// By how much two of these times and charges come closer, in samples, and how their distance changes with what the fit found.
-fn towards(first: vec2<f32>, second: vec2<f32>, near: f32, by_noise: f32) -> vec2<f32> {
+// How much closer two pulses (time, charge) move, in samples, and the derivative of the corrected distance.
+fn separation_correction(first: vec2<f32>, second: vec2<f32>, near: f32, m_per_sample: f32) -> vec2<f32> {
     let distance = second.x - first.x;
-    let together = first.y + second.y;
-    let two = clamp((MORE_THAN_TWO_PE - together) / (MORE_THAN_TWO_PE - TWO_PE), 0.0, 1.0);
-    let company = two * company_of(distance, near);
-    let charge = first.y * second.y / together;
-    let m = distance * sqrt(by_noise * charge);
-    let z = (m - SHORTER_AT) / SHORTER_WITHIN;
+    let total = first.y + second.y;
+    let is_pair = clamp((MIN_SEVERAL_PE - total) / (MIN_SEVERAL_PE - MAX_PAIR_PE), 0.0, 1.0);
+    let weight = is_pair * neighbour_weight(distance, near);
+    let charge = first.y * second.y / total;
+    let m = distance * sqrt(m_per_sample * charge);
+    let z = (m - SEPARATION_BIAS_CENTRE) / SEPARATION_BIAS_WIDTH;
     let q = max(1.0 - z * z, 0.0);
-    let part = company * SHORTER * q * q * q;
-    let slope = company * 6.0 * SHORTER * z * q * q * m / SHORTER_WITHIN;
+    let part = weight * SEPARATION_BIAS * q * q * q;
+    let slope = weight * 6.0 * SEPARATION_BIAS * z * q * q * m / SEPARATION_BIAS_WIDTH;
     return vec2<f32>(distance * part, 1.0 - part + slope);
 }

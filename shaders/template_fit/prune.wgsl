@@ -1,87 +1,87 @@
-// Photoelectrons that the fit gives up, and the errors by which it does. Twin: src/extract/template_fit/prune.rs, which has the constants.
+// Errors of charges and times, and removal of insignificant pulses. Twin: src/extract/template_fit/prune.rs.
 
 // Standard deviations of charges and times, from the inverse of the normal matrix.
-fn put_errors() {
+fn estimate_errors() {
     let n_columns = columns();
-    for (var column = lane; column < 2u * n_light; column += WIDTH) {
+    for (var column = lane; column < 2u * n_pulses; column += WIDTH) {
         var squares = 0.0;
         for (var row = column; row < n_columns; row++) {
-            let value = sh_triangle[row_at(row) + column];
+            let value = sh_triangle[row_start(row) + column];
             squares += value * value;
         }
-        let light = column / 2u;
+        let pulse = column / 2u;
         let sigma = sqrt(squares * noise2);
         if column % 2u == 0u {
-            sh_charge_sigma[light] = sigma;
+            sh_charge_sigma[pulse] = sigma;
         } else {
-            sh_at_sigma[light] = sigma / max(sh_charge[light], NOTHING_PE);
+            sh_time_sigma[pulse] = sigma / max(sh_charge[pulse], DROPPED_CHARGE_PE);
         }
     }
     workgroupBarrier();
 }
 
-// How far a photoelectron is from being given up: not at all where its neighbour and it are several.
-fn worth(light: u32) -> f32 {
-    let near = NEIGHBOURS * scale;
-    let charge = sh_charge[light];
+// Significance of a pulse in standard deviations; without bound where it and its neighbour are too large to be one photoelectron.
+fn significance(pulse: u32) -> f32 {
+    let near = NEIGHBOUR_DISTANCE * scale;
+    let charge = sh_charge[pulse];
     var neighbour = 0.0;
-    if light > 0u && abs(sh_at[light - 1u] - sh_at[light]) < near {
-        neighbour = max(neighbour, sh_charge[light - 1u]);
+    if pulse > 0u && abs(sh_time[pulse - 1u] - sh_time[pulse]) < near {
+        neighbour = max(neighbour, sh_charge[pulse - 1u]);
     }
-    if light + 1u < n_light && abs(sh_at[light + 1u] - sh_at[light]) < near {
-        neighbour = max(neighbour, sh_charge[light + 1u]);
+    if pulse + 1u < n_pulses && abs(sh_time[pulse + 1u] - sh_time[pulse]) < near {
+        neighbour = max(neighbour, sh_charge[pulse + 1u]);
     }
-    if charge < LEAST_PE {
+    if charge < MIN_CHARGE_PE {
         return 0.0;
     }
-    if neighbour > 0.0 && neighbour + charge > TOGETHER_PE {
+    if neighbour > 0.0 && neighbour + charge > MAX_MERGED_PE {
         return 1e30;
     }
-    return charge / sh_charge_sigma[light];
+    return charge / sh_charge_sigma[pulse];
 }
 
-// The photoelectron that is worth least, or `n_light` where all are significant.
-fn least_worth() -> u32 {
-    for (var light = lane; light < n_light; light += WIDTH) {
-        sh_column[light] = worth(light);
+// The least significant pulse, or n_pulses if all are significant.
+fn least_significant() -> u32 {
+    for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
+        sh_column[pulse] = significance(pulse);
     }
     workgroupBarrier();
-    var least = SIGNIFICANCE;
-    var which = n_light;
-    for (var light = 0u; light < n_light; light++) {
-        if sh_column[light] < least {
-            least = sh_column[light];
-            which = light;
+    var least = MIN_SIGNIFICANCE;
+    var index = n_pulses;
+    for (var pulse = 0u; pulse < n_pulses; pulse++) {
+        if sh_column[pulse] < least {
+            least = sh_column[pulse];
+            index = pulse;
         }
     }
-    return broadcast(which);
+    return broadcast(index);
 }
 
-// Takes a photoelectron out and gives it to its neighbour, by one thread.
-fn remove(which: u32) {
-    let gone = vec2<f32>(sh_at[which], sh_charge[which]);
-    for (var light = which; light + 1u < n_light; light++) {
-        sh_at[light] = sh_at[light + 1u];
-        sh_charge[light] = sh_charge[light + 1u];
+// Removes a pulse and merges it with its neighbour, in one thread.
+fn remove(index: u32) {
+    let removed = vec2<f32>(sh_time[index], sh_charge[index]);
+    for (var pulse = index; pulse + 1u < n_pulses; pulse++) {
+        sh_time[pulse] = sh_time[pulse + 1u];
+        sh_charge[pulse] = sh_charge[pulse + 1u];
     }
-    var distance = NEIGHBOURS * scale;
-    var nearest = n_light;
-    if which > 0u && abs(sh_at[which - 1u] - gone.x) < distance {
-        nearest = which - 1u;
-        distance = abs(sh_at[nearest] - gone.x);
+    var distance = NEIGHBOUR_DISTANCE * scale;
+    var nearest = n_pulses;
+    if index > 0u && abs(sh_time[index - 1u] - removed.x) < distance {
+        nearest = index - 1u;
+        distance = abs(sh_time[nearest] - removed.x);
     }
-    if which + 1u < n_light && abs(sh_at[which] - gone.x) < distance {
-        nearest = which;
+    if index + 1u < n_pulses && abs(sh_time[index] - removed.x) < distance {
+        nearest = index;
     }
-    if nearest < n_light {
-        let both = joined(vec2<f32>(sh_at[nearest], sh_charge[nearest]), gone);
-        sh_at[nearest] = both.x;
-        sh_charge[nearest] = both.y;
+    if nearest < n_pulses {
+        let merged = merge(vec2<f32>(sh_time[nearest], sh_charge[nearest]), removed);
+        sh_time[nearest] = merged.x;
+        sh_charge[nearest] = merged.y;
     }
 }
 
-// Two photoelectrons, each its time and charge, as one.
-fn joined(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+// Merges two pulses, each with time and charge.
+fn merge(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     let charge = a.y + b.y;
     return vec2<f32>((a.x * a.y + b.x * b.y) / charge, charge);
 }

@@ -1,20 +1,20 @@
-// What the deconvolved trace gives the fit to begin with. Twin: src/extract/template_fit/seeds.rs, which has the constants.
-// Seeds stand behind the waveform's hits, and count among them only as room that is taken.
+// Seeds of the fit from the deconvolved trace. Twin: src/extract/template_fit/seeds.rs.
+// Seeds are written after the hits of the waveform; they take room in `hits` but are not counted as hits.
 
-// Where the seeds of each found hit begin, into the regions, which nothing needs any more; returns their number.
+// Counts the seeds; writes where those of each found hit begin into the regions, which are no longer needed.
 fn count_seeds(n_found: u32) -> u32 {
-    if FIT == 0u {
+    if FIT == FIT_NONE {
         return 0u;
     }
     var n_seeds = 0u;
-    for (var at = 0u; at < n_found; at += WIDTH) {
+    for (var base = 0u; base < n_found; base += WIDTH) {
         var own = 0u;
-        if at + lane < n_found {
-            own = seeds_of(at + lane, NO_PLACE, 0.0);
+        if base + lane < n_found {
+            own = write_hit_seeds(base + lane, NO_SLOT, 0.0);
         }
         let sums = scan(own);
-        if at + lane < n_found {
-            put_region(at + lane, n_seeds + sums.x);
+        if base + lane < n_found {
+            write_region(base + lane, n_seeds + sums.x);
         }
         n_seeds += sums.y;
     }
@@ -22,61 +22,63 @@ fn count_seeds(n_found: u32) -> u32 {
     return broadcast(n_seeds);
 }
 
-const NO_PLACE: u32 = 0xffffffffu;
+const NO_SLOT: u32 = 0xffffffffu;
 
-fn put_seed(place: u32, at: f32, charge_pe: f32) {
-    if place != NO_PLACE {
-        put_hit(place, Hit(at * f32(plans[plan].decimation), charge_pe, 0.0, 0.0, 0u));
+// Writes a seed at `time`, in samples of the trace.
+fn write_seed(slot: u32, time: f32, charge_pe: f32) {
+    if slot != NO_SLOT {
+        write_hit(slot, Hit(time * f32(plans[plan].decimation), charge_pe, 0.0, 0.0, 0u));
     }
 }
 
-// Puts the seeds of found hit `hit`, whose time is `at` in samples of the trace, from `place` on, if that is one; returns their number.
-fn seeds_of(hit: u32, place: u32, at: f32) -> u32 {
-    let charge_pe = smooth_at(2u * hit);
+// Writes the seeds of found hit `hit` from `slot` on, unless that is NO_SLOT; returns their number. `time` is the time of the hit in
+// samples of the trace.
+fn write_hit_seeds(hit: u32, slot: u32, time: f32) -> u32 {
+    let charge_pe = hit_charge(hit);
     if charge_pe <= 0.0 {
         return 0u;
     }
-    let found = bin(hit);
+    let found = found_hit(hit);
     if ((found.y >> FLAGS_SHIFT) & PILE_UP) == 0u {
-        put_seed(place, at, max(charge_pe, SEED_LEAST_PE));
+        write_seed(slot, time, max(charge_pe, MIN_CHARGE_PE));
         return 1u;
     }
     let begin = found.x & 0xffffu;
     let end = found.x >> 16u;
-    var all = 0.0;
+    var total = 0.0;
     for (var index = begin; index < end; index++) {
-        all += max(trace_at(index), 0.0);
+        total += max(trace_at(index), 0.0);
     }
-    let share = all / max(floor(charge_pe + 0.5), 2.0);
-    let gap = SEED_GAP * plans[plan].kernel_sigma_ns / plans[plan].step_ns;
+    let share = total / max(floor(charge_pe + 0.5), 2.0);
+    let gap = MIN_SEED_DISTANCE * plans[plan].kernel_sigma_ns / plans[plan].step_ns;
     var charge = 0.0;
     var moment = 0.0;
     var last = -1e30;
-    var number = 0u;
+    var n_seeds = 0u;
     for (var index = begin; index < end; index++) {
         var value = max(trace_at(index), 0.0);
-        let here = f32(index);
-        if charge + value >= share && here - last >= gap && value > 0.0 {
+        let sample = f32(index);
+        if charge + value >= share && sample - last >= gap && value > 0.0 {
             let part = min(max(share - charge, 0.0), value);
             charge += part;
-            moment += part * here;
-            put_seed(select(place + number, NO_PLACE, place == NO_PLACE), moment / charge, charge_pe * charge / all);
-            number++;
+            moment += part * sample;
+            write_seed(select(slot + n_seeds, NO_SLOT, slot == NO_SLOT), moment / charge, charge_pe * charge / total);
+            n_seeds++;
             value -= part;
             charge = 0.0;
             moment = 0.0;
-            last = here;
+            last = sample;
         }
         charge += value;
-        moment += value * here;
+        moment += value * sample;
     }
-    if charge > SEED_REST * share {
-        put_seed(select(place + number, NO_PLACE, place == NO_PLACE), moment / charge, charge_pe * charge / all);
-        number++;
+    if charge > MIN_SEED_SHARE * share {
+        write_seed(select(slot + n_seeds, NO_SLOT, slot == NO_SLOT), moment / charge, charge_pe * charge / total);
+        n_seeds++;
     }
-    if number == 0u {
-        put_seed(place, at, max(charge_pe, SEED_LEAST_PE));
-        number = 1u;
+    if n_seeds == 0u {
+        write_seed(slot, time, max(charge_pe, MIN_CHARGE_PE));
+        n_seeds = 1u;
     }
-    return number;
+    return n_seeds;
 }

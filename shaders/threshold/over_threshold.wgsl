@@ -1,143 +1,140 @@
 // The methods `integral` and `coti`, on the baseline-subtracted waveform itself. Twin: src/extract/threshold/over_threshold.rs.
-// One thread takes a pulse: what a pulse needs of its neighbours is where the one before ends.
+// One thread per pulse; of its neighbours it needs only the end of the one before.
 
-// Where the leading edge is read, as a share of the pulse's height.
-const EDGE_HEIGHT_SHARE: f32 = 0.2;
-
-// There is no transform: the baseline comes from the raw blocks, as in short windows.
+// Without a transform the baseline comes from the raw blocks, as in short windows.
 fn is_long() -> bool {
     return false;
 }
 
 fn upright(index: u32) -> f32 {
-    return run.sign * (f32(sample_at(index)) - head_f32(HEAD_LEVEL));
+    return run.sign * (f32(sample_at(index)) - header_f32(HEADER_LEVEL));
 }
 
-// What is searched for pulses: the waveform smoothed over half a pulse, or itself.
+// The waveform in which pulses are searched: smoothed over half a pulse, or as it is.
 fn searched(index: u32) -> f32 {
-    return smooth_at(index);
+    return smoothed_at(index);
 }
 
-fn stages() {
+fn run_stages() {
     let width = plans[plan].smoothing;
-    let noise = head_f32(HEAD_NOISE);
+    let noise = header_f32(HEADER_NOISE);
     var threshold = run.threshold_sigma * noise;
-    if METHOD == 1u {
+    if METHOD == METHOD_INTEGRAL {
         smooth_upright(width);
         threshold /= sqrt(f32(width));
     } else {
         for (var index = lane; index < length; index += WIDTH) {
-            put_smooth(index, upright(index));
+            write_smoothed(index, upright(index));
         }
     }
     sync();
     let n_pulses = find_pulses(threshold);
-    if lane == 0u {
-        put_head(HEAD_N_FOUND, n_pulses);
-        put_head_f32(HEAD_THRESHOLD, threshold);
+    if is_leader() {
+        write_header(HEADER_N_FOUND, n_pulses);
+        write_header_f32(HEADER_THRESHOLD, threshold);
     }
     sync();
 }
 
-// Mean over `width` samples; beyond the ends the waveform counts as 0.
+// Mean over `width` samples; outside the window the waveform is 0.
 fn smooth_upright(width: u32) {
-    let ahead = width / 2u;
+    let half = width / 2u;
     for (var index = lane; index < length; index += WIDTH) {
-        let end = min(index + ahead + 1u, length);
-        let begin = max(index + ahead + 1u, width) - width;
-        // Whole counts first: their sum is exact.
+        let end = min(index + half + 1u, length);
+        let begin = max(index + half + 1u, width) - width;
+        // Sums of whole counts are exact.
         var sum = 0u;
-        for (var at = begin; at < end; at++) {
-            sum += sample_at(at);
+        for (var other = begin; other < end; other++) {
+            sum += sample_at(other);
         }
         let number = end - min(begin, end);
-        let level = head_f32(HEAD_LEVEL);
-        // The level's whole part is as exact.
+        let level = header_f32(HEADER_LEVEL);
+        // So is the whole part of the level.
         let whole = floor(level);
         let above = f32(i32(sum) - i32(number) * i32(whole)) - f32(number) * (level - whole);
-        put_smooth(index, run.sign * above / f32(width));
+        write_smoothed(index, run.sign * above / f32(width));
     }
 }
 
-fn over(index: u32, threshold: f32) -> bool {
+fn is_over(index: u32, threshold: f32) -> bool {
     return searched(index) > threshold;
 }
 
-// Samples over threshold that are at most so far apart belong to one pulse.
-fn gap() -> u32 {
-    return select(1u, plans[plan].before + plans[plan].behind, METHOD == 1u);
+// Largest distance of two samples over threshold in one pulse.
+fn max_gap() -> u32 {
+    return select(1u, plans[plan].before + plans[plan].behind, METHOD == METHOD_INTEGRAL);
 }
 
-// True if a pulse begins here: no sample over threshold among the `gap` before.
-fn begins(index: u32, threshold: f32) -> bool {
-    if !over(index, threshold) {
+// True if a pulse begins at `index`: none of the `max_gap` samples before is over threshold.
+fn is_start(index: u32, threshold: f32) -> bool {
+    if !is_over(index, threshold) {
         return false;
     }
-    for (var back = 1u; back <= min(gap(), index); back++) {
-        if over(index - back, threshold) {
+    for (var back = 1u; back <= min(max_gap(), index); back++) {
+        if is_over(index - back, threshold) {
             return false;
         }
     }
     return true;
 }
 
-// Finds the pulses, one sample over threshold alone left out where that is noise; first and last sample of each into the
-// regions. Returns their number.
+// Finds the pulses and writes their first and last samples into the regions; returns their number. A single sample over threshold
+// is noise unless the template is as narrow.
 fn find_pulses(threshold: f32) -> u32 {
     var n_pulses = 0u;
-    for (var at = 0u; at < length; at += WIDTH) {
-        let index = at + lane;
-        let starts = index < length && begins(index, threshold);
+    for (var base = 0u; base < length; base += WIDTH) {
+        let index = base + lane;
+        let starts = index < length && is_start(index, threshold);
         var last = index;
         if starts {
-            for (var next = index + 1u; next < length && next <= last + gap(); next++) {
-                if over(next, threshold) {
+            for (var next = index + 1u; next < length && next <= last + max_gap(); next++) {
+                if is_over(next, threshold) {
                     last = next;
                 }
             }
         }
-        let noise_alone = METHOD == 2u && last == index && plans[plan].before > 1u;
-        let counts = starts && !noise_alone;
-        let sums = scan(select(0u, 1u, counts));
-        if counts {
-            put_region(n_pulses + sums.x, index | last << 16u);
+        let is_noise = METHOD == METHOD_COTI && last == index && plans[plan].before > 1u;
+        let is_pulse = starts && !is_noise;
+        let sums = scan(select(0u, 1u, is_pulse));
+        if is_pulse {
+            write_region(n_pulses + sums.x, index | last << 16u);
         }
         n_pulses += sums.y;
     }
     return n_pulses;
 }
 
-// Nothing of these goes on to a fit.
-fn look() {}
+// These methods have no fit.
+fn test_for_light() {}
 
 fn count_seeds(n_found: u32) -> u32 {
     return 0u;
 }
 
-fn give_seeds(first: u32) {}
+fn write_seeds(first: u32) {}
 
-fn give_hits(first: u32) {
-    let n_pulses = head(HEAD_N_FOUND);
+fn write_hits(first: u32) {
+    let n_pulses = header(HEADER_N_FOUND);
     for (var pulse = lane; pulse < n_pulses; pulse += WIDTH) {
-        put_hit(first + pulse, measured(pulse));
+        write_hit(first + pulse, measure_pulse(pulse));
     }
 }
 
-fn end_of_pulse(pulse: u32) -> u32 {
+fn pulse_end(pulse: u32) -> u32 {
     let last = region_at(pulse) >> 16u;
-    return select(last + 1u, min(last + 1u + plans[plan].behind, length), METHOD == 1u);
+    return select(last + 1u, min(last + 1u + plans[plan].behind, length), METHOD == METHOD_INTEGRAL);
 }
 
-fn measured(pulse: u32) -> Hit {
+fn measure_pulse(pulse: u32) -> Hit {
     let first = region_at(pulse) & 0xffffu;
     let last = region_at(pulse) >> 16u;
     var begin = first;
-    let end = end_of_pulse(pulse);
+    let end = pulse_end(pulse);
     var covered = 1.0;
-    if METHOD == 1u {
+    if METHOD == METHOD_INTEGRAL {
         begin = max(first, plans[plan].before) - plans[plan].before;
         if pulse > 0u {
-            begin = max(begin, end_of_pulse(pulse - 1u));
+            begin = max(begin, pulse_end(pulse - 1u));
         }
         covered = plans[plan].covered;
     }
@@ -153,8 +150,8 @@ fn measured(pulse: u32) -> Hit {
     }
     let gain = plans[plan].gain * covered;
     let width = f32(end - begin);
-    let noise = head_f32(HEAD_NOISE) * sqrt(width);
-    let baseline_error = head_f32(HEAD_BASELINE_SIGMA) * width;
+    let noise = header_f32(HEADER_NOISE) * sqrt(width);
+    let baseline_error = header_f32(HEADER_BASELINE_SIGMA) * width;
     let time_ns = leading_edge(peak) * plans[plan].step_ns - plans[plan].edge_ns;
     let flags = select(0u, TRUNCATED_AT_EDGE, first == 0u || last + 1u == length);
     return Hit(time_ns, sum / gain, sqrt(noise * noise + baseline_error * baseline_error) / gain, 0.0, flags);

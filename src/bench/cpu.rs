@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::quantiles::Quantiles;
 use crate::error::{Error, Result};
-use crate::extract::workspace::Work;
+use crate::extract::workspace::Workspace;
 use crate::extract::{Backend as _, Extractor, Stage};
 use crate::model::Batch;
 
@@ -118,7 +118,7 @@ fn once(extractor: &Extractor, batch: &Batch) -> Spent {
         .into_par_iter()
         .step_by(TASK)
         .map_init(
-            || (Work::default(), Vec::new()),
+            || (Workspace::default(), Vec::new()),
             |(work, hits), start| {
                 let mut spent = Spent::default();
                 let mut last = Instant::now();

@@ -15,12 +15,12 @@ struct Line([f32; WIDTH]);
 
 /// Floats whose first stands on a cache line; used as a slice.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct AlignedBuffer {
     lines: Vec<Line>,
     length: usize,
 }
 
-impl Lines {
+impl AlignedBuffer {
     /// Shortens or lengthens to `length`; new numbers are `value`.
     pub fn resize(&mut self, length: usize, value: f32) {
         self.lines
@@ -45,7 +45,7 @@ impl Lines {
     }
 }
 
-impl Deref for Lines {
+impl Deref for AlignedBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
@@ -54,14 +54,14 @@ impl Deref for Lines {
     }
 }
 
-impl DerefMut for Lines {
+impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
         &mut all[..self.length]
     }
 }
 
-impl FromIterator<Complex32> for Lines {
+impl FromIterator<Complex32> for AlignedBuffer {
     fn from_iter<I: IntoIterator<Item = Complex32>>(values: I) -> Self {
         let values: Vec<Complex32> = values.into_iter().collect();
         let mut lines = Self::default();
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn it_behaves_as_a_vector_and_begins_on_a_line() {
-        let mut lines = Lines::default();
+        let mut lines = AlignedBuffer::default();
         let mut vector = Vec::new();
         for (length, value) in [
             (5, 1.0),

@@ -4,22 +4,22 @@
 //! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
 //! of the quiet blocks' means.
 
-use super::load_samples::{BLOCKS, Loaded};
-use super::select_nth::nth_smallest;
+use super::load_samples::{BLOCKS, LoadedSamples};
+use super::select_nth::select_nth;
 
 /// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
-const NOISE_QUANTILE: f32 = 0.25;
+pub(crate) const NOISE_QUANTILE: f32 = 0.25;
 /// The 25 % quantile of the variance of 8, 16 and 32 Gaussian samples (the sizes of [`BLOCKS`]), in units of the true
 /// variance (chi-square with 7, 15 and 31 degrees of freedom).
-const NOISE_QUANTILE_OF_GAUSS: [f32; 3] = [0.6078, 0.7358, 0.8190];
+pub(crate) const NOISE_QUANTILE_OF_GAUSSIAN: [f32; 3] = [0.6078, 0.7358, 0.8190];
 /// A quiet block's variance is below this many times the noise's (the 99.9 % quantiles).
-const QUIET: [f32; 3] = [3.475, 2.513, 1.971];
+pub(crate) const QUIET_VARIANCE: [f32; 3] = [3.475, 2.513, 1.971];
 /// Half width of the cluster of block means, in standard deviations of a block's mean.
-const CLUSTER_SIGMA: f32 = 2.0;
+pub(crate) const CLUSTER_SIGMA: f32 = 2.0;
 /// Noise that rounding to whole counts leaves: 1 / sqrt(12), rounded up.
-pub const ROUNDING_ADC: f32 = 0.29;
+pub(crate) const ROUNDING_ADC: f32 = 0.29;
 /// With fewer agreeing blocks than this the baseline is flagged unstable.
-pub const MIN_BLOCKS: usize = 4;
+pub(crate) const MIN_BASELINE_BLOCKS: usize = 4;
 
 /// What the raw samples say about baseline and noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,19 +38,19 @@ pub struct Baseline {
 ///
 /// Formula: sqrt of the 25 % quantile of the block variances over that quantile of a Gaussian's.
 #[must_use]
-pub fn noise_adc(loaded: &Loaded, sorted: &mut Vec<f32>) -> f32 {
+pub fn measured_noise_adc(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> f32 {
     if loaded.block_variance.is_empty() {
         return 0.0;
     }
     sorted.clear();
     sorted.extend_from_slice(&loaded.block_variance);
-    let place = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
-    (nth_smallest(sorted, place) / NOISE_QUANTILE_OF_GAUSS[loaded.class]).sqrt()
+    let rank = ((sorted.len() - 1) as f32 * NOISE_QUANTILE) as usize;
+    (select_nth(sorted, rank) / NOISE_QUANTILE_OF_GAUSSIAN[loaded.class]).sqrt()
 }
 
 /// The level of the quietest block: cheap, and good enough where a later stage refines it.
 #[must_use]
-pub fn rough_level_adc(loaded: &Loaded) -> f32 {
+pub fn rough_level_adc(loaded: &LoadedSamples) -> f32 {
     let mut best = (f32::INFINITY, 0.0);
     for (&mean, &variance) in loaded.block_mean.iter().zip(&loaded.block_variance) {
         if variance < best.0 {
@@ -62,9 +62,9 @@ pub fn rough_level_adc(loaded: &Loaded) -> f32 {
 
 /// Baseline and noise of a waveform from its blocks' means and variances; `sorted` is room to sort in.
 #[must_use]
-pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
-    let noise_adc = noise_adc(loaded, sorted);
-    let quiet = QUIET[loaded.class];
+pub fn estimate_baseline(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> Baseline {
+    let noise_adc = measured_noise_adc(loaded, sorted);
+    let quiet = QUIET_VARIANCE[loaded.class];
     let block = BLOCKS[loaded.class] as f32;
     // Rounding leaves at least this much uncertainty even in a noiseless channel.
     let noise_floor = noise_adc.max(ROUNDING_ADC);
@@ -111,19 +111,19 @@ pub fn estimate(loaded: &Loaded, sorted: &mut Vec<f32>) -> Baseline {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load_samples::load;
+    use super::super::load_samples::load_samples;
     use super::*;
     use crate::extract::tests::helpers::{gaussian, juno_template};
     use crate::model::SamplesRef;
 
     fn baseline_of(samples: &[f32]) -> Baseline {
-        let mut loaded = Loaded::default();
-        load(
+        let mut loaded = LoadedSamples::default();
+        load_samples(
             SamplesRef::F32(samples),
             (f32::NEG_INFINITY, f32::INFINITY),
             &mut loaded,
         );
-        estimate(&loaded, &mut Vec::new())
+        estimate_baseline(&loaded, &mut Vec::new())
     }
 
     fn noisy(seed: u64, level: f32, noise: f32) -> Vec<f32> {

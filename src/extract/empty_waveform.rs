@@ -4,37 +4,45 @@
 //! anyway tell: without light they agree to noise / sqrt(samples). A block, or two neighbours together, that lies higher, any that lies lower,
 //! and every waveform whose blocks are not known well enough go the whole way.
 
-use super::load_samples::{BLOCKS, Loaded};
-use crate::extract::template_fit::template::Response;
+use super::load_samples::{BLOCKS, LoadedSamples};
+use crate::extract::template_fit::template::Template;
 
 /// Standard deviations above the others from which a block may hold light. Without light 8 in 100 waveforms exceed it; a pulse
 /// that the deconvolution's threshold just reaches has 3 to 4.
-pub(crate) const LIT_SIGMA: f32 = 2.8;
+pub(crate) const EMPTY_MAX_ABOVE_SIGMA: f32 = 2.8;
 /// Standard deviations below the others from which a block speaks of an undershoot or a baseline that drifts.
-pub(crate) const LOW_SIGMA: f32 = 4.5;
+pub(crate) const EMPTY_MAX_BELOW_SIGMA: f32 = 4.5;
 /// Fewest blocks.
-pub(crate) const FEWEST: usize = 12;
+pub(crate) const EMPTY_MIN_BLOCKS: usize = 12;
 /// Least significance of a pulse in the mean of the block that holds it, as a share of what a matched filter would give.
-pub(crate) const LEAST_SHARE: f32 = 0.6;
+pub(crate) const EMPTY_MIN_SHARE: f32 = 0.6;
 
 /// The level, in counts as recorded, and its standard deviation, if there is no light. `sign` is that of the pulses; `noise_adc` that of a sample.
 #[must_use]
-pub fn dark(loaded: &Loaded, response: &Response, sign: f32, noise_adc: f32) -> Option<(f32, f32)> {
+pub fn find_empty_baseline(
+    loaded: &LoadedSamples,
+    template: &Template,
+    sign: f32,
+    noise_adc: f32,
+) -> Option<(f32, f32)> {
     let means = loaded.block_mean.as_slice();
     let block = BLOCKS[loaded.class] as f32;
     let samples = loaded.even.len() + loaded.odd.len();
-    let share = response.main_area() / (block * response.squares[0]).sqrt();
+    let share = template.main_area() / (block * template.squares[0]).sqrt();
     // Whole blocks only: the last samples of a window have to be nearly all in one.
     let covered = means.len() * BLOCKS[loaded.class] + BLOCKS[loaded.class] / 2 >= samples;
-    if means.len() < FEWEST || !covered || share < LEAST_SHARE || noise_adc <= 0.0 {
+    if means.len() < EMPTY_MIN_BLOCKS || !covered || share < EMPTY_MIN_SHARE || noise_adc <= 0.0 {
         return None;
     }
     // About the first one: sums of whole levels would lose digits.
     let pivot = means[0];
     let mean = pivot + means.iter().map(|mean| mean - pivot).sum::<f32>() / means.len() as f32;
     let sigma = noise_adc / block.sqrt();
-    let (lit, low) = (LIT_SIGMA * sigma, -LOW_SIGMA * sigma);
-    let pair = LIT_SIGMA * sigma * std::f32::consts::SQRT_2;
+    let (lit, low) = (
+        EMPTY_MAX_ABOVE_SIGMA * sigma,
+        -EMPTY_MAX_BELOW_SIGMA * sigma,
+    );
+    let pair = EMPTY_MAX_ABOVE_SIGMA * sigma * std::f32::consts::SQRT_2;
     let mut before = 0.0;
     for &level in means {
         let above = sign * (level - mean);

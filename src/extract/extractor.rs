@@ -11,28 +11,28 @@ use super::Backend;
 use super::baseline;
 use super::parameters::{Parameters, ReadoutFacts};
 use super::stage_kind::Stage;
-use super::workspace::Work;
+use super::workspace::Workspace;
 use crate::error::{Error, Result};
-use crate::extract::deconvolution::deconvolve::Plan;
+use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::filter::Design;
-use crate::extract::template_fit::template::{Response, main_pulse};
-use crate::extract::threshold::over_threshold::Pulse;
+use crate::extract::template_fit::template::{Template, main_pulse_samples};
+use crate::extract::threshold::over_threshold::PulseShape;
 use crate::model::{Batch, Calibration, Extracted, Flags, Hit, Waveform};
 
 /// Waveforms a task of the thread pool.
-const TASK: usize = 128;
+const WAVEFORMS_PER_TASK: usize = 128;
 /// Relative difference between two sampling intervals that counts as none.
-const SAME_SAMPLING: f64 = 1e-3;
+const SAMPLING_TOLERANCE: f64 = 1e-3;
 /// The spread of the single-photoelectron charge that a fit assumes lies between these, whatever the calibration says.
-const SPREAD: (f32, f32) = (0.15, 0.6);
+const CHARGE_SIGMA_RANGE: (f32, f32) = (0.15, 0.6);
 /// And is this where the calibration says nothing.
-const USUAL_SPREAD: f32 = 0.3;
+const DEFAULT_CHARGE_SIGMA: f32 = 0.3;
 
-fn spread(charge_sigma_pe: f32) -> f32 {
+fn limited_charge_sigma(charge_sigma_pe: f32) -> f32 {
     if charge_sigma_pe > 0.0 {
-        charge_sigma_pe.clamp(SPREAD.0, SPREAD.1)
+        charge_sigma_pe.clamp(CHARGE_SIGMA_RANGE.0, CHARGE_SIGMA_RANGE.1)
     } else {
-        USUAL_SPREAD
+        DEFAULT_CHARGE_SIGMA
     }
 }
 
@@ -46,17 +46,17 @@ pub struct Extractor {
     readout: ReadoutFacts,
     parameters: Parameters,
     /// Plans by calibration row and length of the transform, made when a length is first met.
-    plans: RwLock<HashMap<PlanKey, Arc<Plan>>>,
+    plans: RwLock<HashMap<PlanKey, Arc<DeconvolutionPlan>>>,
 }
 
 /// A plan in the hands of one thread. Threads share plans, but not this count of its users: each waveform would write to it, and they
 /// would wait for one another.
-pub(crate) struct Held(Arc<Plan>);
+pub(crate) struct ThreadPlan(Arc<DeconvolutionPlan>);
 
-impl Deref for Held {
-    type Target = Plan;
+impl Deref for ThreadPlan {
+    type Target = DeconvolutionPlan;
 
-    fn deref(&self) -> &Plan {
+    fn deref(&self) -> &DeconvolutionPlan {
         &self.0
     }
 }
@@ -64,17 +64,17 @@ impl Deref for Held {
 /// What extraction derives from one row of the calibration.
 pub(crate) struct Channel {
     pub(crate) design: Design,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: PulseShape,
     pub(crate) noise_adc: f32,
     pub(crate) peak_adc: f32,
     /// Spread of the single-photoelectron charge, within reason.
     pub(crate) charge_sigma_pe: f32,
     /// The template between its samples, made when it is first needed.
-    response: OnceLock<Response>,
+    template: OnceLock<Template>,
     pub(crate) time_offset_ns: f32,
     main_pulse_samples: usize,
     /// The earliest row with the same template, noise and spread of charges, whose plans serve this one too.
-    pub(crate) same_as: usize,
+    pub(crate) shared_row: usize,
 }
 
 /// What a waveform looked like on its way, for pictures.
@@ -113,7 +113,7 @@ impl Extractor {
             return Err(Error::usage("the calibration has no rows"));
         }
         for row in calibration.rows() {
-            if (f64::from(row.sampling_ns) / readout.sampling_ns - 1.0).abs() > SAME_SAMPLING {
+            if (f64::from(row.sampling_ns) / readout.sampling_ns - 1.0).abs() > SAMPLING_TOLERANCE {
                 return Err(Error::usage(format!(
                     "the calibration was made for a sampling interval of {} ns, the waveforms have {} ns",
                     row.sampling_ns, readout.sampling_ns
@@ -122,7 +122,7 @@ impl Extractor {
             }
         }
         let mut first_with: HashMap<Vec<u32>, usize> = HashMap::new();
-        let same_as: Vec<usize> = calibration
+        let shared_row: Vec<usize> = calibration
             .rows()
             .iter()
             .enumerate()
@@ -139,20 +139,20 @@ impl Extractor {
         let channels = calibration
             .rows()
             .par_iter()
-            .zip(same_as)
-            .map(|(row, same_as)| {
+            .zip(shared_row)
+            .map(|(row, shared_row)| {
                 let peak_adc = row.template_adc.iter().copied().fold(0.0, f32::max);
                 Ok(Channel {
                     design: Design::new(row, parameters.filter)?,
-                    pulse: Pulse::new(row, parameters.threshold_sigma),
+                    pulse: PulseShape::new(row, parameters.threshold_sigma),
                     noise_adc: row.noise_adc,
                     peak_adc,
-                    charge_sigma_pe: spread(row.charge_sigma_pe),
-                    response: OnceLock::new(),
+                    charge_sigma_pe: limited_charge_sigma(row.charge_sigma_pe),
+                    template: OnceLock::new(),
                     time_offset_ns: row.time_offset_ns,
                     // A window has to hold it.
-                    main_pulse_samples: main_pulse(&row.template_adc),
-                    same_as,
+                    main_pulse_samples: main_pulse_samples(&row.template_adc),
+                    shared_row,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -181,9 +181,9 @@ impl Extractor {
     #[must_use]
     pub fn trace(&self, waveform: Waveform<'_>) -> Trace {
         let mut trace = Trace::default();
-        let mut work = Work::default();
-        let mut keep = |stage: Stage, work: &Work| {
-            if stage == Stage::Floor {
+        let mut work = Workspace::default();
+        let mut keep = |stage: Stage, work: &Workspace| {
+            if stage == Stage::ResidualBaseline {
                 trace.deconvolved_pe_per_ns = work.deconvolve.trace.to_vec();
             }
         };
@@ -193,7 +193,7 @@ impl Extractor {
         trace.flags = summary.flags;
         if summary.flags.contains(Flags::FITTED) {
             let sign = self.readout.polarity.sign();
-            let residual = work.sparse.residual.iter();
+            let residual = work.fit.residual.iter();
             trace.residual_adc = residual.map(|value| sign * value).collect();
         }
         trace.threshold_pe_per_ns = work.threshold;
@@ -216,11 +216,11 @@ impl Extractor {
     }
 
     /// The template of calibration row `row` between its samples.
-    pub(crate) fn response(&self, row: usize) -> &Response {
-        let row = self.channels[row].same_as;
+    pub(crate) fn template(&self, row: usize) -> &Template {
+        let row = self.channels[row].shared_row;
         self.channels[row]
-            .response
-            .get_or_init(|| Response::new(&self.calibration.rows()[row].template_adc))
+            .template
+            .get_or_init(|| Template::new(&self.calibration.rows()[row].template_adc))
     }
 
     pub(crate) fn channel(&self, row: usize) -> &Channel {
@@ -228,7 +228,11 @@ impl Extractor {
     }
 
     /// The calibration row for a waveform of `n_samples`, and what there is to flag about it. `None` without any row.
-    pub(crate) fn flags_of(&self, channel_id: u32, n_samples: usize) -> Option<(usize, Flags)> {
+    pub(crate) fn row_and_flags(
+        &self,
+        channel_id: u32,
+        n_samples: usize,
+    ) -> Option<(usize, Flags)> {
         let (row, own) = self.calibration.row_of(channel_id)?;
         let mut flags = Flags::NONE;
         if !own {
@@ -264,30 +268,30 @@ impl Extractor {
     }
 
     /// The plan for waveforms of `n_samples` on calibration row `row`; `last` is the one this thread used last.
-    pub(crate) fn plan_of_thread(
+    pub(crate) fn thread_plan(
         &self,
         row: usize,
         n_samples: usize,
-        last: &mut Option<(PlanKey, Rc<Held>)>,
-    ) -> Rc<Held> {
+        last: &mut Option<(PlanKey, Rc<ThreadPlan>)>,
+    ) -> Rc<ThreadPlan> {
         let key = self.plan_key(row, n_samples);
         if let Some((key_of_last, plan)) = last
             && *key_of_last == key
         {
             return Rc::clone(plan);
         }
-        let plan = Rc::new(Held(self.plan(row, n_samples)));
+        let plan = Rc::new(ThreadPlan(self.plan(row, n_samples)));
         *last = Some((key, Rc::clone(&plan)));
         plan
     }
 
     fn plan_key(&self, row: usize, n_samples: usize) -> PlanKey {
-        let row = self.channels[row].same_as;
+        let row = self.channels[row].shared_row;
         (row, self.channels[row].design.n_fft(n_samples))
     }
 
     /// The plan for waveforms of `n_samples` on calibration row `row`, made if there is none yet.
-    pub(crate) fn plan(&self, row: usize, n_samples: usize) -> Arc<Plan> {
+    pub(crate) fn plan(&self, row: usize, n_samples: usize) -> Arc<DeconvolutionPlan> {
         let key = self.plan_key(row, n_samples);
         // A thread that panicked while it held the lock leaves a whole map behind: plans are inserted complete.
         let known = self
@@ -299,7 +303,7 @@ impl Extractor {
         if let Some(plan) = known {
             return plan;
         }
-        let plan = Arc::new(Plan::new(&self.channels[key.0].design, key.1));
+        let plan = Arc::new(DeconvolutionPlan::new(&self.channels[key.0].design, key.1));
         let mut plans = self
             .plans
             .write()
@@ -311,12 +315,12 @@ impl Extractor {
 impl Extractor {
     /// Extracts the waveforms `range` of `batch`.
     pub(crate) fn extract_range(&self, batch: &Batch, range: Range<usize>) -> Extracted {
-        let starts: Vec<usize> = range.clone().step_by(TASK).collect();
+        let starts: Vec<usize> = range.clone().step_by(WAVEFORMS_PER_TASK).collect();
         let parts = starts
             .into_par_iter()
-            .map_init(Work::default, |work, start| {
+            .map_init(Workspace::default, |work, start| {
                 let mut part = Extracted::default();
-                for index in start..(start + TASK).min(range.end) {
+                for index in start..(start + WAVEFORMS_PER_TASK).min(range.end) {
                     if let Some(waveform) = batch.get(index) {
                         let summary =
                             self.extract_one(waveform, work, &mut part.hits, &mut |_, _| ());

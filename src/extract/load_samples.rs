@@ -20,11 +20,11 @@ pub fn block_class(length: usize) -> usize {
 }
 
 /// Samples at a rail that make a waveform saturated. One alone may be a digitiser's glitch or a value that happens to be 0.
-const MIN_SATURATED: u32 = 2;
+pub(crate) const MIN_SATURATED: usize = 2;
 
 /// The samples of one waveform as floats, even and odd ones apart, and the mean and variance of each whole block.
 #[derive(Clone, Debug, Default)]
-pub struct Loaded {
+pub struct LoadedSamples {
     /// Samples 0, 2, 4, ...
     pub even: Vec<f32>,
     /// Samples 1, 3, 5, ...
@@ -35,14 +35,18 @@ pub struct Loaded {
     pub block_variance: Vec<f32>,
     /// Size of the blocks, as a place in [`BLOCKS`].
     pub class: usize,
-    /// Sums and sums of squares about the block's first sample, a quarter each: room for [`sum_blocks`].
+    /// Sums and sums of squares about the block's first sample, a quarter each: room for [`sum_raw_blocks`].
     quarters: Vec<[[f32; 4]; 2]>,
 }
 
 /// Loads a waveform into `loaded` and says what is wrong with it.
 ///
 /// `rails` are the lowest and highest value the digitiser can give (`f32` infinities where not known).
-pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> Flags {
+pub fn load_samples(
+    samples: SamplesRef<'_>,
+    rails: (f32, f32),
+    loaded: &mut LoadedSamples,
+) -> Flags {
     let length = samples.len();
     loaded.even.resize(length.div_ceil(2), 0.0);
     loaded.odd.resize(length / 2, 0.0);
@@ -73,9 +77,9 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
         .quarters
         .resize(loaded.block_mean.len(), [[0.0; 4]; 2]);
     let extremes = match loaded.class {
-        0 => sum_blocks::<{ BLOCKS[0] / 2 }>(loaded),
-        1 => sum_blocks::<{ BLOCKS[1] / 2 }>(loaded),
-        _ => sum_blocks::<{ BLOCKS[2] / 2 }>(loaded),
+        0 => sum_raw_blocks::<{ BLOCKS[0] / 2 }>(loaded),
+        1 => sum_raw_blocks::<{ BLOCKS[1] / 2 }>(loaded),
+        _ => sum_raw_blocks::<{ BLOCKS[2] / 2 }>(loaded),
     };
     let mut flags = Flags::NONE;
     if !extremes.finite {
@@ -94,13 +98,13 @@ pub fn load(samples: SamplesRef<'_>, rails: (f32, f32), loaded: &mut Loaded) -> 
     flags
 }
 
-fn count(loaded: &Loaded, predicate: impl Fn(f32) -> bool) -> u32 {
+fn count(loaded: &LoadedSamples, predicate: impl Fn(f32) -> bool) -> usize {
     loaded
         .even
         .iter()
         .chain(&loaded.odd)
         .filter(|&&value| predicate(value))
-        .count() as u32
+        .count()
 }
 
 struct Extremes {
@@ -138,7 +142,7 @@ fn separate_f32(samples: &[f32], even: &mut [f32], odd: &mut [f32]) {
 /// Mean and variance of each block, and the extremes. Lanes are summed in a fixed order, so that the result does not
 /// depend on the processor's vector width; the last two steps of a block's sums wait until several blocks can take them at once.
 #[multiversion(targets = "simd")]
-fn sum_blocks<const HALF: usize>(loaded: &mut Loaded) -> Extremes {
+fn sum_raw_blocks<const HALF: usize>(loaded: &mut LoadedSamples) -> Extremes {
     let mut low = [f32::INFINITY; HALF];
     let mut high = [f32::NEG_INFINITY; HALF];
     // 0 x NaN and 0 x infinity are NaN: one sum tells whether all samples are finite.
@@ -263,9 +267,9 @@ mod tests {
     #[test]
     fn samples_come_out_as_they_went_in() {
         let samples: Vec<u16> = (0..77).map(|index| 500 + index * 3 % 17).collect();
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadedSamples::default();
         assert_eq!(
-            load(SamplesRef::U16(&samples), RAILS, &mut loaded),
+            load_samples(SamplesRef::U16(&samples), RAILS, &mut loaded),
             Flags::NONE
         );
         let back: Vec<u16> = (0..77)
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_sample_is_looked_at() {
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadedSamples::default();
         for length in 32..600 {
             for place in 0..length {
                 let mut samples = vec![500_u16; length];
@@ -290,7 +294,7 @@ mod tests {
                 if let Some(next) = samples.get_mut(place + 1) {
                     *next = 0;
                 }
-                let flags = load(SamplesRef::U16(&samples), RAILS, &mut loaded);
+                let flags = load_samples(SamplesRef::U16(&samples), RAILS, &mut loaded);
                 let expected = if place + 1 < length {
                     Flags::SATURATED_LOW
                 } else {
@@ -303,8 +307,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let mut loaded = Loaded::default();
-        let mut flags = |samples: &[f32]| load(SamplesRef::F32(samples), RAILS, &mut loaded);
+        let mut loaded = LoadedSamples::default();
+        let mut flags =
+            |samples: &[f32]| load_samples(SamplesRef::F32(samples), RAILS, &mut loaded);
         assert_eq!(flags(&[5.0; 40]), Flags::FLAT);
         assert_eq!(flags(&[1023.0; 40]), Flags::FLAT | Flags::SATURATED_HIGH);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

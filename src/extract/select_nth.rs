@@ -5,18 +5,18 @@
 
 use multiversion::multiversion;
 
-/// The `place`-th smallest of `values`, counted from 0. Values must not be NaN; their order is lost.
+/// The `n`-th smallest of `values`, counted from 0. Values must not be NaN; their order is lost.
 ///
 /// 0 if there is no such place.
 #[must_use]
-pub fn nth_smallest(values: &mut [f32], place: usize) -> f32 {
-    if place >= values.len() {
+pub fn select_nth(values: &mut [f32], n: usize) -> f32 {
+    if n >= values.len() {
         return 0.0;
     }
     match values.len() {
-        0..=32 => by_rank(&padded::<32>(values), place as u32),
-        33..=64 => by_rank(&padded::<64>(values), place as u32),
-        _ => *values.select_nth_unstable_by(place, f32::total_cmp).1,
+        0..=32 => select_by_rank(&padded::<32>(values), n as u32),
+        33..=64 => select_by_rank(&padded::<64>(values), n as u32),
+        _ => *values.select_nth_unstable_by(n, f32::total_cmp).1,
     }
 }
 
@@ -28,9 +28,9 @@ fn padded<const N: usize>(values: &[f32]) -> [f32; N] {
     all
 }
 
-/// The largest value with at most `place` smaller ones.
+/// The largest value with at most `n` smaller ones.
 #[multiversion(targets = "simd")]
-fn by_rank<const N: usize>(values: &[f32; N], place: u32) -> f32 {
+fn select_by_rank<const N: usize>(values: &[f32; N], n: u32) -> f32 {
     let mut smaller = [0_u32; N];
     for &other in values {
         for lane in 0..N {
@@ -39,7 +39,7 @@ fn by_rank<const N: usize>(values: &[f32; N], place: u32) -> f32 {
     }
     let mut found = f32::NEG_INFINITY;
     for lane in 0..N {
-        let candidate = if smaller[lane] <= place {
+        let candidate = if smaller[lane] <= n {
             values[lane]
         } else {
             f32::NEG_INFINITY
@@ -57,11 +57,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_one_that_sorting_gives(mut values in prop::collection::vec(-3_i8..3, 1..100), place in 0_usize..100) {
+        fn it_is_the_one_that_sorting_gives(mut values in prop::collection::vec(-3_i8..3, 1..100), n in 0_usize..100) {
             let mut floats: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
             values.sort_unstable();
-            let expected = values.get(place).map_or(0.0, |&value| f32::from(value));
-            prop_assert_eq!(nth_smallest(&mut floats, place), expected);
+            let expected = values.get(n).map_or(0.0, |&value| f32::from(value));
+            prop_assert_eq!(select_nth(&mut floats, n), expected);
         }
     }
 }

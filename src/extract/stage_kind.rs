@@ -7,7 +7,7 @@ use std::fmt;
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Stage {
     /// Floats, flags, blocks.
-    Sanity,
+    LoadSamples,
     /// Noise and rough level.
     Baseline,
     /// Pulses upright, rate halved.
@@ -15,9 +15,9 @@ pub enum Stage {
     /// The template's spectrum divided out.
     Deconvolve,
     /// What is left of the baseline.
-    Floor,
+    ResidualBaseline,
     /// Regions over threshold, split into hits.
-    Find,
+    HitFinding,
     /// Charge of each hit.
     Charge,
     /// Time of each hit.
@@ -27,12 +27,12 @@ pub enum Stage {
 impl Stage {
     /// Every stage, in order.
     pub const ALL: [Self; 8] = [
-        Self::Sanity,
+        Self::LoadSamples,
         Self::Baseline,
         Self::Decimate,
         Self::Deconvolve,
-        Self::Floor,
-        Self::Find,
+        Self::ResidualBaseline,
+        Self::HitFinding,
         Self::Charge,
         Self::Time,
     ];
@@ -41,12 +41,12 @@ impl Stage {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Sanity => "sanity",
+            Self::LoadSamples => "load_samples",
             Self::Baseline => "baseline",
             Self::Decimate => "decimate",
             Self::Deconvolve => "deconvolve",
-            Self::Floor => "floor",
-            Self::Find => "find",
+            Self::ResidualBaseline => "residual_baseline",
+            Self::HitFinding => "hit_finding",
             Self::Charge => "charge",
             Self::Time => "time",
         }

@@ -2,34 +2,38 @@
 
 use std::rc::Rc;
 
-use super::extractor::{Channel, Extractor, Held, PlanKey};
-use super::load_samples::{self, Loaded};
+use super::extractor::{Channel, Extractor, PlanKey, ThreadPlan};
+use super::load_samples::{self, LoadedSamples};
 use super::parameters::Method;
 use super::stage_kind::Stage;
 use super::{baseline, empty_waveform};
-use crate::extract::deconvolution::deconvolve::{self, Plan};
-use crate::extract::deconvolution::residual_baseline::{self, Floor};
+use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, DeconvolutionWorkspace};
+use crate::extract::deconvolution::hit_finding::{FoundHit, HitSearch};
+use crate::extract::deconvolution::residual_baseline::{
+    self, ResidualBaseline, ResidualBaselineWorkspace,
+};
 use crate::extract::deconvolution::{charge, decimate, hit_finding, time};
-use crate::extract::template_fit::{fit, seeds};
+use crate::extract::template_fit::state::{FitProblem, FitWorkspace};
+use crate::extract::template_fit::{config, seeds};
 use crate::extract::threshold::over_threshold::{self, Noise};
 use crate::model::{Flags, Hit, Waveform, WaveformSummary};
 
 /// Extension of a hit beyond threshold, in standard deviations of the kernel.
 const REACH_SIGMA: f32 = 1.7;
 /// Light earlier than this many standard deviations of the kernel lies where the baseline is read.
-const EARLY_SIGMA: f32 = 2.0;
+pub(crate) const EARLY_SIGMA: f32 = 2.0;
 
 /// Room for one waveform on its way through the stages, one a thread; afterwards what each stage found.
 #[derive(Default)]
-pub(crate) struct Work {
-    pub(crate) loaded: Loaded,
-    pub(crate) deconvolve: deconvolve::Work,
-    pub(crate) floor: residual_baseline::Work,
-    pub(crate) found: Vec<hit_finding::Found>,
+pub(crate) struct Workspace {
+    pub(crate) loaded: LoadedSamples,
+    pub(crate) deconvolve: DeconvolutionWorkspace,
+    pub(crate) residual_baseline: ResidualBaselineWorkspace,
+    pub(crate) found: Vec<FoundHit>,
     /// Charge, its error and the flags of each found hit.
     pub(crate) charges: Vec<(f32, f32, Flags)>,
     /// The plan this thread used last.
-    pub(crate) plan: Option<(PlanKey, Rc<Held>)>,
+    pub(crate) plan: Option<(PlanKey, Rc<ThreadPlan>)>,
     /// The level that decimation took off.
     pub(crate) level_adc: f32,
     /// Noise of a sample, as used: the calibration's, behind the floor what the trace shows.
@@ -37,37 +41,40 @@ pub(crate) struct Work {
     pub(crate) summary: WaveformSummary,
     pub(crate) threshold: f32,
     pub(crate) step_ns: f32,
-    pub(crate) sparse: fit::Work,
+    pub(crate) fit: FitWorkspace,
     sorted: Vec<f32>,
     upright: Vec<f32>,
 }
 
 /// How far hits extend beyond threshold, in samples of the trace.
-pub(crate) fn reach(plan: &Plan) -> usize {
+pub(crate) fn reach(plan: &DeconvolutionPlan) -> usize {
     (REACH_SIGMA * plan.kernel_sigma_ns / plan.step_ns)
         .round()
         .max(1.0) as usize
 }
 
 impl Extractor {
-    /// Runs the stages on one waveform; appends its hits. `watch` is called behind each stage.
+    /// Runs the stages on one waveform; appends its hits. `on_stage` is called behind each stage.
     pub(crate) fn extract_one(
         &self,
         waveform: Waveform<'_>,
-        work: &mut Work,
+        work: &mut Workspace,
         hits: &mut Vec<Hit>,
-        watch: &mut impl FnMut(Stage, &Work),
+        on_stage: &mut impl FnMut(Stage, &Workspace),
     ) -> WaveformSummary {
-        let mut flags = load_samples::load(waveform.samples, self.rails(), &mut work.loaded);
+        let mut flags =
+            load_samples::load_samples(waveform.samples, self.rails(), &mut work.loaded);
         work.summary = WaveformSummary {
             flags,
             ..WaveformSummary::default()
         };
-        watch(Stage::Sanity, work);
-        let Some((row, known)) = self.flags_of(waveform.channel_id, waveform.samples.len()) else {
+        on_stage(Stage::LoadSamples, work);
+        let Some((row, calibration_flags)) =
+            self.row_and_flags(waveform.channel_id, waveform.samples.len())
+        else {
             return WaveformSummary::unknown(flags | Flags::NO_CALIBRATION);
         };
-        flags |= known;
+        flags |= calibration_flags;
         if flags.contains(Flags::NON_FINITE) {
             return WaveformSummary::unknown(flags);
         }
@@ -79,15 +86,15 @@ impl Extractor {
         if flags.contains(Flags::FLAT) {
             work.summary.baseline_adc = work.loaded.even.first().copied().unwrap_or(0.0);
         } else if self.parameters().method == Method::Auto
-            && let Some(dark) = self.glance(row, &work.loaded)
+            && let Some(dark) = self.find_empty_baseline(row, &work.loaded)
         {
             let (level_adc, sigma_adc) = dark;
             work.summary.baseline_adc = level_adc;
             work.summary.baseline_sigma_adc = sigma_adc;
-            work.summary.noise_adc = baseline::noise_adc(&work.loaded, &mut work.sorted);
+            work.summary.noise_adc = baseline::measured_noise_adc(&work.loaded, &mut work.sorted);
             work.summary.flags |= Flags::NO_LIGHT;
         } else if self.parameters().method.deconvolves() {
-            self.deconvolve(row, work, hits, watch);
+            self.deconvolve(row, work, hits, on_stage);
             if self.parameters().method.fits() && hits.len() > first_hit {
                 self.fit(row, work, hits, first_hit);
             }
@@ -95,18 +102,18 @@ impl Extractor {
             self.over_threshold(channel, work, hits);
         }
         let shift_ns = waveform.start_ns as f32 - channel.time_offset_ns;
-        conclude(work.summary, flags, hits, first_hit, shift_ns)
+        finalize(work.summary, flags, hits, first_hit, shift_ns)
     }
 
     /// The level of a waveform without light, if that is plain to see.
-    fn glance(&self, row: usize, loaded: &Loaded) -> Option<(f32, f32)> {
+    fn find_empty_baseline(&self, row: usize, loaded: &LoadedSamples) -> Option<(f32, f32)> {
         let noise_adc = self.channel(row).noise_adc;
         if noise_adc <= 0.0 {
             return None;
         }
-        empty_waveform::dark(
+        empty_waveform::find_empty_baseline(
             loaded,
-            self.response(row),
+            self.template(row),
             self.readout().polarity.sign(),
             noise_adc.max(self.least_noise_adc()),
         )
@@ -116,15 +123,15 @@ impl Extractor {
     fn deconvolve(
         &self,
         row: usize,
-        work: &mut Work,
+        work: &mut Workspace,
         hits: &mut Vec<Hit>,
-        watch: &mut impl FnMut(Stage, &Work),
+        on_stage: &mut impl FnMut(Stage, &Workspace),
     ) {
         let channel = self.channel(row);
         let n_samples = work.loaded.even.len() + work.loaded.odd.len();
-        let plan = self.plan_of_thread(row, n_samples, &mut work.plan);
+        let plan = self.thread_plan(row, n_samples, &mut work.plan);
         work.step_ns = plan.step_ns;
-        let measured_adc = baseline::noise_adc(&work.loaded, &mut work.sorted);
+        let measured_adc = baseline::measured_noise_adc(&work.loaded, &mut work.sorted);
         work.noise_adc = if channel.noise_adc > 0.0 {
             channel.noise_adc
         } else {
@@ -135,10 +142,10 @@ impl Extractor {
         work.level_adc = if residual_baseline::is_long(&plan, trace_length) {
             baseline::rough_level_adc(&work.loaded)
         } else {
-            baseline::estimate(&work.loaded, &mut work.sorted).level_adc
+            baseline::estimate_baseline(&work.loaded, &mut work.sorted).level_adc
         };
         work.summary.noise_adc = measured_adc;
-        watch(Stage::Baseline, work);
+        on_stage(Stage::Baseline, work);
 
         let sign = self.readout().polarity.sign();
         let trace = &mut work.deconvolve.trace;
@@ -148,17 +155,22 @@ impl Extractor {
         } else {
             decimate::keep_all(&work.loaded, work.level_adc, sign, trace);
         }
-        watch(Stage::Decimate, work);
-        plan.run(&mut work.deconvolve);
-        watch(Stage::Deconvolve, work);
+        on_stage(Stage::Decimate, work);
+        plan.deconvolve(&mut work.deconvolve);
+        on_stage(Stage::Deconvolve, work);
 
         let trace = &mut work.deconvolve.trace;
-        let Floor {
+        let ResidualBaseline {
             level_adc,
             sigma_adc,
             noise_ratio,
             unstable,
-        } = residual_baseline::refine(trace, &plan, work.noise_adc, &mut work.floor);
+        } = residual_baseline::estimate_residual_baseline(
+            trace,
+            &plan,
+            work.noise_adc,
+            &mut work.residual_baseline,
+        );
         work.summary.baseline_adc = work.level_adc + sign * level_adc;
         work.summary.baseline_sigma_adc = sigma_adc;
         if unstable {
@@ -168,31 +180,31 @@ impl Extractor {
         let noise = plan.noise_gain * work.noise_adc;
         work.threshold = self.parameters().threshold_sigma
             * residual_baseline::smooth_noise(&plan, work.noise_adc);
-        watch(Stage::Floor, work);
+        on_stage(Stage::ResidualBaseline, work);
 
-        let search = hit_finding::Search {
+        let search = HitSearch {
             threshold: work.threshold,
-            valley: self.parameters().split_sigma * noise,
+            valley_depth: self.parameters().split_sigma * noise,
             reach: reach(&plan),
         };
         let trace = &work.deconvolve.trace;
-        hit_finding::find(
+        hit_finding::find_hits(
             trace,
-            &work.floor.smooth,
-            &work.floor.block_max,
+            &work.residual_baseline.smooth,
+            &work.residual_baseline.block_max,
             search,
             &mut work.found,
         );
-        watch(Stage::Find, work);
+        on_stage(Stage::HitFinding, work);
 
         let trace = &work.deconvolve.trace;
         work.charges.clear();
         work.charges.extend(
-            work.found
-                .iter()
-                .map(|&found| charge::measure(trace, &plan, found, work.noise_adc, sigma_adc)),
+            work.found.iter().map(|&found| {
+                charge::measure_charge(trace, &plan, found, work.noise_adc, sigma_adc)
+            }),
         );
-        watch(Stage::Charge, work);
+        on_stage(Stage::Charge, work);
 
         let early_ns = EARLY_SIGMA * plan.kernel_sigma_ns;
         let trace = &work.deconvolve.trace;
@@ -201,7 +213,7 @@ impl Extractor {
             if charge_pe <= 0.0 {
                 continue;
             }
-            let time_ns = time::measure_ns(trace, &plan, found, noise);
+            let time_ns = time::measure_time_ns(trace, &plan, found, noise);
             if time_ns < early_ns {
                 work.summary.flags |= Flags::PULSE_IN_BASELINE;
             }
@@ -213,16 +225,16 @@ impl Extractor {
                 flags,
             });
         }
-        watch(Stage::Time, work);
+        on_stage(Stage::Time, work);
     }
 
     /// Stage 8: a fit to the whole waveform in place of the deconvolved hits, which stay where it fails.
-    fn fit(&self, row: usize, work: &mut Work, hits: &mut Vec<Hit>, first_hit: usize) {
+    fn fit(&self, row: usize, work: &mut Workspace, hits: &mut Vec<Hit>, first_hit: usize) {
         let channel = self.channel(row);
-        let response = self.response(row);
-        let Work {
+        let template = self.template(row);
+        let Workspace {
             loaded,
-            sparse: fit,
+            fit,
             summary,
             ..
         } = work;
@@ -236,20 +248,26 @@ impl Extractor {
         fit.upright
             .resize(loaded.even.len() + loaded.odd.len(), 0.0);
         decimate::keep_all(loaded, summary.baseline_adc, sign, &mut fit.upright);
-        fit.light.clear();
+        fit.pulses.clear();
         let Some((_, plan)) = &work.plan else { return };
         let trace = &work.deconvolve.trace;
         let noise = plan.noise_gain * work.noise_adc;
         let decimation = plan.step_ns / sampling_ns;
         for (&found, &(charge_pe, _, flags)) in work.found.iter().zip(&work.charges) {
             if charge_pe > 0.0 {
-                let at = time::measure_ns(trace, plan, found, noise) / plan.step_ns;
+                let at = time::measure_time_ns(trace, plan, found, noise) / plan.step_ns;
                 let kernel = (plan.kernel_sigma_ns / plan.step_ns, decimation);
-                seeds::add(trace, (found, charge_pe, flags), at, kernel, &mut fit.light);
+                seeds::add_seeds(
+                    trace,
+                    (found, charge_pe, flags),
+                    at,
+                    kernel,
+                    &mut fit.pulses,
+                );
             }
         }
-        let problem = fit::Problem {
-            response,
+        let problem = FitProblem {
+            template,
             noise_adc: work.noise_adc,
             charge_sigma_pe: channel.charge_sigma_pe,
             peak_adc: channel.peak_adc,
@@ -269,34 +287,34 @@ impl Extractor {
         summary.baseline_adc += sign * fit.baseline_adc;
         hits.truncate(first_hit);
         let length = fit.upright.len();
-        hits.extend(fit.light.iter().map(|light| {
+        hits.extend(fit.pulses.iter().map(|pulse| {
             let mut flags = Flags::NONE;
-            let (_, [inside, _]) = response.inside(light.at.floor() as i32, length);
-            if inside < fit::INSIDE {
+            let (_, [inside, _]) = template.inside(pulse.time.floor() as i32, length);
+            if inside < config::CONTAINED_SHARE {
                 flags |= Flags::TRUNCATED_AT_EDGE;
             }
-            if light.charge_pe > fit::SEVERAL_PE {
+            if pulse.charge_pe > config::PILE_UP_PE {
                 flags |= Flags::PILE_UP;
             }
             Hit {
-                time_ns: light.at * sampling_ns,
-                charge_pe: light.charge_pe,
-                charge_sigma_pe: light.charge_sigma_pe,
-                time_sigma_ns: light.at_sigma * sampling_ns,
+                time_ns: pulse.time * sampling_ns,
+                charge_pe: pulse.charge_pe,
+                charge_sigma_pe: pulse.charge_sigma_pe,
+                time_sigma_ns: pulse.time_sigma * sampling_ns,
                 flags,
             }
         }));
     }
 
     /// Stages 2 to 7 of `integral` and `coti`.
-    fn over_threshold(&self, channel: &Channel, work: &mut Work, hits: &mut Vec<Hit>) {
+    fn over_threshold(&self, channel: &Channel, work: &mut Workspace, hits: &mut Vec<Hit>) {
         let loaded = &work.loaded;
-        let found = baseline::estimate(loaded, &mut work.sorted);
+        let found = baseline::estimate_baseline(loaded, &mut work.sorted);
         let summary = &mut work.summary;
         summary.baseline_adc = found.level_adc;
         summary.baseline_sigma_adc = found.sigma_adc;
         summary.noise_adc = found.noise_adc;
-        if found.n_blocks < baseline::MIN_BLOCKS {
+        if found.n_blocks < baseline::MIN_BASELINE_BLOCKS {
             summary.flags |= Flags::UNSTABLE_BASELINE;
         }
         work.upright
@@ -332,7 +350,7 @@ impl Extractor {
 /// What makes a waveform's hits and summary final, whichever backend found them: times shifted by `shift_ns`, flags of
 /// hits and waveform joined, sums, order in time. The waveform's hits are those from `first_hit` on; `flags` are the ones that
 /// stay if the result is not finite.
-pub(crate) fn conclude(
+pub(crate) fn finalize(
     mut summary: WaveformSummary,
     flags: Flags,
     hits: &mut Vec<Hit>,

@@ -1,98 +1,69 @@
-//! Constants that shaders share with their twins, as text: they stand once, in `src/extract`.
+//! The constants that the shaders share with their Rust twins, as WGSL text: each is written once, in `src/extract`.
 
 use std::fmt::Write as _;
 
-use crate::extract::empty_waveform;
-use crate::extract::template_fit::{
-    add_pulses, fit, normal_equations, pair_separation, priors, prune, seeds, template,
-};
+use crate::extract::deconvolution::{charge, deconvolve, residual_baseline, time};
+use crate::extract::template_fit::{config, template};
+use crate::extract::threshold::over_threshold;
+use crate::extract::{baseline, empty_waveform, load_samples, workspace};
 
-/// Those of seeds and first look, which the extraction has.
-#[must_use]
-pub fn of_extraction() -> String {
-    let mut text = String::new();
-    whole(&mut text, "MOST", fit::MOST);
-    real(&mut text, "SEED_GAP", seeds::SEED_GAP);
-    real(&mut text, "SEED_REST", seeds::SEED_REST);
-    real(&mut text, "SEED_LEAST_PE", fit::LEAST_PE);
-    real(&mut text, "GLANCE_LIT_SIGMA", empty_waveform::LIT_SIGMA);
-    real(&mut text, "GLANCE_LOW_SIGMA", empty_waveform::LOW_SIGMA);
-    real(&mut text, "GLANCE_LEAST_SHARE", empty_waveform::LEAST_SHARE);
-    whole(&mut text, "GLANCE_FEWEST", empty_waveform::FEWEST);
-    text
+/// Lists constants of one module under their own names.
+macro_rules! constants {
+    ($text:expr, $write:ident, $module:ident: $($name:ident)*) => {
+        $($write($text, stringify!($name), $module::$name);)*
+    };
 }
 
-/// Those of the fit.
+/// Returns the constants of the extraction kernel for all methods.
 #[must_use]
-pub fn of_fit() -> String {
+pub fn extraction_constants() -> String {
     let mut text = String::new();
-    for (name, value) in [
-        ("MOST", fit::MOST),
-        ("MOST_PROPOSALS", add_pulses::MOST_PROPOSALS),
-        ("ROUNDS", fit::ROUNDS),
-        ("STEPS", fit::STEPS),
-        ("LAST_STEPS", fit::LAST_STEPS),
-        ("STIFFENED", fit::STIFFENED),
-        ("PLENTY", add_pulses::PLENTY),
-        ("PADDING", template::PADDING),
-    ] {
-        whole(&mut text, name, value);
-    }
-    for (name, value) in [
-        ("SPLIT_GAIN", add_pulses::SPLIT_GAIN),
-        ("LEAST_GAIN", add_pulses::LEAST_GAIN),
-        ("ADD_GAIN", add_pulses::ADD_GAIN),
-        ("ADD_LOOK", add_pulses::ADD_LOOK),
-        ("SIGNIFICANCE", prune::SIGNIFICANCE),
-        ("SEVERAL_PE", fit::SEVERAL_PE),
-        ("TOGETHER_PE", prune::TOGETHER_PE),
-        ("LEAST_PE", fit::LEAST_PE),
-        ("NOTHING_PE", fit::NOTHING_PE),
-        ("STILL", fit::STILL),
-        ("LAST_STILL", fit::LAST_STILL),
-        ("LONGEST_STEP", fit::LONGEST_STEP),
-        ("NEIGHBOURS", fit::NEIGHBOURS),
-        ("APPROACH", fit::APPROACH),
-        ("HOLD", priors::HOLD),
-        ("SLOPE", priors::SLOPE),
-        ("REPULSION", priors::REPULSION),
-        ("LEAST_DISTANCE", priors::LEAST_DISTANCE),
-        ("LEAST_CHARGE_PE", priors::LEAST_CHARGE_PE),
-        ("SHORTER", pair_separation::SHORTER),
-        ("SHORTER_AT", pair_separation::SHORTER_AT),
-        ("SHORTER_WITHIN", pair_separation::SHORTER_WITHIN),
-        ("TWO_PE", pair_separation::TWO_PE.0),
-        ("MORE_THAN_TWO_PE", pair_separation::TWO_PE.1),
-        ("APART", add_pulses::APART),
-        ("SPLIT_LEAST", add_pulses::SPLIT.0),
-        ("SPLIT_MOST", add_pulses::SPLIT.1),
-        ("SPLIT_WORTH", add_pulses::SPLIT_WORTH),
-        ("AROUND", add_pulses::AROUND),
-        ("LEAST_LEFT", add_pulses::LEAST_LEFT),
-        ("TEMPLATE_ERROR", add_pulses::TEMPLATE_ERROR),
-        ("RINGING", add_pulses::RINGING),
-        ("TAIL", add_pulses::TAIL),
-        ("WORSE", fit::WORSE),
-        ("DAMPING_FIRST", fit::DAMPING.0),
-        ("DAMPING_MORE", fit::DAMPING.1),
-        ("DAMPING_LESS", fit::DAMPING.2),
-        ("TOO_FAR", fit::TOO_FAR),
-        ("MISFIT", fit::MISFIT),
-        ("MISFIT_NOISE", fit::MISFIT_NOISE),
-        ("RIDGE", normal_equations::RIDGE),
-        ("LEAST_PIVOT", normal_equations::LEAST_PIVOT),
-        ("LEAST_INSIDE", normal_equations::LEAST_INSIDE),
-        ("INSIDE", fit::INSIDE),
-    ] {
-        real(&mut text, name, value);
-    }
-    text
+    let text = &mut text;
+    constants!(text, integer, load_samples: MIN_SATURATED);
+    constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
+    constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
+    constants!(text, reals, baseline: NOISE_QUANTILE_OF_GAUSSIAN QUIET_VARIANCE);
+    constants!(text, real, empty_waveform: EMPTY_MAX_ABOVE_SIGMA EMPTY_MAX_BELOW_SIGMA EMPTY_MIN_SHARE);
+    constants!(text, integer, empty_waveform: EMPTY_MIN_BLOCKS);
+    constants!(text, integer, deconvolve: LEVEL_SAMPLES BLOCK);
+    constants!(text, integer, residual_baseline: MIN_PAIRED_BLOCKS MIN_LONG_BLOCKS);
+    constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
+        MIN_UNLIT_BLOCKS DRIFT_SIGMA);
+    constants!(text, real, charge: EDGE_CHARGE_SHARE MIN_SEEN_SHARE PILE_UP_RATIO);
+    constants!(text, real, time: EDGE_SIGMA EDGE_PEAK_SHARE);
+    constants!(text, real, workspace: EARLY_SIGMA);
+    constants!(text, real, over_threshold: EDGE_HEIGHT_SHARE);
+    constants!(text, integer, config: MAX_PULSES);
+    constants!(text, real, config: MIN_SEED_DISTANCE MIN_SEED_SHARE MIN_CHARGE_PE);
+    std::mem::take(text)
 }
 
-fn whole(text: &mut String, name: &str, value: usize) {
+/// Returns the constants of the kernel of the template fit.
+#[must_use]
+pub fn fit_constants() -> String {
+    let mut text = String::new();
+    let text = &mut text;
+    constants!(text, integer, template: PADDING);
+    constants!(text, integer, config: MAX_PULSES MAX_PROPOSALS MAX_ROUNDS MAX_STEPS MAX_FINAL_STEPS MAX_SOLVES MIN_PULSES_FOR_SHAPE);
+    constants!(text, real, config: CONTAINED_SHARE PILE_UP_PE MIN_CHARGE_PE DROPPED_CHARGE_PE MIN_COLUMN_CHARGE_PE CHI2_TOL
+        FINAL_CHI2_TOL MAX_TIME_STEP MAX_APPROACH MAX_STEP_RATIO MAX_CHI2_GROWTH FIRST_DAMPING DAMPING_INCREASE DAMPING_DECREASE
+        MAX_MISFIT_NOISE MAX_MISFIT_SHARE RIDGE MIN_PIVOT MIN_INSIDE_SHARE NEIGHBOUR_DISTANCE TIME_PRIOR_SIGMA HUBER_K REPULSION
+        MIN_DISTANCE SPLIT_GAIN MIN_SPLIT_GAIN ADD_GAIN ADD_SEARCH_SHARE MIN_UNEXPLAINED_SHARE TEMPLATE_ERROR RINGING_ERROR
+        RINGING_LENGTH SPLIT_ISOLATION MIN_SPLIT_OFFSET MAX_SPLIT_OFFSET SPLIT_OFFSET_THRESHOLD SEARCH_RANGE MIN_SIGNIFICANCE
+        MAX_MERGED_PE SEPARATION_BIAS SEPARATION_BIAS_CENTRE SEPARATION_BIAS_WIDTH MAX_PAIR_PE MIN_SEVERAL_PE);
+    std::mem::take(text)
+}
+
+fn integer(text: &mut String, name: &str, value: usize) {
     let _ = writeln!(text, "const {name}: u32 = {value}u;");
 }
 
 fn real(text: &mut String, name: &str, value: f32) {
     let _ = writeln!(text, "const {name}: f32 = {value:e};");
+}
+
+fn reals<const N: usize>(text: &mut String, name: &str, values: [f32; N]) {
+    let values: Vec<String> = values.iter().map(|value| format!("{value:e}")).collect();
+    let values = values.join(", ");
+    let _ = writeln!(text, "const {name} = array<f32, {N}>({values});");
 }

@@ -6,7 +6,7 @@ use super::extractor::GpuExtractor;
 use super::layout::{Hit as DeviceHit, OUTGROWN, Summary};
 use super::ring_slot::ChunkResults;
 use super::routing::Chunk;
-use crate::extract::workspace::{self, conclude};
+use crate::extract::workspace::{self, finalize};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 
 /// Waveforms that one task puts together.
@@ -40,7 +40,7 @@ impl GpuExtractor {
         chunk
             .on_cpu
             .par_iter()
-            .map_init(workspace::Work::default, |work, (place, _)| {
+            .map_init(workspace::Workspace::default, |work, (place, _)| {
                 let mut hits = Vec::new();
                 let summary =
                     batch
@@ -86,40 +86,43 @@ impl GpuExtractor {
             .par_chunks(TASK)
             .zip(starts)
             .enumerate()
-            .map_init(workspace::Work::default, |work, (task, (from, mut at))| {
-                let mut part = Extracted::default();
-                for (place, from) in (chunk.begin + task * TASK..).zip(from) {
-                    let summary = match from {
-                        From::Cpu((summary, hits)) => {
-                            part.hits.extend_from_slice(hits);
-                            part.left_to_cpu += 1;
-                            *summary
-                        }
-                        From::Device(summary) => {
-                            let end = at + summary.n_hits as usize;
-                            let found = results.hits.get(at..end).unwrap_or_default();
-                            at = end;
-                            if summary.flags & OUTGROWN != 0
-                                && let Some(waveform) = batch.get(place)
-                            {
+            .map_init(
+                workspace::Workspace::default,
+                |work, (task, (from, mut at))| {
+                    let mut part = Extracted::default();
+                    for (place, from) in (chunk.begin + task * TASK..).zip(from) {
+                        let summary = match from {
+                            From::Cpu((summary, hits)) => {
+                                part.hits.extend_from_slice(hits);
                                 part.left_to_cpu += 1;
-                                let summary = self.cpu().extract_one(
-                                    waveform,
-                                    work,
-                                    &mut part.hits,
-                                    &mut |_, _| (),
-                                );
-                                part.summaries.push(summary);
-                                continue;
+                                *summary
                             }
-                            self.finish(batch, place, summary, found, &mut part.hits)
-                        }
-                        From::Nowhere => WaveformSummary::unknown(Flags::NON_FINITE),
-                    };
-                    part.summaries.push(summary);
-                }
-                part
-            })
+                            From::Device(summary) => {
+                                let end = at + summary.n_hits as usize;
+                                let found = results.hits.get(at..end).unwrap_or_default();
+                                at = end;
+                                if summary.flags & OUTGROWN != 0
+                                    && let Some(waveform) = batch.get(place)
+                                {
+                                    part.left_to_cpu += 1;
+                                    let summary = self.cpu().extract_one(
+                                        waveform,
+                                        work,
+                                        &mut part.hits,
+                                        &mut |_, _| (),
+                                    );
+                                    part.summaries.push(summary);
+                                    continue;
+                                }
+                                self.finish(batch, place, summary, found, &mut part.hits)
+                            }
+                            From::Nowhere => WaveformSummary::unknown(Flags::NON_FINITE),
+                        };
+                        part.summaries.push(summary);
+                    }
+                    part
+                },
+            )
             .collect();
         Extracted::joined(parts)
     }
@@ -135,7 +138,7 @@ impl GpuExtractor {
     ) -> WaveformSummary {
         let channel_id = batch.channel_id()[place];
         let length = batch.offsets()[place + 1] - batch.offsets()[place];
-        let Some((row, known)) = self.cpu().flags_of(channel_id, length) else {
+        let Some((row, known)) = self.cpu().row_and_flags(channel_id, length) else {
             return WaveformSummary::unknown(Flags::NO_CALIBRATION);
         };
         let start_ns = batch.start_ns().get(place).copied().unwrap_or(0.0);
@@ -167,6 +170,6 @@ impl GpuExtractor {
             flags: Flags(summary.flags) | known,
             ..WaveformSummary::default()
         };
-        conclude(concluded, of_samples | known, hits, first_hit, shift_ns)
+        finalize(concluded, of_samples | known, hits, first_hit, shift_ns)
     }
 }

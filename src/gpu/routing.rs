@@ -191,7 +191,7 @@ impl Router {
                 self.is_new(extractor, batch, channel_id, length)
                     .then(|| extractor.calibration().row_of(channel_id))
                     .flatten()
-                    .map(|(row, _)| (extractor.channel(row).same_as, length))
+                    .map(|(row, _)| (extractor.channel(row).shared_row, length))
             })
             .collect();
         new.sort_unstable();
@@ -253,15 +253,15 @@ fn new_route(
         if n_fft > 2 * MAX_BINS {
             return Err(CpuReason::Transform);
         }
-        let key = (channel.same_as, n_fft);
+        let key = (channel.shared_row, n_fft);
         let plan = tables.get(key).or_else(|| {
             let binding_bytes = device.inner.limits().max_storage_buffer_binding_size;
             let plan = extractor.plan(row, length);
             tables.add_plan(
                 key,
-                extractor.channel(channel.same_as),
+                extractor.channel(channel.shared_row),
                 &plan,
-                method.fits().then(|| extractor.response(row)),
+                method.fits().then(|| extractor.template(row)),
                 binding_bytes,
             )
         });

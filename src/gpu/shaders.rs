@@ -5,39 +5,41 @@
 use std::fmt;
 
 use super::constants;
-use crate::extract::template_fit::add_pulses::MOST_PROPOSALS;
+use crate::extract::template_fit::config::MAX_PROPOSALS;
 use crate::extract::{Method, Stage};
 
 /// Room in the state's head, in words.
-pub const HEAD_WORDS: u32 = 16;
+pub const HEADER_WORDS: u32 = 16;
 
 const RESULTS: &str = include_str!("../../shaders/common/results.wgsl");
-const PREFIX: &str = include_str!("../../shaders/common/prefix_sum.wgsl");
+const PREFIX_SUM: &str = include_str!("../../shaders/common/prefix_sum.wgsl");
 const LAYOUT: &str = include_str!("../../shaders/common/layout.wgsl");
 const STATE: &str = include_str!("../../shaders/common/state.wgsl");
-const TRANSFORM: &str = include_str!("../../shaders/common/fft.wgsl");
+const FFT: &str = include_str!("../../shaders/common/fft.wgsl");
 const MEMORY_WORKGROUP: &str = include_str!("../../shaders/common/memory_workgroup.wgsl");
 const MEMORY_DEVICE: &str = include_str!("../../shaders/common/memory_device.wgsl");
 const SCAN_WORKGROUP: &str = include_str!("../../shaders/common/scan_workgroup.wgsl");
 const SCAN_SUBGROUP: &str = include_str!("../../shaders/common/scan_subgroup.wgsl");
-const SANITY: &str = include_str!("../../shaders/load_samples.wgsl");
+const LOAD_SAMPLES: &str = include_str!("../../shaders/load_samples.wgsl");
 const BASELINE: &str = include_str!("../../shaders/baseline.wgsl");
 const DECIMATE: &str = include_str!("../../shaders/deconvolution/decimate.wgsl");
 const DECONVOLVE: &str = include_str!("../../shaders/deconvolution/deconvolve.wgsl");
-const FLOOR: &str = include_str!("../../shaders/deconvolution/residual_baseline.wgsl");
-const FIND: &str = include_str!("../../shaders/deconvolution/hit_finding.wgsl");
+const RESIDUAL_BASELINE: &str = include_str!("../../shaders/deconvolution/residual_baseline.wgsl");
+const HIT_FINDING: &str = include_str!("../../shaders/deconvolution/hit_finding.wgsl");
 const CHARGE: &str = include_str!("../../shaders/deconvolution/charge.wgsl");
 const TIME: &str = include_str!("../../shaders/deconvolution/time.wgsl");
 const SEEDS: &str = include_str!("../../shaders/template_fit/seeds.wgsl");
-const GLANCE: &str = include_str!("../../shaders/empty_waveform.wgsl");
-const FIT_LAYOUT: &str = include_str!("../../shaders/common/fit_layout.wgsl");
-const RESPONSE: &str = include_str!("../../shaders/template_fit/template.wgsl");
-const NORMAL: &str = include_str!("../../shaders/template_fit/normal_equations.wgsl");
-const SPARSE: &str = include_str!("../../shaders/template_fit/fit.wgsl");
-const PRIOR: &str = include_str!("../../shaders/template_fit/priors.wgsl");
-const PROPOSE: &str = include_str!("../../shaders/template_fit/add_pulses.wgsl");
+const EMPTY_WAVEFORM: &str = include_str!("../../shaders/empty_waveform.wgsl");
+const FIT_CAPACITY: &str = include_str!("../../shaders/template_fit/capacity.wgsl");
+const FIT_STATE: &str = include_str!("../../shaders/template_fit/state.wgsl");
+const ITERATE: &str = include_str!("../../shaders/template_fit/iterate.wgsl");
+const TEMPLATE: &str = include_str!("../../shaders/template_fit/template.wgsl");
+const NORMAL_EQUATIONS: &str = include_str!("../../shaders/template_fit/normal_equations.wgsl");
+const FIT: &str = include_str!("../../shaders/template_fit/fit.wgsl");
+const PRIORS: &str = include_str!("../../shaders/template_fit/priors.wgsl");
+const ADD_PULSES: &str = include_str!("../../shaders/template_fit/add_pulses.wgsl");
 const PRUNE: &str = include_str!("../../shaders/template_fit/prune.wgsl");
-const SHORTEN: &str = include_str!("../../shaders/template_fit/pair_separation.wgsl");
+const PAIR_SEPARATION: &str = include_str!("../../shaders/template_fit/pair_separation.wgsl");
 const EXTRACT: &str = include_str!("../../shaders/extract.wgsl");
 const EXTRACT_DECONVOLUTION: &str = include_str!("../../shaders/extract_deconvolution.wgsl");
 const OVER_THRESHOLD: &str = include_str!("../../shaders/threshold/over_threshold.wgsl");
@@ -46,7 +48,7 @@ const COMPACT: &str = include_str!("../../shaders/compact.wgsl");
 /// The text of the compaction: hits into the order of their waveforms.
 #[must_use]
 pub fn compact_source() -> String {
-    [RESULTS, PREFIX, COMPACT].join("\n")
+    [RESULTS, PREFIX_SUM, COMPACT].join("\n")
 }
 
 /// Where a waveform's state lives while it is worked on.
@@ -76,7 +78,7 @@ pub struct Variant {
 }
 
 /// All stages.
-pub const ALL_STAGES: (Stage, Stage) = (Stage::Sanity, Stage::Time);
+pub const ALL_STAGES: (Stage, Stage) = (Stage::LoadSamples, Stage::Time);
 
 impl Variant {
     /// The variant for waveforms of `n_samples` whose transform has `n_fft` samples (the method's without a transform: none).
@@ -132,7 +134,7 @@ impl Variant {
                     + 8 * points
                     + 16 * (trace / 8 + 10)
                     + 4 * (trace / 2 + 1)
-                    + 4 * HEAD_WORDS
+                    + 4 * HEADER_WORDS
             }
         }
     }
@@ -140,7 +142,7 @@ impl Variant {
     /// Words of device memory a waveform takes, where its state lives there. As in `common/memory_device.wgsl`.
     #[must_use]
     pub fn state_words(&self) -> u32 {
-        HEAD_WORDS + 2 * self.trace + 2 * self.bins() + self.trace / 2 + 40 + self.trace / 2 + 8
+        HEADER_WORDS + 2 * self.trace + 2 * self.bins() + self.trace / 2 + 40 + self.trace / 2 + 8
     }
 
     /// The text.
@@ -155,21 +157,30 @@ impl Variant {
         } else {
             SCAN_WORKGROUP
         };
-        let constants = constants::of_extraction();
+        let constants = constants::extraction_constants();
         let mut parts = vec![
-            RESULTS, PREFIX, LAYOUT, &constants, memory, STATE, scan, SANITY, BASELINE, EXTRACT,
+            RESULTS,
+            PREFIX_SUM,
+            LAYOUT,
+            &constants,
+            memory,
+            STATE,
+            scan,
+            LOAD_SAMPLES,
+            BASELINE,
+            EXTRACT,
         ];
         if self.method.deconvolves() {
             parts.extend([
-                TRANSFORM,
+                FFT,
                 DECIMATE,
                 DECONVOLVE,
-                FLOOR,
-                FIND,
+                RESIDUAL_BASELINE,
+                HIT_FINDING,
                 CHARGE,
                 TIME,
                 SEEDS,
-                GLANCE,
+                EMPTY_WAVEFORM,
                 EXTRACT_DECONVOLUTION,
             ]);
         } else {
@@ -231,10 +242,10 @@ const STEP: u32 = 256;
 /// Room for photoelectrons; a waveform with more is the CPU's. Of many that stand close the last digits hang on how sums are
 /// rounded, and so, now and then, do decisions: with more than these CPU and GPU would not give the same hits as often as is
 /// promised. Most waveforms have fewer.
-const ROOM: u32 = 8;
+const PULSE_CAPACITY: u32 = 8;
 /// Threads of a workgroup of the fit at least.
 const FIT_WIDTH: u32 = 64;
-/// Lanes of a sum over samples, as in `fit.wgsl`.
+/// Lanes of a sum over samples, as in `state.wgsl` of the fit.
 const LANES: u32 = 32;
 /// Steps of a fit at most; what takes more is the CPU's. In software each has hundreds of turns of loops, and Mesa's llvmpipe ends a
 /// thread's loops, all together, after 65,535 turns, without a word.
@@ -259,11 +270,11 @@ impl Fit {
     /// Bytes of workgroup memory it takes with `width` threads.
     #[must_use]
     pub fn workgroup_bytes(&self, width: u32) -> u32 {
-        let columns = 2 * ROOM + 1;
+        let columns = 2 * PULSE_CAPACITY + 1;
         let triangle = (columns + 1) * (columns + 2) / 2;
         // Times, charges, errors and places, in numbers; then what the parts of the fit have beside them.
-        let lights = ROOM * (4 + 1 + 4 + 4 + 3 + 4) + 4 * (ROOM + 1);
-        let around = 66 + 5 * MOST_PROPOSALS as u32;
+        let lights = PULSE_CAPACITY * (4 + 1 + 4 + 4 + 3 + 4) + 4 * (PULSE_CAPACITY + 1);
+        let around = 66 + 5 * MAX_PROPOSALS as u32;
         let words = self.samples + triangle + 5 * columns + lights + 4 * partials(width) + around;
         // Reductions of `layout.wgsl` and prefix sums, and what aligning may add.
         4 * (words + width + 4 + 2) + 64
@@ -272,10 +283,22 @@ impl Fit {
     /// The text.
     #[must_use]
     pub fn source(&self) -> String {
-        let constants = constants::of_fit();
+        let constants = constants::fit_constants();
         [
-            RESULTS, PREFIX, LAYOUT, &constants, FIT_LAYOUT, RESPONSE, NORMAL, SPARSE, PRIOR,
-            PROPOSE, PRUNE, SHORTEN,
+            RESULTS,
+            PREFIX_SUM,
+            LAYOUT,
+            &constants,
+            FIT_CAPACITY,
+            TEMPLATE,
+            NORMAL_EQUATIONS,
+            FIT_STATE,
+            ITERATE,
+            FIT,
+            PRIORS,
+            ADD_PULSES,
+            PRUNE,
+            PAIR_SEPARATION,
         ]
         .join("\n")
     }
@@ -289,10 +312,10 @@ impl Fit {
             MOST_STEPS
         };
         vec![
-            ("MOST_STEPS", f64::from(most_steps)),
+            ("MAX_TOTAL_STEPS", f64::from(most_steps)),
             ("WIDTH", f64::from(width)),
-            ("SAMPLES", f64::from(self.samples)),
-            ("ROOM", f64::from(ROOM)),
+            ("SAMPLE_CAPACITY", f64::from(self.samples)),
+            ("PULSE_CAPACITY", f64::from(PULSE_CAPACITY)),
             ("PARTIALS", f64::from(partials(width))),
         ]
     }

@@ -9,25 +9,25 @@ use super::extractor::{GpuExtractor, run_parameters};
 use super::failure::Failure;
 use super::ring_slot::{ChunkInput, ChunkResults, RingSlot};
 use super::routing::{Chunk, Router};
-use super::shaders::{HEAD_WORDS, Memory, Variant};
+use super::shaders::{HEADER_WORDS, Memory, Variant};
 use super::template_tables::{DeviceTables, TemplateTables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Stage, workspace};
 use crate::model::{Batch, Extracted, Flags};
 
 // Places in the head of a waveform's state, as in `shaders/common/state.wgsl`.
-const HEAD_FLAGS: usize = 0;
-const HEAD_LEVEL: usize = 1;
-const HEAD_MEASURED_NOISE: usize = 2;
-const HEAD_NOISE: usize = 3;
-const HEAD_BASELINE: usize = 4;
-const HEAD_BASELINE_SIGMA: usize = 5;
-const HEAD_THRESHOLD: usize = 6;
-const HEAD_N_FOUND: usize = 7;
+const HEADER_FLAGS: usize = 0;
+const HEADER_LEVEL: usize = 1;
+const HEADER_MEASURED_NOISE: usize = 2;
+const HEADER_NOISE: usize = 3;
+const HEADER_BASELINE: usize = 4;
+const HEADER_BASELINE_SIGMA: usize = 5;
+const HEADER_THRESHOLD: usize = 6;
+const HEADER_N_FOUND: usize = 7;
 // Bits of a found hit, as in `hit_finding.wgsl` and `charge.wgsl`.
 const LEADS: u32 = 1 << 16;
 const ALONE_BEFORE: u32 = 1 << 17;
-const ALONE_BEHIND: u32 = 1 << 18;
+const ALONE_AFTER: u32 = 1 << 18;
 const FLAGS_SHIFT: u32 = 20;
 
 /// A device of its own on which stages run one by one.
@@ -97,7 +97,7 @@ impl<'a> StageByStage<'a> {
             .into_iter()
             .map(|stage| (stage, Duration::ZERO))
             .collect();
-        for mut chunk in self.chunks(batch, (Stage::Sanity, Stage::Time)) {
+        for mut chunk in self.chunks(batch, (Stage::LoadSamples, Stage::Time)) {
             let mut of_chunk = Vec::new();
             while of_chunk.len() < Stage::ALL.len() {
                 let stage = Stage::ALL[of_chunk.len()];
@@ -181,16 +181,16 @@ impl<'a> StageByStage<'a> {
 
     /// The states of a chunk's waveforms as the stage before `from` leaves them; `None` where `from` is the first.
     fn state_before(&self, from: Stage, batch: &Batch, chunk: &Chunk) -> Option<Vec<u32>> {
-        if from == Stage::Sanity {
+        if from == Stage::LoadSamples {
             return None;
         }
         let variant = chunk.groups.first()?.variant;
         let mut all = Vec::new();
-        let mut work = workspace::Work::default();
+        let mut work = workspace::Workspace::default();
         for &place in &chunk.places {
             let mut state = Vec::new();
             let waveform = batch.get(place as usize)?;
-            let mut keep = |stage: Stage, work: &workspace::Work| {
+            let mut keep = |stage: Stage, work: &workspace::Workspace| {
                 if stage < from {
                     state = state_of(variant, batch, place as usize, work, stage);
                 }
@@ -212,7 +212,7 @@ fn failed(failure: &Failure) -> Error {
 /// Where in a waveform's state words, bins, smoothed trace and blocks begin, as in `shaders/common/memory_device.wgsl`.
 pub(super) fn places(variant: Variant) -> [usize; 4] {
     let (trace, bins) = (variant.trace as usize, variant.bins() as usize);
-    let words = HEAD_WORDS as usize;
+    let words = HEADER_WORDS as usize;
     let smooth = words + trace + 2 * bins;
     [words, words + trace, smooth, smooth + trace]
 }
@@ -222,7 +222,7 @@ fn state_of(
     variant: Variant,
     batch: &Batch,
     place: usize,
-    work: &workspace::Work,
+    work: &workspace::Workspace,
     stage: Stage,
 ) -> Vec<u32> {
     let [words_at, bins_at, smooth_at, blocks_at] = places(variant);
@@ -243,16 +243,16 @@ fn state_of(
         _ => Vec::new(),
     };
     let summary = &work.summary;
-    all[HEAD_FLAGS] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
-    if stage == Stage::Sanity {
-        all[HEAD_BASELINE] = of(work.loaded.even.first().copied().unwrap_or(0.0));
+    all[HEADER_FLAGS] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
+    if stage == Stage::LoadSamples {
+        all[HEADER_BASELINE] = of(work.loaded.even.first().copied().unwrap_or(0.0));
     } else {
-        all[HEAD_LEVEL] = of(work.level_adc);
-        all[HEAD_MEASURED_NOISE] = of(summary.noise_adc);
-        all[HEAD_NOISE] = of(work.noise_adc);
-        all[HEAD_BASELINE] = of(summary.baseline_adc);
-        all[HEAD_BASELINE_SIGMA] = of(summary.baseline_sigma_adc);
-        all[HEAD_THRESHOLD] = of(work.threshold);
+        all[HEADER_LEVEL] = of(work.level_adc);
+        all[HEADER_MEASURED_NOISE] = of(summary.noise_adc);
+        all[HEADER_NOISE] = of(work.noise_adc);
+        all[HEADER_BASELINE] = of(summary.baseline_adc);
+        all[HEADER_BASELINE_SIGMA] = of(summary.baseline_sigma_adc);
+        all[HEADER_THRESHOLD] = of(work.threshold);
     }
     if stage < Stage::Deconvolve {
         put(&mut all, words_at, &mut samples.into_iter());
@@ -274,18 +274,18 @@ fn state_of(
         let values = work.deconvolve.trace.iter();
         put(&mut all, bins_at, &mut values.map(|&value| of(value)));
     }
-    if stage >= Stage::Floor {
-        let values = work.floor.smooth.iter();
+    if stage >= Stage::ResidualBaseline {
+        let values = work.residual_baseline.smooth.iter();
         put(&mut all, smooth_at, &mut values.map(|&value| of(value)));
-        let maxima = work.floor.block_max.iter();
+        let maxima = work.residual_baseline.block_max.iter();
         put(
             &mut all,
             blocks_at,
             &mut maxima.flat_map(|&max| [0, of(max), 0, 0]),
         );
     }
-    if stage >= Stage::Find {
-        all[HEAD_N_FOUND] = work.found.len() as u32;
+    if stage >= Stage::HitFinding {
+        all[HEADER_N_FOUND] = work.found.len() as u32;
         let mark = |is: bool, bit: u32| if is { bit } else { 0 };
         for (index, found) in work.found.iter().enumerate() {
             let at = bins_at + 2 * index;
@@ -298,7 +298,7 @@ fn state_of(
             all[at + 1] = found.peak as u32
                 | mark(found.leads, LEADS)
                 | mark(found.alone.0, ALONE_BEFORE)
-                | mark(found.alone.1, ALONE_BEHIND)
+                | mark(found.alone.1, ALONE_AFTER)
                 | flags << FLAGS_SHIFT;
         }
     }

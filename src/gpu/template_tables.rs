@@ -9,10 +9,10 @@ use num_complex::Complex32;
 
 use super::device::Device;
 use super::layout;
-use crate::extract::deconvolution::deconvolve::{Plan, packed_factors, to_complex32};
+use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, packed_factors, to_complex32};
 use crate::extract::deconvolution::{charge, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
-use crate::extract::template_fit::template::Response;
+use crate::extract::template_fit::template::Template;
 use crate::extract::workspace::reach;
 
 /// Most complex points of a transform.
@@ -28,7 +28,7 @@ pub struct TemplateTables {
     numbers: Vec<f32>,
     known: HashMap<PlanKey, u32>,
     /// What plans have of a response, by calibration row.
-    responses: HashMap<usize, layout::Plan>,
+    templates: HashMap<usize, layout::Plan>,
 }
 
 /// The tables on a device.
@@ -54,8 +54,8 @@ impl TemplateTables {
         &mut self,
         key: PlanKey,
         channel: &Channel,
-        plan: &Plan,
-        response: Option<&Response>,
+        plan: &DeconvolutionPlan,
+        template: Option<&Template>,
         binding_bytes: u64,
     ) -> Option<u32> {
         let spectrum = channel.design.spectrum(plan.n_fft);
@@ -69,8 +69,8 @@ impl TemplateTables {
             &plan.lead_ramp,
             &plan.tail_ramp,
         ];
-        let fitted = match response {
-            Some(response) => self.add_response(key.0, channel, response, binding_bytes)?,
+        let fitted = match template {
+            Some(template) => self.add_template(key.0, channel, template, binding_bytes)?,
             None => layout::Plan::zeroed(),
         };
         let more: usize = tables.iter().map(|table| table.len()).sum();
@@ -137,23 +137,23 @@ impl TemplateTables {
     }
 
     /// Adds the response of a calibration row, once for all lengths of transform; gives what plans have of it.
-    fn add_response(
+    fn add_template(
         &mut self,
         row: usize,
         channel: &Channel,
-        response: &Response,
+        template: &Template,
         binding_bytes: u64,
     ) -> Option<layout::Plan> {
-        if let Some(known) = self.responses.get(&row) {
+        if let Some(known) = self.templates.get(&row) {
             return Some(*known);
         }
         let tables: [&[f32]; 6] = [
-            &response.coefficients,
-            &response.correlation,
-            &response.sum,
-            &response.share[0],
-            &response.share[1],
-            &response.pulse,
+            &template.coefficients,
+            &template.correlation,
+            &template.cumulative_sum,
+            &template.cumulative_share[0],
+            &template.cumulative_share[1],
+            &template.main_pulse,
         ];
         let more: usize = tables.iter().map(|table| table.len()).sum();
         if ((self.numbers.len() + more) * size_of::<f32>()) as u64 > binding_bytes {
@@ -171,26 +171,26 @@ impl TemplateTables {
             self.numbers.extend_from_slice(table);
             at
         });
-        let of_response = layout::Plan {
+        let of_template = layout::Plan {
             coefficients_at,
-            n_coefficients: response.coefficients.len() as u32,
+            n_coefficients: template.coefficients.len() as u32,
             correlation_at,
             sum_at,
             share_at,
             slope_share_at,
             main_pulse_at,
-            main_samples: response.main as u32,
-            seen: response.seen as u32,
-            scale: response.scale,
-            squares: response.squares[0],
-            squares_of_curvature: response.squares[2],
-            main_area: response.main_area(),
+            main_samples: template.main_samples as u32,
+            seen: template.seen as u32,
+            scale: template.scale,
+            squares: template.squares[0],
+            squares_of_curvature: template.squares[2],
+            main_area: template.main_area(),
             peak_adc: channel.peak_adc,
             charge_sigma_pe: channel.charge_sigma_pe,
             ..layout::Plan::zeroed()
         };
-        self.responses.insert(row, of_response);
-        Some(of_response)
+        self.templates.insert(row, of_template);
+        Some(of_template)
     }
 
     /// Adds what the methods without deconvolution need of `channel`.
@@ -207,7 +207,7 @@ impl TemplateTables {
                 covered: pulse.covered,
                 edge_ns: pulse.edge_ns,
                 before: pulse.before as u32,
-                behind: pulse.behind as u32,
+                behind: pulse.after as u32,
                 ..layout::Plan::zeroed()
             },
         )

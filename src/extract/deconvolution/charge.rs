@@ -1,20 +1,20 @@
 //! Stage 7a: the charge of a hit: the integral of its share of the trace, corrected for what window and filter cut.
 
-use super::deconvolve::Plan;
-use super::hit_finding::Found;
+use super::deconvolve::DeconvolutionPlan;
+use super::hit_finding::FoundHit;
 use crate::model::Flags;
 
 /// A hit that keeps less than this share of its charge inside the window is flagged.
-const EDGE_SHARE: f32 = 0.98;
+pub(crate) const EDGE_CHARGE_SHARE: f32 = 0.98;
 /// A charge of which less than this share is seen is left as it is: where in its pulse such a hit stands is not known
 /// well enough to scale it up, and scaling up would triple what noise and tails leave in the last samples.
-const LEAST_SHARE: f32 = 0.5;
+pub(crate) const MIN_SEEN_SHARE: f32 = 0.5;
 /// A hit whose charge exceeds that of one kernel of its height by this factor is several photoelectrons.
-const PILE_UP: f32 = 1.25;
+pub(crate) const PILE_UP_RATIO: f32 = 1.25;
 
 /// Samples of the trace within which light before the window shows inside it.
 #[must_use]
-pub fn edge_reach(plan: &Plan) -> usize {
+pub fn edge_reach(plan: &DeconvolutionPlan) -> usize {
     (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize
 }
 
@@ -24,10 +24,10 @@ pub fn edge_reach(plan: &Plan) -> usize {
 /// shows inside it, less what its kernel has outside the hit where no other hit has taken that. The error is that of white noise of `noise_adc` through the same sum, and of a baseline that
 /// is wrong by `baseline_sigma_adc`.
 #[must_use]
-pub fn measure(
+pub fn measure_charge(
     trace: &[f32],
-    plan: &Plan,
-    hit: Found,
+    plan: &DeconvolutionPlan,
+    hit: FoundHit,
     noise_adc: f32,
     baseline_sigma_adc: f32,
 ) -> (f32, f32, Flags) {
@@ -39,10 +39,10 @@ pub fn measure(
         .get(trace.len() - hit.peak.min(trace.len()))
         .copied()
         .unwrap_or(1.0);
-    if share < EDGE_SHARE || hit.peak < edge_reach(plan) {
+    if share < EDGE_CHARGE_SHARE || hit.peak < edge_reach(plan) {
         flags |= Flags::TRUNCATED_AT_EDGE;
     }
-    let corrected = (LEAST_SHARE..EDGE_SHARE).contains(&share);
+    let corrected = (MIN_SEEN_SHARE..EDGE_CHARGE_SHARE).contains(&share);
     let share = if corrected { share } else { 1.0 };
     let peak_ns = hit.peak as f32 * plan.step_ns;
     let edge_ns = |sample: usize| (sample as f32 - 0.5) * plan.step_ns - peak_ns;
@@ -51,12 +51,12 @@ pub fn measure(
     } else {
         0.0
     };
-    let behind = if hit.alone.1 && hit.end < trace.len() {
+    let after = if hit.alone.1 && hit.end < trace.len() {
         1.0 - plan.kernel_integral(edge_ns(hit.end))
     } else {
         0.0
     };
-    let share = share * (1.0 - before - behind).max(LEAST_SHARE);
+    let share = share * (1.0 - before - after).max(MIN_SEEN_SHARE);
     let height = trace.get(hit.peak).copied().unwrap_or(0.0);
     let one_kernel = height * plan.kernel_sigma_ns * (2.0 * std::f32::consts::PI).sqrt();
     let longest = plan.charge_noise.len() - 1;
@@ -65,7 +65,7 @@ pub fn measure(
     let noise = plan.charge_noise[width.min(longest)]
         * (width as f32 / longest as f32).max(1.0).sqrt()
         * noise_adc;
-    if sum > PILE_UP * one_kernel + 3.0 * noise {
+    if sum > PILE_UP_RATIO * one_kernel + 3.0 * noise {
         flags |= Flags::PILE_UP;
     }
     let response = plan.baseline_response.get(hit.peak).copied().unwrap_or(0.0);

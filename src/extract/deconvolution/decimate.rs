@@ -5,19 +5,19 @@
 
 use multiversion::multiversion;
 
-use crate::extract::load_samples::Loaded;
+use crate::extract::load_samples::LoadedSamples;
 
 /// The low-pass' weights, before division by their sum.
-pub const WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
+pub const LOW_PASS_WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
 
 /// Response of the low-pass at `frequency` in cycles a sample: cos^6(pi f).
 #[must_use]
-pub fn response(frequency: f64) -> f64 {
+pub fn low_pass_response(frequency: f64) -> f64 {
     (std::f64::consts::PI * frequency).cos().powi(6)
 }
 
 /// Writes `scale * (sample - level)` to `out`, which must be as long as the waveform.
-pub fn keep_all(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
+pub fn keep_all(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32]) {
     for (pair, (even, odd)) in out
         .chunks_exact_mut(2)
         .zip(loaded.even.iter().zip(&loaded.odd))
@@ -34,7 +34,7 @@ pub fn keep_all(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
 
 /// Writes the low-passed even samples of `scale * (sample - level)` to `out`, which must be as long as `loaded.even`.
 /// Beyond the window the samples count as the last one inside.
-pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
+pub fn halve(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32]) {
     let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
     let length = out.len();
     // The weights sum to 64.
@@ -45,10 +45,10 @@ pub fn halve(loaded: &Loaded, level: f32, scale: f32, out: &mut [f32]) {
         halve_inner(even, odd, level, scale, inner.clone(), out);
     }
     let count = even.len() + odd.len();
-    // The sample `ahead` before or `behind` after `index`, or the last one inside.
-    let at = |index: usize, ahead: usize, behind: usize| {
-        let index = (index + behind)
-            .saturating_sub(ahead)
+    // The sample `before` before or `after` after `index`, or the last one inside.
+    let at = |index: usize, before: usize, after: usize| {
+        let index = (index + after)
+            .saturating_sub(before)
             .min(count.saturating_sub(1));
         let half = if index.is_multiple_of(2) { even } else { odd };
         half.get(index / 2).map_or(0.0, |value| value - level)
@@ -99,12 +99,12 @@ fn halve_inner(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::load_samples::load;
+    use crate::extract::load_samples::load_samples;
     use crate::model::SamplesRef;
 
-    fn loaded(samples: &[f32]) -> Loaded {
-        let mut loaded = Loaded::default();
-        load(
+    fn loaded(samples: &[f32]) -> LoadedSamples {
+        let mut loaded = LoadedSamples::default();
+        load_samples(
             SamplesRef::F32(samples),
             (f32::NEG_INFINITY, f32::INFINITY),
             &mut loaded,
@@ -162,7 +162,7 @@ mod tests {
                 + 12.0 * (2.0 * angle).cos()
                 + 2.0 * (3.0 * angle).cos())
                 / 64.0;
-            assert!((response(frequency) - sum).abs() < 1e-12);
+            assert!((low_pass_response(frequency) - sum).abs() < 1e-12);
         }
     }
 }

@@ -16,18 +16,19 @@ use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
 use super::filter::Design;
-use super::residual_baseline;
-use crate::extract::aligned_buffer::Lines;
+use crate::extract::aligned_buffer::AlignedBuffer;
 
+/// Samples of the trace per block, over which the later stages sum.
+pub(crate) const BLOCK: usize = 8;
 /// Samples whose mean is the level at an end of the window.
-const LEVEL_SAMPLES: usize = 8;
+pub(crate) const LEVEL_SAMPLES: usize = 8;
 /// Longest way from that level to the baseline, in decimated samples.
 const LONGEST_RAMP: usize = 64;
 /// Longest sum of samples whose noise is tabulated.
 const NOISE_TABLE: usize = 256;
 
 /// The deconvolution of one template for one length of transform.
-pub struct Plan {
+pub struct DeconvolutionPlan {
     /// Samples of the transform, decimated.
     pub n_fft: usize,
     /// Interval of the deconvolved trace.
@@ -40,14 +41,14 @@ pub struct Plan {
     pub charge_noise: Vec<f32>,
     /// Response of the trace to a baseline that is wrong by 1 ADC count, in PE/ns.
     pub baseline_response: Vec<f32>,
-    /// The same, summed over each block of [`residual_baseline::BLOCK`] samples.
+    /// The same, summed over each block of [`BLOCK`] samples.
     pub block_response: Vec<f32>,
     /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its
     /// trace's peak from the end.
     pub share_before_end: Vec<f32>,
     pub(crate) kernel_integral: KernelIntegral,
-    direct: Lines,
-    mirrored: Lines,
+    direct: AlignedBuffer,
+    mirrored: AlignedBuffer,
     forward: Arc<dyn Fft<f32>>,
     backward: Arc<dyn Fft<f32>>,
     pub(crate) lead_ramp: Vec<f32>,
@@ -66,7 +67,7 @@ impl KernelIntegral {
         let lead_ns = design.kernel_lead as f64 * design.sampling_ns;
         let per_ns = 8.0 / design.kernel_sigma_ns;
         let values = (0..=(2.0 * lead_ns * per_ns) as usize)
-            .map(|place| design.kernel_integral(place as f64 / per_ns - lead_ns) as f32)
+            .map(|index| design.kernel_integral(index as f64 / per_ns - lead_ns) as f32)
             .collect();
         Self {
             lead_ns: lead_ns as f32,
@@ -76,10 +77,10 @@ impl KernelIntegral {
     }
 
     fn at(&self, time_ns: f32) -> f32 {
-        let place = ((time_ns + self.lead_ns) * self.per_ns).max(0.0);
-        let index = place as usize;
+        let position = ((time_ns + self.lead_ns) * self.per_ns).max(0.0);
+        let index = position as usize;
         match (self.values.get(index), self.values.get(index + 1)) {
-            (Some(a), Some(b)) => a + (b - a) * (place - index as f32),
+            (Some(a), Some(b)) => a + (b - a) * (position - index as f32),
             _ => 1.0,
         }
     }
@@ -87,14 +88,14 @@ impl KernelIntegral {
 
 /// Room for one waveform on its way through a plan.
 #[derive(Debug, Default)]
-pub struct Work {
+pub struct DeconvolutionWorkspace {
     /// The decimated window going in (its length is set by the caller), the deconvolved trace coming out.
-    pub trace: Lines,
-    reversed: Lines,
-    scratch: Lines,
+    pub trace: AlignedBuffer,
+    reversed: AlignedBuffer,
+    scratch: AlignedBuffer,
 }
 
-impl Plan {
+impl DeconvolutionPlan {
     /// The plan of `design` for transforms of `n_fft` decimated samples, an even number.
     #[must_use]
     pub fn new(design: &Design, n_fft: usize) -> Self {
@@ -105,8 +106,8 @@ impl Plan {
         let ramp = |longest: usize| -> Vec<f32> {
             let length = longest.clamp(1, LONGEST_RAMP);
             (0..length)
-                .map(|place| {
-                    let angle = std::f64::consts::PI * (place as f64 + 0.5) / length as f64;
+                .map(|index| {
+                    let angle = std::f64::consts::PI * (index as f64 + 0.5) / length as f64;
                     (0.5 + 0.5 * angle.cos()) as f32
                 })
                 .collect()
@@ -134,13 +135,13 @@ impl Plan {
             tail_ramp: ramp(padding / 2),
         };
         let longest = n_fft - padding;
-        let mut work = Work::default();
+        let mut work = DeconvolutionWorkspace::default();
         work.trace.resize(longest, 1.0);
-        plan.run(&mut work);
+        plan.deconvolve(&mut work);
         plan.baseline_response = work.trace.to_vec();
         plan.block_response = plan
             .baseline_response
-            .chunks_exact(residual_baseline::BLOCK)
+            .chunks_exact(BLOCK)
             .map(|block| block.iter().sum())
             .collect();
         plan.share_before_end = plan.shares_before_end(design, lead);
@@ -149,30 +150,30 @@ impl Plan {
 
     /// Longest window, in decimated samples, that fits.
     #[must_use]
-    pub fn longest_window(&self) -> usize {
+    pub fn max_window(&self) -> usize {
         self.baseline_response.len()
     }
 
     /// Share of its charge that a photoelectron shows inside the window, by the distance from the end at which its
     /// trace has its peak. Pulses that are cut show it later than their own time; several times may share a place.
     fn shares_before_end(&self, design: &Design, lead: usize) -> Vec<f32> {
-        let longest = self.longest_window();
+        let longest = self.max_window();
         let count = (6 * lead).min(longest / 2);
         let mut sums = vec![(0.0_f32, 0.0_f32); count + 1];
-        let mut work = Work::default();
+        let mut work = DeconvolutionWorkspace::default();
         for distance in 1..count {
             work.trace.resize(longest, 0.0);
             work.trace.fill(0.0);
             let at = longest - distance;
             design.decimated_template(&mut work.trace[at..]);
-            self.run(&mut work);
+            self.deconvolve(&mut work);
             let seen = &work.trace[at.saturating_sub(lead)..];
             let share = seen.iter().sum::<f32>() * self.step_ns;
             let (peak, _) =
                 seen.iter()
                     .enumerate()
-                    .fold((0, f32::NEG_INFINITY), |best, (place, &value)| {
-                        if value > best.1 { (place, value) } else { best }
+                    .fold((0, f32::NEG_INFINITY), |best, (index, &value)| {
+                        if value > best.1 { (index, value) } else { best }
                     });
             if let Some(sum) = sums.get_mut(seen.len() - peak) {
                 *sum = (sum.0 + share, sum.1 + 1.0);
@@ -198,8 +199,8 @@ impl Plan {
         self.kernel_integral.at(time_ns)
     }
 
-    /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`longest_window`](Self::longest_window).
-    pub fn run(&self, work: &mut Work) {
+    /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`max_window`](Self::longest_window).
+    pub fn deconvolve(&self, work: &mut DeconvolutionWorkspace) {
         let length = work.trace.len();
         let trace = &mut work.trace;
         let first = mean(&trace[..LEVEL_SAMPLES.min(length)]);
@@ -207,10 +208,10 @@ impl Plan {
         trace.resize(self.n_fft, 0.0);
         let beyond = &mut trace[length..];
         let count = beyond.len();
-        lead_out(beyond, last, decay, &self.tail_ramp);
+        write_tail(beyond, last, decay, &self.tail_ramp);
         // The transform is a circle: what stands at its end comes before the window.
         let lead = self.lead_ramp.len().min(count);
-        lead_in(
+        write_lead(
             &mut beyond[count - lead..],
             first,
             &self.lead_ramp[self.lead_ramp.len() - lead..],
@@ -238,16 +239,16 @@ impl Plan {
 
 /// Continues a level that goes a share `decay` of itself a sample behind the window, faded out by `ramp`.
 #[multiversion::multiversion(targets = "simd")]
-fn lead_out(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
-    for (place, (sample, weight)) in beyond.iter_mut().zip(ramp).enumerate() {
-        let ahead = (place as u32 + 1) as f32;
+fn write_tail(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
+    for (index, (sample, weight)) in beyond.iter_mut().zip(ramp).enumerate() {
+        let ahead = (index as u32 + 1) as f32;
         *sample = level * weight / (1.0 + decay * ahead);
     }
 }
 
 /// Leads from the baseline to a level along `ramp`, which is as long as `before`.
 #[multiversion::multiversion(targets = "simd")]
-fn lead_in(before: &mut [f32], level: f32, ramp: &[f32]) {
+fn write_lead(before: &mut [f32], level: f32, ramp: &[f32]) {
     for (sample, weight) in before.iter_mut().zip(ramp) {
         *sample = level * weight;
     }
@@ -278,7 +279,7 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
 
 /// The factors A and B (see the head of this file) of the filter with the bins 0 to n / 2 of `spectrum`, which holds
 /// the factor 1 / n of a transform of n samples; the packed one's is twice that.
-fn packed_filter(spectrum: &[Complex64]) -> (Lines, Lines) {
+fn packed_filter(spectrum: &[Complex64]) -> (AlignedBuffer, AlignedBuffer) {
     let half = spectrum.len() - 1;
     let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
         .map(|k| {
@@ -340,24 +341,24 @@ fn filter(
 mod tests {
     use super::*;
     use crate::extract::deconvolution::decimate;
-    use crate::extract::load_samples::{Loaded, load};
+    use crate::extract::load_samples::{LoadedSamples, load_samples};
     use crate::extract::parameters::Filter;
     use crate::extract::tests::helpers::{PEAK_ADC, juno_pulse, juno_row};
     use crate::model::SamplesRef;
 
-    fn deconvolved(samples: &[f32], undershoot: f32) -> (Design, Plan, Vec<f32>) {
+    fn deconvolved(samples: &[f32], undershoot: f32) -> (Design, DeconvolutionPlan, Vec<f32>) {
         let design = Design::new(&juno_row(undershoot, 0.1), Filter::Auto).expect("a valid filter");
-        let plan = Plan::new(&design, design.n_fft(samples.len()));
-        let mut loaded = Loaded::default();
-        load(
+        let plan = DeconvolutionPlan::new(&design, design.n_fft(samples.len()));
+        let mut loaded = LoadedSamples::default();
+        load_samples(
             SamplesRef::F32(samples),
             (f32::NEG_INFINITY, f32::INFINITY),
             &mut loaded,
         );
-        let mut work = Work::default();
+        let mut work = DeconvolutionWorkspace::default();
         work.trace.resize(loaded.even.len(), 0.0);
         decimate::halve(&loaded, 0.0, 1.0, &mut work.trace);
-        plan.run(&mut work);
+        plan.deconvolve(&mut work);
         (design, plan, work.trace.to_vec())
     }
 

@@ -175,12 +175,12 @@ impl Design {
         for bin in 0..length {
             let frequency = bin.min(length - bin) as f64 / length as f64;
             inverse[bin] = self.inverse_at(frequency, spectrum[bin]);
-            let place = if bin <= length / 2 {
+            let position = if bin <= length / 2 {
                 bin
             } else {
                 bin + (KERNEL_STEPS - 1) * length
             };
-            kernel[place] = Complex64::from(self.filter(frequency, spectrum[bin].norm()));
+            kernel[position] = Complex64::from(self.filter(frequency, spectrum[bin].norm()));
         }
         let power: f64 = inverse.iter().map(Complex64::norm_sqr).sum();
         self.noise_gain = (power / length as f64).sqrt();
@@ -235,7 +235,7 @@ impl Design {
             .map(|bin| {
                 let frequency = bin as f64 / full as f64;
                 let folded = if self.decimation == 2 {
-                    decimate::response(frequency)
+                    decimate::low_pass_response(frequency)
                 } else {
                     1.0
                 };
@@ -252,11 +252,11 @@ impl Design {
     /// What decimated samples from a photoelectron's own time on hold of its pulse, in ADC counts.
     pub fn decimated_template(&self, out: &mut [f32]) {
         let at = |index: usize| self.template_adc.get(index).copied().unwrap_or(0.0);
-        for (place, sample) in out.iter_mut().enumerate() {
-            let centre = place * self.decimation;
+        for (position, sample) in out.iter_mut().enumerate() {
+            let centre = position * self.decimation;
             *sample = if self.decimation == 2 {
                 // Nothing stands before the photoelectron's time.
-                let sum: f64 = decimate::WEIGHTS
+                let sum: f64 = decimate::LOW_PASS_WEIGHTS
                     .iter()
                     .enumerate()
                     .filter_map(|(tap, weight)| Some(weight * at((centre + tap).checked_sub(3)?)))
@@ -271,8 +271,8 @@ impl Design {
     /// Kernel integrated from minus infinity to `time_ns`.
     #[must_use]
     pub fn kernel_integral(&self, time_ns: f64) -> f64 {
-        let place = time_ns / self.sampling_ns + self.kernel_lead as f64;
-        interpolate(&self.kernel_integral, KERNEL_STEPS as f64 * place)
+        let position = time_ns / self.sampling_ns + self.kernel_lead as f64;
+        interpolate(&self.kernel_integral, KERNEL_STEPS as f64 * position)
     }
 
     /// Standard deviation of the charge summed over 0, 1, .. `longest` decimated samples, for white noise of 1 ADC count.
@@ -371,16 +371,16 @@ fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     low
 }
 
-fn interpolate(values: &[f64], place: f64) -> f64 {
+fn interpolate(values: &[f64], position: f64) -> f64 {
     let (Some(first), Some(last)) = (values.first(), values.last()) else {
         return 0.0;
     };
-    if place <= 0.0 {
+    if position <= 0.0 {
         return *first;
     }
-    let index = place.floor() as usize;
+    let index = position.floor() as usize;
     match (values.get(index), values.get(index + 1)) {
-        (Some(a), Some(b)) => a + (b - a) * (place - index as f64),
+        (Some(a), Some(b)) => a + (b - a) * (position - index as f64),
         _ => *last,
     }
 }

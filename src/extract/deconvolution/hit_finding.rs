@@ -5,22 +5,22 @@
 //! happens to cross zero keeps what is above and drops what is below, +2 % of charge at one photoelectron. Regions whose
 //! extensions meet share out at the lowest sample between them. Within a region hits are the peaks whose valleys are deep enough.
 
-use super::residual_baseline::BLOCK;
+use super::deconvolve::BLOCK;
 
 /// What the trace is searched with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Search {
+pub struct HitSearch {
     /// Least height of the smoothed trace, in PE/ns.
     pub threshold: f32,
     /// Least depth of a valley between two hits, in PE/ns.
-    pub valley: f32,
+    pub valley_depth: f32,
     /// Extension of a region, in samples of the trace.
     pub reach: usize,
 }
 
 /// One hit's share of the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundHit {
     /// First sample.
     pub begin: usize,
     /// One past the last sample.
@@ -35,12 +35,12 @@ pub struct Found {
 
 /// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of
 /// [`BLOCK`] samples; blocks below threshold are not looked at.
-pub fn find(
+pub fn find_hits(
     trace: &[f32],
     smooth: &[f32],
     block_max: &[f32],
-    search: Search,
-    found: &mut Vec<Found>,
+    search: HitSearch,
+    found: &mut Vec<FoundHit>,
 ) {
     found.clear();
     let mut open: Option<Region> = None;
@@ -63,14 +63,14 @@ pub fn find(
                     };
                     if let Some(region) = open.replace(next) {
                         previous_end =
-                            close(trace, region, previous_end, Some(index), search, found);
+                            close_region(trace, region, previous_end, Some(index), search, found);
                     }
                 }
             }
         }
     }
     if let Some(region) = open {
-        close(trace, region, previous_end, None, search, found);
+        close_region(trace, region, previous_end, None, search, found);
     }
 }
 
@@ -82,50 +82,50 @@ struct Region {
 }
 
 /// Extends and splits a region; returns where it ends.
-fn close(
+fn close_region(
     trace: &[f32],
     region: Region,
     previous_end: usize,
     next: Option<usize>,
-    search: Search,
-    found: &mut Vec<Found>,
+    search: HitSearch,
+    found: &mut Vec<FoundHit>,
 ) -> usize {
     let begin = region.first.saturating_sub(search.reach).max(previous_end);
     let mut end = (region.last + 1 + search.reach).min(trace.len());
     let mut alone_before = begin + search.reach == region.first || begin == 0;
-    let mut alone_behind = true;
+    let mut alone_after = true;
     if let Some(next) = next
         && end + search.reach > next
     {
-        end = lowest(trace, region.last + 1, next) + 1;
-        alone_behind = false;
+        end = lowest_sample(trace, region.last + 1, next) + 1;
+        alone_after = false;
     }
-    let mut begin_of_hit = begin;
+    let mut hit_begin = begin;
     let mut peak: Option<usize> = None;
     let mut leads = true;
     for index in region.first..=region.last {
         if !is_peak(trace, index) {
             continue;
         }
-        let Some(before) = peak else {
+        let Some(previous) = peak else {
             peak = Some(index);
             continue;
         };
-        let valley = lowest(trace, before, index);
-        if trace[before].min(trace[index]) - trace[valley] > search.valley {
+        let valley = lowest_sample(trace, previous, index);
+        if trace[previous].min(trace[index]) - trace[valley] > search.valley_depth {
             let alone = (alone_before, false);
-            found.push(Found {
-                begin: begin_of_hit,
+            found.push(FoundHit {
+                begin: hit_begin,
                 end: valley + 1,
-                peak: before,
+                peak: previous,
                 leads,
                 alone,
             });
             alone_before = false;
-            begin_of_hit = valley + 1;
+            hit_begin = valley + 1;
             leads = false;
             peak = Some(index);
-        } else if trace[index] > trace[before] {
+        } else if trace[index] > trace[previous] {
             peak = Some(index);
         }
     }
@@ -139,26 +139,26 @@ fn close(
             }
         })
     });
-    found.push(Found {
-        begin: begin_of_hit,
+    found.push(FoundHit {
+        begin: hit_begin,
         end,
         peak,
         leads,
-        alone: (alone_before, alone_behind),
+        alone: (alone_before, alone_after),
     });
     end
 }
 
 fn is_peak(trace: &[f32], index: usize) -> bool {
-    let before = index
+    let previous = index
         .checked_sub(1)
-        .map_or(f32::NEG_INFINITY, |before| trace[before]);
+        .map_or(f32::NEG_INFINITY, |previous| trace[previous]);
     let after = trace.get(index + 1).copied().unwrap_or(f32::NEG_INFINITY);
-    trace[index] >= before && trace[index] > after
+    trace[index] >= previous && trace[index] > after
 }
 
 /// The lowest sample in `begin..end` (the first of equals), `begin` if there is none.
-fn lowest(trace: &[f32], begin: usize, end: usize) -> usize {
+fn lowest_sample(trace: &[f32], begin: usize, end: usize) -> usize {
     (begin..end).fold(begin, |best, index| {
         if trace[index] < trace[best] {
             index
@@ -172,9 +172,9 @@ fn lowest(trace: &[f32], begin: usize, end: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SEARCH: Search = Search {
+    const SEARCH: HitSearch = HitSearch {
         threshold: 0.02,
-        valley: 0.01,
+        valley_depth: 0.01,
         reach: 3,
     };
 
@@ -184,13 +184,13 @@ mod tests {
             .collect()
     }
 
-    fn hits(trace: &[f32]) -> Vec<Found> {
+    fn hits(trace: &[f32]) -> Vec<FoundHit> {
         let block_max: Vec<f32> = trace
             .chunks(BLOCK)
             .map(|block| block.iter().copied().fold(f32::NEG_INFINITY, f32::max))
             .collect();
         let mut found = Vec::new();
-        find(trace, trace, &block_max, SEARCH, &mut found);
+        find_hits(trace, trace, &block_max, SEARCH, &mut found);
         found
     }
 

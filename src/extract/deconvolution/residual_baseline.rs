@@ -8,34 +8,32 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::deconvolve::Plan;
+use super::deconvolve::{BLOCK, DeconvolutionPlan};
 use crate::extract::load_samples::tree_sum;
-use crate::extract::select_nth::nth_smallest;
+use crate::extract::select_nth::select_nth;
 
-/// Samples of the trace a block.
-pub const BLOCK: usize = 8;
 /// From this many blocks on they are taken in pairs to start the search.
-const MANY_BLOCKS: usize = 32;
+pub(crate) const MIN_PAIRED_BLOCKS: usize = 32;
 /// Blocks from which on a minority of them without light is enough to know the floor.
-const FEWEST_BLOCKS: usize = 8;
+pub(crate) const MIN_LONG_BLOCKS: usize = 8;
 /// Quantile of the blocks' values that starts the search: light in up to 70 % of the blocks does not matter.
-const QUANTILE: f32 = 0.3;
+pub(crate) const LEVEL_QUANTILE: f32 = 0.3;
 /// Where that quantile of a Gaussian lies, in standard deviations below the mean.
-const QUANTILE_SIGMA: f32 = 0.5244;
+pub(crate) const LEVEL_QUANTILE_SIGMA: f32 = 0.5244;
 /// A block is lit if its smoothed trace exceeds this many standard deviations.
-const LIT_SIGMA: f32 = 3.0;
+pub(crate) const LIT_SIGMA: f32 = 3.0;
 /// The noise seen in the trace counts up to this many times what the calibration leads to expect.
-const MOST_NOISE: f32 = 4.0;
+pub(crate) const MAX_NOISE_RATIO: f32 = 4.0;
 /// Fewest samples below the floor from which the noise is measured.
-const MIN_NOISE_SAMPLES: f32 = 24.0;
+pub(crate) const MIN_NOISE_SAMPLES: f32 = 24.0;
 /// Fewest unlit blocks for a baseline that is not flagged.
-const MIN_BLOCKS: f32 = 3.0;
+pub(crate) const MIN_UNLIT_BLOCKS: f32 = 3.0;
 /// The two halves of the unlit blocks may differ by this many standard deviations before the baseline counts as drifting.
-const DRIFT_SIGMA: f32 = 6.0;
+pub(crate) const DRIFT_SIGMA: f32 = 6.0;
 
 /// What is known of the trace's floor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Floor {
+pub struct ResidualBaseline {
     /// What the level used so far lacks, in ADC counts, upright.
     pub level_adc: f32,
     /// Standard deviation of the baseline.
@@ -48,7 +46,7 @@ pub struct Floor {
 
 /// Room for the floor's search, and its result's by-product: the smoothed trace.
 #[derive(Clone, Debug, Default)]
-pub struct Work {
+pub struct ResidualBaselineWorkspace {
     /// The trace smoothed over [`smoothing`] samples, where hits are looked for.
     pub smooth: Vec<f32>,
     /// Largest smoothed value of each block of [`BLOCK`] samples; the last block may be short.
@@ -62,43 +60,48 @@ pub struct Work {
 
 /// Samples of the trace over which it is smoothed to find hits: as wide as a matched filter would be, and odd.
 #[must_use]
-pub fn smoothing(plan: &Plan) -> usize {
+pub fn smoothing(plan: &DeconvolutionPlan) -> usize {
     let wanted = 2.8 * plan.kernel_sigma_ns / plan.step_ns;
     (2 * (0.5 * wanted) as usize + 1).max(3)
 }
 
 /// Standard deviation of the smoothed trace for white noise of `noise_adc`.
 #[must_use]
-pub fn smooth_noise(plan: &Plan, noise_adc: f32) -> f32 {
+pub fn smooth_noise(plan: &DeconvolutionPlan, noise_adc: f32) -> f32 {
     let width = smoothing(plan);
     plan.charge_noise.get(width).copied().unwrap_or(0.0) * noise_adc / (width as f32 * plan.step_ns)
 }
 
 /// How far the kernel of light just outside the window reaches into it, in samples of the trace.
 #[must_use]
-pub fn margin(plan: &Plan) -> usize {
+pub fn margin(plan: &DeconvolutionPlan) -> usize {
     (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize
 }
 
 /// The blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
-fn inner_blocks(plan: &Plan, length: usize) -> Range<usize> {
+fn inner_blocks(plan: &DeconvolutionPlan, length: usize) -> Range<usize> {
     let margin = margin(plan);
     let first = margin.div_ceil(BLOCK);
     let last = length.saturating_sub(margin) / BLOCK;
     first..last.min(plan.block_response.len()).max(first)
 }
 
-/// True if [`refine`] finds the floor of a trace of `length` samples whatever level it starts from. In a shorter one
+/// True if [`estimate_residual_baseline`] finds the floor of a trace of `length` samples whatever level it starts from. In a shorter one
 /// the light of a single pulse may be all there is: it starts from what the raw samples before and behind it tell.
 #[must_use]
-pub fn is_long(plan: &Plan, length: usize) -> bool {
-    inner_blocks(plan, length).len() >= FEWEST_BLOCKS
+pub fn is_long(plan: &DeconvolutionPlan, length: usize) -> bool {
+    inner_blocks(plan, length).len() >= MIN_LONG_BLOCKS
 }
 
 /// Takes what is left of the baseline off `trace`, and smooths it into `work.smooth`.
 ///
 /// `noise_adc` is the noise of one raw sample. The trace must not be longer than the plan's longest window.
-pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -> Floor {
+pub fn estimate_residual_baseline(
+    trace: &mut [f32],
+    plan: &DeconvolutionPlan,
+    noise_adc: f32,
+    work: &mut ResidualBaselineWorkspace,
+) -> ResidualBaseline {
     let response = &plan.baseline_response[..trace.len()];
     let width = smoothing(plan);
     let sigma = smooth_noise(plan, noise_adc);
@@ -110,11 +113,11 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     // Light just outside the window may reach all of it.
     if last <= first {
         smooth_and_sum(trace, width, work);
-        return Floor {
+        return ResidualBaseline {
             sigma_adc: noise_adc,
             noise_ratio: 1.0,
             unstable: true,
-            ..Floor::default()
+            ..ResidualBaseline::default()
         };
     }
     // Noise of the sum of so many samples of the trace.
@@ -131,15 +134,15 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     subtract(trace, response, start);
     smooth_and_sum(trace, width, work);
     let mean_response = middle_response / BLOCK as f32;
-    let (mut level, mut halves, mut noise) = (0.0, [Unlit::default(); 2], sigma);
+    let (mut level, mut halves, mut noise) = (0.0, [UnlitSums::default(); 2], sigma);
     for _ in 0..3 {
-        halves = Unlit::sum(
+        halves = UnlitSums::sum(
             work,
             responses,
             first..last,
             level * mean_response + LIT_SIGMA * noise,
         );
-        let unlit = Unlit::join(halves);
+        let unlit = UnlitSums::join(halves);
         if unlit.blocks == 0.0 {
             break;
         }
@@ -151,18 +154,18 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
             0.0
         };
         // A channel without a known noise has the one that is seen.
-        let most = if sigma > 0.0 {
-            MOST_NOISE * sigma
+        let max_noise = if sigma > 0.0 {
+            MAX_NOISE_RATIO * sigma
         } else {
             f32::INFINITY
         };
-        noise = measured.clamp(sigma, most);
+        noise = measured.clamp(sigma, max_noise);
         if (level - before.0).abs() * mean_response < 0.1 * noise && noise < 1.2 * before.1 {
             break;
         }
     }
-    let n_unlit = Unlit::join(halves).blocks;
-    let mut unstable = n_unlit < MIN_BLOCKS;
+    let n_unlit = UnlitSums::join(halves).blocks;
+    let mut unstable = n_unlit < MIN_UNLIT_BLOCKS;
     if n_unlit > 0.0 {
         subtract(trace, response, level);
         subtract(&mut work.smooth, response, level);
@@ -173,12 +176,12 @@ pub fn refine(trace: &mut [f32], plan: &Plan, noise_adc: f32, work: &mut Work) -
     let sigma_adc = noise / sigma.max(f32::MIN_POSITIVE) * block_sigma
         / (middle_response * n_unlit.max(1.0).sqrt());
     let sigma_adc = if sigma > 0.0 { sigma_adc } else { noise_adc };
-    if halves.iter().all(|half| half.blocks >= MIN_BLOCKS) {
+    if halves.iter().all(|half| half.blocks >= MIN_UNLIT_BLOCKS) {
         let [early, late] = halves.map(|half| half.sum / half.response);
         let error = sigma_adc * (n_unlit / halves[0].blocks + n_unlit / halves[1].blocks).sqrt();
         unstable |= (early - late).abs() > DRIFT_SIGMA * error;
     }
-    Floor {
+    ResidualBaseline {
         level_adc: start + level,
         sigma_adc,
         noise_ratio: if sigma > 0.0 {
@@ -196,16 +199,20 @@ fn low_level(
     responses: &[f32],
     first: usize,
     sum_noise: impl Fn(usize) -> f32,
-    work: &mut Work,
+    work: &mut ResidualBaselineWorkspace,
 ) -> f32 {
     let last = responses.len();
     work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
-    sum_only(trace, &mut work.block_sum);
+    sum_blocks_only(trace, &mut work.block_sum);
     // In long waveforms two blocks make one value: half as many to rank.
-    let joined = if last - first < MANY_BLOCKS { 1 } else { 2 };
+    let per_value = if last - first < MIN_PAIRED_BLOCKS {
+        1
+    } else {
+        2
+    };
     work.values.clear();
-    let sums = work.block_sum[first..last].chunks_exact(joined);
-    let responses_of = responses[first..last].chunks_exact(joined);
+    let sums = work.block_sum[first..last].chunks_exact(per_value);
+    let responses_of = responses[first..last].chunks_exact(per_value);
     for (sums, responses) in sums.zip(responses_of) {
         let (mut sum, mut response) = (0.0, 0.0);
         for (a, b) in sums.iter().zip(responses) {
@@ -214,15 +221,15 @@ fn low_level(
         }
         work.values.push(sum / response);
     }
-    let place = ((work.values.len() - 1) as f32 * QUANTILE) as usize;
+    let rank = ((work.values.len() - 1) as f32 * LEVEL_QUANTILE) as usize;
     let middle_response = responses[usize::midpoint(first, last - 1)];
-    let sigma = sum_noise(joined * BLOCK) / joined as f32 / middle_response;
-    nth_smallest(&mut work.values, place) + QUANTILE_SIGMA * sigma
+    let sigma = sum_noise(per_value * BLOCK) / per_value as f32 / middle_response;
+    select_nth(&mut work.values, rank) + LEVEL_QUANTILE_SIGMA * sigma
 }
 
 /// Sums over blocks without light.
 #[derive(Clone, Copy, Debug, Default)]
-struct Unlit {
+struct UnlitSums {
     blocks: f32,
     sum: f32,
     response: f32,
@@ -230,14 +237,19 @@ struct Unlit {
     squares_below: f32,
 }
 
-impl Unlit {
+impl UnlitSums {
     /// Sums the blocks of the first and of the second half of `range` whose smoothed trace, and that of their
     /// neighbours, stays below `threshold`.
-    fn sum(work: &mut Work, responses: &[f32], range: Range<usize>, threshold: f32) -> [Self; 2] {
+    fn sum(
+        work: &mut ResidualBaselineWorkspace,
+        responses: &[f32],
+        range: Range<usize>,
+        threshold: f32,
+    ) -> [Self; 2] {
         // One more at either end, so that every block has neighbours; weights instead of branches.
         work.dark.clear();
         work.dark.resize(work.block_max.len() + 2, 1.0);
-        darken(&work.block_max, threshold, &mut work.dark[1..]);
+        mark_dark_blocks(&work.block_max, threshold, &mut work.dark[1..]);
         let middle = usize::midpoint(range.start, range.end);
         [range.start..middle, middle..range.end].map(|half| {
             sum_unlit(
@@ -263,7 +275,7 @@ impl Unlit {
 
 /// 1 for a block below `threshold`, 0 for one above.
 #[multiversion(targets = "simd")]
-fn darken(block_max: &[f32], threshold: f32, dark: &mut [f32]) {
+fn mark_dark_blocks(block_max: &[f32], threshold: f32, dark: &mut [f32]) {
     for (dark, &max) in dark.iter_mut().zip(block_max) {
         *dark = if max > threshold { 0.0 } else { 1.0 };
     }
@@ -277,9 +289,9 @@ fn sum_unlit(
     responses: &[f32],
     squares: &[f32],
     counts: &[f32],
-) -> Unlit {
+) -> UnlitSums {
     let count = sums.len();
-    let (before, here, behind) = (&dark[..count], &dark[1..][..count], &dark[2..][..count]);
+    let (before, here, after) = (&dark[..count], &dark[1..][..count], &dark[2..][..count]);
     let (responses, squares, counts) = (&responses[..count], &squares[..count], &counts[..count]);
     let mut blocks = [0.0_f32; BLOCK];
     let mut sum = [0.0_f32; BLOCK];
@@ -290,7 +302,7 @@ fn sum_unlit(
     for start in (0..whole).step_by(BLOCK) {
         for lane in 0..BLOCK {
             let index = start + lane;
-            let weight = before[index] * here[index] * behind[index];
+            let weight = before[index] * here[index] * after[index];
             blocks[lane] += weight;
             sum[lane] += weight * sums[index];
             response[lane] += weight * responses[index];
@@ -300,14 +312,14 @@ fn sum_unlit(
     }
     for index in whole..count {
         let lane = index - whole;
-        let weight = before[index] * here[index] * behind[index];
+        let weight = before[index] * here[index] * after[index];
         blocks[lane] += weight;
         sum[lane] += weight * sums[index];
         response[lane] += weight * responses[index];
         below[lane] += weight * counts[index];
         squares_below[lane] += weight * squares[index];
     }
-    Unlit {
+    UnlitSums {
         blocks: tree_sum(blocks),
         sum: tree_sum(sum),
         response: tree_sum(response),
@@ -324,7 +336,7 @@ fn subtract(trace: &mut [f32], response: &[f32], level: f32) {
 }
 
 /// Smooths the trace, and sums it, its largest smoothed value and its squares below zero, block by block.
-fn smooth_and_sum(trace: &[f32], width: usize, work: &mut Work) {
+fn smooth_and_sum(trace: &[f32], width: usize, work: &mut ResidualBaselineWorkspace) {
     let length = trace.len();
     work.smooth.resize(length, 0.0);
     smooth(trace, width, &mut work.smooth);
@@ -333,7 +345,7 @@ fn smooth_and_sum(trace: &[f32], width: usize, work: &mut Work) {
     work.block_sum.resize(blocks, 0.0);
     work.squares_below.resize(blocks, 0.0);
     work.count_below.resize(blocks, 0.0);
-    sum_blocks(
+    sum_trace_blocks(
         trace,
         &work.smooth,
         &mut work.block_sum,
@@ -418,7 +430,7 @@ fn smooth_wide(trace: &[f32], half: usize, scale: f32, out: &mut [f32]) {
 
 /// Sum of the trace, block by block.
 #[multiversion(targets = "simd")]
-fn sum_only(trace: &[f32], sums: &mut [f32]) {
+fn sum_blocks_only(trace: &[f32], sums: &mut [f32]) {
     for (trace, sum) in trace.chunks_exact(BLOCK).zip(sums) {
         let mut values = [0.0_f32; BLOCK];
         values.copy_from_slice(trace);
@@ -428,7 +440,7 @@ fn sum_only(trace: &[f32], sums: &mut [f32]) {
 
 /// Sum of the trace, largest smoothed value, and number and squares of the smoothed values below 0, block by block.
 #[multiversion(targets = "simd")]
-fn sum_blocks(
+fn sum_trace_blocks(
     trace: &[f32],
     smooth: &[f32],
     sums: &mut [f32],

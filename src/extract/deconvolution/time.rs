@@ -5,26 +5,26 @@
 //! earliest photoelectron of a group weighs most; how far down is set by the noise. Hits behind a valley stand on the
 //! flank of the one before and take their peak's time.
 
-use super::deconvolve::Plan;
-use super::hit_finding::Found;
+use super::deconvolve::DeconvolutionPlan;
+use super::hit_finding::FoundHit;
 
 /// The edge is read where the trace exceeds this many standard deviations of its noise.
 /// Lower is nearer to the first photoelectron of a group and noisier for a single one.
-const EDGE_SIGMA: f32 = 6.0;
+pub(crate) const EDGE_SIGMA: f32 = 6.0;
 /// And this share of the peak: a template is not known well enough to go lower.
-const EDGE_SHARE: f32 = 0.04;
+pub(crate) const EDGE_PEAK_SHARE: f32 = 0.04;
 
 /// Time of a hit from the first sample of the window; `noise` is the trace's standard deviation in PE/ns.
 #[must_use]
-pub fn measure_ns(trace: &[f32], plan: &Plan, hit: Found, noise: f32) -> f32 {
+pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, noise: f32) -> f32 {
     let peak_ns = peak_time_ns(trace, plan.step_ns, hit.peak);
     if !hit.leads {
         return peak_ns;
     }
     let peak = trace.get(hit.peak).copied().unwrap_or(0.0);
-    let least = (EDGE_SIGMA * noise).max(EDGE_SHARE * peak);
+    let min_height = (EDGE_SIGMA * noise).max(EDGE_PEAK_SHARE * peak);
     let mut edge = hit.peak;
-    while edge > hit.begin && trace[edge - 1] < trace[edge] && trace[edge - 1] > least {
+    while edge > hit.begin && trace[edge - 1] < trace[edge] && trace[edge - 1] > min_height {
         edge -= 1;
     }
     if edge == hit.peak {
@@ -41,9 +41,9 @@ pub fn measure_ns(trace: &[f32], plan: &Plan, hit: Found, noise: f32) -> f32 {
 /// (exact for a Gaussian), or through the values where one of them is not positive.
 fn peak_time_ns(trace: &[f32], step_ns: f32, peak: usize) -> f32 {
     let middle = peak as f32 * step_ns;
-    let neighbours = peak.checked_sub(1).and_then(|before| {
+    let neighbours = peak.checked_sub(1).and_then(|previous| {
         Some([
-            *trace.get(before)?,
+            *trace.get(previous)?,
             *trace.get(peak)?,
             *trace.get(peak + 1)?,
         ])

@@ -1,251 +1,241 @@
-//! What the fit of the method `sparse` leaves: photoelectrons that are two, and such that were overlooked.
+//! Adds pulses to the fit: splits unresolved pulses and adds missed photoelectrons.
 //!
-//! Both are added for what chi-square would gain:
+//! Both are decided by the gain in chi-square:
 //!
-//! - A photoelectron that is two at t +- d leaves a residual like s''. With z = sum r s'' and n^2 = |s'' without what the other columns
-//!   explain|^2 the gain is z^2 / n^2 (a score test: C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948). In units of its spread
-//!   z / n is c d^2 with c = n q / 2, and d the root of what is likely: c d^2 = (z/n + sqrt((z/n)^2 + 2 kappa)) / 2, with the kappa of
-//!   [`priors`](super::priors).
-//! - One that was overlooked leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
+//! - A pulse that is two photoelectrons at t +- d leaves a residual like s''. With z = sum r s'' and n^2 the squares of s'' that the other
+//!   columns do not explain, the gain is z^2 / n^2 (a score test: C. R. Rao, Proc. Camb. Phil. Soc. 44, 50, 1948). The score z / n in units
+//!   of its spread is c d^2 with c = n q / 2; d follows from its most likely value c d^2 = (z/n + sqrt((z/n)^2 + 2 kappa)) / 2 with the
+//!   repulsion kappa of [`priors`](super::priors).
+//! - A missed photoelectron leaves a residual like s at its own time (orthogonal least squares: S. Chen, S. Billings, W. Luo,
 //!   Int. J. Control 50, 1873, 1989).
 //!
-//! How much gain is asked for follows from the charge: what is near 1 PE is one photoelectron unless the shape says otherwise;
-//! what is near 2 PE is hardly ever one, and becomes two whatever the shape says.
+//! The required gain of a split follows from the charge: near 1 PE a pulse is one photoelectron unless its shape says otherwise; near 2 PE it
+//! is hardly ever one, and is split whatever its shape.
 
 #![expect(
     clippy::cast_possible_wrap,
     reason = "windows have at most 65,536 samples"
 )]
 
-use super::fit::{Light, MOST, NEIGHBOURS, Problem, Work};
-use super::priors::REPULSION;
-use super::template::Place;
+use super::config::{
+    ADD_GAIN, ADD_SEARCH_SHARE, MAX_PROPOSALS, MAX_PULSES, MAX_SPLIT_OFFSET, MIN_PULSES_FOR_SHAPE,
+    MIN_SPLIT_GAIN, MIN_SPLIT_OFFSET, MIN_UNEXPLAINED_SHARE, NEIGHBOUR_DISTANCE, REPULSION,
+    RINGING_ERROR, RINGING_LENGTH, SEARCH_RANGE, SPLIT_GAIN, SPLIT_ISOLATION,
+    SPLIT_OFFSET_THRESHOLD, TEMPLATE_ERROR,
+};
+use super::state::{FitProblem, FitWorkspace, FittedPulse, Proposal, ProposalKind};
+use super::template::SplinePosition;
 
-/// Most photoelectrons that are proposed at once; all that are may be splits.
-pub(crate) const MOST_PROPOSALS: usize = MOST + 16;
-/// Gain in chi-square that makes two of a photoelectron whose charge one and two have equally often: -2 ln of how often a photoelectron
-/// has another one so close that they look like one, times the widths' ratio sqrt(2).
-pub(crate) const SPLIT_GAIN: f32 = 6.0;
-/// Where less than this is asked for the charge alone tells.
-pub(crate) const LEAST_GAIN: f32 = 0.5;
-/// Photoelectrons from which on the charge alone makes no more: there is so much light that nobody needs each one's time.
-pub(crate) const PLENTY: usize = 16;
-/// Gain in chi-square for a photoelectron that was overlooked.
-pub(crate) const ADD_GAIN: f32 = 12.0;
-/// Only where the residual alone would gain this share of [`ADD_GAIN`] is it looked at closely.
-pub(crate) const ADD_LOOK: f32 = 0.3;
-/// Least share of a column's squares that the others may leave of it.
-pub(crate) const LEAST_LEFT: f32 = 0.02;
-/// The template is known to this share of a pulse's height where the pulse stands.
-pub(crate) const TEMPLATE_ERROR: f32 = 0.005;
-/// And to this one behind it, where cables and bases ring; what is smaller is not light that was overlooked.
-pub(crate) const RINGING: f32 = 0.03;
-/// How far behind, in units of the scale.
-pub(crate) const TAIL: f32 = 16.0;
-/// Distance at which photoelectrons disturb one another's splits, but those that the charge alone makes; and how far a split goes at least
-/// and at most, all in units of the template's scale.
-pub(crate) const APART: f32 = 1.6;
-pub(crate) const SPLIT: (f32, f32) = (0.14, 1.1);
-/// What would go less far than this stays one.
-pub(crate) const SPLIT_WORTH: f32 = 0.07;
-/// How far from light more is looked for.
-pub(crate) const AROUND: f32 = 6.0;
-
-/// A photoelectron more.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Proposal {
-    gain: f32,
-    at: f32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// Instead of photoelectron `of`, two `apart` samples before and behind it.
-    Split { of: usize, apart: f32 },
-    /// One of this charge.
-    Add { charge_pe: f32 },
-}
-
-impl Work {
-    /// What the columns have in common with s (row 0) or s'' (row 2) at `place`, through the factor's first half; returns how
-    /// much of its squares they leave.
-    fn left_of(&mut self, problem: &Problem<'_>, place: &Place, row: usize) -> f32 {
-        let mut column = std::mem::take(&mut self.column);
-        column.clear();
-        for other in &self.places {
-            let lags = problem.response.lags(place.sample - other.sample);
-            column.extend([0, 1].map(|of_other| {
-                let common = other.weights.common(of_other, &lags);
-                place.weights.dot(row, &common)
-            }));
-        }
-        let sum = if row == 0 {
-            problem.response.inside(place.sample, self.upright.len()).0
-        } else {
-            0.0
-        };
-        column.push(sum);
-        debug_assert_eq!(column.len(), self.columns());
-        let all = problem.response.squares[row];
-        let left = all - self.normal.squares(&mut column, 0);
-        self.column = column;
-        left.max(LEAST_LEFT * all)
-    }
-
-    /// Noise by which gains count at `at`: that of a sample, and a share `error` of the light up to `behind` scales before it.
-    fn noise2_at(&self, problem: &Problem<'_>, at: f32, (error, behind): (f32, f32)) -> f32 {
-        let scale = problem.response.scale;
-        let charge: f32 = self
-            .light
-            .iter()
-            .filter(|light| {
-                let before = at - light.at;
-                -NEIGHBOURS * scale < before && before < behind * scale
-            })
-            .map(|light| light.charge_pe)
-            .sum();
-        let unknown = error * charge * problem.peak_adc;
-        problem.noise_adc * problem.noise_adc + unknown * unknown
-    }
-
-    /// Finds photoelectrons that are two and such that were overlooked, and puts them in; returns how many more there are.
-    pub(super) fn propose(&mut self, problem: &Problem<'_>) -> usize {
-        let scale = problem.response.scale;
+impl FitWorkspace {
+    /// Finds splits and missed photoelectrons and adds them; returns the number of added pulses.
+    pub(super) fn add_pulses(&mut self, problem: &FitProblem<'_>) -> usize {
         let mut proposals = std::mem::take(&mut self.proposals);
         proposals.clear();
-        // The factor is that of the errors, without anything that holds charges and times back.
-        self.project(problem);
-        for of in 0..self.light.len() {
-            let (light, place) = (self.light[of], self.places[of]);
-            let z = place.weights.dot(2, &self.common[of]);
-            let wanted = least_gain(light.charge_pe, problem.charge_sigma_pe);
-            let by_charge = wanted <= LEAST_GAIN && self.light.len() < PLENTY;
+        // The factor is that of the errors, without damping.
+        self.compute_inner_products(problem);
+        self.propose_splits(problem, &mut proposals);
+        self.search_missed_pulses(problem, &mut proposals);
+        proposals.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+        let n_added = self.accept_proposals(problem, &mut proposals);
+        self.proposals = proposals;
+        if n_added > 0 {
+            self.pulses.sort_by(|a, b| a.time.total_cmp(&b.time));
+            self.update_residual(problem);
+        }
+        n_added
+    }
+
+    /// Accepts proposals, which are sorted by gain; returns the number of added pulses.
+    fn accept_proposals(&mut self, problem: &FitProblem<'_>, proposals: &mut [Proposal]) -> usize {
+        let isolation = SPLIT_ISOLATION * problem.template.scale;
+        let mut n_added = 0;
+        for rank in 0..proposals.len() {
+            let proposal = proposals[rank];
+            let is_disturbed = proposals[..rank]
+                .iter()
+                .any(|better| better.gain > 0.0 && (better.time - proposal.time).abs() < isolation);
+            if is_disturbed {
+                proposals[rank].gain = 0.0;
+                continue;
+            }
+            if self.pulses.len() >= MAX_PULSES {
+                self.too_many_pulses = true;
+                break;
+            }
+            n_added += 1;
+            match proposal.kind {
+                ProposalKind::Split { index, offset } => {
+                    let pulse = &mut self.pulses[index];
+                    pulse.charge_pe *= 0.5;
+                    pulse.time = proposal.time - offset;
+                    let mut second = *pulse;
+                    second.time = proposal.time + offset;
+                    self.pulses.push(second);
+                }
+                ProposalKind::Add { charge_pe } => self.pulses.push(FittedPulse {
+                    time: proposal.time,
+                    charge_pe,
+                    ..FittedPulse::default()
+                }),
+            }
+        }
+        n_added
+    }
+
+    /// Proposes splits of pulses.
+    fn propose_splits(&mut self, problem: &FitProblem<'_>, proposals: &mut Vec<Proposal>) {
+        let scale = problem.template.scale;
+        for index in 0..self.pulses.len() {
+            let (pulse, position) = (self.pulses[index], self.positions[index]);
+            let z = position
+                .weights
+                .inner_product(2, &self.inner_products[index]);
+            let min_gain = min_split_gain(pulse.charge_pe, problem.charge_sigma_pe);
+            let by_charge = min_gain <= MIN_SPLIT_GAIN && self.pulses.len() < MIN_PULSES_FOR_SHAPE;
             if z <= 0.0 && !by_charge {
                 continue;
             }
-            let left = self.left_of(problem, &place, 2);
-            let noise2 = self.noise2_at(problem, light.at, (TEMPLATE_ERROR, NEIGHBOURS));
-            let pull = z / (left * noise2).sqrt();
-            let gain = pull * pull.max(0.0);
-            if !by_charge && gain <= wanted {
+            let norm = self.unexplained_norm(problem, &position, 2);
+            let noise2 = self.noise2_at(problem, pulse.time, TEMPLATE_ERROR, NEIGHBOUR_DISTANCE);
+            let score = z / (norm * noise2).sqrt();
+            let gain = score * score.max(0.0);
+            if !by_charge && gain <= min_gain {
                 continue;
             }
-            let likely = 0.5 * (pull + (pull * pull + 2.0 * REPULSION).sqrt());
-            let apart = (2.0 * likely * (noise2 / left).sqrt() / light.charge_pe).sqrt();
-            if apart < SPLIT_WORTH * scale {
+            let likely = 0.5 * (score + (score * score + 2.0 * REPULSION).sqrt());
+            let offset = (2.0 * likely * (noise2 / norm).sqrt() / pulse.charge_pe).sqrt();
+            if offset < SPLIT_OFFSET_THRESHOLD * scale {
                 continue;
             }
             proposals.push(Proposal {
                 gain,
-                at: light.at,
-                kind: Kind::Split {
-                    of,
-                    apart: apart.clamp(SPLIT.0 * scale, SPLIT.1 * scale),
+                time: pulse.time,
+                kind: ProposalKind::Split {
+                    index,
+                    offset: offset.clamp(MIN_SPLIT_OFFSET * scale, MAX_SPLIT_OFFSET * scale),
                 },
             });
         }
-        self.look_around(problem, &mut proposals);
-        proposals.sort_by(|a, b| b.gain.total_cmp(&a.gain));
-        let mut more = 0;
-        for index in 0..proposals.len() {
-            let proposal = proposals[index];
-            let disturbed = proposals[..index]
-                .iter()
-                .any(|other| other.gain > 0.0 && (other.at - proposal.at).abs() < APART * scale);
-            if disturbed {
-                proposals[index].gain = 0.0;
-                continue;
-            }
-            if self.light.len() >= MOST {
-                self.crowded = true;
-                break;
-            }
-            more += 1;
-            match proposal.kind {
-                Kind::Split { of, apart } => {
-                    let light = &mut self.light[of];
-                    light.charge_pe *= 0.5;
-                    light.at = proposal.at - apart;
-                    let mut second = *light;
-                    second.at = proposal.at + apart;
-                    self.light.push(second);
-                }
-                Kind::Add { charge_pe } => self.light.push(Light {
-                    at: proposal.at,
-                    charge_pe,
-                    ..Light::default()
-                }),
-            }
-        }
-        self.proposals = proposals;
-        if more > 0 {
-            self.light.sort_by(|a, b| a.at.total_cmp(&b.at));
-            self.refold(problem);
-        }
-        more
     }
 
-    /// Looks for photoelectrons that were overlooked, near those that were not.
-    fn look_around(&mut self, problem: &Problem<'_>, proposals: &mut Vec<Proposal>) {
-        let response = problem.response;
-        let reach = AROUND * response.scale;
+    /// Searches for missed photoelectrons near the pulses.
+    fn search_missed_pulses(&mut self, problem: &FitProblem<'_>, proposals: &mut Vec<Proposal>) {
+        let template = problem.template;
+        let reach = SEARCH_RANGE * template.scale;
         let length = self.upright.len();
-        let on = Place::of(0.0);
-        let mut around = std::mem::take(&mut self.around);
+        let on_sample = SplinePosition::new(0.0);
+        let mut search_products = std::mem::take(&mut self.search_products);
         let mut next = 0;
         let mut first = 0;
-        while first < self.light.len() {
-            // Neighbours whose surroundings overlap are looked at once.
+        while first < self.pulses.len() {
+            // Pulses whose search ranges overlap are searched together.
             let mut last = first;
-            while last + 1 < self.light.len()
-                && self.light[last + 1].at - self.light[last].at < 2.0 * reach
+            while last + 1 < self.pulses.len()
+                && self.pulses[last + 1].time - self.pulses[last].time < 2.0 * reach
             {
                 last += 1;
             }
-            let begin = ((self.light[first].at - reach).max(0.0) as usize).max(next);
-            let end = ((self.light[last].at + reach).max(0.0) as usize).min(length);
+            let begin = ((self.pulses[first].time - reach).max(0.0) as usize).max(next);
+            let end = ((self.pulses[last].time + reach).max(0.0) as usize).min(length);
             (next, first) = (end, last + 1);
-            response.common_with_pulse(&self.residual, begin..end.max(begin), &mut around);
-            for index in 1..around.len().saturating_sub(1) {
-                let common = around[index];
-                if common <= 0.0 || common < around[index - 1] || common <= around[index + 1] {
+            template.main_pulse_products(
+                &self.residual,
+                begin..end.max(begin),
+                &mut search_products,
+            );
+            for offset in 1..search_products.len().saturating_sub(1) {
+                let product = search_products[offset];
+                if product <= 0.0
+                    || product < search_products[offset - 1]
+                    || product <= search_products[offset + 1]
+                {
                     continue;
                 }
-                let place = Place {
-                    sample: (begin + index) as i32,
-                    weights: on.weights,
+                let sample = begin + offset;
+                let noise2 = self.noise2_at(problem, sample as f32, RINGING_ERROR, RINGING_LENGTH);
+                if product * product < ADD_SEARCH_SHARE * ADD_GAIN * template.squares[0] * noise2 {
+                    continue;
+                }
+                let position = SplinePosition {
+                    sample: sample as i32,
+                    weights: on_sample.weights,
                 };
-                let at = (begin + index) as f32;
-                let noise2 = self.noise2_at(problem, at, (RINGING, TAIL));
-                if common * common < ADD_LOOK * ADD_GAIN * response.squares[0] * noise2 {
-                    continue;
-                }
-                let left = self.left_of(problem, &place, 0);
-                let gain = common * common / left / noise2;
-                if gain > ADD_GAIN && proposals.len() < MOST_PROPOSALS {
+                let norm = self.unexplained_norm(problem, &position, 0);
+                let gain = product * product / norm / noise2;
+                if gain > ADD_GAIN && proposals.len() < MAX_PROPOSALS {
                     proposals.push(Proposal {
                         gain,
-                        at,
-                        kind: Kind::Add {
-                            charge_pe: (common / left).max(0.1),
+                        time: sample as f32,
+                        kind: ProposalKind::Add {
+                            charge_pe: (product / norm).max(0.1),
                         },
                     });
                 }
             }
         }
-        self.around = around;
+        self.search_products = search_products;
+    }
+
+    /// Returns the squares of s (`derivative` 0) or s'' (2) at `position` that the columns of the fit do not explain.
+    fn unexplained_norm(
+        &mut self,
+        problem: &FitProblem<'_>,
+        position: &SplinePosition,
+        derivative: usize,
+    ) -> f32 {
+        let mut column = std::mem::take(&mut self.column);
+        column.clear();
+        for other in &self.positions {
+            let lags = problem
+                .template
+                .correlation_lags(position.sample - other.sample);
+            column.extend([0, 1].map(|of_other| {
+                let products = other.weights.correlate(of_other, &lags);
+                position.weights.inner_product(derivative, &products)
+            }));
+        }
+        let sum = if derivative == 0 {
+            problem
+                .template
+                .inside(position.sample, self.upright.len())
+                .0
+        } else {
+            0.0
+        };
+        column.push(sum);
+        debug_assert_eq!(column.len(), self.columns());
+        let all = problem.template.squares[derivative];
+        let unexplained = all - self.normal.solved_squares(&mut column, 0);
+        self.column = column;
+        unexplained.max(MIN_UNEXPLAINED_SHARE * all)
+    }
+
+    /// Returns the square of the noise in gains at `time`: that of a sample, and a share `error` of the light up to `after` scales earlier.
+    fn noise2_at(&self, problem: &FitProblem<'_>, time: f32, error: f32, after: f32) -> f32 {
+        let scale = problem.template.scale;
+        let charge: f32 = self
+            .pulses
+            .iter()
+            .filter(|pulse| {
+                let delay = time - pulse.time;
+                -NEIGHBOUR_DISTANCE * scale < delay && delay < after * scale
+            })
+            .map(|pulse| pulse.charge_pe)
+            .sum();
+        let template_error = error * charge * problem.peak_adc;
+        problem.noise_adc * problem.noise_adc + template_error * template_error
     }
 }
 
-/// Gain in chi-square that makes two of a photoelectron with the charge `charge_pe`: less, the less likely one has it.
+/// Returns the gain in chi-square from which a pulse of this charge is split: the less likely one photoelectron has the charge, the smaller.
 ///
-/// Charges of one and of two are taken as Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`; more than 2 is several.
-fn least_gain(charge_pe: f32, sigma: f32) -> f32 {
+/// The charges of one and of two photoelectrons are Gaussian, of mean 1 and 2 and of spread `sigma` and sqrt(2) `sigma`; more than 2 is
+/// several.
+fn min_split_gain(charge_pe: f32, sigma: f32) -> f32 {
     if charge_pe >= 2.0 {
-        return LEAST_GAIN;
+        return MIN_SPLIT_GAIN;
     }
     let excess = (charge_pe - 1.0) / sigma;
     let lack = (2.0 - charge_pe) / sigma;
-    (SPLIT_GAIN + 0.5 * lack * lack - excess * excess).max(LEAST_GAIN)
+    (SPLIT_GAIN + 0.5 * lack * lack - excess * excess).max(MIN_SPLIT_GAIN)
 }

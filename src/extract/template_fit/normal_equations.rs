@@ -1,68 +1,69 @@
-//! The normal equations of the method `sparse`: inner products of the columns of a linear model, and their solution.
+//! The normal equations of the fit: inner products of the columns of a linear model, and their solution.
 //!
-//! Columns are s and s' of each photoelectron, in turn, and the baseline's 1 at the end.
+//! The columns are s and s' of each pulse in turn, and the 1 of the baseline at the end.
 
 use multiversion::multiversion;
 
-use super::template::{Place, Response};
+use super::config::{MIN_INSIDE_SHARE, MIN_PIVOT, RIDGE};
+use super::template::{SplinePosition, Template};
 use crate::extract::load_samples::tree_sum;
 
-/// What the diagonal is raised by, relative.
-pub(crate) const RIDGE: f32 = 3e-5;
-/// Least share of a column's squares that counts as left by those before it.
-pub(crate) const LEAST_PIVOT: f32 = 1e-6;
-/// Least share of a template's squares inside the window.
-pub(crate) const LEAST_INSIDE: f32 = 1e-3;
-
-/// So many numbers are worked on at once; rows are multiples of it long.
+/// Numbers per vector operation; rows are padded to multiples of it.
 const LANES: usize = 8;
 type Lanes = [f32; LANES];
 
 /// The normal matrix and its factors.
 #[derive(Clone, Debug, Default)]
-pub struct Normal {
-    /// Number of columns, and how long rows are, in lanes.
+pub struct NormalEquations {
+    /// Number of columns, and the length of rows in lanes.
     columns: usize,
     blocks: usize,
     /// Upper triangle, row by row.
     matrix: Vec<Lanes>,
-    /// U of the matrix U^T D U, D diagonal and U upper triangular with a diagonal of 1, which is not in it: 0 there and left of it.
+    /// U of the matrix U^T D U, D diagonal and U upper triangular with a diagonal of 1, which is not stored: 0 there and left of it.
     factor: Vec<Lanes>,
     /// Inverse of D.
     inverse: Vec<Lanes>,
-    /// Of each column of a photoelectron, the root of the share of its squares inside the window.
-    roots: Vec<[f32; 2]>,
+    /// Per column of a pulse, the square root of the share of its squares inside the window.
+    inside_roots: Vec<[f32; 2]>,
 }
 
-impl Normal {
-    /// Fills the matrix in for photoelectrons at `places` in a window of `length`.
+impl NormalEquations {
+    /// Computes the matrix for pulses at `positions` in a window of `length`.
     ///
-    /// Inner products are those of whole templates; what the window cuts is taken off by the share of the squares that is left,
-    /// which keeps the matrix positive. The gradient, which decides where a fit ends, knows the window exactly.
-    pub fn fill(&mut self, response: &Response, places: &[Place], length: usize) {
-        let columns = 2 * places.len() + 1;
+    /// Inner products are those of whole templates, scaled by the share of the squares inside the window, which keeps the matrix
+    /// positive. The gradient, which decides where a fit ends, takes the window into account exactly.
+    pub fn fill_matrix(
+        &mut self,
+        template: &Template,
+        positions: &[SplinePosition],
+        length: usize,
+    ) {
+        let columns = 2 * positions.len() + 1;
         self.columns = columns;
         self.blocks = columns.div_ceil(LANES);
         self.matrix.clear();
         self.matrix.resize(columns * self.blocks, [0.0; LANES]);
         let stride = self.blocks * LANES;
         let matrix = self.matrix.as_flattened_mut();
-        self.roots.clear();
-        for (index, place) in places.iter().enumerate() {
-            let (sum, shares) = response.inside(place.sample, length);
-            self.roots
-                .push(shares.map(|share| share.max(LEAST_INSIDE).sqrt()));
+        self.inside_roots.clear();
+        for (index, position) in positions.iter().enumerate() {
+            let (sum, shares) = template.inside(position.sample, length);
+            self.inside_roots
+                .push(shares.map(|share| share.max(MIN_INSIDE_SHARE).sqrt()));
             matrix[2 * index * stride + columns - 1] = sum;
         }
-        for (one, a) in places.iter().enumerate() {
+        for (one, a) in positions.iter().enumerate() {
             let rows = &mut matrix[2 * one * stride..][..2 * stride];
-            for (other, b) in places.iter().enumerate().skip(one) {
+            for (other, b) in positions.iter().enumerate().skip(one) {
                 let products: [[f32; 2]; 2] =
-                    response.products(a.sample - b.sample, &a.weights, &b.weights);
-                for (row, (products, seen)) in products.iter().zip(&self.roots[one]).enumerate() {
-                    for (column, of_other) in self.roots[other].iter().enumerate() {
+                    template.products(a.sample - b.sample, &a.weights, &b.weights);
+                for (row, (products, root)) in
+                    products.iter().zip(&self.inside_roots[one]).enumerate()
+                {
+                    for (column, other_root) in self.inside_roots[other].iter().enumerate() {
                         rows[row * stride + 2 * other + column] =
-                            seen * of_other * products[column];
+                            root * other_root * products[column];
                     }
                 }
             }
@@ -70,8 +71,8 @@ impl Normal {
         matrix[(columns - 1) * stride + columns - 1] = length as f32;
     }
 
-    /// Factorises the matrix, its diagonal raised by a little, and by what `more` says of charge and time of each photoelectron.
-    pub fn factorise(&mut self, more: impl Fn(usize) -> (f32, f32)) {
+    /// Factorises the matrix with the diagonal raised by [`RIDGE`] and by the terms that `added` returns for charge and time of each pulse.
+    pub fn factorise(&mut self, added: impl Fn(usize) -> (f32, f32)) {
         let columns = self.columns;
         let stride = self.blocks * LANES;
         self.factor.clear();
@@ -79,39 +80,39 @@ impl Normal {
         self.inverse.clear();
         self.inverse.resize(self.blocks, [0.0; LANES]);
         let factor = self.factor.as_flattened_mut();
-        let least = self.inverse.as_flattened_mut();
-        for (place, least) in least[..columns].iter_mut().enumerate() {
-            *least = LEAST_PIVOT * factor[place * (stride + 1)];
+        let min_pivots = self.inverse.as_flattened_mut();
+        for (column, min_pivot) in min_pivots[..columns].iter_mut().enumerate() {
+            *min_pivot = MIN_PIVOT * factor[column * (stride + 1)];
         }
         for index in 0..columns / 2 {
-            let (charge, time) = more(index);
-            for (place, more) in [(2 * index, charge), (2 * index + 1, time)] {
-                let diagonal = &mut factor[place * (stride + 1)];
-                *diagonal = *diagonal * (1.0 + RIDGE) + more;
+            let (charge, time) = added(index);
+            for (column, added) in [(2 * index, charge), (2 * index + 1, time)] {
+                let diagonal = &mut factor[column * (stride + 1)];
+                *diagonal = *diagonal * (1.0 + RIDGE) + added;
             }
         }
         factorise(&mut self.factor, columns, &mut self.inverse);
     }
 
-    /// Solves the equations for `column`.
+    /// Solves the equations for the right-hand side `column`, in its place.
     pub fn solve(&self, column: &mut Vec<f32>) {
         column.resize(self.blocks * LANES, 0.0);
         let lanes = column.as_chunks_mut().0;
-        forward(&self.factor, lanes, 0..self.columns);
+        forward_substitute(&self.factor, lanes, 0..self.columns);
         for (lanes, inverse) in lanes.iter_mut().zip(&self.inverse) {
             for lane in 0..LANES {
                 lanes[lane] *= inverse[lane];
             }
         }
-        backward(&self.factor, lanes, self.columns);
+        back_substitute(&self.factor, lanes, self.columns);
         column.truncate(self.columns);
     }
 
-    /// Squares of `column` as the inverse matrix has them. Before place `first` there is nothing in it.
-    pub fn squares(&self, column: &mut Vec<f32>, first: usize) -> f32 {
+    /// Returns the quadratic form of `column` with the inverse matrix. Elements before `first` have to be 0.
+    pub fn solved_squares(&self, column: &mut Vec<f32>, first: usize) -> f32 {
         column.resize(self.blocks * LANES, 0.0);
         let lanes = column.as_chunks_mut().0;
-        forward(&self.factor, lanes, first..self.columns);
+        forward_substitute(&self.factor, lanes, first..self.columns);
         let mut sums = [0.0; LANES];
         for (lanes, inverse) in lanes.iter().zip(&self.inverse) {
             for lane in 0..LANES {
@@ -122,24 +123,23 @@ impl Normal {
     }
 }
 
-/// Factors of the matrix in `factor`, in its place. `inverse` has the least that counts as left of each column, and takes the
-/// inverse of D.
+/// Factorises the matrix in `factor` in its place. `inverse` holds the least pivot of each column and is replaced by the inverse of D.
 #[multiversion(targets = "simd")]
 fn factorise(factor: &mut [Lanes], columns: usize, inverse: &mut [Lanes]) {
     let blocks = inverse.len();
     let inverse = inverse.as_flattened_mut();
-    for (place, inverse) in inverse[..columns].iter_mut().enumerate() {
-        let (above, below) = factor.split_at_mut((place + 1) * blocks);
-        let row = &mut above[place * blocks..];
+    for (pivot, inverse) in inverse[..columns].iter_mut().enumerate() {
+        let (above, below) = factor.split_at_mut((pivot + 1) * blocks);
+        let row = &mut above[pivot * blocks..];
         let own = row.as_flattened();
-        *inverse = 1.0 / own[place].max(*inverse);
-        for (index, other) in (place + 1..).zip(below.chunks_exact_mut(blocks)) {
-            let times = own[index] * *inverse;
-            take_off(other, row, index / LANES, times);
+        *inverse = 1.0 / own[pivot].max(*inverse);
+        for (index, other) in (pivot + 1..).zip(below.chunks_exact_mut(blocks)) {
+            let multiple = own[index] * *inverse;
+            subtract_row(other, row, index / LANES, multiple);
         }
         for (block, lanes) in row.iter_mut().enumerate() {
             for (lane, value) in lanes.iter_mut().enumerate() {
-                *value *= if block * LANES + lane > place {
+                *value *= if block * LANES + lane > pivot {
                     *inverse
                 } else {
                     0.0
@@ -149,28 +149,28 @@ fn factorise(factor: &mut [Lanes], columns: usize, inverse: &mut [Lanes]) {
     }
 }
 
-/// The first half of the solution, by the rows `rows`.
+/// The forward substitution with the rows `rows`.
 #[multiversion(targets = "simd")]
-fn forward(factor: &[Lanes], column: &mut [Lanes], rows: std::ops::Range<usize>) {
+fn forward_substitute(factor: &[Lanes], column: &mut [Lanes], rows: std::ops::Range<usize>) {
     let blocks = column.len();
-    for place in rows {
-        let value = column.as_flattened()[place];
-        take_off(
+    for row in rows {
+        let value = column.as_flattened()[row];
+        subtract_row(
             column,
-            &factor[place * blocks..][..blocks],
-            place / LANES,
+            &factor[row * blocks..][..blocks],
+            row / LANES,
             value,
         );
     }
 }
 
-/// And the second.
+/// The back substitution.
 #[multiversion(targets = "simd")]
-fn backward(factor: &[Lanes], column: &mut [Lanes], rows: usize) {
+fn back_substitute(factor: &[Lanes], column: &mut [Lanes], rows: usize) {
     let blocks = column.len();
-    for place in (0..rows).rev() {
-        let row = &factor[place * blocks..][..blocks];
-        let first = place / LANES;
+    for index in (0..rows).rev() {
+        let row = &factor[index * blocks..][..blocks];
+        let first = index / LANES;
         let mut sums = [0.0; LANES];
         for (lanes, row) in column[first..].iter().zip(&row[first..]) {
             for lane in 0..LANES {
@@ -178,33 +178,33 @@ fn backward(factor: &[Lanes], column: &mut [Lanes], rows: usize) {
             }
         }
         let sum = tree_sum(sums);
-        // The whole block is written: a single number would have to reach memory before the block can be read.
+        // The whole block is written: after a single number the next read of the block would wait for memory.
         let mut lanes = column[first];
         for (lane, value) in lanes.iter_mut().enumerate() {
-            *value -= if lane == place % LANES { sum } else { 0.0 };
+            *value -= if lane == index % LANES { sum } else { 0.0 };
         }
         column[first] = lanes;
     }
 }
 
-/// Takes a row, so many times, off another one, from a block on.
+/// Subtracts `factor` times a row from another, from block `first` on.
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"
 )]
 #[inline(always)]
-fn take_off(from: &mut [Lanes], row: &[Lanes], first: usize, times: f32) {
+fn subtract_row(from: &mut [Lanes], row: &[Lanes], first: usize, factor: f32) {
     for (from, row) in from[first..].iter_mut().zip(&row[first..]) {
-        // By value: the two could otherwise be one for all the compiler knows.
+        // By value: otherwise the compiler has to assume that both overlap.
         let mut lanes = *from;
         for lane in 0..LANES {
-            lanes[lane] -= times * row[lane];
+            lanes[lane] -= factor * row[lane];
         }
         *from = lanes;
     }
 }
 
-/// Inner product, in lanes.
+/// Returns the inner product, summed in lanes.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
@@ -216,7 +216,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     tree_sum(sums)
 }
 
-/// Sum, and sum of the squares, each in so many lanes that one addition need not wait for another.
+/// Returns sum and sum of squares, in enough lanes that additions do not wait for one another.
 #[must_use]
 #[multiversion(targets = "simd")]
 pub fn sums(values: &[f32]) -> (f32, f32) {
@@ -243,10 +243,11 @@ mod tests {
 
     #[test]
     fn the_solution_solves_the_equations() {
-        let response = Response::new(&juno_template(0.05));
-        let places: Vec<Place> = [300.2, 305.9, 330.0, 512.3].map(Place::of).into();
-        let mut normal = Normal::default();
-        normal.fill(&response, &places, 1000);
+        let template = Template::new(&juno_template(0.05));
+        let positions: Vec<SplinePosition> =
+            [300.2, 305.9, 330.0, 512.3].map(SplinePosition::new).into();
+        let mut normal = NormalEquations::default();
+        normal.fill_matrix(&template, &positions, 1000);
         normal.factorise(|_| (0.0, 0.0));
         let columns = normal.columns;
         let right: Vec<f32> = (0..columns)

@@ -1,53 +1,55 @@
-//! What the deconvolved trace gives the method `sparse` to begin with.
+//! Seeds of the fit from the hits of the deconvolved trace.
 
-use super::fit::{LEAST_PE, Light};
-use crate::extract::deconvolution::hit_finding::Found;
+use super::config::{MIN_CHARGE_PE, MIN_SEED_DISTANCE, MIN_SEED_SHARE};
+use super::state::FittedPulse;
+use crate::extract::deconvolution::hit_finding::FoundHit;
 use crate::model::Flags;
 
-/// Least distance of two seeds from one hit, in standard deviations of the deconvolution's kernel.
-pub(crate) const SEED_GAP: f32 = 0.4;
-/// Part of a photoelectron's charge that is a seed of its own at a hit's end.
-pub(crate) const SEED_REST: f32 = 0.3;
-
-/// Appends the seeds that a hit of the deconvolved trace gives: its time, or, where it is wide, as many as its charge has photoelectrons, each where
-/// the trace has collected another one's share. `at` and `trace` are in samples of the trace; seeds in those of the waveform.
-pub fn add(
+/// Appends the seeds of a hit of the deconvolved trace: its time, or, for a wide hit, one seed per photoelectron of its charge, each where the
+/// trace has collected the share of another photoelectron.
+///
+/// `time` and `trace` are in samples of the trace, seeds in samples of the waveform, `decimation` times finer.
+pub(crate) fn add_seeds(
     trace: &[f32],
-    (hit, charge_pe, flags): (Found, f32, Flags),
-    at: f32,
+    (hit, charge_pe, flags): (FoundHit, f32, Flags),
+    time: f32,
     (kernel_sigma, decimation): (f32, f32),
-    light: &mut Vec<Light>,
+    seeds: &mut Vec<FittedPulse>,
 ) {
-    let seed = |at: f32, charge_pe: f32| Light {
-        at: at * decimation,
+    let seed = |time: f32, charge_pe: f32| FittedPulse {
+        time: time * decimation,
         charge_pe,
-        ..Light::default()
+        ..FittedPulse::default()
     };
     if !flags.contains(Flags::PILE_UP) {
-        light.push(seed(at, charge_pe.max(LEAST_PE)));
+        seeds.push(seed(time, charge_pe.max(MIN_CHARGE_PE)));
         return;
     }
     let samples = trace.get(hit.begin..hit.end).unwrap_or_default();
-    let all: f32 = samples.iter().map(|value| value.max(0.0)).sum();
-    let share = all / charge_pe.round().max(2.0);
-    let first = light.len();
+    let total: f32 = samples.iter().map(|value| value.max(0.0)).sum();
+    let share = total / charge_pe.round().max(2.0);
+    let gap = MIN_SEED_DISTANCE * kernel_sigma;
+    let first = seeds.len();
     let (mut charge, mut moment) = (0.0, 0.0);
     let mut last = f32::NEG_INFINITY;
     for (index, value) in samples.iter().enumerate() {
-        let (mut value, at) = (value.max(0.0), (hit.begin + index) as f32);
-        if charge + value >= share && at - last >= SEED_GAP * kernel_sigma && value > 0.0 {
+        let mut value = value.max(0.0);
+        let sample = (hit.begin + index) as f32;
+        if charge + value >= share && sample - last >= gap && value > 0.0 {
             let part = (share - charge).max(0.0).min(value);
-            (charge, moment) = (charge + part, moment + part * at);
-            light.push(seed(moment / charge, charge_pe * charge / all));
+            charge += part;
+            moment += part * sample;
+            seeds.push(seed(moment / charge, charge_pe * charge / total));
             value -= part;
-            (charge, moment, last) = (0.0, 0.0, at);
+            (charge, moment, last) = (0.0, 0.0, sample);
         }
-        (charge, moment) = (charge + value, moment + value * at);
+        charge += value;
+        moment += value * sample;
     }
-    if charge > SEED_REST * share {
-        light.push(seed(moment / charge, charge_pe * charge / all));
+    if charge > MIN_SEED_SHARE * share {
+        seeds.push(seed(moment / charge, charge_pe * charge / total));
     }
-    if light.len() == first {
-        light.push(seed(at, charge_pe.max(LEAST_PE)));
+    if seeds.len() == first {
+        seeds.push(seed(time, charge_pe.max(MIN_CHARGE_PE)));
     }
 }

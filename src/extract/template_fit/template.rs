@@ -1,9 +1,9 @@
-//! The template between its samples: a cubic spline, so that a photoelectron may stand anywhere.
+//! The template between its samples: a cubic spline, so that a pulse may be at any time.
 //!
-//! s(x) = sum_j c_j B(x - j) with the cubic B-spline B, x in samples after the photoelectron's time, and coefficients c such that s
-//! goes through the template's samples (M. Unser, IEEE Signal Processing Magazine 16, 22, 1999). A photoelectron at i + f, i whole,
-//! takes four neighbouring coefficients a sample, with weights that depend on f alone; so do the derivatives. What two photoelectrons
-//! have in common follows from the coefficients' autocorrelation at seven lags.
+//! s(x) = sum_j c_j B(x - j) with the cubic B-spline B, x in samples after the time of the pulse, and coefficients c for which s
+//! passes through the samples of the template (M. Unser, IEEE Signal Processing Magazine 16, 22, 1999). A sample of a pulse at i + f, i whole,
+//! is a weighted sum of four neighbouring coefficients, with weights that depend only on f; so are the derivatives. Inner products of two
+//! pulses follow from the autocorrelation of the coefficients at seven lags.
 
 #![expect(
     clippy::cast_possible_wrap,
@@ -16,67 +16,67 @@ use multiversion::multiversion;
 
 use crate::extract::load_samples::tree_sum;
 
-/// Coefficients before the photoelectron's time and behind the template's end; there they have died away.
+/// Coefficients before the time of the pulse and after the end of the template, where they have decayed.
 pub const PADDING: usize = 8;
-/// Sums run over so many lanes, whatever the processor's vectors.
+/// Lanes of sums over samples, for any vector width of the processor.
 const LANES: usize = 16;
-/// Share of the template's squares that shows a photoelectron.
-const SEEN: f32 = 0.05;
+/// Share of the template's squares from which a pulse is visible.
+const MIN_SEEN_SHARE: f32 = 0.05;
 /// The main pulse ends where the template last exceeds this share of its peak.
-const MAIN_PULSE: f32 = 0.05;
+const MAIN_PULSE_SHARE: f32 = 0.05;
 
 /// A template as a spline, and its inner products.
 #[derive(Clone, Debug, Default)]
-pub struct Response {
-    /// c, from [`PADDING`] before the photoelectron's time.
+pub struct Template {
+    /// c, from [`PADDING`] before the time of the pulse.
     pub coefficients: Vec<f32>,
     /// sum_k c_k c_{k + l} for each lag l.
     pub correlation: Vec<f32>,
-    /// The template's main pulse at whole samples, from where the coefficients reach it, and zeros to the lanes' end and [`PADDING`] more.
-    pub pulse: Vec<f32>,
-    /// Sum of the coefficients before each place.
-    pub sum: Vec<f32>,
-    /// Shares of the squares of s, and of s', before each place.
-    pub share: [Vec<f32>; 2],
+    /// The main pulse at whole samples, from where the coefficients reach it; then zeros to a multiple of the lanes and [`PADDING`] more.
+    pub main_pulse: Vec<f32>,
+    /// Sum of the coefficients before each one.
+    pub cumulative_sum: Vec<f32>,
+    /// Shares of the squares of s, and of s', before each coefficient.
+    pub cumulative_share: [Vec<f32>; 2],
     /// Squares of s, of its first and of its second derivative, summed over samples.
     pub squares: [f32; 3],
-    /// How far apart two photoelectrons have to be to look different: sqrt(squares of s / squares of s'), in samples.
+    /// Distance at which two pulses look different: sqrt(squares of s / squares of s'), in samples.
     pub scale: f32,
-    /// Samples from the photoelectron's time to the main pulse's end.
-    pub main: usize,
-    /// Samples until so much of it has been seen that it can be told from nothing.
+    /// Samples from the time of the pulse to the end of the main pulse.
+    pub main_samples: usize,
+    /// Samples after the time of the pulse from which it is visible.
     pub seen: usize,
 }
 
-/// Weights of the four coefficients round a place for s, its first and its second derivative with respect to x.
+/// Weights of the four coefficients around a time for s, its first and its second derivative with respect to x.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights(pub [[f32; 4]; 3]);
 
-/// A photoelectron's time as the template's spline takes it.
+/// A time as whole sample and weights of the spline.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// The sample before it, or at it.
+pub struct SplinePosition {
+    /// The sample at or before the time.
     pub sample: i32,
-    /// The weights that belong to the rest.
+    /// The weights of the fraction.
     pub weights: Weights,
 }
 
-impl Place {
-    /// The place of a time `at` in samples.
+impl SplinePosition {
+    /// Creates the position of a time in samples.
     #[must_use]
-    pub fn of(at: f32) -> Self {
-        let sample = at.floor();
+    pub fn new(time: f32) -> Self {
+        let sample = time.floor();
         Self {
             sample: sample as i32,
-            weights: Weights::of(at - sample),
+            weights: Weights::new(time - sample),
         }
     }
 }
 
 impl Weights {
-    /// The weights of a photoelectron a share `f` of a sample behind a sample.
+    /// Creates the weights of a pulse a fraction `f` of a sample after a sample.
     #[must_use]
-    pub fn of(f: f32) -> Self {
+    pub fn new(f: f32) -> Self {
         let g = 1.0 - f;
         Self([
             [
@@ -95,18 +95,18 @@ impl Weights {
         ])
     }
 
-    /// The inner product of one of the three rows with what the four coefficients have in common with something.
+    /// Returns the inner product of one of the three rows with the inner products of the four coefficients.
     #[must_use]
-    pub fn dot(&self, row: usize, values: &[f32; 4]) -> f32 {
+    pub fn inner_product(&self, row: usize, values: &[f32; 4]) -> f32 {
         let weights = &self.0[row];
         (weights[0] * values[0] + weights[1] * values[1])
             + (weights[2] * values[2] + weights[3] * values[3])
     }
 
-    /// What a photoelectron has in common with each of another one's coefficients, by one of the three rows and their
-    /// [`lags`](Response::lags).
+    /// Returns the inner products of a pulse (one of the three rows) with each coefficient of another, given their
+    /// [`correlation_lags`](Template::correlation_lags).
     #[must_use]
-    pub fn common(&self, row: usize, lags: &[f32; 7]) -> [f32; 4] {
+    pub fn correlate(&self, row: usize, lags: &[f32; 7]) -> [f32; 4] {
         let weights = &self.0[row];
         std::array::from_fn(|p| {
             (weights[0] * lags[3 + p] + weights[1] * lags[2 + p])
@@ -115,24 +115,24 @@ impl Weights {
     }
 }
 
-impl Response {
-    /// The spline through `template`, a channel's response to one photoelectron.
+impl Template {
+    /// Creates the spline through `samples`, the response of a channel to one photoelectron.
     #[must_use]
-    pub fn new(template: &[f32]) -> Self {
-        let length = template.len() + 2 * PADDING;
+    pub fn new(samples: &[f32]) -> Self {
+        let length = samples.len() + 2 * PADDING;
         let mut c = vec![0.0_f64; length];
-        for (value, &sample) in c[PADDING..].iter_mut().zip(template) {
+        for (value, &sample) in c[PADDING..].iter_mut().zip(samples) {
             *value = f64::from(sample);
         }
-        // The two recursive halves of the inverse of the spline's samples (1 4 1) / 6.
+        // The inverse of the samples (1 4 1) / 6 of the spline, as two recursive filters.
         let pole = 3.0_f64.sqrt() - 2.0;
         for index in 1..length {
             c[index] += pole * c[index - 1];
         }
-        let mut behind = 0.0;
+        let mut next = 0.0;
         for value in c.iter_mut().rev() {
-            behind = pole * (behind - *value);
-            *value = behind;
+            next = pole * (next - *value);
+            *value = next;
         }
         for value in &mut c {
             *value *= 6.0;
@@ -152,7 +152,7 @@ impl Response {
         let squares = running(&mut (0..length).map(|index| {
             let sample = index
                 .checked_sub(PADDING)
-                .and_then(|index| template.get(index));
+                .and_then(|index| samples.get(index));
             f64::from(sample.copied().unwrap_or(0.0)).powi(2)
         }));
         let slope_squares = running(&mut (0..length).map(|index| {
@@ -165,48 +165,48 @@ impl Response {
             let share = |&value: &f64| (value / all.max(f64::MIN_POSITIVE)) as f32;
             squares.iter().map(share).collect::<Vec<f32>>()
         });
-        let seen = share[0].iter().position(|&share| share > SEEN);
-        let mut response = Self {
-            sum: running(&mut c.iter().copied())
+        let seen = share[0].iter().position(|&share| share > MIN_SEEN_SHARE);
+        let mut template = Self {
+            cumulative_sum: running(&mut c.iter().copied())
                 .into_iter()
                 .map(|value| value as f32)
                 .collect(),
-            share,
+            cumulative_share: share,
             coefficients: c.into_iter().map(|value| value as f32).collect(),
             correlation,
-            pulse: Vec::new(),
+            main_pulse: Vec::new(),
             squares: [0.0; 3],
             scale: 0.0,
-            main: main_pulse(template),
+            main_samples: main_pulse_samples(samples),
             seen: seen.unwrap_or(0).saturating_sub(PADDING),
         };
-        let on = Weights::of(0.0);
-        response.pulse = response
+        let on_sample = Weights::new(0.0);
+        template.main_pulse = template
             .coefficients
             .windows(4)
-            .take(response.main)
-            .map(|c| on.dot(0, &[c[3], c[2], c[1], c[0]]))
+            .take(template.main_samples)
+            .map(|c| on_sample.inner_product(0, &[c[3], c[2], c[1], c[0]]))
             .collect();
-        let whole = response.main.next_multiple_of(LANES);
-        response.pulse.resize(whole + PADDING, 0.0);
-        let between = Weights::of(0.5);
-        let products: [[f32; 3]; 3] = response.products(0, &between, &between);
-        response.squares = [products[0][0], products[1][1], products[2][2]];
-        response.scale = (response.squares[0] / response.squares[1].max(f32::MIN_POSITIVE)).sqrt();
-        response
+        let whole = template.main_samples.next_multiple_of(LANES);
+        template.main_pulse.resize(whole + PADDING, 0.0);
+        let between = Weights::new(0.5);
+        let products: [[f32; 3]; 3] = template.products(0, &between, &between);
+        template.squares = [products[0][0], products[1][1], products[2][2]];
+        template.scale = (template.squares[0] / template.squares[1].max(f32::MIN_POSITIVE)).sqrt();
+        template
     }
 
-    /// Sum of the template over its main pulse.
+    /// Returns the sum of the template over its main pulse.
     #[must_use]
     pub fn main_area(&self) -> f32 {
-        let end = self.main + PADDING;
-        self.sum.get(end).copied().unwrap_or(0.0)
+        let end = self.main_samples + PADDING;
+        self.cumulative_sum.get(end).copied().unwrap_or(0.0)
     }
 
-    /// The samples of a window of `length` that a photoelectron at `sample` reaches, and the coefficient that the first of them
-    /// takes with the last of the four weights.
+    /// Returns the range of samples (begin, end) of a window of `length` that a pulse at `sample` reaches, and the index of the coefficient
+    /// that the first of them takes with the last of the four weights.
     #[must_use]
-    pub fn reach(&self, sample: i32, length: usize) -> (usize, usize, usize) {
+    pub fn sample_range(&self, sample: i32, length: usize) -> (usize, usize, usize) {
         let padding = PADDING as i32;
         let begin = (sample + 2 - padding).clamp(0, length as i32);
         let end =
@@ -215,46 +215,50 @@ impl Response {
         (begin as usize, end as usize, first.max(0) as usize)
     }
 
-    /// Takes a photoelectron of charge `charge` at `place` off `samples`.
-    pub fn subtract(&self, samples: &mut [f32], place: &Place, charge: f32) {
-        let (begin, end, first) = self.reach(place.sample, samples.len());
-        // Far before the window the coefficients end as well.
+    /// Subtracts a pulse of charge `charge` at `position` from `samples`.
+    pub fn subtract(&self, samples: &mut [f32], position: &SplinePosition, charge: f32) {
+        let (begin, end, first) = self.sample_range(position.sample, samples.len());
+        // A pulse far before the window does not reach it.
         if begin == end {
             return;
         }
         subtract(
             &mut samples[begin..end],
             &self.coefficients[first..],
-            place.weights.0[0].map(|weight| weight * charge),
+            position.weights.0[0].map(|weight| weight * charge),
         );
     }
 
-    /// What `samples` have in common with the main pulse of a photoelectron at each sample of `places`.
-    pub fn common_with_pulse(&self, samples: &[f32], places: Range<usize>, into: &mut Vec<f32>) {
-        into.clear();
-        into.resize(places.len(), 0.0);
-        common(samples, &self.pulse, places.start, into);
+    /// Computes the inner products of `samples` with the main pulse of a pulse at each sample of `range`.
+    pub fn main_pulse_products(
+        &self,
+        samples: &[f32],
+        range: Range<usize>,
+        products: &mut Vec<f32>,
+    ) {
+        products.clear();
+        products.resize(range.len(), 0.0);
+        main_pulse_products(samples, &self.main_pulse, range.start, products);
     }
 
-    /// What `samples` have in common with each of the four coefficients of a photoelectron at `sample`.
+    /// Returns the inner products of `samples` with each of the four coefficients of a pulse at `sample`.
     #[must_use]
-    pub fn project(&self, samples: &[f32], sample: i32) -> [f32; 4] {
-        let (begin, end, first) = self.reach(sample, samples.len());
+    pub fn inner_products(&self, samples: &[f32], sample: i32) -> [f32; 4] {
+        let (begin, end, first) = self.sample_range(sample, samples.len());
         if begin == end {
             return [0.0; 4];
         }
-        project(&samples[begin..end], &self.coefficients[first..])
+        inner_products(&samples[begin..end], &self.coefficients[first..])
     }
 
-    /// What the coefficients of two photoelectrons, one `lag` samples before the other, have in common, from three samples before to three
-    /// behind.
+    /// Returns the autocorrelation of the coefficients from three samples before `lag` to three after.
     #[must_use]
-    pub fn lags(&self, lag: i32) -> [f32; 7] {
+    pub fn correlation_lags(&self, lag: i32) -> [f32; 7] {
         let far = lag.unsigned_abs() as usize;
-        let there = far
+        let lags = far
             .checked_sub(3)
             .and_then(|first| self.correlation.get(first..far + 4)?.first_chunk());
-        match there {
+        match lags {
             Some(&lags) if lag > 0 => lags,
             Some(&[a, b, c, d, e, f, g]) => [g, f, e, d, c, b, a],
             None => std::array::from_fn(|index| {
@@ -264,7 +268,7 @@ impl Response {
         }
     }
 
-    /// Inner products of s, s' and s'' (or the first `N` of them) of one photoelectron (rows) with those of another (columns), `lag` whole
+    /// Returns the inner products of s, s' and s'' (or the first `N` of them) of one pulse (rows) with those of another (columns), `lag` whole
     /// samples before it.
     #[must_use]
     pub fn products<const N: usize>(
@@ -273,18 +277,18 @@ impl Response {
         one: &Weights,
         other: &Weights,
     ) -> [[f32; N]; N] {
-        let lags = self.lags(lag);
+        let lags = self.correlation_lags(lag);
         let mut products = [[0.0; N]; N];
         for column in 0..N.min(3) {
-            let common = other.common(column, &lags);
+            let of_coefficients = other.correlate(column, &lags);
             for (row, products) in products.iter_mut().enumerate() {
-                products[column] = one.dot(row, &common);
+                products[column] = one.inner_product(row, &of_coefficients);
             }
         }
         products
     }
 
-    /// Sum of the template, and shares of the squares of s and of s', inside a window of `length` for a photoelectron at `sample`.
+    /// Returns the sum of the template, and the shares of the squares of s and of s', inside a window of `length` for a pulse at `sample`.
     #[must_use]
     pub fn inside(&self, sample: i32, length: usize) -> (f32, [f32; 2]) {
         let last = self.coefficients.len() as i32;
@@ -292,17 +296,20 @@ impl Response {
         let end = (PADDING as i32 - sample + length as i32).clamp(0, last) as usize;
         let between = |values: &[f32]| values[end] - values[begin];
         let share = |values: &Vec<f32>| between(values).max(0.0);
-        (between(&self.sum), self.share.each_ref().map(share))
+        (
+            between(&self.cumulative_sum),
+            self.cumulative_share.each_ref().map(share),
+        )
     }
 }
 
-/// Samples from the photoelectron's time to the end of `template`'s main pulse.
+/// Returns the number of samples from the time of the pulse to the end of the main pulse of `template`.
 #[must_use]
-pub fn main_pulse(template: &[f32]) -> usize {
+pub fn main_pulse_samples(template: &[f32]) -> usize {
     let peak = template.iter().copied().fold(0.0, f32::max);
     let last = template
         .iter()
-        .rposition(|&value| value > MAIN_PULSE * peak);
+        .rposition(|&value| value > MAIN_PULSE_SHARE * peak);
     last.unwrap_or(0) + 1
 }
 
@@ -321,17 +328,17 @@ fn subtract(samples: &mut [f32], coefficients: &[f32], weights: [f32; 4]) {
     }
 }
 
-/// What the main pulse of a photoelectron has in common with `samples`: one at sample `first`, and one at each behind it. The pulse begins
-/// `PADDING` - 2 samples before, and ends in as many zeros as those before the window leave of it.
+/// Computes the inner products of `samples` with a main pulse at sample `first` and at each one after it. The pulse begins `PADDING` - 2
+/// samples earlier, and ends in as many zeros as its part before the window has samples.
 #[multiversion(targets = "simd")]
-fn common(samples: &[f32], pulse: &[f32], first: usize, into: &mut [f32]) {
+fn main_pulse_products(samples: &[f32], pulse: &[f32], first: usize, products: &mut [f32]) {
     let before = PADDING - 2;
     let length = pulse.len() - PADDING;
-    for (place, common) in (first..).zip(into) {
-        let begin = place.saturating_sub(before).min(samples.len());
+    for (index, product) in (first..).zip(products) {
+        let begin = index.saturating_sub(before).min(samples.len());
         let end = (begin + length).min(samples.len());
         let (samples, rest) = samples[begin..end].as_chunks::<LANES>();
-        let pulse = &pulse[before.saturating_sub(place)..];
+        let pulse = &pulse[before.saturating_sub(index)..];
         let mut sums = [0.0_f32; LANES];
         for (lane, (sample, pulse)) in rest.iter().zip(&pulse[samples.len() * LANES..]).enumerate()
         {
@@ -342,12 +349,12 @@ fn common(samples: &[f32], pulse: &[f32], first: usize, into: &mut [f32]) {
                 sums[lane] += samples[lane] * pulse[lane];
             }
         }
-        *common = tree_sum(sums);
+        *product = tree_sum(sums);
     }
 }
 
 #[multiversion(targets = "simd")]
-fn project(samples: &[f32], coefficients: &[f32]) -> [f32; 4] {
+fn inner_products(samples: &[f32], coefficients: &[f32]) -> [f32; 4] {
     let count = samples.len();
     let mut sums = [[0.0_f32; LANES]; 4];
     let whole = count / LANES * LANES;
@@ -379,16 +386,16 @@ mod tests {
     #[test]
     fn the_spline_goes_through_the_samples_and_between_them() {
         // Without an undershoot, which the test's pulse integrates in steps.
-        let response = Response::new(&juno_template(0.0));
-        for at in [100.0_f32, 100.25, 100.5, 100.9] {
+        let template = Template::new(&juno_template(0.0));
+        for time in [100.0_f32, 100.25, 100.5, 100.9] {
             let mut samples = vec![0.0; 900];
-            response.subtract(&mut samples, &Place::of(at), -1.0);
+            template.subtract(&mut samples, &SplinePosition::new(time), -1.0);
             for (sample, &value) in samples.iter().enumerate() {
-                let expected = 115.0 * juno_pulse(sample as f64 - f64::from(at), 0.0);
+                let expected = 115.0 * juno_pulse(sample as f64 - f64::from(time), 0.0);
                 // Of 115: where the pulse sets in, faster than a cubic can.
                 assert!(
                     (f64::from(value) - expected).abs() < 0.02,
-                    "{at}, sample {sample}: {value} for {expected}"
+                    "{time}, sample {sample}: {value} for {expected}"
                 );
             }
         }
@@ -396,12 +403,12 @@ mod tests {
 
     #[test]
     fn products_are_the_sums_over_samples() {
-        let response = Response::new(&juno_template(0.05));
-        let column = |at: f32, row: usize| {
+        let template = Template::new(&juno_template(0.05));
+        let column = |time: f32, row: usize| {
             let mut samples = vec![0.0_f32; 2000];
-            let mut place = Place::of(at);
-            place.weights.0[0] = place.weights.0[row];
-            response.subtract(&mut samples, &place, -1.0);
+            let mut position = SplinePosition::new(time);
+            position.weights.0[0] = position.weights.0[row];
+            template.subtract(&mut samples, &position, -1.0);
             samples
         };
         for (a, b) in [
@@ -410,14 +417,14 @@ mod tests {
             (500.7, 430.1),
             (500.0, 503.5),
         ] {
-            let (one, other) = (Place::of(a), Place::of(b));
+            let (one, other) = (SplinePosition::new(a), SplinePosition::new(b));
             let products: [[f32; 3]; 3] =
-                response.products(one.sample - other.sample, &one.weights, &other.weights);
+                template.products(one.sample - other.sample, &one.weights, &other.weights);
             for (row, products) in products.iter().enumerate() {
                 for (col, &product) in products.iter().enumerate() {
                     let (x, y) = (column(a, row), column(b, col));
                     let sum: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(x * y)).sum();
-                    let size = (response.squares[row] * response.squares[col]).sqrt();
+                    let size = (template.squares[row] * template.squares[col]).sqrt();
                     assert!(
                         (f64::from(product) - sum).abs() < 1e-4 * f64::from(size),
                         "{a}, {b}, {row}, {col}: {product} for {sum}"
@@ -428,59 +435,63 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_a_window_leaves_it_alone() {
-        // A template without a tail, whose coefficients end soon behind its pulse.
-        let response = Response::new(&juno_template(0.0)[..40]);
-        for at in [-500.0_f32, -60.0, -54.5, 108.0, 5000.0] {
-            let place = Place::of(at);
+    fn a_pulse_outside_the_window_changes_nothing() {
+        // A template without a tail, whose coefficients end soon after its pulse.
+        let template = Template::new(&juno_template(0.0)[..40]);
+        for time in [-500.0_f32, -60.0, -54.5, 108.0, 5000.0] {
+            let position = SplinePosition::new(time);
             let mut samples = vec![1.0; 100];
-            response.subtract(&mut samples, &place, 1.0);
-            assert!(samples.iter().all(|&sample| sample == 1.0), "{at}");
-            assert_eq!(response.project(&samples, place.sample), [0.0; 4], "{at}");
-        }
-    }
-
-    #[test]
-    fn projections_are_the_sums_over_samples_at_the_edges_too() {
-        let response = Response::new(&juno_template(0.05));
-        let samples: Vec<f32> = (0..1000).map(|k| ((k * 37) % 101) as f32 - 50.0).collect();
-        for at in [-20.0_f32, -3.5, 0.0, 400.25, 960.75, 998.0] {
-            let place = Place::of(at);
-            let found = place
-                .weights
-                .dot(0, &response.project(&samples, place.sample));
-            let mut column = vec![0.0; 1000];
-            response.subtract(&mut column, &place, -1.0);
-            let sum: f32 = column.iter().zip(&samples).map(|(x, y)| x * y).sum();
-            assert!(
-                (found - sum).abs() < 0.05 + 1e-4 * sum.abs(),
-                "{at}: {found} for {sum}"
+            template.subtract(&mut samples, &position, 1.0);
+            assert!(samples.iter().all(|&sample| sample == 1.0), "{time}");
+            assert_eq!(
+                template.inner_products(&samples, position.sample),
+                [0.0; 4],
+                "{time}"
             );
         }
     }
 
     #[test]
-    fn the_main_pulse_is_looked_for_at_every_sample_of_a_window() {
-        let response = Response::new(&juno_template(0.05));
+    fn projections_are_the_sums_over_samples_at_the_edges_too() {
+        let template = Template::new(&juno_template(0.05));
+        let samples: Vec<f32> = (0..1000).map(|k| ((k * 37) % 101) as f32 - 50.0).collect();
+        for time in [-20.0_f32, -3.5, 0.0, 400.25, 960.75, 998.0] {
+            let position = SplinePosition::new(time);
+            let found = position
+                .weights
+                .inner_product(0, &template.inner_products(&samples, position.sample));
+            let mut column = vec![0.0; 1000];
+            template.subtract(&mut column, &position, -1.0);
+            let sum: f32 = column.iter().zip(&samples).map(|(x, y)| x * y).sum();
+            assert!(
+                (found - sum).abs() < 0.05 + 1e-4 * sum.abs(),
+                "{time}: {found} for {sum}"
+            );
+        }
+    }
+
+    #[test]
+    fn main_pulse_products_are_the_sums_at_every_sample_of_a_window() {
+        let template = Template::new(&juno_template(0.05));
         let samples: Vec<f32> = (0..300).map(|k| ((k * 7919) % 101) as f32 - 50.0).collect();
         for length in [0, 5, 40, 300] {
             let samples = &samples[..length];
             let mut found = vec![1.0];
-            response.common_with_pulse(samples, 0..length + 3, &mut found);
+            template.main_pulse_products(samples, 0..length + 3, &mut found);
             assert_eq!(found.len(), length + 3);
-            for (place, &found) in found.iter().enumerate() {
+            for (first, &found) in found.iter().enumerate() {
                 let sum: f64 = samples
                     .iter()
                     .enumerate()
                     .filter_map(|(sample, &value)| {
-                        let at = (sample + PADDING - 2).checked_sub(place)?;
-                        let pulse = response.pulse.get(at)?;
+                        let index = (sample + PADDING - 2).checked_sub(first)?;
+                        let pulse = template.main_pulse.get(index)?;
                         Some(f64::from(value * pulse))
                     })
                     .sum();
                 assert!(
                     (f64::from(found) - sum).abs() < 0.05,
-                    "{length}, {place}: {found} for {sum}"
+                    "{length}, {first}: {found} for {sum}"
                 );
             }
         }

@@ -8,27 +8,27 @@ use crate::model::{ChannelCalibration, Flags, Hit};
 
 /// Samples before the crossing and behind the end that belong to the pulse, as shares of the template's width at half its peak.
 const BEFORE: f32 = 0.5;
-const BEHIND: f32 = 1.0;
+const AFTER: f32 = 1.0;
 /// The leading edge is read at this share of the pulse's height.
-const EDGE_SHARE: f32 = 0.2;
+pub(crate) const EDGE_HEIGHT_SHARE: f32 = 0.2;
 
 /// What the methods need to know of a template.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pulse {
+pub struct PulseShape {
     pub(crate) sampling_ns: f32,
     /// Area in ADC counts x samples.
     pub(crate) gain: f32,
     pub(crate) before: usize,
-    pub(crate) behind: usize,
+    pub(crate) after: usize,
     /// Share of the template's area in the integral's window for a photoelectron of charge 1.
     pub(crate) covered: f32,
-    /// When the template crosses [`EDGE_SHARE`] of its peak.
+    /// When the template crosses [`EDGE_HEIGHT_SHARE`] of its peak.
     pub(crate) edge_ns: f32,
     /// Samples over which `integral` smooths to find pulses: half the template's width at half its peak.
     pub(crate) smoothing: usize,
 }
 
-impl Pulse {
+impl PulseShape {
     /// What is needed of `row`'s template when the threshold is `threshold_sigma` times the noise.
     #[must_use]
     pub fn new(row: &ChannelCalibration, threshold_sigma: f32) -> Self {
@@ -54,15 +54,15 @@ impl Pulse {
             sampling_ns: row.sampling_ns,
             gain,
             before: (BEFORE * width).ceil() as usize,
-            behind: (BEHIND * width).ceil() as usize,
+            after: (AFTER * width).ceil() as usize,
             covered: 1.0,
-            edge_ns: edge(template, peak, EDGE_SHARE) * row.sampling_ns,
+            edge_ns: leading_edge(template, peak, EDGE_HEIGHT_SHARE) * row.sampling_ns,
             smoothing: (0.5 * width).round().max(1.0) as usize,
         };
         let threshold_adc = threshold_sigma * row.noise_adc / (pulse.smoothing as f32).sqrt();
         if let Some((begin, last)) = span(template, threshold_adc.min(0.5 * peak_adc)) {
             let begin = begin.saturating_sub(pulse.before);
-            let stop = (last + 1 + pulse.behind).min(end);
+            let stop = (last + 1 + pulse.after).min(end);
             pulse.covered =
                 (template[begin..stop.max(begin)].iter().sum::<f32>() / gain).clamp(0.1, 1.0);
         }
@@ -78,7 +78,7 @@ fn span(pulse: &[f32], threshold: f32) -> Option<(usize, usize)> {
 }
 
 /// Where `pulse` crosses `share` of its value at `peak` on the way up, in samples.
-fn edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
+fn leading_edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
     let Some(&height) = pulse.get(peak) else {
         return peak as f32;
     };
@@ -112,7 +112,7 @@ pub struct Noise {
 /// `integral`: the hits of an upright, baseline-subtracted waveform; `smooth` is room to work in.
 pub fn find_integral(
     upright: &[f32],
-    pulse: &Pulse,
+    pulse: &PulseShape,
     noise: Noise,
     smooth: &mut Vec<f32>,
     hits: &mut Vec<Hit>,
@@ -134,12 +134,12 @@ pub fn find_integral(
         smooth.push((sum / width as f64) as f32);
     }
     let threshold_adc = noise.threshold_sigma * noise.sample_adc / (width as f32).sqrt();
-    find(upright, smooth, pulse, threshold_adc, noise, true, hits);
+    find_pulses(upright, smooth, pulse, threshold_adc, noise, true, hits);
 }
 
 /// `coti`: the hits of an upright, baseline-subtracted waveform.
-pub fn find_coti(upright: &[f32], pulse: &Pulse, noise: Noise, hits: &mut Vec<Hit>) {
-    find(
+pub fn find_coti(upright: &[f32], pulse: &PulseShape, noise: Noise, hits: &mut Vec<Hit>) {
+    find_pulses(
         upright,
         upright,
         pulse,
@@ -150,10 +150,10 @@ pub fn find_coti(upright: &[f32], pulse: &Pulse, noise: Noise, hits: &mut Vec<Hi
     );
 }
 
-fn find(
+fn find_pulses(
     upright: &[f32],
     searched: &[f32],
-    pulse: &Pulse,
+    pulse: &PulseShape,
     threshold_adc: f32,
     noise: Noise,
     whole: bool,
@@ -169,11 +169,7 @@ fn find(
         let first = index;
         // A sample over threshold belongs to the pulse that ends at most so many samples before it: the next one, or for
         // whole pulses whatever makes their windows overlap.
-        let gap = if whole {
-            pulse.before + pulse.behind
-        } else {
-            1
-        };
+        let gap = if whole { pulse.before + pulse.after } else { 1 };
         let mut last = index;
         while index < upright.len() && index <= last + gap {
             if searched[index] > threshold_adc {
@@ -185,7 +181,7 @@ fn find(
         let (begin, end) = if whole {
             (
                 first.saturating_sub(pulse.before).max(previous_end),
-                (last + 1 + pulse.behind).min(upright.len()),
+                (last + 1 + pulse.after).min(upright.len()),
             )
         } else {
             (first, last + 1)
@@ -210,7 +206,8 @@ fn find(
             flags |= Flags::TRUNCATED_AT_EDGE;
         }
         hits.push(Hit {
-            time_ns: edge(upright, peak, EDGE_SHARE) * pulse.sampling_ns - pulse.edge_ns,
+            time_ns: leading_edge(upright, peak, EDGE_HEIGHT_SHARE) * pulse.sampling_ns
+                - pulse.edge_ns,
             charge_pe: sum / (pulse.gain * covered),
             charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width)
                 / (pulse.gain * covered),
@@ -243,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_pulse_is_one_hit_of_all_its_samples_over_threshold() {
-        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let pulse = PulseShape::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
         let mut hits = Vec::new();
         find_coti(&upright(), &pulse, QUIET, &mut hits);
         let over: Vec<f32> = [100..300, 300..500]
@@ -262,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_whole_integral_is_the_charge() {
-        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let pulse = PulseShape::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
         let mut hits = Vec::new();
         find_integral(&upright(), &pulse, QUIET, &mut Vec::new(), &mut hits);
         assert_eq!(hits.len(), 2, "{hits:?}");
@@ -273,7 +270,7 @@ mod tests {
 
     #[test]
     fn one_sample_over_threshold_is_no_hit() {
-        let pulse = Pulse::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
+        let pulse = PulseShape::new(&juno_row(0.0, 1.0 / PEAK_ADC), QUIET.threshold_sigma);
         let mut spike = vec![0.0; 200];
         spike[77] = 50.0;
         let mut hits = Vec::new();
