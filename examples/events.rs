@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use nuwave::io::events;
+use nuwave::io::tables::events;
 use nuwave::pipeline::{BackendKind, Pass, PassSettings};
 
 fn main() -> nuwave::Result<()> {

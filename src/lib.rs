@@ -4,7 +4,6 @@
 
 #[cfg(feature = "cli")]
 pub mod bench;
-mod bounds;
 pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -15,7 +14,6 @@ pub mod event;
 pub mod extract;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-mod guard;
 pub mod io;
 mod math;
 pub mod model;

@@ -11,7 +11,7 @@ use crate::evaluate::events::bins::Binning;
 use crate::evaluate::events::{EventResult, join, report as events_report};
 use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::evaluate::{matching, plots, report};
-use crate::io::{self, hits};
+use crate::io::{self, tables};
 use crate::model::Truth;
 
 /// Hold hits and events against the truth
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let reports = args
         .dirs
         .iter()
-        .map(|dir| hits::read_report(dir))
+        .map(|dir| tables::read::read_report(dir))
         .collect::<Result<Vec<_>>>()?;
     let scintillator_mm = scintillator_mm(args, &reports)?;
     let truth = io::read_truth(&args.truth)?;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             status!("note: {label}: {why}");
         }
         if of.hits {
-            let reconstruction = hits::read(dir)?;
+            let reconstruction = tables::read::read(dir)?;
             let joined = matching::join(&reconstruction, &truth, args.input_id)?;
             drop(reconstruction);
             let result = ReconstructionResult::evaluate(label.clone(), dir, &joined);
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             methods.push(result);
         }
         if of.events {
-            let rows = io::events::read(&dir.join("events"))?;
+            let rows = tables::events::read(&dir.join("events"))?;
             let joined = join::join(dir, &rows, &truth.events, args.input_id)?;
             let result = EventResult::evaluate(label, dir, &joined, &binning);
             warn(&events_report::warnings(&result), verbosity);

@@ -13,7 +13,7 @@ use super::inspect_plot::{self, PlotArgs};
 use super::inspect_text::text;
 use crate::error::{Error, Result};
 use crate::evaluate::survey::{Survey, SurveyResult};
-use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration_file, hit_source, hits};
+use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration, hits, tables};
 use crate::model::{Calibration, Polarity};
 
 /// Show what is inside a file: waveforms, hits, truth, calibration, or an output folder
@@ -174,12 +174,12 @@ fn inspect(args: &Args) -> Result<Inspection> {
     if path.is_dir() {
         return Ok(Inspection::Output(output_folder(path)?));
     }
-    if let Some(columns) = hits::parquet_columns(path)? {
+    if let Some(columns) = tables::read::parquet_columns(path)? {
         let has = |name: &str| columns.iter().any(|column| column == name);
         if has("template_adc") {
-            return Ok(Inspection::Calibration(calibration(
-                &calibration_file::read(path)?,
-            )));
+            return Ok(Inspection::Calibration(calibration(&calibration::read(
+                path,
+            )?)));
         }
         let named = args.input.columns.is_some();
         if !named && has("time_ns") && has("charge_pe") && !has("samples") {
@@ -196,7 +196,7 @@ fn inspect(args: &Args) -> Result<Inspection> {
 
 /// Rows of the tables that a folder has. One that has no events must have both others.
 fn output_folder(path: &Path) -> Result<OutputFolder> {
-    let report = hits::read_report(path)?;
+    let report = tables::read::read_report(path)?;
     let events_at = path.join("events");
     let events = events_at
         .is_dir()
@@ -205,7 +205,7 @@ fn output_folder(path: &Path) -> Result<OutputFolder> {
     let rows = |name: &str| {
         let table = path.join(name);
         (events.is_none() || table.exists())
-            .then(|| hits::count_rows(&table))
+            .then(|| tables::read::count_rows(&table))
             .transpose()
     };
     Ok(OutputFolder {
@@ -217,7 +217,7 @@ fn output_folder(path: &Path) -> Result<OutputFolder> {
 }
 
 fn events_table(path: &Path) -> Result<EventsTable> {
-    let rows = io::events::read(path)?;
+    let rows = tables::events::read(path)?;
     let events = || rows.iter().map(|(_, event)| event);
     let mut flags = BTreeMap::new();
     for name in events().flat_map(|event| event.flags.names()) {
@@ -241,7 +241,7 @@ fn events_table(path: &Path) -> Result<EventsTable> {
 }
 
 fn hits_file(args: &Args) -> Result<HitsFile> {
-    let source = hit_source::open(&args.path, &args.input.hit_options()?)?;
+    let source = hits::open(&args.path, &args.input.hit_options()?)?;
     let mut file = HitsFile::default();
     let (mut events, mut channels) = (BTreeSet::new(), BTreeSet::new());
     let (mut charged, mut charge_pe) = (0_u64, 0.0);

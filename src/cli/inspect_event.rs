@@ -11,7 +11,7 @@ use super::inspect_plot::PlotArgs;
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
-use crate::io::{self, ReadOptions, hit_source, hits};
+use crate::io::{self, ReadOptions, hits, tables};
 use crate::model::{ChannelHit, Event, TrueEvent};
 use crate::plot::event_display::{DisplaySensor, EventDisplay, event_svg};
 use crate::text::thousands;
@@ -108,11 +108,11 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
             detector: None,
         });
     }
-    let report = hits::read_report(path)?;
+    let report = tables::read::read_report(path)?;
     let events_at = path.join("events");
     let mut event = None;
     if let Some(wanted) = plot.event.filter(|_| events_at.is_dir()) {
-        let rows = io::events::read(&events_at)?;
+        let rows = tables::events::read(&events_at)?;
         let of_event: Vec<_> = rows
             .iter()
             .filter(|(input, row)| {
@@ -199,9 +199,9 @@ fn hits_of(
     wanted: Option<u64>,
 ) -> Result<(Vec<ChannelHit>, BTreeSet<u64>)> {
     let source = if content.hits.ends_with("hits") && content.hits.is_dir() {
-        hit_source::of_tables(&content.hits, &content.hits, None)?
+        hits::of_tables(&content.hits, &content.hits, None)?
     } else {
-        hit_source::open(&content.hits, options)?
+        hits::open(&content.hits, options)?
     };
     let mut rows = source.hits()?;
     let (mut own, mut known) = (Vec::new(), BTreeSet::new());

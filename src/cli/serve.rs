@@ -16,7 +16,7 @@ use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
-use crate::io::{SourceInfo, calibration_file};
+use crate::io::{SourceInfo, calibration};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::by_reference::{ByReference, Files};
 use crate::service::context::Limits;
@@ -336,7 +336,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     let also = settings.also()?;
     let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), known.calibration)]);
     for (name, file) in &also {
-        let calibration = calibration_file::read(file)?;
+        let calibration = calibration::read(file)?;
         // What does not fit is to be heard of now, and by whoever started the service.
         Extractor::new(calibration.clone(), counts, parameters)
             .map_err(|error| error.in_file(file))?;

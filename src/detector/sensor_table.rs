@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{PmtType, Sensor, Sensors};
-use crate::bounds;
 use crate::error::{Error, Result};
-use crate::guard::guarded;
+use crate::io::catch_panic::guarded;
+use crate::io::limits;
 
 /// Largest table read; ten million rows have less.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -169,7 +169,7 @@ fn from_hdf5(path: &Path) -> Result<Vec<Sensor>> {
         let file = hdf5_pure::File::open(path).map_err(|error| unreadable(&error))?;
         let array = |name: &str| {
             let dataset = file.dataset(name).map_err(|error| unreadable(&error))?;
-            bounds::hdf5::check_whole(&dataset, file.file_size())
+            limits::hdf5::check_whole(&dataset, file.file_size())
                 .map_err(|reason| unreadable(&format!("`{name}`: {reason}")))?;
             Ok(dataset)
         };

@@ -7,7 +7,7 @@ use rayon::slice::ParallelSliceMut;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::io::hits::Reconstruction;
+use crate::io::tables::read::Reconstruction;
 use crate::model::{Flags, TimedCharge, Truth};
 
 /// The hits and the true photoelectrons of one waveform, both in ascending time.

@@ -6,7 +6,7 @@ use super::settings::InputOptions;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::extract::ReadoutFacts;
-use crate::io::{SourceInfo, calibration_file};
+use crate::io::{SourceInfo, calibration};
 use crate::model::Calibration;
 
 /// Detector and calibration of a pass.
@@ -40,10 +40,7 @@ impl DetectorContext {
         });
         let detector = named.map(detector::load).transpose()?;
         let (calibration, origin) = match (calibration, &detector) {
-            (Some(path), _) => (
-                calibration_file::read(path)?,
-                format!("`{}`", path.display()),
-            ),
+            (Some(path), _) => (calibration::read(path)?, format!("`{}`", path.display())),
             (None, Some(detector)) => (
                 detector.nominal_calibration()?,
                 format!("nominal templates of detector `{}`", detector.name),

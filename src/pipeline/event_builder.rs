@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::io::hit_source::{EventKey, EventKeys, HitRow, HitRows, HitSource};
+use crate::io::hits::{EventKey, EventKeys, HitRow, HitRows, HitSource};
 use crate::model::EventHits;
 
 /// The events of a source, in ascending order of input and number.

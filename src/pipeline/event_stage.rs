@@ -15,9 +15,9 @@ use super::settings::PassSettings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::event::{LightModel, Reconstructor};
-use crate::io::events::EventsWriter;
+use crate::io::tables::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
-use crate::io::{self, hit_source};
+use crate::io::{self, hits};
 
 /// The reconstruction of events, if there is any.
 pub struct EventStage {
@@ -64,7 +64,7 @@ impl EventStage {
             .map_or_else(String::new, |sensors| format!("{:08x}", sensors.crc32c()));
         let maps = match (light_maps, detector.sensors()) {
             (Some(dir), Some(sensors)) => {
-                let tables = io::light::read(dir, detector)?;
+                let tables = io::light_maps::read(dir, detector)?;
                 let model = LightModel::new(tables, Arc::clone(sensors));
                 Some(model.map_err(|error| error.in_file(dir))?)
             }
@@ -160,8 +160,8 @@ impl EventStage {
         }
         let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
         // If files written a moment ago cannot be read, the cause is the system.
-        let source = hit_source::of_tables(&hits, &hits, Some(&waveforms))
-            .map_err(Error::to_be_tried_again)?;
+        let source =
+            hits::of_tables(&hits, &hits, Some(&waveforms)).map_err(Error::to_be_tried_again)?;
         let mut events = EventBuilder::new(&source).map_err(Error::to_be_tried_again)?;
         let all = (unit.input_id, &(0..u64::MAX));
         match self.run(&mut events, all, folder, unit, observer, cancel)? {

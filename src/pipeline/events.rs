@@ -11,7 +11,7 @@ use super::observer::Observer;
 use super::outcome::EventsOutcome;
 use crate::error::{Error, Result};
 use crate::event::Reconstructor;
-use crate::io::events::EventsWriter;
+use crate::io::tables::events::EventsWriter;
 use crate::model::{Event, EventHits};
 
 /// Maximum number of events per block; enough for every core to have several.

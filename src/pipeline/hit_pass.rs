@@ -19,7 +19,7 @@ use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Loss;
 use crate::io::atomic::folder_of;
-use crate::io::hit_source::{self, HitSource};
+use crate::io::hits::{self, HitSource};
 
 /// Divides the inputs into units; returns them with the tables they are in. A table that tells several inputs apart is several
 /// inputs.
@@ -30,7 +30,7 @@ pub(super) fn plan(
     let options = settings.read_options(0);
     let (mut inputs, mut tables) = (Vec::new(), Vec::new());
     for path in files {
-        let mut source = match hit_source::open(path, &options) {
+        let mut source = match hits::open(path, &options) {
             Ok(source) => source,
             Err(error) => {
                 let reason = settings.skip_reason(path, error)?;

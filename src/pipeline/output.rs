@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 use crate::io::atomic::folder_of;
-use crate::io::light;
+use crate::io::light_maps;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
 pub const REPORT: &str = "report.json";
@@ -141,7 +141,7 @@ fn is_ours(folder: &Path) -> bool {
     };
     names.is_empty()
         || consists_of(REPORT, &["hits", "waveforms", "events"])
-        || consists_of(light::MANIFEST, &light::TABLES)
+        || consists_of(light_maps::MANIFEST, &light_maps::TABLES)
 }
 
 /// Flushes a folder, so that a rename survives a power cut. Where that is not possible, only this guarantee is lost.

@@ -6,8 +6,8 @@ use super::output::REPORT;
 use super::plan::MAX_UNITS;
 use super::report::Report;
 use crate::error::{Error, Result};
-use crate::io::hits::read_report as read_any_report;
 use crate::io::tables::Part;
+use crate::io::tables::read::read_report as read_any_report;
 
 /// The tables of an output.
 const TABLES: [&str; 3] = ["hits", "waveforms", "events"];

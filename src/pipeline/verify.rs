@@ -8,9 +8,9 @@ use super::plan::Unit;
 use super::record::{RangeChecksum, UnitRecord, UnitReport};
 use super::report::Report;
 use crate::error::{Error, Result};
-use crate::io::hits::{stream_hits, stream_waveforms};
+use crate::io;
 use crate::io::tables::checksum;
-use crate::io::{self, events};
+use crate::io::tables::read::{stream_hits, stream_waveforms};
 use crate::model::Flags;
 
 /// A failed check.
@@ -220,7 +220,7 @@ impl Check<'_> {
                 }
             }
             if let (Some(events), Some(said)) = (part("events/"), &unit.events) {
-                let rows = events::read(&events)?;
+                let rows = io::tables::events::read(&events)?;
                 let ids: BTreeSet<u64> = rows.iter().map(|(_, event)| event.event_id).collect();
                 if rows.len() as u64 != said.events || ids.len() != rows.len() {
                     found.push(format!(

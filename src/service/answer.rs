@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::command::Output;
 use super::refusal::{Reason, Refusal};
 use crate::event::Reconstructor;
-use crate::io::events::{columns_of, events_schema};
+use crate::io::tables::events::{columns_of, events_schema};
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
 use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 

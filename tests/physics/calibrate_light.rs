@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::support::reconstruct::Run;
 use crate::support::reconstruct::events::events as read_events;
 use nuwave::detector;
-use nuwave::io::{light, read_truth};
+use nuwave::io::{light_maps, read_truth};
 use nuwave::model::Flags;
 use nuwave::simulate::channel_constants;
 
@@ -106,7 +106,7 @@ fn constants_of_the_channels_are_found() {
     let path = calibrated();
     let detector =
         detector::load(&path.join("detector.toml").to_string_lossy()).expect("a detector");
-    let tables = light::read(&path.join("maps"), &detector).expect("light maps");
+    let tables = light_maps::read(&path.join("maps"), &detector).expect("light maps");
     let truth = channel_constants(&detector, 1);
     let n = truth.len() as f64;
     let found = &tables.channels;
@@ -213,7 +213,7 @@ fn threads_change_no_byte_and_an_output_is_not_overwritten() {
     let mut arguments = calibrate("again").to_vec();
     arguments.extend(["--threads", "1"]);
     nuwave(path, &arguments).ended_with(0);
-    for name in light::TABLES {
+    for name in light_maps::TABLES {
         let bytes = |folder: &str| std::fs::read(path.join(folder).join(name)).expect("written");
         assert!(bytes("maps") == bytes("again"), "{name}");
     }
@@ -243,7 +243,7 @@ fn damaged_and_foreign_maps_are_refused() {
     };
     reconstruct("maps", "juno").refused(3, &["made for detector `jinping`", "calibrate light"]);
     reconstruct("nowhere", "detector.toml").refused(3, &["nowhere", "light.json"]);
-    for (number, name) in light::TABLES.iter().enumerate() {
+    for (number, name) in light_maps::TABLES.iter().enumerate() {
         let damaged = format!("damaged-{number}");
         let folder = path.join(&damaged);
         copy(&path.join("maps"), &folder);

@@ -27,7 +27,7 @@ fn calibrate(extra: &[&str]) -> serde_json::Value {
         .expect("runs");
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{errors}");
-    let calibration = nuwave::io::calibration_file::read(&output).expect("a calibration");
+    let calibration = nuwave::io::calibration::read(&output).expect("a calibration");
     assert_eq!(calibration.channels().len(), 2);
     assert_eq!(std::fs::read_dir(&plots).expect("plots").count(), 4);
     serde_json::from_slice(&run.stdout).expect("JSON")

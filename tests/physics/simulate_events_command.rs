@@ -38,7 +38,7 @@ fn a_file_of_sources_becomes_hits_with_their_truth_and_threads_change_no_byte() 
     assert_eq!(truth.events[4].z_mm, -15_000.0);
     assert!((truth.events[4].energy_mev - 2.22).abs() < 1e-9);
     let mut times = Vec::new();
-    nuwave::io::hits::stream_hits(&path.join("hits1.parquet"), |part| {
+    nuwave::io::tables::read::stream_hits(&path.join("hits1.parquet"), |part| {
         times.extend(part.time_ns);
         Ok(())
     })
@@ -99,7 +99,8 @@ fn settings_of_a_file_hold_where_the_command_line_is_silent() {
     .expect("writable");
     let run = nuwave(&["--config", "quiet.toml", "-o", "quiet.parquet"], path);
     assert!(run.status.success(), "{run:?}");
-    let count = |name: &str| nuwave::io::hits::count_rows(&path.join(name)).expect("a table");
+    let count =
+        |name: &str| nuwave::io::tables::read::count_rows(&path.join(name)).expect("a table");
     assert_eq!(count("quiet.parquet"), 0);
     let run = nuwave(
         &[
@@ -178,7 +179,7 @@ fn raw_waveforms_come_with_their_photoelectrons_and_events_and_give_them_back() 
             .output()
             .expect("the binary runs");
         assert!(run.status.success(), "{run:?}");
-        nuwave::io::hits::read(&path.join(out)).expect("an output")
+        nuwave::io::tables::read::read(&path.join(out)).expect("an output")
     };
     let (lit, all) = (reconstruct("lit.h5"), reconstruct("all.h5"));
     assert_eq!(all.waveforms.len(), 6 * 60);

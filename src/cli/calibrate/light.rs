@@ -13,7 +13,7 @@ use crate::cli::args::{ThreadArgs, thread_pool};
 use crate::cli::progress::Progress;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
-use crate::io::hit_source::{self, HitSource};
+use crate::io::hits::{self, HitSource};
 use crate::io::{self, ReadOptions};
 use crate::model::EventHits;
 use crate::pipeline::{EventBuilder, OutputFolder};
@@ -101,14 +101,14 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     progress.finish();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let summary = as_json(&result);
-    let text = io::light::write_tables(
+    let text = io::light_maps::write_tables(
         folder.path(),
         &result.tables,
         sensors,
         &command,
         summary.clone(),
     )?;
-    folder.commit_with(io::light::MANIFEST, &text)?;
+    folder.commit_with(io::light_maps::MANIFEST, &text)?;
     super::tell(
         verbosity,
         &args.output,
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 }
 
 fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
-    let source = hit_source::open(&args.hits, options)?;
+    let source = hits::open(&args.hits, options)?;
     if source.n_hits() == 0 {
         return Err(Error::input(&args.hits, "holds no hits"));
     }

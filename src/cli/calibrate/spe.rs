@@ -13,7 +13,7 @@ use crate::cli::args::InputArgs;
 use crate::cli::progress::style as progress_style;
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
-use crate::io::{BatchLimit, Loss, SourceInfo, calibration_file};
+use crate::io::{BatchLimit, Loss, SourceInfo, calibration};
 use crate::model::{Polarity, Waveform};
 
 /// Single-photoelectron templates, gains and noise from a run with weak light or none
@@ -126,7 +126,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let result = spe(&mut read_all, &parameters, &type_of)?;
     bar.finish_and_clear();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    calibration_file::write(&args.output, &result.to_calibration()?, &command)?;
+    calibration::write(&args.output, &result.to_calibration()?, &command)?;
     if let Some(folder) = &args.plots_dir {
         for channel in &result.channels {
             plots::write(folder, channel, parameters.sampling_ns, args.log_y)?;

@@ -11,7 +11,7 @@ use super::super::args::{ThreadArgs, merge_config};
 use super::create;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
-use crate::io::event_hits::EventHitsFile;
+use crate::io::tables::event_hits::EventHitsFile;
 use crate::model::{Batch, Truth};
 use crate::simulate::{
     Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, ReadoutChannels, Vertex, events,

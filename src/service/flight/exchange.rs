@@ -12,7 +12,7 @@ use tonic::Streaming;
 use super::{Flight, encode};
 use crate::event::Reconstructor;
 use crate::io::ReadOptions;
-use crate::io::arrow_ipc::{Received, size_of};
+use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
 use crate::service::answer::{self, Grouping};

@@ -20,7 +20,7 @@ use nuwave::model::light_maps::{
     STEP_PE, Surface, TimeTable, TypeLight,
 };
 use nuwave::model::{MAX_SAMPLES, MIN_SAMPLES};
-use nuwave::{Error, ErrorKind, detector, io::calibration_file, io::hit_source};
+use nuwave::{Error, ErrorKind, detector, io::calibration, io::hits};
 
 /// Why the bytes were refused, if they were.
 pub type Outcome = Result<(), String>;
@@ -346,7 +346,7 @@ pub fn hits(bytes: &[u8]) -> Outcome {
         repair::parquet(bytes)
     };
     with_file("damaged.hits", &bytes, |path| {
-        let source = hit_source::open(path, &ReadOptions::default())?;
+        let source = hits::open(path, &ReadOptions::default())?;
         assert!(!source.inputs.is_empty(), "no input");
         // The first pass told how many there are; more are a matter of patience.
         if source.n_hits() > ENOUGH {
@@ -377,19 +377,19 @@ pub fn tables(bytes: &[u8]) -> Outcome {
     let name = "damaged.parquet";
     let truth = with_file(name, &bytes, io::read_truth).map(drop);
     let hits = with_file(name, &bytes, |path| {
-        io::hits::stream_hits(path, |hits| {
+        io::tables::read::stream_hits(path, |hits| {
             assert_eq!(hits.time_ns.len(), hits.len());
             assert_eq!(hits.flags.len(), hits.len());
             Ok(())
         })
     });
     let waveforms = with_file(name, &bytes, |path| {
-        io::hits::stream_waveforms(path, |waveforms| {
+        io::tables::read::stream_waveforms(path, |waveforms| {
             assert_eq!(waveforms.flags.len(), waveforms.event_id.len());
             Ok(())
         })
     });
-    let events = with_file(name, &bytes, io::events::read).map(drop);
+    let events = with_file(name, &bytes, io::tables::events::read).map(drop);
     // Each is a table of one kind.
     truth.or(hits).or(waveforms).or(events)
 }
@@ -398,7 +398,7 @@ pub fn tables(bytes: &[u8]) -> Outcome {
 pub fn calibration(bytes: &[u8]) -> Outcome {
     let bytes = repair::parquet(bytes);
     with_file("damaged.parquet", &bytes, |path| {
-        let calibration = calibration_file::read(path)?;
+        let calibration = calibration::read(path)?;
         assert!(!calibration.rows().is_empty());
         for row in calibration.rows() {
             assert!(!row.template_adc.is_empty() && row.template_adc.len() <= MAX_SAMPLES);
@@ -419,11 +419,11 @@ pub fn light(bytes: &[u8]) -> Outcome {
         static MAPS: (Folder, Detector) = light_maps().expect("maps that can be written");
     }
     MAPS.with(|(folder, detector)| {
-        let manifest = folder.0.join(io::light::MANIFEST);
+        let manifest = folder.0.join(io::light_maps::MANIFEST);
         std::fs::write(&manifest, bytes).expect("room for a damaged file");
         watch::begin();
         let sensors = detector.sensors().expect("a geometry");
-        let model = io::light::read(&folder.0, detector).and_then(|tables| {
+        let model = io::light_maps::read(&folder.0, detector).and_then(|tables| {
             LightModel::new(tables, Arc::clone(sensors)).map_err(|error| error.in_file(&folder.0))
         });
         watch::end();
@@ -489,14 +489,14 @@ fn light_maps() -> Result<(Folder, Detector), Error> {
         energy: EnergyScale::default(),
     };
     let folder = Folder::new();
-    let manifest = io::light::write_tables(
+    let manifest = io::light_maps::write_tables(
         &folder.0,
         &tables,
         &sensors,
         "nuwave calibrate light",
         serde_json::Value::Null,
     )?;
-    let path = folder.0.join(io::light::MANIFEST);
+    let path = folder.0.join(io::light_maps::MANIFEST);
     std::fs::write(path, manifest).expect("room for the description");
     Ok((folder, detector))
 }

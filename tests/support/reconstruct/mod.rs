@@ -509,7 +509,7 @@ pub fn calibration(
 
 /// Writes a calibration file.
 pub fn write_calibration(path: &Path, calibration: &Calibration) {
-    nuwave::io::calibration_file::write(path, calibration, "a test").expect("room on the disk");
+    nuwave::io::calibration::write(path, calibration, "a test").expect("room on the disk");
 }
 
 /// A pulse as a photomultiplier makes it: `height` at its peak, `rise` samples after its begin, `length` samples.

@@ -1,0 +1,225 @@
+//! Reads the calibration file, whoever wrote it.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{DEFAULT_CHARGE_SIGMA_PE, DEFAULT_SAMPLING_NS, FLOAT_COLUMNS, FORMAT_HINT};
+use crate::error::{Error, Result};
+use crate::io::catch_panic::guarded;
+use crate::io::limits::parquet::Pages;
+use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES};
+
+const BATCH_ROWS: usize = 1024;
+
+/// Reads a calibration file.
+///
+/// # Errors
+/// If the file is no Parquet file, a column is missing or has the wrong type, a channel has two rows, or a value is out
+/// of range. The message names the file, the row (counted from 0) and the column.
+pub fn read(path: &Path) -> Result<Calibration> {
+    // The decoder of Parquet panics on some damaged files.
+    guarded(path, || read_file(path))
+}
+
+fn read_file(path: &Path) -> Result<Calibration> {
+    let file = File::open(path).map_err(|cause| {
+        Error::input(path, "the calibration cannot be opened").with_source(cause)
+    })?;
+    let unreadable = || {
+        Error::input(path, "the calibration is not a readable Parquet file").with_hint(FORMAT_HINT)
+    };
+    let pages = Pages::of(file).map_err(|cause| unreadable().with_source(cause))?;
+    let not_parquet = |cause: parquet::errors::ParquetError| unreadable().with_source(cause);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(pages)
+        .map_err(not_parquet)?
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(not_parquet)?;
+    let mut calibration = Calibration::new();
+    let mut first_row = 0;
+    for batch in reader {
+        let batch = batch.map_err(|cause| {
+            Error::input(
+                path,
+                format!("the calibration is damaged after row {first_row}"),
+            )
+            .with_source(cause)
+        })?;
+        read_rows(path, &batch, first_row, &mut calibration)?;
+        first_row += batch.num_rows();
+    }
+    if calibration.rows().is_empty() {
+        return Err(Error::input(path, "the calibration has no row").with_hint(FORMAT_HINT));
+    }
+    Ok(calibration)
+}
+
+fn read_rows(
+    path: &Path,
+    batch: &RecordBatch,
+    first_row: usize,
+    calibration: &mut Calibration,
+) -> Result<()> {
+    let required = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| {
+            let columns: Vec<String> = batch
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| format!("`{}`", field.name()))
+                .collect();
+            let found = columns.join(", ");
+            Error::input(
+                path,
+                format!("the calibration has no column `{name}`; it has {found}"),
+            )
+            .with_hint(FORMAT_HINT)
+        })
+    };
+    let channels = required("channel_id")?;
+    let templates = required("template_adc")?;
+    for index in 0..batch.num_rows() {
+        let row = first_row + index;
+        let at = |column: &str, message: &str| {
+            Error::input(path, format!("row {row}, column `{column}`: {message}"))
+        };
+        let channel_id = integer_at(channels, index).map_err(|message| {
+            at("channel_id", &message)
+                .with_hint("channels are integers from 0 to 4294967295; null is the default row")
+        })?;
+        let template_adc = template_at(templates, index)
+            .map_err(|message| at("template_adc", &message).with_hint(FORMAT_HINT))?;
+        let float = |name: &str, missing: f32| -> Result<f32> {
+            let Some(column) = batch.column_by_name(name) else {
+                return Ok(missing);
+            };
+            let value = float_at(column, index).map_err(|message| at(name, &message))?;
+            let value = value.unwrap_or(missing);
+            let (in_range, expected) = match name {
+                "time_offset_ns" => (true, "a finite number"),
+                "sampling_ns" => (value > 0.0, "a finite number > 0"),
+                _ => (value >= 0.0, "a finite number >= 0"),
+            };
+            if !(value.is_finite() && in_range) {
+                return Err(at(name, &format!("{value} is not {expected}"))
+                    .with_hint("leave the value null where it is not known"));
+            }
+            Ok(value)
+        };
+        let flags = match batch.column_by_name("flags") {
+            Some(column) => integer_at(column, index)
+                .map_err(|message| at("flags", &message))?
+                .unwrap_or(0),
+            None => 0,
+        };
+        let [
+            noise_adc,
+            time_offset_ns,
+            dark_rate_hz,
+            charge,
+            time,
+            sampling,
+        ] = FLOAT_COLUMNS;
+        let channel = ChannelCalibration {
+            template_adc,
+            noise_adc: float(noise_adc, 0.0)?,
+            time_offset_ns: float(time_offset_ns, 0.0)?,
+            dark_rate_hz: float(dark_rate_hz, 0.0)?,
+            charge_sigma_pe: float(charge, DEFAULT_CHARGE_SIGMA_PE)?,
+            time_sigma_ns: float(time, 0.0)?,
+            sampling_ns: float(sampling, DEFAULT_SAMPLING_NS)?,
+            flags: Flags(flags),
+        };
+        let place = calibration
+            .add_row(channel)
+            .map_err(|cause| Error::input(path, format!("row {row}: {cause}")))?;
+        let (is_new, who) = match channel_id {
+            Some(channel_id) => (
+                calibration.assign(channel_id, place),
+                format!("channel {channel_id} has"),
+            ),
+            None => (
+                calibration.set_default(place),
+                "the default (null) has".to_owned(),
+            ),
+        };
+        if !is_new {
+            return Err(at("channel_id", &format!("{who} a row already"))
+                .with_hint("a calibration has at most one row a channel and one with a null"));
+        }
+    }
+    Ok(())
+}
+
+/// The integer at `index`; `None` for a null.
+fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32>, String> {
+    if column.is_null(index) {
+        return Ok(None);
+    }
+    let value = match column.data_type() {
+        DataType::UInt8 => i128::from(column.as_primitive::<UInt8Type>().value(index)),
+        DataType::UInt16 => i128::from(column.as_primitive::<UInt16Type>().value(index)),
+        DataType::UInt32 => i128::from(column.as_primitive::<UInt32Type>().value(index)),
+        DataType::UInt64 => i128::from(column.as_primitive::<UInt64Type>().value(index)),
+        DataType::Int8 => i128::from(column.as_primitive::<Int8Type>().value(index)),
+        DataType::Int16 => i128::from(column.as_primitive::<Int16Type>().value(index)),
+        DataType::Int32 => i128::from(column.as_primitive::<Int32Type>().value(index)),
+        DataType::Int64 => i128::from(column.as_primitive::<Int64Type>().value(index)),
+        other => return Err(format!("the type is {other}, expected an integer")),
+    };
+    u32::try_from(value)
+        .map(Some)
+        .map_err(|_| format!("{value} does not fit into 32 bits without a sign"))
+}
+
+/// The float at `index`; `None` for a null.
+fn float_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<f32>, String> {
+    if column.is_null(index) {
+        return Ok(None);
+    }
+    match column.data_type() {
+        DataType::Float32 => Ok(Some(column.as_primitive::<Float32Type>().value(index))),
+        DataType::Float64 => Ok(Some(
+            column.as_primitive::<Float64Type>().value(index) as f32
+        )),
+        other => Err(format!("the type is {other}, expected a float")),
+    }
+}
+
+/// The template at `index`: not empty, every value finite.
+fn template_at(column: &ArrayRef, index: usize) -> std::result::Result<Vec<f32>, String> {
+    if column.is_null(index) {
+        return Err("the template is null".to_owned());
+    }
+    let values = match column.data_type() {
+        DataType::List(_) => column.as_list::<i32>().value(index),
+        DataType::LargeList(_) => column.as_list::<i64>().value(index),
+        DataType::FixedSizeList(_, _) => column.as_fixed_size_list().value(index),
+        other => return Err(format!("the type is {other}, expected a list of floats")),
+    };
+    if values.is_empty() {
+        return Err("the template is empty".to_owned());
+    }
+    if values.len() > MAX_SAMPLES {
+        let n = values.len();
+        return Err(format!(
+            "the template has {n} samples, at most {MAX_SAMPLES} are possible"
+        ));
+    }
+    (0..values.len())
+        .map(|sample| match float_at(&values, sample)? {
+            Some(value) if value.is_finite() => Ok(value),
+            Some(value) => Err(format!("sample {sample} of the template is {value}")),
+            None => Err(format!("sample {sample} of the template is null")),
+        })
+        .collect()
+}

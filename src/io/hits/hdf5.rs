@@ -1,0 +1,260 @@
+//! Hits in an HDF5 file: arrays of one length in one group, an entry a hit.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::Dataset;
+
+use super::names::{Role, find};
+use super::raw::RawRows;
+use crate::error::{Error, Result};
+use crate::io::ReadOptions;
+use crate::io::catch_panic::guarded;
+use crate::io::hdf5_file::{self as listing, Entry, open_file};
+use crate::io::limits::hdf5::{oversized, oversized_chunks};
+use crate::io::waveforms::scalar::ScalarType;
+
+/// Rows read at a time where chunks are not taller.
+const WINDOW_ROWS: u64 = 65_536;
+/// Rows of the tallest chunk that is read at once; beyond it chunks are decompressed again.
+const MAX_WINDOW_ROWS: u64 = 1 << 23;
+/// Deflate makes at most this of one byte.
+const MAX_COMPRESSION: u64 = 1100;
+const NEEDED: [Role; 3] = [Role::Event, Role::Channel, Role::Time];
+const HINT: &str = "name group and arrays with `--table GROUP` and `--columns event=NAME,channel=NAME,time=NAME,charge=NAME`";
+
+/// The arrays with the hits of a file.
+pub(crate) struct HitArrays {
+    path: PathBuf,
+    arrays: Vec<Array>,
+    rows: u64,
+    /// For people.
+    pub layout: String,
+}
+
+#[derive(Clone)]
+struct Array {
+    role: Role,
+    name: String,
+    dataset: Dataset,
+    kind: ScalarType,
+    /// Rows of chunks that are not to be read.
+    oversized: Vec<Range<u64>>,
+}
+
+/// Finds the hits.
+pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays> {
+    let file = open_file(path)?;
+    let entries = listing::all(&file, path)?;
+    let wanted = options
+        .table
+        .as_deref()
+        .map(|table| table.trim_matches('/'));
+    let mut groups: Vec<&str> = entries.iter().map(Entry::group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.retain(|group| wanted.is_none_or(|wanted| wanted == *group));
+    let found: Vec<_> = groups
+        .iter()
+        .map(|group| in_group(group, &entries, options))
+        .filter(|columns| {
+            NEEDED
+                .iter()
+                .all(|role| columns.iter().any(|it| it.0 == *role))
+        })
+        .collect();
+    let columns = match found.as_slice() {
+        [columns] => columns,
+        [] => {
+            return Err(Error::input(
+                path,
+                format!(
+                    "has no arrays with the events, channels and times of hits; it holds {}",
+                    listing::describe(&entries)
+                ),
+            )
+            .with_hint(HINT));
+        }
+        [first, second, ..] => {
+            let path_of = |columns: &[(Role, &Entry)]| {
+                columns
+                    .first()
+                    .map_or_else(String::new, |it| it.1.path.clone())
+            };
+            return Err(Error::input(
+                path,
+                format!(
+                    "both `/{}` and `/{}` could belong to the hits",
+                    path_of(first),
+                    path_of(second)
+                ),
+            )
+            .with_hint("choose one group with `--table GROUP`"));
+        }
+    };
+    for role in Role::OF_HITS {
+        if let Some(name) = role.wanted(options)
+            && !columns.iter().any(|(found, _)| found == role)
+        {
+            return Err(
+                Error::input(path, format!("has no array `{name}` beside the hits"))
+                    .with_hint(HINT),
+            );
+        }
+    }
+    checked(path, file.file_size(), columns)
+}
+
+/// The columns that the arrays of a group make.
+fn in_group<'a>(
+    group: &str,
+    entries: &'a [Entry],
+    options: &ReadOptions,
+) -> Vec<(Role, &'a Entry)> {
+    let members: Vec<&Entry> = entries.iter().filter(|it| it.group() == group).collect();
+    let names: Vec<&str> = members.iter().map(|it| it.name()).collect();
+    Role::OF_HITS
+        .iter()
+        .filter_map(|&role| Some((role, *members.get(find(&names, role, options)?)?)))
+        .collect()
+}
+
+/// Asks of the arrays what they have to be: numbers, one a hit, of a length that the file can hold.
+fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitArrays> {
+    let mut arrays = Vec::with_capacity(columns.len());
+    let mut length = None;
+    for (role, entry) in columns {
+        let bad =
+            |what: String| Error::input(path, format!("`/{}` {what}", entry.path)).with_hint(HINT);
+        let expected = if role.is_integer() {
+            "integers"
+        } else {
+            "numbers"
+        };
+        let kind = listing::numbers(&entry.datatype)
+            .filter(|numbers| !numbers.is_array)
+            .map(|numbers| numbers.kind)
+            .ok_or_else(|| bad(format!("does not hold plain {expected}")))?;
+        if role.is_integer() && !kind.scalar.is_integer() {
+            return Err(bad(format!(
+                "is of type {}, not {expected}",
+                kind.scalar.name()
+            )));
+        }
+        let [rows] = entry.shape.as_slice() else {
+            return Err(bad(format!(
+                "has the shape {:?}, expected one entry a hit",
+                entry.shape
+            )));
+        };
+        if *length.get_or_insert(*rows) != *rows {
+            return Err(bad(format!(
+                "has {rows} entries, but there are {} hits",
+                length.unwrap_or(0)
+            )));
+        }
+        if rows.saturating_mul(kind.size() as u64) > n_bytes.saturating_mul(MAX_COMPRESSION) {
+            return Err(bad(format!(
+                "claims {rows} entries, more than a file of {n_bytes} bytes can hold"
+            )));
+        }
+        arrays.push(Array {
+            role: *role,
+            name: entry.path.clone(),
+            dataset: entry.dataset.clone(),
+            kind,
+            oversized: oversized_chunks(&entry.dataset, n_bytes),
+        });
+    }
+    let names: Vec<_> = arrays.iter().map(|it| format!("/{}", it.name)).collect();
+    Ok(HitArrays {
+        path: path.to_owned(),
+        rows: length.unwrap_or(0),
+        layout: format!("the arrays {}", names.join(", ")),
+        arrays,
+    })
+}
+
+impl HitArrays {
+    /// Reads the arrays of `roles`, as far as there are any.
+    pub fn rows(&self, roles: &[Role]) -> Result<HitArrayRows> {
+        let mut arrays = self.arrays.clone();
+        arrays.retain(|array| roles.contains(&array.role));
+        let mut window_rows = WINDOW_ROWS;
+        for array in &arrays {
+            let chunk = guarded(&self.path, || {
+                Ok(array.dataset.chunk_shape().ok().flatten())
+            })?;
+            let chunk = chunk.and_then(|shape| shape.first().copied()).unwrap_or(1);
+            window_rows = window_rows.max(chunk.min(MAX_WINDOW_ROWS));
+        }
+        Ok(HitArrayRows {
+            path: self.path.clone(),
+            arrays,
+            rows: self.rows,
+            window_rows,
+            next_row: 0,
+        })
+    }
+}
+
+/// Rows of the arrays.
+pub(crate) struct HitArrayRows {
+    path: PathBuf,
+    arrays: Vec<Array>,
+    rows: u64,
+    window_rows: u64,
+    next_row: u64,
+}
+
+impl HitArrayRows {
+    /// The next rows; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<RawRows>> {
+        let rows = self.window_rows.min(self.rows - self.next_row);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut block = RawRows {
+            first_row: self.next_row,
+            rows: rows as usize,
+            ..RawRows::default()
+        };
+        for array in &self.arrays {
+            let bytes = guarded(&self.path, || self.read(array, rows))?;
+            if array.role.is_integer() {
+                let values = array.kind.integers(&bytes);
+                block.set_integers(array.role, values.into_iter().map(Some).collect());
+            } else {
+                let values = array.kind.floats(&bytes);
+                block.set_floats(array.role, values.into_iter().map(Some).collect());
+            }
+        }
+        self.next_row += rows;
+        Ok(Some(block))
+    }
+
+    fn read(&self, array: &Array, rows: u64) -> Result<Vec<u8>> {
+        let bad = |what: &str| {
+            let last = self.next_row + rows - 1;
+            let place = format!("`/{}`, rows {} to {last}", array.name, self.next_row);
+            Error::input(&self.path, format!("{place}: {what}"))
+        };
+        let end = self.next_row + rows;
+        if let Some(chunk) = array
+            .oversized
+            .iter()
+            .find(|chunk| chunk.start < end && self.next_row < chunk.end)
+        {
+            return Err(bad(&oversized(chunk)));
+        }
+        let bytes = array
+            .dataset
+            .read_raw_rows(self.next_row, rows)
+            .map_err(|error| bad("cannot be read").with_source(error))?;
+        if bytes.len() as u64 == rows.saturating_mul(array.kind.size() as u64) {
+            Ok(bytes)
+        } else {
+            Err(bad("not as many bytes as there should be"))
+        }
+    }
+}

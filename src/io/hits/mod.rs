@@ -1,0 +1,348 @@
+//! Hits as an input: the output folder of `reconstruct`, Parquet tables, arrays in HDF5 files.
+//!
+//! A source is passed over twice: [`open`] looks at the event numbers alone, to learn whether hits come in the order
+//! of their events; [`HitSource::hits`] then reads all columns. Memory use does not depend on the size of the table
+//! where they do.
+
+mod hdf5;
+mod names;
+mod parquet;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use names::Role;
+use raw::RawRows;
+
+use crate::error::{Error, Result};
+use crate::io::tables;
+use crate::io::tables::read::{part_files, read_report};
+use crate::io::waveforms::detect::{Format, detect};
+use crate::io::waveforms::{Loss, ReadOptions, SourceInfo};
+use crate::model::ChannelHit;
+
+/// Most inputs that a table may tell apart; each becomes a part of the output.
+const MAX_INPUTS: usize = 10_000;
+
+/// An event of a table: the place of its input, its number.
+pub type EventKey = (u32, u64);
+
+/// One hit of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HitRow {
+    /// Its event.
+    pub event: EventKey,
+    /// The hit.
+    pub hit: ChannelHit,
+}
+
+/// A table of hits that has been looked at.
+pub struct HitSource {
+    /// What it is.
+    pub info: SourceInfo,
+    /// The inputs that its rows tell apart, ascending; 0 where they tell none.
+    pub inputs: Vec<u32>,
+    /// Hits of each of them.
+    pub hits_of: Vec<u64>,
+    /// Rows that belong to no event.
+    pub losses: Vec<Loss>,
+    hits: Table,
+    /// The events that there are, also those without a hit, where that is known.
+    events: Option<Table>,
+}
+
+/// Rows of hits or waveforms, and what a first look told of them.
+struct Table {
+    content: Content,
+    /// Rows with an event.
+    rows: u64,
+    is_sorted: bool,
+}
+
+enum Content {
+    Parquet(parquet::Files),
+    Hdf5(hdf5::HitArrays),
+}
+
+/// Opens a table of hits: a folder that `reconstruct` made, a Parquet file or a folder of them, or an HDF5 file.
+///
+/// # Errors
+/// If it cannot be read, or lacks a column.
+pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
+    if path.is_dir() && (path.join("report.json").exists() || path.join("hits").is_dir()) {
+        read_report(path)?;
+        let table = |name: &str| path.join(name);
+        if !table("hits").is_dir() {
+            return Err(Error::input(
+                path,
+                "is a folder of `nuwave reconstruct` without a table of hits",
+            )
+            .with_hint("it was made from hits itself; give what it was made from"));
+        }
+        return of_tables(path, &table("hits"), Some(&table("waveforms")));
+    }
+    if path.is_dir() {
+        return HitSource::of_parquet(path, part_files(path)?, options);
+    }
+    let (format, n_bytes) = detect(path, Some(crate::model::MIN_SAMPLES))?;
+    match format {
+        Format::Parquet => HitSource::of_parquet(path, vec![path.to_owned()], options),
+        Format::Hdf5 => {
+            let arrays = crate::io::catch_panic::guarded(path, || hdf5::find_hits(path, options))?;
+            let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
+            info.layout.clone_from(&arrays.layout);
+            HitSource::look(info, Content::Hdf5(arrays), None)
+        }
+        _ => Err(Error::input(path, "is not a table of hits").with_hint(
+            "hits are read from Parquet and HDF5 files, and from folders that `nuwave reconstruct` made",
+        )),
+    }
+}
+
+/// The tables that `reconstruct` writes, `hits` and perhaps `waveforms`, each a file or a folder of parts.
+///
+/// # Errors
+/// As [`open`].
+pub fn of_tables(path: &Path, hits_at: &Path, waveforms_at: Option<&Path>) -> Result<HitSource> {
+    let options = ReadOptions::default();
+    let mut info = SourceInfo::new(path.to_owned(), "Parquet hits", 0);
+    "the tables `hits` and `waveforms`".clone_into(&mut info.layout);
+    let files = |at: &Path, roles: &[Role]| {
+        parquet::Files::open(part_files(at)?, roles, &options).map(Content::Parquet)
+    };
+    let events = waveforms_at
+        .filter(|at| at.exists())
+        .map(|at| files(at, &[Role::Event]))
+        .transpose()?;
+    HitSource::look(
+        info,
+        files(hits_at, &[Role::Event, Role::Channel, Role::Time])?,
+        events,
+    )
+}
+
+impl HitSource {
+    fn of_parquet(path: &Path, files: Vec<PathBuf>, options: &ReadOptions) -> Result<Self> {
+        let mut info = SourceInfo::new(path.to_owned(), "Parquet hits", 0);
+        let needed = [Role::Event, Role::Channel, Role::Time];
+        let files = parquet::Files::open(files, &needed, options)?;
+        info.layout = files.layout();
+        Self::look(info, Content::Parquet(files), None)
+    }
+
+    /// The first pass, over event numbers alone.
+    fn look(info: SourceInfo, hits: Content, events: Option<Content>) -> Result<Self> {
+        let mut inputs = BTreeMap::new();
+        let mut losses = Vec::new();
+        let hits = Table::look(hits, &info.path, &mut inputs, &mut losses)?;
+        let mut of_events = BTreeMap::new();
+        let events = events
+            .map(|events| Table::look(events, &info.path, &mut of_events, &mut losses))
+            .transpose()?;
+        for input in of_events.into_keys() {
+            inputs.entry(input).or_default();
+        }
+        // A table without rows is an input all the same.
+        if inputs.is_empty() {
+            inputs.insert(0, 0);
+        }
+        Ok(Self {
+            info,
+            hits_of: inputs.values().copied().collect(),
+            inputs: inputs.into_keys().collect(),
+            losses,
+            hits,
+            events,
+        })
+    }
+
+    /// Hits that belong to an event.
+    #[must_use]
+    pub fn n_hits(&self) -> u64 {
+        self.hits.rows
+    }
+
+    /// True if the hits come in the order of their events.
+    #[must_use]
+    pub fn is_sorted(&self) -> bool {
+        self.hits.is_sorted
+    }
+
+    /// The hits, in the order of their events; those of one event as they come.
+    ///
+    /// # Errors
+    /// If the hits are not in that order, and cannot be read to be sorted.
+    pub fn hits(&self) -> Result<HitRows> {
+        let mut rows = self.hits.rows(Role::OF_HITS)?;
+        if self.hits.is_sorted {
+            return Ok(HitRows(Rows::AsTheyCome(Box::new(rows))));
+        }
+        let mut all = Vec::new();
+        while let Some(block) = rows.next()? {
+            all.extend(block.hits());
+        }
+        all.sort_by_key(|row| row.event);
+        Ok(HitRows(Rows::Sorted(Some(all))))
+    }
+
+    /// The events in ascending order, each once, where there is a table of them: `None` otherwise.
+    ///
+    /// # Errors
+    /// As [`hits`](Self::hits).
+    pub fn events(&self) -> Result<Option<EventKeys>> {
+        let Some(table) = &self.events else {
+            return Ok(None);
+        };
+        let mut keys = EventKeys {
+            rows: Some(table.rows(Role::OF_EVENTS)?),
+            block: Vec::new().into_iter(),
+            last: None,
+        };
+        if !table.is_sorted {
+            let mut all = Vec::new();
+            while let Some(key) = keys.next_key()? {
+                all.push(key);
+            }
+            all.sort_unstable();
+            keys = EventKeys {
+                rows: None,
+                block: all.into_iter(),
+                last: None,
+            };
+        }
+        Ok(Some(keys))
+    }
+
+    /// Size and CRC32C of what is read.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn checksum(&self) -> Result<(u64, String)> {
+        let path = &self.info.path;
+        tables::checksum_of(path)
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))
+    }
+}
+
+impl Table {
+    fn look(
+        content: Content,
+        path: &Path,
+        inputs: &mut BTreeMap<u32, u64>,
+        losses: &mut Vec<Loss>,
+    ) -> Result<Self> {
+        let mut table = Self {
+            content,
+            rows: 0,
+            is_sorted: true,
+        };
+        let mut last = None;
+        let mut homeless: Option<Loss> = None;
+        let mut reader = table.rows(Role::OF_EVENTS)?;
+        while let Some(block) = reader.next()? {
+            for (row, key) in block.keys().enumerate() {
+                let Some(key) = key else {
+                    let loss = homeless.get_or_insert_with(|| Loss {
+                        place: format!("{} and later", block.place(row)),
+                        event_id: None,
+                        channel_id: None,
+                        n_waveforms: 0,
+                        reason: "the hits' event number is null or out of range".to_owned(),
+                        position: 0,
+                    });
+                    loss.n_waveforms += 1;
+                    continue;
+                };
+                table.rows += 1;
+                *inputs.entry(key.0).or_default() += 1;
+                if last != Some(key) {
+                    table.is_sorted &= last < Some(key);
+                    last = Some(key);
+                }
+            }
+            if inputs.len() > MAX_INPUTS {
+                return Err(Error::input(
+                    path,
+                    format!("the column of inputs holds more than {MAX_INPUTS} different numbers"),
+                )
+                .with_hint("`input_id` says which file of a run a row came from"));
+            }
+        }
+        losses.extend(homeless);
+        Ok(table)
+    }
+
+    fn rows(&self, roles: &'static [Role]) -> Result<RawReader> {
+        Ok(match &self.content {
+            Content::Parquet(files) => RawReader::Parquet(files.rows(roles)),
+            Content::Hdf5(arrays) => RawReader::Hdf5(arrays.rows(roles)?),
+        })
+    }
+}
+
+enum RawReader {
+    Parquet(parquet::Reader),
+    Hdf5(hdf5::HitArrayRows),
+}
+
+impl RawReader {
+    fn next(&mut self) -> Result<Option<RawRows>> {
+        match self {
+            Self::Parquet(rows) => rows.next(),
+            Self::Hdf5(rows) => rows.next(),
+        }
+    }
+}
+
+/// The hits of a table, in the order of their events.
+pub struct HitRows(Rows);
+
+enum Rows {
+    AsTheyCome(Box<RawReader>),
+    Sorted(Option<Vec<HitRow>>),
+}
+
+impl HitRows {
+    /// The next hits; `None` at the end.
+    ///
+    /// # Errors
+    /// If the table cannot be read any further.
+    pub fn next_block(&mut self) -> Result<Option<Vec<HitRow>>> {
+        match &mut self.0 {
+            Rows::AsTheyCome(reader) => Ok(reader.next()?.map(|block| block.hits().collect())),
+            Rows::Sorted(all) => Ok(all.take()),
+        }
+    }
+}
+
+/// The events of a table.
+pub struct EventKeys {
+    rows: Option<RawReader>,
+    block: std::vec::IntoIter<EventKey>,
+    last: Option<EventKey>,
+}
+
+impl EventKeys {
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// If the table cannot be read any further.
+    pub fn next_key(&mut self) -> Result<Option<EventKey>> {
+        loop {
+            for key in self.block.by_ref() {
+                if self.last != Some(key) {
+                    self.last = Some(key);
+                    return Ok(Some(key));
+                }
+            }
+            let Some(rows) = &mut self.rows else {
+                return Ok(None);
+            };
+            let Some(block) = rows.next()? else {
+                return Ok(None);
+            };
+            self.block = block.keys().flatten().collect::<Vec<_>>().into_iter();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Rows of a table of hits as they are in the file, before anything is asked of their values.
+
+use super::names::Role;
+use super::{EventKey, HitRow};
+use crate::model::{ChannelHit, Flags};
+
+/// A channel number that no geometry has: what a row means whose own is null or out of range.
+const NO_CHANNEL: u32 = u32::MAX;
+/// Charge of a hit in a table without charges: every row is a photoelectron.
+const ONE_PE: f32 = 1.0;
+
+/// Some rows in a row, column by column; a column is empty where the table has none.
+#[derive(Debug, Default)]
+pub(crate) struct RawRows {
+    /// The file among several, for messages.
+    pub file: Option<String>,
+    /// Place of the first in its file.
+    pub first_row: u64,
+    pub rows: usize,
+    pub input: Vec<Option<i128>>,
+    pub event: Vec<Option<i128>>,
+    pub channel: Vec<Option<i128>>,
+    pub flags: Vec<Option<i128>>,
+    pub time: Vec<Option<f64>>,
+    pub charge: Vec<Option<f64>>,
+}
+
+impl RawRows {
+    /// Puts the integers of a column in their place.
+    pub fn set_integers(&mut self, role: Role, values: Vec<Option<i128>>) {
+        match role {
+            Role::Input => self.input = values,
+            Role::Event => self.event = values,
+            Role::Channel => self.channel = values,
+            Role::Flags => self.flags = values,
+            Role::Time | Role::Charge => {}
+        }
+    }
+
+    /// Puts the numbers of a column in their place.
+    pub fn set_floats(&mut self, role: Role, values: Vec<Option<f64>>) {
+        match role {
+            Role::Time => self.time = values,
+            Role::Charge => self.charge = values,
+            _ => {}
+        }
+    }
+
+    /// Where row `row` of these is, for messages.
+    pub fn place(&self, row: usize) -> String {
+        let row = self.first_row + row as u64;
+        match &self.file {
+            Some(file) => format!("{file}, row {row}"),
+            None => format!("row {row}"),
+        }
+    }
+
+    /// The event of each row; `None` where it has none.
+    pub fn keys(&self) -> impl Iterator<Item = Option<EventKey>> + '_ {
+        (0..self.rows).map(|row| {
+            let input = if self.input.is_empty() {
+                0
+            } else {
+                u32::try_from(at(&self.input, row)?).ok()?
+            };
+            Some((input, u64::try_from(at(&self.event, row)?).ok()?))
+        })
+    }
+
+    /// The hits of the rows that belong to an event. What a row lacks is NaN, or a channel that there is not.
+    pub fn hits(&self) -> impl Iterator<Item = HitRow> + '_ {
+        self.keys().enumerate().filter_map(|(row, event)| {
+            let charge_pe = if self.charge.is_empty() {
+                ONE_PE
+            } else {
+                at(&self.charge, row).map_or(f32::NAN, |value| value as f32)
+            };
+            let hit = ChannelHit {
+                channel_id: at(&self.channel, row)
+                    .and_then(|channel| u32::try_from(channel).ok())
+                    .unwrap_or(NO_CHANNEL),
+                time_ns: at(&self.time, row).map_or(f32::NAN, |value| value as f32),
+                charge_pe,
+                flags: at(&self.flags, row)
+                    .and_then(|flags| u32::try_from(flags).ok())
+                    .map_or(Flags::NONE, Flags),
+            };
+            Some(HitRow { event: event?, hit })
+        })
+    }
+}
+
+fn at<T: Copy>(column: &[Option<T>], row: usize) -> Option<T> {
+    column.get(row).copied().flatten()
+}

@@ -1,0 +1,54 @@
+//! Parquet files, whatever their columns: opened with their declared sizes checked, written under a temporary name.
+
+use std::fs::File;
+use std::path::Path;
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use super::atomic::{AtomicFile, write_error};
+use super::limits::parquet::Pages;
+use crate::error::{Error, Result};
+use crate::io::catch_panic::guarded;
+
+/// Opens a Parquet file and reads its footer.
+pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
+    let file = File::open(path)
+        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    let unreadable = || {
+        Error::input(path, "is a Parquet file whose footer cannot be read")
+            .with_hint("a file that was cut off while it was written or copied looks like this")
+    };
+    let pages = Pages::of(file).map_err(|error| unreadable().with_source(error))?;
+    guarded(path, || {
+        ParquetRecordBatchReaderBuilder::try_new(pages)
+            .map_err(|error| unreadable().with_source(error))
+    })
+}
+
+/// How all Parquet files are written, with `metadata` in the footer.
+pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        // Noise repeats itself too little for a dictionary to pay.
+        .set_dictionary_enabled(false)
+        .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
+        .build()
+}
+
+/// Writes one table as a file of its own.
+pub(crate) fn write_table(path: &Path, records: &arrow_array::RecordBatch) -> Result<()> {
+    let target = AtomicFile::create(path)?;
+    let mut writer = ArrowWriter::try_new(target, records.schema(), Some(properties(Vec::new())))
+        .map_err(|error| write_error(path, error))?;
+    writer
+        .write(records)
+        .map_err(|error| write_error(path, error))?;
+    writer
+        .into_inner()
+        .map_err(|error| write_error(path, error))?
+        .commit()
+}

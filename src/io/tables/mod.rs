@@ -1,0 +1,11 @@
+//! The tables of `reconstruct`: `hits`, `waveforms` and `events`, written and read.
+
+pub mod event_hits;
+pub mod events;
+pub mod read;
+mod write;
+
+pub(crate) use write::{HitColumns, WaveformColumns};
+pub use write::{
+    Part, TablesWriter, checksum, checksum_of, folder_checksum, hits_schema, waveforms_schema,
+};

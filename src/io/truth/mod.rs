@@ -1,0 +1,11 @@
+//! The truth of simulated data: photoelectrons and events, inside an HDF5 file or in Parquet files next to it.
+
+mod hdf5;
+mod read;
+mod write;
+
+pub(crate) use hdf5::is_in as is_in_hdf5;
+pub use read::read_truth;
+pub(crate) use write::{
+    is_beside, remove_photoelectrons_beside, write_beside, write_events_beside,
+};

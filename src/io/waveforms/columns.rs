@@ -1,0 +1,412 @@
+//! Waveforms in Arrow record batches, as Parquet and Arrow IPC files hold them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, Float32Array, Float64Array, GenericListArray,
+    OffsetSizeTrait, RecordBatch, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
+
+use super::blocks::{Block, Row};
+use super::numpy::slice;
+use super::{ReadOptions, SourceInfo, WriteInfo};
+use crate::error::{Error, Result};
+use crate::io::metadata;
+use crate::model::{Batch, Samples, SamplesRef};
+
+const EVENT_NAME: &str = "event_id";
+const CHANNEL_NAME: &str = "channel_id";
+const SAMPLES_NAME: &str = "samples";
+const START_NAME: &str = "start_ns";
+
+/// Which columns hold what.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    event_id: usize,
+    channel_id: usize,
+    samples: usize,
+    start_ns: Option<usize>,
+    is_u16: bool,
+    input_id: u32,
+}
+
+impl Columns {
+    /// Finds the columns in a schema, and what its metadata says into `info`.
+    pub fn find(
+        schema: &Schema,
+        path: &Path,
+        options: &ReadOptions,
+        info: &mut SourceInfo,
+    ) -> Result<Self> {
+        let listing: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
+            .collect();
+        let column = |wanted: Option<&String>, usual: &str| {
+            let name = wanted.map_or(usual, String::as_str);
+            schema
+                .fields()
+                .iter()
+                .position(|field| field.name() == name)
+                .ok_or_else(|| {
+                    Error::input(
+                        path,
+                        format!("has no column `{name}`; it has {}", listing.join(", ")),
+                    )
+                    .with_hint("name it with `--columns event=NAME,channel=NAME,samples=NAME`")
+                })
+        };
+        let columns = Self {
+            event_id: column(options.event_column.as_ref(), EVENT_NAME)?,
+            channel_id: column(options.channel_column.as_ref(), CHANNEL_NAME)?,
+            samples: column(options.samples_column.as_ref(), SAMPLES_NAME)?,
+            start_ns: column(None, START_NAME).ok(),
+            is_u16: false,
+            input_id: options.input_id,
+        };
+        for index in [columns.event_id, columns.channel_id] {
+            let field = schema.field(index);
+            if !field.data_type().is_integer() {
+                return Err(wrong_type(path, field, "integers"));
+            }
+        }
+        if let Some(index) = columns.start_ns {
+            let field = schema.field(index);
+            if !field.data_type().is_numeric() {
+                return Err(wrong_type(path, field, "numbers"));
+            }
+        }
+        let field = schema.field(columns.samples);
+        let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) =
+            field.data_type()
+        else {
+            return Err(wrong_type(path, field, "lists of samples"));
+        };
+        if let DataType::FixedSizeList(_, length) = field.data_type() {
+            let length = usize::try_from(*length).unwrap_or(0);
+            super::blocks::check_fixed_length(path, &format!("column `{}`", field.name()), length)?;
+            info.n_samples = Some(length);
+        }
+        let sample_type = name_of(item.data_type())
+            .ok_or_else(|| wrong_type(path, field, "lists of integers or floats"))?;
+        sample_type.clone_into(&mut info.sample_type);
+        info.layout = format!("column `{}`", field.name());
+        describe(schema.metadata(), info);
+        Ok(Self {
+            is_u16: matches!(item.data_type(), DataType::UInt8 | DataType::UInt16),
+            ..columns
+        })
+    }
+
+    /// The indices of the columns that are needed.
+    pub fn projection(&self) -> Vec<usize> {
+        let mut indices = vec![self.event_id, self.channel_id, self.samples];
+        indices.extend(self.start_ns);
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+
+    /// The same columns in a batch that holds only those of [`Columns::projection`].
+    pub fn projected(&self) -> Self {
+        let projection = self.projection();
+        let place = |index| {
+            projection
+                .iter()
+                .position(|&kept| kept == index)
+                .unwrap_or(0)
+        };
+        Self {
+            event_id: place(self.event_id),
+            channel_id: place(self.channel_id),
+            samples: place(self.samples),
+            start_ns: self.start_ns.map(place),
+            ..self.clone()
+        }
+    }
+
+    /// The column of event numbers.
+    pub fn event_column(&self) -> usize {
+        self.event_id
+    }
+
+    /// The waveforms of a record batch whose first row is row `first_row` of the file; `position` says where in the file a
+    /// row of the batch stands.
+    pub fn decode(
+        &self,
+        records: &RecordBatch,
+        first_row: u64,
+        position: impl Fn(u64) -> u64,
+        path: &Path,
+    ) -> Result<Block> {
+        let bad = |what: &str| Error::input(path, format!("row {first_row}: {what}"));
+        let get = |index: usize| {
+            records
+                .columns()
+                .get(index)
+                .ok_or_else(|| bad("the columns differ from the schema"))
+        };
+        let event_id =
+            integers(get(self.event_id)?).ok_or_else(|| bad("the events are no integers"))?;
+        let channel_id =
+            integers(get(self.channel_id)?).ok_or_else(|| bad("the channels are no integers"))?;
+        let start_ns = match self.start_ns {
+            Some(index) => {
+                Some(floats(get(index)?).ok_or_else(|| bad("the window starts are no numbers"))?)
+            }
+            None => None,
+        };
+        let lists = get(self.samples)?;
+        let (values, ranges) = ranges(lists).ok_or_else(|| bad("the samples are no lists"))?;
+        let samples = samples(&values).ok_or_else(|| bad("the samples are no numbers"))?;
+        let kind = if self.is_u16 {
+            Samples::U16(Vec::new())
+        } else {
+            Samples::F32(Vec::new())
+        };
+        let mut block = Block::new(self.input_id, kind);
+        let has_nulls = values.null_count() > 0;
+        for (index, range) in ranges.enumerate() {
+            let null = lists.is_null(index)
+                || (has_nulls && range.clone().any(|place| values.is_null(place)));
+            let row = Row {
+                event_id: event_id.get(index).copied().flatten(),
+                channel_id: channel_id.get(index).copied().flatten(),
+                start_ns: start_ns
+                    .as_ref()
+                    .map_or(Some(0.0), |column| column.get(index).copied().flatten()),
+                samples: if null { None } else { slice(&samples, range) },
+            };
+            let index = index as u64;
+            block.push(row, position(index), || {
+                format!("row {}", first_row + index)
+            });
+        }
+        Ok(block)
+    }
+}
+
+/// An error about a column of the wrong type.
+pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
+    Error::input(
+        path,
+        format!(
+            "column `{}` is of type {}, not {expected}",
+            field.name(),
+            field.data_type()
+        ),
+    )
+}
+
+/// Short name of a type of numbers (`u16`, `f64`); `None` for what is none.
+pub(crate) fn name_of(data_type: &DataType) -> Option<&'static str> {
+    Some(match data_type {
+        DataType::UInt8 => "u8",
+        DataType::Int8 => "i8",
+        DataType::UInt16 => "u16",
+        DataType::Int16 => "i16",
+        DataType::UInt32 => "u32",
+        DataType::Int32 => "i32",
+        DataType::UInt64 => "u64",
+        DataType::Int64 => "i64",
+        DataType::Float32 => "f32",
+        DataType::Float64 => "f64",
+        _ => return None,
+    })
+}
+
+fn describe(metadata: &Metadata, info: &mut SourceInfo) {
+    let text = |name: &str| metadata.get(name).map(String::as_str);
+    let number = |name: &str| text(name)?.trim().parse::<f64>().ok();
+    info.sampling_ns = number("sampling_ns").and_then(metadata::sampling_ns);
+    info.adc_bits = number("adc_bits").and_then(metadata::adc_bits);
+    info.polarity = text("polarity").and_then(metadata::polarity_of_text);
+    info.detector = metadata::detector(text("detector"), text("origin"));
+}
+
+/// Where the samples of each row are among all values.
+type Ranges<'a> = Box<dyn Iterator<Item = std::ops::Range<usize>> + 'a>;
+
+/// The list's values and, for each row, the range of its samples among them.
+fn ranges(lists: &ArrayRef) -> Option<(ArrayRef, Ranges<'_>)> {
+    fn of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> (ArrayRef, Ranges<'_>) {
+        let offsets = lists.value_offsets();
+        let ranges = offsets
+            .windows(2)
+            .map(|pair| pair[0].as_usize()..pair[1].as_usize());
+        (Arc::clone(lists.values()), Box::new(ranges))
+    }
+    match lists.data_type() {
+        DataType::List(_) => Some(of(lists.as_list::<i32>())),
+        DataType::LargeList(_) => Some(of(lists.as_list::<i64>())),
+        DataType::FixedSizeList(..) => {
+            let fixed = lists.as_fixed_size_list();
+            let length = usize::try_from(fixed.value_length()).ok()?;
+            let ranges = (0..fixed.len()).map(move |row| row * length..(row + 1) * length);
+            Some((Arc::clone(fixed.values()), Box::new(ranges)))
+        }
+        _ => None,
+    }
+}
+
+fn floats_of<T: ArrowPrimitiveType>(
+    values: &ArrayRef,
+    convert: impl Fn(T::Native) -> f32,
+) -> Samples {
+    Samples::F32(
+        values
+            .as_primitive::<T>()
+            .values()
+            .iter()
+            .map(|&value| convert(value))
+            .collect(),
+    )
+}
+
+/// All values as samples; what stands behind nulls is any number.
+fn samples(values: &ArrayRef) -> Option<Samples> {
+    Some(match values.data_type() {
+        DataType::UInt8 => Samples::U16(
+            values
+                .as_primitive::<UInt8Type>()
+                .values()
+                .iter()
+                .map(|&value| u16::from(value))
+                .collect(),
+        ),
+        DataType::UInt16 => Samples::U16(values.as_primitive::<UInt16Type>().values().to_vec()),
+        DataType::Int8 => floats_of::<Int8Type>(values, f32::from),
+        DataType::Int16 => floats_of::<Int16Type>(values, f32::from),
+        DataType::UInt32 => floats_of::<UInt32Type>(values, |value| value as f32),
+        DataType::Int32 => floats_of::<Int32Type>(values, |value| value as f32),
+        DataType::UInt64 => floats_of::<UInt64Type>(values, |value| value as f32),
+        DataType::Int64 => floats_of::<Int64Type>(values, |value| value as f32),
+        DataType::Float32 => floats_of::<Float32Type>(values, |value| value),
+        DataType::Float64 => floats_of::<Float64Type>(values, |value| value as f32),
+        _ => return None,
+    })
+}
+
+fn options_of<T: ArrowPrimitiveType, U>(
+    values: &ArrayRef,
+    convert: impl Fn(T::Native) -> U,
+) -> Vec<Option<U>> {
+    values
+        .as_primitive::<T>()
+        .iter()
+        .map(|value| value.map(&convert))
+        .collect()
+}
+
+/// A column of integers, `None` for nulls.
+pub(crate) fn integers(values: &ArrayRef) -> Option<Vec<Option<i128>>> {
+    Some(match values.data_type() {
+        DataType::UInt8 => options_of::<UInt8Type, _>(values, i128::from),
+        DataType::Int8 => options_of::<Int8Type, _>(values, i128::from),
+        DataType::UInt16 => options_of::<UInt16Type, _>(values, i128::from),
+        DataType::Int16 => options_of::<Int16Type, _>(values, i128::from),
+        DataType::UInt32 => options_of::<UInt32Type, _>(values, i128::from),
+        DataType::Int32 => options_of::<Int32Type, _>(values, i128::from),
+        DataType::UInt64 => options_of::<UInt64Type, _>(values, i128::from),
+        DataType::Int64 => options_of::<Int64Type, _>(values, i128::from),
+        _ => return None,
+    })
+}
+
+/// A column of numbers, `None` for nulls.
+pub(crate) fn floats(values: &ArrayRef) -> Option<Vec<Option<f64>>> {
+    match values.data_type() {
+        DataType::Float32 => Some(options_of::<Float32Type, _>(values, f64::from)),
+        DataType::Float64 => Some(options_of::<Float64Type, _>(values, |value| value)),
+        _ => {
+            let integers = integers(values)?;
+            Some(
+                integers
+                    .into_iter()
+                    .map(|value| value.map(|value| value as f64))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// The schema that the writers use.
+pub(crate) fn schema(info: &WriteInfo, is_float: bool) -> SchemaRef {
+    let metadata = Metadata::from([
+        ("sampling_ns", info.sampling_ns.to_string()),
+        ("adc_bits", info.adc_bits.to_string()),
+        (
+            "polarity",
+            metadata::polarity_text(info.polarity).to_owned(),
+        ),
+        ("detector", info.detector.clone()),
+        ("origin", metadata::origin(&info.origin)),
+    ]);
+    let sample = if is_float {
+        DataType::Float32
+    } else {
+        DataType::UInt16
+    };
+    let fields = vec![
+        Field::new(EVENT_NAME, DataType::UInt64, false),
+        Field::new(CHANNEL_NAME, DataType::UInt32, false),
+        Field::new(START_NAME, DataType::Float64, false),
+        Field::new(SAMPLES_NAME, DataType::List(item(sample)), false),
+    ];
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+fn item(sample: DataType) -> Arc<Field> {
+    Arc::new(Field::new_list_field(sample, false))
+}
+
+/// The waveforms as a record batch of [`schema`].
+pub(crate) fn encode(
+    schema: &SchemaRef,
+    batch: &Batch,
+) -> std::result::Result<RecordBatch, arrow_schema::ArrowError> {
+    let start_ns: Vec<f64> = batch.iter().map(|waveform| waveform.start_ns).collect();
+    let lengths = batch.iter().map(|waveform| waveform.samples.len());
+    let (values, sample): (ArrayRef, _) = match batch.samples() {
+        Samples::U16(samples) => (
+            Arc::new(UInt16Array::from(samples.clone())),
+            DataType::UInt16,
+        ),
+        Samples::F32(samples) => (
+            Arc::new(Float32Array::from(samples.clone())),
+            DataType::Float32,
+        ),
+    };
+    let lists = GenericListArray::<i32>::try_new(
+        item(sample),
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        None,
+    )?;
+    RecordBatch::try_new(
+        Arc::clone(schema),
+        vec![
+            Arc::new(UInt64Array::from(batch.event_id().to_vec())),
+            Arc::new(UInt32Array::from(batch.channel_id().to_vec())),
+            Arc::new(Float64Array::from(start_ns)),
+            Arc::new(lists),
+        ],
+    )
+}
+
+/// True if the batch's samples are floats.
+pub(crate) fn is_float(batch: &Batch) -> bool {
+    matches!(
+        batch.get(0).map(|waveform| waveform.samples),
+        Some(SamplesRef::F32(_))
+    )
+}

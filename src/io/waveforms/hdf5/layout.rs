@@ -1,0 +1,399 @@
+//! Where in an HDF5 file the waveforms are.
+
+use std::ops::Range;
+use std::path::Path;
+
+use hdf5_pure::{Dataset, Datatype, File};
+
+use crate::error::{Error, Result};
+use crate::io::ReadOptions;
+use crate::io::hdf5_file::{self as listing, Entry, Numbers};
+use crate::io::limits::hdf5::oversized_chunks;
+use crate::io::waveforms::blocks::check_fixed_length;
+use crate::io::waveforms::scalar::ScalarType;
+
+// Names in lower case without `_`, `-` and blanks.
+const EVENT_NAMES: [&str; 12] = [
+    "eventid",
+    "event",
+    "events",
+    "eventno",
+    "eventnumber",
+    "triggerno",
+    "triggerid",
+    "trigger",
+    "triggernumber",
+    "evt",
+    "evtid",
+    "evid",
+];
+const CHANNEL_NAMES: [&str; 8] = [
+    "channelid",
+    "channel",
+    "channels",
+    "channelno",
+    "ch",
+    "chid",
+    "pmtid",
+    "pmt",
+];
+const SAMPLES_NAMES: [&str; 10] = [
+    "samples",
+    "waveform",
+    "waveforms",
+    "wf",
+    "wfs",
+    "wave",
+    "waves",
+    "trace",
+    "traces",
+    "adc",
+];
+const START_NAMES: [&str; 1] = ["startns"];
+const N_SAMPLES_NAMES: [&str; 1] = ["nsamples"];
+
+/// Deflate makes at most this of one byte.
+const MAX_COMPRESSION: u64 = 1100;
+
+/// A column of numbers that is a dataset of its own.
+pub(super) struct Column {
+    pub dataset: Dataset,
+    /// Rows of chunks that are not to be read.
+    pub oversized: Vec<Range<u64>>,
+    pub kind: ScalarType,
+}
+
+/// A column of numbers inside the records of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub offset: usize,
+    pub kind: ScalarType,
+}
+
+/// How the numbers that belong to a waveform are stored.
+pub(super) enum Columns {
+    /// Arrays with one entry a waveform.
+    Arrays(Box<Arrays>),
+    /// Fields of the same record.
+    Fields(Fields),
+}
+
+/// Datasets beside the samples; `None` where the file has none.
+pub(super) struct Arrays {
+    pub event_id: Option<Column>,
+    pub channel_id: Option<Column>,
+    pub start_ns: Option<Column>,
+    pub n_samples: Option<Column>,
+}
+
+/// Fields of a table's records.
+pub(super) struct Fields {
+    pub event_id: Field,
+    pub channel_id: Field,
+    pub start_ns: Option<Field>,
+    pub n_samples: Option<Field>,
+}
+
+/// The waveforms of a file.
+pub(super) struct Found {
+    /// Dataset with the samples.
+    pub dataset: Dataset,
+    /// Rows of its chunks that are not to be read.
+    pub oversized: Vec<Range<u64>>,
+    /// Its group's path, empty for the root.
+    pub group: String,
+    pub n_rows: u64,
+    pub row_bytes: usize,
+    /// Byte of a row at which its samples begin.
+    pub samples_offset: usize,
+    pub row_samples: usize,
+    pub kind: ScalarType,
+    pub columns: Columns,
+    /// For people.
+    pub layout: String,
+}
+
+/// A dataset that holds waveforms, before its columns were looked at.
+struct Candidate<'a> {
+    entry: &'a Entry,
+    /// The field with the samples, in a table.
+    field: Option<String>,
+}
+
+/// Finds the waveforms.
+pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Found> {
+    let entries = listing::all(file, path)?;
+    let wanted = options
+        .table
+        .as_deref()
+        .map(|table| table.trim_matches('/'));
+    let candidates: Vec<_> = entries
+        .iter()
+        .filter(|entry| wanted.is_none_or(|wanted| entry.path == wanted || entry.group() == wanted))
+        .filter_map(|entry| candidate(entry, wanted == Some(entry.path.as_str()), options))
+        .collect();
+    let candidate = match candidates.as_slice() {
+        [candidate] => candidate,
+        [] => return Err(none_found(path, &entries, options)),
+        [first, second, ..] => {
+            return Err(Error::input(
+                path,
+                format!(
+                    "both `/{}` and `/{}` could be the waveforms",
+                    first.entry.path, second.entry.path
+                ),
+            )
+            .with_hint(format!("choose one with `--table {}`", first.entry.path)));
+        }
+    };
+    let found = match &candidate.field {
+        Some(field) => table(candidate.entry, field, path, n_bytes, options)?,
+        None => arrays(candidate.entry, &entries, path, n_bytes, options)?,
+    };
+    check_fixed_length(path, &found.layout, found.row_samples)?;
+    let n_stored = found.n_rows.saturating_mul(found.row_bytes as u64);
+    if n_stored > n_bytes.saturating_mul(MAX_COMPRESSION) {
+        return Err(Error::input(
+            path,
+            format!(
+                "{} claims {} waveforms ({n_stored} bytes), more than a file of {n_bytes} bytes can hold",
+                found.layout, found.n_rows
+            ),
+        )
+        .with_hint("the file is damaged, or was cut off"));
+    }
+    Ok(found)
+}
+
+fn none_found(path: &Path, entries: &[Entry], options: &ReadOptions) -> Error {
+    let wanted = options
+        .table
+        .as_deref()
+        .map_or_else(String::new, |table| format!(" in `{table}`"));
+    let content = listing::describe(entries);
+    Error::input(
+        path,
+        format!("has no table of waveforms{wanted}; it holds {content}"),
+    )
+    .with_hint("name it with `--table NAME` and its columns with `--columns event=NAME,channel=NAME,samples=NAME`")
+}
+
+/// True if `name` is what the user named, or one of the usual names where the user named none.
+fn is_named(name: &str, wanted: Option<&str>, usual: &[&str]) -> bool {
+    wanted.map_or_else(
+        || {
+            let plain: String = name
+                .chars()
+                .filter(|character| !matches!(character, '_' | '-' | ' '))
+                .collect();
+            usual.contains(&plain.to_ascii_lowercase().as_str())
+        },
+        |wanted| name == wanted,
+    )
+}
+
+/// `entry` as a candidate, if it can hold waveforms. `chosen`: the user named this very dataset.
+fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Option<Candidate<'a>> {
+    let samples = options.samples_column.as_deref();
+    if let Datatype::Compound { members, .. } = &entry.datatype {
+        let arrays: Vec<_> = members
+            .iter()
+            .filter(|member| listing::numbers(&member.datatype).is_some_and(|it| it.is_array))
+            .map(|member| member.name.as_str())
+            .collect();
+        let field = arrays
+            .iter()
+            .find(|name| is_named(name, samples, &SAMPLES_NAMES))
+            .or(match arrays.as_slice() {
+                [only] if samples.is_none() => Some(only),
+                _ => None,
+            })?;
+        let has = |wanted: Option<&str>, usual: &[&str]| {
+            members
+                .iter()
+                .any(|member| is_named(&member.name, wanted, usual))
+        };
+        let complete = entry.shape.len() == 1
+            && has(options.event_column.as_deref(), &EVENT_NAMES)
+            && has(options.channel_column.as_deref(), &CHANNEL_NAMES);
+        return (complete || chosen).then(|| Candidate {
+            entry,
+            field: Some((*field).to_owned()),
+        });
+    }
+    let numbers = listing::numbers(&entry.datatype)?;
+    let two_dimensional = entry.shape.len() == if numbers.is_array { 1 } else { 2 };
+    let named = is_named(entry.name(), samples, &SAMPLES_NAMES) || chosen;
+    (two_dimensional && named).then_some(Candidate { entry, field: None })
+}
+
+fn table(
+    entry: &Entry,
+    samples: &str,
+    path: &Path,
+    n_bytes: u64,
+    options: &ReadOptions,
+) -> Result<Found> {
+    let layout = format!("table `/{}`", entry.path);
+    let Datatype::Compound { members, size } = &entry.datatype else {
+        return Err(Error::internal("a table of waveforms that is no compound"));
+    };
+    let row_bytes = *size as usize;
+    let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
+    // A field is trusted only if all of it lies within the record.
+    let field = |wanted: Option<&str>, usual: &[&str]| {
+        let member = members
+            .iter()
+            .find(|member| is_named(&member.name, wanted, usual))?;
+        let numbers = listing::numbers(&member.datatype)?;
+        let offset = usize::try_from(member.byte_offset).ok()?;
+        let length = usize::try_from(numbers.length).ok()?;
+        let end = offset.checked_add(length.checked_mul(numbers.kind.size())?)?;
+        (end <= row_bytes).then_some((member.name.as_str(), offset, length, numbers))
+    };
+    let id = |wanted: Option<&str>, usual: &[&str], what: &str| {
+        field(wanted, usual)
+            .filter(|(.., numbers)| !numbers.is_array && numbers.kind.scalar.is_integer())
+            .map(|(name, offset, _, numbers)| {
+                let kind = numbers.kind;
+                (name, Field { offset, kind })
+            })
+            .ok_or_else(|| {
+                Error::input(
+                    path,
+                    format!(
+                        "{layout} has no integer field of the {what}; its fields are `{}`",
+                        names.join("`, `")
+                    ),
+                )
+                .with_hint("name it with `--columns event=NAME,channel=NAME,samples=NAME`")
+            })
+    };
+    let plain = |usual: &[&str]| {
+        field(None, usual)
+            .filter(|(.., numbers)| !numbers.is_array)
+            .map(|(_, offset, _, numbers)| Field {
+                offset,
+                kind: numbers.kind,
+            })
+    };
+    let (event_name, event_id) = id(options.event_column.as_deref(), &EVENT_NAMES, "event")?;
+    let (channel_name, channel_id) =
+        id(options.channel_column.as_deref(), &CHANNEL_NAMES, "channel")?;
+    let (_, samples_offset, row_samples, numbers) = field(Some(samples), &[]).ok_or_else(|| {
+        Error::input(
+            path,
+            format!("{layout}: the field `{samples}` reaches beyond the record"),
+        )
+    })?;
+    Ok(Found {
+        dataset: entry.dataset.clone(),
+        oversized: oversized_chunks(&entry.dataset, n_bytes),
+        group: entry.group().to_owned(),
+        n_rows: entry.shape.first().copied().unwrap_or(1),
+        row_bytes,
+        samples_offset,
+        row_samples,
+        kind: numbers.kind,
+        columns: Columns::Fields(Fields {
+            event_id,
+            channel_id,
+            start_ns: plain(&START_NAMES),
+            n_samples: plain(&N_SAMPLES_NAMES),
+        }),
+        layout: format!("{layout} with the fields {event_name}, {channel_name}, {samples}"),
+    })
+}
+
+fn arrays(
+    entry: &Entry,
+    entries: &[Entry],
+    path: &Path,
+    n_bytes: u64,
+    options: &ReadOptions,
+) -> Result<Found> {
+    let mut layout = format!("arrays beside `/{}`", entry.path);
+    let numbers = listing::numbers(&entry.datatype)
+        .ok_or_else(|| Error::internal("waveforms that are no numbers"))?;
+    let n_rows = entry.shape.first().copied().unwrap_or(0);
+    let row_samples = if numbers.is_array {
+        numbers.length
+    } else {
+        entry.shape.get(1).copied().unwrap_or(0)
+    };
+    let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
+    check_fixed_length(path, &format!("`/{}`", entry.path), row_samples)?;
+    let beside = |wanted: Option<&str>, usual: &[&str]| {
+        entries.iter().find(|other| {
+            let other_name =
+                other.group() == entry.group() && is_named(other.name(), wanted, usual);
+            other.path != entry.path && (other_name || wanted == Some(other.path.as_str()))
+        })
+    };
+    let column = |other: &Entry, integer: bool| {
+        let what = format!("`/{}`", other.path);
+        match listing::numbers(&other.datatype) {
+            _ if other.shape != [n_rows] => Err(Error::input(
+                path,
+                format!(
+                    "{what} has the shape {:?}, but `/{}` has {n_rows} waveforms",
+                    other.shape, entry.path
+                ),
+            )),
+            Some(Numbers {
+                kind,
+                is_array: false,
+                ..
+            }) if kind.scalar.is_integer() || !integer => Ok(Column {
+                dataset: other.dataset.clone(),
+                oversized: oversized_chunks(&other.dataset, n_bytes),
+                kind,
+            }),
+            _ => Err(Error::input(
+                path,
+                format!("{what} does not hold plain integers"),
+            )),
+        }
+    };
+    let id = |wanted: Option<&str>, usual: &[&str]| match (beside(wanted, usual), wanted) {
+        (Some(other), _) => column(other, true).map(Some),
+        (None, Some(wanted)) => Err(Error::input(
+            path,
+            format!(
+                "has no array `{wanted}`; it holds {}",
+                listing::describe(entries)
+            ),
+        )),
+        (None, None) => Ok(None),
+    };
+    let event_id = id(options.event_column.as_deref(), &EVENT_NAMES)?;
+    let channel_id = id(options.channel_column.as_deref(), &CHANNEL_NAMES)?;
+    let optional = |usual: &[&str], integer: bool| {
+        beside(None, usual)
+            .map(|other| column(other, integer))
+            .transpose()
+    };
+    if event_id.is_none() {
+        layout.push_str(", event = row number");
+    }
+    if channel_id.is_none() {
+        layout.push_str(", channel = 0");
+    }
+    Ok(Found {
+        dataset: entry.dataset.clone(),
+        oversized: oversized_chunks(&entry.dataset, n_bytes),
+        group: entry.group().to_owned(),
+        n_rows,
+        row_bytes: row_samples * numbers.kind.size(),
+        samples_offset: 0,
+        row_samples,
+        kind: numbers.kind,
+        columns: Columns::Arrays(Box::new(Arrays {
+            event_id,
+            channel_id,
+            start_ns: optional(&START_NAMES, false)?,
+            n_samples: optional(&N_SAMPLES_NAMES, true)?,
+        })),
+        layout,
+    })
+}

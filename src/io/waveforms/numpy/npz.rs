@@ -1,0 +1,293 @@
+//! The `.npz` archive: which member is what, and a stream of each.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::{Crc, read::DeflateDecoder};
+use npyz::zip::{CompressionMethod, ZipArchive};
+
+use super::npy::{Array, Element};
+use super::{Reader, boxed, read_small, shape_of_waveforms};
+use crate::error::{Error, Result};
+use crate::io::waveforms::scalar::ScalarType;
+use crate::io::{ReadOptions, SourceInfo, metadata};
+use crate::model::Polarity;
+
+/// Names of the array of samples, in the order they are looked for.
+const SAMPLES_NAMES: [&str; 6] = [
+    "samples",
+    "waveforms",
+    "Waveform",
+    "waveform",
+    "Waveforms",
+    "wf",
+];
+
+/// Opens the archive and all arrays that belong to the waveforms.
+pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Reader> {
+    let archive = Archive::open(path)?;
+    let names = archive.array_names();
+    let listing = if names.is_empty() {
+        "no array".to_owned()
+    } else {
+        format!("`{}`", names.join("`, `"))
+    };
+    let name = match options
+        .samples_column
+        .as_deref()
+        .or(options.table.as_deref())
+    {
+        Some(name) if names.iter().any(|found| found == name) => name.to_owned(),
+        Some(name) => {
+            return Err(Error::input(
+                path,
+                format!("has no array `{name}`; it holds {listing}"),
+            ));
+        }
+        None => {
+            let found: Vec<_> = SAMPLES_NAMES
+                .into_iter()
+                .filter(|name| names.iter().any(|found| found == name))
+                .collect();
+            match found.as_slice() {
+                [name] => (*name).to_owned(),
+                [] => {
+                    return Err(Error::input(
+                        path,
+                        format!("has no array of waveforms such as `samples`; it holds {listing}"),
+                    )
+                    .with_hint("name it with `--columns samples=NAME`"));
+                }
+                [first, second, ..] => {
+                    return Err(Error::input(
+                        path,
+                        format!("both `{first}` and `{second}` could be the waveforms"),
+                    )
+                    .with_hint(format!("choose one with `--table {first}`")));
+                }
+            }
+        }
+    };
+    let samples = archive.array(&name)?;
+    let (kind, row_samples, n_rows) = shape_of_waveforms(&samples, path, &format!("`{name}`"))?;
+    let mut info = SourceInfo::new(path.to_owned(), "NumPy archive", n_bytes);
+    info.sampling_ns = archive
+        .number("sampling_ns")
+        .and_then(metadata::sampling_ns);
+    info.adc_bits = archive.number("adc_bits").and_then(metadata::adc_bits);
+    info.polarity = archive.polarity();
+    let (detector, origin) = (archive.text("detector"), archive.text("origin"));
+    info.detector = metadata::detector(detector.as_deref(), origin.as_deref());
+    let mut rows = Reader::new(info, options, samples, kind, row_samples, n_rows);
+    let column = |wanted: Option<&String>, usual: &str, integer: bool| {
+        let name = wanted.map_or(usual, String::as_str);
+        if names.iter().any(|found| found == name) {
+            archive.column(name, n_rows, integer).map(Some)
+        } else if wanted.is_some() {
+            Err(Error::input(
+                path,
+                format!("has no array `{name}`; it holds {listing}"),
+            ))
+        } else {
+            Ok(None)
+        }
+    };
+    rows.event_id = column(options.event_column.as_ref(), "event_id", true)?;
+    rows.channel_id = column(options.channel_column.as_ref(), "channel_id", true)?;
+    rows.start_ns = column(None, "start_ns", false)?;
+    let mut layout = format!("array `{name}` {n_rows} x {row_samples}");
+    if rows.event_id.is_none() {
+        layout.push_str(", event = row number");
+    }
+    if rows.channel_id.is_none() {
+        layout.push_str(", channel = 0");
+    }
+    rows.info.layout = layout;
+    Ok(rows)
+}
+
+/// True if the zip file at `path` holds NumPy arrays.
+pub(crate) fn has_arrays(path: &Path) -> bool {
+    Archive::open(path).is_ok_and(|archive| !archive.array_names().is_empty())
+}
+
+/// Where the bytes of a member lie.
+struct Member {
+    name: String,
+    start: u64,
+    compressed_bytes: u64,
+    bytes: u64,
+    method: CompressionMethod,
+    crc32: u32,
+}
+
+struct Archive<'a> {
+    path: &'a Path,
+    members: Vec<Member>,
+}
+
+impl<'a> Archive<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let bad = |error: npyz::zip::result::ZipError| {
+            Error::input(path, "is damaged: its table of contents cannot be read")
+                .with_source(error)
+        };
+        let file = File::open(path)
+            .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(bad)?;
+        let mut members = Vec::new();
+        for index in 0..zip.len() {
+            let member = zip.by_index_raw(index).map_err(bad)?;
+            members.push(Member {
+                name: member.name().to_owned(),
+                start: member.data_start(),
+                compressed_bytes: member.compressed_size(),
+                bytes: member.size(),
+                method: member.compression(),
+                crc32: member.crc32(),
+            });
+        }
+        Ok(Self { path, members })
+    }
+
+    fn array_names(&self) -> Vec<String> {
+        self.members
+            .iter()
+            .filter_map(|member| member.name.strip_suffix(".npy"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn array(&self, name: &str) -> Result<Array> {
+        let what = format!("`{name}`");
+        let member = self
+            .members
+            .iter()
+            .find(|member| member.name.strip_suffix(".npy") == Some(name))
+            .ok_or_else(|| Error::input(self.path, format!("has no array {what}")))?;
+        let cannot = |error: io::Error| {
+            Error::input(self.path, format!("{what} cannot be read")).with_source(error)
+        };
+        let mut file = File::open(self.path).map_err(cannot)?;
+        file.seek(SeekFrom::Start(member.start)).map_err(cannot)?;
+        let stored = BufReader::new(file.take(member.compressed_bytes));
+        let reader = match member.method {
+            CompressionMethod::Stored => boxed(stored),
+            CompressionMethod::Deflated => boxed(DeflateDecoder::new(stored)),
+            other => {
+                return Err(Error::input(
+                    self.path,
+                    format!("{what} is compressed with {other}, which NumPy does not use"),
+                )
+                .with_hint("write it again with `numpy.savez_compressed`"));
+            }
+        };
+        let checked = Checked {
+            reader,
+            crc: Crc::new(),
+            left: member.bytes,
+            expected: member.crc32,
+        };
+        Array::open(boxed(checked), self.path, &what)
+    }
+
+    /// An array with one number a waveform.
+    fn column(&self, name: &str, n_rows: u64, integer: bool) -> Result<(Array, ScalarType)> {
+        let array = self.array(name)?;
+        if array.shape != [n_rows] {
+            return Err(Error::input(
+                self.path,
+                format!(
+                    "`{name}` has the shape {:?}, not the {n_rows} entries of the waveforms",
+                    array.shape
+                ),
+            ));
+        }
+        match array.number() {
+            Some(kind) if kind.scalar.is_integer() || !integer => Ok((array, kind)),
+            _ => Err(Error::input(
+                self.path,
+                format!("`{name}` does not hold integers"),
+            )),
+        }
+    }
+
+    /// A single number, if there is one of that name.
+    fn number(&self, name: &str) -> Option<f64> {
+        let mut array = self.array(name).ok()?;
+        let kind = array.number()?;
+        if array.shape.iter().any(|&length| length != 1) {
+            return None;
+        }
+        let bytes = read_small(&mut array, kind.size())?;
+        kind.floats(&bytes).first().copied()
+    }
+
+    fn polarity(&self) -> Option<Polarity> {
+        match self.number("polarity") {
+            Some(number) => metadata::polarity_of_number(number),
+            None => metadata::polarity_of_text(&self.text("polarity")?),
+        }
+    }
+
+    /// A single text, if there is one of that name.
+    fn text(&self, name: &str) -> Option<String> {
+        let mut array = self.array(name).ok()?;
+        let Element::Text {
+            characters,
+            big_endian,
+        } = array.element
+        else {
+            return None;
+        };
+        let bytes = read_small(&mut array, characters.checked_mul(4)?)?;
+        let (units, _) = bytes.as_chunks::<4>();
+        units
+            .iter()
+            .map(|&unit| {
+                char::from_u32(if big_endian {
+                    u32::from_be_bytes(unit)
+                } else {
+                    u32::from_le_bytes(unit)
+                })
+            })
+            .filter(|&character| character != Some('\0'))
+            .collect()
+    }
+}
+
+/// A member's bytes, compared with its checksum when the last one was read.
+struct Checked {
+    reader: Box<dyn Read + Send>,
+    crc: Crc,
+    left: u64,
+    expected: u32,
+}
+
+impl Read for Checked {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() || self.left == 0 {
+            return Ok(0);
+        }
+        let most = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let wanted = bytes.get_mut(..most).unwrap_or_default();
+        let n_read = self.reader.read(wanted)?;
+        self.crc.update(wanted.get(..n_read).unwrap_or_default());
+        self.left -= n_read as u64;
+        if n_read == 0 {
+            self.left = 0;
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the member ends before its size",
+            ));
+        }
+        if self.left == 0 && self.crc.sum() != self.expected {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the member's checksum does not match: the file is damaged",
+            ));
+        }
+        Ok(n_read)
+    }
+}

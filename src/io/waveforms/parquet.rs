@@ -1,0 +1,345 @@
+//! Parquet: columns `event_id`, `channel_id`, `samples`, and `start_ns` where windows begin elsewhere than at 0.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+
+use super::block_source::BlockSource;
+use super::blocks::{BLOCK_BYTES, Block, BlockReader};
+use super::columns::{self, Columns};
+use super::sink::{Pieces, cannot_hold};
+use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo};
+use crate::error::{Error, Result};
+use crate::io::atomic::{AtomicFile, write_error};
+use crate::io::catch_panic::guarded;
+use crate::io::limits::parquet::Pages;
+use crate::io::parquet_file::{open_file, properties};
+use crate::io::truth;
+use crate::model::{Batch, Samples, Truth};
+
+/// Most rows decoded at a time, however short they claim to be.
+const MAX_ROWS: usize = 8192;
+
+/// Opens a file of waveforms.
+pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
+    let builder = open_file(path)?;
+    let mut info = SourceInfo::new(path.to_owned(), "Parquet", n_bytes);
+    let columns = Columns::find(builder.schema(), path, options, &mut info)?;
+    let metadata = builder.metadata();
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    let n_rows = count(metadata.file_metadata().num_rows());
+    info.n_waveforms = Some(n_rows);
+    let mut groups = Vec::new();
+    let (mut first_row, mut n_decoded) = (0_u64, 0_u64);
+    for group in metadata.row_groups() {
+        let rows = first_row..first_row.saturating_add(count(group.num_rows()));
+        first_row = rows.end;
+        groups.push(rows);
+        n_decoded = n_decoded.saturating_add(count(group.total_byte_size()));
+    }
+    if first_row != n_rows {
+        return Err(Error::input(
+            path,
+            format!("says {n_rows} rows in all, but {first_row} in its row groups"),
+        )
+        .with_hint("the file is damaged"));
+    }
+    let row_bytes = n_decoded.checked_div(n_rows).unwrap_or(0).max(1);
+    info.extent = Extent::rows(n_rows, row_bytes / 2);
+    let n_batch = usize::try_from(BLOCK_BYTES as u64 / row_bytes).unwrap_or(MAX_ROWS);
+    let file = File::open(path)
+        .and_then(Pages::of)
+        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    let schema = builder.parquet_schema();
+    let mask = ProjectionMask::roots(schema, columns.projection());
+    let events_mask = ProjectionMask::roots(schema, [columns.event_column()]);
+    let metadata =
+        ArrowReaderMetadata::try_new(Arc::clone(metadata), ArrowReaderOptions::default())
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
+    Ok(Box::new(BlockSource::new(Rows {
+        info,
+        file,
+        metadata,
+        mask,
+        events_mask,
+        n_batch: n_batch.clamp(1, MAX_ROWS),
+        columns: columns.projected(),
+        groups,
+        next_group: 0,
+        reader: None,
+        next_row: 0,
+    })))
+}
+
+/// The rows of a file, row group by row group: what is damaged in one does not touch the next.
+struct Rows {
+    info: SourceInfo,
+    file: Pages,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+    /// The column of event numbers alone.
+    events_mask: ProjectionMask,
+    n_batch: usize,
+    columns: Columns,
+    /// The rows of each row group.
+    groups: Vec<Range<u64>>,
+    next_group: usize,
+    /// Of the group before `next_group`, where it has rows left, and the row behind its last.
+    reader: Option<(ParquetRecordBatchReader, u64)>,
+    next_row: u64,
+}
+
+impl Rows {
+    /// Reads the rows of `group`.
+    fn open_group(&self, group: usize, mask: &ProjectionMask) -> Result<ParquetRecordBatchReader> {
+        let file = self.file.try_clone().map_err(|error| self.damaged(error))?;
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![group])
+            .with_projection(mask.clone())
+            .with_batch_size(self.n_batch)
+            .build()
+            .map_err(|error| self.damaged(error))
+    }
+
+    fn damaged(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::input(
+            &self.info.path,
+            format!("cannot be read from row {} on", self.next_row),
+        )
+        .with_source(error)
+    }
+
+    /// The next rows of the group in hand; `None` behind its last.
+    fn next_rows(&mut self) -> Result<Option<Block>> {
+        let (records, end) = match &mut self.reader {
+            None => return Ok(None),
+            Some((reader, end)) => (reader.next(), *end),
+        };
+        let Some(records) = records else {
+            if self.next_row < end {
+                return Err(Error::input(
+                    &self.info.path,
+                    format!(
+                        "ends after row {}, but its row group says {end} rows",
+                        self.next_row
+                    ),
+                ));
+            }
+            return Ok(None);
+        };
+        let records = records.map_err(|error| self.damaged(error))?;
+        let first = self.next_row;
+        if first.saturating_add(records.num_rows() as u64) > end {
+            return Err(Error::input(
+                &self.info.path,
+                format!("has more rows than the {end} that its row group says"),
+            ));
+        }
+        let path = &self.info.path;
+        let block = self
+            .columns
+            .decode(&records, first, |row| first + row, path)?;
+        self.next_row += records.num_rows() as u64;
+        Ok(Some(block))
+    }
+
+    /// The loss of the rows up to `end`, the end of the row group.
+    fn lose_group(&mut self, end: u64, error: &Error) -> Block {
+        self.reader = None;
+        let mut block = Block::new(0, Samples::U16(Vec::new()));
+        block.losses.push(Loss {
+            place: format!("rows {} to {}", self.next_row, end.saturating_sub(1)),
+            event_id: None,
+            channel_id: None,
+            n_waveforms: end - self.next_row,
+            reason: error.reason(),
+            position: self.next_row,
+        });
+        self.next_row = end;
+        block
+    }
+}
+
+impl BlockReader for Rows {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.next_row
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        let behind = |rows: &Range<u64>| rows.end <= position;
+        let group = self.groups.partition_point(behind);
+        // Always from the row group's first row: what is lost of a damaged one does not depend on where reading began.
+        let first = self.groups.get(group).map(|rows| rows.start);
+        self.reader = None;
+        self.next_group = group;
+        self.next_row = first.unwrap_or(position);
+        Ok(())
+    }
+
+    fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        let Some(rows) = self.groups.get(self.next_group).cloned() else {
+            return Ok(None);
+        };
+        let mut events = Vec::new();
+        let path = self.info.path.clone();
+        let read = guarded(&path, || {
+            for records in self.open_group(self.next_group, &self.events_mask)? {
+                let records = records.map_err(|error| self.damaged(error))?;
+                let column = records.columns().first().and_then(columns::integers);
+                let ids = column.unwrap_or_default().into_iter().flatten();
+                events.extend(ids.filter_map(|id| u64::try_from(id).ok()));
+            }
+            Ok(())
+        });
+        self.next_group += 1;
+        self.next_row = rows.end;
+        match read {
+            Err(error) if error.is_of_the_system() => Err(error),
+            // Waveforms without a number are lost, and belong to no event.
+            _ => Ok(Some(events)),
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>> {
+        loop {
+            if self.reader.is_none() {
+                let Some(rows) = self.groups.get(self.next_group).cloned() else {
+                    return Ok(None);
+                };
+                let path = self.info.path.clone();
+                let reader = guarded(&path, || self.open_group(self.next_group, &self.mask));
+                self.next_group += 1;
+                match reader {
+                    Ok(reader) => self.reader = Some((reader, rows.end)),
+                    Err(error) if error.is_of_the_system() => return Err(error),
+                    Err(error) => return Ok(Some(self.lose_group(rows.end, &error))),
+                }
+            }
+            let end = self.reader.as_ref().map_or(0, |(_, end)| *end);
+            let path = self.info.path.clone();
+            match guarded(&path, || self.next_rows()) {
+                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(None) => self.reader = None,
+                Err(error) if error.is_of_the_system() => return Err(error),
+                Err(error) => return Ok(Some(self.lose_group(end, &error))),
+            }
+        }
+    }
+}
+
+/// Writes a Parquet file; a row group is a piece.
+pub(super) struct ParquetSink {
+    /// The file until the first waveform tells the type of the samples.
+    target: Option<AtomicFile>,
+    writer: Option<ArrowWriter<AtomicFile>>,
+    path: PathBuf,
+    schema: SchemaRef,
+    is_float: bool,
+    info: WriteInfo,
+    pieces: Pieces,
+}
+
+impl ParquetSink {
+    pub fn create(path: &Path, info: &WriteInfo) -> Result<Self> {
+        Ok(Self {
+            target: Some(AtomicFile::create(path)?),
+            writer: None,
+            path: path.to_owned(),
+            schema: columns::schema(info, false),
+            is_float: false,
+            info: info.clone(),
+            pieces: Pieces::new(),
+        })
+    }
+
+    /// Opens the writer for samples of the first batch's type.
+    fn start(&mut self, is_float: bool) -> Result<()> {
+        let Some(target) = self.target.take() else {
+            return Ok(());
+        };
+        let schema = columns::schema(&self.info, is_float);
+        let metadata = schema
+            .metadata()
+            .iter()
+            .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
+            .collect();
+        self.schema = schema;
+        self.is_float = is_float;
+        let writer =
+            ArrowWriter::try_new(target, Arc::clone(&self.schema), Some(properties(metadata)))
+                .map_err(|error| write_error(&self.path, error))?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    fn write_piece(
+        writer: Option<&mut ArrowWriter<AtomicFile>>,
+        schema: &SchemaRef,
+        piece: &Batch,
+        path: &Path,
+    ) -> Result<()> {
+        let Some(writer) = writer else {
+            return Ok(());
+        };
+        let records = columns::encode(schema, piece).map_err(|error| write_error(path, error))?;
+        writer
+            .write(&records)
+            .and_then(|()| writer.flush())
+            .map_err(|error| write_error(path, error))
+    }
+}
+
+impl WaveformSink for ParquetSink {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.start(columns::is_float(batch))?;
+        if columns::is_float(batch) != self.is_float {
+            return Err(cannot_hold(
+                &self.path,
+                "integer and float samples together",
+            ));
+        }
+        let Self {
+            writer,
+            schema,
+            pieces,
+            path,
+            ..
+        } = self;
+        pieces.add(batch, |piece| {
+            Self::write_piece(writer.as_mut(), schema, piece, path)
+        })
+    }
+
+    fn finish(mut self: Box<Self>, truth: &Truth) -> Result<()> {
+        self.start(false)?;
+        if let Some(rest) = self.pieces.rest() {
+            Self::write_piece(self.writer.as_mut(), &self.schema, &rest, &self.path)?;
+        }
+        let writer = self
+            .writer
+            .take()
+            .ok_or_else(|| Error::internal("a Parquet file that was never opened"))?;
+        let target = writer
+            .into_inner()
+            .map_err(|error| write_error(&self.path, error))?;
+        truth::write_beside(&self.path, truth)?;
+        target.commit()
+    }
+}

@@ -1,0 +1,317 @@
+//! WaveDump text: lines of `Key: value` and then one sample a line, or samples alone.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::BLOCK_SAMPLES;
+use crate::error::{Error, Result};
+use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
+use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
+use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
+
+/// The first line of a record begins with this.
+pub(crate) const FIRST_KEY: &str = "Record Length:";
+/// Longest line that is read; WaveDump's longest has about 40 characters.
+const MAX_LINE_BYTES: u64 = 256;
+
+/// True if the bytes could be a text of one number a line.
+pub(crate) fn looks_like_numbers(head: &[u8]) -> bool {
+    let text = head
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || b"+-.eE".contains(byte));
+    text && head.iter().any(u8::is_ascii_digit)
+}
+
+/// A line of the file.
+enum Line {
+    /// `Key: value`.
+    Header(String, String),
+    Sample(f64),
+    Blank,
+    Nonsense,
+    /// There is no further line.
+    End,
+}
+
+/// The record that is being read.
+#[derive(Default)]
+struct Record {
+    byte: u64,
+    length: Option<u64>,
+    channel: Option<i128>,
+    event: Option<i128>,
+    /// The samples, as long as there are no more than a waveform may have.
+    samples: Vec<f64>,
+    n_samples: u64,
+    /// A line that is neither a header line nor a number.
+    nonsense: Option<u64>,
+}
+
+pub(super) struct Text {
+    info: SourceInfo,
+    input_id: u32,
+    reader: BufReader<File>,
+    /// Samples a record where there are no header lines.
+    record_samples: Option<usize>,
+    /// True if the samples are kept as integers, as the first record has them.
+    integers: bool,
+    position: u64,
+    line: u64,
+    record: u64,
+    /// The record whose header line was read already.
+    open: Option<Record>,
+    /// True if the last line that was read lacks its line feed, which WaveDump always writes.
+    cut: bool,
+    ended: bool,
+}
+
+impl Text {
+    pub fn open(
+        path: &Path,
+        n_bytes: u64,
+        record_samples: Option<usize>,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        if let Some(record_samples) = record_samples {
+            check_fixed_length(path, "`--record-samples`", record_samples)?;
+        }
+        let mut text = Self {
+            info: SourceInfo::new(path.to_owned(), "CAEN WaveDump text", n_bytes),
+            input_id: options.input_id,
+            reader: open(path)?,
+            record_samples,
+            integers: true,
+            position: 0,
+            line: 0,
+            record: 0,
+            open: None,
+            cut: false,
+            ended: false,
+        };
+        text.info.layout = match record_samples {
+            None => "records with header lines, event = event number".to_owned(),
+            Some(n) => format!("records of {n} lines, event = record number, channel = 0"),
+        };
+        // The first sample tells whether the digitiser writes counts or corrected (fractional) values.
+        let mut n_lines = 0;
+        let mut samples = record_samples.map(|n| n as u64);
+        while n_lines < 64 {
+            n_lines += 1;
+            let (begin, line) = text.read_line()?;
+            match line {
+                Line::Sample(value) => {
+                    text.integers = is_count(value);
+                    let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
+                    let of_waveform = begin + samples * (text.position - begin);
+                    text.info.extent = Extent::bytes(n_bytes, of_waveform, samples);
+                    break;
+                }
+                Line::Header(key, value) if key == FIRST_KEY => samples = value.parse().ok(),
+                Line::End => break,
+                _ => {}
+            }
+        }
+        text.reader = open(path)?;
+        text.position = 0;
+        text.line = 0;
+        let sample_type = if text.integers { "u16" } else { "f32" };
+        sample_type.clone_into(&mut text.info.sample_type);
+        text.info.n_samples = record_samples;
+        Ok(text)
+    }
+
+    /// The next line and the byte it begins at.
+    fn read_line(&mut self) -> Result<(u64, Line)> {
+        let begin = self.position;
+        let mut bytes = Vec::new();
+        let n_read = (&mut self.reader)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|error| {
+                Error::input(&self.info.path, format!("cannot be read at byte {begin}"))
+                    .with_source(error)
+            })?;
+        self.position += n_read as u64;
+        if n_read == 0 {
+            return Ok((begin, Line::End));
+        }
+        self.line += 1;
+        self.cut = bytes.last() != Some(&b'\n');
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            return Ok((begin, Line::Nonsense));
+        };
+        let line = if let Some((key, value)) = text.split_once(':') {
+            Line::Header(format!("{}:", key.trim()), value.trim().to_owned())
+        } else if text.trim().is_empty() {
+            Line::Blank
+        } else if self.cut && n_read as u64 == MAX_LINE_BYTES {
+            Line::Nonsense
+        } else {
+            text.trim().parse().map_or(Line::Nonsense, Line::Sample)
+        };
+        Ok((begin, line))
+    }
+
+    /// Reads up to the next record's first line, or to the end; false at the end.
+    fn read_record(&mut self, block: &mut Block) -> Result<bool> {
+        let mut record = self.open.take();
+        loop {
+            let (byte, line) = self.read_line()?;
+            let full = |record: &Record| {
+                self.record_samples
+                    .is_some_and(|length| record.n_samples >= length as u64)
+            };
+            match line {
+                Line::End => {
+                    if let Some(record) = record
+                        && (self.record_samples.is_none() || record.n_samples > 0)
+                    {
+                        self.close(&record, block, true);
+                    }
+                    return Ok(false);
+                }
+                Line::Blank => {}
+                Line::Header(key, value) if key == FIRST_KEY => {
+                    self.open = Some(Record {
+                        byte,
+                        length: value.parse().ok(),
+                        ..Record::default()
+                    });
+                    if let Some(record) = record {
+                        self.close(&record, block, false);
+                    }
+                    return Ok(true);
+                }
+                line => {
+                    let current = record.get_or_insert_with(|| Record {
+                        byte,
+                        ..Record::default()
+                    });
+                    self.take_line(current, line);
+                    if full(current) {
+                        self.close(&record.take().unwrap_or_default(), block, false);
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_line(&self, record: &mut Record, line: Line) {
+        match line {
+            Line::Header(key, value) => match key.as_str() {
+                "Channel:" => record.channel = value.parse().ok(),
+                "Event Number:" => record.event = value.parse().ok(),
+                _ => {}
+            },
+            Line::Sample(value) => {
+                record.n_samples += 1;
+                if record.samples.len() < MAX_SAMPLES {
+                    record.samples.push(value);
+                }
+            }
+            _ => record.nonsense = record.nonsense.or(Some(self.line)),
+        }
+    }
+
+    /// Checks a record and hands it to the block.
+    fn close(&mut self, record: &Record, block: &mut Block, at_end: bool) {
+        let place = format!("record {} at byte {}", self.record, record.byte);
+        let (event_id, channel_id, length) = match self.record_samples {
+            Some(length) => (Some(i128::from(self.record)), Some(0), Some(length as u64)),
+            None => (record.event, record.channel, record.length),
+        };
+        self.record += 1;
+        let problem = if let Some(line) = record.nonsense {
+            Some(format!("line {line} is neither a header line nor a number"))
+        } else if length != Some(record.n_samples) {
+            let said = length.map_or_else(|| "no length".to_owned(), |n| format!("{n} samples"));
+            let what = if at_end {
+                "the file ends after"
+            } else {
+                "there are"
+            };
+            Some(format!(
+                "the record says {said}, {what} {}",
+                record.n_samples
+            ))
+        } else if at_end && self.cut {
+            // Its last digits may be missing.
+            Some("the last line of the file is cut off (it has no line feed)".to_owned())
+        } else if self.integers && !record.samples.iter().copied().all(is_count) {
+            Some(
+                "a sample is not an integer of 16 bits, as the first one of the file is".to_owned(),
+            )
+        } else {
+            let n_samples = usize::try_from(record.n_samples).unwrap_or(usize::MAX);
+            wrong_length(n_samples)
+        };
+        if let Some(reason) = problem {
+            block.losses.push(Loss {
+                place,
+                event_id: event_id.and_then(|id| u64::try_from(id).ok()),
+                channel_id: channel_id.and_then(|id| u32::try_from(id).ok()),
+                n_waveforms: 1,
+                reason,
+                position: record.byte,
+            });
+            return;
+        }
+        let samples = if self.integers {
+            Samples::U16(record.samples.iter().map(|&value| value as u16).collect())
+        } else {
+            Samples::F32(record.samples.iter().map(|&value| value as f32).collect())
+        };
+        let row = Row {
+            event_id,
+            channel_id,
+            start_ns: Some(0.0),
+            samples: Some(match &samples {
+                Samples::U16(samples) => SamplesRef::U16(samples),
+                Samples::F32(samples) => SamplesRef::F32(samples),
+            }),
+        };
+        block.push(row, record.byte, || place);
+    }
+}
+
+impl BlockReader for Text {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn position(&self) -> u64 {
+        self.open.as_ref().map_or(self.position, |open| open.byte)
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let samples = if self.integers {
+            Samples::U16(Vec::new())
+        } else {
+            Samples::F32(Vec::new())
+        };
+        let mut block = Block::new(self.input_id, samples);
+        while block.batch.samples().len() < BLOCK_SAMPLES && block.losses.len() < BLOCK_SAMPLES {
+            if !self.read_record(&mut block)? {
+                self.ended = true;
+                break;
+            }
+        }
+        Ok(Some(block))
+    }
+}
+
+fn open(path: &Path) -> Result<BufReader<File>> {
+    let file = File::open(path)
+        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    Ok(BufReader::new(file))
+}
+
+/// True for an integer of 16 bits.
+fn is_count(value: f64) -> bool {
+    value.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&value)
+}
