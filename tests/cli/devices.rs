@@ -23,7 +23,7 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    Run::of(&mut command).refused(6, &["there is no GPU adapter", "hint: ", "`--backend cpu`"]);
+    Run::new(&mut command).refused(6, &["there is no GPU adapter", "hint: ", "`--backend cpu`"]);
     assert!(!result.exists());
     let mut command = without_gpu();
     command
@@ -31,7 +31,7 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    Run::of(&mut command).refused(2, &["the adapter `0` is a GPU"]);
+    Run::new(&mut command).refused(2, &["the adapter `0` is a GPU"]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn auto_takes_the_cpu_and_says_so() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    let run = Run::of(&mut command).ended_with(0);
+    let run = Run::new(&mut command).ended_with(0);
     assert!(
         run.stderr.contains("backend: cpu (there is no GPU)"),
         "{}",
@@ -59,7 +59,7 @@ fn auto_takes_the_cpu_and_says_so() {
 fn devices_says_that_there_are_none() {
     let mut command = without_gpu();
     command.arg("devices");
-    let run = Run::of(&mut command).ended_with(0);
+    let run = Run::new(&mut command).ended_with(0);
     assert!(
         run.stdout.contains("no GPU adapter") && run.stdout.contains("auto takes backend cpu"),
         "{}",
@@ -67,7 +67,7 @@ fn devices_says_that_there_are_none() {
     );
     let mut command = without_gpu();
     command.args(["devices", "--json"]);
-    let run = Run::of(&mut command).ended_with(0);
+    let run = Run::new(&mut command).ended_with(0);
     let listing: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(listing["adapters"], serde_json::json!([]));
     assert!(listing["auto"].is_null());

@@ -67,7 +67,7 @@ fn write_hits(path: &Path) {
     );
 }
 
-/// A folder of events made from `hits.parquet` beside it, as `reconstruct --from hits` leaves it. Event 20 is not known.
+/// A folder of events made from `hits.parquet` next to it, as `reconstruct --from hits` leaves it. Event 20 is not known.
 fn write_events(dir: &Path) {
     let nan = f64::NAN;
     let of = |first: f64, second: f64| numbers(vec![first, second, nan]);

@@ -229,9 +229,9 @@ fn swapped_and_repeated_blocks_change_no_waveform() {
             let k = random(whole.blocks.len() - 2);
             let (a, b, c) = (whole.blocks[k], whole.blocks[k + 1], whole.blocks[k + 2]);
             let (first, second) = (&whole.bytes[a..b], &whole.bytes[b..c]);
-            let (before, behind) = (&whole.bytes[..a], &whole.bytes[c..]);
-            let swapped = [before, second, first, behind].concat();
-            let repeated = [before, first, second, second, behind].concat();
+            let (before, after) = (&whole.bytes[..a], &whole.bytes[c..]);
+            let swapped = [before, second, first, after].concat();
+            let repeated = [before, first, second, second, after].concat();
             for bytes in [swapped, repeated] {
                 let Some(read) = whole.read(&bytes) else {
                     continue;

@@ -180,7 +180,7 @@ fn check(target: &str, cases: u32) {
     }
 }
 
-/// What was found once, and what is to be said of it.
+/// Findings of past runs, and the expected outcome of each.
 #[test]
 fn findings_are_refused_for_what_is_wrong_with_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/found");

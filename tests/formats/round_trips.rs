@@ -146,17 +146,21 @@ fn what_the_file_says_of_the_readout_comes_back() {
 }
 
 #[test]
-fn truth_comes_back_from_the_file_or_from_beside_it() {
+fn truth_comes_back_from_the_file_or_from_sidecar_it() {
     for ending in ["h5", "parquet", "arrow", "npy", "npz", "dat", "txt"] {
         let folder = folder();
         let path = folder.path().join(format!("run.{ending}"));
         write(&path, &counts(8, 50), 8, &truth()).expect("a file");
         assert_eq!(io::read_truth(&path).expect("truth"), truth(), "{ending}");
-        let beside = folder.path().join("run.truth.parquet");
-        assert_eq!(beside.exists(), ending != "h5");
+        let sidecar = folder.path().join("run.truth.parquet");
+        assert_eq!(sidecar.exists(), ending != "h5");
         assert!(read(&path).info.has_truth, "{ending}");
-        if beside.exists() {
-            assert_eq!(io::read_truth(&beside).expect("truth"), truth(), "{ending}");
+        if sidecar.exists() {
+            assert_eq!(
+                io::read_truth(&sidecar).expect("truth"),
+                truth(),
+                "{ending}"
+            );
         }
     }
 }

@@ -59,7 +59,7 @@ fn agrees(comparison: &Comparison, share: f64, what: &str) {
     );
 }
 
-/// What is promised for waveforms as detectors give them.
+/// The promised agreement for waveforms as detectors give them.
 fn promised(comparison: &Comparison, what: &str) {
     agrees(comparison, UNMATCHED_SHARE, what);
 }
@@ -69,7 +69,7 @@ fn agrees_on_odd_windows(comparison: &Comparison, what: &str) {
     agrees(comparison, 0.01, what);
 }
 
-/// A fit solves for times too, and beside a pulse of hundreds of photoelectrons a weak one's hangs on rounding by hundredths of a nanosecond,
+/// A fit solves for times too, and next to a pulse of hundreds of photoelectrons a weak one's depends on rounding by hundredths of a nanosecond,
 /// edge or none.
 fn fits_agree_on_odd_windows(comparison: &Comparison, what: &str) {
     assert!(
@@ -103,7 +103,7 @@ fn simulation(
     }
 }
 
-fn of_plan(plan: &WaveformPlan, method: Method) -> GpuExtractor {
+fn extractor_for(plan: &WaveformPlan, method: Method) -> GpuExtractor {
     let readout = ReadoutFacts {
         sampling_ns: plan.detector.readout.sampling_ns,
         polarity: plan.detector.readout.polarity,
@@ -122,7 +122,7 @@ fn compare_lights(
     let mut extractor = None;
     for (seed, &(number, light)) in (0..).zip(lights) {
         let plan = simulation("juno", number / 4, light, &Overrides::default(), seed);
-        let gpu = extractor.get_or_insert_with(|| of_plan(&plan, method));
+        let gpu = extractor.get_or_insert_with(|| extractor_for(&plan, method));
         for block in waveforms(&plan).expect("a valid plan") {
             compare(gpu, &block.batch, comparison);
         }
@@ -181,7 +181,7 @@ fn every_preset_and_method_has_the_same_hits() {
                     high_pe: 100.0,
                 };
                 let plan = simulation(name, 250, light, change, place as u64);
-                let gpu = of_plan(&plan, method);
+                let gpu = extractor_for(&plan, method);
                 let mut comparison = Comparison::default();
                 for block in waveforms(&plan).expect("a valid plan") {
                     compare(&gpu, &block.batch, &mut comparison);
@@ -308,7 +308,10 @@ fn the_stages_agree_one_by_one() {
         .expect("a block");
     let any = batch(&windows_of_two_lengths(&mut runner, 200), true);
     for (gpu, batch) in [
-        (of_plan(&plan, Method::Deconvolution), &simulated.batch),
+        (
+            extractor_for(&plan, Method::Deconvolution),
+            &simulated.batch,
+        ),
         (
             gpu(&calibration_of(true), READOUT, Method::Deconvolution),
             &any,

@@ -15,7 +15,7 @@ fn slow_driver(folder: &Path) -> PathBuf {
     shared_library(folder, "support/slow_driver.c")
 }
 
-/// A pass in which the GPU is given up, its driver taking `ms` to let go of a device.
+/// A pass in which the GPU is given up, its driver taking `ms` to release a device.
 fn given_up(folder: &Path, ms: u32) -> Run {
     let faults: Vec<String> = (0..60).map(|step| format!("lose@{step}")).collect();
     let mut command = nuwave();
@@ -27,7 +27,7 @@ fn given_up(folder: &Path, ms: u32) -> Run {
         .env("NUWAVE_GPU_FAULTS", faults.join(","))
         .env("LD_PRELOAD", slow_driver(folder))
         .env("NUWAVE_SLOW_DRIVER_MS", ms.to_string());
-    Run::of(&mut command)
+    Run::new(&mut command)
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What happens when a GPU fails in the middle of a run: nothing is lost, nothing is doubled, and the report says what was done
+//! GPU failures in the middle of a run: nothing is lost, nothing is doubled, and the report says what was done
 //! again. Needs a GPU adapter, software included.
 
 use crate::support::reconstruct::{Run, nuwave, output, testdata};
@@ -11,7 +11,7 @@ use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 /// Steps of one chunk at which something can fail: prepare, upload, submit, read.
 const STEPS: u64 = 4;
 const BATCHES: u64 = 6;
-/// Batches in flight, each of one chunk: behind the last submission there are so many reads.
+/// Batches in flight, each of one chunk: so many reads follow the last submission.
 const IN_FLIGHT: u64 = 3;
 
 fn plan() -> WaveformPlan {
@@ -59,7 +59,7 @@ fn extractor() -> Extractor {
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),
     };
-    // The method with the smallest kernel: a new device compiles it anew each time.
+    // The method with the smallest kernel: a new device compiles it again each time.
     let parameters = Parameters {
         method: Method::Coti,
         ..Parameters::default()
@@ -148,7 +148,7 @@ fn a_failure_at_any_step_is_made_good() {
         same(&found, &expected, &what);
         let all: usize = found.iter().map(|(batch, _)| batch.len()).sum();
         assert_eq!(report.on_gpu, all as u64, "{what}: {report:?}");
-        // A device that is lost behind the last submission may have given all of it back by then, as a fast one has: nothing
+        // A device that is lost after the last submission may have given all of it back by then, as a fast one has: nothing
         // was lost, and there is nothing to report.
         let all_submitted = at >= BATCHES * STEPS - IN_FLIGHT;
         if fault == Fault::Lose && all_submitted && report.device_failures == 0 {
@@ -175,7 +175,7 @@ fn a_failure_at_any_step_is_made_good() {
 #[ignore = "needs a GPU adapter"]
 fn a_device_that_vanishes_is_noticed_at_once() {
     let _settled = Settled;
-    // Step 2 submits the first chunk; nothing is submitted behind it that would wake the host.
+    // Step 2 submits the first chunk; nothing is submitted after it that would wake the host.
     let options = Options {
         faults: Faults::new(vec![(2, Fault::Vanish)]),
         ..Options::default()
@@ -269,7 +269,7 @@ fn reconstructed(folder: &std::path::Path, faults: &str) -> Run {
         .arg("-o")
         .arg(folder)
         .env("NUWAVE_GPU_FAULTS", faults);
-    Run::of(&mut command)
+    Run::new(&mut command)
 }
 
 #[test]

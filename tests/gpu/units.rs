@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::units::{
-    Folder, Run, assert_same, begin, nothing_temporary_beside, nuwave, simulated, wait_for_units,
+    Folder, Run, assert_nothing_temporary, assert_same, begin, nuwave, simulated, wait_for_units,
 };
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ fn shards_and_resumed_runs_of_a_gpu_are_its_single_pass() {
         simulated(&folder, "b.h5", 60, 2),
     ];
     let run = |target: &Path, more: &[&str]| {
-        Run::of(nuwave().args(words(&inputs, target, more))).ended_with(0);
+        Run::new(nuwave().args(words(&inputs, target, more))).ended_with(0);
     };
     let single = folder.path("single");
     run(&single, &["--backend", "gpu"]);
@@ -52,7 +52,7 @@ fn shards_and_resumed_runs_of_a_gpu_are_its_single_pass() {
         target
     });
     let merged = folder.path("merged");
-    Run::of(nuwave().arg("merge").args(&shards).arg("-o").arg(&merged)).ended_with(0);
+    Run::new(nuwave().arg("merge").args(&shards).arg("-o").arg(&merged)).ended_with(0);
     assert_same(&single, &merged);
 
     let resumed = folder.path("resumed");
@@ -65,7 +65,7 @@ fn shards_and_resumed_runs_of_a_gpu_are_its_single_pass() {
         let parts = |folder: &Path| crate::support::units::content(&folder.join(table));
         assert!(parts(&single) == parts(&resumed), "{table}");
     }
-    nothing_temporary_beside(&resumed);
+    assert_nothing_temporary(&resumed);
 
     let cpu = folder.path("cpu");
     run(&cpu, &["--backend", "cpu"]);

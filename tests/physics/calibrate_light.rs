@@ -13,7 +13,7 @@ use nuwave::model::Flags;
 use nuwave::simulate::channel_constants;
 
 fn nuwave(folder: &Path, arguments: &[&str]) -> Run {
-    Run::of(
+    Run::new(
         Command::new(env!("CARGO_BIN_EXE_nuwave"))
             .current_dir(folder)
             .args(arguments),

@@ -38,7 +38,7 @@ fn ids(values: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(UInt64Array::from_iter_values(values))
 }
 
-/// Photoelectrons, none, and events beside each other; the path for `--truth`.
+/// Photoelectrons, none, and events next to each other; the path for `--truth`.
 fn write_truth(dir: &Path, events: &[TrueEvent]) -> PathBuf {
     let path = dir.join("run.truth.parquet");
     write_table(

@@ -44,7 +44,7 @@ fn bits(extracted: &Extracted) -> Vec<([u32; 7], Vec<[u32; 4]>)> {
         .collect()
 }
 
-/// What has to hold of every result, whatever the samples were.
+/// Asserts the properties of every result, whatever the samples were.
 fn check(extracted: &Extracted, windows: &[Window]) -> Result<(), TestCaseError> {
     prop_assert_eq!(extracted.summaries.len(), windows.len());
     let n_hits: usize = extracted

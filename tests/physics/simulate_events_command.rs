@@ -32,7 +32,7 @@ fn a_file_of_sources_becomes_hits_with_their_truth_and_threads_change_no_byte() 
         files.push(std::fs::read(path.join(name)).expect("written"));
     }
     assert_eq!(files[0], files[1]);
-    let truth = nuwave::io::read_truth(&path.join("hits1.parquet")).expect("truth beside it");
+    let truth = nuwave::io::read_truth(&path.join("hits1.parquet")).expect("truth next to it");
     assert_eq!(truth.events.len(), 5);
     assert_eq!(truth.events[4].event_id, 4);
     assert_eq!(truth.events[4].z_mm, -15_000.0);

@@ -68,7 +68,7 @@ fn refused(folder: &Folder, input: &Path, parts: &[&str]) {
 
 /// The preset without its geometry.
 fn without_geometry(folder: &Folder) -> String {
-    let text = Run::of(nuwave().args(["detector", "juno"])).ended_with(0);
+    let text = Run::new(nuwave().args(["detector", "juno"])).ended_with(0);
     let mut kept = String::new();
     let mut skipping = false;
     for line in text.stdout.lines() {
@@ -579,7 +579,7 @@ fn settings_of_events_stand_in_a_file_too() {
     let target: PathBuf = folder.path("out");
     reconstruct(&[&hits], &target, &["--config", settings]).ended_with(0);
     assert_eq!(events(&target.join("events")).len(), 2);
-    let printed = Run::of(nuwave().args(["reconstruct", "--config", settings, "--print-config"]))
+    let printed = Run::new(nuwave().args(["reconstruct", "--config", settings, "--print-config"]))
         .ended_with(0);
     for line in ["from = \"hits\"", "event_method = \"centroid\""] {
         assert!(printed.stdout.contains(line), "{}", printed.stdout);

@@ -17,7 +17,7 @@ fn text(path: &Path) -> &str {
 /// What `calibrate spe` makes of the two tubes under a weak LED.
 fn led_calibration(folder: &Path) -> PathBuf {
     let path = folder.join("spe.parquet");
-    Run::of(
+    Run::new(
         nuwave()
             .args(["calibrate", "spe"])
             .arg(file("uzh_r12699/ready.h5"))
@@ -165,7 +165,7 @@ fn charges_of_a_measured_run_are_those_that_its_authors_found() {
     }
 }
 
-/// What the fit leaves of a measured run is noise, and single photoelectrons are no wider than by deconvolution.
+/// The residual of a fit to a measured run is noise, and single photoelectrons are no wider than by deconvolution.
 #[test]
 #[ignore = "needs ../shared/data"]
 fn a_fit_leaves_the_noise_of_a_measured_run() {
@@ -270,7 +270,7 @@ fn measured_noise_holds_at_most_one_false_hit_in_a_thousand_waveforms() {
     assert!(n_hits > 50, "{n_hits}");
 }
 
-/// What is found between samples 108 and 120 of the same run comes in step with the LED: it is its pick-up.
+/// Hits between samples 108 and 120 of the same run are synchronous with the LED: electrical pick-up.
 #[test]
 #[ignore = "needs ../shared/data"]
 fn pick_up_of_the_led_is_all_that_is_found_before_its_light() {
@@ -311,17 +311,17 @@ fn large_pulses_in_volts_have_a_charge_in_proportion_to_their_area() {
         let target = folder.path().join(method);
         reconstruct(&[&input], &target, &["-c", text(&spe), "--method", method]).ended_with(0);
         let found = output(&target);
-        let behind = behind_the_largest(&found, 15.0);
+        let after = after_the_largest(&found, 15.0);
         let found = correlation(&charges_and_areas(&found, &waveforms, 15, -1.0));
-        eprintln!("{method}: correlation {found:.4}, {behind:?} behind the pulse");
+        eprintln!("{method}: correlation {found:.4}, {after:?} after the pulse");
         assert!(found > 0.99, "{method}: {found}");
         // The tube rings at 8 % of its pulses.
-        assert!(behind.0 <= 0.1, "{method}: {behind:?}");
+        assert!(after.0 <= 0.1, "{method}: {after:?}");
     }
 }
 
-/// Hits a waveform, and share of the charge, that come later than `after_ns` behind the largest hit.
-fn behind_the_largest(found: &Output, after_ns: f32) -> (f64, f64) {
+/// Hits per waveform, and share of the charge, more than `after_ns` after the largest hit.
+fn after_the_largest(found: &Output, after_ns: f32) -> (f64, f64) {
     let (mut late, mut late_pe, mut all_pe) = (0, 0.0, 0.0);
     for row in 0..found.waveforms.len() {
         let hits = found.hits_of(row);
@@ -397,9 +397,9 @@ fn short_windows_of_two_gains_have_charges_in_proportion_to_their_areas() {
             (found.waveforms.len(), found.flagged(Flags::NO_CALIBRATION)),
             (1512, 0)
         );
-        let behind = behind_the_largest(&found, 15.0);
-        eprintln!("{method}: {behind:?} behind the pulse");
-        assert!(behind.0 < 0.6, "{method}: {behind:?}");
+        let after = after_the_largest(&found, 15.0);
+        eprintln!("{method}: {after:?} after the pulse");
+        assert!(after.0 < 0.6, "{method}: {after:?}");
         two_gains_agree(method, &found, &waveforms, (least, least_low));
     }
 }

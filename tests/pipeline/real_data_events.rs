@@ -12,7 +12,7 @@ const HITS: &str = "liquido/liquido_ready.h5";
 
 /// A detector whose sensors are those of the file.
 fn detector(folder: &Folder, table: &Path) -> String {
-    let lab = Run::of(nuwave().args(["detector", "lab"])).ended_with(0);
+    let lab = Run::new(nuwave().args(["detector", "lab"])).ended_with(0);
     let geometry = format!(
         "[geometry]\nsensor_radius_mm = 10.0\nsensors = {{ kind = \"table\", file = '{}' }}\n\n",
         table.display()
@@ -92,7 +92,7 @@ fn events_of_another_detector_follow_their_truth() {
 fn junos_own_table_of_sensors_takes_the_place_of_the_rings() {
     let folder = Folder::new();
     let table = file("juno_geometry/lpmt_17612.csv");
-    let preset = Run::of(nuwave().args(["detector", "juno"])).ended_with(0);
+    let preset = Run::new(nuwave().args(["detector", "juno"])).ended_with(0);
     let rings = "kind = \"rings\"\nradius_mm = 19434.0";
     assert!(preset.stdout.contains(rings));
     let sensors = format!(
@@ -110,7 +110,7 @@ fn junos_own_table_of_sensors_takes_the_place_of_the_rings() {
     let detector = detector.to_str().expect("a plain path");
     let simulate = ["simulate", "events", "-q", "-d", detector, "--events", "20"];
     let what = ["--position", place, "--energy", "5", "-o"];
-    Run::of(nuwave().args(simulate).args(what).arg(&hits)).ended_with(0);
+    Run::new(nuwave().args(simulate).args(what).arg(&hits)).ended_with(0);
     let target = folder.path("out");
     reconstruct(&[&hits], &target, &["--from", "hits", "-d", detector]).ended_with(0);
     let rows = events(&target.join("events"));

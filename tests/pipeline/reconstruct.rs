@@ -347,7 +347,7 @@ fn settings_of_a_file_are_those_of_the_command_line() {
     let plain = run("juno64.h5", &["--threshold-sigma", "6"]).1;
     assert_eq!(both.hits, plain.hits);
     // What is printed can be read back.
-    let printed = Run::of(nuwave().args(["reconstruct", "--config", settings, "--print-config"]))
+    let printed = Run::new(nuwave().args(["reconstruct", "--config", settings, "--print-config"]))
         .ended_with(0);
     let again = folder.path().join("printed.toml");
     std::fs::write(&again, printed.stdout).expect("room on the disk");
@@ -398,7 +398,7 @@ fn a_parquet_file_of_large_pages_is_read_whole() {
     let folder = Folder::new();
     let input = folder.path("large.parquet");
     let light = ["--detector", "juno", "--channels", "8", "--events", "300"];
-    Run::of(
+    Run::new(
         nuwave()
             .args(["simulate", "waveforms", "--quiet"])
             .args(light)

@@ -34,8 +34,8 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     let wrong = folder.file("wrong.toml", b"threads = 2\nthreshold_sigma = \"high\"\n");
     with(&["--config", wrong.to_str().expect("a plain path")])
         .refused(2, &["wrong.toml", "line 2", "hint: "]);
-    Run::of(nuwave().args(["reconstruct", "-o"]).arg(&target)).refused(2, &["<INPUT>"]);
-    Run::of(nuwave().arg("reconstruct").arg(&input)).refused(2, &["--output"]);
+    Run::new(nuwave().args(["reconstruct", "-o"]).arg(&target)).refused(2, &["<INPUT>"]);
+    Run::new(nuwave().arg("reconstruct").arg(&input)).refused(2, &["--output"]);
     assert_eq!(names_in(folder.0.path()), ["unknown.toml", "wrong.toml"]);
 }
 
@@ -130,7 +130,7 @@ fn streams_on_a_full_disk_end_no_run_but_are_not_passed_over() {
     for arguments in printing {
         let mut command = nuwave();
         command.args(arguments).stdout(full());
-        Run::of(&mut command).refused(5, &["stdout cannot be written"]);
+        Run::new(&mut command).refused(5, &["stdout cannot be written"]);
     }
 }
 
@@ -142,7 +142,7 @@ fn a_full_disk_is_an_output_error_and_leaves_nothing() {
     let target = folder.path("out");
     let blocks = |blocks: &str, more: &[&str]| {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-        Run::of(
+        Run::new(
             Command::new("sh")
                 .args([
                     "-c",

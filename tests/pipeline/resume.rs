@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::units::{
-    Folder, Run, assert_same, begin, ended, finished, nothing_temporary_beside, nuwave, output,
+    Folder, Run, assert_nothing_temporary, assert_same, begin, ended, finished, nuwave, output,
     partial, run, simulated, testdata, wait_for_units,
 };
 use nuwave::model::Flags;
@@ -16,7 +16,7 @@ use serde_json::Value;
 struct Job {
     folder: Folder,
     inputs: Vec<String>,
-    /// What an undisturbed run makes.
+    /// The output of an undisturbed run.
     expected: std::path::PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Job {
     #[track_caller]
     fn is_as_expected(&self, target: &Path) {
         assert_same(&self.expected, target);
-        nothing_temporary_beside(target);
+        assert_nothing_temporary(target);
     }
 }
 
@@ -387,7 +387,7 @@ fn a_file_that_is_written_to_meanwhile_is_read_anew() {
         let fresh = folder.path("fresh");
         run(&[&resume_words(&other, &fresh)[..], &[&path]].concat()).ended_with(0);
         assert_same(&fresh, &target);
-        nothing_temporary_beside(&target);
+        assert_nothing_temporary(&target);
     }
 }
 
@@ -451,7 +451,7 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
         .to_owned();
     let target = folder.path("out");
     let of = |target: &Path, more: &[&str]| {
-        Run::of(
+        Run::new(
             nuwave()
                 .args(["reconstruct", &bad, &good, &bad])
                 .args(more)
@@ -482,9 +482,9 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
         "skip",
         "-o",
     ];
-    Run::of(nuwave().args(words).arg(folder.path("no"))).refused(3, &["absent.h5"]);
+    Run::new(nuwave().args(words).arg(folder.path("no"))).refused(3, &["absent.h5"]);
     let words = ["reconstruct", &bad, "--on-error", "skip", "-o"];
-    Run::of(nuwave().args(words).arg(folder.path("no"))).refused(3, &["bad.h5"]);
+    Run::new(nuwave().args(words).arg(folder.path("no"))).refused(3, &["bad.h5"]);
 }
 
 #[test]
@@ -503,7 +503,7 @@ fn a_record_that_has_not_got_its_name_yet_is_none() {
     let again = run(&resume_words(&path, &target)).ended_with(0);
     let finished = format!("resuming: {} of ", records.len());
     assert!(again.stderr.contains(&finished), "{}", again.stderr);
-    nothing_temporary_beside(&target);
+    assert_nothing_temporary(&target);
     let undisturbed = folder.path("undisturbed");
     run(&resume_words(&path, &undisturbed)).ended_with(0);
     assert_same(&undisturbed, &target);
@@ -518,7 +518,7 @@ fn what_is_unfinished_is_begun_anew_when_told_so() {
     words.extend(["--overwrite", "--threshold-sigma", "6"]);
     let again = run(&words).ended_with(0);
     assert!(!again.stderr.contains("resuming"), "{}", again.stderr);
-    nothing_temporary_beside(&target);
+    assert_nothing_temporary(&target);
     // A folder of that name that holds something else is left alone.
     let other = folder.path("other");
     std::fs::create_dir(partial(&other)).expect("a folder");

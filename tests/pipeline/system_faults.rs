@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::reconstruct::shared_library;
 use crate::support::units::{
-    Folder, Run, assert_same, finished, nothing_temporary_beside, nuwave, partial, simulated,
+    Folder, Run, assert_nothing_temporary, assert_same, finished, nuwave, partial, simulated,
 };
 
 const EIO: i32 = 5;
@@ -52,7 +52,7 @@ impl Bench {
             command.env("LD_PRELOAD", &self.faults);
             command.env("NUWAVE_SYSTEM_FAULT", format!("{call}:{n}:{errno}:{name}"));
         }
-        Run::of(&mut command)
+        Run::new(&mut command)
     }
 
     /// Runs into a fault and out of it again; says after how many units it came, if it came.
@@ -76,7 +76,7 @@ impl Bench {
         assert!(n_finished > 0 || !partial(&target).exists(), "{fault:?}");
         self.run(&target, None, &["--resume"]).ended_with(0);
         assert_same(&self.expected, &target);
-        nothing_temporary_beside(&target);
+        assert_nothing_temporary(&target);
         Some(n_finished)
     }
 
@@ -131,7 +131,7 @@ fn errors_of_reading_end_a_run_which_resumes() {
                 bench.run(&target, None, &["--resume"]).ended_with(0);
             }
             assert_same(&bench.expected, &target);
-            nothing_temporary_beside(&target);
+            assert_nothing_temporary(&target);
             if is_last {
                 break;
             }

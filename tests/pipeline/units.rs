@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::units::{
-    Folder, Run, assert_same, content, nothing_temporary_beside, nuwave, output, run, simulated,
+    Folder, Run, assert_nothing_temporary, assert_same, content, nuwave, output, run, simulated,
     testdata,
 };
 use nuwave::model::Flags;
@@ -26,7 +26,7 @@ fn inputs() -> Vec<String> {
 
 /// `nuwave reconstruct` of `inputs` into `target`.
 fn reconstruct(inputs: &[String], target: &Path, more: &[&str]) -> Run {
-    Run::of(
+    Run::new(
         nuwave()
             .arg("reconstruct")
             .args(inputs)
@@ -38,7 +38,7 @@ fn reconstruct(inputs: &[String], target: &Path, more: &[&str]) -> Run {
 }
 
 fn merge(shards: &[std::path::PathBuf], target: &Path) -> Run {
-    Run::of(nuwave().arg("merge").args(shards).arg("-o").arg(target))
+    Run::new(nuwave().arg("merge").args(shards).arg("-o").arg(target))
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn merged_shards_are_a_single_pass_byte_for_byte() {
         let reversed: Vec<_> = shards.into_iter().rev().collect();
         merge(&reversed, &merged).ended_with(0);
         assert_same(&single, &merged);
-        nothing_temporary_beside(&merged);
+        assert_nothing_temporary(&merged);
         run(&["verify", merged.to_str().expect("a plain path")]).ended_with(0);
     }
 }
@@ -81,7 +81,7 @@ fn merged_shards_are_a_single_pass_byte_for_byte() {
 fn the_plan_says_which_units_there_are() {
     let folder = Folder::new();
     let plan = |more: &[&str]| -> Value {
-        let run = Run::of(
+        let run = Run::new(
             nuwave()
                 .args(["plan", "--json", "-d", "juno", "--unit-size", "50"])
                 .args(more)
@@ -112,7 +112,7 @@ fn the_plan_says_which_units_there_are() {
     reconstruct(&inputs(), &single, &[]).ended_with(0);
     merge(&[first, second], &merged).ended_with(0);
     assert_same(&single, &merged);
-    let text = Run::of(
+    let text = Run::new(
         nuwave()
             .args(["plan", "-d", "juno", "--unit-size", "50"])
             .args(inputs()),
@@ -161,7 +161,7 @@ fn an_output_that_is_not_what_it_was_is_found_out() {
     let inputs = [input.to_str().expect("a plain path").to_owned()];
     let target = folder.path("out");
     let make = || reconstruct(&inputs, &target, &["--overwrite"]).ended_with(0);
-    let verify = |more: &[&str]| Run::of(nuwave().arg("verify").args(more).arg(&target));
+    let verify = |more: &[&str]| Run::new(nuwave().arg("verify").args(more).arg(&target));
     make();
     assert!(verify(&[]).ended_with(0).stderr.contains("passes"));
     let part = target.join("waveforms/part-00000-00003.parquet");
@@ -276,7 +276,7 @@ fn events_that_come_scattered_are_whole() {
     let settings = ["--unit-size", "3"];
     let args = |more: &[&'static str]| [&["-d", "juno"], &settings[..], more].concat();
     let of = |target: &Path, more: &[&'static str]| {
-        Run::of(
+        Run::new(
             nuwave()
                 .arg("reconstruct")
                 .args(&inputs)
@@ -304,7 +304,7 @@ fn a_block_that_stands_in_a_file_twice_is_flagged() {
     let folder = Folder::new();
     let bytes = std::fs::read(testdata("juno8-dat.dat")).expect("the file");
     let record = bytes.len() / 24;
-    // Three records once more, behind the event they are of.
+    // Three records once more, after the event that they belong to.
     let (front, rest) = bytes.split_at(8 * record);
     let again = &front[5 * record..];
     let input = folder.file("twice.dat", &[front, again, rest].concat());
@@ -355,7 +355,7 @@ fn events_of_hits_are_divided_too() {
             "--unit-size",
             "100",
         ];
-        Run::of(
+        Run::new(
             nuwave()
                 .args(words)
                 .arg(&waveforms)
@@ -396,7 +396,7 @@ fn events_of_hits_are_divided_too() {
         "100",
         "--inputs-from",
     ];
-    Run::of(nuwave().args(words).arg(list).arg("-o").arg(&listed)).ended_with(0);
+    Run::new(nuwave().args(words).arg(list).arg("-o").arg(&listed)).ended_with(0);
     assert_same(&single, &listed);
     of(&waveforms.join("events"), &[]).refused(5, &["lies in its own input", "hint: "]);
     // And they are those that a pass over waveforms makes.
@@ -417,7 +417,7 @@ fn a_small_input_is_one_unit() {
     let folder = Folder::new();
     let path = simulated(&folder, "small.dat", 3, 1);
     let target = folder.path("out");
-    Run::of(
+    Run::new(
         nuwave()
             .args(["reconstruct", &path, "-d", "juno"])
             .arg("-o")

@@ -292,7 +292,7 @@ async fn a_unix_socket_is_taken_and_given_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("nuwave.sock");
     let address = format!("unix:{}", socket.display());
-    // One that a killed process left behind is no obstacle.
+    // A leftover of a killed process is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     // A file that is no socket is one.
     let file = folder.path().join("results");

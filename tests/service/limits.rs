@@ -1,4 +1,4 @@
-//! Clients that ask for too much, stand still, or go away: they are told why, the others are served, nothing is left behind.
+//! Clients that ask for too much, stall, or disconnect: they get the reason, the others are served, and no resources leak.
 #![cfg(unix)]
 
 use std::sync::Arc;

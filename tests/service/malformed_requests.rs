@@ -12,7 +12,7 @@ use nuwave::service::kserve::messages::{
 };
 use tonic::Code;
 
-/// What a refusal has to say, its code, and what is done to a good request.
+/// A text of the refusal, its code, and the change that makes a good request bad.
 type Case = (&'static str, Code, fn(&mut InferRequest));
 
 const NAMES: [Case; 8] = [
@@ -271,8 +271,8 @@ async fn no_call_gets_round_the_limits() {
     let status = call(&server, &format!("{service}/ServerLive"), whole(large)).await;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     // A request that says that it is 8 MiB long and stops.
-    let begun = framed(8 << 20, &[0; 100]);
-    let frames = futures::stream::once(async move { Ok(http_body::Frame::data(begun)) });
+    let started = framed(8 << 20, &[0; 100]);
+    let frames = futures::stream::once(async move { Ok(http_body::Frame::data(started)) });
     let endless = Box::pin(frames.chain(futures::stream::pending()));
     let path = format!("{service}/ModelInfer");
     let status = call(&server, &path, http_body_util::StreamBody::new(endless)).await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Names of modules from the crate's root on, which itself has none.
 type ModulePath = Vec<String>;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Default)]
 struct Module {
     file: PathBuf,

@@ -23,7 +23,7 @@ pub enum Values {
 }
 
 impl Owned {
-    pub fn of(waveform: Waveform<'_>) -> Self {
+    pub fn from_waveform(waveform: Waveform<'_>) -> Self {
         Self {
             event_id: waveform.event_id,
             channel_id: waveform.channel_id,
@@ -99,7 +99,7 @@ pub struct Read {
     pub info: SourceInfo,
     pub waveforms: Vec<Owned>,
     pub losses: Vec<Loss>,
-    /// What ended the file before its end.
+    /// The error that ended reading before the end of the file.
     pub error: Option<nuwave::Error>,
 }
 
@@ -116,7 +116,8 @@ pub fn read_with(path: &Path, options: &ReadOptions, limit: BatchLimit) -> Resul
             Ok(Some(batch)) => {
                 assert!(!batch.is_empty() && batch.len() <= limit.waveforms.max(1));
                 assert!(batch.len() == 1 || batch.samples().len() <= limit.samples);
-                read.waveforms.extend(batch.iter().map(Owned::of));
+                read.waveforms
+                    .extend(batch.iter().map(Owned::from_waveform));
             }
             Ok(None) => break,
             Err(error) => {
@@ -162,10 +163,10 @@ pub fn truth() -> Truth {
 /// The folder of real data, if it is there.
 pub fn shared_data() -> Option<PathBuf> {
     let named = std::env::var_os("NUWAVE_SHARED_DATA").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let sibling = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     named
         .into_iter()
-        .chain([beside])
+        .chain([sibling])
         .find(|folder| folder.is_dir())
 }
 

@@ -1,4 +1,4 @@
-//! What several areas of tests share: running `nuwave`, its output as a user reads it, made-up inputs.
+//! Helpers that several areas of tests share: running `nuwave`, its output as a user reads it, made-up inputs.
 #![allow(
     dead_code,
     unused_imports,

@@ -1,4 +1,4 @@
-//! A service under test, and small clients of its doors.
+//! A service under test, and small clients of its protocols.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// What it wrote to stderr.
+    /// Its output on stderr.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -232,7 +232,7 @@ pub async fn messages(command: &str, batches: Vec<RecordBatch>) -> Vec<FlightDat
         .expect("messages")
 }
 
-/// What comes back for `messages`, or why nothing more does.
+/// Returns the answers to `messages`, or the status that ended them.
 pub async fn exchange(
     mut client: FlightServiceClient<Channel>,
     messages: Vec<FlightData>,

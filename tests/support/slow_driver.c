@@ -1,4 +1,4 @@
-/* A Vulkan driver that takes its time to let go of a device, and crashes if the process takes it apart meanwhile, as real
+/* A Vulkan driver that takes its time to release a device, and crashes if the process takes it apart meanwhile, as real
  * ones do: preloaded, it stands between the program and the driver's vkDestroyDevice. NUWAVE_SLOW_DRIVER_MS is how long
  * that takes. A device that is gone leaves a line on stderr. */
 #define _GNU_SOURCE

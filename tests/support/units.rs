@@ -53,7 +53,7 @@ pub fn partial(target: &Path) -> PathBuf {
 
 /// Asserts that nothing is in the folder of `target` that a finished run should not leave.
 #[track_caller]
-pub fn nothing_temporary_beside(target: &Path) {
+pub fn assert_nothing_temporary(target: &Path) {
     assert!(!partial(target).exists(), "{}", partial(target).display());
     for folder in [target.parent().expect("a parent"), target] {
         let left: Vec<_> = super::reconstruct::names_in(folder)
@@ -66,7 +66,7 @@ pub fn nothing_temporary_beside(target: &Path) {
 
 /// `nuwave` with these words, as a run that has ended.
 pub fn run(words: &[&str]) -> Run {
-    Run::of(nuwave().args(words))
+    Run::new(nuwave().args(words))
 }
 
 /// Finished units in the work folder of `target`.

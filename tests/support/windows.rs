@@ -6,7 +6,7 @@ use super::reconstruct::{calibration, noise, pulse};
 
 const HIGHEST: f32 = 16_383.0;
 
-/// What stands in a window.
+/// The content of a window.
 #[derive(Clone, Debug)]
 pub enum Content {
     Constant(f32),

@@ -1,9 +1,7 @@
-//! What everything that nuwave reads has to hold for any bytes whatsoever: one function a fuzz target.
+//! Properties of all readers that hold for any bytes: one function per fuzz target.
 //!
 //! The fuzz targets in `targets/` call these functions with bytes that libFuzzer makes up, `tests/formats/fuzz_readers.rs` calls
-//! them with damaged seeds. They return why
-//! the bytes were refused, if they were; a panic is a finding. Time and memory are whoever calls
-//! it to limit.
+//! them with damaged seeds. They return why the bytes were refused, if they were; a panic is a finding. The caller limits time and memory.
 
 mod repair;
 mod watch;
@@ -25,7 +23,7 @@ use nuwave::{Error, ErrorKind, detector, io::calibration, io::hits};
 /// Why the bytes were refused, if they were.
 pub type Outcome = Result<(), String>;
 
-/// What is asked of any bytes.
+/// The check of any bytes.
 pub type Check = fn(&[u8]) -> Outcome;
 
 /// Every target: its name, which is that of its folder of seeds, and its check.
@@ -214,9 +212,9 @@ fn check_waveforms(
         // An error or the end is the last word.
         assert!(
             matches!(source.next_batch(LIMIT), Ok(None)),
-            "goes on behind its end"
+            "goes on after its end"
         );
-        assert!(source.take_losses().is_empty(), "losses behind the end");
+        assert!(source.take_losses().is_empty(), "losses after the end");
         match error {
             Some(error) => Err(error),
             None => check_units(path, options, n_waveforms),
@@ -413,7 +411,7 @@ pub fn calibration(bytes: &[u8]) -> Outcome {
     })
 }
 
-/// The description of light maps, beside tables that are whole.
+/// The description of light maps, next to whole tables.
 pub fn light(bytes: &[u8]) -> Outcome {
     thread_local! {
         static MAPS: (Folder, Detector) = light_maps().expect("maps that can be written");

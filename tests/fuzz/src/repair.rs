@@ -17,7 +17,7 @@ pub fn parquet(bytes: &[u8]) -> Vec<u8> {
 /// The bytes as an HDF5 file: its signature in front, and the checksums of what can be told apart.
 ///
 /// Files of the old format have none. Of the new one's structures these have a length that they tell, or that is always
-/// the same with addresses of eight bytes. Headers of extensible arrays keep theirs: behind a right checksum the library
+/// the same with addresses of eight bytes. Headers of extensible arrays keep theirs: after a right checksum the library
 /// believes any geometry in them, and no file that is damaged by chance has one.
 pub fn hdf5(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -72,7 +72,7 @@ fn lookup3(bytes: &[u8]) -> u32 {
     let [mut a, mut b, mut c] = [start; 3];
     let mut rest = bytes;
     loop {
-        let (part, behind) = rest.split_at(rest.len().min(12));
+        let (part, after) = rest.split_at(rest.len().min(12));
         let mut words = [0_u32; 3];
         for (k, &byte) in part.iter().enumerate() {
             words[k / 4] |= u32::from(byte) << (8 * (k % 4));
@@ -83,7 +83,7 @@ fn lookup3(bytes: &[u8]) -> u32 {
         a = a.wrapping_add(words[0]);
         b = b.wrapping_add(words[1]);
         c = c.wrapping_add(words[2]);
-        rest = behind;
+        rest = after;
         if rest.is_empty() {
             break;
         }

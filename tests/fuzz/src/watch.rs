@@ -34,7 +34,7 @@ pub fn begin() {
     OWN.set(None);
 }
 
-/// True for nuwave's sources: of the package that is being tested, or of the one beside.
+/// True for nuwave's sources: of the package that is being tested, or of the one next to it.
 fn is_own(file: &str) -> bool {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
     let src = src.canonicalize().unwrap_or(src);

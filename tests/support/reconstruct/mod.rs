@@ -32,7 +32,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn of(command: &mut Command) -> Self {
+    pub fn new(command: &mut Command) -> Self {
         let output = command.output().expect("runs");
         Self {
             code: output.status.code(),
@@ -77,7 +77,7 @@ pub fn nuwave() -> Command {
 
 /// `nuwave reconstruct INPUTS MORE -o OUTPUT`.
 pub fn reconstruct<I: AsRef<OsStr>>(inputs: &[I], output: &Path, more: &[&str]) -> Run {
-    Run::of(
+    Run::new(
         nuwave()
             .arg("reconstruct")
             .args(inputs)
@@ -115,7 +115,7 @@ pub fn shared_library(folder: &Path, source: &str) -> PathBuf {
         .join("tests")
         .join(source);
     let library = folder.join("preloaded.so");
-    // Whoever can build Rust has a C compiler: it links.
+    // A machine that can build Rust has a C compiler: it links.
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(&library)
