@@ -23,7 +23,7 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    Run::new(&mut command).refused(6, &["there is no GPU adapter", "hint: ", "`--backend cpu`"]);
+    Run::new(&mut command).refused(6);
     assert!(!result.exists());
     let mut command = without_gpu();
     command
@@ -31,7 +31,7 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
         .arg(testdata("juno64.h5"))
         .arg("-o")
         .arg(&result);
-    Run::new(&mut command).refused(2, &["the adapter `0` is a GPU"]);
+    Run::new(&mut command).refused(2);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use nuwave::model::Flags;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
+use crate::support::reconstruct::Run;
+
 /// PMTs of the preset `jinping`, which has rings on a sphere.
 const DETECTOR: &str = "jinping";
 
@@ -156,15 +158,6 @@ fn done(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The command fails with `code` and says all of `parts`.
-fn refused(output: &Output, code: i32, parts: &[&str]) {
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{log}");
-    for part in parts {
-        assert!(log.contains(part), "`{part}` is not in\n{log}");
-    }
-}
-
 #[test]
 fn a_folder_of_events_and_a_table_of_hits_tell_what_they_hold() {
     let folder = bench();
@@ -275,41 +268,20 @@ fn a_large_detector_stays_a_small_file() {
 fn what_cannot_be_drawn_is_said_and_leaves_no_file() {
     let folder = bench();
     let plot = |more: &[&str]| inspect(folder.path(), &[more, &["--plot", "no.svg"]].concat());
-    refused(
-        &plot(&["out", "--event", "8"]),
-        3,
-        &[
-            "there is no event 8",
-            "its events are 3, 7, 20",
-            "the nearest are 7 and 20",
-        ],
-    );
-    refused(&plot(&["out"]), 2, &["`--event` is missing", "3, 7, 20"]);
-    refused(
-        &plot(&["hits.parquet", "--event", "3"]),
-        2,
-        &["does not say which detector", "--detector NAME|FILE"],
-    );
-    refused(
-        &plot(&["out", "--event", "3", "--channel", "4"]),
-        2,
-        &["`--channel`"],
-    );
-    refused(
-        &plot(&["hits.parquet", "--event", "3", "-d", "lab"]),
-        2,
-        &["`lab` has no geometry", "[geometry]"],
-    );
-    refused(
-        &plot(&["out", "--event", "3", "--truth", "run.truth.parquet"]),
-        3,
-        &["the truth has no event 3"],
-    );
+    Run::from(plot(&["out", "--event", "8"])).refused(3);
+    Run::from(plot(&["out"])).refused(2);
+    Run::from(plot(&["hits.parquet", "--event", "3"])).refused(2);
+    Run::from(plot(&["out", "--event", "3", "--channel", "4"])).refused(2);
+    Run::from(plot(&["hits.parquet", "--event", "3", "-d", "lab"])).refused(2);
+    Run::from(plot(&[
+        "out",
+        "--event",
+        "3",
+        "--truth",
+        "run.truth.parquet",
+    ]))
+    .refused(3);
     std::fs::remove_file(folder.path().join("hits.parquet")).unwrap();
-    refused(
-        &plot(&["out", "--event", "3"]),
-        3,
-        &["holds no hits", "`hits.parquet`", "inspect HITS.parquet"],
-    );
+    Run::from(plot(&["out", "--event", "3"])).refused(3);
     assert!(!folder.path().join("no.svg").exists());
 }

@@ -6,5 +6,6 @@ mod support;
 mod bench;
 mod detector;
 mod devices;
+mod help;
 mod inspect;
 mod inspect_event;

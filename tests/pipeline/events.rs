@@ -62,8 +62,8 @@ fn bits(rows: &[EventRow]) -> Vec<(u64, Vec<u64>, u32, Flags)> {
 }
 
 #[track_caller]
-fn refused(folder: &Folder, input: &Path, parts: &[&str]) {
-    folder.refuses(input, &["--from", "hits", "-d", "juno"], 3, parts);
+fn refused(folder: &Folder, input: &Path) {
+    folder.refuses(input, &["--from", "hits", "-d", "juno"], 3);
 }
 
 /// The preset without its geometry.
@@ -150,15 +150,11 @@ fn hits_read_back_give_the_events_again() {
     // Hits are not replaced by their events.
     for input in [target.clone(), target.join("hits")] {
         let more = ["--from", "hits", "-d", "juno", "--overwrite"];
-        reconstruct(&[&input], &target, &more).refused(5, &["own input", "hint: "]);
+        reconstruct(&[&input], &target, &more).refused(5);
     }
     assert_eq!(events(&target.join("events")).len(), first.len());
     // The folder of events is nobody's input, but may be overwritten.
-    refused(
-        &folder,
-        &folder.path("events-out"),
-        &["without a table of hits", "hint: "],
-    );
+    refused(&folder, &folder.path("events-out"));
 }
 
 #[test]
@@ -216,11 +212,7 @@ fn tables_of_all_makes_give_the_same_events() {
     let known = h5("known.h5", ["EventID", "ChannelID", "t_ns", "q"]);
     assert_eq!(bits(&from_hits(&folder, &known, &[]).0), bits(&expected));
     let own = h5("own.h5", ["shot", "tube", "when", "how_much"]);
-    refused(
-        &folder,
-        &own,
-        &["no arrays", "/tube", "hint: ", "--columns"],
-    );
+    refused(&folder, &own);
     let columns = "event=shot,channel=tube,time=when,charge=how_much";
     let (rows, _) = from_hits(&folder, &own, &["--columns", columns]);
     assert_eq!(bits(&rows), bits(&expected));
@@ -304,11 +296,11 @@ fn without_a_geometry_hits_stay_hits() {
         let more = [&["--from", "hits"], more].concat();
         reconstruct(&[&hits], &folder.path("none"), &more)
     };
-    from(&["-d", &detector]).refused(2, &["no geometry", "hint: ", "[geometry]"]);
-    from(&[]).refused(2, &["detector", "hint: ", "--detector"]);
-    from(&["-d", "juno", "--no-events"]).refused(2, &["--no-events", "hint: "]);
+    from(&["-d", &detector]).refused(2);
+    from(&[]).refused(2);
+    from(&["-d", "juno", "--no-events"]).refused(2);
     // A fit needs maps, and they have to be there.
-    from(&["-d", "juno", "--event-method", "full"]).refused(2, &["light maps", "hint: "]);
+    from(&["-d", "juno", "--event-method", "full"]).refused(2);
     let maps = folder.path("maps");
     let run = from(&[
         "-d",
@@ -438,66 +430,46 @@ fn tables_that_are_no_hits_are_refused() {
     let floats = || -> ArrayRef { Arc::new(Float64Array::from(vec![1.0; 3])) };
     let whole = || -> ArrayRef { Arc::new(UInt32Array::from(vec![1; 3])) };
     let text = || -> ArrayRef { Arc::new(StringArray::from(vec!["a"; 3])) };
-    let cases: [(Columns<'_>, &[&str]); 5] = [
-        (
-            vec![("event_id", whole()), ("time_ns", floats())],
-            &["no column `channel_id`", "`time_ns`", "--columns"],
-        ),
-        (
-            vec![("event_id", whole()), ("channel_id", whole())],
-            &["no column `time_ns`"],
-        ),
-        (
-            vec![
-                ("event_id", floats()),
-                ("channel_id", whole()),
-                ("time_ns", floats()),
-            ],
-            &["`event_id`", "Float64", "integers"],
-        ),
-        (
-            vec![
-                ("event_id", whole()),
-                ("channel_id", text()),
-                ("time_ns", floats()),
-            ],
-            &["`channel_id`", "Utf8", "integers"],
-        ),
-        (
-            vec![
-                ("event_id", whole()),
-                ("channel_id", whole()),
-                ("time_ns", text()),
-            ],
-            &["`time_ns`", "Utf8", "numbers"],
-        ),
+    let cases: [Columns<'_>; 5] = [
+        vec![("event_id", whole()), ("time_ns", floats())],
+        vec![("event_id", whole()), ("channel_id", whole())],
+        vec![
+            ("event_id", floats()),
+            ("channel_id", whole()),
+            ("time_ns", floats()),
+        ],
+        vec![
+            ("event_id", whole()),
+            ("channel_id", text()),
+            ("time_ns", floats()),
+        ],
+        vec![
+            ("event_id", whole()),
+            ("channel_id", whole()),
+            ("time_ns", text()),
+        ],
     ];
-    for (columns, parts) in cases {
+    for columns in cases {
         write_columns(&path, columns);
-        refused(&folder, &path, parts);
+        refused(&folder, &path);
     }
     // Cut off, or something else altogether.
     write_hits(&path, &plain_hits());
     let bytes = std::fs::read(&path).expect("the file");
     let cut = folder.file("cut.parquet", &bytes[..bytes.len() / 2]);
-    refused(&folder, &cut, &["footer"]);
+    refused(&folder, &cut);
     let letter = folder.file("letter.parquet", b"Dear colleague,\n");
-    refused(&folder, &letter, &[]);
-    refused(
-        &folder,
-        &testdata("juno8-npy.npy"),
-        &["not a table of hits"],
-    );
+    refused(&folder, &letter);
+    refused(&folder, &testdata("juno8-npy.npy"));
     let empty = folder.path("empty");
     std::fs::create_dir(&empty).expect("a folder");
-    refused(&folder, &empty, &["no `*.parquet` file"]);
-    refused(&folder, &folder.path("absent.parquet"), &[]);
+    refused(&folder, &empty);
+    refused(&folder, &folder.path("absent.parquet"));
     // Columns of waveforms are not columns of hits, and the other way round.
     let samples = ["--from", "hits", "-d", "juno", "--columns", "samples=wf"];
-    reconstruct(&[&path], &folder.path("out"), &samples).refused(2, &["samples", "hint: "]);
+    reconstruct(&[&path], &folder.path("out"), &samples).refused(2);
     let time = ["--columns", "time=t"];
-    reconstruct(&[testdata("juno64.h5")], &folder.path("out"), &time)
-        .refused(2, &["times", "hint: ", "--from hits"]);
+    reconstruct(&[testdata("juno64.h5")], &folder.path("out"), &time).refused(2);
 }
 
 #[test]

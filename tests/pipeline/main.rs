@@ -9,6 +9,7 @@ mod real_data_events;
 mod reconstruct;
 mod refused_inputs;
 mod refused_settings;
+mod report_schema;
 mod resume;
 mod system_faults;
 mod units;

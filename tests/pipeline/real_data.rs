@@ -553,7 +553,7 @@ fn files_without_waveforms_are_refused() {
             &["wf0_areas.npy", "dimensions"][..],
         ),
     ] {
-        reconstruct(&[file(name)], &target, &["-d", "juno"]).refused(3, parts);
+        reconstruct(&[file(name)], &target, &["-d", "juno"]).refused_with(3, parts);
         assert!(names_in(folder.path()).is_empty());
     }
 }

@@ -11,31 +11,22 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     let input = testdata("juno64.h5");
     let target = folder.path("out");
     let with = |more: &[&str]| reconstruct(&[&input], &target, more);
-    with(&["--threads", "0"]).refused(2, &["--threads 0"]);
-    with(&["--threads", "100000"]).refused(2, &["--threads 100000", "at most 1024", "hint: "]);
+    with(&["--threads", "0"]).refused(2);
+    with(&["--threads", "100000"]).refused(2);
     // With a GPU or without.
-    with(&["--adapter", "nosuch"]).refused(6, &["there is no", "hint: ", "--backend cpu"]);
-    with(&["--threshold-sigma", "0"]).refused(2, &["threshold_sigma", "1 to 100"]);
-    with(&["--filter", "boxcar"]).refused(2, &["boxcar", "hint: ", "wiener"]);
-    with(&["--detector", "nemo"]).refused(2, &["nemo", "hint: ", "juno"]);
-    with(&["--sampling-ns=-1"]).refused(2, &["--sampling-ns -1", "positive"]);
-    with(&["--columns", "event"]).refused(2, &["--columns", "event", "hint: "]);
-    with(&["--config", "absent.toml"]).refused(2, &["absent.toml"]);
+    with(&["--adapter", "nosuch"]).refused(6);
+    with(&["--threshold-sigma", "0"]).refused(2);
+    with(&["--filter", "boxcar"]).refused(2);
+    with(&["--detector", "nemo"]).refused(2);
+    with(&["--sampling-ns=-1"]).refused(2);
+    with(&["--columns", "event"]).refused(2);
+    with(&["--config", "absent.toml"]).refused(2);
     let unknown = folder.file("unknown.toml", b"tresh = 3\n");
-    with(&["--config", unknown.to_str().expect("a plain path")]).refused(
-        2,
-        &[
-            "unknown.toml",
-            "unknown key `tresh`",
-            "hint: ",
-            "threshold_sigma",
-        ],
-    );
+    with(&["--config", unknown.to_str().expect("a plain path")]).refused(2);
     let wrong = folder.file("wrong.toml", b"threads = 2\nthreshold_sigma = \"high\"\n");
-    with(&["--config", wrong.to_str().expect("a plain path")])
-        .refused(2, &["wrong.toml", "line 2", "hint: "]);
-    Run::new(nuwave().args(["reconstruct", "-o"]).arg(&target)).refused(2, &["<INPUT>"]);
-    Run::new(nuwave().arg("reconstruct").arg(&input)).refused(2, &["--output"]);
+    with(&["--config", wrong.to_str().expect("a plain path")]).refused(2);
+    Run::new(nuwave().args(["reconstruct", "-o"]).arg(&target)).refused(2);
+    Run::new(nuwave().arg("reconstruct").arg(&input)).refused(2);
     assert_eq!(names_in(folder.0.path()), ["unknown.toml", "wrong.toml"]);
 }
 
@@ -46,15 +37,14 @@ fn an_output_that_exists_is_replaced_only_when_asked_and_only_if_it_is_one() {
     let target = folder.path("out");
     reconstruct(&[&input], &target, &[]).ended_with(0);
     let before = std::fs::read(target.join("report.json")).expect("a report");
-    reconstruct(&[testdata("juno64.h5")], &target, &[])
-        .refused(5, &["out", "exists already", "hint: ", "--overwrite"]);
+    reconstruct(&[testdata("juno64.h5")], &target, &[]).refused(5);
     assert_eq!(
         std::fs::read(target.join("report.json")).expect("a report"),
         before
     );
     // A run that fails leaves the old output alone even if it may replace it.
     let empty = folder.file("empty.h5", b"");
-    reconstruct(&[&empty], &target, &["-d", "juno", "--overwrite"]).refused(3, &["empty.h5"]);
+    reconstruct(&[&empty], &target, &["-d", "juno", "--overwrite"]).refused(3);
     assert_eq!(
         std::fs::read(target.join("report.json")).expect("a report"),
         before
@@ -63,7 +53,7 @@ fn an_output_that_exists_is_replaced_only_when_asked_and_only_if_it_is_one() {
     assert_eq!(output(&target).waveforms.len(), 1024);
     // Something of the user's own in it: left alone.
     std::fs::write(target.join("thesis.txt"), "ten years").expect("room on the disk");
-    reconstruct(&[&input], &target, &["--overwrite"]).refused(5, &["out", "left alone", "hint: "]);
+    reconstruct(&[&input], &target, &["--overwrite"]).refused(5);
     assert_eq!(
         std::fs::read_to_string(target.join("thesis.txt")).expect("the file"),
         "ten years"
@@ -74,7 +64,7 @@ fn an_output_that_exists_is_replaced_only_when_asked_and_only_if_it_is_one() {
     );
     let home = folder.path("home");
     std::fs::create_dir_all(home.join("hits")).expect("a folder");
-    reconstruct(&[&input], &home, &["--overwrite"]).refused(5, &["home", "left alone"]);
+    reconstruct(&[&input], &home, &["--overwrite"]).refused(5);
     assert_eq!(names_in(folder.0.path()), ["empty.h5", "home", "out"]);
 }
 
@@ -94,7 +84,7 @@ fn a_target_that_cannot_be_written_is_an_output_error() {
             .expect("a parent")
             .to_string_lossy()
             .into_owned();
-        reconstruct(&[&input], &target, &[]).refused(5, &[&named]);
+        reconstruct(&[&input], &target, &[]).refused_with(5, &[&named]);
     }
     assert_eq!(names_in(folder.0.path()), ["a-file"]);
 }
@@ -130,7 +120,7 @@ fn streams_on_a_full_disk_end_no_run_but_are_not_passed_over() {
     for arguments in printing {
         let mut command = nuwave();
         command.args(arguments).stdout(full());
-        Run::new(&mut command).refused(5, &["stdout cannot be written"]);
+        Run::new(&mut command).refused_with(5, &["stdout cannot be written"]);
     }
 }
 
@@ -159,7 +149,7 @@ fn a_full_disk_is_an_output_error_and_leaves_nothing() {
     };
     // From nothing at all up to all but the report, which has some kilobytes less than the tables.
     for limit in ["0", "1", "8"] {
-        blocks(limit, &[]).refused(5, &["out", "cannot be written", "too large"]);
+        blocks(limit, &[]).refused_with(5, &["out", "cannot be written", "too large"]);
         assert!(
             names_in(folder.0.path()).is_empty(),
             "{limit}: {:?}",
@@ -168,7 +158,7 @@ fn a_full_disk_is_an_output_error_and_leaves_nothing() {
     }
     blocks("1000", &[]).ended_with(0);
     let before = std::fs::read(target.join("report.json")).expect("a report");
-    blocks("8", &["--overwrite", "--method", "coti"]).refused(5, &["out"]);
+    blocks("8", &["--overwrite", "--method", "coti"]).refused_with(5, &["out"]);
     assert_eq!(
         std::fs::read(target.join("report.json")).expect("a report"),
         before

@@ -65,7 +65,7 @@ impl Bench {
             assert_same(&self.expected, &target);
             return None;
         }
-        let run = run.refused(code, &[]);
+        let run = run.refused_with(code, &[]);
         assert!(!target.exists(), "{fault:?}: {}", run.stderr);
         let n_finished = finished(&target);
         assert!(
@@ -125,7 +125,7 @@ fn errors_of_reading_end_a_run_which_resumes() {
             // There are fewer calls than that.
             let is_last = run.code == Some(0);
             if !is_last {
-                run.refused(75, &[name, "os error 5", "--resume"]);
+                run.refused_with(75, &[name, "os error 5", "--resume"]);
                 assert!(!target.exists());
                 after.push(finished(&target));
                 bench.run(&target, None, &["--resume"]).ended_with(0);
@@ -146,7 +146,7 @@ fn a_read_only_output_is_refused_before_anything_is_done() {
     let target = bench.folder.path("out");
     for call in ["mkdir", "open"] {
         let run = bench.run(&target, Some((call, 1, EROFS, "out.partial")), &[]);
-        run.refused(5, &["out.partial", "Read-only file system"]);
+        run.refused_with(5, &["out.partial", "Read-only file system"]);
         assert!(!target.exists() && finished(&target) == 0);
     }
     bench.run(&target, None, &["--resume"]).ended_with(0);

@@ -10,5 +10,6 @@ pub mod light;
 pub mod reconstruct;
 #[cfg(unix)]
 pub mod service;
+pub mod snapshot;
 pub mod units;
 pub mod windows;

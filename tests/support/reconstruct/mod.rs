@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output as ProcessOutput};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type, UInt64Type};
@@ -23,6 +23,8 @@ use serde_json::Value;
 
 pub use folder::Folder;
 
+use super::snapshot;
+
 /// A run of the binary that has ended.
 #[derive(Debug)]
 pub struct Run {
@@ -33,12 +35,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(command: &mut Command) -> Self {
-        let output = command.output().expect("runs");
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command.output().expect("runs").into()
     }
 
     /// Asserts that the run ended with `code`, and did not panic.
@@ -49,25 +46,49 @@ impl Run {
         self
     }
 
-    /// Asserts that the run was refused with `code`, and that the error holds each of `parts`.
-    ///
-    /// The error is the last thing on stderr, its message without a full stop (`<INPUT>...` is none), its hint in a paragraph of its own.
+    /// Asserts that the run was refused with `code`, and that its error is the one of the test's next snapshot.
     #[track_caller]
-    pub fn refused(self, code: i32, parts: &[&str]) -> Self {
+    pub fn refused(self, code: i32) -> Self {
         let run = self.ended_with(code);
-        let (_, error) = run
-            .stderr
-            .split_once("error: ")
-            .unwrap_or_else(|| panic!("no error: {}", run.stderr));
+        snapshot::assert_next(&format!("exit code {code}\nerror: {}", run.error()));
+        run
+    }
+
+    /// Asserts that the run was refused with `code`, and that the error holds each of `parts`: for texts that differ from machine to machine or
+    /// from run to run.
+    #[track_caller]
+    pub fn refused_with(self, code: i32, parts: &[&str]) -> Self {
+        let run = self.ended_with(code);
+        let error = run.error();
         for part in parts {
             assert!(error.contains(part), "`{part}` is not in\n{error}");
         }
+        run
+    }
+
+    /// The error, which is the last thing on stderr: its message without a full stop (`<INPUT>...` is none), its hint in a paragraph of its own.
+    #[track_caller]
+    fn error(&self) -> &str {
+        let (_, error) = self
+            .stderr
+            .split_once("error: ")
+            .unwrap_or_else(|| panic!("no error: {}", self.stderr));
         let message = error.split("\n\n").next().unwrap_or_default().trim_end();
         assert!(
             !message.is_empty() && message.ends_with('.') == message.ends_with("..."),
             "{error}"
         );
-        run
+        error
+    }
+}
+
+impl From<ProcessOutput> for Run {
+    fn from(output: ProcessOutput) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 
