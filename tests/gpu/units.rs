@@ -81,7 +81,7 @@ fn a_warning_of_the_gpu_backend_reaches_the_user() {
     let words = words(&inputs, &target, &["--backend", "gpu", "--quiet"]);
     let mut command = nuwave();
     let command = command.args(words).env("NUWAVE_GPU_FAULTS", "lose@1");
-    let stderr = Run::of(command).ended_with(0).stderr;
+    let stderr = Run::new(command).ended_with(0).stderr;
     // The summary at the end says that the GPU failed; the backend says it at once, and how.
     let at_once = stderr
         .lines()

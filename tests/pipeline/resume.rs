@@ -324,7 +324,7 @@ fn a_changed_calibration_under_the_same_name_is_refused() {
 #[test]
 fn a_changed_detector_file_is_refused() {
     let folder = Folder::new();
-    let text = Run::of(nuwave().args(["detector", "juno"])).stdout;
+    let text = Run::new(nuwave().args(["detector", "juno"])).stdout;
     let detector = folder.file("lab.toml", text.as_bytes());
     let detector = detector.to_str().expect("a plain path");
     let (path, target) = killed(&folder, detector, &[]);
