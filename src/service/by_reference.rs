@@ -199,7 +199,7 @@ impl Begun {
         let begin = Instant::now();
         let wish = cancel.0.clone();
         let mut work = tokio::task::spawn_blocking(move || {
-            // Held until the pass has ended, also where nobody waits for it any more.
+            // SharedPermit until the pass has ended, also where nobody waits for it any more.
             let _slot = slot;
             pass(&files, &wish)
         });

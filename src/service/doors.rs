@@ -20,12 +20,12 @@ use tonic::Status;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
 
+use super::batcher::SharedPermit;
 use super::budget::Permit;
 use super::context::{Client, Context};
 use super::flight::{self, Flight};
 use super::http as web;
 use super::kserve::{self, KServe};
-use super::lane::Held;
 use super::refusal::{REASON, Reason, Refusal};
 use super::token::Tokens;
 
@@ -130,7 +130,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         }
     };
     if is_infer {
-        let held = Arc::clone(&permit) as Held;
+        let held = Arc::clone(&permit) as SharedPermit;
         request.extensions_mut().insert(Metering(held));
     }
     let held = Arc::clone(&permit);
@@ -143,7 +143,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
 
 /// What a call holds of its client's budget, for its jobs to hold as well.
 #[derive(Clone)]
-pub struct Metering(pub Held);
+pub struct Metering(pub SharedPermit);
 
 fn is_grpc(request: &Request) -> bool {
     let kind = request.headers().get(CONTENT_TYPE);

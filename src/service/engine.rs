@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, oneshot};
 
+use super::batcher::{Batcher, Batching, JobOutcome, SharedPermit};
 use super::command::{Command, Output};
-use super::lane::{Answer, Batching, Held, Lane};
 use super::metrics::Metrics;
 use super::refusal::{Reason, Refusal};
 use crate::error::Result;
@@ -51,7 +51,7 @@ pub struct Recipe {
     floats: bool,
 }
 
-type Lanes = HashMap<(Recipe, bool), Arc<OnceCell<Lane>>>;
+type Batchers = HashMap<(Recipe, bool), Arc<OnceCell<Batcher>>>;
 
 /// Calibrations and backends.
 pub struct Engine {
@@ -59,7 +59,7 @@ pub struct Engine {
     batching: Batching,
     metrics: Arc<Metrics>,
     /// Backends by recipe and whether samples are 16-bit counts, made when first asked for.
-    lanes: Mutex<Lanes>,
+    batchers: Mutex<Batchers>,
 }
 
 impl Engine {
@@ -70,7 +70,7 @@ impl Engine {
             setup: Arc::new(setup),
             batching,
             metrics,
-            lanes: Mutex::default(),
+            batchers: Mutex::default(),
         }
     }
 
@@ -161,11 +161,11 @@ impl Engine {
         &self,
         recipe: &Recipe,
         batch: Batch,
-        held: Held,
-    ) -> std::result::Result<oneshot::Receiver<Answer>, Refusal> {
+        permit: SharedPermit,
+    ) -> std::result::Result<oneshot::Receiver<JobOutcome>, Refusal> {
         let counts = matches!(batch.samples(), Samples::U16(_));
         let cell = self.cell(recipe, counts);
-        Ok(self.lane(&cell, recipe).await?.submit(batch, held))
+        Ok(self.batcher(&cell, recipe).await?.submit(batch, permit))
     }
 
     /// Makes the backend that most clients ask for, so that the first does not wait for it.
@@ -180,21 +180,21 @@ impl Engine {
             floats: false,
         };
         let cell = self.cell(&recipe, true);
-        self.lane(&cell, &recipe).await.map(|_| ())
+        self.batcher(&cell, &recipe).await.map(|_| ())
     }
 
-    fn cell(&self, recipe: &Recipe, counts: bool) -> Arc<OnceCell<Lane>> {
+    fn cell(&self, recipe: &Recipe, counts: bool) -> Arc<OnceCell<Batcher>> {
         // A cell is inserted whole: nothing a panicking thread could leave behind is wrong.
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lanes.entry((recipe.clone(), counts)).or_default())
+        let mut batchers = self.batchers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(batchers.entry((recipe.clone(), counts)).or_default())
     }
 
-    /// The lane in `cell`, made if there is none: who comes meanwhile waits for it instead of making another.
-    async fn lane<'a>(
+    /// The batcher in `cell`, made if there is none: who comes meanwhile waits for it instead of making another.
+    async fn batcher<'a>(
         &self,
-        cell: &'a OnceCell<Lane>,
+        cell: &'a OnceCell<Batcher>,
         recipe: &Recipe,
-    ) -> std::result::Result<&'a Lane, Refusal> {
+    ) -> std::result::Result<&'a Batcher, Refusal> {
         cell.get_or_try_init(|| async {
             let (setup, of) = (Arc::clone(&self.setup), recipe.clone());
             let made = tokio::task::spawn_blocking(move || {
@@ -214,9 +214,9 @@ impl Engine {
             let backend = made
                 .await
                 .map_err(|_| Refusal::internal("a backend could not be made"))??;
-            let name = format!("lane-{}", recipe.method.name());
+            let name = format!("batcher-{}", recipe.method.name());
             let metrics = Arc::clone(&self.metrics);
-            Ok(Lane::start(name, backend, self.batching, metrics)?)
+            Ok(Batcher::start(name, backend, self.batching, metrics)?)
         })
         .await
     }

@@ -1,10 +1,11 @@
 //! The network service: one process holds the GPU or the cores, and many clients send it their waveforms.
 //!
 //! Clients come in over [`listen`], pass the `doors` (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
-//! memory from the [`budget`], and their waveforms wait in a [`lane`] of the [`engine`], where jobs of all clients are joined into
+//! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`engine`], where jobs of all clients are joined into
 //! batches. `answer` makes of hits what goes back.
 
 pub mod answer;
+pub mod batcher;
 pub mod budget;
 pub mod by_reference;
 mod call;
@@ -15,7 +16,6 @@ pub mod engine;
 mod flight;
 mod http;
 pub mod kserve;
-pub mod lane;
 pub mod listen;
 pub mod metrics;
 pub mod refusal;
@@ -32,11 +32,11 @@ use tonic_health::ServingStatus;
 
 use crate::error::{Error, Result};
 use crate::pipeline::CancelToken;
+use batcher::Batching;
 use budget::Budget;
 use by_reference::ByReference;
 use context::{Context, Limits};
 use engine::{Engine, Setup};
-use lane::Batching;
 use listen::{Address, Listener, Serving};
 use metrics::Metrics;
 use token::Tokens;

@@ -16,19 +16,19 @@ use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
 use crate::service::answer::{self, Grouping};
+use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
 use crate::service::budget::Permit;
 use crate::service::call::{Answers, next_message};
 use crate::service::command::{Command, Output};
 use crate::service::context::Context;
 use crate::service::engine::Recipe;
-use crate::service::lane::{Answer, Done, Held};
 use crate::service::refusal::Refusal;
 use crate::service::stream::{Next, Room, side_by_side};
 
 /// What errors call the stream.
 const NAME: &str = "stream";
 /// A message under way.
-type Pending = (oneshot::Receiver<Answer>, OwnedSemaphorePermit);
+type Pending = (oneshot::Receiver<JobOutcome>, OwnedSemaphorePermit);
 
 /// Answers a stream of waveforms; `permit` is its memory.
 pub async fn run(
@@ -54,9 +54,9 @@ pub async fn run(
         Output::Hits | Output::Waveforms => None,
     };
     // Each job holds it as well: a call that ends early has jobs in the queue still.
-    let held: Held = Arc::new(permit);
+    let permit: SharedPermit = Arc::new(permit);
     side_by_side(
-        |sender| read(&context, messages, received, &recipe, &held, sender),
+        |sender| read(&context, messages, received, &recipe, &permit, sender),
         |pending| write(&context, pending, command.output, events, &answers),
     )
     .await
@@ -111,7 +111,7 @@ async fn read(
     mut messages: Streaming<FlightData>,
     mut received: Received,
     recipe: &Recipe,
-    held: &Held,
+    permit: &SharedPermit,
     pending: mpsc::Sender<Next<Pending>>,
 ) -> Result<(), Refusal> {
     let room = Room::new(context.limits.message);
@@ -132,8 +132,8 @@ async fn read(
         if batch.is_empty() {
             continue;
         }
-        let held = Arc::clone(held);
-        let answer = context.engine.submit(recipe, batch, held).await?;
+        let permit = Arc::clone(permit);
+        let answer = context.engine.submit(recipe, batch, permit).await?;
         if pending.send(Ok((answer, taken))).await.is_err() {
             break;
         }
@@ -154,7 +154,7 @@ async fn write(
     while let Some(next) = pending.recv().await {
         let (answer, taken) = next?;
         let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
-        let Done {
+        let JobResult {
             batch,
             mut extracted,
             backend,

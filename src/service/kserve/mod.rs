@@ -20,12 +20,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::answer::{self, Grouping};
+use super::batcher::{JobOutcome, SharedPermit};
 use super::budget::Permit;
 use super::call::{Answers, Call, next_message};
 use super::command::Command;
 use super::context::{Client, Context};
 use super::doors::Metering;
-use super::lane::{Answer, Held};
 use super::refusal::{Reason, Refusal};
 use super::stream::{Next, Room, side_by_side};
 use crate::io::SourceInfo;
@@ -162,7 +162,11 @@ impl KServe {
     }
 
     /// Puts the waveforms of a request into the queue.
-    async fn submit(&self, request: InferRequest, held: Held) -> Result<Submitted, Refusal> {
+    async fn submit(
+        &self,
+        request: InferRequest,
+        permit: SharedPermit,
+    ) -> Result<Submitted, Refusal> {
         let bytes = request.encoded_len() as u64;
         self.context.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
@@ -182,7 +186,7 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let answer = self.context.engine.submit(&recipe, batch, held).await?;
+        let answer = self.context.engine.submit(&recipe, batch, permit).await?;
         Ok(Submitted {
             model,
             answer,
@@ -227,10 +231,10 @@ impl KServe {
         metering: Option<Metering>,
     ) -> Result<InferResponse, Refusal> {
         self.context.check_ready()?;
-        let Some(Metering(held)) = metering else {
+        let Some(Metering(permit)) = metering else {
             return Err(Refusal::internal("a call whose memory is not counted"));
         };
-        let submitted = self.submit(request, held).await?;
+        let submitted = self.submit(request, permit).await?;
         self.finish(submitted).await
     }
 
@@ -253,9 +257,9 @@ impl KServe {
         permit: Permit,
     ) -> Result<(), Refusal> {
         // Each job holds it as well: a call that ends early has jobs in the queue still.
-        let held: Held = Arc::new(permit);
+        let permit: SharedPermit = Arc::new(permit);
         side_by_side(
-            |sender| self.read(messages, &held, sender),
+            |sender| self.read(messages, &permit, sender),
             |pending| self.write(pending, &answers),
         )
         .await
@@ -304,7 +308,7 @@ impl KServe {
     async fn read(
         &self,
         mut messages: Streaming<InferRequest>,
-        held: &Held,
+        permit: &SharedPermit,
         pending: mpsc::Sender<Next<Pending>>,
     ) -> Result<(), Refusal> {
         let context = &self.context;
@@ -312,7 +316,7 @@ impl KServe {
         while let Some(request) = next_message(context, &mut messages, || room.owes()).await? {
             let taken = room.take(request.encoded_len()).await?;
             let id = request.id.clone();
-            let submitted = self.submit(request, Arc::clone(held)).await;
+            let submitted = self.submit(request, Arc::clone(permit)).await;
             let next = Pending {
                 id,
                 submitted,
@@ -329,7 +333,7 @@ impl KServe {
 /// A request in the queue.
 struct Submitted {
     model: Model,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<JobOutcome>,
     wanted: Vec<String>,
     response: InferResponse,
 }

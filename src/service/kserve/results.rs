@@ -6,7 +6,7 @@ use super::messages::{InferRequest, InferResponse, OutputTensor, Parameter, Valu
 use super::tensors::size_of;
 use crate::model::{Event, Hit, WaveformSummary};
 use crate::service::answer::each;
-use crate::service::lane::Done;
+use crate::service::batcher::JobResult;
 use crate::service::refusal::Refusal;
 
 /// A tensor that comes out, and how its numbers are made.
@@ -22,12 +22,15 @@ fn bytes<const N: usize>(numbers: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
     numbers.flatten().collect()
 }
 
-fn of_hits<const N: usize>(done: &Done, number: fn(&Hit) -> [u8; N]) -> Vec<u8> {
-    bytes(done.extracted.hits.iter().map(number))
+fn of_hits<const N: usize>(result: &JobResult, number: fn(&Hit) -> [u8; N]) -> Vec<u8> {
+    bytes(result.extracted.hits.iter().map(number))
 }
 
-fn of_waveforms<const N: usize>(done: &Done, number: fn(&WaveformSummary) -> [u8; N]) -> Vec<u8> {
-    bytes(done.extracted.summaries.iter().map(number))
+fn of_waveforms<const N: usize>(
+    result: &JobResult,
+    number: fn(&WaveformSummary) -> [u8; N],
+) -> Vec<u8> {
+    bytes(result.extracted.summaries.iter().map(number))
 }
 
 fn or_nan(sigma: f32) -> [u8; 4] {
@@ -35,12 +38,12 @@ fn or_nan(sigma: f32) -> [u8; 4] {
 }
 
 /// The tensors of the model `waveform`: one number a hit, or one a waveform; `hit_offsets` has one more.
-pub const OF_WAVEFORMS: [Made<Done>; 15] = [
+pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
     Made {
         name: "hit_offsets",
         datatype: "UINT64",
-        make: |done| {
-            let counts = done
+        make: |result| {
+            let counts = result
                 .extracted
                 .summaries
                 .iter()
@@ -56,8 +59,8 @@ pub const OF_WAVEFORMS: [Made<Done>; 15] = [
     Made {
         name: "hit_event_id",
         datatype: "UINT64",
-        make: |done| {
-            let rows = each(&done.batch, &done.extracted);
+        make: |result| {
+            let rows = each(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(event, _, _, hits)| hits.iter().map(move |_| event.to_le_bytes())),
             )
@@ -66,8 +69,8 @@ pub const OF_WAVEFORMS: [Made<Done>; 15] = [
     Made {
         name: "hit_channel_id",
         datatype: "UINT32",
-        make: |done| {
-            let rows = each(&done.batch, &done.extracted);
+        make: |result| {
+            let rows = each(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(_, channel, _, hits)| {
                     hits.iter().map(move |_| channel.to_le_bytes())
@@ -78,40 +81,40 @@ pub const OF_WAVEFORMS: [Made<Done>; 15] = [
     Made {
         name: "hit_time_ns",
         datatype: "FP32",
-        make: |done| of_hits(done, |hit| hit.time_ns.to_le_bytes()),
+        make: |result| of_hits(result, |hit| hit.time_ns.to_le_bytes()),
     },
     Made {
         name: "hit_charge_pe",
         datatype: "FP32",
-        make: |done| of_hits(done, |hit| hit.charge_pe.to_le_bytes()),
+        make: |result| of_hits(result, |hit| hit.charge_pe.to_le_bytes()),
     },
     // A tensor has no nulls: NaN where the method does not estimate it.
     Made {
         name: "hit_charge_sigma_pe",
         datatype: "FP32",
-        make: |done| of_hits(done, |hit| or_nan(hit.charge_sigma_pe)),
+        make: |result| of_hits(result, |hit| or_nan(hit.charge_sigma_pe)),
     },
     Made {
         name: "hit_time_sigma_ns",
         datatype: "FP32",
-        make: |done| of_hits(done, |hit| or_nan(hit.time_sigma_ns)),
+        make: |result| of_hits(result, |hit| or_nan(hit.time_sigma_ns)),
     },
     Made {
         name: "hit_flags",
         datatype: "UINT32",
-        make: |done| of_hits(done, |hit| hit.flags.0.to_le_bytes()),
+        make: |result| of_hits(result, |hit| hit.flags.0.to_le_bytes()),
     },
     Made {
         name: "charge_pe",
         datatype: "FP32",
-        make: |done| of_waveforms(done, |it| it.charge_pe.to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.charge_pe.to_le_bytes()),
     },
     Made {
         name: "first_time_ns",
         datatype: "FP32",
         // A tensor has no nulls: NaN where there is no hit.
-        make: |done| {
-            of_waveforms(done, |it| {
+        make: |result| {
+            of_waveforms(result, |it| {
                 it.first_time_ns.unwrap_or(f32::NAN).to_le_bytes()
             })
         },
@@ -119,27 +122,27 @@ pub const OF_WAVEFORMS: [Made<Done>; 15] = [
     Made {
         name: "n_hits",
         datatype: "UINT32",
-        make: |done| of_waveforms(done, |it| it.n_hits.to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.n_hits.to_le_bytes()),
     },
     Made {
         name: "baseline_adc",
         datatype: "FP32",
-        make: |done| of_waveforms(done, |it| it.baseline_adc.to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.baseline_adc.to_le_bytes()),
     },
     Made {
         name: "noise_adc",
         datatype: "FP32",
-        make: |done| of_waveforms(done, |it| it.noise_adc.to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.noise_adc.to_le_bytes()),
     },
     Made {
         name: "chi2_ndf",
         datatype: "FP32",
-        make: |done| of_waveforms(done, |it| it.chi2_ndf.unwrap_or(f32::NAN).to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.chi2_ndf.unwrap_or(f32::NAN).to_le_bytes()),
     },
     Made {
         name: "flags",
         datatype: "UINT32",
-        make: |done| of_waveforms(done, |it| it.flags.0.to_le_bytes()),
+        make: |result| of_waveforms(result, |it| it.flags.0.to_le_bytes()),
     },
 ];
 

@@ -18,7 +18,7 @@ use crate::model::{Batch, Extracted, Samples};
 
 /// Batches after which a backend lets everything come back, to be asked for its report: under steady load too it is to be
 /// known that a device failed.
-const MOST_IN_A_ROW: usize = 64;
+const MAX_CONSECUTIVE_BATCHES: usize = 64;
 
 /// How large joined batches become, and how long they wait for that.
 #[derive(Clone, Copy, Debug)]
@@ -30,22 +30,22 @@ pub struct Batching {
 }
 
 /// What a job takes from its client's budget, given back when the job is gone.
-pub type Held = Arc<dyn Send + Sync>;
+pub type SharedPermit = Arc<dyn Send + Sync>;
 
 /// Waveforms of one client that are extracted together.
 pub struct Job {
     batch: Batch,
-    held: Held,
-    since: Instant,
-    reply: oneshot::Sender<Answer>,
+    permit: SharedPermit,
+    submitted: Instant,
+    reply: oneshot::Sender<JobOutcome>,
 }
 
 /// What became of a job.
-pub type Answer = std::result::Result<Done, Refusal>;
+pub type JobOutcome = std::result::Result<JobResult, Refusal>;
 
 /// A job's result.
 #[derive(Debug)]
-pub struct Done {
+pub struct JobResult {
     /// The waveforms as they came.
     pub batch: Batch,
     /// Their hits.
@@ -56,11 +56,11 @@ pub struct Done {
 
 /// A backend at work on a thread of its own. It ends when the last handle is dropped and its jobs are done.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Batcher {
     jobs: Sender<Job>,
 }
 
-impl Lane {
+impl Batcher {
     /// Starts a thread for `backend`.
     ///
     /// # Errors
@@ -71,23 +71,23 @@ impl Lane {
         batching: Batching,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let (jobs, waiting) = channel();
+        let (jobs, queue) = channel();
         std::thread::Builder::new()
             .name(name)
-            .spawn(move || work(backend.as_ref(), &waiting, batching, &metrics))
+            .spawn(move || work(backend.as_ref(), &queue, batching, &metrics))
             .map_err(|error| Error::internal("no thread for a backend").with_source(error))?;
         Ok(Self { jobs })
     }
 
     /// Puts a job into the queue. Dropping the receiver withdraws it, as long as it waits.
     #[must_use]
-    pub fn submit(&self, batch: Batch, held: Held) -> oneshot::Receiver<Answer> {
+    pub fn submit(&self, batch: Batch, permit: SharedPermit) -> oneshot::Receiver<JobOutcome> {
         let (reply, answer) = oneshot::channel();
         // A thread that is gone drops the job, and the receiver says so.
         let _ = self.jobs.send(Job {
             batch,
-            held,
-            since: Instant::now(),
+            permit,
+            submitted: Instant::now(),
             reply,
         });
         answer
@@ -95,39 +95,39 @@ impl Lane {
 }
 
 /// The jobs of one batch that is under way.
-struct Group {
-    jobs: Vec<Waiting>,
-    begun: Instant,
+struct InFlightBatch {
+    jobs: Vec<PendingJob>,
+    started: Instant,
 }
 
 /// A job whose waveforms are under way. Its own batch waits here, unless it is the one that travels.
-struct Waiting {
+struct PendingJob {
     batch: Option<Batch>,
-    reply: oneshot::Sender<Answer>,
-    _held: Held,
+    reply: oneshot::Sender<JobOutcome>,
+    _permit: SharedPermit,
 }
 
-fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
+fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
     let (mut next, mut known_failures) = (None, 0);
     loop {
         if next.is_none() {
-            match waiting.recv() {
+            match queue.recv() {
                 Ok(job) => next = Some(job),
                 Err(_) => return,
             }
         }
-        let flying = RefCell::new(VecDeque::new());
-        let mut intake = Intake {
-            waiting,
+        let in_flight = RefCell::new(VecDeque::new());
+        let mut batches = BatchQueue {
+            queue,
             next: &mut next,
-            flying: &flying,
+            in_flight: &in_flight,
             batching,
             metrics,
-            left: MOST_IN_A_ROW,
+            left: MAX_CONSECUTIVE_BATCHES,
         };
         let run = || {
-            backend.run(&mut intake, &mut |batch, extracted| {
-                let group = flying.borrow_mut().pop_front();
+            backend.run(&mut batches, &mut |batch, extracted| {
+                let group = in_flight.borrow_mut().pop_front();
                 deliver(group, batch, extracted, backend.name(), metrics);
                 Ok(true)
             })
@@ -142,10 +142,10 @@ fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metr
         if let Some(report) = backend.report() {
             metrics.record_backend_report(&report, &mut known_failures);
         }
-        for job in flying
+        for job in in_flight
             .into_inner()
             .into_iter()
-            .flat_map(|group: Group| group.jobs)
+            .flat_map(|group: InFlightBatch| group.jobs)
         {
             let refusal = failed
                 .clone()
@@ -155,27 +155,27 @@ fn work(backend: &dyn Backend, waiting: &Receiver<Job>, batching: Batching, metr
     }
 }
 
-/// The waiting jobs as a backend takes them: joined into batches, ending when none waits, so that what is under way comes back.
-struct Intake<'a> {
-    waiting: &'a Receiver<Job>,
+/// The queue jobs as a backend takes them: joined into batches, ending when none waits, so that what is under way comes back.
+struct BatchQueue<'a> {
+    queue: &'a Receiver<Job>,
     next: &'a mut Option<Job>,
-    flying: &'a RefCell<VecDeque<Group>>,
+    in_flight: &'a RefCell<VecDeque<InFlightBatch>>,
     batching: Batching,
     metrics: &'a Metrics,
-    /// Batches until the backend is asked how it does.
+    /// Batches deadline the backend is asked how it does.
     left: usize,
 }
 
-impl Intake<'_> {
-    /// The next job that somebody still waits for; `until` is how long to wait for one to come.
-    fn next_job(&mut self, until: Option<Instant>) -> Option<Job> {
+impl BatchQueue<'_> {
+    /// The next job that somebody still waits for; `deadline` is how long to wait for one to come.
+    fn next_job(&mut self, deadline: Option<Instant>) -> Option<Job> {
         loop {
-            let job = match (self.next.take(), until) {
+            let job = match (self.next.take(), deadline) {
                 (Some(job), _) => job,
-                (None, None) => self.waiting.try_recv().ok()?,
-                (None, Some(until)) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    match self.waiting.recv_timeout(left) {
+                (None, None) => self.queue.try_recv().ok()?,
+                (None, Some(deadline)) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match self.queue.recv_timeout(left) {
                         Ok(job) => job,
                         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                             return None;
@@ -191,22 +191,22 @@ impl Intake<'_> {
     }
 }
 
-impl Iterator for Intake<'_> {
+impl Iterator for BatchQueue<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
         self.left = self.left.checked_sub(1)?;
         let first = self.next_job(None)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let Batching {
             limit: BatchLimit { waveforms, samples },
             delay,
         } = self.batching;
-        let until = (delay > Duration::ZERO).then(|| first.since + delay);
+        let deadline = (delay > Duration::ZERO).then(|| first.submitted + delay);
         let (mut n_waveforms, mut n_samples) = (first.batch.len(), first.batch.samples().len());
         let mut jobs = vec![first];
         while n_waveforms < waveforms && n_samples < samples {
-            let Some(job) = self.next_job(until) else {
+            let Some(job) = self.next_job(deadline) else {
                 break;
             };
             let (more_waveforms, more_samples) = (job.batch.len(), job.batch.samples().len());
@@ -220,26 +220,31 @@ impl Iterator for Intake<'_> {
         }
         let (batch, jobs) = join(jobs, self.metrics);
         self.metrics.batch_waveforms.observe(n_waveforms as f64);
-        self.flying.borrow_mut().push_back(Group { jobs, begun });
+        self.in_flight
+            .borrow_mut()
+            .push_back(InFlightBatch { jobs, started });
         Some(batch)
     }
 }
 
-/// One batch of the waveforms of all `jobs`. A lane's jobs have samples of one type.
-fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<Waiting>) {
+/// One batch of the waveforms of all `jobs`. A batcher's jobs have samples of one type.
+fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
     for job in &jobs {
-        let queued = job.since.elapsed();
+        let queued = job.submitted.elapsed();
         metrics.queue_seconds.observe(queued.as_secs_f64());
     }
     if jobs.len() == 1
         && let Some(Job {
-            batch, held, reply, ..
+            batch,
+            permit,
+            reply,
+            ..
         }) = jobs.pop()
     {
-        let alone = Waiting {
+        let alone = PendingJob {
             batch: None,
             reply,
-            _held: held,
+            _permit: permit,
         };
         return (batch, vec![alone]);
     }
@@ -247,32 +252,32 @@ fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<Waiting>) {
         Some(Samples::F32(_)) => Batch::new_f32(0),
         Some(Samples::U16(_)) | None => Batch::new_u16(0),
     };
-    let mut waiting = Vec::new();
+    let mut queue = Vec::new();
     for job in jobs {
         all.append(&job.batch);
-        waiting.push(Waiting {
+        queue.push(PendingJob {
             batch: Some(job.batch),
             reply: job.reply,
-            _held: job.held,
+            _permit: job.permit,
         });
     }
-    (all, waiting)
+    (all, queue)
 }
 
 /// Gives every job of `group` its part of what came back.
 fn deliver(
-    group: Option<Group>,
+    group: Option<InFlightBatch>,
     batch: Batch,
     extracted: Extracted,
     backend: &'static str,
     metrics: &Metrics,
 ) {
-    let Some(Group { jobs, begun }) = group else {
+    let Some(InFlightBatch { jobs, started }) = group else {
         return;
     };
     metrics
         .compute_seconds
-        .observe(begun.elapsed().as_secs_f64());
+        .observe(started.elapsed().as_secs_f64());
     let backend = match extracted.left_to_cpu {
         0 => backend,
         all if all >= batch.len() => "cpu",
@@ -280,11 +285,11 @@ fn deliver(
     };
     metrics.note_extracted(&extracted, batch.samples().len(), backend);
     let mut own = Some(batch);
-    let mut rest = Parts::of(extracted);
-    for Waiting {
+    let mut rest = ResultSplitter::new(extracted);
+    for PendingJob {
         batch,
         reply,
-        _held,
+        _permit,
     } in jobs
     {
         let Some(batch) = batch.or_else(|| own.take()) else {
@@ -292,7 +297,7 @@ fn deliver(
         };
         let extracted = rest.next(batch.len());
         let answer = if extracted.summaries.len() == batch.len() {
-            Ok(Done {
+            Ok(JobResult {
                 batch,
                 extracted,
                 backend,
@@ -309,36 +314,36 @@ fn deliver(
 }
 
 /// What is left of a result that is given away part by part.
-struct Parts {
+struct ResultSplitter {
     whole: Extracted,
-    hits_given: usize,
-    summaries_given: usize,
+    hits_taken: usize,
+    summaries_taken: usize,
 }
 
-impl Parts {
-    fn of(whole: Extracted) -> Self {
+impl ResultSplitter {
+    fn new(whole: Extracted) -> Self {
         Self {
             whole,
-            hits_given: 0,
-            summaries_given: 0,
+            hits_taken: 0,
+            summaries_taken: 0,
         }
     }
 
     /// The result of the next `n_waveforms` waveforms.
     fn next(&mut self, n_waveforms: usize) -> Extracted {
-        if self.summaries_given == 0 && n_waveforms == self.whole.summaries.len() {
+        if self.summaries_taken == 0 && n_waveforms == self.whole.summaries.len() {
             return std::mem::take(&mut self.whole);
         }
-        let rest = self.whole.summaries.get(self.summaries_given..);
+        let rest = self.whole.summaries.get(self.summaries_taken..);
         let summaries: Vec<_> = rest
             .and_then(|rest| rest.get(..n_waveforms))
             .unwrap_or_default()
             .to_vec();
-        self.summaries_given += summaries.len();
+        self.summaries_taken += summaries.len();
         let n_hits: usize = summaries.iter().map(|it| it.n_hits as usize).sum();
-        let hits = self.whole.hits.get(self.hits_given..);
+        let hits = self.whole.hits.get(self.hits_taken..);
         let hits = hits.and_then(|rest| rest.get(..n_hits)).unwrap_or_default();
-        self.hits_given += n_hits;
+        self.hits_taken += n_hits;
         Extracted {
             hits: hits.to_vec(),
             summaries,
