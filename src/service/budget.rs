@@ -5,44 +5,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::refusal::{Reason, Refusal};
 
-/// Bytes that are there to be taken.
+/// Bytes that are there to be used.
 #[derive(Debug)]
 pub struct Budget {
-    most: u64,
-    taken: AtomicU64,
+    capacity: u64,
+    used: AtomicU64,
 }
 
 impl Budget {
-    /// A budget of `most` bytes.
+    /// A budget of `capacity` bytes.
     #[must_use]
-    pub fn new(most: u64) -> Self {
+    pub fn new(capacity: u64) -> Self {
         Self {
-            most,
-            taken: AtomicU64::new(0),
+            capacity,
+            used: AtomicU64::new(0),
         }
     }
 
-    /// Bytes that are taken.
+    /// Bytes that are used.
     #[must_use]
-    pub fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Bytes in all.
     #[must_use]
-    pub fn most(&self) -> u64 {
-        self.most
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        let more = |taken: u64| taken.checked_add(bytes).filter(|&sum| sum <= self.most);
-        self.taken
+    fn try_acquire(&self, bytes: u64) -> bool {
+        let more = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.capacity);
+        self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
     }
 
-    fn give_back(&self, bytes: u64) {
-        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    fn release(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -54,12 +54,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of a client that may have `most` of the bytes of `all`.
+    /// The ledger of a client that may have `capacity` of the bytes of `all`.
     #[must_use]
-    pub fn new(all: &Arc<Budget>, most: u64) -> Self {
+    pub fn new(all: &Arc<Budget>, capacity: u64) -> Self {
         Self {
             all: Arc::clone(all),
-            own: Arc::new(Budget::new(most)),
+            own: Arc::new(Budget::new(capacity)),
         }
     }
 
@@ -67,8 +67,8 @@ impl Ledger {
     ///
     /// # Errors
     /// If so much is not left, for this client or for all.
-    pub fn take(&self, bytes: u64) -> Result<Permit, Refusal> {
-        let mut permit = Permit {
+    pub fn try_acquire(&self, bytes: u64) -> Result<BudgetPermit, Refusal> {
+        let mut permit = BudgetPermit {
             ledger: self.clone(),
             bytes: 0,
         };
@@ -77,38 +77,38 @@ impl Ledger {
     }
 }
 
-/// Bytes that were taken; they are given back when it is dropped.
+/// Bytes that were used; they are given back when it is dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub struct BudgetPermit {
     ledger: Ledger,
     bytes: u64,
 }
 
-impl Permit {
+impl BudgetPermit {
     /// Takes `more` bytes.
     ///
     /// # Errors
-    /// As [`Ledger::take`]; what was taken before is kept.
+    /// As [`Ledger::take`]; what was used before is kept.
     pub fn grow(&mut self, more: u64) -> Result<(), Refusal> {
         let Ledger { all, own } = &self.ledger;
-        if !own.take(more) {
+        if !own.try_acquire(more) {
             return Err(Refusal::new(
                 Reason::ClientMemory,
                 format!(
                     "this client has {} of its {} bytes in work, {more} more do not fit (`--client-mib`); wait for answers, then try again",
-                    own.taken(),
-                    own.most()
+                    own.used(),
+                    own.capacity()
                 ),
             ));
         }
-        if !all.take(more) {
-            own.give_back(more);
+        if !all.try_acquire(more) {
+            own.release(more);
             return Err(Refusal::new(
                 Reason::Memory,
                 format!(
                     "the service has {} of its {} bytes in work, {more} more do not fit (`--memory-mib`); try again later",
-                    all.taken(),
-                    all.most()
+                    all.used(),
+                    all.capacity()
                 ),
             ));
         }
@@ -117,10 +117,10 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for BudgetPermit {
     fn drop(&mut self) {
-        self.ledger.own.give_back(self.bytes);
-        self.ledger.all.give_back(self.bytes);
+        self.ledger.own.release(self.bytes);
+        self.ledger.all.release(self.bytes);
     }
 }
 
@@ -132,19 +132,19 @@ mod tests {
     fn what_is_taken_is_given_back_and_never_more_than_there_is() {
         let all = Arc::new(Budget::new(100));
         let (one, two) = (Ledger::new(&all, 80), Ledger::new(&all, 80));
-        let mut first = one.take(50).expect("there are 100");
-        let refused = one.take(31).expect_err("one client may have 80");
+        let mut first = one.try_acquire(50).expect("there are 100");
+        let refused = one.try_acquire(31).expect_err("one client may have 80");
         assert_eq!(refused.reason, Reason::ClientMemory);
-        let refused = two.take(51).expect_err("100 in all");
+        let refused = two.try_acquire(51).expect_err("100 in all");
         assert_eq!(refused.reason, Reason::Memory);
-        assert_eq!(all.taken(), 50, "a refusal takes nothing");
+        assert_eq!(all.used(), 50, "a refusal takes nothing");
         first.grow(30).expect("80 are its own");
-        let second = two.take(20).expect("the rest");
-        assert_eq!(all.taken(), 100);
-        assert!(two.take(u64::MAX).is_err(), "no sum overflows");
+        let second = two.try_acquire(20).expect("the rest");
+        assert_eq!(all.used(), 100);
+        assert!(two.try_acquire(u64::MAX).is_err(), "no sum overflows");
         drop(first);
         drop(second);
-        assert_eq!(all.taken(), 0);
-        assert!(one.take(80).is_ok());
+        assert_eq!(all.used(), 0);
+        assert!(one.try_acquire(80).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::budget::{Budget, Ledger, Permit};
+use super::budget::{Budget, BudgetPermit, Ledger};
 use super::by_reference::ByReference;
 use super::engine::Engine;
 use super::metrics::Metrics;
@@ -131,10 +131,10 @@ impl Context {
     ///
     /// # Errors
     /// If no work is taken, or it does not fit.
-    pub fn admit_stream(&self, client: Option<&Client>) -> Result<Permit, Refusal> {
+    pub fn admit_stream(&self, client: Option<&Client>) -> Result<BudgetPermit, Refusal> {
         self.check_ready()?;
         let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
-        client.ledger.take(self.limits.stream())
+        client.ledger.try_acquire(self.limits.stream())
     }
 
     /// # Errors

@@ -21,7 +21,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
 
 use super::batcher::SharedPermit;
-use super::budget::Permit;
+use super::budget::BudgetPermit;
 use super::context::{Client, Context};
 use super::flight::{self, Flight};
 use super::http as web;
@@ -118,8 +118,8 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     }
     let is_infer = method == INFER;
     let permit = match request.extensions().get::<Client>() {
-        Some(client) if is_infer => client.ledger.take(0),
-        Some(client) => client.ledger.take(SMALL),
+        Some(client) if is_infer => client.ledger.try_acquire(0),
+        Some(client) => client.ledger.try_acquire(SMALL),
         None => Err(Refusal::internal("a call without a client")),
     };
     let permit = match permit {
@@ -184,7 +184,7 @@ fn told(response: Response, context: &Context) -> Response {
 /// The body of an answer, with what it holds until it is sent.
 struct Holding {
     inner: Body,
-    _held: Arc<Mutex<Permit>>,
+    _held: Arc<Mutex<BudgetPermit>>,
 }
 
 impl HttpBody for Holding {
@@ -214,7 +214,7 @@ const PREFIX: usize = 5;
 /// does not fit is refused before the rest is sent. And it has to come at a pace.
 struct Metered {
     inner: Body,
-    permit: Arc<Mutex<Permit>>,
+    permit: Arc<Mutex<BudgetPermit>>,
     context: Arc<Context>,
     /// True for a large message; others have their memory already.
     grows: bool,
@@ -228,7 +228,12 @@ struct Metered {
 }
 
 impl Metered {
-    fn of(inner: Body, permit: Arc<Mutex<Permit>>, context: Arc<Context>, grows: bool) -> Self {
+    fn of(
+        inner: Body,
+        permit: Arc<Mutex<BudgetPermit>>,
+        context: Arc<Context>,
+        grows: bool,
+    ) -> Self {
         Self {
             inner,
             permit,

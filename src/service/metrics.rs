@@ -321,7 +321,7 @@ impl Metrics {
             waveforms: now.waveforms - last.waveforms,
             hits: now.hits - last.hits,
             bytes_in: now.bytes_in - last.bytes_in,
-            in_work: self.budget.taken(),
+            in_work: self.budget.used(),
         });
     }
 
@@ -330,7 +330,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.uptime.set(seconds(self.started.elapsed().as_secs()));
-        self.taken.set(seconds(self.budget.taken()));
+        self.taken.set(seconds(self.budget.used()));
         let mut text = String::new();
         // A string can always be written to.
         let _ = encode(&mut text, &self.registry);
@@ -345,8 +345,8 @@ impl Metrics {
             uptime_s: self.started.elapsed().as_secs(),
             connections: self.connections.get(),
             active: self.active.get(),
-            in_work: self.budget.taken(),
-            in_work_most: self.budget.most(),
+            in_work: self.budget.used(),
+            in_work_most: self.budget.capacity(),
             waveforms: self.extracted(),
             hits: self.hits.get(),
             events: self.events.get(),

@@ -17,7 +17,7 @@ use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
 use crate::service::answer::{self, Grouping};
 use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
-use crate::service::budget::Permit;
+use crate::service::budget::BudgetPermit;
 use crate::service::call::{Answers, next_message};
 use crate::service::command::{Command, Output};
 use crate::service::context::Context;
@@ -35,7 +35,7 @@ pub async fn run(
     door: Flight,
     mut messages: Streaming<FlightData>,
     answers: Answers<FlightData>,
-    permit: Permit,
+    permit: BudgetPermit,
 ) -> Result<(), Refusal> {
     let context = Arc::clone(&door.context);
     let Some(Opened {

@@ -21,7 +21,7 @@ use tonic_prost::ProstCodec;
 
 use super::answer::{self, Grouping};
 use super::batcher::{JobOutcome, SharedPermit};
-use super::budget::Permit;
+use super::budget::BudgetPermit;
 use super::call::{Answers, Call, next_message};
 use super::command::Command;
 use super::context::{Client, Context};
@@ -254,7 +254,7 @@ impl KServe {
         self,
         messages: Streaming<InferRequest>,
         answers: Answers<StreamInferResponse>,
-        permit: Permit,
+        permit: BudgetPermit,
     ) -> Result<(), Refusal> {
         // Each job holds it as well: a call that ends early has jobs in the queue still.
         let permit: SharedPermit = Arc::new(permit);
