@@ -204,7 +204,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
     })
 }
 
-/// Waits for the next message of a stream, but not for ever: as long as `owed` says that the client waits for answers, and
+/// Waits for the next message of a stream, but not for ever: as long as `has_pending` says that the client waits for answers, and
 /// then for the idle time.
 ///
 /// # Errors
@@ -212,7 +212,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
 pub async fn next_message<T>(
     context: &Context,
     messages: &mut tonic::Streaming<T>,
-    owed: impl Fn() -> bool,
+    has_pending: impl Fn() -> bool,
 ) -> Result<Option<T>, Refusal> {
     let idle = context.limits.idle;
     let mut next = std::pin::pin!(messages.message());
@@ -222,7 +222,7 @@ pub async fn next_message<T>(
             Ok(Err(status)) => {
                 return Err(Refusal::of_transport(&status, context.limits.message));
             }
-            Err(_) if owed() => {}
+            Err(_) if has_pending() => {}
             Err(_) => {
                 return Err(Refusal::new(
                     Reason::Idle,

@@ -1,4 +1,4 @@
-//! Messages in and answers out side by side: read as long as there is room for them, answered in their order.
+//! Messages in and answers out side by side: read as long as there is window for them, answered in their order.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,42 +9,42 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::refusal::Refusal;
 
 /// Messages under way; their bytes are bounded beside that.
-const UNDER_WAY: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 /// What a message counts at least: its place in queues takes memory too.
-const LEAST_BYTES: usize = 4096;
+const MIN_MESSAGE_BYTES: usize = 4096;
 
 /// A message that was read, or what was wrong with it.
 pub type Next<P> = Result<P, Refusal>;
 
-/// Room for the messages of a stream that are under way.
-pub struct Room {
-    most: usize,
+/// FlowWindow for the messages of a stream that are under way.
+pub struct FlowWindow {
+    capacity: usize,
     free: Arc<Semaphore>,
 }
 
-impl Room {
-    /// Room for `most` bytes.
-    pub fn new(most: usize) -> Self {
+impl FlowWindow {
+    /// FlowWindow for `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
         Self {
-            most,
-            free: Arc::new(Semaphore::new(most)),
+            capacity,
+            free: Arc::new(Semaphore::new(capacity)),
         }
     }
 
-    /// Waits for room for a message of `bytes`; it is free again when what is returned is dropped.
+    /// Waits for window for a message of `bytes`; it is free again when what is returned is dropped.
     ///
     /// # Errors
     /// Never, unless nuwave has a defect.
-    pub async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let bytes = bytes.clamp(LEAST_BYTES.min(self.most), self.most);
+    pub async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let bytes = bytes.clamp(MIN_MESSAGE_BYTES.min(self.capacity), self.capacity);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let taken = Arc::clone(&self.free).acquire_many_owned(bytes).await;
-        taken.map_err(|_| Refusal::internal("a stream without room"))
+        taken.map_err(|_| Refusal::internal("a stream without window"))
     }
 
     /// True if the client waits for an answer.
-    pub fn owes(&self) -> bool {
-        self.free.available_permits() < self.most
+    pub fn has_pending(&self) -> bool {
+        self.free.available_permits() < self.capacity
     }
 }
 
@@ -53,7 +53,7 @@ impl Room {
 ///
 /// # Errors
 /// Those of `answer`.
-pub async fn side_by_side<P, R, A>(
+pub async fn read_and_respond<P, R, A>(
     read: impl FnOnce(mpsc::Sender<Next<P>>) -> R,
     answer: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
 ) -> Result<(), Refusal>
@@ -61,7 +61,7 @@ where
     R: Future<Output = Result<(), Refusal>>,
     A: Future<Output = Result<(), Refusal>>,
 {
-    let (sender, pending) = mpsc::channel(UNDER_WAY);
+    let (sender, pending) = mpsc::channel(MAX_IN_FLIGHT);
     let reading = async {
         if let Err(refusal) = read(sender.clone()).await {
             let _ = sender.send(Err(refusal)).await;
@@ -89,7 +89,7 @@ mod tests {
             }
             Err(Refusal::malformed("the end"))
         };
-        let result = side_by_side(read, async |mut pending: mpsc::Receiver<Next<u32>>| {
+        let result = read_and_respond(read, async |mut pending: mpsc::Receiver<Next<u32>>| {
             while let Some(next) = pending.recv().await {
                 answered.push(next?);
             }
@@ -102,14 +102,17 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_free_again_when_an_answer_is_out() {
-        let room = Room::new(10_000);
-        let first = room.take(1).await.expect("4096 of 10,000");
-        assert!(room.owes());
+        let window = FlowWindow::new(10_000);
+        let first = window.acquire(1).await.expect("4096 of 10,000");
+        assert!(window.has_pending());
         // More than there is counts as all of it, and waits.
-        let all = tokio::time::timeout(std::time::Duration::from_millis(20), room.take(1 << 40));
+        let all = tokio::time::timeout(
+            std::time::Duration::from_millis(20),
+            window.acquire(1 << 40),
+        );
         assert!(all.await.is_err());
         drop(first);
-        drop(room.take(1 << 40).await.expect("all of it"));
-        assert!(!room.owes());
+        drop(window.acquire(1 << 40).await.expect("all of it"));
+        assert!(!window.has_pending());
     }
 }

@@ -23,7 +23,7 @@ use crate::service::command::{Command, Output};
 use crate::service::context::Context;
 use crate::service::engine::Recipe;
 use crate::service::refusal::Refusal;
-use crate::service::stream::{Next, Room, side_by_side};
+use crate::service::stream::{FlowWindow, Next, read_and_respond};
 
 /// What errors call the stream.
 const NAME: &str = "stream";
@@ -55,7 +55,7 @@ pub async fn run(
     };
     // Each job holds it as well: a call that ends early has jobs in the queue still.
     let permit: SharedPermit = Arc::new(permit);
-    side_by_side(
+    read_and_respond(
         |sender| read(&context, messages, received, &recipe, &permit, sender),
         |pending| write(&context, pending, command.output, events, &answers),
     )
@@ -105,7 +105,7 @@ async fn open(
     Ok(None)
 }
 
-/// Reads messages and puts their waveforms into the queue, as long as there is room.
+/// Reads messages and puts their waveforms into the queue, as long as there is window.
 async fn read(
     context: &Context,
     mut messages: Streaming<FlightData>,
@@ -114,8 +114,8 @@ async fn read(
     permit: &SharedPermit,
     pending: mpsc::Sender<Next<Pending>>,
 ) -> Result<(), Refusal> {
-    let room = Room::new(context.limits.message);
-    while let Some(message) = next_message(context, &mut messages, || room.owes()).await? {
+    let window = FlowWindow::new(context.limits.message);
+    while let Some(message) = next_message(context, &mut messages, || window.has_pending()).await? {
         let bytes = message.encoded_len();
         context.metrics.bytes_in.inc_by(bytes as u64);
         if message.data_header.is_empty() {
@@ -126,7 +126,7 @@ async fn read(
         }
         let unpacked = size_of(&message.data_header, &message.data_body);
         let bytes = usize::try_from(unpacked).unwrap_or(usize::MAX).max(bytes);
-        let taken = room.take(bytes).await?;
+        let window_permit = window.acquire(bytes).await?;
         let batch = received.decode(&message.data_header, &message.data_body)?;
         drop(message);
         if batch.is_empty() {
@@ -134,7 +134,7 @@ async fn read(
         }
         let permit = Arc::clone(permit);
         let answer = context.engine.submit(recipe, batch, permit).await?;
-        if pending.send(Ok((answer, taken))).await.is_err() {
+        if pending.send(Ok((answer, window_permit))).await.is_err() {
             break;
         }
     }
@@ -152,7 +152,7 @@ async fn write(
     let mut seen = DuplicateFilter::for_stream();
     let mut grouping = Grouping::default();
     while let Some(next) = pending.recv().await {
-        let (answer, taken) = next?;
+        let (answer, window_permit) = next?;
         let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
         let JobResult {
             batch,
@@ -171,7 +171,7 @@ async fn write(
         };
         let about = serde_json::json!({"backend": backend, "waveforms": batch.len()});
         send(context, answers, &rows, &about.to_string()).await?;
-        drop(taken);
+        drop(window_permit);
     }
     if let Some(with) = &events {
         let rows = whole_events(context, with, grouping.take(true)).await?;

@@ -27,7 +27,7 @@ use super::command::Command;
 use super::context::{Client, Context};
 use super::doors::Metering;
 use super::refusal::{Reason, Refusal};
-use super::stream::{Next, Room, side_by_side};
+use super::stream::{FlowWindow, Next, read_and_respond};
 use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
 use codec::InferCodec;
@@ -258,7 +258,7 @@ impl KServe {
     ) -> Result<(), Refusal> {
         // Each job holds it as well: a call that ends early has jobs in the queue still.
         let permit: SharedPermit = Arc::new(permit);
-        side_by_side(
+        read_and_respond(
             |sender| self.read(messages, &permit, sender),
             |pending| self.write(pending, &answers),
         )
@@ -275,7 +275,7 @@ impl KServe {
             let Pending {
                 id,
                 submitted,
-                taken,
+                window_permit,
             } = next?;
             let result = match submitted {
                 Ok(submitted) => self.finish(submitted).await,
@@ -300,7 +300,7 @@ impl KServe {
                 }
             };
             answers.send(answer).await?;
-            drop(taken);
+            drop(window_permit);
         }
         Ok(())
     }
@@ -312,15 +312,17 @@ impl KServe {
         pending: mpsc::Sender<Next<Pending>>,
     ) -> Result<(), Refusal> {
         let context = &self.context;
-        let room = Room::new(context.limits.message);
-        while let Some(request) = next_message(context, &mut messages, || room.owes()).await? {
-            let taken = room.take(request.encoded_len()).await?;
+        let window = FlowWindow::new(context.limits.message);
+        while let Some(request) =
+            next_message(context, &mut messages, || window.has_pending()).await?
+        {
+            let window_permit = window.acquire(request.encoded_len()).await?;
             let id = request.id.clone();
             let submitted = self.submit(request, Arc::clone(permit)).await;
             let next = Pending {
                 id,
                 submitted,
-                taken,
+                window_permit,
             };
             if pending.send(Ok(next)).await.is_err() {
                 break;
@@ -342,7 +344,7 @@ struct Submitted {
 struct Pending {
     id: String,
     submitted: Result<Submitted, Refusal>,
-    taken: OwnedSemaphorePermit,
+    window_permit: OwnedSemaphorePermit,
 }
 
 /// Answers a call with one message by another.
