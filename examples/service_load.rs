@@ -102,7 +102,7 @@ struct Counts {
     refused: AtomicU64,
     failed: AtomicU64,
     different: AtomicU64,
-    /// Seconds from when a message was due to its answer, and from a call to its refusal.
+    /// Seconds from when a message was due to its answer, and from a call to its rejection.
     latencies: Mutex<(Vec<f64>, Vec<f64>)>,
     first_error: Mutex<Option<String>>,
 }

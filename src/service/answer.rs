@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 use rayon::prelude::*;
 
 use super::command::Output;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 use crate::event::Reconstructor;
 use crate::io::tables::events::{columns_of, events_schema};
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
@@ -51,7 +51,7 @@ pub fn each<'a>(
 ///
 /// # Errors
 /// Never, unless nuwave has a defect.
-pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
+pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = HitColumns::default();
     for (event, channel, _, hits) in each(batch, extracted) {
         for hit in hits {
@@ -65,7 +65,7 @@ pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal
 ///
 /// # Errors
 /// Never, unless nuwave has a defect.
-pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Refusal> {
+pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = WaveformColumns::default();
     for (event, channel, summary, _) in each(batch, extracted) {
         columns.push((0, event, channel), summary);
@@ -77,15 +77,15 @@ pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Re
 ///
 /// # Errors
 /// Never, unless nuwave has a defect.
-pub fn events(events: &[Event]) -> Result<RecordBatch, Refusal> {
+pub fn events(events: &[Event]) -> Result<RecordBatch, Rejection> {
     table(Output::Events, columns_of(0, events))
 }
 
 /// A table without its first column, the input's number.
-fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Refusal> {
+fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Rejection> {
     let columns = columns.into_iter().skip(1).collect();
     RecordBatch::try_new(schema(output), columns)
-        .map_err(|error| Refusal::internal(format!("the {}: {error}", output.name())))
+        .map_err(|error| Rejection::internal(format!("the {}: {error}", output.name())))
 }
 
 /// Puts waveforms together to events: an event is whole when the next one begins.
@@ -100,12 +100,12 @@ impl Grouping {
     ///
     /// # Errors
     /// If an event comes again after a later one, or has too many hits.
-    pub fn add(&mut self, batch: &Batch, extracted: &Extracted) -> Result<(), Refusal> {
+    pub fn add(&mut self, batch: &Batch, extracted: &Extracted) -> Result<(), Rejection> {
         for (event_id, channel_id, _, hits) in each(batch, extracted) {
             match &mut self.open {
                 Some(open) if open.event_id == event_id => {}
                 Some(open) if open.event_id > event_id => {
-                    return Err(Refusal::malformed(format!(
+                    return Err(Rejection::malformed(format!(
                         "event {event_id} comes after event {}: events need all their waveforms, send them in ascending order of the event",
                         open.event_id
                     )));
@@ -120,7 +120,7 @@ impl Grouping {
             }
             let Some(open) = &mut self.open else { continue };
             if open.hits.len() + hits.len() > MOST_EVENT_HITS {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     Reason::Memory,
                     format!("event {event_id} has more than {MOST_EVENT_HITS} hits"),
                 ));
@@ -151,7 +151,7 @@ impl Grouping {
 pub async fn reconstruct(
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<Event>, Rejection> {
     let lot = EVENTS_A_CORE * rayon::current_num_threads();
     let mut found = Vec::with_capacity(events.len());
     let mut events = events.into_iter();
@@ -167,7 +167,7 @@ pub async fn reconstruct(
         };
         let more = tokio::task::spawn_blocking(work).await;
         found.extend(more.map_err(|_| {
-            Refusal::internal("an event could not be reconstructed; a defect of nuwave")
+            Rejection::internal("an event could not be reconstructed; a defect of nuwave")
         })?);
     }
 }
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn an_event_that_comes_again_is_refused() {
         let (batch, extracted) = batch(&[4, 5, 4]);
-        let refused = Grouping::default().add(&batch, &extracted);
-        let message = refused.expect_err("4 came before 5").message;
+        let rejected = Grouping::default().add(&batch, &extracted);
+        let message = rejected.expect_err("4 came before 5").message;
         assert!(message.contains("event 4 comes after event 5"), "{message}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::metrics::Metrics;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::error::{Error, Result};
 use crate::extract::Backend;
 use crate::io::BatchLimit;
@@ -41,7 +41,7 @@ pub struct Job {
 }
 
 /// What became of a job.
-pub type JobOutcome = std::result::Result<JobResult, Refusal>;
+pub type JobOutcome = std::result::Result<JobResult, Rejection>;
 
 /// A job's result.
 #[derive(Debug)]
@@ -134,8 +134,8 @@ fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metric
         };
         let failed = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Refusal::from(error)),
-            Err(_) => Some(Refusal::internal(
+            Ok(Err(error)) => Some(Rejection::from(error)),
+            Err(_) => Some(Rejection::internal(
                 "the extraction of a batch failed; this is a defect of nuwave",
             )),
         };
@@ -147,10 +147,10 @@ fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metric
             .into_iter()
             .flat_map(|group: InFlightBatch| group.jobs)
         {
-            let refusal = failed
+            let rejection = failed
                 .clone()
-                .unwrap_or_else(|| Refusal::internal("the backend lost a batch"));
-            let _ = job.reply.send(Err(refusal));
+                .unwrap_or_else(|| Rejection::internal("the backend lost a batch"));
+            let _ = job.reply.send(Err(rejection));
         }
     }
 }
@@ -303,7 +303,7 @@ fn deliver(
                 backend,
             })
         } else {
-            Err(Refusal::internal(
+            Err(Rejection::internal(
                 "the backend's result does not fit its batch",
             ))
         };

@@ -1,9 +1,9 @@
-//! How much memory clients may take, all together and each: what does not fit is refused at once.
+//! How much memory clients may take, all together and each: what does not fit is rejected at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 
 /// Bytes that are there to be used.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If so much is not left, for this client or for all.
-    pub fn try_acquire(&self, bytes: u64) -> Result<BudgetPermit, Refusal> {
+    pub fn try_acquire(&self, bytes: u64) -> Result<BudgetPermit, Rejection> {
         let mut permit = BudgetPermit {
             ledger: self.clone(),
             bytes: 0,
@@ -89,10 +89,10 @@ impl BudgetPermit {
     ///
     /// # Errors
     /// As [`Ledger::take`]; what was used before is kept.
-    pub fn grow(&mut self, more: u64) -> Result<(), Refusal> {
+    pub fn grow(&mut self, more: u64) -> Result<(), Rejection> {
         let Ledger { all, own } = &self.ledger;
         if !own.try_acquire(more) {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 Reason::ClientMemory,
                 format!(
                     "this client has {} of its {} bytes in work, {more} more do not fit (`--client-mib`); wait for answers, then try again",
@@ -103,7 +103,7 @@ impl BudgetPermit {
         }
         if !all.try_acquire(more) {
             own.release(more);
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 Reason::Memory,
                 format!(
                     "the service has {} of its {} bytes in work, {more} more do not fit (`--memory-mib`); try again later",
@@ -133,11 +133,11 @@ mod tests {
         let all = Arc::new(Budget::new(100));
         let (one, two) = (Ledger::new(&all, 80), Ledger::new(&all, 80));
         let mut first = one.try_acquire(50).expect("there are 100");
-        let refused = one.try_acquire(31).expect_err("one client may have 80");
-        assert_eq!(refused.reason, Reason::ClientMemory);
-        let refused = two.try_acquire(51).expect_err("100 in all");
-        assert_eq!(refused.reason, Reason::Memory);
-        assert_eq!(all.used(), 50, "a refusal takes nothing");
+        let rejected = one.try_acquire(31).expect_err("one client may have 80");
+        assert_eq!(rejected.reason, Reason::ClientMemory);
+        let rejected = two.try_acquire(51).expect_err("100 in all");
+        assert_eq!(rejected.reason, Reason::Memory);
+        assert_eq!(all.used(), 50, "a rejection takes nothing");
         first.grow(30).expect("80 are its own");
         let second = two.try_acquire(20).expect("the rest");
         assert_eq!(all.used(), 100);

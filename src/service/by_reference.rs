@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call::Answers;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 use crate::error::{Error, Result};
 use crate::extract::Method;
 use crate::pipeline::CancelToken;
@@ -91,9 +91,9 @@ impl ByReference {
     ///
     /// # Errors
     /// If it is not understood, names something that it may not, or another pass is under way.
-    pub fn begin(&self, body: &[u8]) -> std::result::Result<Begun, Refusal> {
+    pub fn begin(&self, body: &[u8]) -> std::result::Result<Begun, Rejection> {
         let wish: Wish = serde_json::from_slice(body).map_err(|error| {
-            Refusal::malformed(format!(
+            Rejection::malformed(format!(
                 "the action is not understood: {error}; write it as {{\"input\": [\"run.h5\"], \"output\": \"out\"}}"
             ))
         })?;
@@ -102,7 +102,7 @@ impl ByReference {
             OneOrMore::More(inputs) => inputs,
         };
         if inputs.is_empty() {
-            return Err(Refusal::malformed("`input` names no file"));
+            return Err(Rejection::malformed("`input` names no file"));
         }
         let files = Files {
             inputs: inputs
@@ -114,7 +114,7 @@ impl ByReference {
             calibration: wish.calibration,
         };
         let slot = Arc::clone(&self.slot).try_acquire_owned().map_err(|_| {
-            Refusal::new(
+            Rejection::new(
                 Reason::Unavailable,
                 "another pass over files is under way; try again later",
             )
@@ -127,8 +127,13 @@ impl ByReference {
     }
 
     /// The path of `name` below the root, each folder on the way looked at: no links, nothing above the root.
-    fn below(&self, name: &str) -> std::result::Result<PathBuf, Refusal> {
-        let no = |what: &str| Err(Refusal::new(Reason::Forbidden, format!("`{name}`: {what}")));
+    fn below(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
+        let no = |what: &str| {
+            Err(Rejection::new(
+                Reason::Forbidden,
+                format!("`{name}`: {what}"),
+            ))
+        };
         let mut path = self.root.clone();
         let mut components = Path::new(name).components().peekable();
         if components.peek().is_none() || name.contains('\0') {
@@ -150,27 +155,27 @@ impl ByReference {
         Ok(path)
     }
 
-    fn input(&self, name: &str) -> std::result::Result<PathBuf, Refusal> {
+    fn input(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
         let path = self.below(name)?;
         match path.symlink_metadata() {
             Ok(it) if it.is_file() => Ok(path),
-            Ok(_) => Err(Refusal::new(
+            Ok(_) => Err(Rejection::new(
                 Reason::Forbidden,
                 format!("`{name}` is no regular file"),
             )),
-            Err(_) => Err(Refusal::new(
+            Err(_) => Err(Rejection::new(
                 Reason::Unknown,
                 format!("`{name}`: there is no such file below the root"),
             )),
         }
     }
 
-    fn output(&self, name: &str) -> std::result::Result<PathBuf, Refusal> {
+    fn output(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
         let path = self.below(name)?;
         // Where unfinished work waits.
         self.below(&format!("{name}.partial"))?;
         match path.symlink_metadata() {
-            Ok(it) if !it.is_dir() => Err(Refusal::new(
+            Ok(it) if !it.is_dir() => Err(Rejection::new(
                 Reason::Forbidden,
                 format!("`{name}` exists and is no folder"),
             )),
@@ -193,7 +198,7 @@ impl Begun {
     ///
     /// # Errors
     /// Those of the pass.
-    pub async fn run(self, answers: Answers<Vec<u8>>) -> std::result::Result<(), Refusal> {
+    pub async fn run(self, answers: Answers<Vec<u8>>) -> std::result::Result<(), Rejection> {
         let Self { files, pass, slot } = self;
         let cancel = CancelOnDrop(CancelToken::default());
         let begin = Instant::now();
@@ -214,7 +219,7 @@ impl Begun {
             }
         };
         let report = result
-            .map_err(|_| Refusal::internal("the pass failed; this is a defect of nuwave"))??;
+            .map_err(|_| Rejection::internal("the pass failed; this is a defect of nuwave"))??;
         let state = serde_json::json!({"state": "done", "report": report});
         answers.send(state.to_string().into_bytes()).await
     }
@@ -260,8 +265,8 @@ mod tests {
             "runs/a.h5/b",
             "a\0b",
         ] {
-            let refused = begin(wrong, "out").expect_err(wrong);
-            assert_eq!(refused.reason, Reason::Forbidden, "{wrong}");
+            let rejected = begin(wrong, "out").expect_err(wrong);
+            assert_eq!(rejected.reason, Reason::Forbidden, "{wrong}");
         }
         std::os::unix::fs::symlink(folder.path(), root.join("late.partial")).expect("a link");
         for wrong in [
@@ -273,11 +278,11 @@ mod tests {
             "/tmp/out",
             "nowhere/out",
         ] {
-            let refused = begin("runs/a.h5", wrong).expect_err(wrong);
-            assert_eq!(refused.reason, Reason::Forbidden, "{wrong}");
+            let rejected = begin("runs/a.h5", wrong).expect_err(wrong);
+            assert_eq!(rejected.reason, Reason::Forbidden, "{wrong}");
         }
-        let refused = begin("runs/b.h5", "out").expect_err("it is not there");
-        assert_eq!(refused.reason, Reason::Unknown);
+        let rejected = begin("runs/b.h5", "out").expect_err("it is not there");
+        assert_eq!(rejected.reason, Reason::Unknown);
         drop(socket);
     }
 }

@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::context::Context;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 
 /// Answers that wait for the client to take them.
 const WAITING: usize = 1;
@@ -47,14 +47,14 @@ impl Call {
     }
 
     /// Takes note of how it ended.
-    pub fn end(&mut self, result: Result<(), &Refusal>) {
+    pub fn end(&mut self, result: Result<(), &Rejection>) {
         self.ended = true;
         let metrics = &self.context.metrics;
         let code = match result {
             Ok(()) => "ok",
-            Err(refusal) => {
-                metrics.note_refusal(refusal);
-                refusal.reason.label()
+            Err(rejection) => {
+                metrics.note_rejection(rejection);
+                rejection.reason.label()
             }
         };
         metrics.note_request(self.door, self.method, code);
@@ -63,11 +63,11 @@ impl Call {
     /// What a call begins with; where it is refused, the call ends.
     ///
     /// # Errors
-    /// The refusal, as the client is told.
-    pub fn admit<T>(&mut self, begun: Result<T, Refusal>) -> Result<T, Status> {
-        begun.map_err(|refusal| {
-            self.end(Err(&refusal));
-            refusal.into()
+    /// The rejection, as the client is told.
+    pub fn admit<T>(&mut self, begun: Result<T, Rejection>) -> Result<T, Status> {
+        begun.map_err(|rejection| {
+            self.end(Err(&rejection));
+            rejection.into()
         })
     }
 
@@ -77,8 +77,8 @@ impl Call {
     /// Those of `work`, or that there is no time left.
     pub async fn limit<T>(
         &self,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
+        work: impl Future<Output = Result<T, Rejection>>,
+    ) -> Result<T, Rejection> {
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -87,8 +87,8 @@ impl Call {
         };
         tokio::select! {
             result = work => result,
-            refusal = self.context.cut_off() => Err(refusal),
-            () = deadline => Err(Refusal::new(
+            rejection = self.context.cut_off() => Err(rejection),
+            () = deadline => Err(Rejection::new(
                 Reason::Deadline,
                 "the deadline passed; what was not done yet is dropped",
             )),
@@ -101,7 +101,7 @@ impl Call {
     /// As [`limit`](Self::limit), as the client is told.
     pub async fn answer<T>(
         mut self,
-        work: impl Future<Output = Result<T, Refusal>>,
+        work: impl Future<Output = Result<T, Rejection>>,
     ) -> Result<T, Status> {
         let result = self.limit(work).await;
         self.end(result.as_ref().map(|_| ()));
@@ -115,7 +115,7 @@ impl Call {
     ) -> impl Stream<Item = Result<T, Status>>
     where
         T: Send + 'static,
-        F: Future<Output = Result<(), Refusal>> + Send + 'static,
+        F: Future<Output = Result<(), Rejection>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(WAITING);
         let idle = self.context.limits.idle;
@@ -172,12 +172,12 @@ impl<T> Answers<T> {
     ///
     /// # Errors
     /// If it takes nothing for too long.
-    pub async fn send(&self, answer: T) -> Result<(), Refusal> {
+    pub async fn send(&self, answer: T) -> Result<(), Rejection> {
         let sent = self.sender.send(Outgoing::Answer(answer));
         match tokio::time::timeout(self.idle, sent).await {
             // Of a client that is gone the call hears elsewhere.
             Ok(_) => Ok(()),
-            Err(_) => Err(Refusal::new(
+            Err(_) => Err(Rejection::new(
                 Reason::Idle,
                 format!("the client took no answer for {:?} (`--idle`)", self.idle),
             )),
@@ -213,18 +213,18 @@ pub async fn next_message<T>(
     context: &Context,
     messages: &mut tonic::Streaming<T>,
     has_pending: impl Fn() -> bool,
-) -> Result<Option<T>, Refusal> {
+) -> Result<Option<T>, Rejection> {
     let idle = context.limits.idle;
     let mut next = std::pin::pin!(messages.message());
     loop {
         match tokio::time::timeout(idle, next.as_mut()).await {
             Ok(Ok(message)) => return Ok(message),
             Ok(Err(status)) => {
-                return Err(Refusal::of_transport(&status, context.limits.message));
+                return Err(Rejection::from_transport(&status, context.limits.message));
             }
             Err(_) if has_pending() => {}
             Err(_) => {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     Reason::Idle,
                     format!("no whole message came for {idle:?} (`--idle`)"),
                 ));

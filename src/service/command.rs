@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use crate::extract::Method;
 
 /// What comes back.
@@ -50,12 +50,12 @@ impl Command {
     ///
     /// # Errors
     /// If it is not the JSON of a command.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, Rejection> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         serde_json::from_slice(bytes).map_err(|error| {
-            Refusal::malformed(format!(
+            Rejection::malformed(format!(
                 "the command is not understood: {error}; write it as {{\"output\": \"hits\"}}, with `method` and `calibration` if need be"
             ))
         })

@@ -10,7 +10,7 @@ use super::budget::{Budget, BudgetPermit, Ledger};
 use super::by_reference::ByReference;
 use super::engine::Engine;
 use super::metrics::Metrics;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -118,10 +118,10 @@ impl Context {
     }
 
     /// Returns when running calls have to end.
-    pub async fn cut_off(&self) -> Refusal {
+    pub async fn cut_off(&self) -> Rejection {
         // The sender lives as long as `self`.
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
-        Refusal::new(
+        Rejection::new(
             Reason::Draining,
             "the service ends, and its time to finish is over; send it again elsewhere",
         )
@@ -131,15 +131,15 @@ impl Context {
     ///
     /// # Errors
     /// If no work is taken, or it does not fit.
-    pub fn admit_stream(&self, client: Option<&Client>) -> Result<BudgetPermit, Refusal> {
+    pub fn admit_stream(&self, client: Option<&Client>) -> Result<BudgetPermit, Rejection> {
         self.check_ready()?;
-        let client = client.ok_or_else(|| Refusal::internal("a call without a client"))?;
+        let client = client.ok_or_else(|| Rejection::internal("a call without a client"))?;
         client.ledger.try_acquire(self.limits.stream())
     }
 
     /// # Errors
     /// If no work is taken.
-    pub fn check_ready(&self) -> Result<(), Refusal> {
+    pub fn check_ready(&self) -> Result<(), Rejection> {
         if self.is_ready() {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Context {
         } else {
             "the service is not ready yet"
         };
-        Err(Refusal::new(
+        Err(Rejection::new(
             Reason::Draining,
             format!("{what}; try again elsewhere or later"),
         ))

@@ -26,7 +26,7 @@ use super::context::{Client, Context};
 use super::flight::{self, Flight};
 use super::http as web;
 use super::kserve::{self, KServe};
-use super::refusal::{REASON, Reason, Refusal};
+use super::rejection::{REASON, Reason, Rejection};
 use super::token::Tokens;
 
 /// A method of gRPC: the name of its service, and its own.
@@ -95,12 +95,12 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         && method != SERVER_LIVE
         && !tokens.open(request.headers())
     {
-        let refusal = Refusal::new(
+        let rejection = Rejection::new(
             Reason::Token,
             "the token is missing or wrong; send `authorization: Bearer TOKEN`",
         );
-        guard.context.metrics.note_refusal(&refusal);
-        return refuse(&request, refusal);
+        guard.context.metrics.note_rejection(&rejection);
+        return reject(&request, rejection);
     }
     if !is_grpc(&request) {
         // What comes over plain HTTP has no body that anybody reads; gRPC's methods would.
@@ -120,13 +120,13 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let permit = match request.extensions().get::<Client>() {
         Some(client) if is_infer => client.ledger.try_acquire(0),
         Some(client) => client.ledger.try_acquire(SMALL),
-        None => Err(Refusal::internal("a call without a client")),
+        None => Err(Rejection::internal("a call without a client")),
     };
     let permit = match permit {
         Ok(permit) => Arc::new(Mutex::new(permit)),
-        Err(refusal) => {
-            guard.context.metrics.note_refusal(&refusal);
-            return refuse(&request, refusal);
+        Err(rejection) => {
+            guard.context.metrics.note_rejection(&rejection);
+            return reject(&request, rejection);
         }
     };
     if is_infer {
@@ -151,34 +151,34 @@ fn is_grpc(request: &Request) -> bool {
 }
 
 /// The answer to a call that is not let in, as its kind of client understands it.
-fn refuse(request: &Request, refusal: Refusal) -> Response {
+fn reject(request: &Request, rejection: Rejection) -> Response {
     if is_grpc(request) {
-        return Status::from(refusal).into_http::<Body>();
+        return Status::from(rejection).into_http::<Body>();
     }
     // Browsers ask for a password then, which is the token.
     let ask = HeaderValue::from_static("Basic realm=\"nuwave\", charset=\"UTF-8\"");
-    let message = format!("{}\n", refusal.message);
+    let message = format!("{}\n", rejection.message);
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, ask)], message).into_response()
 }
 
-/// What the transport itself refused, in this service's words and counts.
+/// What the transport itself rejected, in this service's words and counts.
 fn told(response: Response, context: &Context) -> Response {
     let headers = response.headers();
     let Some(status) = Status::from_header_map(headers) else {
         return response;
     };
     let own = headers.contains_key(REASON);
-    let of_transport = [
+    let transport_codes = [
         tonic::Code::OutOfRange,
         tonic::Code::Internal,
         tonic::Code::Unknown,
     ];
-    if own || !of_transport.contains(&status.code()) {
+    if own || !transport_codes.contains(&status.code()) {
         return response;
     }
-    let refusal = Refusal::of_transport(&status, context.limits.message);
-    context.metrics.note_refusal(&refusal);
-    Status::from(refusal).into_http::<Body>()
+    let rejection = Rejection::from_transport(&status, context.limits.message);
+    context.metrics.note_rejection(&rejection);
+    Status::from(rejection).into_http::<Body>()
 }
 
 /// The body of an answer, with what it holds until it is sent.
@@ -211,7 +211,7 @@ impl HttpBody for Holding {
 const PREFIX: usize = 5;
 
 /// The body of a call with one message. The memory of a large one is taken as soon as its first bytes say how long it is: who
-/// does not fit is refused before the rest is sent. And it has to come at a pace.
+/// does not fit is rejected before the rest is sent. And it has to come at a pace.
 struct Metered {
     inner: Body,
     permit: Arc<Mutex<BudgetPermit>>,
@@ -247,13 +247,13 @@ impl Metered {
         }
     }
 
-    fn count(&mut self, data: &[u8]) -> Result<(), Refusal> {
+    fn count(&mut self, data: &[u8]) -> Result<(), Rejection> {
         self.came += data.len() as u64;
         if !self.grows {
             return if self.came <= SMALL {
                 Ok(())
             } else {
-                Err(Refusal::new(
+                Err(Rejection::new(
                     Reason::MessageSize,
                     format!("this call's request may have {SMALL} bytes"),
                 ))
@@ -310,12 +310,12 @@ impl HttpBody for Metered {
         cx: &mut Polling<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        let refused = match &polled {
+        let rejected = match &polled {
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
                 Some(data) => self.count(data).err(),
                 None => None,
             },
-            Poll::Pending if self.is_late(cx) => Some(Refusal::new(
+            Poll::Pending if self.is_late(cx) => Some(Rejection::new(
                 Reason::Idle,
                 format!(
                     "the request did not come whole: {} bytes in {:?} (`--idle`)",
@@ -325,9 +325,9 @@ impl HttpBody for Metered {
             )),
             _ => None,
         };
-        if let Some(refusal) = refused {
-            self.context.metrics.note_refusal(&refusal);
-            return Poll::Ready(Some(Err(Status::from(refusal).into())));
+        if let Some(rejection) = rejected {
+            self.context.metrics.note_rejection(&rejection);
+            return Poll::Ready(Some(Err(Status::from(rejection).into())));
         }
         polled.map_err(Into::into)
     }

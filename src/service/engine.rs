@@ -8,7 +8,7 @@ use tokio::sync::{OnceCell, oneshot};
 use super::batcher::{Batcher, Batching, JobOutcome, SharedPermit};
 use super::command::{Command, Output};
 use super::metrics::Metrics;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 use crate::error::Result;
 use crate::event::Reconstructor;
 use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
@@ -84,9 +84,9 @@ impl Engine {
     ///
     /// # Errors
     /// If the service has no geometry.
-    pub fn events(&self) -> std::result::Result<Arc<Reconstructor>, Refusal> {
+    pub fn events(&self) -> std::result::Result<Arc<Reconstructor>, Rejection> {
         self.setup.events.clone().map_err(|why| {
-            Refusal::new(
+            Rejection::new(
                 Reason::Unknown,
                 format!("this service makes no events: {why}"),
             )
@@ -107,7 +107,7 @@ impl Engine {
         &self,
         command: &Command,
         info: &SourceInfo,
-    ) -> std::result::Result<Recipe, Refusal> {
+    ) -> std::result::Result<Recipe, Rejection> {
         let setup = &self.setup;
         let calibration = command
             .calibration
@@ -115,7 +115,7 @@ impl Engine {
             .unwrap_or(&setup.default_calibration);
         if !setup.calibrations.contains_key(calibration) {
             let known: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 Reason::Unknown,
                 format!(
                     "there is no calibration `{calibration}`; there is {}",
@@ -124,7 +124,7 @@ impl Engine {
             ));
         }
         let differs = |what: &str, theirs: String, ours: String| {
-            Err(Refusal::malformed(format!(
+            Err(Rejection::malformed(format!(
                 "the waveforms say that their {what} is {theirs}, this service reads {ours}"
             )))
         };
@@ -162,7 +162,7 @@ impl Engine {
         recipe: &Recipe,
         batch: Batch,
         permit: SharedPermit,
-    ) -> std::result::Result<oneshot::Receiver<JobOutcome>, Refusal> {
+    ) -> std::result::Result<oneshot::Receiver<JobOutcome>, Rejection> {
         let counts = matches!(batch.samples(), Samples::U16(_));
         let cell = self.cell(recipe, counts);
         Ok(self.batcher(&cell, recipe).await?.submit(batch, permit))
@@ -172,7 +172,7 @@ impl Engine {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub async fn warm_up(&self) -> std::result::Result<(), Refusal> {
+    pub async fn warm_up(&self) -> std::result::Result<(), Rejection> {
         let setup = &self.setup;
         let recipe = Recipe {
             method: setup.parameters.method,
@@ -194,7 +194,7 @@ impl Engine {
         &self,
         cell: &'a OnceCell<Batcher>,
         recipe: &Recipe,
-    ) -> std::result::Result<&'a Batcher, Refusal> {
+    ) -> std::result::Result<&'a Batcher, Rejection> {
         cell.get_or_try_init(|| async {
             let (setup, of) = (Arc::clone(&self.setup), recipe.clone());
             let made = tokio::task::spawn_blocking(move || {
@@ -213,7 +213,7 @@ impl Engine {
             });
             let backend = made
                 .await
-                .map_err(|_| Refusal::internal("a backend could not be made"))??;
+                .map_err(|_| Rejection::internal("a backend could not be made"))??;
             let name = format!("batcher-{}", recipe.method.name());
             let metrics = Arc::clone(&self.metrics);
             Ok(Batcher::start(name, backend, self.batching, metrics)?)

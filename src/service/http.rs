@@ -38,8 +38,8 @@ fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
 async fn ready(State(context): State<Arc<Context>>) -> Response {
     match context.check_ready() {
         Ok(()) => typed(TEXT, format!("ready, {}\n", backend(&context))),
-        Err(refusal) => {
-            let mut response = typed(TEXT, format!("{}\n", refusal.message));
+        Err(rejection) => {
+            let mut response = typed(TEXT, format!("{}\n", rejection.message));
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response
         }
@@ -71,7 +71,7 @@ async fn status(State(context): State<Arc<Context>>) -> Response {
     let setup = context.engine.setup();
     let mut status = serde_json::to_value(context.metrics.snapshot()).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut status {
-        let ready = context.check_ready().map_err(|refusal| refusal.message);
+        let ready = context.check_ready().map_err(|rejection| rejection.message);
         let state = ready.map_or_else(|why| why, |()| "ready".to_owned());
         fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
         fields.insert("state".to_owned(), state.into());

@@ -36,7 +36,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Calls of one connection at a time.
 const STREAMS: u32 = 256;
 /// Bytes that a call and a connection may send ahead. They wait in memory beside the budget, and most of a call's have been sent
-/// when it hears that it is refused: with 512 KiB reading them took three quarters of a refusal's time. Over a distance a call
+/// when it hears that it is refused: with 512 KiB reading them took three quarters of a rejection's time. Over a distance a call
 /// gets no more than its window a round trip.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 8 << 20;

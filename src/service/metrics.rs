@@ -15,7 +15,7 @@ use prometheus_client::registry::{Metric, Registry};
 use serde::Serialize;
 
 use super::budget::Budget;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 use crate::extract::BackendReport;
 use crate::model::{Extracted, Flags};
 
@@ -220,8 +220,8 @@ impl Metrics {
     }
 
     /// Notes that a call was refused.
-    pub fn note_refusal(&self, refusal: &Refusal) {
-        let labels = vec![("reason", refusal.reason.label())];
+    pub fn note_rejection(&self, rejection: &Rejection) {
+        let labels = vec![("reason", rejection.reason.label())];
         self.rejections.get_or_create(&labels).inc();
         let mut history = self.history();
         history.errors.truncate(LAST_ERRORS - 1);
@@ -230,8 +230,8 @@ impl Metrics {
             .map_or(0, |it| it.as_secs());
         history.errors.push_front(LastError {
             unix_s,
-            reason: refusal.reason.label(),
-            message: refusal.message.clone(),
+            reason: rejection.reason.label(),
+            message: rejection.message.clone(),
         });
     }
 

@@ -18,7 +18,7 @@ mod http;
 pub mod kserve;
 pub mod listen;
 pub mod metrics;
-pub mod refusal;
+pub mod rejection;
 mod stream;
 pub mod tls;
 pub mod token;
@@ -171,7 +171,7 @@ async fn serve(
     });
     // Whether it lives can be asked already.
     let warm = context.engine.warm_up().await;
-    warm.map_err(|refusal| Error::usage(refusal.message))?;
+    warm.map_err(|rejection| Error::usage(rejection.message))?;
     context.set_ready();
     for service in HEALTH {
         reporter

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
 /// Messages under way; their bytes are bounded beside that.
 const MAX_IN_FLIGHT: usize = 64;
@@ -14,7 +14,7 @@ const MAX_IN_FLIGHT: usize = 64;
 const MIN_MESSAGE_BYTES: usize = 4096;
 
 /// A message that was read, or what was wrong with it.
-pub type Next<P> = Result<P, Refusal>;
+pub type Next<P> = Result<P, Rejection>;
 
 /// FlowWindow for the messages of a stream that are under way.
 pub struct FlowWindow {
@@ -35,11 +35,11 @@ impl FlowWindow {
     ///
     /// # Errors
     /// Never, unless nuwave has a defect.
-    pub async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
         let bytes = bytes.clamp(MIN_MESSAGE_BYTES.min(self.capacity), self.capacity);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let taken = Arc::clone(&self.free).acquire_many_owned(bytes).await;
-        taken.map_err(|_| Refusal::internal("a stream without window"))
+        taken.map_err(|_| Rejection::internal("a stream without window"))
     }
 
     /// True if the client waits for an answer.
@@ -56,15 +56,15 @@ impl FlowWindow {
 pub async fn read_and_respond<P, R, A>(
     read: impl FnOnce(mpsc::Sender<Next<P>>) -> R,
     answer: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
-) -> Result<(), Refusal>
+) -> Result<(), Rejection>
 where
-    R: Future<Output = Result<(), Refusal>>,
-    A: Future<Output = Result<(), Refusal>>,
+    R: Future<Output = Result<(), Rejection>>,
+    A: Future<Output = Result<(), Rejection>>,
 {
     let (sender, pending) = mpsc::channel(MAX_IN_FLIGHT);
     let reading = async {
-        if let Err(refusal) = read(sender.clone()).await {
-            let _ = sender.send(Err(refusal)).await;
+        if let Err(rejection) = read(sender.clone()).await {
+            let _ = sender.send(Err(rejection)).await;
         }
         drop(sender);
         std::future::pending::<Infallible>().await
@@ -78,7 +78,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::refusal::Reason;
+    use crate::service::rejection::Reason;
 
     #[tokio::test]
     async fn what_came_before_a_refusal_is_answered_first() {
@@ -87,7 +87,7 @@ mod tests {
             for number in 0..200 {
                 let _ = sender.send(Ok(number)).await;
             }
-            Err(Refusal::malformed("the end"))
+            Err(Rejection::malformed("the end"))
         };
         let result = read_and_respond(read, async |mut pending: mpsc::Receiver<Next<u32>>| {
             while let Some(next) = pending.recv().await {
@@ -95,8 +95,8 @@ mod tests {
             }
             Ok(())
         });
-        let refused = result.await.expect_err("the reader's");
-        assert_eq!(refused.reason, Reason::Malformed);
+        let rejected = result.await.expect_err("the reader's");
+        assert_eq!(rejected.reason, Reason::Malformed);
         assert_eq!(answered, (0..200).collect::<Vec<_>>());
     }
 

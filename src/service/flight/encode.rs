@@ -5,7 +5,7 @@ use arrow_flight::FlightData;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_schema::Schema;
 
-use crate::service::refusal::Refusal;
+use crate::service::rejection::Rejection;
 
 /// Rows of a message: below 4 MiB, which many clients have as their limit.
 const ROWS: usize = 1 << 15;
@@ -25,7 +25,7 @@ pub fn schema(schema: &Schema) -> FlightData {
 ///
 /// # Errors
 /// If nuwave has a defect.
-pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, Refusal> {
+pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, Rejection> {
     let mut messages = Vec::new();
     let mut begin = 0;
     while begin < batch.num_rows() || messages.is_empty() {
@@ -37,7 +37,7 @@ pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, R
                 &IpcWriteOptions::default(),
                 &mut IpcWriteContext::default(),
             )
-            .map_err(|error| Refusal::internal(format!("an answer: {error}")))?;
+            .map_err(|error| Rejection::internal(format!("an answer: {error}")))?;
         messages.push(
             FlightData::new()
                 .with_data_header(encoded.ipc_message)

@@ -22,7 +22,7 @@ use crate::service::call::{Answers, next_message};
 use crate::service::command::{Command, Output};
 use crate::service::context::Context;
 use crate::service::engine::Recipe;
-use crate::service::refusal::Refusal;
+use crate::service::rejection::Rejection;
 use crate::service::stream::{FlowWindow, Next, read_and_respond};
 
 /// What errors call the stream.
@@ -36,7 +36,7 @@ pub async fn run(
     mut messages: Streaming<FlightData>,
     answers: Answers<FlightData>,
     permit: BudgetPermit,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let context = Arc::clone(&door.context);
     let Some(Opened {
         command,
@@ -73,7 +73,7 @@ struct Opened {
 async fn open(
     door: &Flight,
     messages: &mut Streaming<FlightData>,
-) -> Result<Option<Opened>, Refusal> {
+) -> Result<Option<Opened>, Rejection> {
     let context = &door.context;
     let mut command = None;
     while let Some(message) = next_message(context, messages, || false).await? {
@@ -113,7 +113,7 @@ async fn read(
     recipe: &Recipe,
     permit: &SharedPermit,
     pending: mpsc::Sender<Next<Pending>>,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let window = FlowWindow::new(context.limits.message);
     while let Some(message) = next_message(context, &mut messages, || window.has_pending()).await? {
         let bytes = message.encoded_len();
@@ -122,7 +122,7 @@ async fn read(
             if message.data_body.is_empty() {
                 continue;
             }
-            return Err(Refusal::malformed("a message has a body and no header"));
+            return Err(Rejection::malformed("a message has a body and no header"));
         }
         let unpacked = size_of(&message.data_header, &message.data_body);
         let bytes = usize::try_from(unpacked).unwrap_or(usize::MAX).max(bytes);
@@ -148,12 +148,12 @@ async fn write(
     output: Output,
     events: Option<Arc<Reconstructor>>,
     answers: &Answers<FlightData>,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let mut seen = DuplicateFilter::for_stream();
     let mut grouping = Grouping::default();
     while let Some(next) = pending.recv().await {
         let (answer, window_permit) = next?;
-        let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
+        let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
         let JobResult {
             batch,
             mut extracted,
@@ -163,7 +163,7 @@ async fn write(
         let rows = match (output, &events) {
             (Output::Hits, _) => answer::hits(&batch, &extracted)?,
             (Output::Waveforms, _) => answer::waveforms(&batch, &extracted)?,
-            (Output::Events, None) => return Err(Refusal::internal("events of nothing")),
+            (Output::Events, None) => return Err(Rejection::internal("events of nothing")),
             (Output::Events, Some(with)) => {
                 grouping.add(&batch, &extracted)?;
                 whole_events(context, with, grouping.take(false)).await?
@@ -186,7 +186,7 @@ async fn whole_events(
     context: &Context,
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
-) -> Result<RecordBatch, Refusal> {
+) -> Result<RecordBatch, Rejection> {
     let events = answer::reconstruct(with, events).await?;
     context.metrics.events.inc_by(events.len() as u64);
     answer::events(&events)
@@ -197,7 +197,7 @@ async fn send(
     answers: &Answers<FlightData>,
     rows: &RecordBatch,
     about: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     for message in encode::records(rows, about)? {
         context
             .metrics

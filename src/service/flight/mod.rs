@@ -20,7 +20,7 @@ use super::by_reference::ACTION;
 use super::call::Call;
 use super::command::{Command, Output};
 use super::context::{Client, Context};
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 
 /// Name of the service in paths.
 pub const NAME: &str = "arrow.flight.protocol.FlightService";
@@ -47,13 +47,13 @@ impl Flight {
     }
 
     /// The command in a descriptor, for something that this service makes.
-    fn command(&self, descriptor: &FlightDescriptor) -> Result<Command, Refusal> {
+    fn command(&self, descriptor: &FlightDescriptor) -> Result<Command, Rejection> {
         let command = match descriptor.path.as_slice() {
             [] => Command::parse(&descriptor.cmd)?,
             [name] => {
                 let named = Output::ALL.into_iter().find(|it| it.name() == name);
                 let output = named.ok_or_else(|| {
-                    Refusal::new(
+                    Rejection::new(
                         Reason::Unknown,
                         format!("there is no `{name}`; there are hits, waveforms and events"),
                     )
@@ -64,7 +64,7 @@ impl Flight {
                 }
             }
             _ => {
-                return Err(Refusal::malformed(
+                return Err(Rejection::malformed(
                     "the descriptor's path has several parts",
                 ));
             }
@@ -76,11 +76,11 @@ impl Flight {
     }
 }
 
-fn info(output: Output) -> Result<FlightInfo, Refusal> {
+fn info(output: Output) -> Result<FlightInfo, Rejection> {
     let command = serde_json::json!({ "output": output.name() }).to_string();
     let info = FlightInfo::new()
         .try_with_schema(&answer::schema(output))
-        .map_err(|error| Refusal::internal(error.to_string()))?;
+        .map_err(|error| Rejection::internal(error.to_string()))?;
     Ok(info.with_descriptor(FlightDescriptor::new_cmd(command)))
 }
 
@@ -134,7 +134,7 @@ impl FlightService for Flight {
             let schema = answer::schema(output);
             SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
                 .try_into()
-                .map_err(|error: arrow_schema::ArrowError| Refusal::internal(error.to_string()))
+                .map_err(|error: arrow_schema::ArrowError| Rejection::internal(error.to_string()))
         };
         Ok(Response::new(call.answer(schema).await?))
     }
@@ -183,7 +183,7 @@ impl FlightService for Flight {
         let look = move || {
             ready?;
             if action.r#type != ACTION {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     Reason::Unknown,
                     format!(
                         "there is no action `{}`; there is `{ACTION}`",
@@ -192,7 +192,7 @@ impl FlightService for Flight {
                 ));
             }
             let by_reference = by_reference.ok_or_else(|| {
-                Refusal::new(
+                Rejection::new(
                     Reason::Forbidden,
                     "this service reads no files; it was started without `--root`",
                 )
@@ -201,7 +201,7 @@ impl FlightService for Flight {
         };
         let begun = tokio::task::spawn_blocking(look)
             .await
-            .unwrap_or_else(|_| Err(Refusal::internal("the files could not be looked at")));
+            .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
         let job = call.admit(begun)?;
         let answers = call.stream(|answers| job.run(answers));
         let answers = answers.map(|it| it.map(arrow_flight::Result::new));

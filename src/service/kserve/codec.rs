@@ -10,7 +10,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
 use super::messages::InferRequest;
-use crate::service::refusal::Refusal;
+use crate::service::rejection::Rejection;
 
 /// Most tensors, wanted tensors, parameters and raw contents together.
 const MOST_FIELDS: usize = 256;
@@ -54,13 +54,13 @@ impl Decoder for InferDecoder {
         check(bytes.chunk())?;
         let request = InferRequest::decode(bytes);
         Ok(Some(request.map_err(|error| {
-            Refusal::malformed(format!("the request is damaged: {error}"))
+            Rejection::malformed(format!("the request is damaged: {error}"))
         })?))
     }
 }
 
 /// Refuses a request of many small parts, or with long lists of numbers. Whatever else is wrong decoding says.
-fn check(mut bytes: &[u8]) -> Result<(), Refusal> {
+fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
     let mut fields = 0;
     while bytes.has_remaining() {
         let Ok((field, wire_type)) = decode_key(&mut bytes) else {
@@ -68,7 +68,7 @@ fn check(mut bytes: &[u8]) -> Result<(), Refusal> {
         };
         fields += 1;
         if fields > MOST_FIELDS {
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "the request has more than {MOST_FIELDS} parts"
             )));
         }
@@ -82,7 +82,7 @@ fn check(mut bytes: &[u8]) -> Result<(), Refusal> {
             return Ok(());
         };
         if field == INPUTS && length > MOST_LISTED {
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "an input has {length} bytes of shape and listed numbers, more than {MOST_LISTED}; send numbers as raw contents"
             )));
         }
@@ -116,10 +116,10 @@ mod tests {
             ..InferRequest::default()
         };
         assert!(check(&with(3, 1000).encode_to_vec()).is_ok());
-        let refused = check(&with(300, 0).encode_to_vec()).expect_err("300 parts");
-        assert!(refused.message.contains("more than 256 parts"));
-        let refused = check(&with(1, 2 << 20).encode_to_vec()).expect_err("2 MiB of numbers");
-        assert!(refused.message.contains("raw contents"));
+        let rejected = check(&with(300, 0).encode_to_vec()).expect_err("300 parts");
+        assert!(rejected.message.contains("more than 256 parts"));
+        let rejected = check(&with(1, 2 << 20).encode_to_vec()).expect_err("2 MiB of numbers");
+        assert!(rejected.message.contains("raw contents"));
         // Damage is left to those who know it.
         for damaged in [&[0x2a][..], &[0x2a, 0xff], &[0x07], &[0xff; 12]] {
             assert!(check(damaged).is_ok());

@@ -26,7 +26,7 @@ use super::call::{Answers, Call, next_message};
 use super::command::Command;
 use super::context::{Client, Context};
 use super::doors::Metering;
-use super::refusal::{Reason, Refusal};
+use super::rejection::{Reason, Rejection};
 use super::stream::{FlowWindow, Next, read_and_respond};
 use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
@@ -139,8 +139,8 @@ impl KServe {
     }
 
     /// The model of a name.
-    fn model(&self, name: &str, version: &str) -> Result<Model, Refusal> {
-        let unknown = |what: String| Err(Refusal::new(Reason::Unknown, what));
+    fn model(&self, name: &str, version: &str) -> Result<Model, Rejection> {
+        let unknown = |what: String| Err(Rejection::new(Reason::Unknown, what));
         let model = match name {
             "waveform" => Model::Waveform,
             "event" => Model::Event,
@@ -166,7 +166,7 @@ impl KServe {
         &self,
         request: InferRequest,
         permit: SharedPermit,
-    ) -> Result<Submitted, Refusal> {
+    ) -> Result<Submitted, Rejection> {
         let bytes = request.encoded_len() as u64;
         self.context.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
@@ -196,14 +196,14 @@ impl KServe {
     }
 
     /// Waits for the hits of a request, and makes events of them where they are wanted.
-    async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Refusal> {
+    async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
             answer,
             wanted,
             response,
         } = submitted;
-        let lost = |_| Refusal::internal("the backend lost a batch; a defect of nuwave");
+        let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
         let mut done = answer.await.map_err(lost)??;
         DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
         let backend = done.backend;
@@ -229,10 +229,10 @@ impl KServe {
         &self,
         request: InferRequest,
         metering: Option<Metering>,
-    ) -> Result<InferResponse, Refusal> {
+    ) -> Result<InferResponse, Rejection> {
         self.context.check_ready()?;
         let Some(Metering(permit)) = metering else {
-            return Err(Refusal::internal("a call whose memory is not counted"));
+            return Err(Rejection::internal("a call whose memory is not counted"));
         };
         let submitted = self.submit(request, permit).await?;
         self.finish(submitted).await
@@ -255,7 +255,7 @@ impl KServe {
         messages: Streaming<InferRequest>,
         answers: Answers<StreamInferResponse>,
         permit: BudgetPermit,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         // Each job holds it as well: a call that ends early has jobs in the queue still.
         let permit: SharedPermit = Arc::new(permit);
         read_and_respond(
@@ -270,7 +270,7 @@ impl KServe {
         &self,
         mut pending: mpsc::Receiver<Next<Pending>>,
         answers: &Answers<StreamInferResponse>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         while let Some(next) = pending.recv().await {
             let Pending {
                 id,
@@ -279,22 +279,22 @@ impl KServe {
             } = next?;
             let result = match submitted {
                 Ok(submitted) => self.finish(submitted).await,
-                Err(refusal) => Err(refusal),
+                Err(rejection) => Err(rejection),
             };
             let answer = match result {
                 Ok(response) => StreamInferResponse {
                     error_message: String::new(),
                     infer_response: Some(response),
                 },
-                Err(refusal) => {
-                    self.context.metrics.note_refusal(&refusal);
+                Err(rejection) => {
+                    self.context.metrics.note_rejection(&rejection);
                     let response = InferResponse {
                         id,
                         ..InferResponse::default()
                     };
-                    let label = refusal.reason.label();
+                    let label = rejection.reason.label();
                     StreamInferResponse {
-                        error_message: format!("{label}: {}", refusal.message),
+                        error_message: format!("{label}: {}", rejection.message),
                         infer_response: Some(response),
                     }
                 }
@@ -310,7 +310,7 @@ impl KServe {
         mut messages: Streaming<InferRequest>,
         permit: &SharedPermit,
         pending: mpsc::Sender<Next<Pending>>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let context = &self.context;
         let window = FlowWindow::new(context.limits.message);
         while let Some(request) =
@@ -343,7 +343,7 @@ struct Submitted {
 /// A request of a stream.
 struct Pending {
     id: String,
-    submitted: Result<Submitted, Refusal>,
+    submitted: Result<Submitted, Rejection>,
     window_permit: OwnedSemaphorePermit,
 }
 
@@ -412,7 +412,7 @@ fn metadata(model: Model) -> ModelMetadata {
 }
 
 /// The command in a request's parameters. Those of Triton's own clients mean nothing here.
-fn command(request: &InferRequest) -> Result<Command, Refusal> {
+fn command(request: &InferRequest) -> Result<Command, Rejection> {
     let mut fields = serde_json::Map::new();
     for name in ["method", "calibration"] {
         match request.parameters.get(name).map(|it| &it.value) {
@@ -421,11 +421,13 @@ fn command(request: &InferRequest) -> Result<Command, Refusal> {
                 fields.insert(name.to_owned(), text.as_str().into());
             }
             Some(_) => {
-                return Err(Refusal::malformed(format!("parameter `{name}` is no text")));
+                return Err(Rejection::malformed(format!(
+                    "parameter `{name}` is no text"
+                )));
             }
         }
     }
     // What comes back the model says.
     let command = serde_json::from_value(serde_json::Value::Object(fields));
-    command.map_err(|error| Refusal::malformed(format!("parameters: {error}")))
+    command.map_err(|error| Rejection::malformed(format!("parameters: {error}")))
 }

@@ -7,7 +7,7 @@ use super::tensors::size_of;
 use crate::model::{Event, Hit, WaveformSummary};
 use crate::service::answer::each;
 use crate::service::batcher::JobResult;
-use crate::service::refusal::Refusal;
+use crate::service::rejection::Rejection;
 
 /// A tensor that comes out, and how its numbers are made.
 pub struct Made<T> {
@@ -220,11 +220,11 @@ const fn float(name: &'static str, make: fn(&Events) -> Vec<u8>) -> Made<Events>
 ///
 /// # Errors
 /// If there is one.
-pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), Refusal> {
+pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), Rejection> {
     for wanted in &request.outputs {
         if !made.iter().any(|it| it.name == wanted.name) {
             let known: Vec<&str> = made.iter().map(|it| it.name).collect();
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "`{}` makes no output `{}`; it makes {}",
                 request.model_name,
                 wanted.name,

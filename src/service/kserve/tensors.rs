@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::messages::{Contents, InferRequest, InputTensor};
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
-use crate::service::refusal::Refusal;
+use crate::service::rejection::Rejection;
 
 /// A tensor as a person names it in lists: name, type, shape.
 pub type Described = (&'static str, &'static str, &'static [i64]);
@@ -42,14 +42,14 @@ enum Numbers<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    fn of(input: &'a InputTensor, raw: Option<&'a Bytes>) -> Result<Self, Refusal> {
+    fn of(input: &'a InputTensor, raw: Option<&'a Bytes>) -> Result<Self, Rejection> {
         let InputTensor {
             name,
             datatype,
             shape,
             contents,
         } = input;
-        let wrong = |what: String| Err(Refusal::malformed(format!("input `{name}`: {what}")));
+        let wrong = |what: String| Err(Rejection::malformed(format!("input `{name}`: {what}")));
         let size = size_of(datatype);
         if size == 0 {
             return wrong(format!("numbers of type `{datatype}` are not taken"));
@@ -100,12 +100,15 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    fn wrong<T>(&self, what: &str) -> Result<T, Refusal> {
-        Err(Refusal::malformed(format!("input `{}`: {what}", self.name)))
+    fn wrong<T>(&self, what: &str) -> Result<T, Rejection> {
+        Err(Rejection::malformed(format!(
+            "input `{}`: {what}",
+            self.name
+        )))
     }
 
     /// Its numbers as integers.
-    fn integers(&self) -> Result<Vec<i128>, Refusal> {
+    fn integers(&self) -> Result<Vec<i128>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
             (Numbers::Raw(raw), "UINT8") => raw.iter().map(|&it| i128::from(it)).collect(),
             (Numbers::Raw(raw), "INT8") => all(raw, |it| i8::from_le_bytes(it).into()),
@@ -128,7 +131,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// Its numbers as floats.
-    fn floats(&self) -> Result<Vec<f64>, Refusal> {
+    fn floats(&self) -> Result<Vec<f64>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
             (Numbers::Raw(raw), "FP32") => all(raw, |it| f32::from_le_bytes(it).into()),
             (Numbers::Raw(raw), "FP64") => all(raw, f64::from_le_bytes),
@@ -139,7 +142,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// Its numbers as samples: 16-bit counts where they are, everything else as floats.
-    fn samples(&self) -> Result<Samples, Refusal> {
+    fn samples(&self) -> Result<Samples, Rejection> {
         let Numbers::Raw(raw) = &self.numbers else {
             return self.listed_samples();
         };
@@ -158,7 +161,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// Listed numbers are few.
-    fn listed_samples(&self) -> Result<Samples, Refusal> {
+    fn listed_samples(&self) -> Result<Samples, Rejection> {
         if matches!(self.datatype, "UINT8" | "UINT16") {
             let counts = self.integers()?.into_iter().map(u16::try_from);
             return match counts.collect() {
@@ -171,7 +174,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// One number a waveform.
-    fn check_length(&self, n: usize) -> Result<(), Refusal> {
+    fn check_length(&self, n: usize) -> Result<(), Rejection> {
         if self.shape.iter().product::<usize>() == n {
             return Ok(());
         }
@@ -192,10 +195,10 @@ fn all<const N: usize, T>(raw: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
 ///
 /// # Errors
 /// If a tensor is missing, there twice, or not what it has to be.
-pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Refusal> {
+pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Rejection> {
     let raw = &request.raw_input_contents;
     if !raw.is_empty() && raw.len() != request.inputs.len() {
-        return Err(Refusal::malformed(format!(
+        return Err(Rejection::malformed(format!(
             "{} inputs with {} raw contents",
             request.inputs.len(),
             raw.len()
@@ -205,14 +208,14 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Refusa
     for (place, input) in request.inputs.iter().enumerate() {
         if !INPUTS.iter().any(|(name, ..)| *name == input.name) {
             let known = INPUTS.map(|(name, ..)| name);
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "there is no input `{}`; there are {}",
                 input.name,
                 known.join(", ")
             )));
         }
         if tensors.iter().any(|it| it.name == input.name) {
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "input `{}` is there twice",
                 input.name
             )));
@@ -221,7 +224,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Refusa
     }
     let find = |name: &str| tensors.iter().find(|it| it.name == name);
     let need = |name: &str| {
-        find(name).ok_or_else(|| Refusal::malformed(format!("input `{name}` is missing")))
+        find(name).ok_or_else(|| Rejection::malformed(format!("input `{name}` is missing")))
     };
     let samples = need("samples")?;
     let &[n, m] = samples.shape.as_slice() else {
@@ -267,7 +270,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Refusa
             .map_or(Some(0.0), |it| it.get(place).copied());
         let start_ns = start_ns.filter(|it| it.is_finite());
         let (Some(samples), Some(start_ns)) = (samples, start_ns) else {
-            return Err(Refusal::malformed(format!(
+            return Err(Rejection::malformed(format!(
                 "input `start_ns`: number {place} is no finite time"
             )));
         };

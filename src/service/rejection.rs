@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 /// The header of an answer that says why a call was refused, as metrics do.
 pub const REASON: &str = "nuwave-reason";
 /// Most bytes of a message: what a client sent may be part of it, and goes back in a header.
-const MOST: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them, for metrics that are there before the first refusal.
+    /// All of them, for metrics that are there before the first rejection.
     pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::Unknown,
@@ -91,19 +91,19 @@ impl Reason {
 
 /// Something that is not done, with what the client is told.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct Rejection {
     /// Why.
     pub reason: Reason,
     /// What the client is told: the place, what was expected, a way out.
     pub message: String,
 }
 
-impl Refusal {
-    /// A refusal for `reason`.
+impl Rejection {
+    /// A rejection for `reason`.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
-        if message.len() > MOST {
-            let ends = (0..=MOST).rev();
+        if message.len() > MAX_MESSAGE_BYTES {
+            let ends = (0..=MAX_MESSAGE_BYTES).rev();
             let end = ends.into_iter().find(|&it| message.is_char_boundary(it));
             message.truncate(end.unwrap_or(0));
             message.push_str(" ..");
@@ -123,7 +123,7 @@ impl Refusal {
 
     /// What a broken or oversized message of a client is, as the transport tells it; `limit` is the largest message.
     #[must_use]
-    pub fn of_transport(status: &Status, limit: usize) -> Self {
+    pub fn from_transport(status: &Status, limit: usize) -> Self {
         match status.code() {
             // The transport calls a message that is too large out of range.
             Code::OutOfRange => Self::new(
@@ -142,7 +142,7 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
         let reason = match error.kind() {
             ErrorKind::Usage | ErrorKind::Input => Reason::Malformed,
@@ -153,10 +153,10 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let mut status = Self::new(refusal.reason.code(), refusal.message);
-        let reason = MetadataValue::from_static(refusal.reason.label());
+impl From<Rejection> for Status {
+    fn from(rejection: Rejection) -> Self {
+        let mut status = Self::new(rejection.reason.code(), rejection.message);
+        let reason = MetadataValue::from_static(rejection.reason.label());
         status.metadata_mut().insert(REASON, reason);
         status
     }
