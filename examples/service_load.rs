@@ -28,9 +28,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
 use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::{Batch, Samples};
-use nuwave::service::answer;
 use nuwave::service::command::Output;
 use nuwave::service::kserve::messages::{InferRequest, InferResponse, InputTensor, WantedTensor};
+use nuwave::service::response;
 use prost::Message as _;
 use tonic::body::Body;
 use tonic::codec::Codec as _;
@@ -201,7 +201,7 @@ fn messages(args: &Args) -> Result<(FlightData, Arc<Vec<Message>>)> {
     let (mut schema, mut all) = (None, Vec::new());
     while let Some(batch) = source.next_batch(limit)? {
         let extracted = extractor.extract(&batch)?;
-        let hits = answer::hits(&batch, &extracted).map_err(|it| anyhow!(it.message))?;
+        let hits = response::hits(&batch, &extracted).map_err(|it| anyhow!(it.message))?;
         let (first, flight) = flight_of(&batch)?;
         schema.get_or_insert(first);
         all.push(Message {
@@ -577,7 +577,7 @@ impl Client {
             while let Some(answer) = answers.message().await? {
                 let hits = arrow_flight::utils::flight_data_to_arrow_batch(
                     &answer,
-                    answer::schema(Output::Hits),
+                    response::schema(Output::Hits),
                     &std::collections::HashMap::new(),
                 )
                 .map_err(|error| Status::internal(error.to_string()))?;

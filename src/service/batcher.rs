@@ -82,7 +82,7 @@ impl Batcher {
     /// Puts a job into the queue. Dropping the receiver withdraws it, as long as it waits.
     #[must_use]
     pub fn submit(&self, batch: Batch, permit: SharedPermit) -> oneshot::Receiver<JobOutcome> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         // A thread that is gone drops the job, and the receiver says so.
         let _ = self.jobs.send(Job {
             batch,
@@ -90,7 +90,7 @@ impl Batcher {
             submitted: Instant::now(),
             reply,
         });
-        answer
+        response
     }
 }
 
@@ -296,7 +296,7 @@ fn deliver(
             continue;
         };
         let extracted = rest.next(batch.len());
-        let answer = if extracted.summaries.len() == batch.len() {
+        let response = if extracted.summaries.len() == batch.len() {
             Ok(JobResult {
                 batch,
                 extracted,
@@ -307,7 +307,7 @@ fn deliver(
                 "the backend's result does not fit its batch",
             ))
         };
-        if reply.send(answer).is_err() {
+        if reply.send(response).is_err() {
             metrics.withdrawn.inc();
         }
     }

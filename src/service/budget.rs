@@ -95,7 +95,7 @@ impl BudgetPermit {
             return Err(Rejection::new(
                 Reason::ClientMemory,
                 format!(
-                    "this client has {} of its {} bytes in work, {more} more do not fit (`--client-mib`); wait for answers, then try again",
+                    "this client has {} of its {} bytes in work, {more} more do not fit (`--client-mib`); wait for responses, then try again",
                     own.used(),
                     own.capacity()
                 ),

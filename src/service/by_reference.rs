@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::call::Answers;
+use super::call::ResponseSender;
 use super::rejection::{Reason, Rejection};
 use crate::error::{Error, Result};
 use crate::extract::Method;
@@ -194,11 +194,14 @@ impl Drop for CancelOnDrop {
 }
 
 impl Begun {
-    /// Does the pass, with a word now and then that it is at work; the last answer has the report.
+    /// Does the pass, with a word now and then that it is at work; the last response has the report.
     ///
     /// # Errors
     /// Those of the pass.
-    pub async fn run(self, answers: Answers<Vec<u8>>) -> std::result::Result<(), Rejection> {
+    pub async fn run(
+        self,
+        responses: ResponseSender<Vec<u8>>,
+    ) -> std::result::Result<(), Rejection> {
         let Self { files, pass, slot } = self;
         let cancel = CancelOnDrop(CancelToken::default());
         let begin = Instant::now();
@@ -214,14 +217,14 @@ impl Begun {
                 () = tokio::time::sleep(HEARTBEAT) => {
                     let seconds = begin.elapsed().as_secs();
                     let state = serde_json::json!({"state": "running", "seconds": seconds});
-                    answers.send(state.to_string().into_bytes()).await?;
+                    responses.send(state.to_string().into_bytes()).await?;
                 }
             }
         };
         let report = result
             .map_err(|_| Rejection::internal("the pass failed; this is a defect of nuwave"))??;
         let state = serde_json::json!({"state": "done", "report": report});
-        answers.send(state.to_string().into_bytes()).await
+        responses.send(state.to_string().into_bytes()).await
     }
 }
 

@@ -13,8 +13,8 @@ use tonic::metadata::MetadataMap;
 use super::context::Context;
 use super::rejection::{Reason, Rejection};
 
-/// Answers that wait for the client to take them.
-const WAITING: usize = 1;
+/// ResponseSender that wait for the client to take them.
+const RESPONSE_QUEUE: usize = 1;
 
 /// A call that is being answered.
 pub struct Call {
@@ -95,11 +95,11 @@ impl Call {
         }
     }
 
-    /// Does `work` as the whole of a call with one answer.
+    /// Does `work` as the whole of a call with one response.
     ///
     /// # Errors
     /// As [`limit`](Self::limit), as the client is told.
-    pub async fn answer<T>(
+    pub async fn response<T>(
         mut self,
         work: impl Future<Output = Result<T, Rejection>>,
     ) -> Result<T, Status> {
@@ -108,22 +108,22 @@ impl Call {
         result.map_err(Status::from)
     }
 
-    /// Does `work` as the whole of a call with a stream of answers, on a task of its own. A client that goes ends it.
+    /// Does `work` as the whole of a call with a stream of responses, on a task of its own. A client that goes ends it.
     pub fn stream<T, F>(
         mut self,
-        work: impl FnOnce(Answers<T>) -> F,
+        work: impl FnOnce(ResponseSender<T>) -> F,
     ) -> impl Stream<Item = Result<T, Status>>
     where
         T: Send + 'static,
         F: Future<Output = Result<(), Rejection>> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(RESPONSE_QUEUE);
         let idle = self.context.limits.idle;
-        let answers = Answers {
+        let responses = ResponseSender {
             sender: sender.clone(),
             idle,
         };
-        let work = work(answers);
+        let work = work(responses);
         tokio::spawn(async move {
             let result = tokio::select! {
                 result = self.limit(work) => result,
@@ -136,7 +136,7 @@ impl Call {
         futures::stream::unfold(Some(receiver), |receiver| async {
             let mut receiver = receiver?;
             match receiver.recv().await {
-                Some(Outgoing::Answer(answer)) => Some((Ok(answer), Some(receiver))),
+                Some(Outgoing::Response(response)) => Some((Ok(response), Some(receiver))),
                 Some(Outgoing::End(Ok(()))) => None,
                 Some(Outgoing::End(Err(status))) => Some((Err(status), None)),
                 // Only a panic, or a client that took nothing for too long, ends without a word.
@@ -157,29 +157,29 @@ impl Drop for Call {
 }
 
 enum Outgoing<T> {
-    Answer(T),
+    Response(T),
     End(Result<(), Status>),
 }
 
-/// Where a call puts its answers.
-pub struct Answers<T> {
+/// Where a call puts its responses.
+pub struct ResponseSender<T> {
     sender: mpsc::Sender<Outgoing<T>>,
     idle: Duration,
 }
 
-impl<T> Answers<T> {
-    /// Hands an answer to the client, as soon as it takes it.
+impl<T> ResponseSender<T> {
+    /// Hands an response to the client, as soon as it takes it.
     ///
     /// # Errors
     /// If it takes nothing for too long.
-    pub async fn send(&self, answer: T) -> Result<(), Rejection> {
-        let sent = self.sender.send(Outgoing::Answer(answer));
+    pub async fn send(&self, response: T) -> Result<(), Rejection> {
+        let sent = self.sender.send(Outgoing::Response(response));
         match tokio::time::timeout(self.idle, sent).await {
             // Of a client that is gone the call hears elsewhere.
             Ok(_) => Ok(()),
             Err(_) => Err(Rejection::new(
                 Reason::Idle,
-                format!("the client took no answer for {:?} (`--idle`)", self.idle),
+                format!("the client took no response for {:?} (`--idle`)", self.idle),
             )),
         }
     }
@@ -204,7 +204,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
     })
 }
 
-/// Waits for the next message of a stream, but not for ever: as long as `has_pending` says that the client waits for answers, and
+/// Waits for the next message of a stream, but not for ever: as long as `has_pending` says that the client waits for responses, and
 /// then for the idle time.
 ///
 /// # Errors

@@ -137,7 +137,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let context = Arc::clone(&guard.context);
     request = request.map(|inner| Body::new(Metered::of(inner, permit, context, is_infer)));
     let response = next.run(request).await;
-    // The answer is memory too, until it is sent.
+    // The response is memory too, until it is sent.
     told(response, &guard.context).map(|inner| Body::new(Holding { inner, _held: held }))
 }
 
@@ -150,7 +150,7 @@ fn is_grpc(request: &Request) -> bool {
     kind.is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
-/// The answer to a call that is not let in, as its kind of client understands it.
+/// The response to a call that is not let in, as its kind of client understands it.
 fn reject(request: &Request, rejection: Rejection) -> Response {
     if is_grpc(request) {
         return Status::from(rejection).into_http::<Body>();
@@ -181,7 +181,7 @@ fn told(response: Response, context: &Context) -> Response {
     Status::from(rejection).into_http::<Body>()
 }
 
-/// The body of an answer, with what it holds until it is sent.
+/// The body of an response, with what it holds until it is sent.
 struct Holding {
     inner: Body,
     _held: Arc<Mutex<BudgetPermit>>,

@@ -206,7 +206,7 @@ impl Serving {
         loop {
             let accepted = match listener {
                 Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    // Small answers do not wait for larger ones.
+                    // Small responses do not wait for larger ones.
                     let _ = stream.set_nodelay(true);
                     self.admit(stream, self.tls.as_ref());
                 }),

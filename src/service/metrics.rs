@@ -173,7 +173,7 @@ impl Metrics {
             events: made(it, "events", "Events reconstructed"),
             samples: made(it, "samples", "Samples extracted"),
             bytes_in: made(it, "received_bytes", "Bytes of calls received"),
-            bytes_out: made(it, "sent_bytes", "Bytes of answers sent"),
+            bytes_out: made(it, "sent_bytes", "Bytes of responses sent"),
             flags: made(it, "flagged_waveforms", "Waveforms, by flag"),
             queue_seconds: registered(
                 it,

@@ -2,9 +2,8 @@
 //!
 //! Clients come in over [`listen`], pass the `doors` (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
 //! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`engine`], where jobs of all clients are joined into
-//! batches. `answer` makes of hits what goes back.
+//! batches. `response` makes of hits what goes back.
 
-pub mod answer;
 pub mod batcher;
 pub mod budget;
 pub mod by_reference;
@@ -19,6 +18,7 @@ pub mod kserve;
 pub mod listen;
 pub mod metrics;
 pub mod rejection;
+pub mod response;
 mod stream;
 pub mod tls;
 pub mod token;
@@ -199,7 +199,7 @@ async fn serve(
         let _ = accepting.await;
     }
     if let Ok(serving) = Arc::try_unwrap(serving).map_err(drop) {
-        // Answers that are made are still to be sent.
+        // ResponseSender that are made are still to be sent.
         let left = until.saturating_duration_since(Instant::now()).max(CLOSING);
         let _ = tokio::time::timeout(left, serving.graceful.shutdown()).await;
     }

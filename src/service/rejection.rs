@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use crate::error::{Error, ErrorKind};
 
-/// The header of an answer that says why a call was refused, as metrics do.
+/// The header of an response that says why a call was refused, as metrics do.
 pub const REASON: &str = "nuwave-reason";
 /// Most bytes of a message: what a client sent may be part of it, and goes back in a header.
 const MAX_MESSAGE_BYTES: usize = 1024;

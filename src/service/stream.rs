@@ -1,4 +1,4 @@
-//! Messages in and answers out side by side: read as long as there is window for them, answered in their order.
+//! Messages in and responses out side by side: read as long as there is window for them, answered in their order.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -42,20 +42,20 @@ impl FlowWindow {
         taken.map_err(|_| Rejection::internal("a stream without window"))
     }
 
-    /// True if the client waits for an answer.
+    /// True if the client waits for an response.
     pub fn has_pending(&self) -> bool {
         self.free.available_permits() < self.capacity
     }
 }
 
-/// Runs `read`, which puts messages into a queue, beside `answer`, which takes them out; ends when `answer` does. What `read`
+/// Runs `read`, which puts messages into a queue, beside `response`, which takes them out; ends when `response` does. What `read`
 /// fails with comes behind the messages before it.
 ///
 /// # Errors
-/// Those of `answer`.
+/// Those of `response`.
 pub async fn read_and_respond<P, R, A>(
     read: impl FnOnce(mpsc::Sender<Next<P>>) -> R,
-    answer: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
+    response: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
 ) -> Result<(), Rejection>
 where
     R: Future<Output = Result<(), Rejection>>,
@@ -70,7 +70,7 @@ where
         std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        result = answer(pending) => result,
+        result = response(pending) => result,
         never = reading => match never {},
     }
 }

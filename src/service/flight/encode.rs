@@ -10,7 +10,7 @@ use crate::service::rejection::Rejection;
 /// Rows of a message: below 4 MiB, which many clients have as their limit.
 const ROWS: usize = 1 << 15;
 
-/// The message that a stream of answers begins with.
+/// The message that a stream of responses begins with.
 pub fn schema(schema: &Schema) -> FlightData {
     let mut tracker = DictionaryTracker::new(true);
     let encoded = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
@@ -37,7 +37,7 @@ pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, R
                 &IpcWriteOptions::default(),
                 &mut IpcWriteContext::default(),
             )
-            .map_err(|error| Rejection::internal(format!("an answer: {error}")))?;
+            .map_err(|error| Rejection::internal(format!("an response: {error}")))?;
         messages.push(
             FlightData::new()
                 .with_data_header(encoded.ipc_message)

@@ -1,4 +1,4 @@
-//! `DoExchange`: messages are decoded and put into the queue as they come, answers go back in their order meanwhile.
+//! `DoExchange`: messages are decoded and put into the queue as they come, responses go back in their order meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::io::ReadOptions;
 use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
-use crate::service::answer::{self, Grouping};
 use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
 use crate::service::budget::BudgetPermit;
-use crate::service::call::{Answers, next_message};
+use crate::service::call::{ResponseSender, next_message};
 use crate::service::command::{Command, Output};
 use crate::service::context::Context;
 use crate::service::engine::Recipe;
 use crate::service::rejection::Rejection;
+use crate::service::response::{self, EventGrouper};
 use crate::service::stream::{FlowWindow, Next, read_and_respond};
 
 /// What errors call the stream.
@@ -30,11 +30,11 @@ const NAME: &str = "stream";
 /// A message under way.
 type Pending = (oneshot::Receiver<JobOutcome>, OwnedSemaphorePermit);
 
-/// Answers a stream of waveforms; `permit` is its memory.
+/// ResponseSender a stream of waveforms; `permit` is its memory.
 pub async fn run(
     door: Flight,
     mut messages: Streaming<FlightData>,
-    answers: Answers<FlightData>,
+    responses: ResponseSender<FlightData>,
     permit: BudgetPermit,
 ) -> Result<(), Rejection> {
     let context = Arc::clone(&door.context);
@@ -46,8 +46,8 @@ pub async fn run(
     else {
         return Ok(());
     };
-    answers
-        .send(encode::schema(&answer::schema(command.output)))
+    responses
+        .send(encode::schema(&response::schema(command.output)))
         .await?;
     let events = match command.output {
         Output::Events => Some(context.engine.events()?),
@@ -57,7 +57,7 @@ pub async fn run(
     let permit: SharedPermit = Arc::new(permit);
     read_and_respond(
         |sender| read(&context, messages, received, &recipe, &permit, sender),
-        |pending| write(&context, pending, command.output, events, &answers),
+        |pending| write(&context, pending, command.output, events, &responses),
     )
     .await
 }
@@ -133,50 +133,50 @@ async fn read(
             continue;
         }
         let permit = Arc::clone(permit);
-        let answer = context.engine.submit(recipe, batch, permit).await?;
-        if pending.send(Ok((answer, window_permit))).await.is_err() {
+        let response = context.engine.submit(recipe, batch, permit).await?;
+        if pending.send(Ok((response, window_permit))).await.is_err() {
             break;
         }
     }
     Ok(())
 }
 
-/// Sends the answers in the order of the messages.
+/// Sends the responses in the order of the messages.
 async fn write(
     context: &Context,
     mut pending: mpsc::Receiver<Next<Pending>>,
     output: Output,
     events: Option<Arc<Reconstructor>>,
-    answers: &Answers<FlightData>,
+    responses: &ResponseSender<FlightData>,
 ) -> Result<(), Rejection> {
     let mut seen = DuplicateFilter::for_stream();
-    let mut grouping = Grouping::default();
+    let mut grouper = EventGrouper::default();
     while let Some(next) = pending.recv().await {
-        let (answer, window_permit) = next?;
+        let (response, window_permit) = next?;
         let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
         let JobResult {
             batch,
             mut extracted,
             backend,
-        } = answer.await.map_err(lost)??;
+        } = response.await.map_err(lost)??;
         seen.mark(&batch, &mut extracted);
         let rows = match (output, &events) {
-            (Output::Hits, _) => answer::hits(&batch, &extracted)?,
-            (Output::Waveforms, _) => answer::waveforms(&batch, &extracted)?,
+            (Output::Hits, _) => response::hits(&batch, &extracted)?,
+            (Output::Waveforms, _) => response::waveforms(&batch, &extracted)?,
             (Output::Events, None) => return Err(Rejection::internal("events of nothing")),
             (Output::Events, Some(with)) => {
-                grouping.add(&batch, &extracted)?;
-                whole_events(context, with, grouping.take(false)).await?
+                grouper.add(&batch, &extracted)?;
+                whole_events(context, with, grouper.take_complete(false)).await?
             }
         };
         let about = serde_json::json!({"backend": backend, "waveforms": batch.len()});
-        send(context, answers, &rows, &about.to_string()).await?;
+        send(context, responses, &rows, &about.to_string()).await?;
         drop(window_permit);
     }
     if let Some(with) = &events {
-        let rows = whole_events(context, with, grouping.take(true)).await?;
+        let rows = whole_events(context, with, grouper.take_complete(true)).await?;
         if rows.num_rows() > 0 {
-            send(context, answers, &rows, "{}").await?;
+            send(context, responses, &rows, "{}").await?;
         }
     }
     Ok(())
@@ -187,14 +187,14 @@ async fn whole_events(
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<RecordBatch, Rejection> {
-    let events = answer::reconstruct(with, events).await?;
+    let events = response::reconstruct(with, events).await?;
     context.metrics.events.inc_by(events.len() as u64);
-    answer::events(&events)
+    response::events(&events)
 }
 
 async fn send(
     context: &Context,
-    answers: &Answers<FlightData>,
+    responses: &ResponseSender<FlightData>,
     rows: &RecordBatch,
     about: &str,
 ) -> Result<(), Rejection> {
@@ -203,7 +203,7 @@ async fn send(
             .metrics
             .bytes_out
             .inc_by(message.encoded_len() as u64);
-        answers.send(message).await?;
+        responses.send(message).await?;
     }
     Ok(())
 }

@@ -15,19 +15,19 @@ use arrow_ipc::writer::IpcWriteOptions;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer;
 use super::by_reference::ACTION;
 use super::call::Call;
 use super::command::{Command, Output};
 use super::context::{Client, Context};
 use super::rejection::{Reason, Rejection};
+use super::response;
 
 /// Name of the service in paths.
 pub const NAME: &str = "arrow.flight.protocol.FlightService";
 
 const DOOR: &str = "flight";
 
-type Answered<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The service behind the door.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Flight {
 fn info(output: Output) -> Result<FlightInfo, Rejection> {
     let command = serde_json::json!({ "output": output.name() }).to_string();
     let info = FlightInfo::new()
-        .try_with_schema(&answer::schema(output))
+        .try_with_schema(&response::schema(output))
         .map_err(|error| Rejection::internal(error.to_string()))?;
     Ok(info.with_descriptor(FlightDescriptor::new_cmd(command)))
 }
@@ -92,13 +92,13 @@ fn none<T>(what: &str) -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl FlightService for Flight {
-    type HandshakeStream = Answered<HandshakeResponse>;
-    type ListFlightsStream = Answered<FlightInfo>;
-    type DoGetStream = Answered<FlightData>;
-    type DoPutStream = Answered<PutResult>;
-    type DoExchangeStream = Answered<FlightData>;
-    type DoActionStream = Answered<arrow_flight::Result>;
-    type ListActionsStream = Answered<ActionType>;
+    type HandshakeStream = ResponseStream<HandshakeResponse>;
+    type ListFlightsStream = ResponseStream<FlightInfo>;
+    type DoGetStream = ResponseStream<FlightData>;
+    type DoPutStream = ResponseStream<PutResult>;
+    type DoExchangeStream = ResponseStream<FlightData>;
+    type DoActionStream = ResponseStream<arrow_flight::Result>;
+    type ListActionsStream = ResponseStream<ActionType>;
 
     async fn do_exchange(
         &self,
@@ -109,8 +109,8 @@ impl FlightService for Flight {
         let permit = call.admit(self.context.admit_stream(client))?;
         let door = self.clone();
         let messages = request.into_inner();
-        let answers = call.stream(|answers| exchange::run(door, messages, answers, permit));
-        Ok(Response::new(Box::pin(answers)))
+        let responses = call.stream(|responses| exchange::run(door, messages, responses, permit));
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn get_flight_info(
@@ -120,7 +120,7 @@ impl FlightService for Flight {
         let call = self.begin("GetFlightInfo", &request);
         let descriptor = request.into_inner();
         let described = async { info(self.command(&descriptor)?.output) };
-        let info = call.answer(described).await?;
+        let info = call.response(described).await?;
         Ok(Response::new(info.with_descriptor(descriptor)))
     }
 
@@ -131,12 +131,12 @@ impl FlightService for Flight {
         let call = self.begin("GetSchema", &request);
         let schema = async {
             let output = self.command(request.get_ref())?.output;
-            let schema = answer::schema(output);
+            let schema = response::schema(output);
             SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
                 .try_into()
                 .map_err(|error: arrow_schema::ArrowError| Rejection::internal(error.to_string()))
         };
-        Ok(Response::new(call.answer(schema).await?))
+        Ok(Response::new(call.response(schema).await?))
     }
 
     async fn list_flights(
@@ -149,7 +149,7 @@ impl FlightService for Flight {
             let had = had.filter(|output| self.context.engine.has(*output));
             had.map(info).collect::<Result<Vec<_>, _>>()
         };
-        let all = call.answer(all).await?;
+        let all = call.response(all).await?;
         Ok(Response::new(
             futures::stream::iter(all.into_iter().map(Ok)).boxed(),
         ))
@@ -203,9 +203,9 @@ impl FlightService for Flight {
             .await
             .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
         let job = call.admit(begun)?;
-        let answers = call.stream(|answers| job.run(answers));
-        let answers = answers.map(|it| it.map(arrow_flight::Result::new));
-        Ok(Response::new(answers.boxed()))
+        let responses = call.stream(|responses| job.run(responses));
+        let responses = responses.map(|it| it.map(arrow_flight::Result::new));
+        Ok(Response::new(responses.boxed()))
     }
 
     async fn handshake(

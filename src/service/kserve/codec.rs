@@ -19,7 +19,7 @@ const MOST_LISTED: u64 = 1 << 20;
 /// The field of tensors.
 const INPUTS: u32 = 5;
 
-/// The codec of calls whose request is an [`InferRequest`] and whose answer is an `A`.
+/// The codec of calls whose request is an [`InferRequest`] and whose response is an `A`.
 pub struct InferCodec<A>(PhantomData<A>);
 
 impl<A> Default for InferCodec<A> {

@@ -9,15 +9,15 @@ use prost::{Message, Oneof};
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Nothing {}
 
-/// The answer of `ServerLive`, `ServerReady` and `ModelReady`.
+/// The response of `ServerLive`, `ServerReady` and `ModelReady`.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Yes {
-    /// The answer.
+    /// The response.
     #[prost(bool, tag = "1")]
     pub yes: bool,
 }
 
-/// The answer of `ServerMetadata`.
+/// The response of `ServerMetadata`.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServerMetadata {
     /// Name of the server.
@@ -56,7 +56,7 @@ pub struct TensorMetadata {
     pub shape: Vec<i64>,
 }
 
-/// The answer of `ModelMetadata`.
+/// The response of `ModelMetadata`.
 #[derive(Clone, PartialEq, Message)]
 pub struct ModelMetadata {
     /// Name of the model.
@@ -76,7 +76,7 @@ pub struct ModelMetadata {
     pub outputs: Vec<TensorMetadata>,
 }
 
-/// A parameter of a request or an answer.
+/// A parameter of a request or an response.
 #[derive(Clone, PartialEq, Message)]
 pub struct Parameter {
     /// Its value.
@@ -178,7 +178,7 @@ pub struct InferRequest {
     pub raw_input_contents: Vec<Bytes>,
 }
 
-/// A tensor of an answer.
+/// A tensor of an response.
 #[derive(Clone, PartialEq, Message)]
 pub struct OutputTensor {
     /// Name.
@@ -192,7 +192,7 @@ pub struct OutputTensor {
     pub shape: Vec<i64>,
 }
 
-/// The answer of `ModelInfer`.
+/// The response of `ModelInfer`.
 #[derive(Clone, PartialEq, Message)]
 pub struct InferResponse {
     /// Name of the model.
@@ -215,13 +215,13 @@ pub struct InferResponse {
     pub raw_output_contents: Vec<Bytes>,
 }
 
-/// The answer of `ModelStreamInfer`: one a request.
+/// The response of `ModelStreamInfer`: one a request.
 #[derive(Clone, PartialEq, Message)]
 pub struct StreamInferResponse {
     /// What was wrong with the request; empty where nothing was.
     #[prost(string, tag = "1")]
     pub error_message: String,
-    /// The answer; of a refused request only its id.
+    /// The response; of a refused request only its id.
     #[prost(message, optional, tag = "2")]
     pub infer_response: Option<InferResponse>,
 }

@@ -19,14 +19,14 @@ use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::answer::{self, Grouping};
 use super::batcher::{JobOutcome, SharedPermit};
 use super::budget::BudgetPermit;
-use super::call::{Answers, Call, next_message};
+use super::call::{Call, ResponseSender, next_message};
 use super::command::Command;
 use super::context::{Client, Context};
 use super::doors::Metering;
 use super::rejection::{Reason, Rejection};
+use super::response::{self, EventGrouper};
 use super::stream::{FlowWindow, Next, read_and_respond};
 use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
@@ -67,7 +67,7 @@ pub struct KServe {
     context: Arc<Context>,
 }
 
-type Streamed = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
+type ResponseStream = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
 
 impl KServe {
     /// The door to `context`.
@@ -76,7 +76,7 @@ impl KServe {
         Self { context }
     }
 
-    /// Answers a call; its path says which.
+    /// ResponseSender a call; its path says which.
     pub async fn serve(self, request: http::Request<AxumBody>) -> http::Response<Body> {
         let request = request.map(Body::new);
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
@@ -92,8 +92,8 @@ impl KServe {
             }
             "ServerReady" => {
                 let yes = self.context.is_ready();
-                let answer = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
-                unary(plain(), most, request, answer).await
+                let response = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
+                unary(plain(), most, request, response).await
             }
             "ServerMetadata" => {
                 unary(plain(), most, request, |_: Request<Nothing>| async {
@@ -102,36 +102,36 @@ impl KServe {
                 .await
             }
             "ModelReady" => {
-                let answer = |it: Request<ModelName>| {
+                let response = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     let yes = self.context.is_ready();
                     async move { known.map(|_| Yes { yes }).map_err(Status::from) }
                 };
-                unary(plain(), most, request, answer).await
+                unary(plain(), most, request, response).await
             }
             "ModelMetadata" => {
-                let answer = |it: Request<ModelName>| {
+                let response = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(plain(), most, request, answer).await
+                unary(plain(), most, request, response).await
             }
             "ModelInfer" => {
-                let answer = |it: Request<InferRequest>| {
+                let response = |it: Request<InferRequest>| {
                     let call = Call::begin(&self.context, DOOR, "ModelInfer", it.metadata());
                     let metering = it.extensions().get::<Metering>().cloned();
-                    call.answer(self.infer(it.into_inner(), metering))
+                    call.response(self.infer(it.into_inner(), metering))
                 };
-                unary(InferCodec::default(), most, request, answer).await
+                unary(InferCodec::default(), most, request, response).await
             }
             "ModelStreamInfer" => {
-                let answer = |it: Request<Streaming<InferRequest>>| {
+                let response = |it: Request<Streaming<InferRequest>>| {
                     std::future::ready(self.stream(it).map(Response::new))
                 };
                 Grpc::new(InferCodec::<StreamInferResponse>::default())
                     .max_decoding_message_size(most)
                     .max_encoding_message_size(usize::MAX)
-                    .streaming(tower::service_fn(answer), request)
+                    .streaming(tower::service_fn(response), request)
                     .await
             }
             _ => Status::unimplemented(format!("there is no `{method}` here")).into_http(),
@@ -186,10 +186,10 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let answer = self.context.engine.submit(&recipe, batch, permit).await?;
+        let response = self.context.engine.submit(&recipe, batch, permit).await?;
         Ok(Submitted {
             model,
-            answer,
+            response,
             wanted,
             response,
         })
@@ -199,12 +199,12 @@ impl KServe {
     async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
-            answer,
+            response,
             wanted,
             response,
         } = submitted;
         let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
-        let mut done = answer.await.map_err(lost)??;
+        let mut done = response.await.map_err(lost)??;
         DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
         let backend = done.backend;
         let made = match model {
@@ -212,10 +212,10 @@ impl KServe {
                 results::respond(response, &wanted, &results::OF_WAVEFORMS, &done, backend)
             }
             Model::Event => {
-                let mut grouping = Grouping::default();
-                grouping.add(&done.batch, &done.extracted)?;
+                let mut grouper = EventGrouper::default();
+                grouper.add(&done.batch, &done.extracted)?;
                 let with = self.context.engine.events()?;
-                let events = answer::reconstruct(&with, grouping.take(true)).await?;
+                let events = response::reconstruct(&with, grouper.take_complete(true)).await?;
                 self.context.metrics.events.inc_by(events.len() as u64);
                 results::respond(response, &wanted, &results::OF_EVENTS, &events, backend)
             }
@@ -238,38 +238,38 @@ impl KServe {
         self.finish(submitted).await
     }
 
-    /// Answers a stream of requests, each by itself, in their order.
-    fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<Streamed, Status> {
+    /// ResponseSender a stream of requests, each by itself, in their order.
+    fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
         let metadata = request.metadata();
         let mut call = Call::begin(&self.context, DOOR, "ModelStreamInfer", metadata);
         let client = request.extensions().get::<Client>();
         let permit = call.admit(self.context.admit_stream(client))?;
         let (door, messages) = (self.clone(), request.into_inner());
-        Ok(Box::pin(call.stream(|answers| {
-            door.exchange(messages, answers, permit)
+        Ok(Box::pin(call.stream(|responses| {
+            door.exchange(messages, responses, permit)
         })))
     }
 
     async fn exchange(
         self,
         messages: Streaming<InferRequest>,
-        answers: Answers<StreamInferResponse>,
+        responses: ResponseSender<StreamInferResponse>,
         permit: BudgetPermit,
     ) -> Result<(), Rejection> {
         // Each job holds it as well: a call that ends early has jobs in the queue still.
         let permit: SharedPermit = Arc::new(permit);
         read_and_respond(
             |sender| self.read(messages, &permit, sender),
-            |pending| self.write(pending, &answers),
+            |pending| self.write(pending, &responses),
         )
         .await
     }
 
-    /// Sends the answers in the order of the requests, one each.
+    /// Sends the responses in the order of the requests, one each.
     async fn write(
         &self,
         mut pending: mpsc::Receiver<Next<Pending>>,
-        answers: &Answers<StreamInferResponse>,
+        responses: &ResponseSender<StreamInferResponse>,
     ) -> Result<(), Rejection> {
         while let Some(next) = pending.recv().await {
             let Pending {
@@ -281,7 +281,7 @@ impl KServe {
                 Ok(submitted) => self.finish(submitted).await,
                 Err(rejection) => Err(rejection),
             };
-            let answer = match result {
+            let response = match result {
                 Ok(response) => StreamInferResponse {
                     error_message: String::new(),
                     infer_response: Some(response),
@@ -299,7 +299,7 @@ impl KServe {
                     }
                 }
             };
-            answers.send(answer).await?;
+            responses.send(response).await?;
             drop(window_permit);
         }
         Ok(())
@@ -335,7 +335,7 @@ impl KServe {
 /// A request in the queue.
 struct Submitted {
     model: Model,
-    answer: oneshot::Receiver<JobOutcome>,
+    response: oneshot::Receiver<JobOutcome>,
     wanted: Vec<String>,
     response: InferResponse,
 }
@@ -347,26 +347,26 @@ struct Pending {
     window_permit: OwnedSemaphorePermit,
 }
 
-/// Answers a call with one message by another.
+/// ResponseSender a call with one message by another.
 async fn unary<C, F>(
     codec: C,
     most: usize,
     request: http::Request<Body>,
-    mut answer: impl FnMut(Request<C::Decode>) -> F,
+    mut response: impl FnMut(Request<C::Decode>) -> F,
 ) -> http::Response<Body>
 where
     C: Codec,
     C::Decode: Send,
     F: Future<Output = Result<C::Encode, Status>>,
 {
-    let answer = tower::service_fn(move |request| {
-        let answered = answer(request);
+    let response = tower::service_fn(move |request| {
+        let answered = response(request);
         async { answered.await.map(Response::new) }
     });
     Grpc::new(codec)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX)
-        .unary(answer, request)
+        .unary(response, request)
         .await
 }
 

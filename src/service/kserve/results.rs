@@ -1,13 +1,13 @@
-//! Results as tensors: which there are, and the answer with those that the client wants.
+//! Results as tensors: which there are, and the response with those that the client wants.
 
 use bytes::Bytes;
 
 use super::messages::{InferRequest, InferResponse, OutputTensor, Parameter, Value};
 use super::tensors::size_of;
 use crate::model::{Event, Hit, WaveformSummary};
-use crate::service::answer::each;
 use crate::service::batcher::JobResult;
 use crate::service::rejection::Rejection;
+use crate::service::response::waveforms_with_hits;
 
 /// A tensor that comes out, and how its numbers are made.
 pub struct Made<T> {
@@ -60,7 +60,7 @@ pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
         name: "hit_event_id",
         datatype: "UINT64",
         make: |result| {
-            let rows = each(&result.batch, &result.extracted);
+            let rows = waveforms_with_hits(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(event, _, _, hits)| hits.iter().map(move |_| event.to_le_bytes())),
             )
@@ -70,7 +70,7 @@ pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
         name: "hit_channel_id",
         datatype: "UINT32",
         make: |result| {
-            let rows = each(&result.batch, &result.extracted);
+            let rows = waveforms_with_hits(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(_, channel, _, hits)| {
                     hits.iter().map(move |_| channel.to_le_bytes())
@@ -235,7 +235,7 @@ pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), R
     Ok(())
 }
 
-/// The answer to a request that wants `wanted`; all tensors where that is empty.
+/// The response to a request that wants `wanted`; all tensors where that is empty.
 pub fn respond<T>(
     mut response: InferResponse,
     wanted: &[String],

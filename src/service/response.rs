@@ -14,11 +14,11 @@ use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_sche
 use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 
 /// Most hits of one event.
-const MOST_EVENT_HITS: usize = 1 << 21;
+const MAX_EVENT_HITS: usize = 1 << 21;
 /// Events that a core has at a time: between two such lots waveforms of others are extracted, and who has gone is noticed.
-const EVENTS_A_CORE: usize = 4;
+const EVENTS_PER_CORE: usize = 4;
 
-/// The columns of an answer.
+/// The columns of an response.
 #[must_use]
 pub fn schema(output: Output) -> SchemaRef {
     let table = match output {
@@ -32,7 +32,7 @@ pub fn schema(output: Output) -> SchemaRef {
 }
 
 /// Every waveform with its summary and its hits.
-pub fn each<'a>(
+pub fn waveforms_with_hits<'a>(
     batch: &'a Batch,
     extracted: &'a Extracted,
 ) -> impl Iterator<Item = (u64, u32, &'a WaveformSummary, &'a [Hit])> {
@@ -53,7 +53,7 @@ pub fn each<'a>(
 /// Never, unless nuwave has a defect.
 pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = HitColumns::default();
-    for (event, channel, _, hits) in each(batch, extracted) {
+    for (event, channel, _, hits) in waveforms_with_hits(batch, extracted) {
         for hit in hits {
             columns.push((0, event, channel), hit);
         }
@@ -67,7 +67,7 @@ pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejecti
 /// Never, unless nuwave has a defect.
 pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = WaveformColumns::default();
-    for (event, channel, summary, _) in each(batch, extracted) {
+    for (event, channel, summary, _) in waveforms_with_hits(batch, extracted) {
         columns.push((0, event, channel), summary);
     }
     table(Output::Waveforms, columns.take())
@@ -88,20 +88,20 @@ fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Rejectio
         .map_err(|error| Rejection::internal(format!("the {}: {error}", output.name())))
 }
 
-/// Puts waveforms together to events: an event is whole when the next one begins.
+/// Puts waveforms together to events: an event is complete when the next one begins.
 #[derive(Debug, Default)]
-pub struct Grouping {
+pub struct EventGrouper {
     open: Option<EventHits>,
-    whole: Vec<EventHits>,
+    complete: Vec<EventHits>,
 }
 
-impl Grouping {
+impl EventGrouper {
     /// Adds waveforms with their hits.
     ///
     /// # Errors
     /// If an event comes again after a later one, or has too many hits.
     pub fn add(&mut self, batch: &Batch, extracted: &Extracted) -> Result<(), Rejection> {
-        for (event_id, channel_id, _, hits) in each(batch, extracted) {
+        for (event_id, channel_id, _, hits) in waveforms_with_hits(batch, extracted) {
             match &mut self.open {
                 Some(open) if open.event_id == event_id => {}
                 Some(open) if open.event_id > event_id => {
@@ -111,18 +111,18 @@ impl Grouping {
                     )));
                 }
                 _ => {
-                    let begun = EventHits {
+                    let new_event = EventHits {
                         event_id,
                         hits: Vec::new(),
                     };
-                    self.whole.extend(self.open.replace(begun));
+                    self.complete.extend(self.open.replace(new_event));
                 }
             }
             let Some(open) = &mut self.open else { continue };
-            if open.hits.len() + hits.len() > MOST_EVENT_HITS {
+            if open.hits.len() + hits.len() > MAX_EVENT_HITS {
                 return Err(Rejection::new(
                     Reason::Memory,
-                    format!("event {event_id} has more than {MOST_EVENT_HITS} hits"),
+                    format!("event {event_id} has more than {MAX_EVENT_HITS} hits"),
                 ));
             }
             open.hits.extend(hits.iter().map(|hit| ChannelHit {
@@ -135,12 +135,12 @@ impl Grouping {
         Ok(())
     }
 
-    /// The events that are whole; all of them if nothing more comes.
-    pub fn take(&mut self, ended: bool) -> Vec<EventHits> {
+    /// The events that are complete; all of them if nothing more comes.
+    pub fn take_complete(&mut self, ended: bool) -> Vec<EventHits> {
         if ended {
-            self.whole.extend(self.open.take());
+            self.complete.extend(self.open.take());
         }
-        std::mem::take(&mut self.whole)
+        std::mem::take(&mut self.complete)
     }
 }
 
@@ -152,11 +152,11 @@ pub async fn reconstruct(
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<Vec<Event>, Rejection> {
-    let lot = EVENTS_A_CORE * rayon::current_num_threads();
+    let chunk_size = EVENTS_PER_CORE * rayon::current_num_threads();
     let mut found = Vec::with_capacity(events.len());
     let mut events = events.into_iter();
     loop {
-        let some: Vec<EventHits> = events.by_ref().take(lot).collect();
+        let some: Vec<EventHits> = events.by_ref().take(chunk_size).collect();
         if some.is_empty() {
             return Ok(found);
         }
@@ -203,14 +203,14 @@ mod tests {
     fn an_event_is_whole_when_the_next_begins_wherever_batches_are_cut() {
         let ids = [1, 1, 2, 5, 5, 5, 9];
         for cut in 0..=ids.len() {
-            let mut grouping = Grouping::default();
+            let mut grouper = EventGrouper::default();
             let mut found = Vec::new();
             for part in [&ids[..cut], &ids[cut..]] {
                 let (batch, extracted) = batch(part);
-                grouping.add(&batch, &extracted).expect("they ascend");
-                found.extend(grouping.take(false));
+                grouper.add(&batch, &extracted).expect("they ascend");
+                found.extend(grouper.take_complete(false));
             }
-            found.extend(grouping.take(true));
+            found.extend(grouper.take_complete(true));
             let found: Vec<_> = found
                 .iter()
                 .map(|it| (it.event_id, it.hits.len()))
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn an_event_that_comes_again_is_refused() {
         let (batch, extracted) = batch(&[4, 5, 4]);
-        let rejected = Grouping::default().add(&batch, &extracted);
+        let rejected = EventGrouper::default().add(&batch, &extracted);
         let message = rejected.expect_err("4 came before 5").message;
         assert!(message.contains("event 4 comes after event 5"), "{message}");
     }
