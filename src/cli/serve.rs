@@ -20,9 +20,9 @@ use crate::io::{SourceInfo, calibration};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::batcher::Batching;
 use crate::service::by_reference::{ByReference, Files};
-use crate::service::context::Limits;
 use crate::service::engine::Setup;
 use crate::service::listen::Address;
+use crate::service::state::Limits;
 use crate::service::token::Tokens;
 use crate::service::{self, Options, tls};
 

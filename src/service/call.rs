@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::context::Context;
 use super::rejection::{Reason, Rejection};
+use super::state::ServiceState;
 
 /// ResponseSender that wait for the client to take them.
 const RESPONSE_QUEUE: usize = 1;
 
 /// A call that is being answered.
 pub struct Call {
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
     door: &'static str,
     method: &'static str,
     ended: bool,
@@ -29,16 +29,16 @@ impl Call {
     /// A call that just came through `door`, with the deadline that its metadata set.
     #[must_use]
     pub fn begin(
-        context: &Arc<Context>,
+        state: &Arc<ServiceState>,
         door: &'static str,
         method: &'static str,
         metadata: &MetadataMap,
     ) -> Self {
-        context.metrics.active.inc();
+        state.metrics.active.inc();
         let timeout = metadata.get("grpc-timeout");
         let timeout = timeout.and_then(|it| it.to_str().ok()).and_then(timeout_of);
         Self {
-            context: Arc::clone(context),
+            state: Arc::clone(state),
             door,
             method,
             ended: false,
@@ -49,7 +49,7 @@ impl Call {
     /// Takes note of how it ended.
     pub fn end(&mut self, result: Result<(), &Rejection>) {
         self.ended = true;
-        let metrics = &self.context.metrics;
+        let metrics = &self.state.metrics;
         let code = match result {
             Ok(()) => "ok",
             Err(rejection) => {
@@ -87,7 +87,7 @@ impl Call {
         };
         tokio::select! {
             result = work => result,
-            rejection = self.context.cut_off() => Err(rejection),
+            rejection = self.state.aborted() => Err(rejection),
             () = deadline => Err(Rejection::new(
                 Reason::Deadline,
                 "the deadline passed; what was not done yet is dropped",
@@ -118,7 +118,7 @@ impl Call {
         F: Future<Output = Result<(), Rejection>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(RESPONSE_QUEUE);
-        let idle = self.context.limits.idle;
+        let idle = self.state.limits.idle;
         let responses = ResponseSender {
             sender: sender.clone(),
             idle,
@@ -148,7 +148,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let metrics = &self.context.metrics;
+        let metrics = &self.state.metrics;
         metrics.active.dec();
         if !self.ended {
             metrics.note_request(self.door, self.method, "cancelled");
@@ -210,17 +210,17 @@ fn timeout_of(text: &str) -> Option<Duration> {
 /// # Errors
 /// If none comes for too long, it is too large, or the stream breaks off.
 pub async fn next_message<T>(
-    context: &Context,
+    state: &ServiceState,
     messages: &mut tonic::Streaming<T>,
     has_pending: impl Fn() -> bool,
 ) -> Result<Option<T>, Rejection> {
-    let idle = context.limits.idle;
+    let idle = state.limits.idle;
     let mut next = std::pin::pin!(messages.message());
     loop {
         match tokio::time::timeout(idle, next.as_mut()).await {
             Ok(Ok(message)) => return Ok(message),
             Ok(Err(status)) => {
-                return Err(Rejection::from_transport(&status, context.limits.message));
+                return Err(Rejection::from_transport(&status, state.limits.message));
             }
             Err(_) if has_pending() => {}
             Err(_) => {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as Polling, Poll};
+use std::task::{Context as TaskContext, Poll};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
@@ -22,11 +22,11 @@ use tower::ServiceExt as _;
 
 use super::batcher::SharedPermit;
 use super::budget::BudgetPermit;
-use super::context::{Client, Context};
 use super::flight::{self, Flight};
 use super::http as web;
 use super::kserve::{self, KServe};
 use super::rejection::{REASON, Reason, Rejection};
+use super::state::{Client, ServiceState};
 use super::token::Tokens;
 
 /// A method of gRPC: the name of its service, and its own.
@@ -54,26 +54,26 @@ const GRPC: &str = "application/grpc";
 /// Who keeps the doors.
 #[derive(Clone)]
 struct Guard {
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
     tokens: Option<Arc<Tokens>>,
 }
 
-/// All doors to `context`, open to those who have one of `tokens`.
+/// All doors to `state`, open to those who have one of `tokens`.
 pub fn all(
-    context: &Arc<Context>,
+    state: &Arc<ServiceState>,
     tokens: Option<Arc<Tokens>>,
     health: HealthServer<impl Health>,
 ) -> Router {
-    let flight = FlightServiceServer::new(Flight::new(Arc::clone(context)))
-        .max_decoding_message_size(context.limits.message)
+    let flight = FlightServiceServer::new(Flight::new(Arc::clone(state)))
+        .max_decoding_message_size(state.limits.message)
         .max_encoding_message_size(usize::MAX);
     let flight = flight.map_request(|it: Request| it.map(tonic::body::Body::new));
     let health = health.map_request(|it: Request| it.map(tonic::body::Body::new));
-    let kserve = |State(context): State<Arc<Context>>, request: Request| async move {
-        KServe::new(context).serve(request).await
+    let kserve = |State(state): State<Arc<ServiceState>>, request: Request| async move {
+        KServe::new(state).serve(request).await
     };
     let guard = Guard {
-        context: Arc::clone(context),
+        state: Arc::clone(state),
         tokens,
     };
     web::routes()
@@ -82,7 +82,7 @@ pub fn all(
         .route_service(&format!("/{HEALTH}/{{*method}}"), health)
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .layer(from_fn_with_state(guard, admit))
-        .with_state(Arc::clone(context))
+        .with_state(Arc::clone(state))
 }
 
 /// Lets a call in, or says why not.
@@ -99,7 +99,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
             Reason::Token,
             "the token is missing or wrong; send `authorization: Bearer TOKEN`",
         );
-        guard.context.metrics.note_rejection(&rejection);
+        guard.state.metrics.note_rejection(&rejection);
         return reject(&request, rejection);
     }
     if !is_grpc(&request) {
@@ -125,7 +125,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let permit = match permit {
         Ok(permit) => Arc::new(Mutex::new(permit)),
         Err(rejection) => {
-            guard.context.metrics.note_rejection(&rejection);
+            guard.state.metrics.note_rejection(&rejection);
             return reject(&request, rejection);
         }
     };
@@ -134,11 +134,11 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         request.extensions_mut().insert(Metering(held));
     }
     let held = Arc::clone(&permit);
-    let context = Arc::clone(&guard.context);
-    request = request.map(|inner| Body::new(Metered::of(inner, permit, context, is_infer)));
+    let state = Arc::clone(&guard.state);
+    request = request.map(|inner| Body::new(Metered::of(inner, permit, state, is_infer)));
     let response = next.run(request).await;
     // The response is memory too, until it is sent.
-    told(response, &guard.context).map(|inner| Body::new(Holding { inner, _held: held }))
+    told(response, &guard.state).map(|inner| Body::new(Holding { inner, _held: held }))
 }
 
 /// What a call holds of its client's budget, for its jobs to hold as well.
@@ -162,7 +162,7 @@ fn reject(request: &Request, rejection: Rejection) -> Response {
 }
 
 /// What the transport itself rejected, in this service's words and counts.
-fn told(response: Response, context: &Context) -> Response {
+fn told(response: Response, state: &ServiceState) -> Response {
     let headers = response.headers();
     let Some(status) = Status::from_header_map(headers) else {
         return response;
@@ -176,8 +176,8 @@ fn told(response: Response, context: &Context) -> Response {
     if own || !transport_codes.contains(&status.code()) {
         return response;
     }
-    let rejection = Rejection::from_transport(&status, context.limits.message);
-    context.metrics.note_rejection(&rejection);
+    let rejection = Rejection::from_transport(&status, state.limits.message);
+    state.metrics.note_rejection(&rejection);
     Status::from(rejection).into_http::<Body>()
 }
 
@@ -193,7 +193,7 @@ impl HttpBody for Holding {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Polling<'_>,
+        cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Pin::new(&mut self.inner).poll_frame(cx)
     }
@@ -215,7 +215,7 @@ const PREFIX: usize = 5;
 struct Metered {
     inner: Body,
     permit: Arc<Mutex<BudgetPermit>>,
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
     /// True for a large message; others have their memory already.
     grows: bool,
     /// The first bytes, as far as they have come.
@@ -231,7 +231,7 @@ impl Metered {
     fn of(
         inner: Body,
         permit: Arc<Mutex<BudgetPermit>>,
-        context: Arc<Context>,
+        state: Arc<ServiceState>,
         grows: bool,
     ) -> Self {
         Self {
@@ -242,8 +242,8 @@ impl Metered {
             came: 0,
             taken: 0,
             begun: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(context.limits.idle)),
-            context,
+            timer: Box::pin(tokio::time::sleep(state.limits.idle)),
+            state,
         }
     }
 
@@ -269,7 +269,7 @@ impl Metered {
         {
             // What is larger than a message may be the transport refuses, with that as its reason.
             let length = u64::from(u32::from_be_bytes(length));
-            if length <= self.context.limits.message as u64 {
+            if length <= self.state.limits.message as u64 {
                 due = due.max(PREFIX as u64 + length);
             }
         }
@@ -283,8 +283,8 @@ impl Metered {
     }
 
     /// True if it should have come further by now.
-    fn is_late(&mut self, cx: &mut Polling<'_>) -> bool {
-        let idle = self.context.limits.idle;
+    fn is_late(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let idle = self.state.limits.idle;
         loop {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return false;
@@ -307,7 +307,7 @@ impl HttpBody for Metered {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Polling<'_>,
+        cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         let rejected = match &polled {
@@ -326,7 +326,7 @@ impl HttpBody for Metered {
             _ => None,
         };
         if let Some(rejection) = rejected {
-            self.context.metrics.note_rejection(&rejection);
+            self.state.metrics.note_rejection(&rejection);
             return Poll::Ready(Some(Err(Status::from(rejection).into())));
         }
         polled.map_err(Into::into)

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::context::Context;
+use super::state::ServiceState;
 
 /// The page, which asks for `/status.json` once a second.
 const PAGE: &str = include_str!("status.html");
@@ -18,7 +18,7 @@ const JSON: &str = "application/json";
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths of the door.
-pub fn routes() -> axum::Router<Arc<Context>> {
+pub fn routes() -> axum::Router<Arc<ServiceState>> {
     axum::Router::new()
         .route(
             "/",
@@ -35,9 +35,9 @@ fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
     ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-async fn ready(State(context): State<Arc<Context>>) -> Response {
-    match context.check_ready() {
-        Ok(()) => typed(TEXT, format!("ready, {}\n", backend(&context))),
+async fn ready(State(state): State<Arc<ServiceState>>) -> Response {
+    match state.check_ready() {
+        Ok(()) => typed(TEXT, format!("ready, {}\n", backend(&state))),
         Err(rejection) => {
             let mut response = typed(TEXT, format!("{}\n", rejection.message));
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -46,16 +46,16 @@ async fn ready(State(context): State<Arc<Context>>) -> Response {
     }
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> Response {
-    typed(METRICS, context.metrics.text())
+async fn metrics(State(state): State<Arc<ServiceState>>) -> Response {
+    typed(METRICS, state.metrics.text())
 }
 
 /// The backend, and whether it is still the one it began with.
-fn backend(context: &Context) -> String {
-    if context.metrics.gave_up() {
-        return format!("{}; given up, the CPU goes on", context.backend_line);
+fn backend(state: &ServiceState) -> String {
+    if state.metrics.gave_up() {
+        return format!("{}; given up, the CPU goes on", state.backend_line);
     }
-    context.backend_line.clone()
+    state.backend_line.clone()
 }
 
 async fn server() -> Response {
@@ -67,15 +67,15 @@ async fn server() -> Response {
     typed(JSON, about.to_string())
 }
 
-async fn status(State(context): State<Arc<Context>>) -> Response {
-    let setup = context.engine.setup();
-    let mut status = serde_json::to_value(context.metrics.snapshot()).unwrap_or_default();
+async fn status(State(state): State<Arc<ServiceState>>) -> Response {
+    let setup = state.engine.setup();
+    let mut status = serde_json::to_value(state.metrics.snapshot()).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut status {
-        let ready = context.check_ready().map_err(|rejection| rejection.message);
+        let ready = state.check_ready().map_err(|rejection| rejection.message);
         let state = ready.map_or_else(|why| why, |()| "ready".to_owned());
         fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
         fields.insert("state".to_owned(), state.into());
-        fields.insert("backend".to_owned(), backend(&context).into());
+        fields.insert("backend".to_owned(), backend(&state).into());
         let names: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();
         fields.insert("calibrations".to_owned(), names.into());
     }

@@ -26,7 +26,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use super::context::Context;
+use super::state::ServiceState;
 use crate::error::{Error, Result};
 
 /// Time for the first bytes of a connection, and for agreeing on encryption.
@@ -191,7 +191,7 @@ pub struct Serving {
     /// The doors.
     pub router: Router,
     /// The service behind them.
-    pub context: Arc<Context>,
+    pub state: Arc<ServiceState>,
     /// What connections over TCP are encrypted with.
     pub tls: Option<Arc<ServerConfig>>,
     /// Room for connections.
@@ -229,12 +229,12 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.context.metrics.connections_refused.inc();
+            self.state.metrics.connections_refused.inc();
             return;
         };
         let connection = Connection {
             router: self.router.clone(),
-            context: Arc::clone(&self.context),
+            state: Arc::clone(&self.state),
             watcher: self.graceful.watcher(),
             _place: place,
         };
@@ -255,13 +255,13 @@ impl Serving {
 /// One connection.
 struct Connection {
     router: Router,
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
     watcher: Watcher,
     _place: OwnedSemaphorePermit,
 }
 
 /// Counts a connection as long as it lives.
-struct Counted(Arc<Context>);
+struct Counted(Arc<ServiceState>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -274,9 +274,9 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.context.metrics.connections.inc();
-        let _counted = Counted(Arc::clone(&self.context));
-        let client = self.context.client();
+        self.state.metrics.connections.inc();
+        let _counted = Counted(Arc::clone(&self.state));
+        let client = self.state.client();
         let asked = Arc::new(AtomicBool::new(false));
         let asks = Arc::clone(&asked);
         let service = self

@@ -9,7 +9,6 @@ pub mod budget;
 pub mod by_reference;
 mod call;
 pub mod command;
-pub mod context;
 mod doors;
 pub mod engine;
 mod flight;
@@ -19,6 +18,7 @@ pub mod listen;
 pub mod metrics;
 pub mod rejection;
 pub mod response;
+pub mod state;
 mod stream;
 pub mod tls;
 pub mod token;
@@ -35,10 +35,10 @@ use crate::pipeline::CancelToken;
 use batcher::Batching;
 use budget::Budget;
 use by_reference::ByReference;
-use context::{Context, Limits};
 use engine::{Engine, Setup};
 use listen::{Address, Listener, Serving};
 use metrics::Metrics;
+use state::{Limits, ServiceState};
 use token::Tokens;
 
 /// How often the service looks whether it is to end.
@@ -131,7 +131,7 @@ async fn serve(
     let budget = Arc::new(Budget::new(limits.memory));
     let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
     let engine = Engine::new(setup, batching, Arc::clone(&metrics));
-    let context = Arc::new(Context::new(
+    let state = Arc::new(ServiceState::new(
         engine,
         limits,
         Arc::clone(&metrics),
@@ -146,8 +146,8 @@ async fn serve(
             .await;
     }
     let serving = Arc::new(Serving {
-        router: doors::all(&context, tokens.map(Arc::new), health),
-        context: Arc::clone(&context),
+        router: doors::all(&state, tokens.map(Arc::new), health),
+        state: Arc::clone(&state),
         tls,
         room: Arc::new(Semaphore::new(limits.connections)),
         graceful: GracefulShutdown::new(),
@@ -170,9 +170,9 @@ async fn serve(
         }
     });
     // Whether it lives can be asked already.
-    let warm = context.engine.warm_up().await;
+    let warm = state.engine.warm_up().await;
     warm.map_err(|rejection| Error::usage(rejection.message))?;
-    context.set_ready();
+    state.set_ready();
     for service in HEALTH {
         reporter
             .set_service_status(service, ServingStatus::Serving)
@@ -182,7 +182,7 @@ async fn serve(
     while !cancel.is_cancelled() {
         tokio::time::sleep(LOOK).await;
     }
-    context.drain();
+    state.drain();
     for service in HEALTH {
         reporter
             .set_service_status(service, ServingStatus::NotServing)
@@ -190,7 +190,7 @@ async fn serve(
     }
     let until = Instant::now() + limits.drain;
     idle(&metrics, limits.drain).await;
-    context.cut();
+    state.abort();
     idle(&metrics, CLOSING).await;
     ticking.abort();
     for accepting in accepting {

@@ -19,10 +19,10 @@ use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
 use crate::service::budget::BudgetPermit;
 use crate::service::call::{ResponseSender, next_message};
 use crate::service::command::{Command, Output};
-use crate::service::context::Context;
 use crate::service::engine::Recipe;
 use crate::service::rejection::Rejection;
 use crate::service::response::{self, EventGrouper};
+use crate::service::state::ServiceState;
 use crate::service::stream::{FlowWindow, Next, read_and_respond};
 
 /// What errors call the stream.
@@ -37,7 +37,7 @@ pub async fn run(
     responses: ResponseSender<FlightData>,
     permit: BudgetPermit,
 ) -> Result<(), Rejection> {
-    let context = Arc::clone(&door.context);
+    let state = Arc::clone(&door.state);
     let Some(Opened {
         command,
         recipe,
@@ -50,14 +50,14 @@ pub async fn run(
         .send(encode::schema(&response::schema(command.output)))
         .await?;
     let events = match command.output {
-        Output::Events => Some(context.engine.events()?),
+        Output::Events => Some(state.engine.events()?),
         Output::Hits | Output::Waveforms => None,
     };
     // Each job holds it as well: a call that ends early has jobs in the queue still.
     let permit: SharedPermit = Arc::new(permit);
     read_and_respond(
-        |sender| read(&context, messages, received, &recipe, &permit, sender),
-        |pending| write(&context, pending, command.output, events, &responses),
+        |sender| read(&state, messages, received, &recipe, &permit, sender),
+        |pending| write(&state, pending, command.output, events, &responses),
     )
     .await
 }
@@ -74,13 +74,10 @@ async fn open(
     door: &Flight,
     messages: &mut Streaming<FlightData>,
 ) -> Result<Option<Opened>, Rejection> {
-    let context = &door.context;
+    let state = &door.state;
     let mut command = None;
-    while let Some(message) = next_message(context, messages, || false).await? {
-        context
-            .metrics
-            .bytes_in
-            .inc_by(message.encoded_len() as u64);
+    while let Some(message) = next_message(state, messages, || false).await? {
+        state.metrics.bytes_in.inc_by(message.encoded_len() as u64);
         if let (Some(descriptor), None) = (&message.flight_descriptor, &command) {
             command = Some(door.command(descriptor)?);
         }
@@ -92,10 +89,10 @@ async fn open(
             Some(command) => command,
             None => door.command(&arrow_flight::FlightDescriptor::default())?,
         };
-        let most = context.limits.message as u64;
+        let most = state.limits.message as u64;
         let options = ReadOptions::default();
         let received = Received::begin(Path::new(NAME), &message.data_header, &options, most)?;
-        let recipe = context.engine.recipe(&command, received.info())?;
+        let recipe = state.engine.recipe(&command, received.info())?;
         return Ok(Some(Opened {
             command,
             recipe,
@@ -107,17 +104,17 @@ async fn open(
 
 /// Reads messages and puts their waveforms into the queue, as long as there is window.
 async fn read(
-    context: &Context,
+    state: &ServiceState,
     mut messages: Streaming<FlightData>,
     mut received: Received,
     recipe: &Recipe,
     permit: &SharedPermit,
     pending: mpsc::Sender<Next<Pending>>,
 ) -> Result<(), Rejection> {
-    let window = FlowWindow::new(context.limits.message);
-    while let Some(message) = next_message(context, &mut messages, || window.has_pending()).await? {
+    let window = FlowWindow::new(state.limits.message);
+    while let Some(message) = next_message(state, &mut messages, || window.has_pending()).await? {
         let bytes = message.encoded_len();
-        context.metrics.bytes_in.inc_by(bytes as u64);
+        state.metrics.bytes_in.inc_by(bytes as u64);
         if message.data_header.is_empty() {
             if message.data_body.is_empty() {
                 continue;
@@ -133,7 +130,7 @@ async fn read(
             continue;
         }
         let permit = Arc::clone(permit);
-        let response = context.engine.submit(recipe, batch, permit).await?;
+        let response = state.engine.submit(recipe, batch, permit).await?;
         if pending.send(Ok((response, window_permit))).await.is_err() {
             break;
         }
@@ -143,7 +140,7 @@ async fn read(
 
 /// Sends the responses in the order of the messages.
 async fn write(
-    context: &Context,
+    state: &ServiceState,
     mut pending: mpsc::Receiver<Next<Pending>>,
     output: Output,
     events: Option<Arc<Reconstructor>>,
@@ -166,43 +163,40 @@ async fn write(
             (Output::Events, None) => return Err(Rejection::internal("events of nothing")),
             (Output::Events, Some(with)) => {
                 grouper.add(&batch, &extracted)?;
-                whole_events(context, with, grouper.take_complete(false)).await?
+                whole_events(state, with, grouper.take_complete(false)).await?
             }
         };
         let about = serde_json::json!({"backend": backend, "waveforms": batch.len()});
-        send(context, responses, &rows, &about.to_string()).await?;
+        send(state, responses, &rows, &about.to_string()).await?;
         drop(window_permit);
     }
     if let Some(with) = &events {
-        let rows = whole_events(context, with, grouper.take_complete(true)).await?;
+        let rows = whole_events(state, with, grouper.take_complete(true)).await?;
         if rows.num_rows() > 0 {
-            send(context, responses, &rows, "{}").await?;
+            send(state, responses, &rows, "{}").await?;
         }
     }
     Ok(())
 }
 
 async fn whole_events(
-    context: &Context,
+    state: &ServiceState,
     with: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<RecordBatch, Rejection> {
     let events = response::reconstruct(with, events).await?;
-    context.metrics.events.inc_by(events.len() as u64);
+    state.metrics.events.inc_by(events.len() as u64);
     response::events(&events)
 }
 
 async fn send(
-    context: &Context,
+    state: &ServiceState,
     responses: &ResponseSender<FlightData>,
     rows: &RecordBatch,
     about: &str,
 ) -> Result<(), Rejection> {
     for message in encode::records(rows, about)? {
-        context
-            .metrics
-            .bytes_out
-            .inc_by(message.encoded_len() as u64);
+        state.metrics.bytes_out.inc_by(message.encoded_len() as u64);
         responses.send(message).await?;
     }
     Ok(())

@@ -18,9 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::by_reference::ACTION;
 use super::call::Call;
 use super::command::{Command, Output};
-use super::context::{Client, Context};
 use super::rejection::{Reason, Rejection};
 use super::response;
+use super::state::{Client, ServiceState};
 
 /// Name of the service in paths.
 pub const NAME: &str = "arrow.flight.protocol.FlightService";
@@ -32,18 +32,18 @@ type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The service behind the door.
 #[derive(Clone)]
 pub struct Flight {
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
 }
 
 impl Flight {
-    /// The door to `context`.
+    /// The door to `state`.
     #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub fn new(state: Arc<ServiceState>) -> Self {
+        Self { state }
     }
 
     fn begin<T>(&self, method: &'static str, request: &Request<T>) -> Call {
-        Call::begin(&self.context, DOOR, method, request.metadata())
+        Call::begin(&self.state, DOOR, method, request.metadata())
     }
 
     /// The command in a descriptor, for something that this service makes.
@@ -70,7 +70,7 @@ impl Flight {
             }
         };
         if command.output == Output::Events {
-            self.context.engine.events()?;
+            self.state.engine.events()?;
         }
         Ok(command)
     }
@@ -106,7 +106,7 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
         let mut call = self.begin("DoExchange", &request);
         let client = request.extensions().get::<Client>();
-        let permit = call.admit(self.context.admit_stream(client))?;
+        let permit = call.admit(self.state.admit_stream(client))?;
         let door = self.clone();
         let messages = request.into_inner();
         let responses = call.stream(|responses| exchange::run(door, messages, responses, permit));
@@ -146,7 +146,7 @@ impl FlightService for Flight {
         let call = self.begin("ListFlights", &request);
         let all = async {
             let had = Output::ALL.into_iter();
-            let had = had.filter(|output| self.context.engine.has(*output));
+            let had = had.filter(|output| self.state.engine.has(*output));
             had.map(info).collect::<Result<Vec<_>, _>>()
         };
         let all = call.response(all).await?;
@@ -161,7 +161,7 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::ListActionsStream>, Status> {
         let mut call = self.begin("ListActions", &request);
         call.end(Ok(()));
-        let action = self.context.by_reference.as_ref().map(|_| {
+        let action = self.state.by_reference.as_ref().map(|_| {
             Ok(ActionType {
                 r#type: ACTION.to_owned(),
                 description: "Reconstructs files on the service's disks: {\"input\": [\"run.h5\"], \"output\": \"out\"}, with paths below its root"
@@ -177,8 +177,8 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::DoActionStream>, Status> {
         let mut call = self.begin("DoAction", &request);
         let action = request.into_inner();
-        let ready = self.context.check_ready();
-        let by_reference = self.context.by_reference.clone();
+        let ready = self.state.check_ready();
+        let by_reference = self.state.by_reference.clone();
         // Disks may be slow, and others wait for this thread.
         let look = move || {
             ready?;

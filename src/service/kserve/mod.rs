@@ -23,10 +23,10 @@ use super::batcher::{JobOutcome, SharedPermit};
 use super::budget::BudgetPermit;
 use super::call::{Call, ResponseSender, next_message};
 use super::command::Command;
-use super::context::{Client, Context};
 use super::doors::Metering;
 use super::rejection::{Reason, Rejection};
 use super::response::{self, EventGrouper};
+use super::state::{Client, ServiceState};
 use super::stream::{FlowWindow, Next, read_and_respond};
 use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
@@ -64,16 +64,16 @@ impl Model {
 /// The service behind the door.
 #[derive(Clone)]
 pub struct KServe {
-    context: Arc<Context>,
+    state: Arc<ServiceState>,
 }
 
 type ResponseStream = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
 
 impl KServe {
-    /// The door to `context`.
+    /// The door to `state`.
     #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub fn new(state: Arc<ServiceState>) -> Self {
+        Self { state }
     }
 
     /// ResponseSender a call; its path says which.
@@ -82,7 +82,7 @@ impl KServe {
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let method = path.strip_prefix(NAME).unwrap_or_default();
         let method = method.strip_prefix('/').unwrap_or_default();
-        let most = self.context.limits.message;
+        let most = self.state.limits.message;
         match method {
             "ServerLive" => {
                 unary(plain(), most, request, |_: Request<Nothing>| async {
@@ -91,7 +91,7 @@ impl KServe {
                 .await
             }
             "ServerReady" => {
-                let yes = self.context.is_ready();
+                let yes = self.state.is_ready();
                 let response = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
                 unary(plain(), most, request, response).await
             }
@@ -104,7 +104,7 @@ impl KServe {
             "ModelReady" => {
                 let response = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
-                    let yes = self.context.is_ready();
+                    let yes = self.state.is_ready();
                     async move { known.map(|_| Yes { yes }).map_err(Status::from) }
                 };
                 unary(plain(), most, request, response).await
@@ -118,7 +118,7 @@ impl KServe {
             }
             "ModelInfer" => {
                 let response = |it: Request<InferRequest>| {
-                    let call = Call::begin(&self.context, DOOR, "ModelInfer", it.metadata());
+                    let call = Call::begin(&self.state, DOOR, "ModelInfer", it.metadata());
                     let metering = it.extensions().get::<Metering>().cloned();
                     call.response(self.infer(it.into_inner(), metering))
                 };
@@ -156,7 +156,7 @@ impl KServe {
             ));
         }
         if model == Model::Event {
-            self.context.engine.events()?;
+            self.state.engine.events()?;
         }
         Ok(model)
     }
@@ -168,7 +168,7 @@ impl KServe {
         permit: SharedPermit,
     ) -> Result<Submitted, Rejection> {
         let bytes = request.encoded_len() as u64;
-        self.context.metrics.bytes_in.inc_by(bytes);
+        self.state.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
         match model {
             Model::Waveform => results::check_wanted(&request, &results::OF_WAVEFORMS)?,
@@ -178,7 +178,7 @@ impl KServe {
         let (batch, sample_type) = tensors::waveforms(&request)?;
         let mut info = SourceInfo::new(PathBuf::from("request"), "tensors", 0);
         sample_type.clone_into(&mut info.sample_type);
-        let recipe = self.context.engine.recipe(&command, &info)?;
+        let recipe = self.state.engine.recipe(&command, &info)?;
         let wanted = request.outputs.into_iter().map(|it| it.name).collect();
         let response = InferResponse {
             model_name: model.name().to_owned(),
@@ -186,7 +186,7 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let response = self.context.engine.submit(&recipe, batch, permit).await?;
+        let response = self.state.engine.submit(&recipe, batch, permit).await?;
         Ok(Submitted {
             model,
             response,
@@ -214,14 +214,14 @@ impl KServe {
             Model::Event => {
                 let mut grouper = EventGrouper::default();
                 grouper.add(&done.batch, &done.extracted)?;
-                let with = self.context.engine.events()?;
+                let with = self.state.engine.events()?;
                 let events = response::reconstruct(&with, grouper.take_complete(true)).await?;
-                self.context.metrics.events.inc_by(events.len() as u64);
+                self.state.metrics.events.inc_by(events.len() as u64);
                 results::respond(response, &wanted, &results::OF_EVENTS, &events, backend)
             }
         };
         let bytes = made.encoded_len() as u64;
-        self.context.metrics.bytes_out.inc_by(bytes);
+        self.state.metrics.bytes_out.inc_by(bytes);
         Ok(made)
     }
 
@@ -230,7 +230,7 @@ impl KServe {
         request: InferRequest,
         metering: Option<Metering>,
     ) -> Result<InferResponse, Rejection> {
-        self.context.check_ready()?;
+        self.state.check_ready()?;
         let Some(Metering(permit)) = metering else {
             return Err(Rejection::internal("a call whose memory is not counted"));
         };
@@ -241,9 +241,9 @@ impl KServe {
     /// ResponseSender a stream of requests, each by itself, in their order.
     fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
         let metadata = request.metadata();
-        let mut call = Call::begin(&self.context, DOOR, "ModelStreamInfer", metadata);
+        let mut call = Call::begin(&self.state, DOOR, "ModelStreamInfer", metadata);
         let client = request.extensions().get::<Client>();
-        let permit = call.admit(self.context.admit_stream(client))?;
+        let permit = call.admit(self.state.admit_stream(client))?;
         let (door, messages) = (self.clone(), request.into_inner());
         Ok(Box::pin(call.stream(|responses| {
             door.exchange(messages, responses, permit)
@@ -287,7 +287,7 @@ impl KServe {
                     infer_response: Some(response),
                 },
                 Err(rejection) => {
-                    self.context.metrics.note_rejection(&rejection);
+                    self.state.metrics.note_rejection(&rejection);
                     let response = InferResponse {
                         id,
                         ..InferResponse::default()
@@ -311,10 +311,10 @@ impl KServe {
         permit: &SharedPermit,
         pending: mpsc::Sender<Next<Pending>>,
     ) -> Result<(), Rejection> {
-        let context = &self.context;
-        let window = FlowWindow::new(context.limits.message);
+        let state = &self.state;
+        let window = FlowWindow::new(state.limits.message);
         while let Some(request) =
-            next_message(context, &mut messages, || window.has_pending()).await?
+            next_message(state, &mut messages, || window.has_pending()).await?
         {
             let window_permit = window.acquire(request.encoded_len()).await?;
             let id = request.id.clone();

@@ -45,7 +45,7 @@ pub struct Client {
 }
 
 /// What every door shares.
-pub struct Context {
+pub struct ServiceState {
     /// Calibrations and backends.
     pub engine: Engine,
     /// What clients may take.
@@ -61,10 +61,10 @@ pub struct Context {
     ready: AtomicBool,
     draining: AtomicBool,
     /// Turns true when running calls have to end.
-    cut: watch::Sender<bool>,
+    abort: watch::Sender<bool>,
 }
 
-impl Context {
+impl ServiceState {
     /// A service that is not ready yet.
     #[must_use]
     pub fn new(
@@ -84,7 +84,7 @@ impl Context {
             by_reference,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            cut: watch::Sender::new(false),
+            abort: watch::Sender::new(false),
         }
     }
 
@@ -113,14 +113,14 @@ impl Context {
     }
 
     /// Ends the calls that still run.
-    pub fn cut(&self) {
-        self.cut.send_replace(true);
+    pub fn abort(&self) {
+        self.abort.send_replace(true);
     }
 
     /// Returns when running calls have to end.
-    pub async fn cut_off(&self) -> Rejection {
+    pub async fn aborted(&self) -> Rejection {
         // The sender lives as long as `self`.
-        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+        let _ = self.abort.subscribe().wait_for(|abort| *abort).await;
         Rejection::new(
             Reason::Draining,
             "the service ends, and its time to finish is over; send it again elsewhere",
