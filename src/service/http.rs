@@ -68,7 +68,7 @@ async fn server() -> Response {
 }
 
 async fn status(State(state): State<Arc<ServiceState>>) -> Response {
-    let setup = state.engine.setup();
+    let setup = state.backends.setup();
     let mut status = serde_json::to_value(state.metrics.snapshot()).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut status {
         let ready = state.check_ready().map_err(|rejection| rejection.message);

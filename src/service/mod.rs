@@ -1,16 +1,16 @@
 //! The network service: one process holds the GPU or the cores, and many clients send it their waveforms.
 //!
 //! Clients come in over [`listen`], pass the `doors` (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
-//! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`engine`], where jobs of all clients are joined into
+//! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`backends`], where jobs of all clients are joined into
 //! batches. `response` makes of hits what goes back.
 
+pub mod backends;
 pub mod batcher;
 pub mod budget;
 pub mod by_reference;
 mod call;
 pub mod command;
 mod doors;
-pub mod engine;
 mod flight;
 mod http;
 pub mod kserve;
@@ -32,10 +32,10 @@ use tonic_health::ServingStatus;
 
 use crate::error::{Error, Result};
 use crate::pipeline::CancelToken;
+use backends::{Backends, Setup};
 use batcher::Batching;
 use budget::Budget;
 use by_reference::ByReference;
-use engine::{Engine, Setup};
 use listen::{Address, Listener, Serving};
 use metrics::Metrics;
 use state::{Limits, ServiceState};
@@ -130,9 +130,9 @@ async fn serve(
         .collect::<Result<_>>()?;
     let budget = Arc::new(Budget::new(limits.memory));
     let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
-    let engine = Engine::new(setup, batching, Arc::clone(&metrics));
+    let backends = Backends::new(setup, batching, Arc::clone(&metrics));
     let state = Arc::new(ServiceState::new(
-        engine,
+        backends,
         limits,
         Arc::clone(&metrics),
         budget,
@@ -170,7 +170,7 @@ async fn serve(
         }
     });
     // Whether it lives can be asked already.
-    let warm = state.engine.warm_up().await;
+    let warm = state.backends.warm_up().await;
     warm.map_err(|rejection| Error::usage(rejection.message))?;
     state.set_ready();
     for service in HEALTH {

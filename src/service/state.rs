@@ -1,4 +1,4 @@
-//! What every door shares: the engine, the limits, the metrics, and whether the service is about to end.
+//! What every door shares: the backends, the limits, the metrics, and whether the service is about to end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::backends::Backends;
 use super::budget::{Budget, BudgetPermit, Ledger};
 use super::by_reference::ByReference;
-use super::engine::Engine;
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
 
@@ -47,7 +47,7 @@ pub struct Client {
 /// What every door shares.
 pub struct ServiceState {
     /// Calibrations and backends.
-    pub engine: Engine,
+    pub backends: Backends,
     /// What clients may take.
     pub limits: Limits,
     /// What is counted.
@@ -68,7 +68,7 @@ impl ServiceState {
     /// A service that is not ready yet.
     #[must_use]
     pub fn new(
-        engine: Engine,
+        backends: Backends,
         limits: Limits,
         metrics: Arc<Metrics>,
         budget: Arc<Budget>,
@@ -76,7 +76,7 @@ impl ServiceState {
         by_reference: Option<ByReference>,
     ) -> Self {
         Self {
-            engine,
+            backends,
             limits,
             metrics,
             budget,

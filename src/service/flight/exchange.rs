@@ -15,11 +15,11 @@ use crate::io::ReadOptions;
 use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
+use crate::service::backends::BackendKey;
 use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
 use crate::service::budget::BudgetPermit;
 use crate::service::call::{ResponseSender, next_message};
 use crate::service::command::{Command, Output};
-use crate::service::engine::Recipe;
 use crate::service::rejection::Rejection;
 use crate::service::response::{self, EventGrouper};
 use crate::service::state::ServiceState;
@@ -40,7 +40,7 @@ pub async fn run(
     let state = Arc::clone(&door.state);
     let Some(Opened {
         command,
-        recipe,
+        key,
         received,
     }) = open(&door, &mut messages).await?
     else {
@@ -50,13 +50,13 @@ pub async fn run(
         .send(encode::schema(&response::schema(command.output)))
         .await?;
     let events = match command.output {
-        Output::Events => Some(state.engine.events()?),
+        Output::Events => Some(state.backends.events()?),
         Output::Hits | Output::Waveforms => None,
     };
     // Each job holds it as well: a call that ends early has jobs in the queue still.
     let permit: SharedPermit = Arc::new(permit);
     read_and_respond(
-        |sender| read(&state, messages, received, &recipe, &permit, sender),
+        |sender| read(&state, messages, received, &key, &permit, sender),
         |pending| write(&state, pending, command.output, events, &responses),
     )
     .await
@@ -65,7 +65,7 @@ pub async fn run(
 /// A stream whose command and schema have come.
 struct Opened {
     command: Command,
-    recipe: Recipe,
+    key: BackendKey,
     received: Received,
 }
 
@@ -92,10 +92,10 @@ async fn open(
         let most = state.limits.message as u64;
         let options = ReadOptions::default();
         let received = Received::begin(Path::new(NAME), &message.data_header, &options, most)?;
-        let recipe = state.engine.recipe(&command, received.info())?;
+        let key = state.backends.key(&command, received.info())?;
         return Ok(Some(Opened {
             command,
-            recipe,
+            key,
             received,
         }));
     }
@@ -107,7 +107,7 @@ async fn read(
     state: &ServiceState,
     mut messages: Streaming<FlightData>,
     mut received: Received,
-    recipe: &Recipe,
+    key: &BackendKey,
     permit: &SharedPermit,
     pending: mpsc::Sender<Next<Pending>>,
 ) -> Result<(), Rejection> {
@@ -130,7 +130,7 @@ async fn read(
             continue;
         }
         let permit = Arc::clone(permit);
-        let response = state.engine.submit(recipe, batch, permit).await?;
+        let response = state.backends.submit(key, batch, permit).await?;
         if pending.send(Ok((response, window_permit))).await.is_err() {
             break;
         }

@@ -70,7 +70,7 @@ impl Flight {
             }
         };
         if command.output == Output::Events {
-            self.state.engine.events()?;
+            self.state.backends.events()?;
         }
         Ok(command)
     }
@@ -146,7 +146,7 @@ impl FlightService for Flight {
         let call = self.begin("ListFlights", &request);
         let all = async {
             let had = Output::ALL.into_iter();
-            let had = had.filter(|output| self.state.engine.has(*output));
+            let had = had.filter(|output| self.state.backends.has(*output));
             had.map(info).collect::<Result<Vec<_>, _>>()
         };
         let all = call.response(all).await?;

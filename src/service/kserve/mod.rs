@@ -156,7 +156,7 @@ impl KServe {
             ));
         }
         if model == Model::Event {
-            self.state.engine.events()?;
+            self.state.backends.events()?;
         }
         Ok(model)
     }
@@ -178,7 +178,7 @@ impl KServe {
         let (batch, sample_type) = tensors::waveforms(&request)?;
         let mut info = SourceInfo::new(PathBuf::from("request"), "tensors", 0);
         sample_type.clone_into(&mut info.sample_type);
-        let recipe = self.state.engine.recipe(&command, &info)?;
+        let key = self.state.backends.key(&command, &info)?;
         let wanted = request.outputs.into_iter().map(|it| it.name).collect();
         let response = InferResponse {
             model_name: model.name().to_owned(),
@@ -186,7 +186,7 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let response = self.state.engine.submit(&recipe, batch, permit).await?;
+        let response = self.state.backends.submit(&key, batch, permit).await?;
         Ok(Submitted {
             model,
             response,
@@ -214,7 +214,7 @@ impl KServe {
             Model::Event => {
                 let mut grouper = EventGrouper::default();
                 grouper.add(&done.batch, &done.extracted)?;
-                let with = self.state.engine.events()?;
+                let with = self.state.backends.events()?;
                 let events = response::reconstruct(&with, grouper.take_complete(true)).await?;
                 self.state.metrics.events.inc_by(events.len() as u64);
                 results::respond(response, &wanted, &results::OF_EVENTS, &events, backend)

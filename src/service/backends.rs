@@ -16,7 +16,7 @@ use crate::io::{SourceInfo, metadata};
 use crate::model::{Batch, Calibration, Samples};
 
 /// Relative difference between two sampling intervals that a number written down and read again may have.
-const SAME_SAMPLING: f64 = 1e-12;
+const SAMPLING_TOLERANCE: f64 = 1e-12;
 
 /// Makes an extractor, as often as it is asked to.
 pub type MakeExtractor<'a> = dyn Fn() -> Result<Extractor> + 'a;
@@ -44,26 +44,26 @@ pub struct Setup {
 
 /// What a client's waveforms are extracted with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Recipe {
+pub struct BackendKey {
     method: Method,
     calibration: String,
     /// True for floating-point samples of unknown resolution.
     floats: bool,
 }
 
-type Batchers = HashMap<(Recipe, bool), Arc<OnceCell<Batcher>>>;
+type Batchers = HashMap<(BackendKey, bool), Arc<OnceCell<Batcher>>>;
 
 /// Calibrations and backends.
-pub struct Engine {
+pub struct Backends {
     setup: Arc<Setup>,
     batching: Batching,
     metrics: Arc<Metrics>,
-    /// Backends by recipe and whether samples are 16-bit counts, made when first asked for.
+    /// Backends by key and whether samples are 16-bit counts, made when first asked for.
     batchers: Mutex<Batchers>,
 }
 
-impl Engine {
-    /// An engine without backends yet.
+impl Backends {
+    /// An backends without backends yet.
     #[must_use]
     pub fn new(setup: Setup, batching: Batching, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -99,15 +99,15 @@ impl Engine {
         output != Output::Events || self.setup.events.is_ok()
     }
 
-    /// The recipe for `command` and waveforms of which `info` says what the client says of them.
+    /// The key for `command` and waveforms of which `info` says what the client says of them.
     ///
     /// # Errors
     /// If the calibration is unknown, or the waveforms were digitised in another way than this service's.
-    pub fn recipe(
+    pub fn key(
         &self,
         command: &Command,
         info: &SourceInfo,
-    ) -> std::result::Result<Recipe, Rejection> {
+    ) -> std::result::Result<BackendKey, Rejection> {
         let setup = &self.setup;
         let calibration = command
             .calibration
@@ -131,7 +131,7 @@ impl Engine {
         let name = |polarity| metadata::polarity_text(polarity).to_owned();
         let counts = &setup.counts;
         if let Some(theirs) = info.sampling_ns
-            && (theirs / counts.sampling_ns - 1.0).abs() > SAME_SAMPLING
+            && (theirs / counts.sampling_ns - 1.0).abs() > SAMPLING_TOLERANCE
         {
             let ours = format!("{} ns", counts.sampling_ns);
             return differs("sampling interval", format!("{theirs} ns"), ours);
@@ -146,26 +146,26 @@ impl Engine {
             );
             return differs("resolution", format!("{theirs} bits"), ours);
         }
-        Ok(Recipe {
+        Ok(BackendKey {
             method: command.method.unwrap_or(setup.parameters.method),
             calibration: calibration.clone(),
             floats: info.sample_type.starts_with('f') && info.adc_bits.is_none(),
         })
     }
 
-    /// Puts the waveforms of `batch` into the queue of the backend for `recipe`.
+    /// Puts the waveforms of `batch` into the queue of the backend for `key`.
     ///
     /// # Errors
     /// If there is no such backend yet and it cannot be made.
     pub async fn submit(
         &self,
-        recipe: &Recipe,
+        key: &BackendKey,
         batch: Batch,
         permit: SharedPermit,
     ) -> std::result::Result<oneshot::Receiver<JobOutcome>, Rejection> {
         let counts = matches!(batch.samples(), Samples::U16(_));
-        let cell = self.cell(recipe, counts);
-        Ok(self.batcher(&cell, recipe).await?.submit(batch, permit))
+        let cell = self.cell(key, counts);
+        Ok(self.batcher(&cell, key).await?.submit(batch, permit))
     }
 
     /// Makes the backend that most clients ask for, so that the first does not wait for it.
@@ -174,29 +174,29 @@ impl Engine {
     /// If it cannot be made.
     pub async fn warm_up(&self) -> std::result::Result<(), Rejection> {
         let setup = &self.setup;
-        let recipe = Recipe {
+        let key = BackendKey {
             method: setup.parameters.method,
             calibration: setup.default_calibration.clone(),
             floats: false,
         };
-        let cell = self.cell(&recipe, true);
-        self.batcher(&cell, &recipe).await.map(|_| ())
+        let cell = self.cell(&key, true);
+        self.batcher(&cell, &key).await.map(|_| ())
     }
 
-    fn cell(&self, recipe: &Recipe, counts: bool) -> Arc<OnceCell<Batcher>> {
+    fn cell(&self, key: &BackendKey, counts: bool) -> Arc<OnceCell<Batcher>> {
         // A cell is inserted whole: nothing a panicking thread could leave behind is wrong.
         let mut batchers = self.batchers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(batchers.entry((recipe.clone(), counts)).or_default())
+        Arc::clone(batchers.entry((key.clone(), counts)).or_default())
     }
 
     /// The batcher in `cell`, made if there is none: who comes meanwhile waits for it instead of making another.
     async fn batcher<'a>(
         &self,
         cell: &'a OnceCell<Batcher>,
-        recipe: &Recipe,
+        key: &BackendKey,
     ) -> std::result::Result<&'a Batcher, Rejection> {
         cell.get_or_try_init(|| async {
-            let (setup, of) = (Arc::clone(&self.setup), recipe.clone());
+            let (setup, of) = (Arc::clone(&self.setup), key.clone());
             let made = tokio::task::spawn_blocking(move || {
                 let calibration = setup.calibrations.get(&of.calibration).cloned();
                 let readout = if of.floats {
@@ -214,7 +214,7 @@ impl Engine {
             let backend = made
                 .await
                 .map_err(|_| Rejection::internal("a backend could not be made"))??;
-            let name = format!("batcher-{}", recipe.method.name());
+            let name = format!("batcher-{}", key.method.name());
             let metrics = Arc::clone(&self.metrics);
             Ok(Batcher::start(name, backend, self.batching, metrics)?)
         })
