@@ -20,8 +20,8 @@ use crate::io::{SourceInfo, calibration};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::backends::Setup;
 use crate::service::batcher::Batching;
-use crate::service::by_reference::{ByReference, Files};
 use crate::service::listen::Address;
+use crate::service::local_files::{LocalFiles, LocalPaths};
 use crate::service::state::Limits;
 use crate::service::token::Tokens;
 use crate::service::{self, Options, tls};
@@ -342,10 +342,11 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
             .map_err(|error| error.in_file(file))?;
         calibrations.insert(name.clone(), calibration);
     }
-    let by_reference = settings.root.as_deref().map(|root| {
+    let local_files = settings.root.as_deref().map(|root| {
         let (pass, also) = (pass.clone(), also.clone());
-        let run = move |files: &Files, cancel: &CancelToken| pass_over(&pass, &also, files, cancel);
-        ByReference::new(root, Arc::new(run))
+        let run =
+            move |files: &LocalPaths, cancel: &CancelToken| pass_over(&pass, &also, files, cancel);
+        LocalFiles::new(root, Arc::new(run))
     });
     // Only transfers to a GPU are worth waiting for.
     let default_ms = if choice.adapter.is_some() { 1.0 } else { 0.0 };
@@ -371,7 +372,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
             make: Box::new(move |make| choice.build(make, &console)),
             events,
         },
-        by_reference: by_reference.transpose()?,
+        local_files: local_files.transpose()?,
     })
 }
 
@@ -379,7 +380,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
 fn pass_over(
     settings: &PassSettings,
     also: &BTreeMap<String, PathBuf>,
-    files: &Files,
+    files: &LocalPaths,
     cancel: &CancelToken,
 ) -> Result<serde_json::Value> {
     let mut settings = settings.clone();

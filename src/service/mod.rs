@@ -7,7 +7,6 @@
 pub mod backends;
 pub mod batcher;
 pub mod budget;
-pub mod by_reference;
 mod call;
 pub mod command;
 mod doors;
@@ -15,6 +14,7 @@ mod flight;
 mod http;
 pub mod kserve;
 pub mod listen;
+pub mod local_files;
 pub mod metrics;
 pub mod rejection;
 pub mod response;
@@ -35,8 +35,8 @@ use crate::pipeline::CancelToken;
 use backends::{Backends, Setup};
 use batcher::Batching;
 use budget::Budget;
-use by_reference::ByReference;
 use listen::{Address, Listener, Serving};
+use local_files::LocalFiles;
 use metrics::Metrics;
 use state::{Limits, ServiceState};
 use token::Tokens;
@@ -65,7 +65,7 @@ pub struct Options {
     /// The backend, for people.
     pub backend_line: String,
     /// Files on this machine, where it may read them.
-    pub by_reference: Option<ByReference>,
+    pub local_files: Option<LocalFiles>,
 }
 
 impl Options {
@@ -117,7 +117,7 @@ async fn serve(
         batching,
         setup,
         backend_line,
-        by_reference,
+        local_files,
     } = options;
     let tls = tls.as_ref().map(tls::server).transpose()?;
     let mut listeners = Vec::new();
@@ -137,7 +137,7 @@ async fn serve(
         Arc::clone(&metrics),
         budget,
         backend_line,
-        by_reference,
+        local_files,
     ));
     let (reporter, health) = tonic_health::server::health_reporter();
     for service in HEALTH {

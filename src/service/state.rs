@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::backends::Backends;
 use super::budget::{Budget, BudgetPermit, Ledger};
-use super::by_reference::ByReference;
+use super::local_files::LocalFiles;
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
 
@@ -57,7 +57,7 @@ pub struct ServiceState {
     /// The backend, for people.
     pub backend_line: String,
     /// Files on this machine, where the service may read them.
-    pub by_reference: Option<ByReference>,
+    pub local_files: Option<LocalFiles>,
     ready: AtomicBool,
     draining: AtomicBool,
     /// Turns true when running calls have to end.
@@ -73,7 +73,7 @@ impl ServiceState {
         metrics: Arc<Metrics>,
         budget: Arc<Budget>,
         backend_line: String,
-        by_reference: Option<ByReference>,
+        local_files: Option<LocalFiles>,
     ) -> Self {
         Self {
             backends,
@@ -81,7 +81,7 @@ impl ServiceState {
             metrics,
             budget,
             backend_line,
-            by_reference,
+            local_files,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             abort: watch::Sender::new(false),

@@ -15,9 +15,9 @@ use arrow_ipc::writer::IpcWriteOptions;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::by_reference::ACTION;
 use super::call::Call;
 use super::command::{Command, Output};
+use super::local_files::ACTION;
 use super::rejection::{Reason, Rejection};
 use super::response;
 use super::state::{Client, ServiceState};
@@ -161,7 +161,7 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::ListActionsStream>, Status> {
         let mut call = self.begin("ListActions", &request);
         call.end(Ok(()));
-        let action = self.state.by_reference.as_ref().map(|_| {
+        let action = self.state.local_files.as_ref().map(|_| {
             Ok(ActionType {
                 r#type: ACTION.to_owned(),
                 description: "Reconstructs files on the service's disks: {\"input\": [\"run.h5\"], \"output\": \"out\"}, with paths below its root"
@@ -178,7 +178,7 @@ impl FlightService for Flight {
         let mut call = self.begin("DoAction", &request);
         let action = request.into_inner();
         let ready = self.state.check_ready();
-        let by_reference = self.state.by_reference.clone();
+        let local_files = self.state.local_files.clone();
         // Disks may be slow, and others wait for this thread.
         let look = move || {
             ready?;
@@ -191,18 +191,18 @@ impl FlightService for Flight {
                     ),
                 ));
             }
-            let by_reference = by_reference.ok_or_else(|| {
+            let local_files = local_files.ok_or_else(|| {
                 Rejection::new(
                     Reason::Forbidden,
                     "this service reads no files; it was started without `--root`",
                 )
             })?;
-            by_reference.begin(&action.body)
+            local_files.prepare(&action.body)
         };
-        let begun = tokio::task::spawn_blocking(look)
+        let prepared = tokio::task::spawn_blocking(look)
             .await
             .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
-        let job = call.admit(begun)?;
+        let job = call.admit(prepared)?;
         let responses = call.stream(|responses| job.run(responses));
         let responses = responses.map(|it| it.map(arrow_flight::Result::new));
         Ok(Response::new(responses.boxed()))

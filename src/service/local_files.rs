@@ -16,12 +16,12 @@ use crate::pipeline::CancelToken;
 /// The name of the action.
 pub const ACTION: &str = "reconstruct";
 /// Time between two words that it is still at work.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Files that a client names, all below the root.
+/// LocalPaths that a client names, all below the root.
 #[derive(Debug)]
-pub struct Files {
-    /// Files of waveforms.
+pub struct LocalPaths {
+    /// LocalPaths of waveforms.
     pub inputs: Vec<PathBuf>,
     /// The folder to make.
     pub output: PathBuf,
@@ -31,22 +31,22 @@ pub struct Files {
     pub calibration: Option<String>,
 }
 
-/// Does a pass over files and returns its report; ends early when the wish comes.
-pub type Pass = dyn Fn(&Files, &CancelToken) -> Result<serde_json::Value> + Send + Sync;
+/// Does a pass over files and returns its report; ends early when the body comes.
+pub type Pass = dyn Fn(&LocalPaths, &CancelToken) -> Result<serde_json::Value> + Send + Sync;
 
 /// The files below a root.
 #[derive(Clone)]
-pub struct ByReference {
+pub struct LocalFiles {
     root: PathBuf,
     pass: Arc<Pass>,
     /// One pass at a time: each takes all cores.
-    slot: Arc<Semaphore>,
+    pass_permit: Arc<Semaphore>,
 }
 
-/// A client's wish as it is written.
+/// A client's body as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct ActionBody {
     input: OneOrMore,
     output: String,
     #[serde(default)]
@@ -63,13 +63,13 @@ enum OneOrMore {
 }
 
 /// A pass that may begin.
-pub struct Begun {
-    files: Files,
+pub struct PreparedPass {
+    files: LocalPaths,
     pass: Arc<Pass>,
-    slot: OwnedSemaphorePermit,
+    pass_permit: OwnedSemaphorePermit,
 }
 
-impl ByReference {
+impl LocalFiles {
     /// The files below `root`.
     ///
     /// # Errors
@@ -83,52 +83,54 @@ impl ByReference {
         Ok(Self {
             root,
             pass,
-            slot: Arc::new(Semaphore::new(1)),
+            pass_permit: Arc::new(Semaphore::new(1)),
         })
     }
 
-    /// Looks at a wish, and whether its files may be read and written.
+    /// Looks at a body, and whether its files may be read and written.
     ///
     /// # Errors
     /// If it is not understood, names something that it may not, or another pass is under way.
-    pub fn begin(&self, body: &[u8]) -> std::result::Result<Begun, Rejection> {
-        let wish: Wish = serde_json::from_slice(body).map_err(|error| {
+    pub fn prepare(&self, body: &[u8]) -> std::result::Result<PreparedPass, Rejection> {
+        let body: ActionBody = serde_json::from_slice(body).map_err(|error| {
             Rejection::malformed(format!(
                 "the action is not understood: {error}; write it as {{\"input\": [\"run.h5\"], \"output\": \"out\"}}"
             ))
         })?;
-        let inputs = match wish.input {
+        let inputs = match body.input {
             OneOrMore::One(input) => vec![input],
             OneOrMore::More(inputs) => inputs,
         };
         if inputs.is_empty() {
             return Err(Rejection::malformed("`input` names no file"));
         }
-        let files = Files {
+        let files = LocalPaths {
             inputs: inputs
                 .iter()
                 .map(|name| self.input(name))
                 .collect::<std::result::Result<_, _>>()?,
-            output: self.output(&wish.output)?,
-            method: wish.method,
-            calibration: wish.calibration,
+            output: self.output(&body.output)?,
+            method: body.method,
+            calibration: body.calibration,
         };
-        let slot = Arc::clone(&self.slot).try_acquire_owned().map_err(|_| {
-            Rejection::new(
-                Reason::Unavailable,
-                "another pass over files is under way; try again later",
-            )
-        })?;
-        Ok(Begun {
+        let pass_permit = Arc::clone(&self.pass_permit)
+            .try_acquire_owned()
+            .map_err(|_| {
+                Rejection::new(
+                    Reason::Unavailable,
+                    "another pass over files is under way; try again later",
+                )
+            })?;
+        Ok(PreparedPass {
             files,
             pass: Arc::clone(&self.pass),
-            slot,
+            pass_permit,
         })
     }
 
     /// The path of `name` below the root, each folder on the way looked at: no links, nothing above the root.
     fn below(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
-        let no = |what: &str| {
+        let forbidden = |what: &str| {
             Err(Rejection::new(
                 Reason::Forbidden,
                 format!("`{name}`: {what}"),
@@ -137,18 +139,18 @@ impl ByReference {
         let mut path = self.root.clone();
         let mut components = Path::new(name).components().peekable();
         if components.peek().is_none() || name.contains('\0') {
-            return no("is no name of a file");
+            return forbidden("is no name of a file");
         }
         while let Some(component) = components.next() {
             let Component::Normal(part) = component else {
-                return no("only names below the root are taken, without `..`");
+                return forbidden("only names below the root are taken, without `..`");
             };
             path.push(part);
             let on_the_way = components.peek().is_some();
             match path.symlink_metadata() {
-                Ok(it) if it.is_symlink() => return no("links are not followed"),
-                Ok(it) if on_the_way && !it.is_dir() => return no("is not below a folder"),
-                Err(_) if on_the_way => return no("is not below a folder"),
+                Ok(it) if it.is_symlink() => return forbidden("links are not followed"),
+                Ok(it) if on_the_way && !it.is_dir() => return forbidden("is not below a folder"),
+                Err(_) if on_the_way => return forbidden("is not below a folder"),
                 _ => {}
             }
         }
@@ -193,7 +195,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-impl Begun {
+impl PreparedPass {
     /// Does the pass, with a word now and then that it is at work; the last response has the report.
     ///
     /// # Errors
@@ -202,20 +204,24 @@ impl Begun {
         self,
         responses: ResponseSender<Vec<u8>>,
     ) -> std::result::Result<(), Rejection> {
-        let Self { files, pass, slot } = self;
+        let Self {
+            files,
+            pass,
+            pass_permit,
+        } = self;
         let cancel = CancelOnDrop(CancelToken::default());
-        let begin = Instant::now();
-        let wish = cancel.0.clone();
+        let start = Instant::now();
+        let body = cancel.0.clone();
         let mut work = tokio::task::spawn_blocking(move || {
             // SharedPermit until the pass has ended, also where nobody waits for it any more.
-            let _slot = slot;
-            pass(&files, &wish)
+            let _permit = pass_permit;
+            pass(&files, &body)
         });
         let result = loop {
             tokio::select! {
                 result = &mut work => break result,
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    let seconds = begin.elapsed().as_secs();
+                () = tokio::time::sleep(PROGRESS_INTERVAL) => {
+                    let seconds = start.elapsed().as_secs();
                     let state = serde_json::json!({"state": "running", "seconds": seconds});
                     responses.send(state.to_string().into_bytes()).await?;
                 }
@@ -244,11 +250,11 @@ mod tests {
             .expect("a link");
         std::os::unix::fs::symlink(folder.path(), root.join("up")).expect("a link");
         let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
-        let it = ByReference::new(&root, Arc::new(|_, _| Ok(serde_json::Value::Null)))
+        let it = LocalFiles::new(&root, Arc::new(|_, _| Ok(serde_json::Value::Null)))
             .expect("it is a folder");
         let begin = |input: &str, output: &str| {
             let body = serde_json::json!({"input": input, "output": output}).to_string();
-            it.begin(body.as_bytes()).map(|begun| begun.files)
+            it.prepare(body.as_bytes()).map(|prepared| prepared.files)
         };
         let files = begin("runs/a.h5", "out").expect("both are below the root");
         assert_eq!(files.inputs, [it.root.join("runs/a.h5")]);
