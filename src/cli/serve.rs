@@ -18,12 +18,12 @@ use crate::event;
 use crate::extract::{Extractor, Filter, Method, Parameters};
 use crate::io::{SourceInfo, calibration};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
+use crate::service::auth::Tokens;
 use crate::service::backends::Setup;
 use crate::service::batcher::Batching;
 use crate::service::listen::Address;
 use crate::service::local_files::{LocalFiles, LocalPaths};
 use crate::service::state::Limits;
-use crate::service::token::Tokens;
 use crate::service::{self, Options, tls};
 
 const DOORS: &str = "Doors";

@@ -20,6 +20,7 @@ use tonic::Status;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceExt as _;
 
+use super::auth::Tokens;
 use super::batcher::SharedPermit;
 use super::budget::BudgetPermit;
 use super::flight::{self, Flight};
@@ -27,7 +28,6 @@ use super::http as web;
 use super::kserve::{self, KServe};
 use super::rejection::{REASON, Reason, Rejection};
 use super::state::{Client, ServiceState};
-use super::token::Tokens;
 
 /// A method of gRPC: the name of its service, and its own.
 type Method = (&'static str, &'static str);
@@ -93,7 +93,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     if let Some(tokens) = &guard.tokens
         && path != LIVE
         && method != SERVER_LIVE
-        && !tokens.open(request.headers())
+        && !tokens.authorize(request.headers())
     {
         let rejection = Rejection::new(
             Reason::Token,

@@ -4,6 +4,7 @@
 //! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`backends`], where jobs of all clients are joined into
 //! batches. `response` makes of hits what goes back.
 
+pub mod auth;
 pub mod backends;
 pub mod batcher;
 pub mod budget;
@@ -21,7 +22,6 @@ pub mod response;
 pub mod state;
 mod stream;
 pub mod tls;
-pub mod token;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,7 @@ use tonic_health::ServingStatus;
 
 use crate::error::{Error, Result};
 use crate::pipeline::CancelToken;
+use auth::Tokens;
 use backends::{Backends, Setup};
 use batcher::Batching;
 use budget::Budget;
@@ -39,7 +40,6 @@ use listen::{Address, Listener, Serving};
 use local_files::LocalFiles;
 use metrics::Metrics;
 use state::{Limits, ServiceState};
-use token::Tokens;
 
 /// How often the service looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);

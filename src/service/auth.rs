@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use crate::error::{Error, Result};
 
 /// Fewest characters of a token: what is shorter can be guessed.
-const LEAST: usize = 16;
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The tokens that open the service.
 pub struct Tokens(Vec<String>);
@@ -52,9 +52,9 @@ impl Tokens {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if line.len() < LEAST || !line.bytes().all(|it| it.is_ascii_graphic()) {
+            if line.len() < MIN_TOKEN_LENGTH || !line.bytes().all(|it| it.is_ascii_graphic()) {
                 return Err(wrong(&format!(
-                    "line {}: a token has at least {LEAST} characters, and no blanks",
+                    "line {}: a token has at least {MIN_TOKEN_LENGTH} characters, and no blanks",
                     place + 1
                 ))
                 .with_hint("`openssl rand -hex 32` makes one"));
@@ -69,7 +69,7 @@ impl Tokens {
 
     /// True if the headers carry one of the tokens: as `Bearer TOKEN`, or as the password that a browser asks for.
     #[must_use]
-    pub fn open(&self, headers: &HeaderMap) -> bool {
+    pub fn authorize(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()) else {
             return false;
         };
@@ -77,17 +77,17 @@ impl Tokens {
             return false;
         };
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.knows(rest.trim().as_bytes());
+            return self.contains(rest.trim().as_bytes());
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return false;
         }
         let decoded = STANDARD.decode(rest.trim()).unwrap_or_default();
         let colon = decoded.iter().position(|&it| it == b':');
-        colon.is_some_and(|colon| self.knows(decoded.get(colon + 1..).unwrap_or_default()))
+        colon.is_some_and(|colon| self.contains(decoded.get(colon + 1..).unwrap_or_default()))
     }
 
-    fn knows(&self, candidate: &[u8]) -> bool {
+    fn contains(&self, candidate: &[u8]) -> bool {
         // Every token is compared, whichever is right.
         let found =
             |found: bool, token: &String| found | bool::from(token.as_bytes().ct_eq(candidate));
@@ -112,9 +112,9 @@ mod tests {
             "another-token-here".into(),
         ]);
         let basic = STANDARD.encode("anyone:another-token-here");
-        assert!(tokens.open(&headers("Bearer a-token-of-some-length")));
-        assert!(tokens.open(&headers("bearer another-token-here")));
-        assert!(tokens.open(&headers(&format!("Basic {basic}"))));
+        assert!(tokens.authorize(&headers("Bearer a-token-of-some-length")));
+        assert!(tokens.authorize(&headers("bearer another-token-here")));
+        assert!(tokens.authorize(&headers(&format!("Basic {basic}"))));
         let basic = STANDARD.encode("another-token-here");
         for wrong in [
             "Bearer a-token-of-some-lengt",
@@ -126,9 +126,9 @@ mod tests {
             &format!("Basic {basic}"),
             "Basic !!!",
         ] {
-            assert!(!tokens.open(&headers(wrong)), "{wrong}");
+            assert!(!tokens.authorize(&headers(wrong)), "{wrong}");
         }
-        assert!(!tokens.open(&HeaderMap::new()));
+        assert!(!tokens.authorize(&HeaderMap::new()));
         assert_eq!(format!("{tokens:?}"), "2 tokens");
     }
 }
