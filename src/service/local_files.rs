@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::call::ResponseSender;
 use super::rejection::{Reason, Rejection};
+use super::request::ResponseSender;
 use crate::error::{Error, Result};
 use crate::extract::Method;
 use crate::pipeline::CancelToken;

@@ -15,10 +15,10 @@ use arrow_ipc::writer::IpcWriteOptions;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::Call;
 use super::command::{Command, Output};
 use super::local_files::ACTION;
 use super::rejection::{Reason, Rejection};
+use super::request::ActiveRequest;
 use super::response;
 use super::state::{Client, ServiceState};
 
@@ -42,8 +42,8 @@ impl Flight {
         Self { state }
     }
 
-    fn begin<T>(&self, method: &'static str, request: &Request<T>) -> Call {
-        Call::begin(&self.state, DOOR, method, request.metadata())
+    fn start<T>(&self, method: &'static str, request: &Request<T>) -> ActiveRequest {
+        ActiveRequest::start(&self.state, DOOR, method, request.metadata())
     }
 
     /// The command in a descriptor, for something that this service makes.
@@ -104,12 +104,12 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        let mut call = self.begin("DoExchange", &request);
+        let mut active = self.start("DoExchange", &request);
         let client = request.extensions().get::<Client>();
-        let permit = call.admit(self.state.admit_stream(client))?;
+        let permit = active.admit(self.state.admit_stream(client))?;
         let door = self.clone();
         let messages = request.into_inner();
-        let responses = call.stream(|responses| exchange::run(door, messages, responses, permit));
+        let responses = active.stream(|responses| exchange::run(door, messages, responses, permit));
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -117,10 +117,10 @@ impl FlightService for Flight {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let call = self.begin("GetFlightInfo", &request);
+        let active = self.start("GetFlightInfo", &request);
         let descriptor = request.into_inner();
         let described = async { info(self.command(&descriptor)?.output) };
-        let info = call.response(described).await?;
+        let info = active.response(described).await?;
         Ok(Response::new(info.with_descriptor(descriptor)))
     }
 
@@ -128,7 +128,7 @@ impl FlightService for Flight {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        let call = self.begin("GetSchema", &request);
+        let active = self.start("GetSchema", &request);
         let schema = async {
             let output = self.command(request.get_ref())?.output;
             let schema = response::schema(output);
@@ -136,20 +136,20 @@ impl FlightService for Flight {
                 .try_into()
                 .map_err(|error: arrow_schema::ArrowError| Rejection::internal(error.to_string()))
         };
-        Ok(Response::new(call.response(schema).await?))
+        Ok(Response::new(active.response(schema).await?))
     }
 
     async fn list_flights(
         &self,
         request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        let call = self.begin("ListFlights", &request);
+        let active = self.start("ListFlights", &request);
         let all = async {
             let had = Output::ALL.into_iter();
             let had = had.filter(|output| self.state.backends.has(*output));
             had.map(info).collect::<Result<Vec<_>, _>>()
         };
-        let all = call.response(all).await?;
+        let all = active.response(all).await?;
         Ok(Response::new(
             futures::stream::iter(all.into_iter().map(Ok)).boxed(),
         ))
@@ -159,8 +159,8 @@ impl FlightService for Flight {
         &self,
         request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        let mut call = self.begin("ListActions", &request);
-        call.end(Ok(()));
+        let mut active = self.start("ListActions", &request);
+        active.finish(Ok(()));
         let action = self.state.local_files.as_ref().map(|_| {
             Ok(ActionType {
                 r#type: ACTION.to_owned(),
@@ -175,7 +175,7 @@ impl FlightService for Flight {
         &self,
         request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        let mut call = self.begin("DoAction", &request);
+        let mut active = self.start("DoAction", &request);
         let action = request.into_inner();
         let ready = self.state.check_ready();
         let local_files = self.state.local_files.clone();
@@ -202,8 +202,8 @@ impl FlightService for Flight {
         let prepared = tokio::task::spawn_blocking(look)
             .await
             .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
-        let job = call.admit(prepared)?;
-        let responses = call.stream(|responses| job.run(responses));
+        let job = active.admit(prepared)?;
+        let responses = active.stream(|responses| job.run(responses));
         let responses = responses.map(|it| it.map(arrow_flight::Result::new));
         Ok(Response::new(responses.boxed()))
     }

@@ -21,10 +21,10 @@ use tonic_prost::ProstCodec;
 
 use super::batcher::{JobOutcome, SharedPermit};
 use super::budget::BudgetPermit;
-use super::call::{Call, ResponseSender, next_message};
 use super::command::Command;
 use super::doors::Metering;
 use super::rejection::{Reason, Rejection};
+use super::request::{ActiveRequest, ResponseSender, next_message};
 use super::response::{self, EventGrouper};
 use super::state::{Client, ServiceState};
 use super::stream::{FlowWindow, Next, read_and_respond};
@@ -76,7 +76,7 @@ impl KServe {
         Self { state }
     }
 
-    /// ResponseSender a call; its path says which.
+    /// ResponseSender a active; its path says which.
     pub async fn serve(self, request: http::Request<AxumBody>) -> http::Response<Body> {
         let request = request.map(Body::new);
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
@@ -118,9 +118,10 @@ impl KServe {
             }
             "ModelInfer" => {
                 let response = |it: Request<InferRequest>| {
-                    let call = Call::begin(&self.state, DOOR, "ModelInfer", it.metadata());
+                    let active =
+                        ActiveRequest::start(&self.state, DOOR, "ModelInfer", it.metadata());
                     let metering = it.extensions().get::<Metering>().cloned();
-                    call.response(self.infer(it.into_inner(), metering))
+                    active.response(self.infer(it.into_inner(), metering))
                 };
                 unary(InferCodec::default(), most, request, response).await
             }
@@ -241,11 +242,11 @@ impl KServe {
     /// ResponseSender a stream of requests, each by itself, in their order.
     fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
         let metadata = request.metadata();
-        let mut call = Call::begin(&self.state, DOOR, "ModelStreamInfer", metadata);
+        let mut active = ActiveRequest::start(&self.state, DOOR, "ModelStreamInfer", metadata);
         let client = request.extensions().get::<Client>();
-        let permit = call.admit(self.state.admit_stream(client))?;
+        let permit = active.admit(self.state.admit_stream(client))?;
         let (door, messages) = (self.clone(), request.into_inner());
-        Ok(Box::pin(call.stream(|responses| {
+        Ok(Box::pin(active.stream(|responses| {
             door.exchange(messages, responses, permit)
         })))
     }

@@ -17,18 +17,18 @@ use super::state::ServiceState;
 const RESPONSE_QUEUE: usize = 1;
 
 /// A call that is being answered.
-pub struct Call {
+pub struct ActiveRequest {
     state: Arc<ServiceState>,
     door: &'static str,
     method: &'static str,
-    ended: bool,
+    finished: bool,
     deadline: Option<Instant>,
 }
 
-impl Call {
+impl ActiveRequest {
     /// A call that just came through `door`, with the deadline that its metadata set.
     #[must_use]
-    pub fn begin(
+    pub fn start(
         state: &Arc<ServiceState>,
         door: &'static str,
         method: &'static str,
@@ -36,19 +36,21 @@ impl Call {
     ) -> Self {
         state.metrics.active.inc();
         let timeout = metadata.get("grpc-timeout");
-        let timeout = timeout.and_then(|it| it.to_str().ok()).and_then(timeout_of);
+        let timeout = timeout
+            .and_then(|it| it.to_str().ok())
+            .and_then(parse_timeout);
         Self {
             state: Arc::clone(state),
             door,
             method,
-            ended: false,
+            finished: false,
             deadline: timeout.and_then(|it| Instant::now().checked_add(it)),
         }
     }
 
-    /// Takes note of how it ended.
-    pub fn end(&mut self, result: Result<(), &Rejection>) {
-        self.ended = true;
+    /// Takes note of how it finished.
+    pub fn finish(&mut self, result: Result<(), &Rejection>) {
+        self.finished = true;
         let metrics = &self.state.metrics;
         let code = match result {
             Ok(()) => "ok",
@@ -64,9 +66,9 @@ impl Call {
     ///
     /// # Errors
     /// The rejection, as the client is told.
-    pub fn admit<T>(&mut self, begun: Result<T, Rejection>) -> Result<T, Status> {
-        begun.map_err(|rejection| {
-            self.end(Err(&rejection));
+    pub fn admit<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Status> {
+        result.map_err(|rejection| {
+            self.finish(Err(&rejection));
             rejection.into()
         })
     }
@@ -104,7 +106,7 @@ impl Call {
         work: impl Future<Output = Result<T, Rejection>>,
     ) -> Result<T, Status> {
         let result = self.limit(work).await;
-        self.end(result.as_ref().map(|_| ()));
+        self.finish(result.as_ref().map(|_| ()));
         result.map_err(Status::from)
     }
 
@@ -129,7 +131,7 @@ impl Call {
                 result = self.limit(work) => result,
                 () = sender.closed() => return,
             };
-            self.end(result.as_ref().copied());
+            self.finish(result.as_ref().copied());
             let end = Outgoing::End(result.map_err(Status::from));
             let _ = tokio::time::timeout(idle, sender.send(end)).await;
         });
@@ -146,11 +148,11 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let metrics = &self.state.metrics;
         metrics.active.dec();
-        if !self.ended {
+        if !self.finished {
             metrics.note_request(self.door, self.method, "cancelled");
         }
     }
@@ -186,7 +188,7 @@ impl<T> ResponseSender<T> {
 }
 
 /// The time in a `grpc-timeout`: digits and a unit.
-fn timeout_of(text: &str) -> Option<Duration> {
+fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     // As the protocol has it: at most eight digits.
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|it| it.is_ascii_digit()) {
@@ -239,13 +241,13 @@ mod tests {
 
     #[test]
     fn timeouts_are_read_as_the_protocol_writes_them() {
-        assert_eq!(timeout_of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
         assert_eq!(
-            timeout_of("99999999H"),
+            parse_timeout("99999999H"),
             Some(Duration::from_secs(359_999_996_400))
         );
         for wrong in ["", "m", "-1S", "123456789S", "1.5S", "10", "1é", "+1S"] {
-            assert_eq!(timeout_of(wrong), None, "{wrong}");
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
         }
     }
 }
