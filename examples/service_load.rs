@@ -3,7 +3,7 @@
 //! ```text
 //! nuwave simulate waveforms --detector juno --channels 500 --events 20 --mean-pe 0.5 -o load.arrow
 //! nuwave serve -d juno &
-//! cargo run --release --example service_load -- load.arrow --door flight --clients 8 --rate 90 --seconds 60
+//! cargo run --release --example service_load -- load.arrow --protocol flight --clients 8 --rate 90 --seconds 60
 //! ```
 //!
 //! `--rate 0` sends as fast as answers come. One line of JSON every `--every` seconds, and one for the whole at the end. Ends
@@ -49,7 +49,7 @@ struct Args {
     address: String,
     /// `flight` or `kserve`
     #[arg(long, default_value = "flight")]
-    door: String,
+    protocol: String,
     /// Clients, each with a connection of its own
     #[arg(long, default_value_t = 8)]
     clients: usize,
@@ -352,7 +352,7 @@ async fn run(args: Args, schema: FlightData, messages: Arc<Vec<Message>>) -> Res
             end,
         };
         clients.spawn(async move {
-            match client.args.door.as_str() {
+            match client.args.protocol.as_str() {
                 "kserve" => client.kserve().await,
                 _ => client.flight().await,
             }

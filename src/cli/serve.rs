@@ -26,7 +26,7 @@ use crate::service::local_files::{LocalFiles, LocalPaths};
 use crate::service::state::Limits;
 use crate::service::{self, Options, tls};
 
-const DOORS: &str = "Doors";
+const NETWORK: &str = "Network";
 const LIMITS: &str = "Limits";
 /// What clients call the calibration that they do not name.
 const DEFAULT: &str = "default";
@@ -63,22 +63,22 @@ pub(crate) struct Args {
 #[serde(default)]
 struct Settings {
     /// Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; several times for several [default: 127.0.0.1:8815]
-    #[arg(long, value_name = "ADDRESS", help_heading = DOORS)]
+    #[arg(long, value_name = "ADDRESS", help_heading = NETWORK)]
     listen: Option<Vec<String>>,
     /// Certificate of this host in PEM, with those up to its authority
-    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_certificate: Option<PathBuf>,
     /// Key of that certificate
-    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_key: Option<PathBuf>,
     /// Authorities in PEM; with them clients need a certificate of one
-    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_client_authorities: Option<PathBuf>,
     /// Tokens, one a line; with them clients need one
-    #[arg(long, value_name = "FILE", help_heading = DOORS)]
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     token_file: Option<PathBuf>,
     /// Folder whose files clients may have reconstructed without sending them
-    #[arg(long, value_name = "DIR", help_heading = DOORS)]
+    #[arg(long, value_name = "DIR", help_heading = NETWORK)]
     root: Option<PathBuf>,
     /// Memory for the waveforms of all clients, in MiB [default: 1024]
     #[arg(long, value_name = "N", help_heading = LIMITS)]

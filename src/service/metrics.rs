@@ -155,7 +155,11 @@ impl Metrics {
             started: Instant::now(),
             budget,
             uptime: made(it, "uptime_seconds", "Time since the start"),
-            requests: made(it, "requests", "Calls that ended, by door, method and code"),
+            requests: made(
+                it,
+                "requests",
+                "Calls that ended, by protocol, method and code",
+            ),
             active: made(it, "requests_active", "Calls that are being answered"),
             connections: made(it, "connections", "Open connections"),
             connections_refused: made(
@@ -235,9 +239,9 @@ impl Metrics {
         });
     }
 
-    /// Notes that a call through `door` ended with `code`.
-    pub fn note_request(&self, door: &'static str, method: &'static str, code: &'static str) {
-        let labels = vec![("door", door), ("method", method), ("code", code)];
+    /// Notes that a call through `protocol` ended with `code`.
+    pub fn note_request(&self, protocol: &'static str, method: &'static str, code: &'static str) {
+        let labels = vec![("protocol", protocol), ("method", method), ("code", code)];
         self.requests.get_or_create(&labels).inc();
     }
 

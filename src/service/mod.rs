@@ -9,7 +9,6 @@ pub mod backends;
 pub mod batcher;
 pub mod budget;
 pub mod command;
-mod doors;
 mod flight;
 mod http;
 pub mod kserve;
@@ -19,6 +18,7 @@ pub mod metrics;
 pub mod rejection;
 mod request;
 pub mod response;
+mod router;
 pub mod state;
 mod stream;
 pub mod tls;
@@ -146,7 +146,7 @@ async fn serve(
             .await;
     }
     let serving = Arc::new(Serving {
-        router: doors::all(&state, tokens.map(Arc::new), health),
+        router: router::build(&state, tokens.map(Arc::new), health),
         state: Arc::clone(&state),
         tls,
         room: Arc::new(Semaphore::new(limits.connections)),

@@ -19,18 +19,18 @@ const RESPONSE_QUEUE: usize = 1;
 /// A call that is being answered.
 pub struct ActiveRequest {
     state: Arc<ServiceState>,
-    door: &'static str,
+    protocol: &'static str,
     method: &'static str,
     finished: bool,
     deadline: Option<Instant>,
 }
 
 impl ActiveRequest {
-    /// A call that just came through `door`, with the deadline that its metadata set.
+    /// A call that just came through `protocol`, with the deadline that its metadata set.
     #[must_use]
     pub fn start(
         state: &Arc<ServiceState>,
-        door: &'static str,
+        protocol: &'static str,
         method: &'static str,
         metadata: &MetadataMap,
     ) -> Self {
@@ -41,7 +41,7 @@ impl ActiveRequest {
             .and_then(parse_timeout);
         Self {
             state: Arc::clone(state),
-            door,
+            protocol,
             method,
             finished: false,
             deadline: timeout.and_then(|it| Instant::now().checked_add(it)),
@@ -59,7 +59,7 @@ impl ActiveRequest {
                 rejection.reason.label()
             }
         };
-        metrics.note_request(self.door, self.method, code);
+        metrics.note_request(self.protocol, self.method, code);
     }
 
     /// What a call begins with; where it is refused, the call ends.
@@ -153,7 +153,7 @@ impl Drop for ActiveRequest {
         let metrics = &self.state.metrics;
         metrics.active.dec();
         if !self.finished {
-            metrics.note_request(self.door, self.method, "cancelled");
+            metrics.note_request(self.protocol, self.method, "cancelled");
         }
     }
 }

@@ -32,17 +32,17 @@ type Pending = (oneshot::Receiver<JobOutcome>, OwnedSemaphorePermit);
 
 /// ResponseSender a stream of waveforms; `permit` is its memory.
 pub async fn run(
-    door: Flight,
+    service: Flight,
     mut messages: Streaming<FlightData>,
     responses: ResponseSender<FlightData>,
     permit: BudgetPermit,
 ) -> Result<(), Rejection> {
-    let state = Arc::clone(&door.state);
+    let state = Arc::clone(&service.state);
     let Some(Opened {
         command,
         key,
         received,
-    }) = open(&door, &mut messages).await?
+    }) = open(&service, &mut messages).await?
     else {
         return Ok(());
     };
@@ -71,15 +71,15 @@ struct Opened {
 
 /// Reads up to the schema; `None` if the client ends before that.
 async fn open(
-    door: &Flight,
+    service: &Flight,
     messages: &mut Streaming<FlightData>,
 ) -> Result<Option<Opened>, Rejection> {
-    let state = &door.state;
+    let state = &service.state;
     let mut command = None;
     while let Some(message) = next_message(state, messages, || false).await? {
         state.metrics.bytes_in.inc_by(message.encoded_len() as u64);
         if let (Some(descriptor), None) = (&message.flight_descriptor, &command) {
-            command = Some(door.command(descriptor)?);
+            command = Some(service.command(descriptor)?);
         }
         // Clients begin with a message that holds the descriptor only.
         if message.data_header.is_empty() {
@@ -87,7 +87,7 @@ async fn open(
         }
         let command = match command {
             Some(command) => command,
-            None => door.command(&arrow_flight::FlightDescriptor::default())?,
+            None => service.command(&arrow_flight::FlightDescriptor::default())?,
         };
         let most = state.limits.message as u64;
         let options = ReadOptions::default();

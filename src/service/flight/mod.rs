@@ -25,11 +25,11 @@ use super::state::{Client, ServiceState};
 /// Name of the service in paths.
 pub const NAME: &str = "arrow.flight.protocol.FlightService";
 
-const DOOR: &str = "flight";
+const PROTOCOL: &str = "flight";
 
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The service behind the door.
+/// The service behind the service.
 #[derive(Clone)]
 pub struct Flight {
     state: Arc<ServiceState>,
@@ -43,7 +43,7 @@ impl Flight {
     }
 
     fn start<T>(&self, method: &'static str, request: &Request<T>) -> ActiveRequest {
-        ActiveRequest::start(&self.state, DOOR, method, request.metadata())
+        ActiveRequest::start(&self.state, PROTOCOL, method, request.metadata())
     }
 
     /// The command in a descriptor, for something that this service makes.
@@ -107,9 +107,10 @@ impl FlightService for Flight {
         let mut active = self.start("DoExchange", &request);
         let client = request.extensions().get::<Client>();
         let permit = active.admit(self.state.admit_stream(client))?;
-        let door = self.clone();
+        let service = self.clone();
         let messages = request.into_inner();
-        let responses = active.stream(|responses| exchange::run(door, messages, responses, permit));
+        let responses =
+            active.stream(|responses| exchange::run(service, messages, responses, permit));
         Ok(Response::new(Box::pin(responses)))
     }
 

@@ -1,4 +1,4 @@
-//! The KServe v2 door, which clients of Triton and SONIC know: the models `waveform` and `event`.
+//! The KServe v2 service, which clients of Triton and SONIC know: the models `waveform` and `event`.
 
 mod codec;
 pub mod messages;
@@ -22,10 +22,10 @@ use tonic_prost::ProstCodec;
 use super::batcher::{JobOutcome, SharedPermit};
 use super::budget::BudgetPermit;
 use super::command::Command;
-use super::doors::Metering;
 use super::rejection::{Reason, Rejection};
 use super::request::{ActiveRequest, ResponseSender, next_message};
 use super::response::{self, EventGrouper};
+use super::router::RequestPermit;
 use super::state::{Client, ServiceState};
 use super::stream::{FlowWindow, Next, read_and_respond};
 use crate::io::SourceInfo;
@@ -39,7 +39,7 @@ use messages::{
 /// Name of the service in paths.
 pub const NAME: &str = "inference.GRPCInferenceService";
 
-const DOOR: &str = "kserve";
+const PROTOCOL: &str = "kserve";
 /// The one version of every model.
 const VERSION: &str = "1";
 
@@ -61,7 +61,7 @@ impl Model {
     }
 }
 
-/// The service behind the door.
+/// The service behind the service.
 #[derive(Clone)]
 pub struct KServe {
     state: Arc<ServiceState>,
@@ -119,9 +119,9 @@ impl KServe {
             "ModelInfer" => {
                 let response = |it: Request<InferRequest>| {
                     let active =
-                        ActiveRequest::start(&self.state, DOOR, "ModelInfer", it.metadata());
-                    let metering = it.extensions().get::<Metering>().cloned();
-                    active.response(self.infer(it.into_inner(), metering))
+                        ActiveRequest::start(&self.state, PROTOCOL, "ModelInfer", it.metadata());
+                    let request_permit = it.extensions().get::<RequestPermit>().cloned();
+                    active.response(self.infer(it.into_inner(), request_permit))
                 };
                 unary(InferCodec::default(), most, request, response).await
             }
@@ -229,10 +229,10 @@ impl KServe {
     async fn infer(
         &self,
         request: InferRequest,
-        metering: Option<Metering>,
+        request_permit: Option<RequestPermit>,
     ) -> Result<InferResponse, Rejection> {
         self.state.check_ready()?;
-        let Some(Metering(permit)) = metering else {
+        let Some(RequestPermit(permit)) = request_permit else {
             return Err(Rejection::internal("a call whose memory is not counted"));
         };
         let submitted = self.submit(request, permit).await?;
@@ -242,12 +242,12 @@ impl KServe {
     /// ResponseSender a stream of requests, each by itself, in their order.
     fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
         let metadata = request.metadata();
-        let mut active = ActiveRequest::start(&self.state, DOOR, "ModelStreamInfer", metadata);
+        let mut active = ActiveRequest::start(&self.state, PROTOCOL, "ModelStreamInfer", metadata);
         let client = request.extensions().get::<Client>();
         let permit = active.admit(self.state.admit_stream(client))?;
-        let (door, messages) = (self.clone(), request.into_inner());
+        let (service, messages) = (self.clone(), request.into_inner());
         Ok(Box::pin(active.stream(|responses| {
-            door.exchange(messages, responses, permit)
+            service.exchange(messages, responses, permit)
         })))
     }
 

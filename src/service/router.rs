@@ -1,4 +1,4 @@
-//! All doors behind one address: gRPC and HTTP, told apart by their paths; who comes in, and what a call may take.
+//! All doors behind one address: gRPC and HTTP, translate_transport_rejection apart by their paths; who comes in, and what a call may take.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,20 +46,20 @@ const STREAMS: [Method; 2] = [
     (flight::NAME, "DoExchange"),
 ];
 /// Most bytes of every other request.
-const SMALL: u64 = 256 << 10;
+const MAX_SMALL_REQUEST: u64 = 256 << 10;
 /// Bytes that have to come within each idle time.
-const PACE: u64 = 1 << 20;
+const BYTES_PER_IDLE_PERIOD: u64 = 1 << 20;
 const GRPC: &str = "application/grpc";
 
 /// Who keeps the doors.
 #[derive(Clone)]
-struct Guard {
+struct Admission {
     state: Arc<ServiceState>,
     tokens: Option<Arc<Tokens>>,
 }
 
 /// All doors to `state`, open to those who have one of `tokens`.
-pub fn all(
+pub fn build(
     state: &Arc<ServiceState>,
     tokens: Option<Arc<Tokens>>,
     health: HealthServer<impl Health>,
@@ -72,7 +72,7 @@ pub fn all(
     let kserve = |State(state): State<Arc<ServiceState>>, request: Request| async move {
         KServe::new(state).serve(request).await
     };
-    let guard = Guard {
+    let admission = Admission {
         state: Arc::clone(state),
         tokens,
     };
@@ -81,16 +81,16 @@ pub fn all(
         .route_service(&format!("/{}/{{*method}}", flight::NAME), flight)
         .route_service(&format!("/{HEALTH}/{{*method}}"), health)
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
-        .layer(from_fn_with_state(guard, admit))
+        .layer(from_fn_with_state(admission, admit))
         .with_state(Arc::clone(state))
 }
 
 /// Lets a call in, or says why not.
-async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let parts = path.strip_prefix('/').and_then(|it| it.split_once('/'));
     let method = parts.unwrap_or_default();
-    if let Some(tokens) = &guard.tokens
+    if let Some(tokens) = &admission.tokens
         && path != LIVE
         && method != SERVER_LIVE
         && !tokens.authorize(request.headers())
@@ -99,7 +99,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
             Reason::Token,
             "the token is missing or wrong; send `authorization: Bearer TOKEN`",
         );
-        guard.state.metrics.note_rejection(&rejection);
+        admission.state.metrics.note_rejection(&rejection);
         return reject(&request, rejection);
     }
     if !is_grpc(&request) {
@@ -119,31 +119,32 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let is_infer = method == INFER;
     let permit = match request.extensions().get::<Client>() {
         Some(client) if is_infer => client.ledger.try_acquire(0),
-        Some(client) => client.ledger.try_acquire(SMALL),
+        Some(client) => client.ledger.try_acquire(MAX_SMALL_REQUEST),
         None => Err(Rejection::internal("a call without a client")),
     };
     let permit = match permit {
         Ok(permit) => Arc::new(Mutex::new(permit)),
         Err(rejection) => {
-            guard.state.metrics.note_rejection(&rejection);
+            admission.state.metrics.note_rejection(&rejection);
             return reject(&request, rejection);
         }
     };
     if is_infer {
         let held = Arc::clone(&permit) as SharedPermit;
-        request.extensions_mut().insert(Metering(held));
+        request.extensions_mut().insert(RequestPermit(held));
     }
     let held = Arc::clone(&permit);
-    let state = Arc::clone(&guard.state);
-    request = request.map(|inner| Body::new(Metered::of(inner, permit, state, is_infer)));
+    let state = Arc::clone(&admission.state);
+    request = request.map(|inner| Body::new(MeteredBody::new(inner, permit, state, is_infer)));
     let response = next.run(request).await;
     // The response is memory too, until it is sent.
-    told(response, &guard.state).map(|inner| Body::new(Holding { inner, _held: held }))
+    translate_transport_rejection(response, &admission.state)
+        .map(|inner| Body::new(PermitBody { inner, _held: held }))
 }
 
 /// What a call holds of its client's budget, for its jobs to hold as well.
 #[derive(Clone)]
-pub struct Metering(pub SharedPermit);
+pub struct RequestPermit(pub SharedPermit);
 
 fn is_grpc(request: &Request) -> bool {
     let kind = request.headers().get(CONTENT_TYPE);
@@ -162,7 +163,7 @@ fn reject(request: &Request, rejection: Rejection) -> Response {
 }
 
 /// What the transport itself rejected, in this service's words and counts.
-fn told(response: Response, state: &ServiceState) -> Response {
+fn translate_transport_rejection(response: Response, state: &ServiceState) -> Response {
     let headers = response.headers();
     let Some(status) = Status::from_header_map(headers) else {
         return response;
@@ -182,12 +183,12 @@ fn told(response: Response, state: &ServiceState) -> Response {
 }
 
 /// The body of an response, with what it holds until it is sent.
-struct Holding {
+struct PermitBody {
     inner: Body,
     _held: Arc<Mutex<BudgetPermit>>,
 }
 
-impl HttpBody for Holding {
+impl HttpBody for PermitBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -208,11 +209,11 @@ impl HttpBody for Holding {
 }
 
 /// Bytes in front of a message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+const FRAME_HEADER: usize = 5;
 
-/// The body of a call with one message. The memory of a large one is taken as soon as its first bytes say how long it is: who
+/// The body of a call with one message. The memory of a large one is reserved as soon as its first bytes say how long it is: who
 /// does not fit is rejected before the rest is sent. And it has to come at a pace.
-struct Metered {
+struct MeteredBody {
     inner: Body,
     permit: Arc<Mutex<BudgetPermit>>,
     state: Arc<ServiceState>,
@@ -220,14 +221,14 @@ struct Metered {
     grows: bool,
     /// The first bytes, as far as they have come.
     prefix: Vec<u8>,
-    /// Bytes that came, and those that were taken for them.
-    came: u64,
-    taken: u64,
-    begun: Instant,
+    /// Bytes that received, and those that were reserved for them.
+    received: u64,
+    reserved: u64,
+    started: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Metered {
+impl MeteredBody {
     fn of(
         inner: Body,
         permit: Arc<Mutex<BudgetPermit>>,
@@ -239,45 +240,45 @@ impl Metered {
             permit,
             grows,
             prefix: Vec::new(),
-            came: 0,
-            taken: 0,
-            begun: Instant::now(),
+            received: 0,
+            reserved: 0,
+            started: Instant::now(),
             timer: Box::pin(tokio::time::sleep(state.limits.idle)),
             state,
         }
     }
 
     fn count(&mut self, data: &[u8]) -> Result<(), Rejection> {
-        self.came += data.len() as u64;
+        self.received += data.len() as u64;
         if !self.grows {
-            return if self.came <= SMALL {
+            return if self.received <= MAX_SMALL_REQUEST {
                 Ok(())
             } else {
                 Err(Rejection::new(
                     Reason::MessageSize,
-                    format!("this call's request may have {SMALL} bytes"),
+                    format!("this call's request may have {MAX_SMALL_REQUEST} bytes"),
                 ))
             };
         }
-        if self.prefix.len() < PREFIX {
-            let missing = PREFIX - self.prefix.len();
+        if self.prefix.len() < FRAME_HEADER {
+            let missing = FRAME_HEADER - self.prefix.len();
             self.prefix.extend(data.iter().take(missing));
         }
-        let mut due = self.came;
+        let mut needed = self.received;
         if let [_, length @ ..] = self.prefix.as_slice()
             && let Ok(length) = <[u8; 4]>::try_from(length)
         {
             // What is larger than a message may be the transport refuses, with that as its reason.
             let length = u64::from(u32::from_be_bytes(length));
             if length <= self.state.limits.message as u64 {
-                due = due.max(PREFIX as u64 + length);
+                needed = needed.max(FRAME_HEADER as u64 + length);
             }
         }
-        let more = due.saturating_sub(self.taken);
+        let more = needed.saturating_sub(self.reserved);
         if more > 0 {
             let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
             permit.grow(more)?;
-            self.taken = due;
+            self.reserved = needed;
         }
         Ok(())
     }
@@ -289,8 +290,9 @@ impl Metered {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return false;
             }
-            let periods = u32::try_from(1 + self.came / PACE).unwrap_or(u32::MAX);
-            let Some(until) = self.begun.checked_add(idle.saturating_mul(periods)) else {
+            let periods =
+                u32::try_from(1 + self.received / BYTES_PER_IDLE_PERIOD).unwrap_or(u32::MAX);
+            let Some(until) = self.started.checked_add(idle.saturating_mul(periods)) else {
                 return false;
             };
             if until <= Instant::now() {
@@ -301,7 +303,7 @@ impl Metered {
     }
 }
 
-impl HttpBody for Metered {
+impl HttpBody for MeteredBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -319,8 +321,8 @@ impl HttpBody for Metered {
                 Reason::Idle,
                 format!(
                     "the request did not come whole: {} bytes in {:?} (`--idle`)",
-                    self.came,
-                    self.begun.elapsed()
+                    self.received,
+                    self.started.elapsed()
                 ),
             )),
             _ => None,
