@@ -66,7 +66,7 @@ impl ActiveRequest {
     ///
     /// # Errors
     /// The rejection, as the client is told.
-    pub fn admit<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Status> {
+    pub fn or_reject<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Status> {
         result.map_err(|rejection| {
             self.finish(Err(&rejection));
             rejection.into()
@@ -77,7 +77,7 @@ impl ActiveRequest {
     ///
     /// # Errors
     /// Those of `work`, or that there is no time left.
-    pub async fn limit<T>(
+    pub async fn until_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, Rejection>>,
     ) -> Result<T, Rejection> {
@@ -100,18 +100,18 @@ impl ActiveRequest {
     /// Does `work` as the whole of a call with one response.
     ///
     /// # Errors
-    /// As [`limit`](Self::limit), as the client is told.
-    pub async fn response<T>(
+    /// As [`until_deadline`](Self::until_deadline), as the client is told.
+    pub async fn respond<T>(
         mut self,
         work: impl Future<Output = Result<T, Rejection>>,
     ) -> Result<T, Status> {
-        let result = self.limit(work).await;
+        let result = self.until_deadline(work).await;
         self.finish(result.as_ref().map(|_| ()));
         result.map_err(Status::from)
     }
 
     /// Does `work` as the whole of a call with a stream of responses, on a task of its own. A client that goes ends it.
-    pub fn stream<T, F>(
+    pub fn respond_stream<T, F>(
         mut self,
         work: impl FnOnce(ResponseSender<T>) -> F,
     ) -> impl Stream<Item = Result<T, Status>>
@@ -128,7 +128,7 @@ impl ActiveRequest {
         let work = work(responses);
         tokio::spawn(async move {
             let result = tokio::select! {
-                result = self.limit(work) => result,
+                result = self.until_deadline(work) => result,
                 () = sender.closed() => return,
             };
             self.finish(result.as_ref().copied());

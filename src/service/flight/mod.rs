@@ -106,11 +106,11 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
         let mut active = self.start("DoExchange", &request);
         let client = request.extensions().get::<Client>();
-        let permit = active.admit(self.state.admit_stream(client))?;
+        let permit = active.or_reject(self.state.admit_stream(client))?;
         let service = self.clone();
         let messages = request.into_inner();
         let responses =
-            active.stream(|responses| exchange::run(service, messages, responses, permit));
+            active.respond_stream(|responses| exchange::run(service, messages, responses, permit));
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -121,7 +121,7 @@ impl FlightService for Flight {
         let active = self.start("GetFlightInfo", &request);
         let descriptor = request.into_inner();
         let described = async { info(self.command(&descriptor)?.output) };
-        let info = active.response(described).await?;
+        let info = active.respond(described).await?;
         Ok(Response::new(info.with_descriptor(descriptor)))
     }
 
@@ -137,7 +137,7 @@ impl FlightService for Flight {
                 .try_into()
                 .map_err(|error: arrow_schema::ArrowError| Rejection::internal(error.to_string()))
         };
-        Ok(Response::new(active.response(schema).await?))
+        Ok(Response::new(active.respond(schema).await?))
     }
 
     async fn list_flights(
@@ -150,7 +150,7 @@ impl FlightService for Flight {
             let had = had.filter(|output| self.state.backends.has(*output));
             had.map(info).collect::<Result<Vec<_>, _>>()
         };
-        let all = active.response(all).await?;
+        let all = active.respond(all).await?;
         Ok(Response::new(
             futures::stream::iter(all.into_iter().map(Ok)).boxed(),
         ))
@@ -203,8 +203,8 @@ impl FlightService for Flight {
         let prepared = tokio::task::spawn_blocking(look)
             .await
             .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
-        let job = active.admit(prepared)?;
-        let responses = active.stream(|responses| job.run(responses));
+        let job = active.or_reject(prepared)?;
+        let responses = active.respond_stream(|responses| job.run(responses));
         let responses = responses.map(|it| it.map(arrow_flight::Result::new));
         Ok(Response::new(responses.boxed()))
     }

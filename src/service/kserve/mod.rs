@@ -85,54 +85,54 @@ impl KServe {
         let most = self.state.limits.message;
         match method {
             "ServerLive" => {
-                unary(plain(), most, request, |_: Request<Nothing>| async {
+                unary(prost_codec(), most, request, |_: Request<Nothing>| async {
                     Ok(YES)
                 })
                 .await
             }
             "ServerReady" => {
                 let yes = self.state.is_ready();
-                let response = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
-                unary(plain(), most, request, response).await
+                let handler = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
+                unary(prost_codec(), most, request, handler).await
             }
             "ServerMetadata" => {
-                unary(plain(), most, request, |_: Request<Nothing>| async {
+                unary(prost_codec(), most, request, |_: Request<Nothing>| async {
                     Ok(server())
                 })
                 .await
             }
             "ModelReady" => {
-                let response = |it: Request<ModelName>| {
+                let handler = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     let yes = self.state.is_ready();
                     async move { known.map(|_| Yes { yes }).map_err(Status::from) }
                 };
-                unary(plain(), most, request, response).await
+                unary(prost_codec(), most, request, handler).await
             }
             "ModelMetadata" => {
-                let response = |it: Request<ModelName>| {
+                let handler = |it: Request<ModelName>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(plain(), most, request, response).await
+                unary(prost_codec(), most, request, handler).await
             }
             "ModelInfer" => {
-                let response = |it: Request<InferRequest>| {
+                let handler = |it: Request<InferRequest>| {
                     let active =
                         ActiveRequest::start(&self.state, PROTOCOL, "ModelInfer", it.metadata());
                     let request_permit = it.extensions().get::<RequestPermit>().cloned();
-                    active.response(self.infer(it.into_inner(), request_permit))
+                    active.respond(self.infer(it.into_inner(), request_permit))
                 };
-                unary(InferCodec::default(), most, request, response).await
+                unary(InferCodec::default(), most, request, handler).await
             }
             "ModelStreamInfer" => {
-                let response = |it: Request<Streaming<InferRequest>>| {
+                let handler = |it: Request<Streaming<InferRequest>>| {
                     std::future::ready(self.stream(it).map(Response::new))
                 };
                 Grpc::new(InferCodec::<StreamInferResponse>::default())
                     .max_decoding_message_size(most)
                     .max_encoding_message_size(usize::MAX)
-                    .streaming(tower::service_fn(response), request)
+                    .streaming(tower::service_fn(handler), request)
                     .await
             }
             _ => Status::unimplemented(format!("there is no `{method}` here")).into_http(),
@@ -244,9 +244,9 @@ impl KServe {
         let metadata = request.metadata();
         let mut active = ActiveRequest::start(&self.state, PROTOCOL, "ModelStreamInfer", metadata);
         let client = request.extensions().get::<Client>();
-        let permit = active.admit(self.state.admit_stream(client))?;
+        let permit = active.or_reject(self.state.admit_stream(client))?;
         let (service, messages) = (self.clone(), request.into_inner());
-        Ok(Box::pin(active.stream(|responses| {
+        Ok(Box::pin(active.respond_stream(|responses| {
             service.exchange(messages, responses, permit)
         })))
     }
@@ -353,26 +353,26 @@ async fn unary<C, F>(
     codec: C,
     most: usize,
     request: http::Request<Body>,
-    mut response: impl FnMut(Request<C::Decode>) -> F,
+    mut handler: impl FnMut(Request<C::Decode>) -> F,
 ) -> http::Response<Body>
 where
     C: Codec,
     C::Decode: Send,
     F: Future<Output = Result<C::Encode, Status>>,
 {
-    let response = tower::service_fn(move |request| {
-        let answered = response(request);
-        async { answered.await.map(Response::new) }
+    let service = tower::service_fn(move |request| {
+        let response = handler(request);
+        async { response.await.map(Response::new) }
     });
     Grpc::new(codec)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX)
-        .unary(response, request)
+        .unary(service, request)
         .await
 }
 
 /// The codec of messages that are small.
-fn plain<A, Q>() -> ProstCodec<A, Q> {
+fn prost_codec<A, Q>() -> ProstCodec<A, Q> {
     ProstCodec::default()
 }
 
