@@ -186,7 +186,7 @@ impl BatchQueue<'_> {
             if !job.reply.is_closed() {
                 return Some(job);
             }
-            self.metrics.withdrawn.inc();
+            self.metrics.cancelled.inc();
         }
     }
 }
@@ -308,7 +308,7 @@ fn deliver(
             ))
         };
         if reply.send(response).is_err() {
-            metrics.withdrawn.inc();
+            metrics.cancelled.inc();
         }
     }
 }

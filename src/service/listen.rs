@@ -1,4 +1,4 @@
-//! Where clients come in: TCP and Unix sockets, plain or encrypted, no more connections than there is room for.
+//! Where clients come in: TCP and Unix sockets, plain or encrypted, no more connections than there is connection_slots for.
 
 use std::fmt;
 use std::io;
@@ -30,18 +30,18 @@ use super::state::ServiceState;
 use crate::error::{Error, Result};
 
 /// Time for the first bytes of a connection, and for agreeing on encryption.
-const GREETING: Duration = Duration::from_secs(10);
-/// How often a silent connection is asked whether it is still there, and how long that may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a idle connection is has_request whether it is still there, and how long that may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Calls of one connection at a time.
-const STREAMS: u32 = 256;
+const MAX_STREAMS: u32 = 256;
 /// Bytes that a call and a connection may send ahead. They wait in memory beside the budget, and most of a call's have been sent
 /// when it hears that it is refused: with 512 KiB reading them took three quarters of a rejection's time. Over a distance a call
 /// gets no more than its window a round trip.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Most bytes of a frame. Large ones take fewer reads; two make a window, so that one comes while the other is taken.
-const FRAME: u32 = STREAM_WINDOW / 2;
+const MAX_FRAME: u32 = STREAM_WINDOW / 2;
 
 /// An address to listen at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,16 +107,16 @@ impl Listener {
     /// # Errors
     /// If another process has it, or it may not be taken.
     pub async fn bind(address: &Address) -> Result<Self> {
-        let wrong = |error: io::Error| {
+        let bind_error = |error: io::Error| {
             let message = format!("cannot listen at {address}");
             Error::usage(message).with_source(error)
         };
         match address {
             Address::Tcp(address) => {
-                let listener = TcpListener::bind(address).await.map_err(wrong)?;
+                let listener = TcpListener::bind(address).await.map_err(bind_error)?;
                 Ok(Self::Tcp(listener))
             }
-            Address::Unix(path) => bind_unix(path).await.map_err(wrong),
+            Address::Unix(path) => bind_unix(path).await.map_err(bind_error),
         }
     }
 
@@ -187,7 +187,7 @@ fn is_socket(path: &Path) -> bool {
 }
 
 /// What every connection is served with.
-pub struct Serving {
+pub struct Acceptor {
     /// The doors.
     pub router: Router,
     /// The service behind them.
@@ -195,12 +195,12 @@ pub struct Serving {
     /// What connections over TCP are encrypted with.
     pub tls: Option<Arc<ServerConfig>>,
     /// Room for connections.
-    pub room: Arc<Semaphore>,
+    pub connection_slots: Arc<Semaphore>,
     /// Tells connections that the service ends.
     pub graceful: GracefulShutdown,
 }
 
-impl Serving {
+impl Acceptor {
     /// Takes connections until the task is dropped.
     pub async fn accept(&self, listener: &Listener) {
         loop {
@@ -228,25 +228,27 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.state.metrics.connections_refused.inc();
+        let Ok(slot) = Arc::clone(&self.connection_slots).try_acquire_owned() else {
+            self.state.metrics.connections_rejected.inc();
             return;
         };
         let connection = Connection {
             router: self.router.clone(),
             state: Arc::clone(&self.state),
             watcher: self.graceful.watcher(),
-            _place: place,
+            _slot: slot,
         };
         let tls = tls.map(|config| TlsAcceptor::from(Arc::clone(config)));
         tokio::spawn(async move {
             match tls {
                 None => connection.serve(stream).await,
-                Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection.serve(stream).await,
-                    Ok(Err(error)) => debug!("a connection was not encrypted: {error}"),
-                    Err(_) => debug!("a connection took too long to be encrypted"),
-                },
+                Some(tls) => {
+                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => connection.serve(stream).await,
+                        Ok(Err(error)) => debug!("a connection was not encrypted: {error}"),
+                        Err(_) => debug!("a connection took too long to be encrypted"),
+                    }
+                }
             }
         });
     }
@@ -257,13 +259,13 @@ struct Connection {
     router: Router,
     state: Arc<ServiceState>,
     watcher: Watcher,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// Counts a connection as long as it lives.
-struct Counted(Arc<ServiceState>);
+struct ConnectionCount(Arc<ServiceState>);
 
-impl Drop for Counted {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }
@@ -275,14 +277,14 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.state.metrics.connections.inc();
-        let _counted = Counted(Arc::clone(&self.state));
+        let _count = ConnectionCount(Arc::clone(&self.state));
         let client = self.state.client();
-        let asked = Arc::new(AtomicBool::new(false));
-        let asks = Arc::clone(&asked);
+        let has_request = Arc::new(AtomicBool::new(false));
+        let request_seen = Arc::clone(&has_request);
         let service = self
             .router
             .map_request(move |request: http::Request<Incoming>| {
-                asks.store(true, Ordering::Relaxed);
+                request_seen.store(true, Ordering::Relaxed);
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(client.clone());
                 request
@@ -291,24 +293,24 @@ impl Connection {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(GREETING);
+            .header_read_timeout(HANDSHAKE_TIMEOUT);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
+            .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME)
+            .max_frame_size(MAX_FRAME)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         let service = TowerToHyperService::new(service);
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
-        // A place is for somebody who asks for something.
-        let silent = async {
-            tokio::time::sleep(GREETING).await;
-            if asked.load(Ordering::Relaxed) {
+        // A slot is for somebody who request_seen for something.
+        let idle = async {
+            tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
+            if has_request.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
         };
@@ -316,7 +318,7 @@ impl Connection {
             result = self.watcher.watch(connection) => if let Err(error) = result {
                 debug!("a connection broke: {error}");
             },
-            () = silent => debug!("a connection asked for nothing"),
+            () = idle => debug!("a connection has_request for nothing"),
         }
     }
 }
@@ -341,7 +343,7 @@ mod tests {
             let found = address(text).expect(text);
             assert_eq!(found.is_public(), is_public, "{text}");
         }
-        for wrong in [
+        for invalid in [
             "",
             "8815",
             "host:8815",
@@ -349,7 +351,7 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:99999",
         ] {
-            assert!(address(wrong).is_err(), "{wrong}");
+            assert!(address(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::model::{Extracted, Flags};
 type Labels = Vec<(&'static str, &'static str)>;
 
 /// Errors that the status page shows.
-const LAST_ERRORS: usize = 20;
+const MAX_RECENT_ERRORS: usize = 20;
 /// Seconds that the status page shows.
 const HISTORY_S: usize = 600;
 
@@ -32,7 +32,7 @@ pub struct Metrics {
     registry: Registry,
     started: Instant,
     budget: Arc<Budget>,
-    taken: Gauge,
+    memory_used: Gauge,
     uptime: Gauge,
     requests: Family<Labels, Counter>,
     /// Calls that are being answered.
@@ -40,7 +40,7 @@ pub struct Metrics {
     /// Open connections.
     pub connections: Gauge,
     /// Connections turned away since there were too many.
-    pub connections_refused: Counter,
+    pub connections_rejected: Counter,
     rejections: Family<Labels, Counter>,
     waveforms: Family<Labels, Counter>,
     hits: Counter,
@@ -59,7 +59,7 @@ pub struct Metrics {
     /// Waveforms in a batch.
     pub batch_waveforms: Histogram,
     /// Jobs that nobody waited for any more.
-    pub withdrawn: Counter,
+    pub cancelled: Counter,
     device_failures: Counter<u64, AtomicU64>,
     given_up: Gauge,
     history: Mutex<History>,
@@ -70,7 +70,7 @@ pub struct Metrics {
 struct History {
     last: Totals,
     seconds: VecDeque<Second>,
-    errors: VecDeque<LastError>,
+    errors: VecDeque<RecentError>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,12 +90,12 @@ pub struct Second {
     /// Bytes of messages received.
     pub bytes_in: u64,
     /// Bytes of memory that clients had taken.
-    pub in_work: u64,
+    pub memory_used: u64,
 }
 
 /// Something that was refused.
 #[derive(Clone, Debug, Serialize)]
-pub struct LastError {
+pub struct RecentError {
     /// When, in seconds since 1970.
     pub unix_s: u64,
     /// Why.
@@ -114,9 +114,9 @@ pub struct Snapshot {
     /// Calls that are being answered.
     pub active: i64,
     /// Bytes of memory that clients have taken, and may take.
-    pub in_work: u64,
-    /// See `in_work`.
-    pub in_work_most: u64,
+    pub memory_used: u64,
+    /// See `memory_used`.
+    pub memory_capacity: u64,
     /// Waveforms since the start.
     pub waveforms: u64,
     /// Hits since the start.
@@ -128,15 +128,19 @@ pub struct Snapshot {
     /// The last minutes, second by second.
     pub seconds: Vec<Second>,
     /// The last things that were refused, newest first.
-    pub errors: Vec<LastError>,
+    pub errors: Vec<RecentError>,
 }
 
 /// A metric at zero that `registry` knows.
-fn made<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    registered(registry, name, help, M::default())
+fn register_default<M: Metric + Clone + Default>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> M {
+    register(registry, name, help, M::default())
 }
 
-fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -154,61 +158,65 @@ impl Metrics {
         let metrics = Self {
             started: Instant::now(),
             budget,
-            uptime: made(it, "uptime_seconds", "Time since the start"),
-            requests: made(
+            uptime: register_default(it, "uptime_seconds", "Time since the start"),
+            requests: register_default(
                 it,
                 "requests",
                 "Calls that ended, by protocol, method and code",
             ),
-            active: made(it, "requests_active", "Calls that are being answered"),
-            connections: made(it, "connections", "Open connections"),
-            connections_refused: made(
+            active: register_default(it, "requests_active", "Calls that are being answered"),
+            connections: register_default(it, "connections", "Open connections"),
+            connections_rejected: register_default(
                 it,
-                "connections_refused",
+                "connections_rejected",
                 "Connections turned away since there were too many",
             ),
-            rejections: made(it, "rejections", "What was refused, by reason"),
-            waveforms: made(
+            rejections: register_default(it, "rejections", "What was refused, by reason"),
+            waveforms: register_default(
                 it,
                 "waveforms",
                 "Waveforms extracted, by the backend that did it",
             ),
-            hits: made(it, "hits", "Hits found"),
-            events: made(it, "events", "Events reconstructed"),
-            samples: made(it, "samples", "Samples extracted"),
-            bytes_in: made(it, "received_bytes", "Bytes of calls received"),
-            bytes_out: made(it, "sent_bytes", "Bytes of responses sent"),
-            flags: made(it, "flagged_waveforms", "Waveforms, by flag"),
-            queue_seconds: registered(
+            hits: register_default(it, "hits", "Hits found"),
+            events: register_default(it, "events", "Events reconstructed"),
+            samples: register_default(it, "samples", "Samples extracted"),
+            bytes_in: register_default(it, "received_bytes", "Bytes of calls received"),
+            bytes_out: register_default(it, "sent_bytes", "Bytes of responses sent"),
+            flags: register_default(it, "flagged_waveforms", "Waveforms, by flag"),
+            queue_seconds: register(
                 it,
                 "queue_seconds",
                 "Time from the arrival of a job to the begin of its batch",
                 seconds(),
             ),
-            compute_seconds: registered(
+            compute_seconds: register(
                 it,
                 "compute_seconds",
                 "Time from the begin of a batch to its hits",
                 seconds(),
             ),
-            batch_waveforms: registered(
+            batch_waveforms: register(
                 it,
                 "batch_waveforms",
                 "Waveforms that were extracted together",
                 counts(),
             ),
-            withdrawn: made(
+            cancelled: register_default(
                 it,
-                "withdrawn_jobs",
+                "cancelled_jobs",
                 "Jobs dropped since nobody waited for them any more",
             ),
-            taken: made(it, "in_work_bytes", "Memory that clients have taken"),
-            device_failures: made(
+            memory_used: register_default(
+                it,
+                "memory_used_bytes",
+                "Memory that clients have taken",
+            ),
+            device_failures: register_default(
                 it,
                 "device_failures",
                 "GPU devices that failed and were opened anew",
             ),
-            given_up: made(
+            given_up: register_default(
                 it,
                 "gpu_given_up",
                 "1 once a GPU failed for good and the CPU took its place",
@@ -228,11 +236,11 @@ impl Metrics {
         let labels = vec![("reason", rejection.reason.label())];
         self.rejections.get_or_create(&labels).inc();
         let mut history = self.history();
-        history.errors.truncate(LAST_ERRORS - 1);
+        history.errors.truncate(MAX_RECENT_ERRORS - 1);
         let unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |it| it.as_secs());
-        history.errors.push_front(LastError {
+        history.errors.push_front(RecentError {
             unix_s,
             reason: rejection.reason.label(),
             message: rejection.message.clone(),
@@ -325,7 +333,7 @@ impl Metrics {
             waveforms: now.waveforms - last.waveforms,
             hits: now.hits - last.hits,
             bytes_in: now.bytes_in - last.bytes_in,
-            in_work: self.budget.used(),
+            memory_used: self.budget.used(),
         });
     }
 
@@ -334,7 +342,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.uptime.set(seconds(self.started.elapsed().as_secs()));
-        self.taken.set(seconds(self.budget.used()));
+        self.memory_used.set(seconds(self.budget.used()));
         let mut text = String::new();
         // A string can always be written to.
         let _ = encode(&mut text, &self.registry);
@@ -349,8 +357,8 @@ impl Metrics {
             uptime_s: self.started.elapsed().as_secs(),
             connections: self.connections.get(),
             active: self.active.get(),
-            in_work: self.budget.used(),
-            in_work_most: self.budget.capacity(),
+            memory_used: self.budget.used(),
+            memory_capacity: self.budget.capacity(),
             waveforms: self.extracted(),
             hits: self.hits.get(),
             events: self.events.get(),

@@ -36,17 +36,17 @@ use auth::Tokens;
 use backends::{Backends, Setup};
 use batcher::Batching;
 use budget::Budget;
-use listen::{Address, Listener, Serving};
+use listen::{Acceptor, Address, Listener};
 use local_files::LocalFiles;
 use metrics::Metrics;
 use state::{Limits, ServiceState};
 
 /// How often the service looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Time that connections have to close once their calls have ended.
-const CLOSING: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Services that `grpc.health.v1` knows, the whole one first.
-const HEALTH: [&str; 3] = ["", flight::NAME, kserve::NAME];
+const HEALTH_SERVICES: [&str; 3] = ["", flight::NAME, kserve::NAME];
 
 /// How the service is run.
 pub struct Options {
@@ -100,7 +100,7 @@ pub fn run(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address]
         .map_err(|error| Error::internal("no threads for the service").with_source(error))?;
     let result = runtime.block_on(serve(options, cancel, ready));
     // A pass over files ends at its next block; nothing else is left that would be worth waiting for.
-    runtime.shutdown_timeout(CLOSING);
+    runtime.shutdown_timeout(CLOSE_TIMEOUT);
     result
 }
 
@@ -140,23 +140,23 @@ async fn serve(
         local_files,
     ));
     let (reporter, health) = tonic_health::server::health_reporter();
-    for service in HEALTH {
+    for service in HEALTH_SERVICES {
         reporter
             .set_service_status(service, ServingStatus::NotServing)
             .await;
     }
-    let serving = Arc::new(Serving {
+    let acceptor = Arc::new(Acceptor {
         router: router::build(&state, tokens.map(Arc::new), health),
         state: Arc::clone(&state),
         tls,
-        room: Arc::new(Semaphore::new(limits.connections)),
+        connection_slots: Arc::new(Semaphore::new(limits.connections)),
         graceful: GracefulShutdown::new(),
     });
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
-            let serving = Arc::clone(&serving);
-            tokio::spawn(async move { serving.accept(&listener).await })
+            let acceptor = Arc::clone(&acceptor);
+            tokio::spawn(async move { acceptor.accept(&listener).await })
         })
         .collect();
     let ticking = tokio::spawn({
@@ -173,42 +173,44 @@ async fn serve(
     let warm = state.backends.warm_up().await;
     warm.map_err(|rejection| Error::usage(rejection.message))?;
     state.set_ready();
-    for service in HEALTH {
+    for service in HEALTH_SERVICES {
         reporter
             .set_service_status(service, ServingStatus::Serving)
             .await;
     }
     ready(&addresses);
     while !cancel.is_cancelled() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     state.drain();
-    for service in HEALTH {
+    for service in HEALTH_SERVICES {
         reporter
             .set_service_status(service, ServingStatus::NotServing)
             .await;
     }
-    let until = Instant::now() + limits.drain;
-    idle(&metrics, limits.drain).await;
+    let drain_end = Instant::now() + limits.drain;
+    wait_until_idle(&metrics, limits.drain).await;
     state.abort();
-    idle(&metrics, CLOSING).await;
+    wait_until_idle(&metrics, CLOSE_TIMEOUT).await;
     ticking.abort();
     for accepting in accepting {
         accepting.abort();
         // Its socket is closed, and removed, before the process ends.
         let _ = accepting.await;
     }
-    if let Ok(serving) = Arc::try_unwrap(serving).map_err(drop) {
+    if let Ok(acceptor) = Arc::try_unwrap(acceptor).map_err(drop) {
         // ResponseSender that are made are still to be sent.
-        let left = until.saturating_duration_since(Instant::now()).max(CLOSING);
-        let _ = tokio::time::timeout(left, serving.graceful.shutdown()).await;
+        let left = drain_end
+            .saturating_duration_since(Instant::now())
+            .max(CLOSE_TIMEOUT);
+        let _ = tokio::time::timeout(left, acceptor.graceful.shutdown()).await;
     }
     Ok(())
 }
 
 /// Waits until no call runs any more, no longer than `most`.
-async fn idle(metrics: &Metrics, most: Duration) {
-    let until = Instant::now() + most;
+async fn wait_until_idle(metrics: &Metrics, timeout: Duration) {
+    let drain_end = Instant::now() + timeout;
     while metrics.active.get() > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

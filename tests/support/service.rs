@@ -148,7 +148,7 @@ impl Server {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
             let (bytes, calls) = (
-                self.metric("nuwave_in_work_bytes"),
+                self.metric("nuwave_memory_used_bytes"),
                 self.metric("nuwave_requests_active"),
             );
             if bytes == 0.0 && calls == 0.0 {
