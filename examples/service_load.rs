@@ -29,7 +29,9 @@ use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
 use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::{Batch, Samples};
 use nuwave::service::command::Output;
-use nuwave::service::kserve::messages::{InferRequest, InferResponse, InputTensor, WantedTensor};
+use nuwave::service::kserve::messages::{
+    InferRequest, InferResponse, InputTensor, RequestedOutput,
+};
 use nuwave::service::response;
 use prost::Message as _;
 use tonic::body::Body;
@@ -297,7 +299,7 @@ fn kserve_of(batch: &Batch) -> Result<InferRequest> {
         ],
         outputs: wanted
             .iter()
-            .map(|it| WantedTensor {
+            .map(|it| RequestedOutput {
                 name: (*it).to_owned(),
             })
             .collect(),

@@ -8,7 +8,7 @@ use arrow_flight::FlightData;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use nuwave::service::kserve::messages::{
-    Contents, InferRequest, InputTensor, Parameter, Value, WantedTensor,
+    InferRequest, InputTensor, Parameter, RequestedOutput, TensorContents, Value,
 };
 use tonic::Code;
 
@@ -41,7 +41,7 @@ const NAMES: [Case; 8] = [
     ),
     ("makes no output `hits`", Code::InvalidArgument, |it| {
         let name = "hits".to_owned();
-        it.outputs.push(WantedTensor { name });
+        it.outputs.push(RequestedOutput { name });
     }),
     (
         "parameter `method` is no text",
@@ -111,7 +111,7 @@ const NUMBERS: [Case; 7] = [
         "it has raw and listed numbers",
         Code::InvalidArgument,
         |it| {
-            it.inputs[1].contents = Some(Contents::default());
+            it.inputs[1].contents = Some(TensorContents::default());
         },
     ),
     ("it has no numbers", Code::InvalidArgument, |it| {
@@ -157,17 +157,17 @@ async fn listed_numbers_and_other_types_are_taken_as_well() {
             .collect()
     };
     let mut listed = raw.clone();
-    listed.inputs[0].contents = Some(Contents {
+    listed.inputs[0].contents = Some(TensorContents {
         uint: numbers(&raw.raw_input_contents[0]),
-        ..Contents::default()
+        ..TensorContents::default()
     });
-    listed.inputs[1].contents = Some(Contents {
+    listed.inputs[1].contents = Some(TensorContents {
         uint: vec![0, 1, 2, 3],
-        ..Contents::default()
+        ..TensorContents::default()
     });
-    listed.inputs[2].contents = Some(Contents {
+    listed.inputs[2].contents = Some(TensorContents {
         uint64: vec![0; 4],
-        ..Contents::default()
+        ..TensorContents::default()
     });
     listed.raw_input_contents.clear();
     let expected = infer(&channel, raw.clone()).await.expect("raw");

@@ -13,9 +13,9 @@ use super::messages::InferRequest;
 use crate::service::rejection::Rejection;
 
 /// Most tensors, wanted tensors, parameters and raw contents together.
-const MOST_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 /// Most bytes of a tensor's description with listed numbers; raw ones are apart.
-const MOST_LISTED: u64 = 1 << 20;
+const MAX_LISTED_BYTES: u64 = 1 << 20;
 /// The field of tensors.
 const INPUTS: u32 = 5;
 
@@ -67,9 +67,9 @@ fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
             return Ok(());
         };
         fields += 1;
-        if fields > MOST_FIELDS {
+        if fields > MAX_FIELDS {
             return Err(Rejection::malformed(format!(
-                "the request has more than {MOST_FIELDS} parts"
+                "the request has more than {MAX_FIELDS} parts"
             )));
         }
         if wire_type != WireType::LengthDelimited {
@@ -81,9 +81,9 @@ fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
         let Ok(length) = decode_varint(&mut bytes) else {
             return Ok(());
         };
-        if field == INPUTS && length > MOST_LISTED {
+        if field == INPUTS && length > MAX_LISTED_BYTES {
             return Err(Rejection::malformed(format!(
-                "an input has {length} bytes of shape and listed numbers, more than {MOST_LISTED}; send numbers as raw contents"
+                "an input has {length} bytes of shape and listed numbers, more than {MAX_LISTED_BYTES}; send numbers as raw contents"
             )));
         }
         if length > bytes.len() as u64 {
@@ -97,16 +97,16 @@ fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::kserve::messages::{Contents, InputTensor};
+    use crate::service::kserve::messages::{InputTensor, TensorContents};
 
     #[test]
     fn many_parts_and_long_lists_are_refused_before_they_are_decoded() {
         let with = |inputs: usize, listed: usize| InferRequest {
             inputs: vec![
                 InputTensor {
-                    contents: Some(Contents {
+                    contents: Some(TensorContents {
                         uint: vec![7; listed],
-                        ..Contents::default()
+                        ..TensorContents::default()
                     }),
                     ..InputTensor::default()
                 };

@@ -7,14 +7,14 @@ use prost::{Message, Oneof};
 
 /// A request without content: `ServerLive`, `ServerReady`, `ServerMetadata`.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Nothing {}
+pub struct EmptyRequest {}
 
 /// The response of `ServerLive`, `ServerReady` and `ModelReady`.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Yes {
+pub struct BoolResponse {
     /// The response.
     #[prost(bool, tag = "1")]
-    pub yes: bool,
+    pub value: bool,
 }
 
 /// The response of `ServerMetadata`.
@@ -33,7 +33,7 @@ pub struct ServerMetadata {
 
 /// The request of `ModelReady` and `ModelMetadata`.
 #[derive(Clone, PartialEq, Message)]
-pub struct ModelName {
+pub struct ModelRequest {
     /// Name of the model.
     #[prost(string, tag = "1")]
     pub name: String,
@@ -87,7 +87,7 @@ pub struct Parameter {
 /// The value of a parameter.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Value {
-    /// Yes or no.
+    /// BoolResponse or no.
     #[prost(bool, tag = "1")]
     Bool(bool),
     /// A number.
@@ -106,7 +106,7 @@ pub enum Value {
 
 /// The numbers of a tensor, where they are not raw bytes.
 #[derive(Clone, PartialEq, Message)]
-pub struct Contents {
+pub struct TensorContents {
     /// INT8, INT16, INT32.
     #[prost(int32, repeated, tag = "2")]
     pub int: Vec<i32>,
@@ -141,12 +141,12 @@ pub struct InputTensor {
     pub shape: Vec<i64>,
     /// The numbers, where the request has no raw contents.
     #[prost(message, optional, tag = "5")]
-    pub contents: Option<Contents>,
+    pub contents: Option<TensorContents>,
 }
 
 /// A tensor that the client wants.
 #[derive(Clone, PartialEq, Message)]
-pub struct WantedTensor {
+pub struct RequestedOutput {
     /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
@@ -172,7 +172,7 @@ pub struct InferRequest {
     pub inputs: Vec<InputTensor>,
     /// Tensors wanted; all where none is named.
     #[prost(message, repeated, tag = "6")]
-    pub outputs: Vec<WantedTensor>,
+    pub outputs: Vec<RequestedOutput>,
     /// The numbers of the tensors in their order, little-endian.
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub raw_input_contents: Vec<Bytes>,

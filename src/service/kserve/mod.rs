@@ -32,8 +32,8 @@ use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
 use codec::InferCodec;
 use messages::{
-    InferRequest, InferResponse, ModelMetadata, ModelName, Nothing, ServerMetadata,
-    StreamInferResponse, TensorMetadata, Value, Yes,
+    BoolResponse, EmptyRequest, InferRequest, InferResponse, ModelMetadata, ModelRequest,
+    ServerMetadata, StreamInferResponse, TensorMetadata, Value,
 };
 
 /// Name of the service in paths.
@@ -43,7 +43,7 @@ const PROTOCOL: &str = "kserve";
 /// The one version of every model.
 const VERSION: &str = "1";
 
-const YES: Yes = Yes { yes: true };
+const TRUE: BoolResponse = BoolResponse { value: true };
 
 /// The models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,32 +85,39 @@ impl KServe {
         let most = self.state.limits.message;
         match method {
             "ServerLive" => {
-                unary(prost_codec(), most, request, |_: Request<Nothing>| async {
-                    Ok(YES)
-                })
+                unary(
+                    prost_codec(),
+                    most,
+                    request,
+                    |_: Request<EmptyRequest>| async { Ok(TRUE) },
+                )
                 .await
             }
             "ServerReady" => {
-                let yes = self.state.is_ready();
-                let handler = move |_: Request<Nothing>| async move { Ok(Yes { yes }) };
+                let value = self.state.is_ready();
+                let handler =
+                    move |_: Request<EmptyRequest>| async move { Ok(BoolResponse { value }) };
                 unary(prost_codec(), most, request, handler).await
             }
             "ServerMetadata" => {
-                unary(prost_codec(), most, request, |_: Request<Nothing>| async {
-                    Ok(server())
-                })
+                unary(
+                    prost_codec(),
+                    most,
+                    request,
+                    |_: Request<EmptyRequest>| async { Ok(server()) },
+                )
                 .await
             }
             "ModelReady" => {
-                let handler = |it: Request<ModelName>| {
+                let handler = |it: Request<ModelRequest>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
-                    let yes = self.state.is_ready();
-                    async move { known.map(|_| Yes { yes }).map_err(Status::from) }
+                    let value = self.state.is_ready();
+                    async move { known.map(|_| BoolResponse { value }).map_err(Status::from) }
                 };
                 unary(prost_codec(), most, request, handler).await
             }
             "ModelMetadata" => {
-                let handler = |it: Request<ModelName>| {
+                let handler = |it: Request<ModelRequest>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
@@ -172,15 +179,15 @@ impl KServe {
         self.state.metrics.bytes_in.inc_by(bytes);
         let model = self.model(&request.model_name, &request.model_version)?;
         match model {
-            Model::Waveform => results::check_wanted(&request, &results::OF_WAVEFORMS)?,
-            Model::Event => results::check_wanted(&request, &results::OF_EVENTS)?,
+            Model::Waveform => results::check_requested(&request, &results::WAVEFORM_OUTPUTS)?,
+            Model::Event => results::check_requested(&request, &results::EVENT_OUTPUTS)?,
         }
         let command = command(&request)?;
         let (batch, sample_type) = tensors::waveforms(&request)?;
         let mut info = SourceInfo::new(PathBuf::from("request"), "tensors", 0);
         sample_type.clone_into(&mut info.sample_type);
         let key = self.state.backends.key(&command, &info)?;
-        let wanted = request.outputs.into_iter().map(|it| it.name).collect();
+        let requested = request.outputs.into_iter().map(|it| it.name).collect();
         let response = InferResponse {
             model_name: model.name().to_owned(),
             model_version: VERSION.to_owned(),
@@ -191,39 +198,49 @@ impl KServe {
         Ok(Submitted {
             model,
             response,
-            wanted,
+            requested,
             response,
         })
     }
 
-    /// Waits for the hits of a request, and makes events of them where they are wanted.
+    /// Waits for the hits of a request, and makes events of them where they are requested.
     async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
             response,
-            wanted,
+            requested,
             response,
         } = submitted;
         let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
         let mut done = response.await.map_err(lost)??;
         DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
         let backend = done.backend;
-        let made = match model {
-            Model::Waveform => {
-                results::respond(response, &wanted, &results::OF_WAVEFORMS, &done, backend)
-            }
+        let outputs = match model {
+            Model::Waveform => results::build_response(
+                response,
+                &requested,
+                &results::WAVEFORM_OUTPUTS,
+                &done,
+                backend,
+            ),
             Model::Event => {
                 let mut grouper = EventGrouper::default();
                 grouper.add(&done.batch, &done.extracted)?;
                 let with = self.state.backends.events()?;
                 let events = response::reconstruct(&with, grouper.take_complete(true)).await?;
                 self.state.metrics.events.inc_by(events.len() as u64);
-                results::respond(response, &wanted, &results::OF_EVENTS, &events, backend)
+                results::build_response(
+                    response,
+                    &requested,
+                    &results::EVENT_OUTPUTS,
+                    &events,
+                    backend,
+                )
             }
         };
-        let bytes = made.encoded_len() as u64;
+        let bytes = outputs.encoded_len() as u64;
         self.state.metrics.bytes_out.inc_by(bytes);
-        Ok(made)
+        Ok(outputs)
     }
 
     async fn infer(
@@ -337,7 +354,7 @@ impl KServe {
 struct Submitted {
     model: Model,
     response: oneshot::Receiver<JobOutcome>,
-    wanted: Vec<String>,
+    requested: Vec<String>,
     response: InferResponse,
 }
 
@@ -392,12 +409,16 @@ fn metadata(model: Model) -> ModelMetadata {
     };
     let outputs = match model {
         Model::Waveform => {
-            let made = results::OF_WAVEFORMS.iter();
-            made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
+            let outputs = results::WAVEFORM_OUTPUTS.iter();
+            outputs
+                .map(|it| tensor(it.name, it.datatype, &[-1]))
+                .collect()
         }
         Model::Event => {
-            let made = results::OF_EVENTS.iter();
-            made.map(|it| tensor(it.name, it.datatype, &[-1])).collect()
+            let outputs = results::EVENT_OUTPUTS.iter();
+            outputs
+                .map(|it| tensor(it.name, it.datatype, &[-1]))
+                .collect()
         }
     };
     ModelMetadata {

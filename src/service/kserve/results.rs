@@ -9,24 +9,24 @@ use crate::service::batcher::JobResult;
 use crate::service::rejection::Rejection;
 use crate::service::response::waveforms_with_hits;
 
-/// A tensor that comes out, and how its numbers are made.
-pub struct Made<T> {
+/// A tensor that comes out, and how its numbers are outputs.
+pub struct OutputSpec<T> {
     /// Name.
     pub name: &'static str,
     /// Type of its numbers.
     pub datatype: &'static str,
-    make: fn(&T) -> Vec<u8>,
+    encode: fn(&T) -> Vec<u8>,
 }
 
 fn bytes<const N: usize>(numbers: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
     numbers.flatten().collect()
 }
 
-fn of_hits<const N: usize>(result: &JobResult, number: fn(&Hit) -> [u8; N]) -> Vec<u8> {
+fn hit_bytes<const N: usize>(result: &JobResult, number: fn(&Hit) -> [u8; N]) -> Vec<u8> {
     bytes(result.extracted.hits.iter().map(number))
 }
 
-fn of_waveforms<const N: usize>(
+fn waveform_bytes<const N: usize>(
     result: &JobResult,
     number: fn(&WaveformSummary) -> [u8; N],
 ) -> Vec<u8> {
@@ -38,11 +38,11 @@ fn or_nan(sigma: f32) -> [u8; 4] {
 }
 
 /// The tensors of the model `waveform`: one number a hit, or one a waveform; `hit_offsets` has one more.
-pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
-    Made {
+pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
+    OutputSpec {
         name: "hit_offsets",
         datatype: "UINT64",
-        make: |result| {
+        encode: |result| {
             let counts = result
                 .extracted
                 .summaries
@@ -56,20 +56,20 @@ pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
             bytes(std::iter::once(0).chain(ends).map(u64::to_le_bytes))
         },
     },
-    Made {
+    OutputSpec {
         name: "hit_event_id",
         datatype: "UINT64",
-        make: |result| {
+        encode: |result| {
             let rows = waveforms_with_hits(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(event, _, _, hits)| hits.iter().map(move |_| event.to_le_bytes())),
             )
         },
     },
-    Made {
+    OutputSpec {
         name: "hit_channel_id",
         datatype: "UINT32",
-        make: |result| {
+        encode: |result| {
             let rows = waveforms_with_hits(&result.batch, &result.extracted);
             bytes(
                 rows.flat_map(|(_, channel, _, hits)| {
@@ -78,141 +78,141 @@ pub const OF_WAVEFORMS: [Made<JobResult>; 15] = [
             )
         },
     },
-    Made {
+    OutputSpec {
         name: "hit_time_ns",
         datatype: "FP32",
-        make: |result| of_hits(result, |hit| hit.time_ns.to_le_bytes()),
+        encode: |result| hit_bytes(result, |hit| hit.time_ns.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "hit_charge_pe",
         datatype: "FP32",
-        make: |result| of_hits(result, |hit| hit.charge_pe.to_le_bytes()),
+        encode: |result| hit_bytes(result, |hit| hit.charge_pe.to_le_bytes()),
     },
     // A tensor has no nulls: NaN where the method does not estimate it.
-    Made {
+    OutputSpec {
         name: "hit_charge_sigma_pe",
         datatype: "FP32",
-        make: |result| of_hits(result, |hit| or_nan(hit.charge_sigma_pe)),
+        encode: |result| hit_bytes(result, |hit| or_nan(hit.charge_sigma_pe)),
     },
-    Made {
+    OutputSpec {
         name: "hit_time_sigma_ns",
         datatype: "FP32",
-        make: |result| of_hits(result, |hit| or_nan(hit.time_sigma_ns)),
+        encode: |result| hit_bytes(result, |hit| or_nan(hit.time_sigma_ns)),
     },
-    Made {
+    OutputSpec {
         name: "hit_flags",
         datatype: "UINT32",
-        make: |result| of_hits(result, |hit| hit.flags.0.to_le_bytes()),
+        encode: |result| hit_bytes(result, |hit| hit.flags.0.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "charge_pe",
         datatype: "FP32",
-        make: |result| of_waveforms(result, |it| it.charge_pe.to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.charge_pe.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "first_time_ns",
         datatype: "FP32",
         // A tensor has no nulls: NaN where there is no hit.
-        make: |result| {
-            of_waveforms(result, |it| {
+        encode: |result| {
+            waveform_bytes(result, |it| {
                 it.first_time_ns.unwrap_or(f32::NAN).to_le_bytes()
             })
         },
     },
-    Made {
+    OutputSpec {
         name: "n_hits",
         datatype: "UINT32",
-        make: |result| of_waveforms(result, |it| it.n_hits.to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.n_hits.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "baseline_adc",
         datatype: "FP32",
-        make: |result| of_waveforms(result, |it| it.baseline_adc.to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.baseline_adc.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "noise_adc",
         datatype: "FP32",
-        make: |result| of_waveforms(result, |it| it.noise_adc.to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.noise_adc.to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "chi2_ndf",
         datatype: "FP32",
-        make: |result| of_waveforms(result, |it| it.chi2_ndf.unwrap_or(f32::NAN).to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.chi2_ndf.unwrap_or(f32::NAN).to_le_bytes()),
     },
-    Made {
+    OutputSpec {
         name: "flags",
         datatype: "UINT32",
-        make: |result| of_waveforms(result, |it| it.flags.0.to_le_bytes()),
+        encode: |result| waveform_bytes(result, |it| it.flags.0.to_le_bytes()),
     },
 ];
 
 /// Events.
 pub type Events = Vec<Event>;
 
-fn of_events<const N: usize>(events: &Events, number: fn(&Event) -> [u8; N]) -> Vec<u8> {
+fn event_bytes<const N: usize>(events: &Events, number: fn(&Event) -> [u8; N]) -> Vec<u8> {
     bytes(events.iter().map(number))
 }
 
 /// The tensors of the model `event`: one number an event.
-pub const OF_EVENTS: [Made<Events>; 15] = [
-    Made {
+pub const EVENT_OUTPUTS: [OutputSpec<Events>; 15] = [
+    OutputSpec {
         name: "event_id",
         datatype: "UINT64",
-        make: |events| of_events(events, |it| it.event_id.to_le_bytes()),
+        encode: |events| event_bytes(events, |it| it.event_id.to_le_bytes()),
     },
     float("x_mm", |events| {
-        of_events(events, |it| it.x_mm.to_le_bytes())
+        event_bytes(events, |it| it.x_mm.to_le_bytes())
     }),
     float("y_mm", |events| {
-        of_events(events, |it| it.y_mm.to_le_bytes())
+        event_bytes(events, |it| it.y_mm.to_le_bytes())
     }),
     float("z_mm", |events| {
-        of_events(events, |it| it.z_mm.to_le_bytes())
+        event_bytes(events, |it| it.z_mm.to_le_bytes())
     }),
     float("time_ns", |events| {
-        of_events(events, |it| it.time_ns.to_le_bytes())
+        event_bytes(events, |it| it.time_ns.to_le_bytes())
     }),
     float("energy_mev", |events| {
-        of_events(events, |it| it.energy_mev.to_le_bytes())
+        event_bytes(events, |it| it.energy_mev.to_le_bytes())
     }),
     float("x_sigma_mm", |events| {
-        of_events(events, |it| it.x_sigma_mm.to_le_bytes())
+        event_bytes(events, |it| it.x_sigma_mm.to_le_bytes())
     }),
     float("y_sigma_mm", |events| {
-        of_events(events, |it| it.y_sigma_mm.to_le_bytes())
+        event_bytes(events, |it| it.y_sigma_mm.to_le_bytes())
     }),
     float("z_sigma_mm", |events| {
-        of_events(events, |it| it.z_sigma_mm.to_le_bytes())
+        event_bytes(events, |it| it.z_sigma_mm.to_le_bytes())
     }),
     float("time_sigma_ns", |events| {
-        of_events(events, |it| it.time_sigma_ns.to_le_bytes())
+        event_bytes(events, |it| it.time_sigma_ns.to_le_bytes())
     }),
     float("energy_sigma_mev", |events| {
-        of_events(events, |it| it.energy_sigma_mev.to_le_bytes())
+        event_bytes(events, |it| it.energy_sigma_mev.to_le_bytes())
     }),
     float("charge_pe", |events| {
-        of_events(events, |it| it.charge_pe.to_le_bytes())
+        event_bytes(events, |it| it.charge_pe.to_le_bytes())
     }),
-    Made {
+    OutputSpec {
         name: "n_channels_hit",
         datatype: "UINT32",
-        make: |events| of_events(events, |it| it.n_channels_hit.to_le_bytes()),
+        encode: |events| event_bytes(events, |it| it.n_channels_hit.to_le_bytes()),
     },
     float("fit_quality", |events| {
-        of_events(events, |it| it.fit_quality.to_le_bytes())
+        event_bytes(events, |it| it.fit_quality.to_le_bytes())
     }),
-    Made {
+    OutputSpec {
         name: "flags",
         datatype: "UINT32",
-        make: |events| of_events(events, |it| it.flags.0.to_le_bytes()),
+        encode: |events| event_bytes(events, |it| it.flags.0.to_le_bytes()),
     },
 ];
 
-const fn float(name: &'static str, make: fn(&Events) -> Vec<u8>) -> Made<Events> {
-    Made {
+const fn float(name: &'static str, encode: fn(&Events) -> Vec<u8>) -> OutputSpec<Events> {
+    OutputSpec {
         name,
         datatype: "FP64",
-        make,
+        encode,
     }
 }
 
@@ -220,14 +220,17 @@ const fn float(name: &'static str, make: fn(&Events) -> Vec<u8>) -> Made<Events>
 ///
 /// # Errors
 /// If there is one.
-pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), Rejection> {
-    for wanted in &request.outputs {
-        if !made.iter().any(|it| it.name == wanted.name) {
-            let known: Vec<&str> = made.iter().map(|it| it.name).collect();
+pub fn check_requested<T>(
+    request: &InferRequest,
+    outputs: &[OutputSpec<T>],
+) -> Result<(), Rejection> {
+    for requested in &request.outputs {
+        if !outputs.iter().any(|it| it.name == requested.name) {
+            let known: Vec<&str> = outputs.iter().map(|it| it.name).collect();
             return Err(Rejection::malformed(format!(
                 "`{}` makes no output `{}`; it makes {}",
                 request.model_name,
-                wanted.name,
+                requested.name,
                 known.join(", ")
             )));
         }
@@ -235,19 +238,19 @@ pub fn check_wanted<T>(request: &InferRequest, made: &[Made<T>]) -> Result<(), R
     Ok(())
 }
 
-/// The response to a request that wants `wanted`; all tensors where that is empty.
-pub fn respond<T>(
+/// The response to a request that wants `requested`; all tensors where that is empty.
+pub fn build_response<T>(
     mut response: InferResponse,
-    wanted: &[String],
-    made: &[Made<T>],
+    requested: &[String],
+    outputs: &[OutputSpec<T>],
     from: &T,
     backend: &str,
 ) -> InferResponse {
-    for tensor in made {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == tensor.name) {
+    for tensor in outputs {
+        if !requested.is_empty() && !requested.iter().any(|name| name == tensor.name) {
             continue;
         }
-        let numbers = (tensor.make)(from);
+        let numbers = (tensor.encode)(from);
         let length = numbers.len() / size_of(tensor.datatype).max(1);
         response.outputs.push(OutputTensor {
             name: tensor.name.to_owned(),

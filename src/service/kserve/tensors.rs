@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use super::messages::{Contents, InferRequest, InputTensor};
+use super::messages::{InferRequest, InputTensor, TensorContents};
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
 use crate::service::rejection::Rejection;
 
 /// A tensor as a person names it in lists: name, type, shape.
-pub type Described = (&'static str, &'static str, &'static [i64]);
+pub type TensorSpec = (&'static str, &'static str, &'static [i64]);
 
 /// What a model takes.
-pub const INPUTS: [Described; 4] = [
+pub const INPUTS: [TensorSpec; 4] = [
     ("samples", "UINT16", &[-1, -1]),
     ("channel_id", "UINT32", &[-1]),
     ("event_id", "UINT64", &[-1]),
@@ -38,21 +38,21 @@ struct Tensor<'a> {
 
 enum Numbers<'a> {
     Raw(&'a [u8]),
-    Listed(&'a Contents),
+    Listed(&'a TensorContents),
 }
 
 impl<'a> Tensor<'a> {
-    fn of(input: &'a InputTensor, raw: Option<&'a Bytes>) -> Result<Self, Rejection> {
+    fn new(input: &'a InputTensor, raw: Option<&'a Bytes>) -> Result<Self, Rejection> {
         let InputTensor {
             name,
             datatype,
             shape,
             contents,
         } = input;
-        let wrong = |what: String| Err(Rejection::malformed(format!("input `{name}`: {what}")));
+        let invalid = |what: String| Err(Rejection::malformed(format!("input `{name}`: {what}")));
         let size = size_of(datatype);
         if size == 0 {
-            return wrong(format!("numbers of type `{datatype}` are not taken"));
+            return invalid(format!("numbers of type `{datatype}` are not taken"));
         }
         let lengths: Option<Vec<usize>> =
             shape.iter().map(|&it| usize::try_from(it).ok()).collect();
@@ -61,12 +61,12 @@ impl<'a> Tensor<'a> {
             lengths.iter().try_fold(1, product)
         });
         let (Some(lengths), Some(count)) = (lengths, count) else {
-            return wrong(format!("the shape {shape:?} cannot be"));
+            return invalid(format!("the shape {shape:?} cannot be"));
         };
         let numbers = match (raw, contents) {
             (Some(raw), None) => {
                 if count.checked_mul(size) != Some(raw.len()) {
-                    return wrong(format!(
+                    return invalid(format!(
                         "the shape {shape:?} of {datatype} does not go with {} bytes",
                         raw.len()
                     ));
@@ -83,14 +83,14 @@ impl<'a> Tensor<'a> {
                     _ => contents.fp64.len(),
                 };
                 if listed != count {
-                    return wrong(format!(
+                    return invalid(format!(
                         "the shape {shape:?} does not go with {listed} numbers of {datatype}"
                     ));
                 }
                 Numbers::Listed(contents)
             }
-            (Some(_), Some(_)) => return wrong("it has raw and listed numbers".to_owned()),
-            (None, None) => return wrong("it has no numbers".to_owned()),
+            (Some(_), Some(_)) => return invalid("it has raw and listed numbers".to_owned()),
+            (None, None) => return invalid("it has no numbers".to_owned()),
         };
         Ok(Self {
             name,
@@ -100,7 +100,7 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    fn wrong<T>(&self, what: &str) -> Result<T, Rejection> {
+    fn invalid<T>(&self, what: &str) -> Result<T, Rejection> {
         Err(Rejection::malformed(format!(
             "input `{}`: {what}",
             self.name
@@ -111,13 +111,13 @@ impl<'a> Tensor<'a> {
     fn integers(&self) -> Result<Vec<i128>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
             (Numbers::Raw(raw), "UINT8") => raw.iter().map(|&it| i128::from(it)).collect(),
-            (Numbers::Raw(raw), "INT8") => all(raw, |it| i8::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "UINT16") => all(raw, |it| u16::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "INT16") => all(raw, |it| i16::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "UINT32") => all(raw, |it| u32::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "INT32") => all(raw, |it| i32::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "UINT64") => all(raw, |it| u64::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "INT64") => all(raw, |it| i64::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT8") => decode_le(raw, |it| i8::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT16") => decode_le(raw, |it| u16::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT16") => decode_le(raw, |it| i16::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT32") => decode_le(raw, |it| u32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT32") => decode_le(raw, |it| i32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "UINT64") => decode_le(raw, |it| u64::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "INT64") => decode_le(raw, |it| i64::from_le_bytes(it).into()),
             (Numbers::Listed(it), "UINT8" | "UINT16" | "UINT32") => {
                 it.uint.iter().map(|&it| i128::from(it)).collect()
             }
@@ -126,15 +126,15 @@ impl<'a> Tensor<'a> {
             }
             (Numbers::Listed(it), "UINT64") => it.uint64.iter().map(|&it| i128::from(it)).collect(),
             (Numbers::Listed(it), "INT64") => it.int64.iter().map(|&it| i128::from(it)).collect(),
-            _ => return self.wrong(&format!("{} are no integers", self.datatype)),
+            _ => return self.invalid(&format!("{} are no integers", self.datatype)),
         })
     }
 
     /// Its numbers as floats.
     fn floats(&self) -> Result<Vec<f64>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
-            (Numbers::Raw(raw), "FP32") => all(raw, |it| f32::from_le_bytes(it).into()),
-            (Numbers::Raw(raw), "FP64") => all(raw, f64::from_le_bytes),
+            (Numbers::Raw(raw), "FP32") => decode_le(raw, |it| f32::from_le_bytes(it).into()),
+            (Numbers::Raw(raw), "FP64") => decode_le(raw, f64::from_le_bytes),
             (Numbers::Listed(it), "FP32") => it.fp32.iter().map(|&it| f64::from(it)).collect(),
             (Numbers::Listed(it), "FP64") => it.fp64.clone(),
             _ => self.integers()?.into_iter().map(|it| it as f64).collect(),
@@ -148,15 +148,15 @@ impl<'a> Tensor<'a> {
         };
         Ok(match self.datatype {
             "UINT8" => Samples::U16(raw.iter().map(|&it| u16::from(it)).collect()),
-            "UINT16" => Samples::U16(all(raw, u16::from_le_bytes)),
-            "INT8" => Samples::F32(all(raw, |it| f32::from(i8::from_le_bytes(it)))),
-            "INT16" => Samples::F32(all(raw, |it| f32::from(i16::from_le_bytes(it)))),
-            "UINT32" => Samples::F32(all(raw, |it| u32::from_le_bytes(it) as f32)),
-            "INT32" => Samples::F32(all(raw, |it| i32::from_le_bytes(it) as f32)),
-            "UINT64" => Samples::F32(all(raw, |it| u64::from_le_bytes(it) as f32)),
-            "INT64" => Samples::F32(all(raw, |it| i64::from_le_bytes(it) as f32)),
-            "FP32" => Samples::F32(all(raw, f32::from_le_bytes)),
-            _ => Samples::F32(all(raw, |it| f64::from_le_bytes(it) as f32)),
+            "UINT16" => Samples::U16(decode_le(raw, u16::from_le_bytes)),
+            "INT8" => Samples::F32(decode_le(raw, |it| f32::from(i8::from_le_bytes(it)))),
+            "INT16" => Samples::F32(decode_le(raw, |it| f32::from(i16::from_le_bytes(it)))),
+            "UINT32" => Samples::F32(decode_le(raw, |it| u32::from_le_bytes(it) as f32)),
+            "INT32" => Samples::F32(decode_le(raw, |it| i32::from_le_bytes(it) as f32)),
+            "UINT64" => Samples::F32(decode_le(raw, |it| u64::from_le_bytes(it) as f32)),
+            "INT64" => Samples::F32(decode_le(raw, |it| i64::from_le_bytes(it) as f32)),
+            "FP32" => Samples::F32(decode_le(raw, f32::from_le_bytes)),
+            _ => Samples::F32(decode_le(raw, |it| f64::from_le_bytes(it) as f32)),
         })
     }
 
@@ -166,7 +166,7 @@ impl<'a> Tensor<'a> {
             let counts = self.integers()?.into_iter().map(u16::try_from);
             return match counts.collect() {
                 Ok(counts) => Ok(Samples::U16(counts)),
-                Err(_) => self.wrong("a count is above 65535"),
+                Err(_) => self.invalid("a count is above 65535"),
             };
         }
         let floats = self.floats()?.into_iter().map(|it| it as f32);
@@ -178,7 +178,7 @@ impl<'a> Tensor<'a> {
         if self.shape.iter().product::<usize>() == n {
             return Ok(());
         }
-        self.wrong(&format!(
+        self.invalid(&format!(
             "the shape {:?} does not go with {n} waveforms",
             self.shape
         ))
@@ -186,7 +186,7 @@ impl<'a> Tensor<'a> {
 }
 
 /// Little-endian numbers.
-fn all<const N: usize, T>(raw: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
+fn decode_le<const N: usize, T>(raw: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
     let (numbers, _) = raw.as_chunks::<N>();
     numbers.iter().map(|it| number(*it)).collect()
 }
@@ -205,7 +205,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
         )));
     }
     let mut tensors: Vec<Tensor<'_>> = Vec::new();
-    for (place, input) in request.inputs.iter().enumerate() {
+    for (index, input) in request.inputs.iter().enumerate() {
         if !INPUTS.iter().any(|(name, ..)| *name == input.name) {
             let known = INPUTS.map(|(name, ..)| name);
             return Err(Rejection::malformed(format!(
@@ -220,7 +220,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
                 input.name
             )));
         }
-        tensors.push(Tensor::of(input, raw.get(place))?);
+        tensors.push(Tensor::new(input, raw.get(index))?);
     }
     let find = |name: &str| tensors.iter().find(|it| it.name == name);
     let need = |name: &str| {
@@ -228,10 +228,10 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
     };
     let samples = need("samples")?;
     let &[n, m] = samples.shape.as_slice() else {
-        return samples.wrong("its shape is not [waveforms, samples]");
+        return samples.invalid("its shape is not [waveforms, samples]");
     };
     if n > 0 && !(MIN_SAMPLES..=MAX_SAMPLES).contains(&m) {
-        return samples.wrong(&format!(
+        return samples.invalid(&format!(
             "waveforms of {m} samples, not {MIN_SAMPLES} to {MAX_SAMPLES}"
         ));
     }
@@ -251,27 +251,27 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
         Samples::F32(_) => Batch::new_f32(0),
     };
     let (event_ids, channel_ids) = (events.integers()?, channels.integers()?);
-    let begins = starts.map(Tensor::floats).transpose()?;
-    for place in 0..n {
-        let range = place * m..(place + 1) * m;
+    let start_times = starts.map(Tensor::floats).transpose()?;
+    for index in 0..n {
+        let range = index * m..(index + 1) * m;
         let samples = match &numbers {
             Samples::U16(all) => all.get(range).map(SamplesRef::U16),
             Samples::F32(all) => all.get(range).map(SamplesRef::F32),
         };
-        let id = |ids: &[i128]| ids.get(place).copied().unwrap_or(-1);
+        let id = |ids: &[i128]| ids.get(index).copied().unwrap_or(-1);
         let Ok(event_id) = u64::try_from(id(&event_ids)) else {
-            return events.wrong(&format!("number {place} is no event"));
+            return events.invalid(&format!("number {index} is no event"));
         };
         let Ok(channel_id) = u32::try_from(id(&channel_ids)) else {
-            return channels.wrong(&format!("number {place} is no channel"));
+            return channels.invalid(&format!("number {index} is no channel"));
         };
-        let start_ns = begins
+        let start_ns = start_times
             .as_ref()
-            .map_or(Some(0.0), |it| it.get(place).copied());
+            .map_or(Some(0.0), |it| it.get(index).copied());
         let start_ns = start_ns.filter(|it| it.is_finite());
         let (Some(samples), Some(start_ns)) = (samples, start_ns) else {
             return Err(Rejection::malformed(format!(
-                "input `start_ns`: number {place} is no finite time"
+                "input `start_ns`: number {index} is no finite time"
             )));
         };
         batch.push(Waveform {
