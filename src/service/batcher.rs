@@ -1,4 +1,4 @@
-//! One backend and the jobs that wait for it: jobs of all clients are joined into batches, and their results parted again.
+//! Dynamic batching: merges the queued jobs of all clients into batches for one backend, and splits the results per job.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,23 +16,23 @@ use crate::extract::Backend;
 use crate::io::BatchLimit;
 use crate::model::{Batch, Extracted, Samples};
 
-/// Batches after which a backend lets everything come back, to be asked for its report: under steady load too it is to be
-/// known that a device failed.
+/// The number of batches after which the pipeline of a backend is drained and its report is read, so that device failures
+/// are also noticed under steady load.
 const MAX_CONSECUTIVE_BATCHES: usize = 64;
 
-/// How large joined batches become, and how long they wait for that.
+/// The size of merged batches, and how long a batch waits for further jobs.
 #[derive(Clone, Copy, Debug)]
 pub struct Batching {
-    /// How large a batch becomes; a single job may be larger.
+    /// The maximum size of a merged batch; a single job may be larger.
     pub limit: BatchLimit,
-    /// How long the first job of a batch waits for others.
+    /// The time that the first job of a batch waits for others.
     pub delay: Duration,
 }
 
-/// What a job takes from its client's budget, given back when the job is gone.
+/// A budget permit shared by a request and its jobs; the memory is released when the last of them is dropped.
 pub type SharedPermit = Arc<dyn Send + Sync>;
 
-/// Waveforms of one client that are extracted together.
+/// The waveforms of one message of a client.
 pub struct Job {
     batch: Batch,
     permit: SharedPermit,
@@ -40,31 +40,31 @@ pub struct Job {
     reply: oneshot::Sender<JobOutcome>,
 }
 
-/// What became of a job.
+/// The result of a job, or the reason why it failed.
 pub type JobOutcome = std::result::Result<JobResult, Rejection>;
 
-/// A job's result.
+/// The result of a job.
 #[derive(Debug)]
 pub struct JobResult {
-    /// The waveforms as they came.
+    /// The waveforms of the job.
     pub batch: Batch,
     /// Their hits.
     pub extracted: Extracted,
-    /// Which backend answered: `cpu`, `gpu`, or `gpu+cpu`.
+    /// The backend that extracted them: `cpu`, `gpu`, or `gpu+cpu`.
     pub backend: &'static str,
 }
 
-/// A backend at work on a thread of its own. It ends when the last handle is dropped and its jobs are done.
+/// A backend on its own thread. The thread ends when the batcher is dropped and all jobs are done.
 #[derive(Debug)]
 pub struct Batcher {
     jobs: Sender<Job>,
 }
 
 impl Batcher {
-    /// Starts a thread for `backend`.
+    /// Starts the thread of `backend`.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If the thread cannot be started.
     pub fn start(
         name: String,
         backend: Box<dyn Backend>,
@@ -74,40 +74,43 @@ impl Batcher {
         let (jobs, queue) = channel();
         std::thread::Builder::new()
             .name(name)
-            .spawn(move || work(backend.as_ref(), &queue, batching, &metrics))
-            .map_err(|error| Error::internal("no thread for a backend").with_source(error))?;
+            .spawn(move || run(backend.as_ref(), &queue, batching, &metrics))
+            .map_err(|error| {
+                Error::internal("cannot start the thread of a backend").with_source(error)
+            })?;
         Ok(Self { jobs })
     }
 
-    /// Puts a job into the queue. Dropping the receiver withdraws it, as long as it waits.
+    /// Queues a job. Dropping the receiver cancels the job if it is still in the queue.
     #[must_use]
     pub fn submit(&self, batch: Batch, permit: SharedPermit) -> oneshot::Receiver<JobOutcome> {
-        let (reply, response) = oneshot::channel();
-        // A thread that is gone drops the job, and the receiver says so.
+        let (reply, outcome) = oneshot::channel();
+        // If the thread has ended, the job is dropped and the receiver returns an error.
         let _ = self.jobs.send(Job {
             batch,
             permit,
             submitted: Instant::now(),
             reply,
         });
-        response
+        outcome
     }
 }
 
-/// The jobs of one batch that is under way.
+/// The jobs of a batch that the backend is processing.
 struct InFlightBatch {
     jobs: Vec<PendingJob>,
     started: Instant,
 }
 
-/// A job whose waveforms are under way. Its own batch waits here, unless it is the one that travels.
+/// A job that waits for its result. `batch` is `None` if the job is alone in its batch, which the backend returns.
 struct PendingJob {
     batch: Option<Batch>,
     reply: oneshot::Sender<JobOutcome>,
     _permit: SharedPermit,
 }
 
-fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
+/// Runs `backend` on the jobs of `queue` until the queue is closed.
+fn run(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
     let (mut next, mut known_failures) = (None, 0);
     loop {
         if next.is_none() {
@@ -125,18 +128,18 @@ fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metric
             metrics,
             left: MAX_CONSECUTIVE_BATCHES,
         };
-        let run = || {
+        let extract = || {
             backend.run(&mut batches, &mut |batch, extracted| {
                 let group = in_flight.borrow_mut().pop_front();
                 deliver(group, batch, extracted, backend.name(), metrics);
                 Ok(true)
             })
         };
-        let failed = match catch_unwind(AssertUnwindSafe(run)) {
+        let failed = match catch_unwind(AssertUnwindSafe(extract)) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Rejection::from(error)),
             Err(_) => Some(Rejection::internal(
-                "the extraction of a batch failed; this is a defect of nuwave",
+                "internal error: the extraction of a batch panicked",
             )),
         };
         if let Some(report) = backend.report() {
@@ -147,27 +150,28 @@ fn work(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metric
             .into_iter()
             .flat_map(|group: InFlightBatch| group.jobs)
         {
-            let rejection = failed
-                .clone()
-                .unwrap_or_else(|| Rejection::internal("the backend lost a batch"));
+            let rejection = failed.clone().unwrap_or_else(|| {
+                Rejection::internal("internal error: the backend did not return a batch")
+            });
             let _ = job.reply.send(Err(rejection));
         }
     }
 }
 
-/// The queue jobs as a backend takes them: joined into batches, ending when none waits, so that what is under way comes back.
+/// Iterator over merged batches for a backend. Ends when the queue is empty, so that the backend returns the batches in
+/// flight.
 struct BatchQueue<'a> {
     queue: &'a Receiver<Job>,
     next: &'a mut Option<Job>,
     in_flight: &'a RefCell<VecDeque<InFlightBatch>>,
     batching: Batching,
     metrics: &'a Metrics,
-    /// Batches deadline the backend is asked how it does.
+    /// The number of batches until the report of the backend is read.
     left: usize,
 }
 
 impl BatchQueue<'_> {
-    /// The next job that somebody still waits for; `deadline` is how long to wait for one to come.
+    /// Returns the next job that was not cancelled, and waits for it until `deadline` if there is one.
     fn next_job(&mut self, deadline: Option<Instant>) -> Option<Job> {
         loop {
             let job = match (self.next.take(), deadline) {
@@ -218,7 +222,7 @@ impl Iterator for BatchQueue<'_> {
             n_samples += more_samples;
             jobs.push(job);
         }
-        let (batch, jobs) = join(jobs, self.metrics);
+        let (batch, jobs) = merge(jobs, self.metrics);
         self.metrics.batch_waveforms.observe(n_waveforms as f64);
         self.in_flight
             .borrow_mut()
@@ -227,8 +231,8 @@ impl Iterator for BatchQueue<'_> {
     }
 }
 
-/// One batch of the waveforms of all `jobs`. A batcher's jobs have samples of one type.
-fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
+/// Merges the waveforms of `jobs` into one batch. All jobs of a batcher have the same sample type.
+fn merge(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
     for job in &jobs {
         let queued = job.submitted.elapsed();
         metrics.queue_seconds.observe(queued.as_secs_f64());
@@ -248,23 +252,23 @@ fn join(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
         };
         return (batch, vec![alone]);
     }
-    let mut all = match jobs.first().map(|job| job.batch.samples()) {
+    let mut merged = match jobs.first().map(|job| job.batch.samples()) {
         Some(Samples::F32(_)) => Batch::new_f32(0),
         Some(Samples::U16(_)) | None => Batch::new_u16(0),
     };
-    let mut queue = Vec::new();
+    let mut pending = Vec::new();
     for job in jobs {
-        all.append(&job.batch);
-        queue.push(PendingJob {
+        merged.append(&job.batch);
+        pending.push(PendingJob {
             batch: Some(job.batch),
             reply: job.reply,
             _permit: job.permit,
         });
     }
-    (all, queue)
+    (merged, pending)
 }
 
-/// Gives every job of `group` its part of what came back.
+/// Sends its part of the result to each job of `group`.
 fn deliver(
     group: Option<InFlightBatch>,
     batch: Batch,
@@ -296,7 +300,7 @@ fn deliver(
             continue;
         };
         let extracted = rest.next(batch.len());
-        let response = if extracted.summaries.len() == batch.len() {
+        let outcome = if extracted.summaries.len() == batch.len() {
             Ok(JobResult {
                 batch,
                 extracted,
@@ -304,16 +308,16 @@ fn deliver(
             })
         } else {
             Err(Rejection::internal(
-                "the backend's result does not fit its batch",
+                "internal error: the backend's result does not match its batch",
             ))
         };
-        if reply.send(response).is_err() {
+        if reply.send(outcome).is_err() {
             metrics.cancelled.inc();
         }
     }
 }
 
-/// What is left of a result that is given away part by part.
+/// Splits the result of a merged batch into the results of its jobs, in order.
 struct ResultSplitter {
     whole: Extracted,
     hits_taken: usize,
@@ -329,7 +333,7 @@ impl ResultSplitter {
         }
     }
 
-    /// The result of the next `n_waveforms` waveforms.
+    /// Returns the result of the next `n_waveforms` waveforms.
     fn next(&mut self, n_waveforms: usize) -> Extracted {
         if self.summaries_taken == 0 && n_waveforms == self.whole.summaries.len() {
             return std::mem::take(&mut self.whole);

@@ -1,11 +1,11 @@
-//! How much memory clients may take, all together and each: what does not fit is rejected at once.
+//! Memory budgets of all clients together and of each client. A reservation that does not fit is rejected immediately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::rejection::{Reason, Rejection};
 
-/// Bytes that are there to be used.
+/// An amount of memory that can be reserved.
 #[derive(Debug)]
 pub struct Budget {
     capacity: u64,
@@ -13,7 +13,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of `capacity` bytes.
+    /// Creates a budget of `capacity` bytes.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         Self {
@@ -22,13 +22,13 @@ impl Budget {
         }
     }
 
-    /// Bytes that are used.
+    /// Returns the number of reserved bytes.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes in all.
+    /// Returns the number of bytes in total.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity
@@ -46,7 +46,7 @@ impl Budget {
     }
 }
 
-/// The budget of all clients, and that of one.
+/// The budget of one client within the budget of all.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     all: Arc<Budget>,
@@ -54,7 +54,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of a client that may have `capacity` of the bytes of `all`.
+    /// Creates the ledger of a client that may reserve at most `capacity` bytes of `all`.
     #[must_use]
     pub fn new(all: &Arc<Budget>, capacity: u64) -> Self {
         Self {
@@ -63,10 +63,10 @@ impl Ledger {
         }
     }
 
-    /// Takes `bytes`, given back when the permit is dropped.
+    /// Reserves `bytes` until the permit is dropped.
     ///
     /// # Errors
-    /// If so much is not left, for this client or for all.
+    /// If the budget of the client or the budget of all clients is exceeded.
     pub fn try_acquire(&self, bytes: u64) -> Result<BudgetPermit, Rejection> {
         let mut permit = BudgetPermit {
             ledger: self.clone(),
@@ -77,7 +77,7 @@ impl Ledger {
     }
 }
 
-/// Bytes that were used; they are given back when it is dropped.
+/// Reserved memory, released on drop.
 #[derive(Debug)]
 pub struct BudgetPermit {
     ledger: Ledger,
@@ -85,10 +85,10 @@ pub struct BudgetPermit {
 }
 
 impl BudgetPermit {
-    /// Takes `more` bytes.
+    /// Reserves `more` bytes in addition.
     ///
     /// # Errors
-    /// As [`Ledger::take`]; what was used before is kept.
+    /// As [`Ledger::try_acquire`]; the memory reserved before is kept.
     pub fn grow(&mut self, more: u64) -> Result<(), Rejection> {
         let Ledger { all, own } = &self.ledger;
         if !own.try_acquire(more) {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back_and_never_more_than_there_is() {
+    fn reserved_memory_is_released_and_never_exceeds_the_budget() {
         let all = Arc::new(Budget::new(100));
         let (one, two) = (Ledger::new(&all, 80), Ledger::new(&all, 80));
         let mut first = one.try_acquire(50).expect("there are 100");

@@ -1,8 +1,9 @@
-//! The network service: one process holds the GPU or the cores, and many clients send it their waveforms.
+//! The network service: one process owns the GPU or the cores and extracts the waveforms of many clients.
 //!
-//! Clients come in over [`listen`], pass the `doors` (Arrow Flight in `flight`, KServe v2 in `kserve`, `http`), get
-//! memory from the [`budget`], and their waveforms wait in a [`batcher`] of the [`backends`], where jobs of all clients are joined into
-//! batches. `response` makes of hits what goes back.
+//! [`listen`] accepts connections. `router` dispatches requests by protocol (Arrow Flight in `flight`, KServe v2 in
+//! `kserve`, plain HTTP in `http`) after `admission` has checked the token ([`auth`]) and reserved memory ([`budget`]).
+//! The waveforms of a request are a job in the queue of a [`batcher`]; there is one per configuration in [`backends`], and
+//! it merges the jobs of all clients into batches. [`response`] encodes the hits, waveform summaries or events.
 
 pub mod auth;
 pub mod backends;
@@ -41,38 +42,38 @@ use local_files::LocalFiles;
 use metrics::Metrics;
 use state::{Limits, ServiceState};
 
-/// How often the service looks whether it is to end.
+/// The interval between two checks for cancellation.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Time that connections have to close once their calls have ended.
+/// The time that connections have to close after their requests have ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Services that `grpc.health.v1` knows, the whole one first.
+/// The services that `grpc.health.v1` reports, the server as a whole first.
 const HEALTH_SERVICES: [&str; 3] = ["", flight::NAME, kserve::NAME];
 
-/// How the service is run.
+/// The configuration of the service.
 pub struct Options {
-    /// Where it listens.
+    /// The addresses to listen on.
     pub listen: Vec<Address>,
-    /// Certificates, for what comes over TCP.
+    /// The certificates for TCP connections; unencrypted if absent.
     pub tls: Option<tls::Files>,
-    /// Who may come in; everybody where there are none.
+    /// The accepted tokens; no authentication if absent.
     pub tokens: Option<Tokens>,
-    /// What clients may take.
+    /// The limits on requests and connections.
     pub limits: Limits,
-    /// How jobs are joined.
+    /// The size and delay of batches.
     pub batching: Batching,
-    /// What it computes with.
+    /// Calibrations, readout and the constructor of backends.
     pub setup: Setup,
-    /// The backend, for people.
+    /// The description of the backend for the status page.
     pub backend_line: String,
-    /// Files on this machine, where it may read them.
+    /// Access to files of this machine, if allowed.
     pub local_files: Option<LocalFiles>,
 }
 
 impl Options {
-    /// Refuses what would let anybody in.
+    /// Rejects an address that other machines can reach without encryption and authentication.
     ///
     /// # Errors
-    /// If other machines can reach an address and there is no encryption, or no token.
+    /// If other machines can reach an address, and encryption or tokens are missing.
     pub fn check(&self) -> Result<()> {
         let Some(address) = self.listen.iter().find(|it| it.is_public()) else {
             return Ok(());
@@ -90,16 +91,18 @@ impl Options {
 /// Serves until `cancel` is set, then lets running calls finish. `ready` is told where, once work is taken.
 ///
 /// # Errors
-/// If an address cannot be taken, the certificates do not fit, or the backend cannot be made.
+/// If an address cannot be bound, the certificates are invalid, or the backend cannot be created.
 pub fn run(options: Options, cancel: &CancelToken, ready: impl FnOnce(&[Address])) -> Result<()> {
     options.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("service")
         .build()
-        .map_err(|error| Error::internal("no threads for the service").with_source(error))?;
+        .map_err(|error| {
+            Error::internal("cannot start the threads of the service").with_source(error)
+        })?;
     let result = runtime.block_on(serve(options, cancel, ready));
-    // A pass over files ends at its next block; nothing else is left that would be worth waiting for.
+    // A pass over local files ends at its next batch; everything else has ended.
     runtime.shutdown_timeout(CLOSE_TIMEOUT);
     result
 }
@@ -152,14 +155,14 @@ async fn serve(
         connection_slots: Arc::new(Semaphore::new(limits.connections)),
         graceful: GracefulShutdown::new(),
     });
-    let accepting: Vec<_> = listeners
+    let accept_tasks: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
             let acceptor = Arc::clone(&acceptor);
             tokio::spawn(async move { acceptor.accept(&listener).await })
         })
         .collect();
-    let ticking = tokio::spawn({
+    let ticker = tokio::spawn({
         let metrics = Arc::clone(&metrics);
         async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -169,9 +172,9 @@ async fn serve(
             }
         }
     });
-    // Whether it lives can be asked already.
-    let warm = state.backends.warm_up().await;
-    warm.map_err(|rejection| Error::usage(rejection.message))?;
+    // Liveness is already served while the backend warms up.
+    let warm_up = state.backends.warm_up().await;
+    warm_up.map_err(|rejection| Error::usage(rejection.message))?;
     state.set_ready();
     for service in HEALTH_SERVICES {
         reporter
@@ -192,14 +195,14 @@ async fn serve(
     wait_until_idle(&metrics, limits.drain).await;
     state.abort();
     wait_until_idle(&metrics, CLOSE_TIMEOUT).await;
-    ticking.abort();
-    for accepting in accepting {
-        accepting.abort();
-        // Its socket is closed, and removed, before the process ends.
-        let _ = accepting.await;
+    ticker.abort();
+    for task in accept_tasks {
+        task.abort();
+        // The listener is dropped here, which closes and removes its socket.
+        let _ = task.await;
     }
     if let Ok(acceptor) = Arc::try_unwrap(acceptor).map_err(drop) {
-        // ResponseSender that are made are still to be sent.
+        // Finished responses may still be in the send buffers.
         let left = drain_end
             .saturating_duration_since(Instant::now())
             .max(CLOSE_TIMEOUT);
@@ -208,10 +211,10 @@ async fn serve(
     Ok(())
 }
 
-/// Waits until no call runs any more, no longer than `most`.
+/// Waits until no request is active, for at most `timeout`.
 async fn wait_until_idle(metrics: &Metrics, timeout: Duration) {
-    let drain_end = Instant::now() + timeout;
-    while metrics.active.get() > 0 && Instant::now() < until {
+    let deadline = Instant::now() + timeout;
+    while metrics.active.get() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

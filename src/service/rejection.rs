@@ -1,46 +1,46 @@
-//! What is not done for a client, and why: one list of reasons for every door, its status codes, and the metrics.
+//! Rejected requests: the reasons, which all protocols and the metrics share, and their gRPC status codes.
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::error::{Error, ErrorKind};
 
-/// The header of an response that says why a call was refused, as metrics do.
+/// The response header with the reason, with the same labels as the metrics.
 pub const REASON: &str = "nuwave-reason";
-/// Most bytes of a message: what a client sent may be part of it, and goes back in a header.
+/// The maximum length of a message in bytes. It may quote the request, and is sent in a header.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Why something is refused.
+/// The reason of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The request is not what the protocol or the model wants.
+    /// The request does not conform to the protocol or the model.
     Malformed,
     /// There is no such model, output, action or calibration.
     Unknown,
     /// A message is larger than the limit.
     MessageSize,
-    /// The memory for all clients together is taken.
+    /// The memory for all clients together is used up.
     Memory,
-    /// The memory for this client is taken.
+    /// The memory for this client is used up.
     ClientMemory,
     /// The token is missing or wrong.
     Token,
-    /// The service is about to end.
+    /// The service is starting or shutting down.
     Draining,
     /// The client's deadline passed.
     Deadline,
-    /// The client sent or took nothing for too long.
+    /// The client sent or read nothing for too long.
     Idle,
-    /// The action is switched off, or names a file that it may not.
+    /// The action is disabled, or names a file that may not be accessed.
     Forbidden,
     /// Something outside the request does not work at the moment.
     Unavailable,
-    /// A defect of nuwave.
+    /// An internal error.
     Internal,
 }
 
 impl Reason {
-    /// All of them, for metrics that are there before the first rejection.
+    /// All reasons; metrics list them before the first rejection.
     pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::Unknown,
@@ -56,7 +56,7 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// Its label in metrics.
+    /// Returns the label in the metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -89,17 +89,17 @@ impl Reason {
     }
 }
 
-/// Something that is not done, with what the client is told.
+/// A rejected request, with the message for the client.
 #[derive(Clone, Debug)]
 pub struct Rejection {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// What the client is told: the place, what was expected, a way out.
+    /// The message: what was found where, what was expected, and how to go on.
     pub message: String,
 }
 
 impl Rejection {
-    /// A rejection for `reason`.
+    /// Creates a rejection for `reason`.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > MAX_MESSAGE_BYTES {
@@ -111,21 +111,21 @@ impl Rejection {
         Self { reason, message }
     }
 
-    /// The request is not what it has to be.
+    /// Creates a rejection of a malformed request.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(Reason::Malformed, message)
     }
 
-    /// A defect of nuwave.
+    /// An internal error.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Reason::Internal, message)
     }
 
-    /// What a broken or oversized message of a client is, as the transport tells it; `limit` is the largest message.
+    /// Converts a status of the transport about a broken or oversized message; `limit` is the largest message in bytes.
     #[must_use]
     pub fn from_transport(status: &Status, limit: usize) -> Self {
         match status.code() {
-            // The transport calls a message that is too large out of range.
+            // The transport reports a message that is too large as out of range.
             Code::OutOfRange => Self::new(
                 Reason::MessageSize,
                 format!(
@@ -135,7 +135,7 @@ impl Rejection {
             ),
             Code::ResourceExhausted => Self::new(Reason::Memory, status.message()),
             Code::Cancelled | Code::Unknown => {
-                Self::malformed(format!("the stream broke off: {}", status.message()))
+                Self::malformed(format!("the stream is broken: {}", status.message()))
             }
             _ => Self::malformed(status.message()),
         }

@@ -1,4 +1,4 @@
-//! One call from its begin to its end: counted, bounded in time, and never ending as if all were well when it is not.
+//! The lifetime of a request: it is counted, has a deadline, and always ends with a status.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tonic::metadata::MetadataMap;
 use super::rejection::{Reason, Rejection};
 use super::state::ServiceState;
 
-/// ResponseSender that wait for the client to take them.
+/// The number of responses that wait for the client to read them.
 const RESPONSE_QUEUE: usize = 1;
 
-/// A call that is being answered.
+/// A request that is being processed.
 pub struct ActiveRequest {
     state: Arc<ServiceState>,
     protocol: &'static str,
@@ -26,7 +26,7 @@ pub struct ActiveRequest {
 }
 
 impl ActiveRequest {
-    /// A call that just came through `protocol`, with the deadline that its metadata set.
+    /// Registers a request of `protocol`, with the deadline in its metadata.
     #[must_use]
     pub fn start(
         state: &Arc<ServiceState>,
@@ -48,7 +48,7 @@ impl ActiveRequest {
         }
     }
 
-    /// Takes note of how it finished.
+    /// Records the outcome of the request.
     pub fn finish(&mut self, result: Result<(), &Rejection>) {
         self.finished = true;
         let metrics = &self.state.metrics;
@@ -62,10 +62,10 @@ impl ActiveRequest {
         metrics.note_request(self.protocol, self.method, code);
     }
 
-    /// What a call begins with; where it is refused, the call ends.
+    /// Returns the value of `result`; if it is a rejection, ends the request with it.
     ///
     /// # Errors
-    /// The rejection, as the client is told.
+    /// The rejection as a gRPC status.
     pub fn or_reject<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Status> {
         result.map_err(|rejection| {
             self.finish(Err(&rejection));
@@ -73,10 +73,10 @@ impl ActiveRequest {
         })
     }
 
-    /// Does `work` unless the deadline passes or the service ends before it is done.
+    /// Runs `work` until it is done, the deadline passes, or the service ends.
     ///
     /// # Errors
-    /// Those of `work`, or that there is no time left.
+    /// The rejection of `work`, or that the deadline passed or the service ends.
     pub async fn until_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, Rejection>>,
@@ -92,15 +92,15 @@ impl ActiveRequest {
             rejection = self.state.aborted() => Err(rejection),
             () = deadline => Err(Rejection::new(
                 Reason::Deadline,
-                "the deadline passed; what was not done yet is dropped",
+                "the deadline of the request passed; its remaining work is dropped",
             )),
         }
     }
 
-    /// Does `work` as the whole of a call with one response.
+    /// Runs `work` and ends the request with its response.
     ///
     /// # Errors
-    /// As [`until_deadline`](Self::until_deadline), as the client is told.
+    /// As [`until_deadline`](Self::until_deadline), as a gRPC status.
     pub async fn respond<T>(
         mut self,
         work: impl Future<Output = Result<T, Rejection>>,
@@ -110,7 +110,7 @@ impl ActiveRequest {
         result.map_err(Status::from)
     }
 
-    /// Does `work` as the whole of a call with a stream of responses, on a task of its own. A client that goes ends it.
+    /// Runs `work` on its own task and returns its responses as a stream. The task is cancelled when the client disconnects.
     pub fn respond_stream<T, F>(
         mut self,
         work: impl FnOnce(ResponseSender<T>) -> F,
@@ -141,8 +141,11 @@ impl ActiveRequest {
                 Some(Outgoing::Response(response)) => Some((Ok(response), Some(receiver))),
                 Some(Outgoing::End(Ok(()))) => None,
                 Some(Outgoing::End(Err(status))) => Some((Err(status), None)),
-                // Only a panic, or a client that took nothing for too long, ends without a word.
-                None => Some((Err(Status::internal("the call broke off")), None)),
+                // The sender is only dropped without an end by a panic, or if the client did not read in time.
+                None => Some((
+                    Err(Status::internal("the request ended unexpectedly")),
+                    None,
+                )),
             }
         })
     }
@@ -163,21 +166,21 @@ enum Outgoing<T> {
     End(Result<(), Status>),
 }
 
-/// Where a call puts its responses.
+/// Sends the responses of a streaming request.
 pub struct ResponseSender<T> {
     sender: mpsc::Sender<Outgoing<T>>,
     idle: Duration,
 }
 
 impl<T> ResponseSender<T> {
-    /// Hands an response to the client, as soon as it takes it.
+    /// Sends a response and waits until the client has room for it.
     ///
     /// # Errors
-    /// If it takes nothing for too long.
+    /// If the client reads nothing for the idle timeout.
     pub async fn send(&self, response: T) -> Result<(), Rejection> {
         let sent = self.sender.send(Outgoing::Response(response));
         match tokio::time::timeout(self.idle, sent).await {
-            // Of a client that is gone the call hears elsewhere.
+            // A disconnected client cancels the task of the request elsewhere.
             Ok(_) => Ok(()),
             Err(_) => Err(Rejection::new(
                 Reason::Idle,
@@ -187,10 +190,10 @@ impl<T> ResponseSender<T> {
     }
 }
 
-/// The time in a `grpc-timeout`: digits and a unit.
+/// Parses the value of `grpc-timeout`: digits and a unit.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    // As the protocol has it: at most eight digits.
+    // The protocol allows at most eight digits.
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|it| it.is_ascii_digit()) {
         return None;
     }
@@ -206,11 +209,11 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// Waits for the next message of a stream, but not for ever: as long as `has_pending` says that the client waits for responses, and
-/// then for the idle time.
+/// Returns the next message of a stream. The idle timeout does not apply while `has_pending` is true, because the client is then
+/// waiting for responses.
 ///
 /// # Errors
-/// If none comes for too long, it is too large, or the stream breaks off.
+/// If no message arrives within the idle timeout, it is too large, or the stream is broken.
 pub async fn next_message<T>(
     state: &ServiceState,
     messages: &mut tonic::Streaming<T>,

@@ -1,4 +1,4 @@
-//! What every door shares: the backends, the limits, the metrics, and whether the service is about to end.
+//! The state that all requests share: backends, limits, metrics, and whether the service is ready or shutting down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,25 +12,25 @@ use super::local_files::LocalFiles;
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
 
-/// What clients may take.
+/// The limits on memory, connections and time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of all clients together.
+    /// Memory of all clients together, in bytes.
     pub memory: u64,
-    /// Bytes of one connection.
+    /// Memory of one connection, in bytes.
     pub client: u64,
-    /// Bytes of one message.
+    /// Size of one message, in bytes.
     pub message: usize,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Time in which a client has to send or take something.
+    /// Time in which a client has to send a message or read a response.
     pub idle: Duration,
-    /// Time that running calls have once the service is to end.
+    /// Time that running requests have after shutdown was requested.
     pub drain: Duration,
 }
 
 impl Limits {
-    /// What a stream of messages takes in memory: one message that comes in, and as much under way.
+    /// Returns the memory that a stream reserves, in bytes: one incoming message and as much in flight.
     #[must_use]
     pub fn stream(&self) -> u64 {
         2 * self.message as u64
@@ -40,32 +40,32 @@ impl Limits {
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its budget.
+    /// The budget of the connection.
     pub ledger: Ledger,
 }
 
-/// What every door shares.
+/// The state that all requests share.
 pub struct ServiceState {
     /// Calibrations and backends.
     pub backends: Backends,
-    /// What clients may take.
+    /// The limits on memory, connections and time.
     pub limits: Limits,
-    /// What is counted.
+    /// Counters, gauges and histograms.
     pub metrics: Arc<Metrics>,
     /// The memory of all clients together.
     pub budget: Arc<Budget>,
-    /// The backend, for people.
+    /// The description of the backend for the status page.
     pub backend_line: String,
-    /// Files on this machine, where the service may read them.
+    /// Access to files of this machine, if allowed.
     pub local_files: Option<LocalFiles>,
     ready: AtomicBool,
     draining: AtomicBool,
-    /// Turns true when running calls have to end.
+    /// Becomes true when running requests have to end.
     abort: watch::Sender<bool>,
 }
 
 impl ServiceState {
-    /// A service that is not ready yet.
+    /// Creates the state of a service that is not ready yet.
     #[must_use]
     pub fn new(
         backends: Backends,
@@ -88,7 +88,7 @@ impl ServiceState {
         }
     }
 
-    /// A new connection.
+    /// Creates the per-connection state.
     #[must_use]
     pub fn client(&self) -> Client {
         Client {
@@ -96,61 +96,63 @@ impl ServiceState {
         }
     }
 
-    /// True if work is taken.
+    /// Returns true if requests are accepted.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
     }
 
-    /// From now on work is taken.
+    /// Starts accepting requests.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// From now on no work is taken.
+    /// Stops accepting requests.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the calls that still run.
+    /// Ends the requests that are still running.
     pub fn abort(&self) {
         self.abort.send_replace(true);
     }
 
-    /// Returns when running calls have to end.
+    /// Waits until running requests have to end.
     pub async fn aborted(&self) -> Rejection {
         // The sender lives as long as `self`.
         let _ = self.abort.subscribe().wait_for(|abort| *abort).await;
         Rejection::new(
             Reason::Draining,
-            "the service ends, and its time to finish is over; send it again elsewhere",
+            "the service shuts down and the time for running requests is over; send the request to another server",
         )
     }
 
-    /// The memory of a stream of `client`'s, from its begin to its end.
+    /// Reserves the memory of a stream of `client` for its whole duration.
     ///
     /// # Errors
-    /// If no work is taken, or it does not fit.
+    /// If no requests are accepted, or the memory is not available.
     pub fn admit_stream(&self, client: Option<&Client>) -> Result<BudgetPermit, Rejection> {
         self.check_ready()?;
-        let client = client.ok_or_else(|| Rejection::internal("a call without a client"))?;
+        let client = client.ok_or_else(|| Rejection::internal("a request without a connection"))?;
         client.ledger.try_acquire(self.limits.stream())
     }
 
+    /// Checks that requests are accepted.
+    ///
     /// # Errors
-    /// If no work is taken.
+    /// If the service is starting or shutting down.
     pub fn check_ready(&self) -> Result<(), Rejection> {
         if self.is_ready() {
             return Ok(());
         }
         let what = if self.draining.load(Ordering::Relaxed) {
-            "the service is about to end"
+            "the service is shutting down"
         } else {
             "the service is not ready yet"
         };
         Err(Rejection::new(
             Reason::Draining,
-            format!("{what}; try again elsewhere or later"),
+            format!("{what}; try again later or at another server"),
         ))
     }
 }

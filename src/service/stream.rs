@@ -1,4 +1,4 @@
-//! Messages in and responses out side by side: read as long as there is window for them, answered in their order.
+//! Bidirectional streams: reads messages while the flow window has room, and sends the responses in order at the same time.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,22 +8,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::rejection::Rejection;
 
-/// Messages under way; their bytes are bounded beside that.
+/// The maximum number of messages in flight; the flow window bounds their bytes.
 const MAX_IN_FLIGHT: usize = 64;
-/// What a message counts at least: its place in queues takes memory too.
+/// The minimum size that a message counts, because its queue entries take memory too.
 const MIN_MESSAGE_BYTES: usize = 4096;
 
-/// A message that was read, or what was wrong with it.
+/// A message that was read, or the reason why it was rejected.
 pub type Next<P> = Result<P, Rejection>;
 
-/// FlowWindow for the messages of a stream that are under way.
+/// Flow control: bounds the bytes of the messages of a stream that are in flight.
 pub struct FlowWindow {
     capacity: usize,
     free: Arc<Semaphore>,
 }
 
 impl FlowWindow {
-    /// FlowWindow for `capacity` bytes.
+    /// Creates a window of `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -31,31 +31,31 @@ impl FlowWindow {
         }
     }
 
-    /// Waits for window for a message of `bytes`; it is free again when what is returned is dropped.
+    /// Waits for room for a message of `bytes`. Dropping the permit frees it.
     ///
     /// # Errors
-    /// Never, unless nuwave has a defect.
+    /// Only on an internal error.
     pub async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
         let bytes = bytes.clamp(MIN_MESSAGE_BYTES.min(self.capacity), self.capacity);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let taken = Arc::clone(&self.free).acquire_many_owned(bytes).await;
-        taken.map_err(|_| Rejection::internal("a stream without window"))
+        let permit = Arc::clone(&self.free).acquire_many_owned(bytes).await;
+        permit.map_err(|_| Rejection::internal("internal error: a closed flow window"))
     }
 
-    /// True if the client waits for an response.
+    /// Returns true if messages are in flight, whose responses the client is waiting for.
     pub fn has_pending(&self) -> bool {
         self.free.available_permits() < self.capacity
     }
 }
 
-/// Runs `read`, which puts messages into a queue, beside `response`, which takes them out; ends when `response` does. What `read`
-/// fails with comes behind the messages before it.
+/// Runs `read`, which queues messages, and `respond`, which takes them from the queue, concurrently until `respond` ends. A
+/// rejection of `read` is queued after the messages that were read before it.
 ///
 /// # Errors
-/// Those of `response`.
+/// The rejection of `respond`.
 pub async fn read_and_respond<P, R, A>(
     read: impl FnOnce(mpsc::Sender<Next<P>>) -> R,
-    response: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
+    respond: impl FnOnce(mpsc::Receiver<Next<P>>) -> A,
 ) -> Result<(), Rejection>
 where
     R: Future<Output = Result<(), Rejection>>,
@@ -70,7 +70,7 @@ where
         std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        result = response(pending) => result,
+        result = respond(pending) => result,
         never = reading => match never {},
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use crate::service::rejection::Reason;
 
     #[tokio::test]
-    async fn what_came_before_a_refusal_is_answered_first() {
+    async fn messages_before_a_rejection_are_answered_first() {
         let mut answered = Vec::new();
         let read = async |sender: mpsc::Sender<Next<u32>>| {
             for number in 0..200 {
@@ -101,11 +101,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_is_free_again_when_an_answer_is_out() {
+    async fn the_window_is_free_again_after_the_response() {
         let window = FlowWindow::new(10_000);
         let first = window.acquire(1).await.expect("4096 of 10,000");
         assert!(window.has_pending());
-        // More than there is counts as all of it, and waits.
+        // A message larger than the window takes all of it.
         let all = tokio::time::timeout(
             std::time::Duration::from_millis(20),
             window.acquire(1 << 40),
