@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, oneshot};
 
-use super::batcher::{Batcher, Batching, JobOutcome, SharedPermit};
+use super::batcher::{Batcher, Batching, JobOutcome};
+use super::budget::SharedPermit;
 use super::command::{Command, Output};
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::budget::SharedPermit;
 use super::metrics::Metrics;
 use super::rejection::Rejection;
 use crate::error::{Error, Result};
@@ -28,9 +29,6 @@ pub struct Batching {
     /// The time that the first job of a batch waits for others.
     pub delay: Duration,
 }
-
-/// A budget permit shared by a request and its jobs; the memory is released when the last of them is dropped.
-pub type SharedPermit = Arc<dyn Send + Sync>;
 
 /// The waveforms of one message of a client.
 pub struct Job {

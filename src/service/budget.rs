@@ -77,6 +77,9 @@ impl Ledger {
     }
 }
 
+/// A budget permit shared by a request and its jobs; the memory is released when the last of them is dropped.
+pub type SharedPermit = Arc<dyn Send + Sync>;
+
 /// Reserved memory, released on drop.
 #[derive(Debug)]
 pub struct BudgetPermit {

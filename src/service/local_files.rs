@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::rejection::{Reason, Rejection};
-use super::request::ResponseSender;
+use super::stream::ResponseSender;
 use crate::error::{Error, Result};
 use crate::extract::Method;
 use crate::pipeline::CancelToken;

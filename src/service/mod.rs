@@ -5,6 +5,7 @@
 //! The waveforms of a request are a job in the queue of a [`batcher`]; there is one per configuration in [`backends`], and
 //! it merges the jobs of all clients into batches. [`response`] encodes the hits, waveform summaries or events.
 
+mod admission;
 pub mod auth;
 pub mod backends;
 pub mod batcher;
@@ -15,6 +16,7 @@ mod http;
 pub mod kserve;
 pub mod listen;
 pub mod local_files;
+mod metered_body;
 pub mod metrics;
 pub mod rejection;
 mod request;

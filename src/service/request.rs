@@ -12,6 +12,7 @@ use tonic::metadata::MetadataMap;
 
 use super::rejection::{Reason, Rejection};
 use super::state::ServiceState;
+use super::stream::{Outgoing, ResponseSender};
 
 /// The number of responses that wait for the client to read them.
 const RESPONSE_QUEUE: usize = 1;
@@ -121,10 +122,7 @@ impl ActiveRequest {
     {
         let (sender, receiver) = mpsc::channel(RESPONSE_QUEUE);
         let idle = self.state.limits.idle;
-        let responses = ResponseSender {
-            sender: sender.clone(),
-            idle,
-        };
+        let responses = ResponseSender::new(sender.clone(), idle);
         let work = work(responses);
         tokio::spawn(async move {
             let result = tokio::select! {
@@ -157,35 +155,6 @@ impl Drop for ActiveRequest {
         metrics.active.dec();
         if !self.finished {
             metrics.note_request(self.protocol, self.method, "cancelled");
-        }
-    }
-}
-
-enum Outgoing<T> {
-    Response(T),
-    End(Result<(), Status>),
-}
-
-/// Sends the responses of a streaming request.
-pub struct ResponseSender<T> {
-    sender: mpsc::Sender<Outgoing<T>>,
-    idle: Duration,
-}
-
-impl<T> ResponseSender<T> {
-    /// Sends a response and waits until the client has room for it.
-    ///
-    /// # Errors
-    /// If the client reads nothing for the idle timeout.
-    pub async fn send(&self, response: T) -> Result<(), Rejection> {
-        let sent = self.sender.send(Outgoing::Response(response));
-        match tokio::time::timeout(self.idle, sent).await {
-            // A disconnected client cancels the task of the request elsewhere.
-            Ok(_) => Ok(()),
-            Err(_) => Err(Rejection::new(
-                Reason::Idle,
-                format!("the client took no response for {:?} (`--idle`)", self.idle),
-            )),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::backends::Backends;
-use super::budget::{Budget, BudgetPermit, Ledger};
+use super::budget::{Budget, BudgetPermit, Ledger, SharedPermit};
 use super::local_files::LocalFiles;
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
@@ -43,6 +43,10 @@ pub struct Client {
     /// The budget of the connection.
     pub ledger: Ledger,
 }
+
+/// What a call holds of its client's budget, for its jobs to hold as well.
+#[derive(Clone)]
+pub struct RequestPermit(pub SharedPermit);
 
 /// The state that all requests share.
 pub struct ServiceState {

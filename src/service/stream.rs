@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::Status;
 
-use super::rejection::Rejection;
+use super::rejection::{Reason, Rejection};
 
 /// The maximum number of messages in flight; the flow window bounds their bytes.
 const MAX_IN_FLIGHT: usize = 64;
@@ -75,10 +77,46 @@ where
     }
 }
 
+/// A response, or the end of a streaming request.
+pub enum Outgoing<T> {
+    /// A response.
+    Response(T),
+    /// The end, with its status.
+    End(Result<(), Status>),
+}
+
+/// Sends the responses of a streaming request.
+pub struct ResponseSender<T> {
+    sender: mpsc::Sender<Outgoing<T>>,
+    idle: Duration,
+}
+
+impl<T> ResponseSender<T> {
+    /// Sends to `sender`, each response within `idle`.
+    pub fn new(sender: mpsc::Sender<Outgoing<T>>, idle: Duration) -> Self {
+        Self { sender, idle }
+    }
+
+    /// Sends a response and waits until the client has room for it.
+    ///
+    /// # Errors
+    /// If the client reads nothing for the idle timeout.
+    pub async fn send(&self, response: T) -> Result<(), Rejection> {
+        let sent = self.sender.send(Outgoing::Response(response));
+        match tokio::time::timeout(self.idle, sent).await {
+            // A disconnected client cancels the task of the request elsewhere.
+            Ok(_) => Ok(()),
+            Err(_) => Err(Rejection::new(
+                Reason::Idle,
+                format!("the client took no response for {:?} (`--idle`)", self.idle),
+            )),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::rejection::Reason;
 
     #[tokio::test]
     async fn messages_before_a_rejection_are_answered_first() {

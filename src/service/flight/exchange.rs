@@ -16,14 +16,14 @@ use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
 use crate::pipeline::DuplicateFilter;
 use crate::service::backends::BackendKey;
-use crate::service::batcher::{JobOutcome, JobResult, SharedPermit};
-use crate::service::budget::BudgetPermit;
+use crate::service::batcher::{JobOutcome, JobResult};
+use crate::service::budget::{BudgetPermit, SharedPermit};
 use crate::service::command::{Command, Output};
 use crate::service::rejection::Rejection;
-use crate::service::request::{ResponseSender, next_message};
+use crate::service::request::next_message;
 use crate::service::response::{self, EventGrouper};
 use crate::service::state::ServiceState;
-use crate::service::stream::{FlowWindow, Next, read_and_respond};
+use crate::service::stream::{FlowWindow, Next, ResponseSender, read_and_respond};
 
 /// What errors call the stream.
 const NAME: &str = "stream";
