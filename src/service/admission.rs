@@ -1,4 +1,4 @@
-//! Admission of requests: who may send requests, and what a request may take.
+//! Admission control: checks the token of each request and reserves the memory for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,32 +17,35 @@ use super::rejection::{REASON, Reason, Rejection};
 use super::state::{Client, RequestPermit, ServiceState};
 use super::{flight, kserve};
 
-/// A method of gRPC: the name of its service, and its own.
+/// A gRPC method: the names of its service and of the method.
 type Method = (&'static str, &'static str);
 
-/// What is answered to everybody: whether the process lives.
+/// The liveness checks, which need no token.
 const LIVE: &str = "/v2/health/live";
 const SERVER_LIVE: Method = (kserve::NAME, "ServerLive");
-/// The services of gRPC.
+/// The gRPC services.
 const SERVICES: [&str; 3] = [flight::NAME, kserve::NAME, HEALTH];
+/// The health service of gRPC.
 pub const HEALTH: &str = "grpc.health.v1.Health";
-/// The call with one large request, whose memory is counted.
+/// The unary method with large requests, whose memory is reserved by their size.
 const INFER: Method = (kserve::NAME, "ModelInfer");
-/// Calls with streams of requests, which count for themselves.
+/// The streaming methods, which reserve their memory themselves.
 const STREAMS: [Method; 2] = [
     (kserve::NAME, "ModelStreamInfer"),
     (flight::NAME, "DoExchange"),
 ];
 const GRPC: &str = "application/grpc";
 
-/// Who keeps the doors.
+/// The state of the admission middleware.
 #[derive(Clone)]
 pub struct Admission {
+    /// The state that all requests share.
     pub state: Arc<ServiceState>,
+    /// The accepted tokens; no authentication if absent.
     pub tokens: Option<Arc<Tokens>>,
 }
 
-/// Lets a call in, or says why not.
+/// Admits a request, or responds with a rejection.
 pub async fn admit(
     State(admission): State<Admission>,
     mut request: Request,
@@ -60,11 +63,11 @@ pub async fn admit(
             Reason::Token,
             "the token is missing or wrong; send `authorization: Bearer TOKEN`",
         );
-        admission.state.metrics.note_rejection(&rejection);
+        admission.state.metrics.record_rejection(&rejection);
         return reject(&request, rejection);
     }
     if !is_grpc(&request) {
-        // What comes over plain HTTP has no body that anybody reads; gRPC's methods would.
+        // Plain HTTP requests have no body that is read, so they need no memory; the gRPC services would read it.
         if SERVICES.contains(&method.0) {
             return (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -81,12 +84,12 @@ pub async fn admit(
     let permit = match request.extensions().get::<Client>() {
         Some(client) if is_infer => client.ledger.try_acquire(0),
         Some(client) => client.ledger.try_acquire(MAX_SMALL_REQUEST),
-        None => Err(Rejection::internal("a call without a client")),
+        None => Err(Rejection::internal("a request without a connection")),
     };
     let permit = match permit {
         Ok(permit) => Arc::new(Mutex::new(permit)),
         Err(rejection) => {
-            admission.state.metrics.note_rejection(&rejection);
+            admission.state.metrics.record_rejection(&rejection);
             return reject(&request, rejection);
         }
     };
@@ -98,7 +101,7 @@ pub async fn admit(
     let state = Arc::clone(&admission.state);
     request = request.map(|inner| Body::new(MeteredBody::new(inner, permit, state, is_infer)));
     let response = next.run(request).await;
-    // The response is memory too, until it is sent.
+    // The response takes memory too until it is sent.
     translate_transport_rejection(response, &admission.state)
         .map(|inner| Body::new(PermitBody::new(inner, held)))
 }
@@ -108,33 +111,38 @@ fn is_grpc(request: &Request) -> bool {
     kind.is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
-/// The response to a call that is not let in, as its kind of client understands it.
+/// Builds the response to a rejected request, as gRPC or HTTP.
 fn reject(request: &Request, rejection: Rejection) -> Response {
     if is_grpc(request) {
         return Status::from(rejection).into_http::<Body>();
     }
-    // Browsers ask for a password then, which is the token.
-    let ask = HeaderValue::from_static("Basic realm=\"nuwave\", charset=\"UTF-8\"");
+    // With this header browsers ask for a password, which is the token.
+    let challenge = HeaderValue::from_static("Basic realm=\"nuwave\", charset=\"UTF-8\"");
     let message = format!("{}\n", rejection.message);
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, ask)], message).into_response()
+    (
+        StatusCode::UNAUTHORIZED,
+        [(WWW_AUTHENTICATE, challenge)],
+        message,
+    )
+        .into_response()
 }
 
-/// What the transport itself rejected, in this service's words and counts.
+/// Replaces a rejection by the transport itself with one of this service, and counts it.
 fn translate_transport_rejection(response: Response, state: &ServiceState) -> Response {
     let headers = response.headers();
     let Some(status) = Status::from_header_map(headers) else {
         return response;
     };
-    let own = headers.contains_key(REASON);
+    let is_own = headers.contains_key(REASON);
     let transport_codes = [
         tonic::Code::OutOfRange,
         tonic::Code::Internal,
         tonic::Code::Unknown,
     ];
-    if own || !transport_codes.contains(&status.code()) {
+    if is_own || !transport_codes.contains(&status.code()) {
         return response;
     }
     let rejection = Rejection::from_transport(&status, state.limits.message);
-    state.metrics.note_rejection(&rejection);
+    state.metrics.record_rejection(&rejection);
     Status::from(rejection).into_http::<Body>()
 }

@@ -1,4 +1,4 @@
-//! Who may come in: tokens from a file, compared without telling how much of one was right.
+//! Authentication with bearer tokens from a file, compared in constant time.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use subtle::ConstantTimeEq as _;
 
 use crate::error::{Error, Result};
 
-/// Fewest characters of a token: what is shorter can be guessed.
+/// The minimum length of a token in characters; shorter ones can be guessed.
 const MIN_TOKEN_LENGTH: usize = 16;
 
-/// The tokens that open the service.
+/// The accepted tokens.
 pub struct Tokens(Vec<String>);
 
-// No token can get into a log through a debug print.
+// Debug output must not leak tokens into logs.
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} tokens", self.0.len())
@@ -24,10 +24,10 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Reads a file with one token a line; empty lines and those that begin with `#` are left out.
+    /// Reads a file with one token per line. Empty lines and lines that start with `#` are ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, others than its owner may read it, or it holds no token or one that is too short.
+    /// If the file cannot be read, users other than its owner can access it, or it contains no token or one that is too short.
     pub fn read(path: &Path) -> Result<Self> {
         let wrong = |what: &str| Error::usage(format!("`{}`: {what}", path.display()));
         let text = std::fs::read_to_string(path)
@@ -41,33 +41,35 @@ impl Tokens {
                 .mode();
             if mode & 0o077 != 0 {
                 return Err(
-                    wrong("others than its owner may read or write this file of tokens")
+                    wrong("users other than the owner may read or write this token file")
                         .with_hint(format!("chmod 600 {}", path.display())),
                 );
             }
         }
         let mut tokens = Vec::new();
-        for (place, line) in text.lines().enumerate() {
+        for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             if line.len() < MIN_TOKEN_LENGTH || !line.bytes().all(|it| it.is_ascii_graphic()) {
                 return Err(wrong(&format!(
-                    "line {}: a token has at least {MIN_TOKEN_LENGTH} characters, and no blanks",
-                    place + 1
+                    "line {}: a token has at least {MIN_TOKEN_LENGTH} printable characters without spaces",
+                    index + 1
                 ))
-                .with_hint("`openssl rand -hex 32` makes one"));
+                .with_hint("generate one with `openssl rand -hex 32`"));
             }
             tokens.push(line.to_owned());
         }
         if tokens.is_empty() {
-            return Err(wrong("holds no token").with_hint("`openssl rand -hex 32` makes one"));
+            return Err(
+                wrong("contains no token").with_hint("generate one with `openssl rand -hex 32`")
+            );
         }
         Ok(Self(tokens))
     }
 
-    /// True if the headers carry one of the tokens: as `Bearer TOKEN`, or as the password that a browser asks for.
+    /// Returns true if the headers contain one of the tokens, as `Bearer TOKEN` or as the password of basic authentication.
     #[must_use]
     pub fn authorize(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()) else {
@@ -88,7 +90,7 @@ impl Tokens {
     }
 
     fn contains(&self, candidate: &[u8]) -> bool {
-        // Every token is compared, whichever is right.
+        // All tokens are compared, so that the time does not depend on which one matches.
         let found =
             |found: bool, token: &String| found | bool::from(token.as_bytes().ct_eq(candidate));
         self.0.iter().fold(false, found)
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_token_opens() {
+    fn only_a_complete_token_is_accepted() {
         let tokens = Tokens(vec![
             "a-token-of-some-length".into(),
             "another-token-here".into(),

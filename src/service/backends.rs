@@ -1,4 +1,4 @@
-//! What the service computes with: calibrations, the backends made of them, and the reconstruction of events.
+//! The extraction backends, one per method and calibration, and the event reconstruction.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,34 +16,34 @@ use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
 use crate::io::{SourceInfo, metadata};
 use crate::model::{Batch, Calibration, Samples};
 
-/// Relative difference between two sampling intervals that a number written down and read again may have.
+/// The relative tolerance between sampling intervals, for rounding in text formats.
 const SAMPLING_TOLERANCE: f64 = 1e-12;
 
-/// Makes an extractor, as often as it is asked to.
+/// Constructs an extractor; may be called repeatedly.
 pub type MakeExtractor<'a> = dyn Fn() -> Result<Extractor> + 'a;
 
-/// Makes a backend with an extractor: the CPU's is one already.
+/// Constructs a backend from the constructor of its extractor.
 pub type MakeBackend = Box<dyn Fn(&MakeExtractor<'_>) -> Result<Box<dyn Backend>> + Send + Sync>;
 
-/// What the service was started with.
+/// The configuration of the backends.
 pub struct Setup {
     /// Calibrations by name.
     pub calibrations: BTreeMap<String, Calibration>,
-    /// The calibration of who names none.
+    /// The name of the calibration for requests that name none.
     pub default_calibration: String,
-    /// How waveforms of counts were digitised.
+    /// The digitizer of waveforms of integer counts.
     pub counts: ReadoutFacts,
-    /// How floating-point waveforms were, which may be volts.
+    /// The digitizer of floating-point waveforms, which may be in volts.
     pub floats: ReadoutFacts,
-    /// How charge and time are taken where a client does not say.
+    /// The extraction parameters for requests that do not set them.
     pub parameters: Parameters,
-    /// Makes backends.
+    /// Constructs backends.
     pub make: MakeBackend,
-    /// What makes events of hits, or why nothing does.
+    /// The event reconstruction, or the reason why there is none.
     pub events: std::result::Result<Arc<Reconstructor>, String>,
 }
 
-/// What a client's waveforms are extracted with.
+/// The configuration that the waveforms of a request are extracted with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BackendKey {
     method: Method,
@@ -54,17 +54,17 @@ pub struct BackendKey {
 
 type Batchers = HashMap<(BackendKey, bool), Arc<OnceCell<Batcher>>>;
 
-/// Calibrations and backends.
+/// The backends, created on first use.
 pub struct Backends {
     setup: Arc<Setup>,
     batching: Batching,
     metrics: Arc<Metrics>,
-    /// Backends by key and whether samples are 16-bit counts, made when first asked for.
+    /// The batchers by key and by whether samples are 16-bit counts.
     batchers: Mutex<Batchers>,
 }
 
 impl Backends {
-    /// An backends without backends yet.
+    /// Creates the collection without any backend.
     #[must_use]
     pub fn new(setup: Setup, batching: Batching, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -75,35 +75,35 @@ impl Backends {
         }
     }
 
-    /// What it was made with.
+    /// Returns the configuration.
     #[must_use]
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
 
-    /// What makes events of hits.
+    /// Returns the event reconstruction.
     ///
     /// # Errors
-    /// If the service has no geometry.
+    /// If the detector has no geometry.
     pub fn events(&self) -> std::result::Result<Arc<Reconstructor>, Rejection> {
         self.setup.events.clone().map_err(|why| {
             Rejection::new(
                 Reason::Unknown,
-                format!("this service makes no events: {why}"),
+                format!("this service reconstructs no events: {why}"),
             )
         })
     }
 
-    /// True if `output` can be had.
+    /// Returns true if `output` is available.
     #[must_use]
     pub fn has(&self, output: Output) -> bool {
         output != Output::Events || self.setup.events.is_ok()
     }
 
-    /// The key for `command` and waveforms of which `info` says what the client says of them.
+    /// Returns the key for `command` and waveforms with the metadata `info`.
     ///
     /// # Errors
-    /// If the calibration is unknown, or the waveforms were digitised in another way than this service's.
+    /// If the calibration is unknown, or the waveforms are from a different digitizer than the configured one.
     pub fn key(
         &self,
         command: &Command,
@@ -119,14 +119,14 @@ impl Backends {
             return Err(Rejection::new(
                 Reason::Unknown,
                 format!(
-                    "there is no calibration `{calibration}`; there is {}",
+                    "unknown calibration `{calibration}`; available: {}",
                     known.join(", ")
                 ),
             ));
         }
         let differs = |what: &str, theirs: String, ours: String| {
             Err(Rejection::malformed(format!(
-                "the waveforms say that their {what} is {theirs}, this service reads {ours}"
+                "the {what} of the waveforms is {theirs}, this service is configured for {ours}"
             )))
         };
         let name = |polarity| metadata::polarity_text(polarity).to_owned();
@@ -154,10 +154,10 @@ impl Backends {
         })
     }
 
-    /// Puts the waveforms of `batch` into the queue of the backend for `key`.
+    /// Queues the waveforms of `batch` for the backend of `key`.
     ///
     /// # Errors
-    /// If there is no such backend yet and it cannot be made.
+    /// If the backend does not exist yet and cannot be created.
     pub async fn submit(
         &self,
         key: &BackendKey,
@@ -169,10 +169,10 @@ impl Backends {
         Ok(self.batcher(&cell, key).await?.submit(batch, permit))
     }
 
-    /// Makes the backend that most clients ask for, so that the first does not wait for it.
+    /// Creates the default backend, so that the first client does not wait for it.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub async fn warm_up(&self) -> std::result::Result<(), Rejection> {
         let setup = &self.setup;
         let key = BackendKey {
@@ -185,12 +185,12 @@ impl Backends {
     }
 
     fn cell(&self, key: &BackendKey, counts: bool) -> Arc<OnceCell<Batcher>> {
-        // A cell is inserted whole: nothing a panicking thread could leave behind is wrong.
+        // Inserting a cell cannot be observed half-done, so a poisoned lock is harmless.
         let mut batchers = self.batchers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(batchers.entry((key.clone(), counts)).or_default())
     }
 
-    /// The batcher in `cell`, made if there is none: who comes meanwhile waits for it instead of making another.
+    /// Returns the batcher in `cell`, creating it on first use; concurrent requests wait for it.
     async fn batcher<'a>(
         &self,
         cell: &'a OnceCell<Batcher>,
@@ -198,7 +198,7 @@ impl Backends {
     ) -> std::result::Result<&'a Batcher, Rejection> {
         cell.get_or_try_init(|| async {
             let (setup, of) = (Arc::clone(&self.setup), key.clone());
-            let made = tokio::task::spawn_blocking(move || {
+            let backend = tokio::task::spawn_blocking(move || {
                 let calibration = setup.calibrations.get(&of.calibration).cloned();
                 let readout = if of.floats {
                     setup.floats
@@ -212,9 +212,9 @@ impl Backends {
                 let calibration = calibration.unwrap_or_default();
                 (setup.make)(&|| Extractor::new(calibration.clone(), readout, parameters))
             });
-            let backend = made
-                .await
-                .map_err(|_| Rejection::internal("a backend could not be made"))??;
+            let backend = backend.await.map_err(|_| {
+                Rejection::internal("internal error: a backend could not be created")
+            })??;
             let name = format!("batcher-{}", key.method.name());
             let metrics = Arc::clone(&self.metrics);
             Ok(Batcher::start(name, backend, self.batching, metrics)?)

@@ -285,7 +285,7 @@ fn deliver(
         all if all >= batch.len() => "cpu",
         _ => "gpu+cpu",
     };
-    metrics.note_extracted(&extracted, batch.samples().len(), backend);
+    metrics.record_extracted(&extracted, batch.samples().len(), backend);
     let mut own = Some(batch);
     let mut rest = ResultSplitter::new(extracted);
     for PendingJob {

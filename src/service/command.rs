@@ -1,28 +1,28 @@
-//! What a client wants done with its waveforms, as it says in a descriptor or in parameters.
+//! Commands: the output and the options of a request, from a Flight descriptor or KServe parameters.
 
 use serde::{Deserialize, Serialize};
 
 use super::rejection::Rejection;
 use crate::extract::Method;
 
-/// What comes back.
+/// The table that a request returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Output {
-    /// Every hit.
+    /// Hits.
     #[default]
     Hits,
-    /// A summary of every waveform.
+    /// Waveform summaries.
     Waveforms,
-    /// Vertex, time and energy of every event.
+    /// Events: vertex, time and energy.
     Events,
 }
 
 impl Output {
-    /// All of them.
+    /// All outputs.
     pub const ALL: [Self; 3] = [Self::Hits, Self::Waveforms, Self::Events];
 
-    /// As it is written.
+    /// Returns the name in commands.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,30 +33,30 @@ impl Output {
     }
 }
 
-/// A client's wish; what it leaves out is as the service was started.
+/// The command of a client. Options that are absent have the values of the service's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Command {
-    /// What comes back.
+    /// The table to return.
     pub output: Output,
-    /// How charge and time are taken.
+    /// The extraction method.
     pub method: Option<Method>,
-    /// One of the service's calibrations, by its name.
+    /// The name of a calibration of the service.
     pub calibration: Option<String>,
 }
 
 impl Command {
-    /// The command in `bytes`; nothing at all is the command for hits.
+    /// Parses a command; empty `bytes` are the command for hits.
     ///
     /// # Errors
-    /// If it is not the JSON of a command.
+    /// If `bytes` are not the JSON of a command.
     pub fn parse(bytes: &[u8]) -> Result<Self, Rejection> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         serde_json::from_slice(bytes).map_err(|error| {
             Rejection::malformed(format!(
-                "the command is not understood: {error}; write it as {{\"output\": \"hits\"}}, with `method` and `calibration` if need be"
+                "malformed command: {error}; expected {{\"output\": \"hits\"}} with optional `method` and `calibration`"
             ))
         })
     }

@@ -1,4 +1,4 @@
-//! The HTTP door: health, metrics, and a page for people.
+//! Plain HTTP: health checks, metrics and the status page.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use axum::routing::get;
 
 use super::state::ServiceState;
 
-/// The page, which asks for `/status.json` once a second.
+/// The status page, which fetches `/status.json` every second.
 const PAGE: &str = include_str!("status.html");
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-/// The type that Prometheus expects of this encoding.
+/// The content type that Prometheus expects for this encoding.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The paths of the door.
+/// Builds the routes.
 pub fn routes() -> axum::Router<Arc<ServiceState>> {
     axum::Router::new()
         .route(
@@ -50,10 +50,10 @@ async fn metrics(State(state): State<Arc<ServiceState>>) -> Response {
     typed(METRICS, state.metrics.text())
 }
 
-/// The backend, and whether it is still the one it began with.
+/// Returns the description of the backend, and whether it was replaced by the CPU.
 fn backend(state: &ServiceState) -> String {
     if state.metrics.gave_up() {
-        return format!("{}; given up, the CPU goes on", state.backend_line);
+        return format!("{}; failed, replaced by the CPU", state.backend_line);
     }
     state.backend_line.clone()
 }

@@ -1,4 +1,4 @@
-//! Where clients come in: TCP and Unix sockets, plain or encrypted, no more connections than there is connection_slots for.
+//! Listeners on TCP and Unix sockets, plain or encrypted, with a limit on the number of connections.
 
 use std::fmt;
 use std::io;
@@ -29,21 +29,22 @@ use tracing::{debug, warn};
 use super::state::ServiceState;
 use crate::error::{Error, Result};
 
-/// Time for the first bytes of a connection, and for agreeing on encryption.
+/// The time that a connection has for the TLS handshake and for its first request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a idle connection is has_request whether it is still there, and how long that may take.
+/// The interval and the timeout of HTTP/2 keep-alive pings.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Calls of one connection at a time.
+/// The maximum number of concurrent requests per connection.
 const MAX_STREAMS: u32 = 256;
-/// Bytes that a call and a connection may send ahead. They wait in memory beside the budget, and most of a call's have been sent
-/// when it hears that it is refused: with 512 KiB reading them took three quarters of a rejection's time. Over a distance a call
-/// gets no more than its window a round trip.
+/// The flow control windows of a request and a connection, in bytes. Their memory is not part of the budget. A client has usually
+/// sent a whole window before it receives a rejection: with 512 KiB, reading it took three quarters of the time of a rejection.
+/// Over long distances the throughput of a request is limited to one window per round trip.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Most bytes of a frame. Large ones take fewer reads; two make a window, so that one comes while the other is taken.
+/// The maximum size of a frame in bytes. Large frames need fewer reads; a window holds two, so that one can be sent while the
+/// other is processed.
 const MAX_FRAME: u32 = STREAM_WINDOW / 2;
 
-/// An address to listen at.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `HOST:PORT`.
@@ -53,7 +54,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// True if other machines can reach it.
+    /// Returns true if other machines can reach the address.
     #[must_use]
     pub fn is_public(&self) -> bool {
         match self {
@@ -79,36 +80,36 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
-                return Err(Error::usage("`--listen unix:` names no socket"));
+                return Err(Error::usage("`--listen unix:` has no path"));
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
         let text = text.replace("localhost:", "127.0.0.1:");
         text.parse().map(Self::Tcp).map_err(|_| {
-            Error::usage(format!("`--listen {text}` is no address")).with_hint(
+            Error::usage(format!("`--listen {text}` is not a valid address")).with_hint(
                 "write `127.0.0.1:8815`, `[::1]:8815`, `0.0.0.0:8815`, or `unix:/run/nuwave.sock`",
             )
         })
     }
 }
 
-/// A socket that clients can come to.
+/// A listening socket.
 pub enum Listener {
-    /// TCP.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// A Unix socket, and where it is.
+    /// A Unix socket and its path.
     #[cfg(unix)]
     Unix(UnixListener, PathBuf),
 }
 
 impl Listener {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
-    /// If another process has it, or it may not be taken.
+    /// If another process uses the address, or permission is denied.
     pub async fn bind(address: &Address) -> Result<Self> {
         let bind_error = |error: io::Error| {
-            let message = format!("cannot listen at {address}");
+            let message = format!("cannot listen on {address}");
             Error::usage(message).with_source(error)
         };
         match address {
@@ -120,16 +121,15 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// Returns the address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system does not return it.
     pub fn address(&self) -> Result<Address> {
         match self {
-            Self::Tcp(listener) => listener
-                .local_addr()
-                .map(Address::Tcp)
-                .map_err(|error| Error::internal("a socket without address").with_source(error)),
+            Self::Tcp(listener) => listener.local_addr().map(Address::Tcp).map_err(|error| {
+                Error::internal("cannot determine the address of a socket").with_source(error)
+            }),
             #[cfg(unix)]
             Self::Unix(_, path) => Ok(Address::Unix(path.clone())),
         }
@@ -140,7 +140,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         #[cfg(unix)]
         if let Self::Unix(_, path) = self {
-            // Whoever comes next removes it else.
+            // If this fails, the next process that binds the path removes the socket.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -148,7 +148,7 @@ impl Drop for Listener {
 
 #[cfg(not(unix))]
 async fn bind_unix(_: &Path) -> io::Result<Listener> {
-    let what = "there are no Unix sockets here";
+    let what = "Unix sockets are not supported on this platform";
     Err(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
@@ -157,24 +157,24 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
     use std::os::unix::fs::PermissionsExt as _;
     remove_abandoned(path).await?;
     let listener = UnixListener::bind(path)?;
-    // Its owner's, unless somebody opens it.
+    // Only the owner may connect, until somebody changes the mode.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(Listener::Unix(listener, path.to_owned()))
 }
 
-/// Removes a socket that a process left behind.
+/// Removes a stale socket of a process that has ended.
 #[cfg(unix)]
 async fn remove_abandoned(path: &Path) -> io::Result<()> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            "another process listens there",
+            "another process listens on this socket",
         )),
-        // A file that is no socket refuses as well, and stays.
+        // Connecting to a regular file is refused as well; it is not removed.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
             std::fs::remove_file(path)
         }
-        // Nothing is there, or something that binding will complain of.
+        // The path does not exist, or binding reports the error.
         Err(_) => Ok(()),
     }
 }
@@ -186,27 +186,27 @@ fn is_socket(path: &Path) -> bool {
         .is_ok_and(|it| it.file_type().is_socket())
 }
 
-/// What every connection is served with.
+/// Accepts connections and serves them.
 pub struct Acceptor {
-    /// The doors.
+    /// The router of all protocols.
     pub router: Router,
-    /// The service behind them.
+    /// The state that all requests share.
     pub state: Arc<ServiceState>,
-    /// What connections over TCP are encrypted with.
+    /// The TLS configuration of TCP connections; unencrypted if absent.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Room for connections.
+    /// The slots for connections.
     pub connection_slots: Arc<Semaphore>,
-    /// Tells connections that the service ends.
+    /// Notifies connections of the shutdown.
     pub graceful: GracefulShutdown,
 }
 
 impl Acceptor {
-    /// Takes connections until the task is dropped.
+    /// Accepts connections until the task is dropped.
     pub async fn accept(&self, listener: &Listener) {
         loop {
             let accepted = match listener {
                 Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    // Small responses do not wait for larger ones.
+                    // Small responses are sent without delay.
                     let _ = stream.set_nodelay(true);
                     self.admit(stream, self.tls.as_ref());
                 }),
@@ -217,8 +217,8 @@ impl Acceptor {
                     .map(|(stream, _)| self.admit(stream, None)),
             };
             if let Err(error) = accepted {
-                // Too many open files, most likely: some will be closed.
-                warn!("a connection could not be taken: {error}");
+                // Most likely there are too many open files; retry until some are closed.
+                warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -245,8 +245,10 @@ impl Acceptor {
                 Some(tls) => {
                     match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => connection.serve(stream).await,
-                        Ok(Err(error)) => debug!("a connection was not encrypted: {error}"),
-                        Err(_) => debug!("a connection took too long to be encrypted"),
+                        Ok(Err(error)) => {
+                            debug!("the TLS handshake of a connection failed: {error}")
+                        }
+                        Err(_) => debug!("the TLS handshake of a connection timed out"),
                     }
                 }
             }
@@ -262,7 +264,7 @@ struct Connection {
     _slot: OwnedSemaphorePermit,
 }
 
-/// Counts a connection as long as it lives.
+/// Counts an open connection until it is dropped.
 struct ConnectionCount(Arc<ServiceState>);
 
 impl Drop for ConnectionCount {
@@ -307,7 +309,7 @@ impl Connection {
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
-        // A slot is for somebody who request_seen for something.
+        // Connections without any request are closed, because they occupy a slot.
         let idle = async {
             tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
             if has_request.load(Ordering::Relaxed) {
@@ -316,9 +318,9 @@ impl Connection {
         };
         tokio::select! {
             result = self.watcher.watch(connection) => if let Err(error) = result {
-                debug!("a connection broke: {error}");
+                debug!("a connection failed: {error}");
             },
-            () = idle => debug!("a connection has_request for nothing"),
+            () = idle => debug!("a connection was closed because it sent no request"),
         }
     }
 }
@@ -328,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_public_ones_known() {
+    fn addresses_are_parsed_and_public_ones_recognized() {
         let address = |text: &str| text.parse::<Address>();
         for (text, is_public) in [
             ("127.0.0.1:8815", false),

@@ -1,4 +1,4 @@
-//! Reconstruction of files that are on the service's disks already: names go over the wire, waveforms do not.
+//! Reconstruction of files that are local to the service: clients send paths instead of waveforms.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -15,35 +15,35 @@ use crate::pipeline::CancelToken;
 
 /// The name of the action.
 pub const ACTION: &str = "reconstruct";
-/// Time between two words that it is still at work.
+/// The interval of progress responses.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// LocalPaths that a client names, all below the root.
+/// A request for a pass over local files. All paths are below the data root.
 #[derive(Debug)]
 pub struct LocalPaths {
-    /// LocalPaths of waveforms.
+    /// The files of waveforms.
     pub inputs: Vec<PathBuf>,
-    /// The folder to make.
+    /// The output folder.
     pub output: PathBuf,
-    /// How charge and time are taken, where the client says.
+    /// The extraction method, if the client sets one.
     pub method: Option<Method>,
-    /// The calibration, by its name, where the client says.
+    /// The name of the calibration, if the client sets one.
     pub calibration: Option<String>,
 }
 
-/// Does a pass over files and returns its report; ends early when the body comes.
+/// Runs a pass over files until it is done or cancelled, and returns its report.
 pub type Pass = dyn Fn(&LocalPaths, &CancelToken) -> Result<serde_json::Value> + Send + Sync;
 
-/// The files below a root.
+/// Access to the files below a data root.
 #[derive(Clone)]
 pub struct LocalFiles {
     root: PathBuf,
     pass: Arc<Pass>,
-    /// One pass at a time: each takes all cores.
+    /// One pass at a time, because a pass uses all cores.
     pass_permit: Arc<Semaphore>,
 }
 
-/// A client's body as it is written.
+/// The body of the action, as JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ActionBody {
@@ -62,7 +62,7 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
-/// A pass that may begin.
+/// A pass whose paths were checked.
 pub struct PreparedPass {
     files: LocalPaths,
     pass: Arc<Pass>,
@@ -70,16 +70,16 @@ pub struct PreparedPass {
 }
 
 impl LocalFiles {
-    /// The files below `root`.
+    /// Allows access to the files below `root`.
     ///
     /// # Errors
-    /// If it is no folder.
+    /// If `root` is not a folder.
     pub fn new(root: &Path, pass: Arc<Pass>) -> Result<Self> {
         let root = root
             .canonicalize()
             .ok()
             .filter(|root| root.is_dir())
-            .ok_or_else(|| Error::usage(format!("`--root {}` is no folder", root.display())))?;
+            .ok_or_else(|| Error::usage(format!("`--root {}` is not a folder", root.display())))?;
         Ok(Self {
             root,
             pass,
@@ -87,14 +87,14 @@ impl LocalFiles {
         })
     }
 
-    /// Looks at a body, and whether its files may be read and written.
+    /// Parses the body of the action and checks that its paths may be accessed.
     ///
     /// # Errors
-    /// If it is not understood, names something that it may not, or another pass is under way.
+    /// If the body is malformed, a path may not be accessed, or another pass is running.
     pub fn prepare(&self, body: &[u8]) -> std::result::Result<PreparedPass, Rejection> {
         let body: ActionBody = serde_json::from_slice(body).map_err(|error| {
             Rejection::malformed(format!(
-                "the action is not understood: {error}; write it as {{\"input\": [\"run.h5\"], \"output\": \"out\"}}"
+                "malformed action: {error}; expected {{\"input\": [\"run.h5\"], \"output\": \"out\"}}"
             ))
         })?;
         let inputs = match body.input {
@@ -102,7 +102,7 @@ impl LocalFiles {
             OneOrMore::More(inputs) => inputs,
         };
         if inputs.is_empty() {
-            return Err(Rejection::malformed("`input` names no file"));
+            return Err(Rejection::malformed("`input` is empty"));
         }
         let files = LocalPaths {
             inputs: inputs
@@ -118,7 +118,7 @@ impl LocalFiles {
             .map_err(|_| {
                 Rejection::new(
                     Reason::Unavailable,
-                    "another pass over files is under way; try again later",
+                    "another pass over local files is running; try again later",
                 )
             })?;
         Ok(PreparedPass {
@@ -128,7 +128,7 @@ impl LocalFiles {
         })
     }
 
-    /// The path of `name` below the root, each folder on the way looked at: no links, nothing above the root.
+    /// Resolves `name` below the root. Rejects links and paths that leave the root.
     fn below(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
         let forbidden = |what: &str| {
             Err(Rejection::new(
@@ -139,18 +139,20 @@ impl LocalFiles {
         let mut path = self.root.clone();
         let mut components = Path::new(name).components().peekable();
         if components.peek().is_none() || name.contains('\0') {
-            return forbidden("is no name of a file");
+            return forbidden("is not a file name");
         }
         while let Some(component) = components.next() {
             let Component::Normal(part) = component else {
-                return forbidden("only names below the root are taken, without `..`");
+                return forbidden("only paths below the data root are allowed, without `..`");
             };
             path.push(part);
-            let on_the_way = components.peek().is_some();
+            let is_parent = components.peek().is_some();
             match path.symlink_metadata() {
                 Ok(it) if it.is_symlink() => return forbidden("links are not followed"),
-                Ok(it) if on_the_way && !it.is_dir() => return forbidden("is not below a folder"),
-                Err(_) if on_the_way => return forbidden("is not below a folder"),
+                Ok(it) if is_parent && !it.is_dir() => {
+                    return forbidden("has a parent that is not a folder");
+                }
+                Err(_) if is_parent => return forbidden("has a parent that is not a folder"),
                 _ => {}
             }
         }
@@ -163,30 +165,30 @@ impl LocalFiles {
             Ok(it) if it.is_file() => Ok(path),
             Ok(_) => Err(Rejection::new(
                 Reason::Forbidden,
-                format!("`{name}` is no regular file"),
+                format!("`{name}` is not a regular file"),
             )),
             Err(_) => Err(Rejection::new(
                 Reason::Unknown,
-                format!("`{name}`: there is no such file below the root"),
+                format!("`{name}`: no such file below the data root"),
             )),
         }
     }
 
     fn output(&self, name: &str) -> std::result::Result<PathBuf, Rejection> {
         let path = self.below(name)?;
-        // Where unfinished work waits.
+        // The staging folder of an unfinished pass.
         self.below(&format!("{name}.partial"))?;
         match path.symlink_metadata() {
             Ok(it) if !it.is_dir() => Err(Rejection::new(
                 Reason::Forbidden,
-                format!("`{name}` exists and is no folder"),
+                format!("`{name}` exists and is not a folder"),
             )),
             _ => Ok(path),
         }
     }
 }
 
-/// Ends the pass when nobody waits for it any more.
+/// Cancels the pass when its request is dropped.
 struct CancelOnDrop(CancelToken);
 
 impl Drop for CancelOnDrop {
@@ -196,10 +198,10 @@ impl Drop for CancelOnDrop {
 }
 
 impl PreparedPass {
-    /// Does the pass, with a word now and then that it is at work; the last response has the report.
+    /// Runs the pass with regular progress responses. The last response contains the report.
     ///
     /// # Errors
-    /// Those of the pass.
+    /// The error of the pass.
     pub async fn run(
         self,
         responses: ResponseSender<Vec<u8>>,
@@ -209,13 +211,13 @@ impl PreparedPass {
             pass,
             pass_permit,
         } = self;
-        let cancel = CancelOnDrop(CancelToken::default());
+        let guard = CancelOnDrop(CancelToken::default());
         let start = Instant::now();
-        let body = cancel.0.clone();
+        let cancel = guard.0.clone();
         let mut work = tokio::task::spawn_blocking(move || {
-            // SharedPermit until the pass has ended, also where nobody waits for it any more.
+            // Held until the pass has ended, even if the request was dropped.
             let _permit = pass_permit;
-            pass(&files, &body)
+            pass(&files, &cancel)
         });
         let result = loop {
             tokio::select! {
@@ -227,8 +229,8 @@ impl PreparedPass {
                 }
             }
         };
-        let report = result
-            .map_err(|_| Rejection::internal("the pass failed; this is a defect of nuwave"))??;
+        let report =
+            result.map_err(|_| Rejection::internal("internal error: the pass panicked"))??;
         let state = serde_json::json!({"state": "done", "report": report});
         responses.send(state.to_string().into_bytes()).await
     }
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn only_regular_files_below_the_root_are_taken() {
+    fn only_regular_files_below_the_root_are_accepted() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("root");
         std::fs::create_dir_all(root.join("runs")).expect("a folder");
@@ -250,14 +252,16 @@ mod tests {
             .expect("a link");
         std::os::unix::fs::symlink(folder.path(), root.join("up")).expect("a link");
         let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
-        let it = LocalFiles::new(&root, Arc::new(|_, _| Ok(serde_json::Value::Null)))
+        let local_files = LocalFiles::new(&root, Arc::new(|_, _| Ok(serde_json::Value::Null)))
             .expect("it is a folder");
-        let begin = |input: &str, output: &str| {
+        let prepare = |input: &str, output: &str| {
             let body = serde_json::json!({"input": input, "output": output}).to_string();
-            it.prepare(body.as_bytes()).map(|prepared| prepared.files)
+            local_files
+                .prepare(body.as_bytes())
+                .map(|prepared| prepared.files)
         };
-        let files = begin("runs/a.h5", "out").expect("both are below the root");
-        assert_eq!(files.inputs, [it.root.join("runs/a.h5")]);
+        let files = prepare("runs/a.h5", "out").expect("both are below the root");
+        assert_eq!(files.inputs, [local_files.root.join("runs/a.h5")]);
         let absolute = folder.path().join("secret");
         for wrong in [
             "../secret",
@@ -274,7 +278,7 @@ mod tests {
             "runs/a.h5/b",
             "a\0b",
         ] {
-            let rejected = begin(wrong, "out").expect_err(wrong);
+            let rejected = prepare(wrong, "out").expect_err(wrong);
             assert_eq!(rejected.reason, Reason::Forbidden, "{wrong}");
         }
         std::os::unix::fs::symlink(folder.path(), root.join("late.partial")).expect("a link");
@@ -287,10 +291,10 @@ mod tests {
             "/tmp/out",
             "nowhere/out",
         ] {
-            let rejected = begin("runs/a.h5", wrong).expect_err(wrong);
+            let rejected = prepare("runs/a.h5", wrong).expect_err(wrong);
             assert_eq!(rejected.reason, Reason::Forbidden, "{wrong}");
         }
-        let rejected = begin("runs/b.h5", "out").expect_err("it is not there");
+        let rejected = prepare("runs/b.h5", "out").expect_err("it is not there");
         assert_eq!(rejected.reason, Reason::Unknown);
         drop(socket);
     }

@@ -14,18 +14,18 @@ use super::budget::BudgetPermit;
 use super::rejection::{Reason, Rejection};
 use super::state::ServiceState;
 
-/// Bytes that have to come within each idle time.
+/// The number of bytes that have to arrive within each idle timeout.
 const BYTES_PER_IDLE_PERIOD: u64 = 1 << 20;
-/// Most bytes of every other request.
+/// The maximum size of a request without tensors, in bytes.
 pub const MAX_SMALL_REQUEST: u64 = 256 << 10;
-/// The body of an response, with what it holds until it is sent.
+/// The body of a response that holds the memory of its request until it is sent.
 pub struct PermitBody {
     inner: Body,
     _permit: Arc<Mutex<BudgetPermit>>,
 }
 
 impl PermitBody {
-    /// `inner`, with `permit`.
+    /// Wraps `inner` so that it holds `permit`.
     pub fn new(inner: Body, permit: Arc<Mutex<BudgetPermit>>) -> Self {
         Self {
             inner,
@@ -54,20 +54,20 @@ impl HttpBody for PermitBody {
     }
 }
 
-/// Bytes in front of a message: whether it is compressed, and its length.
+/// The size of the header of a gRPC message: a compression flag and the length.
 const FRAME_HEADER: usize = 5;
 
-/// The body of a call with one message. The memory of a large one is reserved as soon as its first bytes say how long it is: who
-/// does not fit is rejected before the rest is sent. And it has to come at a pace.
+/// The body of a unary request. The memory of a large message is reserved as soon as its header announces the length, so that a
+/// message that does not fit is rejected before the client sends the rest. The body has to arrive at a minimum rate.
 pub struct MeteredBody {
     inner: Body,
     permit: Arc<Mutex<BudgetPermit>>,
     state: Arc<ServiceState>,
-    /// True for a large message; others have their memory already.
+    /// True if the message may be large; the memory of others is reserved already.
     grows: bool,
-    /// The first bytes, as far as they have come.
-    prefix: Vec<u8>,
-    /// Bytes that received, and those that were reserved for them.
+    /// The header of the message, as far as it has arrived.
+    header: Vec<u8>,
+    /// The number of received bytes, and of those reserved.
     received: u64,
     reserved: u64,
     started: Instant,
@@ -85,7 +85,7 @@ impl MeteredBody {
             inner,
             permit,
             grows,
-            prefix: Vec::new(),
+            header: Vec::new(),
             received: 0,
             reserved: 0,
             started: Instant::now(),
@@ -102,19 +102,19 @@ impl MeteredBody {
             } else {
                 Err(Rejection::new(
                     Reason::MessageSize,
-                    format!("this call's request may have {MAX_SMALL_REQUEST} bytes"),
+                    format!("requests of this method may have at most {MAX_SMALL_REQUEST} bytes"),
                 ))
             };
         }
-        if self.prefix.len() < FRAME_HEADER {
-            let missing = FRAME_HEADER - self.prefix.len();
-            self.prefix.extend(data.iter().take(missing));
+        if self.header.len() < FRAME_HEADER {
+            let missing = FRAME_HEADER - self.header.len();
+            self.header.extend(data.iter().take(missing));
         }
         let mut needed = self.received;
-        if let [_, length @ ..] = self.prefix.as_slice()
+        if let [_, length @ ..] = self.header.as_slice()
             && let Ok(length) = <[u8; 4]>::try_from(length)
         {
-            // What is larger than a message may be the transport refuses, with that as its reason.
+            // The transport rejects a message above the limit, with that as the reason.
             let length = u64::from(u32::from_be_bytes(length));
             if length <= self.state.limits.message as u64 {
                 needed = needed.max(FRAME_HEADER as u64 + length);
@@ -129,7 +129,7 @@ impl MeteredBody {
         Ok(())
     }
 
-    /// True if it should have come further by now.
+    /// Returns true if fewer bytes than required have arrived by now.
     fn is_late(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let idle = self.state.limits.idle;
         loop {
@@ -174,7 +174,7 @@ impl HttpBody for MeteredBody {
             _ => None,
         };
         if let Some(rejection) = rejected {
-            self.state.metrics.note_rejection(&rejection);
+            self.state.metrics.record_rejection(&rejection);
             return Poll::Ready(Some(Err(Status::from(rejection).into())));
         }
         polled.map_err(Into::into)

@@ -1,4 +1,4 @@
-//! What the service counts, for Prometheus and for the status page.
+//! Metrics of the service, for Prometheus and for the status page.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -21,12 +21,12 @@ use crate::model::{Extracted, Flags};
 
 type Labels = Vec<(&'static str, &'static str)>;
 
-/// Errors that the status page shows.
+/// The number of errors on the status page.
 const MAX_RECENT_ERRORS: usize = 20;
-/// Seconds that the status page shows.
+/// The number of seconds on the status page.
 const HISTORY_S: usize = 600;
 
-/// Everything that is counted.
+/// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -35,37 +35,37 @@ pub struct Metrics {
     memory_used: Gauge,
     uptime: Gauge,
     requests: Family<Labels, Counter>,
-    /// Calls that are being answered.
+    /// Requests that are being processed.
     pub active: Gauge,
     /// Open connections.
     pub connections: Gauge,
-    /// Connections turned away since there were too many.
+    /// Connections rejected by the limit.
     pub connections_rejected: Counter,
     rejections: Family<Labels, Counter>,
     waveforms: Family<Labels, Counter>,
     hits: Counter,
-    /// Events reconstructed.
+    /// Reconstructed events.
     pub events: Counter,
     samples: Counter,
-    /// Bytes of waveforms and hits that came and went, as messages.
+    /// Bytes of received messages.
     pub bytes_in: Counter,
-    /// See `bytes_in`.
+    /// Bytes of sent messages.
     pub bytes_out: Counter,
     flags: Family<Labels, Counter>,
-    /// Time from a job's arrival to its batch.
+    /// The time from the submission of a job to the start of its batch.
     pub queue_seconds: Histogram,
-    /// Time from a batch's departure to its hits.
+    /// The time from the start of a batch to its result.
     pub compute_seconds: Histogram,
-    /// Waveforms in a batch.
+    /// The number of waveforms per batch.
     pub batch_waveforms: Histogram,
-    /// Jobs that nobody waited for any more.
+    /// Jobs whose requests had ended.
     pub cancelled: Counter,
     device_failures: Counter<u64, AtomicU64>,
     given_up: Gauge,
     history: Mutex<History>,
 }
 
-/// What the status page draws.
+/// The history on the status page.
 #[derive(Debug, Default)]
 struct History {
     last: Totals,
@@ -80,42 +80,42 @@ struct Totals {
     bytes_in: u64,
 }
 
-/// One second of the past.
+/// One second of the history.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Second {
-    /// Waveforms extracted.
+    /// Extracted waveforms.
     pub waveforms: u64,
-    /// Hits found.
+    /// Found hits.
     pub hits: u64,
-    /// Bytes of messages received.
+    /// Bytes of received messages.
     pub bytes_in: u64,
-    /// Bytes of memory that clients had taken.
+    /// Memory reserved by clients, in bytes.
     pub memory_used: u64,
 }
 
-/// Something that was refused.
+/// A recent rejection.
 #[derive(Clone, Debug, Serialize)]
 pub struct RecentError {
-    /// When, in seconds since 1970.
+    /// The time in seconds since 1970.
     pub unix_s: u64,
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
-    /// What the client was told.
+    /// The message for the client.
     pub message: String,
 }
 
-/// The status page's numbers.
+/// The numbers on the status page.
 #[derive(Debug, Serialize)]
 pub struct Snapshot {
     /// Seconds since the start.
     pub uptime_s: u64,
     /// Open connections.
     pub connections: i64,
-    /// Calls that are being answered.
+    /// Requests that are being processed.
     pub active: i64,
-    /// Bytes of memory that clients have taken, and may take.
+    /// Memory reserved by clients, in bytes.
     pub memory_used: u64,
-    /// See `memory_used`.
+    /// Memory that clients may reserve, in bytes.
     pub memory_capacity: u64,
     /// Waveforms since the start.
     pub waveforms: u64,
@@ -125,13 +125,13 @@ pub struct Snapshot {
     pub events: u64,
     /// Devices that failed since the start.
     pub device_failures: u64,
-    /// The last minutes, second by second.
+    /// The last minutes, by second.
     pub seconds: Vec<Second>,
-    /// The last things that were refused, newest first.
+    /// The latest rejections, newest first.
     pub errors: Vec<RecentError>,
 }
 
-/// A metric at zero that `registry` knows.
+/// Registers a metric at zero.
 fn register_default<M: Metric + Clone + Default>(
     registry: &mut Registry,
     name: &str,
@@ -146,13 +146,13 @@ fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, 
 }
 
 impl Metrics {
-    /// Metrics at zero; `budget` is shown as it changes.
+    /// Creates the metrics at zero. The current use of `budget` is one of them.
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
         let mut registry = Registry::with_prefix("nuwave");
         let it = &mut registry;
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        it.register("build", "The program", version);
+        it.register("build", "Version of the server", version);
         let seconds = || Histogram::new(exponential_buckets(1e-4, 2.0, 18));
         let counts = || Histogram::new(exponential_buckets(1.0, 4.0, 10));
         let metrics = Self {
@@ -162,64 +162,47 @@ impl Metrics {
             requests: register_default(
                 it,
                 "requests",
-                "Calls that ended, by protocol, method and code",
+                "Finished requests by protocol, method and code",
             ),
-            active: register_default(it, "requests_active", "Calls that are being answered"),
+            active: register_default(it, "requests_active", "Requests that are being processed"),
             connections: register_default(it, "connections", "Open connections"),
             connections_rejected: register_default(
                 it,
                 "connections_rejected",
-                "Connections turned away since there were too many",
+                "Connections rejected by the limit",
             ),
-            rejections: register_default(it, "rejections", "What was refused, by reason"),
-            waveforms: register_default(
-                it,
-                "waveforms",
-                "Waveforms extracted, by the backend that did it",
-            ),
-            hits: register_default(it, "hits", "Hits found"),
-            events: register_default(it, "events", "Events reconstructed"),
-            samples: register_default(it, "samples", "Samples extracted"),
-            bytes_in: register_default(it, "received_bytes", "Bytes of calls received"),
-            bytes_out: register_default(it, "sent_bytes", "Bytes of responses sent"),
-            flags: register_default(it, "flagged_waveforms", "Waveforms, by flag"),
+            rejections: register_default(it, "rejections", "Rejected requests by reason"),
+            waveforms: register_default(it, "waveforms", "Extracted waveforms by backend"),
+            hits: register_default(it, "hits", "Found hits"),
+            events: register_default(it, "events", "Reconstructed events"),
+            samples: register_default(it, "samples", "Extracted samples"),
+            bytes_in: register_default(it, "received_bytes", "Bytes of received messages"),
+            bytes_out: register_default(it, "sent_bytes", "Bytes of sent messages"),
+            flags: register_default(it, "flagged_waveforms", "Waveforms by flag"),
             queue_seconds: register(
                 it,
                 "queue_seconds",
-                "Time from the arrival of a job to the begin of its batch",
+                "Time from the submission of a job to the start of its batch",
                 seconds(),
             ),
             compute_seconds: register(
                 it,
                 "compute_seconds",
-                "Time from the begin of a batch to its hits",
+                "Time from the start of a batch to its result",
                 seconds(),
             ),
-            batch_waveforms: register(
-                it,
-                "batch_waveforms",
-                "Waveforms that were extracted together",
-                counts(),
-            ),
+            batch_waveforms: register(it, "batch_waveforms", "Waveforms per batch", counts()),
             cancelled: register_default(
                 it,
                 "cancelled_jobs",
-                "Jobs dropped since nobody waited for them any more",
+                "Jobs dropped because their request had ended",
             ),
-            memory_used: register_default(
-                it,
-                "memory_used_bytes",
-                "Memory that clients have taken",
-            ),
-            device_failures: register_default(
-                it,
-                "device_failures",
-                "GPU devices that failed and were opened anew",
-            ),
+            memory_used: register_default(it, "memory_used_bytes", "Memory reserved by clients"),
+            device_failures: register_default(it, "device_failures", "Failures of GPU devices"),
             given_up: register_default(
                 it,
                 "gpu_given_up",
-                "1 once a GPU failed for good and the CPU took its place",
+                "1 after a GPU failed permanently and was replaced by the CPU",
             ),
             history: Mutex::default(),
             registry,
@@ -231,8 +214,8 @@ impl Metrics {
         metrics
     }
 
-    /// Notes that a call was refused.
-    pub fn note_rejection(&self, rejection: &Rejection) {
+    /// Records a rejection.
+    pub fn record_rejection(&self, rejection: &Rejection) {
         let labels = vec![("reason", rejection.reason.label())];
         self.rejections.get_or_create(&labels).inc();
         let mut history = self.history();
@@ -247,13 +230,13 @@ impl Metrics {
         });
     }
 
-    /// Notes that a call through `protocol` ended with `code`.
-    pub fn note_request(&self, protocol: &'static str, method: &'static str, code: &'static str) {
+    /// Records that a request ended with `code`.
+    pub fn record_request(&self, protocol: &'static str, method: &'static str, code: &'static str) {
         let labels = vec![("protocol", protocol), ("method", method), ("code", code)];
         self.requests.get_or_create(&labels).inc();
     }
 
-    pub(super) fn note_extracted(
+    pub(super) fn record_extracted(
         &self,
         extracted: &Extracted,
         n_samples: usize,
@@ -288,7 +271,7 @@ impl Metrics {
         }
     }
 
-    /// Notes what a backend has to report; `known` are the failures of its devices noted before.
+    /// Records the report of a backend; `known` is the number of its device failures recorded before.
     pub(super) fn record_backend_report(&self, report: &BackendReport, known: &mut u64) {
         let failures = report.device_failures;
         self.device_failures.inc_by(failures.saturating_sub(*known));
@@ -298,14 +281,14 @@ impl Metrics {
         }
     }
 
-    /// True once a GPU was given up.
+    /// Returns true if a GPU failed permanently.
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.given_up.get() != 0
     }
 
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
-        // Numbers for people: whatever a panicking thread left is good enough.
+        // The history is only displayed, so a poisoned lock is harmless.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -317,7 +300,7 @@ impl Metrics {
         of("cpu") + of("gpu")
     }
 
-    /// Takes note that another second has passed.
+    /// Appends a second to the history.
     pub fn tick(&self) {
         let now = Totals {
             waveforms: self.extracted(),
@@ -337,19 +320,19 @@ impl Metrics {
         });
     }
 
-    /// Everything as Prometheus reads it.
+    /// Returns the metrics in the text format of Prometheus.
     #[must_use]
     pub fn text(&self) -> String {
         let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.uptime.set(seconds(self.started.elapsed().as_secs()));
         self.memory_used.set(seconds(self.budget.used()));
         let mut text = String::new();
-        // A string can always be written to.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
 
-    /// The status page's numbers.
+    /// The numbers on the status page.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let history = self.history();

@@ -90,7 +90,7 @@ impl Options {
     }
 }
 
-/// Serves until `cancel` is set, then lets running calls finish. `ready` is told where, once work is taken.
+/// Serves until `cancel` is set, then lets running requests finish. Calls `ready` with the addresses once requests are accepted.
 ///
 /// # Errors
 /// If an address cannot be bound, the certificates are invalid, or the backend cannot be created.

@@ -56,11 +56,11 @@ impl ActiveRequest {
         let code = match result {
             Ok(()) => "ok",
             Err(rejection) => {
-                metrics.note_rejection(rejection);
+                metrics.record_rejection(rejection);
                 rejection.reason.label()
             }
         };
-        metrics.note_request(self.protocol, self.method, code);
+        metrics.record_request(self.protocol, self.method, code);
     }
 
     /// Returns the value of `result`; if it is a rejection, ends the request with it.
@@ -154,7 +154,7 @@ impl Drop for ActiveRequest {
         let metrics = &self.state.metrics;
         metrics.active.dec();
         if !self.finished {
-            metrics.note_request(self.protocol, self.method, "cancelled");
+            metrics.record_request(self.protocol, self.method, "cancelled");
         }
     }
 }

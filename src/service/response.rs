@@ -1,4 +1,4 @@
-//! What a client gets back: the tables of `nuwave reconstruct` without `input_id`, as record batches.
+//! Responses: the tables of `nuwave reconstruct` without `input_id`, as record batches.
 
 use std::sync::Arc;
 
@@ -13,12 +13,13 @@ use crate::io::tables::events::{columns_of, events_schema};
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
 use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 
-/// Most hits of one event.
+/// The maximum number of hits per event.
 const MAX_EVENT_HITS: usize = 1 << 21;
-/// Events that a core has at a time: between two such lots waveforms of others are extracted, and who has gone is noticed.
+/// The number of events per core that are reconstructed at a time. Between two such chunks the waveforms of other clients are
+/// extracted, and disconnected clients are noticed.
 const EVENTS_PER_CORE: usize = 4;
 
-/// The columns of an response.
+/// Returns the schema of a response.
 #[must_use]
 pub fn schema(output: Output) -> SchemaRef {
     let table = match output {
@@ -26,12 +27,12 @@ pub fn schema(output: Output) -> SchemaRef {
         Output::Waveforms => waveforms_schema(),
         Output::Events => events_schema(),
     };
-    // A stream is no list of inputs, and its rows have no place in one.
+    // The first column, `input_id`, has no meaning in a stream.
     let fields: Vec<_> = table.fields().iter().skip(1).cloned().collect();
     Arc::new(Schema::new(fields))
 }
 
-/// Every waveform with its summary and its hits.
+/// Iterates over the waveforms with their summary and hits.
 pub fn waveforms_with_hits<'a>(
     batch: &'a Batch,
     extracted: &'a Extracted,
@@ -47,10 +48,10 @@ pub fn waveforms_with_hits<'a>(
         })
 }
 
-/// The hits of `batch`, one row each.
+/// Encodes the hits of `batch`, one per row.
 ///
 /// # Errors
-/// Never, unless nuwave has a defect.
+/// Only on an internal error.
 pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = HitColumns::default();
     for (event, channel, _, hits) in waveforms_with_hits(batch, extracted) {
@@ -61,10 +62,10 @@ pub fn hits(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejecti
     table(Output::Hits, columns.take())
 }
 
-/// The summaries of `batch`, one row a waveform.
+/// Encodes the waveform summaries of `batch`, one per row.
 ///
 /// # Errors
-/// Never, unless nuwave has a defect.
+/// Only on an internal error.
 pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Rejection> {
     let mut columns = WaveformColumns::default();
     for (event, channel, summary, _) in waveforms_with_hits(batch, extracted) {
@@ -73,22 +74,22 @@ pub fn waveforms(batch: &Batch, extracted: &Extracted) -> Result<RecordBatch, Re
     table(Output::Waveforms, columns.take())
 }
 
-/// Events, one row each.
+/// Encodes events, one per row.
 ///
 /// # Errors
-/// Never, unless nuwave has a defect.
+/// Only on an internal error.
 pub fn events(events: &[Event]) -> Result<RecordBatch, Rejection> {
     table(Output::Events, columns_of(0, events))
 }
 
-/// A table without its first column, the input's number.
+/// Builds a table without its first column, `input_id`.
 fn table(output: Output, columns: Vec<ArrayRef>) -> Result<RecordBatch, Rejection> {
     let columns = columns.into_iter().skip(1).collect();
     RecordBatch::try_new(schema(output), columns)
-        .map_err(|error| Rejection::internal(format!("the {}: {error}", output.name())))
+        .map_err(|error| Rejection::internal(format!("the table of {}: {error}", output.name())))
 }
 
-/// Puts waveforms together to events: an event is complete when the next one begins.
+/// Groups the hits of waveforms by event. An event is complete when the next one begins.
 #[derive(Debug, Default)]
 pub struct EventGrouper {
     open: Option<EventHits>,
@@ -96,17 +97,17 @@ pub struct EventGrouper {
 }
 
 impl EventGrouper {
-    /// Adds waveforms with their hits.
+    /// Adds the hits of a batch.
     ///
     /// # Errors
-    /// If an event comes again after a later one, or has too many hits.
+    /// If events are not in ascending order, or an event has too many hits.
     pub fn add(&mut self, batch: &Batch, extracted: &Extracted) -> Result<(), Rejection> {
         for (event_id, channel_id, _, hits) in waveforms_with_hits(batch, extracted) {
             match &mut self.open {
                 Some(open) if open.event_id == event_id => {}
                 Some(open) if open.event_id > event_id => {
                     return Err(Rejection::malformed(format!(
-                        "event {event_id} comes after event {}: events need all their waveforms, send them in ascending order of the event",
+                        "event {event_id} comes after event {}; send waveforms in ascending order of `event_id`",
                         open.event_id
                     )));
                 }
@@ -135,7 +136,7 @@ impl EventGrouper {
         Ok(())
     }
 
-    /// The events that are complete; all of them if nothing more comes.
+    /// Takes the complete events; all of them if the stream has ended.
     pub fn take_complete(&mut self, ended: bool) -> Vec<EventHits> {
         if ended {
             self.complete.extend(self.open.take());
@@ -144,12 +145,12 @@ impl EventGrouper {
     }
 }
 
-/// Reconstructs `events` on all cores, in their order.
+/// Reconstructs `events` in order, on all cores.
 ///
 /// # Errors
-/// If nuwave has a defect.
+/// Only on an internal error.
 pub async fn reconstruct(
-    with: &Arc<Reconstructor>,
+    reconstructor: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<Vec<Event>, Rejection> {
     let chunk_size = EVENTS_PER_CORE * rayon::current_num_threads();
@@ -160,14 +161,14 @@ pub async fn reconstruct(
         if some.is_empty() {
             return Ok(found);
         }
-        let with = Arc::clone(with);
+        let reconstructor = Arc::clone(reconstructor);
         let work = move || -> Vec<Event> {
             let each = some.par_iter().with_max_len(1);
-            each.map(|event| with.reconstruct(event)).collect()
+            each.map(|event| reconstructor.reconstruct(event)).collect()
         };
         let more = tokio::task::spawn_blocking(work).await;
         found.extend(more.map_err(|_| {
-            Rejection::internal("an event could not be reconstructed; a defect of nuwave")
+            Rejection::internal("internal error: the reconstruction of an event panicked")
         })?);
     }
 }
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_whole_when_the_next_begins_wherever_batches_are_cut() {
+    fn an_event_is_complete_when_the_next_begins_wherever_batches_end() {
         let ids = [1, 1, 2, 5, 5, 5, 9];
         for cut in 0..=ids.len() {
             let mut grouper = EventGrouper::default();
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_comes_again_is_refused() {
+    fn events_out_of_order_are_rejected() {
         let (batch, extracted) = batch(&[4, 5, 4]);
         let rejected = EventGrouper::default().add(&batch, &extracted);
         let message = rejected.expect_err("4 came before 5").message;

@@ -1,4 +1,4 @@
-//! All doors behind one address: gRPC and HTTP, translate_transport_rejection apart by their paths; who comes in, and what a call may take.
+//! The router: dispatches requests of all protocols, which share one address, by their path.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::http as web;
 use super::kserve::{self, KServe};
 use super::state::ServiceState;
 
-/// All doors to `state`, open to those who have one of `tokens`.
+/// Builds the router of all protocols for clients with one of `tokens`, or for everybody if there are none.
 pub fn build(
     state: &Arc<ServiceState>,
     tokens: Option<Arc<Tokens>>,
@@ -40,7 +40,7 @@ pub fn build(
         .route(&format!("/{}/{{*method}}", kserve::NAME), any(kserve))
         .route_service(&format!("/{}/{{*method}}", flight::NAME), flight)
         .route_service(&format!("/{HEALTH}/{{*method}}"), health)
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(from_fn_with_state(admission, admit))
         .with_state(Arc::clone(state))
 }

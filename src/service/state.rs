@@ -44,7 +44,7 @@ pub struct Client {
     pub ledger: Ledger,
 }
 
-/// What a call holds of its client's budget, for its jobs to hold as well.
+/// The memory reserved by a unary request, which its jobs share.
 #[derive(Clone)]
 pub struct RequestPermit(pub SharedPermit);
 

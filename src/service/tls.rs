@@ -1,4 +1,4 @@
-//! Certificates: the service's own, and where wanted those of its clients.
+//! TLS: the certificate of the server, and optionally certificates of clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,30 +11,31 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::error::{Error, Result};
 
-/// Files of certificates, in PEM.
+/// The files of certificates, in PEM format.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The service's certificate and those between it and the authority.
+    /// The certificate of the server, with intermediate certificates.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The private key of the certificate.
     pub key: PathBuf,
-    /// Authorities of clients' certificates; then clients need one.
+    /// The certificate authorities of clients; if present, clients need a certificate.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// What connections are encrypted with.
+/// Reads the files and builds the TLS configuration.
 ///
 /// # Errors
-/// If a file cannot be read, or what is in it does not go together.
+/// If a file cannot be read, or certificate and key do not match.
 pub fn server(files: &Files) -> Result<Arc<ServerConfig>> {
     let wrong = |path: &Path, what: &str| Error::usage(format!("`{}`: {what}", path.display()));
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| wrong(&files.key, "holds no private key in PEM").with_source(error))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+        wrong(&files.key, "contains no private key in PEM format").with_source(error)
+    })?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("no version of TLS").with_source(error))?;
+        .map_err(|error| Error::internal("TLS is not available").with_source(error))?;
     let builder = match &files.client_authorities {
         None => builder.with_no_client_auth(),
         Some(path) => {
@@ -66,9 +67,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
         .map_err(|error| wrong("cannot be read").with_source(error))?
         .collect();
-    let found = found.map_err(|error| wrong("holds a damaged certificate").with_source(error))?;
+    let found =
+        found.map_err(|error| wrong("contains a damaged certificate").with_source(error))?;
     if found.is_empty() {
-        return Err(wrong("holds no certificate in PEM"));
+        return Err(wrong("contains no certificate in PEM format"));
     }
     Ok(found)
 }

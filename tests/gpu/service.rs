@@ -81,7 +81,7 @@ async fn a_gpu_that_is_lost_for_good_is_replaced_by_the_cpu_which_says_so() {
     wait_for(&server, "nuwave_gpu_given_up", 1.0);
     let (code, text) = server.http("/v2/health/ready");
     assert!(
-        code == 200 && text.contains("given up, the CPU goes on"),
+        code == 200 && text.contains("failed, replaced by the CPU"),
         "{text}"
     );
 }

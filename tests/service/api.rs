@@ -56,10 +56,10 @@ async fn methods_differ_and_their_names_are_checked() {
     for (command, part) in [
         ("{\"method\": \"magic\"}", "unknown variant `magic`"),
         ("{\"outptu\": \"hits\"}", "unknown field `outptu`"),
-        ("hits", "the command is not understood"),
+        ("hits", "malformed command"),
         (
             "{\"calibration\": \"autumn\"}",
-            "there is no calibration `autumn`",
+            "unknown calibration `autumn`",
         ),
     ] {
         let refused = get(command).await.expect_err(command);
@@ -79,7 +79,7 @@ fn health_metrics_and_a_page_can_be_asked_for() {
         "{text}"
     );
     let (code, page) = server.http("/");
-    assert!(code == 200 && page.contains("waveforms a second"));
+    assert!(code == 200 && page.contains("waveforms per second"));
     let (code, status) = server.http("/status.json");
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     assert!(code == 200 && status["state"] == "ready", "{status}");
@@ -293,7 +293,9 @@ async fn a_unix_socket_is_taken_and_given_back() {
     assert_eq!(server.address, address);
     let busy = nuwave(&["serve", "-d", "juno", "--listen", &address]);
     assert_eq!(busy.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&busy.stderr).contains("another process listens there"));
+    assert!(
+        String::from_utf8_lossy(&busy.stderr).contains("another process listens on this socket")
+    );
     let channel = tonic::transport::Endpoint::from_shared(format!("unix://{}", socket.display()))
         .expect("an address")
         .connect()

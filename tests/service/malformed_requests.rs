@@ -16,35 +16,31 @@ use tonic::Code;
 type Case = (&'static str, Code, fn(&mut InferRequest));
 
 const NAMES: [Case; 8] = [
-    ("no model `x`", Code::NotFound, |it| {
+    ("unknown model `x`", Code::NotFound, |it| {
         it.model_name = "x".into();
     }),
-    ("version 1 only", Code::NotFound, |it| {
+    ("has no version 2, only 1", Code::NotFound, |it| {
         it.model_version = "2".into();
     }),
     ("`samples` is missing", Code::InvalidArgument, |it| {
         it.inputs.remove(0);
         it.raw_input_contents.remove(0);
     }),
-    ("is there twice", Code::InvalidArgument, |it| {
+    ("is duplicated", Code::InvalidArgument, |it| {
         it.inputs[1].name = "samples".into();
     }),
-    ("there is no input `sample`", Code::InvalidArgument, |it| {
+    ("unknown input `sample`", Code::InvalidArgument, |it| {
         it.inputs[0].name = "sample".into();
     }),
-    (
-        "3 inputs with 2 raw contents",
-        Code::InvalidArgument,
-        |it| {
-            it.raw_input_contents.pop();
-        },
-    ),
-    ("makes no output `hits`", Code::InvalidArgument, |it| {
+    ("3 inputs but 2 raw contents", Code::InvalidArgument, |it| {
+        it.raw_input_contents.pop();
+    }),
+    ("has no output `hits`", Code::InvalidArgument, |it| {
         let name = "hits".to_owned();
         it.outputs.push(RequestedOutput { name });
     }),
     (
-        "parameter `method` is no text",
+        "parameter `method` is not a string",
         Code::InvalidArgument,
         |it| {
             let value = Some(Value::Int64(3));
@@ -54,16 +50,16 @@ const NAMES: [Case; 8] = [
 ];
 
 const SHAPES: [Case; 9] = [
-    ("cannot be", Code::InvalidArgument, |it| {
+    ("is invalid", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![-1, 1000];
     }),
-    ("cannot be", Code::InvalidArgument, |it| {
+    ("is invalid", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![1 << 62, 1 << 62];
     }),
-    ("does not go with 8000 bytes", Code::InvalidArgument, |it| {
+    ("does not match 8000 bytes", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![1 << 31, 1000];
     }),
-    ("does not go with 8000 bytes", Code::InvalidArgument, |it| {
+    ("does not match 8000 bytes", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![0, 1000];
     }),
     ("not [waveforms, samples]", Code::InvalidArgument, |it| {
@@ -72,52 +68,52 @@ const SHAPES: [Case; 9] = [
     ("not [waveforms, samples]", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![2, 2, 1000];
     }),
-    ("waveforms of 1 samples", Code::InvalidArgument, |it| {
+    ("waveforms have 1 samples", Code::InvalidArgument, |it| {
         it.inputs[0].shape = vec![4000, 1];
     }),
-    (
-        "does not go with 2 waveforms",
-        Code::InvalidArgument,
-        |it| {
-            it.inputs[0].shape = vec![2, 2000];
-        },
-    ),
-    (
-        "does not go with 4 waveforms",
-        Code::InvalidArgument,
-        |it| {
-            it.inputs[2].shape = vec![3];
-            it.raw_input_contents[2] = Bytes::from_static(&[0; 24]);
-        },
-    ),
+    ("does not match 2 waveforms", Code::InvalidArgument, |it| {
+        it.inputs[0].shape = vec![2, 2000];
+    }),
+    ("does not match 4 waveforms", Code::InvalidArgument, |it| {
+        it.inputs[2].shape = vec![3];
+        it.raw_input_contents[2] = Bytes::from_static(&[0; 24]);
+    }),
 ];
 
 const NUMBERS: [Case; 7] = [
-    ("numbers of type `FP16`", Code::InvalidArgument, |it| {
-        it.inputs[0].datatype = "FP16".into();
-    }),
-    ("numbers of type `BYTES`", Code::InvalidArgument, |it| {
-        it.inputs[1].datatype = "BYTES".into();
-    }),
-    ("no integers", Code::InvalidArgument, |it| {
-        it.inputs[1].datatype = "FP32".into();
-    }),
-    ("number 3 is no channel", Code::InvalidArgument, |it| {
-        it.inputs[1].datatype = "INT32".into();
-        let numbers = [0, 1, 2, -1_i32].into_iter();
-        it.raw_input_contents[1] = numbers.flat_map(i32::to_le_bytes).collect();
-    }),
     (
-        "it has raw and listed numbers",
+        "data type `FP16` is not supported",
         Code::InvalidArgument,
         |it| {
-            it.inputs[1].contents = Some(TensorContents::default());
+            it.inputs[0].datatype = "FP16".into();
         },
     ),
-    ("it has no numbers", Code::InvalidArgument, |it| {
+    (
+        "data type `BYTES` is not supported",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs[1].datatype = "BYTES".into();
+        },
+    ),
+    ("are not integers", Code::InvalidArgument, |it| {
+        it.inputs[1].datatype = "FP32".into();
+    }),
+    (
+        "value 3 is not a channel number",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs[1].datatype = "INT32".into();
+            let numbers = [0, 1, 2, -1_i32].into_iter();
+            it.raw_input_contents[1] = numbers.flat_map(i32::to_le_bytes).collect();
+        },
+    ),
+    ("both raw and listed values", Code::InvalidArgument, |it| {
+        it.inputs[1].contents = Some(TensorContents::default());
+    }),
+    ("it has no values", Code::InvalidArgument, |it| {
         it.raw_input_contents.clear();
     }),
-    ("no finite time", Code::InvalidArgument, |it| {
+    ("is not finite", Code::InvalidArgument, |it| {
         it.inputs.push(InputTensor {
             name: "start_ns".into(),
             datatype: "FP64".into(),
@@ -209,7 +205,7 @@ async fn broken_streams_are_refused_and_what_came_before_is_answered() {
     refuses(good[1..].to_vec(), "is no schema").await;
     refuses(
         change(2, |it| it.data_header = Bytes::new()),
-        "a body and no header",
+        "a body but no header",
     )
     .await;
     refuses(
@@ -285,7 +281,10 @@ async fn no_call_gets_round_the_limits() {
     let many = framed(2_000_000, &[0x2a, 0x00].repeat(1_000_000));
     let status = call(&server, &path, whole(many)).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    assert!(status.message().contains("more than 256 parts"), "{status}");
+    assert!(
+        status.message().contains("more than 256 fields"),
+        "{status}"
+    );
     // A name as long as a message comes back short.
     let mut named = request("a", 2, 1);
     named.model_name = "x".repeat(1 << 20);
@@ -307,11 +306,11 @@ async fn waveforms_of_another_digitiser_are_refused() {
     for (arguments, part) in [
         (
             ["--adc-bits", "12"],
-            "resolution is 14 bits, this service reads 12 bits",
+            "resolution of the waveforms is 14 bits, this service is configured for 12 bits",
         ),
         (
             ["--polarity", "positive"],
-            "polarity is negative, this service reads positive",
+            "polarity of the waveforms is negative, this service is configured for positive",
         ),
     ] {
         let server = Server::start(&arguments);

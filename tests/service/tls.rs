@@ -271,8 +271,8 @@ fn certificates_that_do_not_fit_are_refused_at_the_start() {
     let other = files.write("other.key", &key);
     let other = other.to_str().expect("text");
     assert!(start(&path("host.pem"), other).contains("do not go together"));
-    assert!(start(&path("tokens"), &path("host.key")).contains("holds no certificate"));
-    assert!(start(&path("host.pem"), &path("tokens")).contains("holds no private key"));
+    assert!(start(&path("tokens"), &path("host.key")).contains("contains no certificate"));
+    assert!(start(&path("host.pem"), &path("tokens")).contains("contains no private key"));
     let nowhere = Path::new("/nowhere.pem").display().to_string();
     assert!(start(&nowhere, &path("host.key")).contains("cannot be read"));
 }

@@ -1,4 +1,4 @@
-//! Record batches as Flight messages.
+//! Encodes record batches as Flight messages.
 
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
@@ -7,10 +7,10 @@ use arrow_schema::Schema;
 
 use crate::service::rejection::Rejection;
 
-/// Rows of a message: below 4 MiB, which many clients have as their limit.
+/// The number of rows per message, which keeps it below the limit of 4 MiB of many clients.
 const ROWS: usize = 1 << 15;
 
-/// The message that a stream of responses begins with.
+/// Encodes the first message of a response stream.
 pub fn schema(schema: &Schema) -> FlightData {
     let mut tracker = DictionaryTracker::new(true);
     let encoded = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
@@ -21,10 +21,10 @@ pub fn schema(schema: &Schema) -> FlightData {
     FlightData::new().with_data_header(encoded.ipc_message)
 }
 
-/// The messages of `batch`, at least one, each with `metadata`.
+/// Encodes `batch` as one or more messages, each with `metadata`.
 ///
 /// # Errors
-/// If nuwave has a defect.
+/// Only on an internal error.
 pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, Rejection> {
     let mut messages = Vec::new();
     let mut begin = 0;
@@ -37,7 +37,11 @@ pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, R
                 &IpcWriteOptions::default(),
                 &mut IpcWriteContext::default(),
             )
-            .map_err(|error| Rejection::internal(format!("an response: {error}")))?;
+            .map_err(|error| {
+                Rejection::internal(format!(
+                    "internal error: a response cannot be encoded: {error}"
+                ))
+            })?;
         messages.push(
             FlightData::new()
                 .with_data_header(encoded.ipc_message)

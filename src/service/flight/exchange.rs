@@ -1,4 +1,4 @@
-//! `DoExchange`: messages are decoded and put into the queue as they come, responses go back in their order meanwhile.
+//! `DoExchange`: decodes and queues incoming messages, and sends their responses in order at the same time.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use crate::service::response::{self, EventGrouper};
 use crate::service::state::ServiceState;
 use crate::service::stream::{FlowWindow, Next, ResponseSender, read_and_respond};
 
-/// What errors call the stream.
+/// The name of the stream in error messages.
 const NAME: &str = "stream";
-/// A message under way.
+/// A message in flight.
 type Pending = (oneshot::Receiver<JobOutcome>, OwnedSemaphorePermit);
 
-/// ResponseSender a stream of waveforms; `permit` is its memory.
+/// Processes a stream of waveforms; `permit` is its memory.
 pub async fn run(
     service: Flight,
     mut messages: Streaming<FlightData>,
@@ -53,7 +53,7 @@ pub async fn run(
         Output::Events => Some(state.backends.events()?),
         Output::Hits | Output::Waveforms => None,
     };
-    // Each job holds it as well: a call that ends early has jobs in the queue still.
+    // Jobs share the permit, because they may be in the queue after the request has ended.
     let permit: SharedPermit = Arc::new(permit);
     read_and_respond(
         |sender| read(&state, messages, received, &key, &permit, sender),
@@ -62,14 +62,14 @@ pub async fn run(
     .await
 }
 
-/// A stream whose command and schema have come.
+/// A stream whose command and schema were received.
 struct Opened {
     command: Command,
     key: BackendKey,
     received: Received,
 }
 
-/// Reads up to the schema; `None` if the client ends before that.
+/// Reads the stream up to the schema. Returns `None` if the client ends it before.
 async fn open(
     service: &Flight,
     messages: &mut Streaming<FlightData>,
@@ -81,7 +81,7 @@ async fn open(
         if let (Some(descriptor), None) = (&message.flight_descriptor, &command) {
             command = Some(service.command(descriptor)?);
         }
-        // Clients begin with a message that holds the descriptor only.
+        // The first message of some clients contains only the descriptor.
         if message.data_header.is_empty() {
             continue;
         }
@@ -89,9 +89,9 @@ async fn open(
             Some(command) => command,
             None => service.command(&arrow_flight::FlightDescriptor::default())?,
         };
-        let most = state.limits.message as u64;
+        let max_bytes = state.limits.message as u64;
         let options = ReadOptions::default();
-        let received = Received::begin(Path::new(NAME), &message.data_header, &options, most)?;
+        let received = Received::begin(Path::new(NAME), &message.data_header, &options, max_bytes)?;
         let key = state.backends.key(&command, received.info())?;
         return Ok(Some(Opened {
             command,
@@ -102,7 +102,7 @@ async fn open(
     Ok(None)
 }
 
-/// Reads messages and puts their waveforms into the queue, as long as there is window.
+/// Reads messages and queues their waveforms while the flow window has room.
 async fn read(
     state: &ServiceState,
     mut messages: Streaming<FlightData>,
@@ -119,7 +119,7 @@ async fn read(
             if message.data_body.is_empty() {
                 continue;
             }
-            return Err(Rejection::malformed("a message has a body and no header"));
+            return Err(Rejection::malformed("a message has a body but no header"));
         }
         let unpacked = size_of(&message.data_header, &message.data_body);
         let bytes = usize::try_from(unpacked).unwrap_or(usize::MAX).max(bytes);
@@ -130,8 +130,8 @@ async fn read(
             continue;
         }
         let permit = Arc::clone(permit);
-        let response = state.backends.submit(key, batch, permit).await?;
-        if pending.send(Ok((response, window_permit))).await.is_err() {
+        let outcome = state.backends.submit(key, batch, permit).await?;
+        if pending.send(Ok((outcome, window_permit))).await.is_err() {
             break;
         }
     }
@@ -149,29 +149,33 @@ async fn write(
     let mut seen = DuplicateFilter::for_stream();
     let mut grouper = EventGrouper::default();
     while let Some(next) = pending.recv().await {
-        let (response, window_permit) = next?;
-        let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
+        let (outcome, window_permit) = next?;
+        let lost = |_| Rejection::internal("internal error: the backend did not return a batch");
         let JobResult {
             batch,
             mut extracted,
             backend,
-        } = response.await.map_err(lost)??;
+        } = outcome.await.map_err(lost)??;
         seen.mark(&batch, &mut extracted);
         let rows = match (output, &events) {
             (Output::Hits, _) => response::hits(&batch, &extracted)?,
             (Output::Waveforms, _) => response::waveforms(&batch, &extracted)?,
-            (Output::Events, None) => return Err(Rejection::internal("events of nothing")),
-            (Output::Events, Some(with)) => {
+            (Output::Events, None) => {
+                return Err(Rejection::internal(
+                    "internal error: no event reconstruction",
+                ));
+            }
+            (Output::Events, Some(reconstructor)) => {
                 grouper.add(&batch, &extracted)?;
-                whole_events(state, with, grouper.take_complete(false)).await?
+                complete_events(state, reconstructor, grouper.take_complete(false)).await?
             }
         };
-        let about = serde_json::json!({"backend": backend, "waveforms": batch.len()});
-        send(state, responses, &rows, &about.to_string()).await?;
+        let metadata = serde_json::json!({"backend": backend, "waveforms": batch.len()});
+        send(state, responses, &rows, &metadata.to_string()).await?;
         drop(window_permit);
     }
-    if let Some(with) = &events {
-        let rows = whole_events(state, with, grouper.take_complete(true)).await?;
+    if let Some(reconstructor) = &events {
+        let rows = complete_events(state, reconstructor, grouper.take_complete(true)).await?;
         if rows.num_rows() > 0 {
             send(state, responses, &rows, "{}").await?;
         }
@@ -179,12 +183,13 @@ async fn write(
     Ok(())
 }
 
-async fn whole_events(
+/// Reconstructs complete events and encodes them.
+async fn complete_events(
     state: &ServiceState,
-    with: &Arc<Reconstructor>,
+    reconstructor: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<RecordBatch, Rejection> {
-    let events = response::reconstruct(with, events).await?;
+    let events = response::reconstruct(reconstructor, events).await?;
     state.metrics.events.inc_by(events.len() as u64);
     response::events(&events)
 }
@@ -193,9 +198,9 @@ async fn send(
     state: &ServiceState,
     responses: &ResponseSender<FlightData>,
     rows: &RecordBatch,
-    about: &str,
+    metadata: &str,
 ) -> Result<(), Rejection> {
-    for message in encode::records(rows, about)? {
+    for message in encode::records(rows, metadata)? {
         state.metrics.bytes_out.inc_by(message.encoded_len() as u64);
         responses.send(message).await?;
     }

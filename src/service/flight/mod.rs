@@ -22,21 +22,21 @@ use super::request::ActiveRequest;
 use super::response;
 use super::state::{Client, ServiceState};
 
-/// Name of the service in paths.
+/// The name of the gRPC service.
 pub const NAME: &str = "arrow.flight.protocol.FlightService";
 
 const PROTOCOL: &str = "flight";
 
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The service behind the service.
+/// The implementation of the Flight service.
 #[derive(Clone)]
 pub struct Flight {
     state: Arc<ServiceState>,
 }
 
 impl Flight {
-    /// The door to `state`.
+    /// Creates the service.
     #[must_use]
     pub fn new(state: Arc<ServiceState>) -> Self {
         Self { state }
@@ -46,7 +46,7 @@ impl Flight {
         ActiveRequest::start(&self.state, PROTOCOL, method, request.metadata())
     }
 
-    /// The command in a descriptor, for something that this service makes.
+    /// Parses the command in a descriptor and checks that its output is available.
     fn command(&self, descriptor: &FlightDescriptor) -> Result<Command, Rejection> {
         let command = match descriptor.path.as_slice() {
             [] => Command::parse(&descriptor.cmd)?,
@@ -55,7 +55,7 @@ impl Flight {
                 let output = named.ok_or_else(|| {
                     Rejection::new(
                         Reason::Unknown,
-                        format!("there is no `{name}`; there are hits, waveforms and events"),
+                        format!("unknown output `{name}`; available: hits, waveforms, events"),
                     )
                 })?;
                 Command {
@@ -65,7 +65,7 @@ impl Flight {
             }
             _ => {
                 return Err(Rejection::malformed(
-                    "the descriptor's path has several parts",
+                    "the path of the descriptor has several components",
                 ));
             }
         };
@@ -84,9 +84,9 @@ fn info(output: Output) -> Result<FlightInfo, Rejection> {
     Ok(info.with_descriptor(FlightDescriptor::new_cmd(command)))
 }
 
-fn none<T>(what: &str) -> Result<Response<T>, Status> {
+fn unimplemented<T>(method: &str) -> Result<Response<T>, Status> {
     Err(Status::unimplemented(format!(
-        "there is no {what} here: waveforms are exchanged for hits with `DoExchange`"
+        "{method} is not supported; use `DoExchange`"
     )))
 }
 
@@ -146,9 +146,9 @@ impl FlightService for Flight {
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
         let active = self.start("ListFlights", &request);
         let all = async {
-            let had = Output::ALL.into_iter();
-            let had = had.filter(|output| self.state.backends.has(*output));
-            had.map(info).collect::<Result<Vec<_>, _>>()
+            let available = Output::ALL.into_iter();
+            let available = available.filter(|output| self.state.backends.has(*output));
+            available.map(info).collect::<Result<Vec<_>, _>>()
         };
         let all = active.respond(all).await?;
         Ok(Response::new(
@@ -165,7 +165,7 @@ impl FlightService for Flight {
         let action = self.state.local_files.as_ref().map(|_| {
             Ok(ActionType {
                 r#type: ACTION.to_owned(),
-                description: "Reconstructs files on the service's disks: {\"input\": [\"run.h5\"], \"output\": \"out\"}, with paths below its root"
+                description: "Reconstructs files that are local to the service: {\"input\": [\"run.h5\"], \"output\": \"out\"}, with paths below the data root"
                     .to_owned(),
             })
         });
@@ -180,29 +180,30 @@ impl FlightService for Flight {
         let action = request.into_inner();
         let ready = self.state.check_ready();
         let local_files = self.state.local_files.clone();
-        // Disks may be slow, and others wait for this thread.
-        let look = move || {
+        // File access may block.
+        let prepare = move || {
             ready?;
             if action.r#type != ACTION {
                 return Err(Rejection::new(
                     Reason::Unknown,
-                    format!(
-                        "there is no action `{}`; there is `{ACTION}`",
-                        action.r#type
-                    ),
+                    format!("unknown action `{}`; available: `{ACTION}`", action.r#type),
                 ));
             }
             let local_files = local_files.ok_or_else(|| {
                 Rejection::new(
                     Reason::Forbidden,
-                    "this service reads no files; it was started without `--root`",
+                    "this service does not access local files",
                 )
             })?;
             local_files.prepare(&action.body)
         };
-        let prepared = tokio::task::spawn_blocking(look)
+        let prepared = tokio::task::spawn_blocking(prepare)
             .await
-            .unwrap_or_else(|_| Err(Rejection::internal("the files could not be looked at")));
+            .unwrap_or_else(|_| {
+                Err(Rejection::internal(
+                    "internal error: the files could not be checked",
+                ))
+            });
         let job = active.or_reject(prepared)?;
         let responses = active.respond_stream(|responses| job.run(responses));
         let responses = responses.map(|it| it.map(arrow_flight::Result::new));
@@ -213,24 +214,24 @@ impl FlightService for Flight {
         &self,
         _: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        none("handshake (a token goes into the `authorization` header)")
+        unimplemented("Handshake (send the token in the `authorization` header)")
     }
 
     async fn poll_flight_info(
         &self,
         _: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        none("PollFlightInfo")
+        unimplemented("PollFlightInfo")
     }
 
     async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        none("DoGet")
+        unimplemented("DoGet")
     }
 
     async fn do_put(
         &self,
         _: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        none("DoPut")
+        unimplemented("DoPut")
     }
 }

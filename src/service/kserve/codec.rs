@@ -1,4 +1,4 @@
-//! Requests with tensors, looked at before they are decoded: what is tiny on the wire may be large in memory.
+//! The codec of inference requests. Checks a request before it is decoded, because a small message may decode to a large one.
 
 use std::marker::PhantomData;
 
@@ -12,14 +12,14 @@ use tonic_prost::ProstCodec;
 use super::messages::InferRequest;
 use crate::service::rejection::Rejection;
 
-/// Most tensors, wanted tensors, parameters and raw contents together.
+/// The maximum number of tensors, requested tensors, parameters and raw contents together.
 const MAX_FIELDS: usize = 256;
-/// Most bytes of a tensor's description with listed numbers; raw ones are apart.
+/// The maximum size of a tensor with listed values, in bytes. Raw contents are separate.
 const MAX_LISTED_BYTES: u64 = 1 << 20;
-/// The field of tensors.
+/// The number of the field `inputs`.
 const INPUTS: u32 = 5;
 
-/// The codec of calls whose request is an [`InferRequest`] and whose response is an `A`.
+/// The codec of methods with [`InferRequest`] as request and `A` as response.
 pub struct InferCodec<A>(PhantomData<A>);
 
 impl<A> Default for InferCodec<A> {
@@ -43,7 +43,7 @@ impl<A: Message + Send + 'static> Codec for InferCodec<A> {
     }
 }
 
-/// Decodes requests.
+/// The decoder of requests.
 pub struct InferDecoder;
 
 impl Decoder for InferDecoder {
@@ -54,12 +54,12 @@ impl Decoder for InferDecoder {
         check(bytes.chunk())?;
         let request = InferRequest::decode(bytes);
         Ok(Some(request.map_err(|error| {
-            Rejection::malformed(format!("the request is damaged: {error}"))
+            Rejection::malformed(format!("the request cannot be decoded: {error}"))
         })?))
     }
 }
 
-/// Refuses a request of many small parts, or with long lists of numbers. Whatever else is wrong decoding says.
+/// Rejects requests with many small fields or long lists of values. The decoder reports all other errors.
 fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
     let mut fields = 0;
     while bytes.has_remaining() {
@@ -69,7 +69,7 @@ fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
         fields += 1;
         if fields > MAX_FIELDS {
             return Err(Rejection::malformed(format!(
-                "the request has more than {MAX_FIELDS} parts"
+                "the request has more than {MAX_FIELDS} fields"
             )));
         }
         if wire_type != WireType::LengthDelimited {
@@ -83,7 +83,7 @@ fn check(mut bytes: &[u8]) -> Result<(), Rejection> {
         };
         if field == INPUTS && length > MAX_LISTED_BYTES {
             return Err(Rejection::malformed(format!(
-                "an input has {length} bytes of shape and listed numbers, more than {MAX_LISTED_BYTES}; send numbers as raw contents"
+                "an input has {length} bytes of listed values, more than {MAX_LISTED_BYTES}; send the values as raw contents"
             )));
         }
         if length > bytes.len() as u64 {
@@ -100,7 +100,7 @@ mod tests {
     use crate::service::kserve::messages::{InputTensor, TensorContents};
 
     #[test]
-    fn many_parts_and_long_lists_are_refused_before_they_are_decoded() {
+    fn many_fields_and_long_lists_are_rejected_before_they_are_decoded() {
         let with = |inputs: usize, listed: usize| InferRequest {
             inputs: vec![
                 InputTensor {
@@ -116,11 +116,11 @@ mod tests {
             ..InferRequest::default()
         };
         assert!(check(&with(3, 1000).encode_to_vec()).is_ok());
-        let rejected = check(&with(300, 0).encode_to_vec()).expect_err("300 parts");
-        assert!(rejected.message.contains("more than 256 parts"));
-        let rejected = check(&with(1, 2 << 20).encode_to_vec()).expect_err("2 MiB of numbers");
+        let rejected = check(&with(300, 0).encode_to_vec()).expect_err("300 fields");
+        assert!(rejected.message.contains("more than 256 fields"));
+        let rejected = check(&with(1, 2 << 20).encode_to_vec()).expect_err("2 MiB of values");
         assert!(rejected.message.contains("raw contents"));
-        // Damage is left to those who know it.
+        // Damaged messages are left to the decoder.
         for damaged in [&[0x2a][..], &[0x2a, 0xff], &[0x07], &[0xff; 12]] {
             assert!(check(damaged).is_ok());
         }

@@ -1,18 +1,18 @@
-//! The messages of the KServe v2 protocol, as far as they are used: names and numbers of the fields are the protocol's.
+//! The messages of the KServe v2 protocol that are used. Names and numbers of fields are those of the protocol.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
-/// A request without content: `ServerLive`, `ServerReady`, `ServerMetadata`.
+/// The request of `ServerLive`, `ServerReady` and `ServerMetadata`.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct EmptyRequest {}
 
 /// The response of `ServerLive`, `ServerReady` and `ModelReady`.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct BoolResponse {
-    /// The response.
+    /// The value.
     #[prost(bool, tag = "1")]
     pub value: bool,
 }
@@ -48,7 +48,7 @@ pub struct TensorMetadata {
     /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Type of its numbers.
+    /// Data type.
     #[prost(string, tag = "2")]
     pub datatype: String,
     /// Shape, -1 for any length.
@@ -62,24 +62,24 @@ pub struct ModelMetadata {
     /// Name of the model.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Versions there are.
+    /// Available versions.
     #[prost(string, repeated, tag = "2")]
     pub versions: Vec<String>,
-    /// What runs it.
+    /// Platform.
     #[prost(string, tag = "3")]
     pub platform: String,
-    /// What goes in.
+    /// Input tensors.
     #[prost(message, repeated, tag = "4")]
     pub inputs: Vec<TensorMetadata>,
-    /// What comes out.
+    /// Output tensors.
     #[prost(message, repeated, tag = "5")]
     pub outputs: Vec<TensorMetadata>,
 }
 
-/// A parameter of a request or an response.
+/// A parameter of a request or a response.
 #[derive(Clone, PartialEq, Message)]
 pub struct Parameter {
-    /// Its value.
+    /// The value.
     #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5")]
     pub value: Option<Value>,
 }
@@ -87,24 +87,24 @@ pub struct Parameter {
 /// The value of a parameter.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Value {
-    /// BoolResponse or no.
+    /// A boolean.
     #[prost(bool, tag = "1")]
     Bool(bool),
-    /// A number.
+    /// A signed integer.
     #[prost(int64, tag = "2")]
     Int64(i64),
-    /// A text.
+    /// A string.
     #[prost(string, tag = "3")]
     Text(String),
-    /// A number.
+    /// A floating-point number.
     #[prost(double, tag = "4")]
     Double(f64),
-    /// A number.
+    /// An unsigned integer.
     #[prost(uint64, tag = "5")]
     Uint64(u64),
 }
 
-/// The numbers of a tensor, where they are not raw bytes.
+/// The listed values of a tensor, as an alternative to raw contents.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorContents {
     /// INT8, INT16, INT32.
@@ -133,18 +133,18 @@ pub struct InputTensor {
     /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Type of its numbers.
+    /// Data type.
     #[prost(string, tag = "2")]
     pub datatype: String,
     /// Shape.
     #[prost(int64, repeated, tag = "3")]
     pub shape: Vec<i64>,
-    /// The numbers, where the request has no raw contents.
+    /// The values, if the request has no raw contents.
     #[prost(message, optional, tag = "5")]
     pub contents: Option<TensorContents>,
 }
 
-/// A tensor that the client wants.
+/// A tensor that the client requests.
 #[derive(Clone, PartialEq, Message)]
 pub struct RequestedOutput {
     /// Name.
@@ -161,7 +161,7 @@ pub struct InferRequest {
     /// Its version; empty for any.
     #[prost(string, tag = "2")]
     pub model_version: String,
-    /// What the client calls the request.
+    /// The identifier of the request.
     #[prost(string, tag = "3")]
     pub id: String,
     /// `method` and `calibration`.
@@ -170,21 +170,21 @@ pub struct InferRequest {
     /// The tensors.
     #[prost(message, repeated, tag = "5")]
     pub inputs: Vec<InputTensor>,
-    /// Tensors wanted; all where none is named.
+    /// The requested tensors; all if empty.
     #[prost(message, repeated, tag = "6")]
     pub outputs: Vec<RequestedOutput>,
-    /// The numbers of the tensors in their order, little-endian.
+    /// The values of the tensors in order, little-endian.
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub raw_input_contents: Vec<Bytes>,
 }
 
-/// A tensor of an response.
+/// A tensor of a response.
 #[derive(Clone, PartialEq, Message)]
 pub struct OutputTensor {
     /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Type of its numbers.
+    /// Data type.
     #[prost(string, tag = "2")]
     pub datatype: String,
     /// Shape.
@@ -201,27 +201,27 @@ pub struct InferResponse {
     /// Its version.
     #[prost(string, tag = "2")]
     pub model_version: String,
-    /// What the client called the request.
+    /// The identifier of the request.
     #[prost(string, tag = "3")]
     pub id: String,
-    /// `backend`: which one answered.
+    /// `backend`: the backend that processed the request.
     #[prost(map = "string, message", tag = "4")]
     pub parameters: HashMap<String, Parameter>,
     /// The tensors.
     #[prost(message, repeated, tag = "5")]
     pub outputs: Vec<OutputTensor>,
-    /// Their numbers in their order, little-endian.
+    /// The values of the tensors in order, little-endian.
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub raw_output_contents: Vec<Bytes>,
 }
 
-/// The response of `ModelStreamInfer`: one a request.
+/// The response of `ModelStreamInfer`, one per request.
 #[derive(Clone, PartialEq, Message)]
 pub struct StreamInferResponse {
-    /// What was wrong with the request; empty where nothing was.
+    /// The error message; empty on success.
     #[prost(string, tag = "1")]
     pub error_message: String,
-    /// The response; of a refused request only its id.
+    /// The response; only its identifier if the request was rejected.
     #[prost(message, optional, tag = "2")]
     pub infer_response: Option<InferResponse>,
 }

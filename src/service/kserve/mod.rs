@@ -1,4 +1,4 @@
-//! The KServe v2 service, which clients of Triton and SONIC know: the models `waveform` and `event`.
+//! The KServe v2 protocol, which clients of Triton and SONIC use, with the models `waveform` and `event`.
 
 mod codec;
 pub mod messages;
@@ -35,11 +35,11 @@ use messages::{
     ServerMetadata, StreamInferResponse, TensorMetadata, Value,
 };
 
-/// Name of the service in paths.
+/// The name of the gRPC service.
 pub const NAME: &str = "inference.GRPCInferenceService";
 
 const PROTOCOL: &str = "kserve";
-/// The one version of every model.
+/// The only version of each model.
 const VERSION: &str = "1";
 
 const TRUE: BoolResponse = BoolResponse { value: true };
@@ -60,7 +60,7 @@ impl Model {
     }
 }
 
-/// The service behind the service.
+/// The implementation of the inference service.
 #[derive(Clone)]
 pub struct KServe {
     state: Arc<ServiceState>,
@@ -69,24 +69,24 @@ pub struct KServe {
 type ResponseStream = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
 
 impl KServe {
-    /// The door to `state`.
+    /// Creates the service.
     #[must_use]
     pub fn new(state: Arc<ServiceState>) -> Self {
         Self { state }
     }
 
-    /// ResponseSender a active; its path says which.
+    /// Processes a request; its path determines the method.
     pub async fn serve(self, request: http::Request<AxumBody>) -> http::Response<Body> {
         let request = request.map(Body::new);
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let method = path.strip_prefix(NAME).unwrap_or_default();
         let method = method.strip_prefix('/').unwrap_or_default();
-        let most = self.state.limits.message;
+        let max_bytes = self.state.limits.message;
         match method {
             "ServerLive" => {
                 unary(
                     prost_codec(),
-                    most,
+                    max_bytes,
                     request,
                     |_: Request<EmptyRequest>| async { Ok(TRUE) },
                 )
@@ -96,12 +96,12 @@ impl KServe {
                 let value = self.state.is_ready();
                 let handler =
                     move |_: Request<EmptyRequest>| async move { Ok(BoolResponse { value }) };
-                unary(prost_codec(), most, request, handler).await
+                unary(prost_codec(), max_bytes, request, handler).await
             }
             "ServerMetadata" => {
                 unary(
                     prost_codec(),
-                    most,
+                    max_bytes,
                     request,
                     |_: Request<EmptyRequest>| async { Ok(server()) },
                 )
@@ -113,14 +113,14 @@ impl KServe {
                     let value = self.state.is_ready();
                     async move { known.map(|_| BoolResponse { value }).map_err(Status::from) }
                 };
-                unary(prost_codec(), most, request, handler).await
+                unary(prost_codec(), max_bytes, request, handler).await
             }
             "ModelMetadata" => {
                 let handler = |it: Request<ModelRequest>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(prost_codec(), most, request, handler).await
+                unary(prost_codec(), max_bytes, request, handler).await
             }
             "ModelInfer" => {
                 let handler = |it: Request<InferRequest>| {
@@ -129,23 +129,23 @@ impl KServe {
                     let request_permit = it.extensions().get::<RequestPermit>().cloned();
                     active.respond(self.infer(it.into_inner(), request_permit))
                 };
-                unary(InferCodec::default(), most, request, handler).await
+                unary(InferCodec::default(), max_bytes, request, handler).await
             }
             "ModelStreamInfer" => {
                 let handler = |it: Request<Streaming<InferRequest>>| {
                     std::future::ready(self.stream(it).map(Response::new))
                 };
                 Grpc::new(InferCodec::<StreamInferResponse>::default())
-                    .max_decoding_message_size(most)
+                    .max_decoding_message_size(max_bytes)
                     .max_encoding_message_size(usize::MAX)
                     .streaming(tower::service_fn(handler), request)
                     .await
             }
-            _ => Status::unimplemented(format!("there is no `{method}` here")).into_http(),
+            _ => Status::unimplemented(format!("unknown method `{method}`")).into_http(),
         }
     }
 
-    /// The model of a name.
+    /// Returns the model of this name and version.
     fn model(&self, name: &str, version: &str) -> Result<Model, Rejection> {
         let unknown = |what: String| Err(Rejection::new(Reason::Unknown, what));
         let model = match name {
@@ -153,13 +153,13 @@ impl KServe {
             "event" => Model::Event,
             _ => {
                 return unknown(format!(
-                    "there is no model `{name}`; there are `waveform` and `event`"
+                    "unknown model `{name}`; available: `waveform`, `event`"
                 ));
             }
         };
         if !version.is_empty() && version != VERSION {
             return unknown(format!(
-                "`{name}` has version {VERSION} only, not {version}"
+                "model `{name}` has no version {version}, only {VERSION}"
             ));
         }
         if model == Model::Event {
@@ -168,7 +168,7 @@ impl KServe {
         Ok(model)
     }
 
-    /// Puts the waveforms of a request into the queue.
+    /// Queues the waveforms of a request.
     async fn submit(
         &self,
         request: InferRequest,
@@ -202,7 +202,7 @@ impl KServe {
         })
     }
 
-    /// Waits for the hits of a request, and makes events of them where they are requested.
+    /// Waits for the hits of a request, reconstructs events if requested, and builds the response.
     async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
@@ -210,7 +210,7 @@ impl KServe {
             requested,
             response,
         } = submitted;
-        let lost = |_| Rejection::internal("the backend lost a batch; a defect of nuwave");
+        let lost = |_| Rejection::internal("internal error: the backend did not return a batch");
         let mut done = response.await.map_err(lost)??;
         DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
         let backend = done.backend;
@@ -225,8 +225,9 @@ impl KServe {
             Model::Event => {
                 let mut grouper = EventGrouper::default();
                 grouper.add(&done.batch, &done.extracted)?;
-                let with = self.state.backends.events()?;
-                let events = response::reconstruct(&with, grouper.take_complete(true)).await?;
+                let reconstructor = self.state.backends.events()?;
+                let events =
+                    response::reconstruct(&reconstructor, grouper.take_complete(true)).await?;
                 self.state.metrics.events.inc_by(events.len() as u64);
                 results::build_response(
                     response,
@@ -249,13 +250,15 @@ impl KServe {
     ) -> Result<InferResponse, Rejection> {
         self.state.check_ready()?;
         let Some(RequestPermit(permit)) = request_permit else {
-            return Err(Rejection::internal("a call whose memory is not counted"));
+            return Err(Rejection::internal(
+                "internal error: a request without reserved memory",
+            ));
         };
         let submitted = self.submit(request, permit).await?;
         self.finish(submitted).await
     }
 
-    /// ResponseSender a stream of requests, each by itself, in their order.
+    /// Processes a stream of requests. Each has its own response, in order.
     fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
         let metadata = request.metadata();
         let mut active = ActiveRequest::start(&self.state, PROTOCOL, "ModelStreamInfer", metadata);
@@ -273,7 +276,7 @@ impl KServe {
         responses: ResponseSender<StreamInferResponse>,
         permit: BudgetPermit,
     ) -> Result<(), Rejection> {
-        // Each job holds it as well: a call that ends early has jobs in the queue still.
+        // Jobs share the permit, because they may be in the queue after the request has ended.
         let permit: SharedPermit = Arc::new(permit);
         read_and_respond(
             |sender| self.read(messages, &permit, sender),
@@ -282,7 +285,7 @@ impl KServe {
         .await
     }
 
-    /// Sends the responses in the order of the requests, one each.
+    /// Sends one response per request, in order.
     async fn write(
         &self,
         mut pending: mpsc::Receiver<Next<Pending>>,
@@ -304,7 +307,7 @@ impl KServe {
                     infer_response: Some(response),
                 },
                 Err(rejection) => {
-                    self.state.metrics.note_rejection(&rejection);
+                    self.state.metrics.record_rejection(&rejection);
                     let response = InferResponse {
                         id,
                         ..InferResponse::default()
@@ -349,25 +352,25 @@ impl KServe {
     }
 }
 
-/// A request in the queue.
+/// A queued request.
 struct Submitted {
     model: Model,
-    response: oneshot::Receiver<JobOutcome>,
+    outcome: oneshot::Receiver<JobOutcome>,
     requested: Vec<String>,
     response: InferResponse,
 }
 
-/// A request of a stream.
+/// A request of a stream that is in flight.
 struct Pending {
     id: String,
     submitted: Result<Submitted, Rejection>,
     window_permit: OwnedSemaphorePermit,
 }
 
-/// ResponseSender a call with one message by another.
+/// Processes a unary request.
 async fn unary<C, F>(
     codec: C,
-    most: usize,
+    max_bytes: usize,
     request: http::Request<Body>,
     mut handler: impl FnMut(Request<C::Decode>) -> F,
 ) -> http::Response<Body>
@@ -381,13 +384,13 @@ where
         async { response.await.map(Response::new) }
     });
     Grpc::new(codec)
-        .max_decoding_message_size(most)
+        .max_decoding_message_size(max_bytes)
         .max_encoding_message_size(usize::MAX)
         .unary(service, request)
         .await
 }
 
-/// The codec of messages that are small.
+/// Returns the codec of small messages.
 fn prost_codec<A, Q>() -> ProstCodec<A, Q> {
     ProstCodec::default()
 }
@@ -432,7 +435,7 @@ fn metadata(model: Model) -> ModelMetadata {
     }
 }
 
-/// The command in a request's parameters. Those of Triton's own clients mean nothing here.
+/// Parses the command in the parameters of a request. Parameters of Triton's own clients are ignored.
 fn command(request: &InferRequest) -> Result<Command, Rejection> {
     let mut fields = serde_json::Map::new();
     for name in ["method", "calibration"] {
@@ -443,12 +446,12 @@ fn command(request: &InferRequest) -> Result<Command, Rejection> {
             }
             Some(_) => {
                 return Err(Rejection::malformed(format!(
-                    "parameter `{name}` is no text"
+                    "parameter `{name}` is not a string"
                 )));
             }
         }
     }
-    // What comes back the model says.
+    // The output depends on the model.
     let command = serde_json::from_value(serde_json::Value::Object(fields));
     command.map_err(|error| Rejection::malformed(format!("parameters: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Results as tensors: which there are, and the response with those that the client wants.
+//! Encodes results as the output tensors of the models.
 
 use bytes::Bytes;
 
@@ -9,11 +9,11 @@ use crate::service::batcher::JobResult;
 use crate::service::rejection::Rejection;
 use crate::service::response::waveforms_with_hits;
 
-/// A tensor that comes out, and how its numbers are outputs.
+/// An output tensor, and how its values are encoded.
 pub struct OutputSpec<T> {
     /// Name.
     pub name: &'static str,
-    /// Type of its numbers.
+    /// Data type.
     pub datatype: &'static str,
     encode: fn(&T) -> Vec<u8>,
 }
@@ -37,7 +37,7 @@ fn or_nan(sigma: f32) -> [u8; 4] {
     if sigma > 0.0 { sigma } else { f32::NAN }.to_le_bytes()
 }
 
-/// The tensors of the model `waveform`: one number a hit, or one a waveform; `hit_offsets` has one more.
+/// The tensors of the model `waveform`, with one value per hit or per waveform; `hit_offsets` has one more.
 pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
     OutputSpec {
         name: "hit_offsets",
@@ -88,7 +88,7 @@ pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
         datatype: "FP32",
         encode: |result| hit_bytes(result, |hit| hit.charge_pe.to_le_bytes()),
     },
-    // A tensor has no nulls: NaN where the method does not estimate it.
+    // Tensors have no nulls: NaN if the method does not estimate the value.
     OutputSpec {
         name: "hit_charge_sigma_pe",
         datatype: "FP32",
@@ -112,7 +112,7 @@ pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
     OutputSpec {
         name: "first_time_ns",
         datatype: "FP32",
-        // A tensor has no nulls: NaN where there is no hit.
+        // Tensors have no nulls: NaN if there is no hit.
         encode: |result| {
             waveform_bytes(result, |it| {
                 it.first_time_ns.unwrap_or(f32::NAN).to_le_bytes()
@@ -216,10 +216,10 @@ const fn float(name: &'static str, encode: fn(&Events) -> Vec<u8>) -> OutputSpec
     }
 }
 
-/// Refuses a request for tensors that the model does not make.
+/// Checks that the model has the requested tensors.
 ///
 /// # Errors
-/// If there is one.
+/// If the request names an unknown tensor.
 pub fn check_requested<T>(
     request: &InferRequest,
     outputs: &[OutputSpec<T>],
@@ -228,7 +228,7 @@ pub fn check_requested<T>(
         if !outputs.iter().any(|it| it.name == requested.name) {
             let known: Vec<&str> = outputs.iter().map(|it| it.name).collect();
             return Err(Rejection::malformed(format!(
-                "`{}` makes no output `{}`; it makes {}",
+                "model `{}` has no output `{}`; available: {}",
                 request.model_name,
                 requested.name,
                 known.join(", ")
@@ -238,7 +238,7 @@ pub fn check_requested<T>(
     Ok(())
 }
 
-/// The response to a request that wants `requested`; all tensors where that is empty.
+/// Adds the `requested` tensors to `response`; all tensors if it is empty.
 pub fn build_response<T>(
     mut response: InferResponse,
     requested: &[String],

@@ -1,4 +1,4 @@
-//! Tensors of a request as a batch of waveforms. Every shape is checked against the bytes that came.
+//! Decodes the tensors of a request into a batch of waveforms. Checks all shapes against the number of received bytes.
 
 use bytes::Bytes;
 
@@ -6,10 +6,10 @@ use super::messages::{InferRequest, InputTensor, TensorContents};
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
 use crate::service::rejection::Rejection;
 
-/// A tensor as a person names it in lists: name, type, shape.
+/// The name, data type and shape of a tensor.
 pub type TensorSpec = (&'static str, &'static str, &'static [i64]);
 
-/// What a model takes.
+/// The input tensors of the models.
 pub const INPUTS: [TensorSpec; 4] = [
     ("samples", "UINT16", &[-1, -1]),
     ("channel_id", "UINT32", &[-1]),
@@ -17,7 +17,7 @@ pub const INPUTS: [TensorSpec; 4] = [
     ("start_ns", "FP64", &[-1]),
 ];
 
-/// Bytes of a number of a type; 0 for a type that is not known.
+/// Returns the size of a value of a data type in bytes; 0 if the type is unknown.
 pub fn size_of(datatype: &str) -> usize {
     match datatype {
         "UINT8" | "INT8" => 1,
@@ -28,7 +28,7 @@ pub fn size_of(datatype: &str) -> usize {
     }
 }
 
-/// One tensor of a request with its numbers, as many as its shape says.
+/// A tensor of a request, with as many values as its shape requires.
 struct Tensor<'a> {
     name: &'a str,
     datatype: &'a str,
@@ -52,7 +52,7 @@ impl<'a> Tensor<'a> {
         let invalid = |what: String| Err(Rejection::malformed(format!("input `{name}`: {what}")));
         let size = size_of(datatype);
         if size == 0 {
-            return invalid(format!("numbers of type `{datatype}` are not taken"));
+            return invalid(format!("data type `{datatype}` is not supported"));
         }
         let lengths: Option<Vec<usize>> =
             shape.iter().map(|&it| usize::try_from(it).ok()).collect();
@@ -61,13 +61,13 @@ impl<'a> Tensor<'a> {
             lengths.iter().try_fold(1, product)
         });
         let (Some(lengths), Some(count)) = (lengths, count) else {
-            return invalid(format!("the shape {shape:?} cannot be"));
+            return invalid(format!("the shape {shape:?} is invalid"));
         };
         let numbers = match (raw, contents) {
             (Some(raw), None) => {
                 if count.checked_mul(size) != Some(raw.len()) {
                     return invalid(format!(
-                        "the shape {shape:?} of {datatype} does not go with {} bytes",
+                        "the shape {shape:?} of {datatype} does not match {} bytes",
                         raw.len()
                     ));
                 }
@@ -84,13 +84,13 @@ impl<'a> Tensor<'a> {
                 };
                 if listed != count {
                     return invalid(format!(
-                        "the shape {shape:?} does not go with {listed} numbers of {datatype}"
+                        "the shape {shape:?} does not match {listed} values of {datatype}"
                     ));
                 }
                 Numbers::Listed(contents)
             }
-            (Some(_), Some(_)) => return invalid("it has raw and listed numbers".to_owned()),
-            (None, None) => return invalid("it has no numbers".to_owned()),
+            (Some(_), Some(_)) => return invalid("it has both raw and listed values".to_owned()),
+            (None, None) => return invalid("it has no values".to_owned()),
         };
         Ok(Self {
             name,
@@ -107,7 +107,7 @@ impl<'a> Tensor<'a> {
         )))
     }
 
-    /// Its numbers as integers.
+    /// Decodes the values as integers.
     fn integers(&self) -> Result<Vec<i128>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
             (Numbers::Raw(raw), "UINT8") => raw.iter().map(|&it| i128::from(it)).collect(),
@@ -126,11 +126,11 @@ impl<'a> Tensor<'a> {
             }
             (Numbers::Listed(it), "UINT64") => it.uint64.iter().map(|&it| i128::from(it)).collect(),
             (Numbers::Listed(it), "INT64") => it.int64.iter().map(|&it| i128::from(it)).collect(),
-            _ => return self.invalid(&format!("{} are no integers", self.datatype)),
+            _ => return self.invalid(&format!("{} values are not integers", self.datatype)),
         })
     }
 
-    /// Its numbers as floats.
+    /// Decodes the values as floating-point numbers.
     fn floats(&self) -> Result<Vec<f64>, Rejection> {
         Ok(match (&self.numbers, self.datatype) {
             (Numbers::Raw(raw), "FP32") => decode_le(raw, |it| f32::from_le_bytes(it).into()),
@@ -141,7 +141,7 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    /// Its numbers as samples: 16-bit counts where they are, everything else as floats.
+    /// Decodes the values as samples: 8- and 16-bit counts as such, all other types as floating-point numbers.
     fn samples(&self) -> Result<Samples, Rejection> {
         let Numbers::Raw(raw) = &self.numbers else {
             return self.listed_samples();
@@ -160,7 +160,7 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    /// Listed numbers are few.
+    /// Decodes listed values as samples.
     fn listed_samples(&self) -> Result<Samples, Rejection> {
         if matches!(self.datatype, "UINT8" | "UINT16") {
             let counts = self.integers()?.into_iter().map(u16::try_from);
@@ -173,33 +173,33 @@ impl<'a> Tensor<'a> {
         Ok(Samples::F32(floats.collect()))
     }
 
-    /// One number a waveform.
+    /// Checks that there is one value per waveform.
     fn check_length(&self, n: usize) -> Result<(), Rejection> {
         if self.shape.iter().product::<usize>() == n {
             return Ok(());
         }
         self.invalid(&format!(
-            "the shape {:?} does not go with {n} waveforms",
+            "the shape {:?} does not match {n} waveforms",
             self.shape
         ))
     }
 }
 
-/// Little-endian numbers.
+/// Decodes little-endian values.
 fn decode_le<const N: usize, T>(raw: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
     let (numbers, _) = raw.as_chunks::<N>();
     numbers.iter().map(|it| number(*it)).collect()
 }
 
-/// The waveforms in a request, and the type of their samples (`u16`, `f32`).
+/// Decodes the waveforms of a request. Returns them with their sample type (`u16`, `i32`, `f32`).
 ///
 /// # Errors
-/// If a tensor is missing, there twice, or not what it has to be.
+/// If a tensor is missing, duplicated or invalid.
 pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Rejection> {
     let raw = &request.raw_input_contents;
     if !raw.is_empty() && raw.len() != request.inputs.len() {
         return Err(Rejection::malformed(format!(
-            "{} inputs with {} raw contents",
+            "{} inputs but {} raw contents",
             request.inputs.len(),
             raw.len()
         )));
@@ -209,14 +209,14 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
         if !INPUTS.iter().any(|(name, ..)| *name == input.name) {
             let known = INPUTS.map(|(name, ..)| name);
             return Err(Rejection::malformed(format!(
-                "there is no input `{}`; there are {}",
+                "unknown input `{}`; available: {}",
                 input.name,
                 known.join(", ")
             )));
         }
         if tensors.iter().any(|it| it.name == input.name) {
             return Err(Rejection::malformed(format!(
-                "input `{}` is there twice",
+                "input `{}` is duplicated",
                 input.name
             )));
         }
@@ -232,7 +232,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
     };
     if n > 0 && !(MIN_SAMPLES..=MAX_SAMPLES).contains(&m) {
         return samples.invalid(&format!(
-            "waveforms of {m} samples, not {MIN_SAMPLES} to {MAX_SAMPLES}"
+            "waveforms have {m} samples; the limits are {MIN_SAMPLES} and {MAX_SAMPLES}"
         ));
     }
     let (events, channels) = (need("event_id")?, need("channel_id")?);
@@ -260,10 +260,10 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
         };
         let id = |ids: &[i128]| ids.get(index).copied().unwrap_or(-1);
         let Ok(event_id) = u64::try_from(id(&event_ids)) else {
-            return events.invalid(&format!("number {index} is no event"));
+            return events.invalid(&format!("value {index} is not an event number"));
         };
         let Ok(channel_id) = u32::try_from(id(&channel_ids)) else {
-            return channels.invalid(&format!("number {index} is no channel"));
+            return channels.invalid(&format!("value {index} is not a channel number"));
         };
         let start_ns = start_times
             .as_ref()
@@ -271,7 +271,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
         let start_ns = start_ns.filter(|it| it.is_finite());
         let (Some(samples), Some(start_ns)) = (samples, start_ns) else {
             return Err(Rejection::malformed(format!(
-                "input `start_ns`: number {index} is no finite time"
+                "input `start_ns`: value {index} is not finite"
             )));
         };
         batch.push(Waveform {
