@@ -16,6 +16,7 @@ mod calibrate;
 mod console;
 mod detector;
 mod devices;
+mod duration;
 mod evaluate;
 mod inspect;
 mod inspect_event;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Verbosity;
-use super::args::{DetectorArgs, InputArgs, ThreadArgs, merge_config, seconds};
+use super::args::{DetectorArgs, InputArgs, ThreadArgs, merge_config};
 use super::backend::BackendArgs;
 use super::console::Console;
+use super::duration::DurationArg;
 use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::event;
@@ -28,9 +29,14 @@ use crate::service::{self, Options, tls};
 
 const NETWORK: &str = "Network";
 const LIMITS: &str = "Limits";
-/// What clients call the calibration that they do not name.
+const DETECTOR: &str = "Detector and calibration";
+/// The default of `--idle-timeout`.
+const IDLE_TIMEOUT: DurationArg = DurationArg(Duration::from_secs(60));
+/// The default of `--drain-timeout`.
+const DRAIN_TIMEOUT: DurationArg = DurationArg(Duration::from_secs(30));
+/// The name of the calibration for requests that name none.
 const DEFAULT: &str = "default";
-/// What errors call a client's waveforms.
+/// The name of a client's stream in error messages.
 const STREAM: &str = "stream";
 
 /// Serve waveforms of many clients over the network
@@ -79,7 +85,7 @@ struct Settings {
     token_file: Option<PathBuf>,
     /// Folder whose files clients may have reconstructed without sending them
     #[arg(long, value_name = "DIR", help_heading = NETWORK)]
-    root: Option<PathBuf>,
+    data_root: Option<PathBuf>,
     /// Memory for the waveforms of all clients, in MiB [default: 1024]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     memory_mib: Option<u64>,
@@ -92,18 +98,18 @@ struct Settings {
     /// Most connections [default: 1024]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     connections: Option<usize>,
-    /// Seconds in which a client has to send a whole message, or take an answer, while the service waits for it [default: 60]
-    #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
-    idle: Option<f64>,
-    /// Seconds that running calls have when the service is to end [default: 30]
-    #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
-    drain: Option<f64>,
+    /// Time in which a client has to send a message or read a response [default: 60s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    idle_timeout: Option<DurationArg>,
+    /// Time that running requests have after SIGTERM [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    drain_timeout: Option<DurationArg>,
     /// Most waveforms that are extracted together [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     batch: Option<usize>,
-    /// Milliseconds that a batch waits for more waveforms [default: 0, with a GPU 1]
-    #[arg(long, value_name = "MS", help_heading = LIMITS)]
-    delay_ms: Option<f64>,
+    /// Time that a batch waits for more waveforms [default: 0ms, with a GPU 1ms]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    batch_delay: Option<DurationArg>,
     /// How charge and time are taken where the client does not say
     #[arg(long, value_enum)]
     method: Option<Method>,
@@ -122,18 +128,19 @@ struct Settings {
     /// Folder of light maps, as `nuwave calibrate light` makes it
     #[arg(long, value_name = "DIR")]
     light_maps: Option<PathBuf>,
-    /// A further calibration that clients can ask for by its name; several times for several
-    #[arg(long, value_name = "NAME=FILE")]
-    also_calibration: Option<Vec<String>>,
     #[command(flatten)]
     #[serde(flatten)]
     threads: ThreadArgs,
     #[command(flatten)]
     #[serde(flatten)]
     backend: BackendArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    known: DetectorArgs,
+    /// Detector: a preset (`nuwave detector` lists them) or a detector file
+    #[arg(long, short, value_name = "NAME|FILE", help_heading = DETECTOR)]
+    detector: Option<String>,
+    /// Calibration file; repeat it with `NAME=` for calibrations that clients select by name [default: the nominal templates
+    /// of the detector]
+    #[arg(long, short, value_name = "[NAME=]FILE", help_heading = DETECTOR)]
+    calibration: Option<Vec<String>>,
     #[command(flatten)]
     #[serde(flatten)]
     input: InputArgs,
@@ -141,28 +148,29 @@ struct Settings {
 
 impl Settings {
     /// With every default spelled out that does not depend on the machine.
-    fn resolved(&self) -> Self {
+    fn resolved(&self) -> Result<Self> {
+        let pass = self.pass()?.unchecked();
         let Parameters {
             method,
             filter,
             threshold_sigma,
             split_sigma,
-        } = self.pass().unchecked().parameters;
-        Self {
+        } = pass.parameters;
+        Ok(Self {
             listen: Some(self.listen()),
             memory_mib: Some(self.memory_mib.unwrap_or(1024)),
             client_mib: Some(self.client_mib.unwrap_or(256)),
             message_mib: Some(self.message_mib.unwrap_or(16)),
             connections: Some(self.connections.unwrap_or(1024)),
-            idle: Some(self.idle.unwrap_or(60.0)),
-            drain: Some(self.drain.unwrap_or(30.0)),
+            idle_timeout: Some(self.idle_timeout.unwrap_or(IDLE_TIMEOUT)),
+            drain_timeout: Some(self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)),
             method: Some(method),
             filter: Some(filter),
             threshold_sigma: Some(threshold_sigma),
             split_sigma: Some(split_sigma),
-            event_method: Some(self.pass().unchecked().event_method()),
+            event_method: Some(pass.event_method()),
             ..self.clone()
-        }
+        })
     }
 
     fn listen(&self) -> Vec<String> {
@@ -171,7 +179,7 @@ impl Settings {
     }
 
     fn limits(&self) -> Result<Limits> {
-        let resolved = self.resolved();
+        let resolved = self.resolved()?;
         let mib = |name: &str, value: Option<u64>| {
             let value = value.unwrap_or_default();
             let bytes = value.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
@@ -187,11 +195,11 @@ impl Settings {
             client: mib("client-mib", resolved.client_mib)?,
             message,
             connections: resolved.connections.unwrap_or_default(),
-            idle: seconds("idle", resolved.idle.unwrap_or_default())?,
-            drain: seconds("drain", resolved.drain.unwrap_or_default())?,
+            idle: timeout("idle-timeout", self.idle_timeout.unwrap_or(IDLE_TIMEOUT))?,
+            drain: timeout("drain-timeout", self.drain_timeout.unwrap_or(DRAIN_TIMEOUT))?,
         };
         if limits.connections == 0 {
-            return Err(Error::usage("`--connections 0`: nobody could come in"));
+            return Err(Error::usage("`--connections` must be at least 1"));
         }
         if limits.stream() > limits.client.min(limits.memory) {
             return Err(Error::usage(format!(
@@ -218,8 +226,8 @@ impl Settings {
     }
 
     /// The settings of a pass over files with the same results.
-    fn pass(&self) -> ReconstructSettings {
-        ReconstructSettings {
+    fn pass(&self) -> Result<ReconstructSettings> {
+        Ok(ReconstructSettings {
             method: self.method,
             filter: self.filter,
             threshold_sigma: self.threshold_sigma,
@@ -229,38 +237,56 @@ impl Settings {
             backend: self.backend.clone(),
             threads: self.threads,
             batch: self.batch,
-            known: self.known.clone(),
+            known: self.detector_args()?,
             input: self.input.clone(),
             ..ReconstructSettings::default()
-        }
+        })
     }
 
-    /// The files of the calibrations that have names.
-    fn also(&self) -> Result<BTreeMap<String, PathBuf>> {
+    /// The detector and the calibration for requests that name none.
+    fn detector_args(&self) -> Result<DetectorArgs> {
+        Ok(DetectorArgs {
+            detector: self.detector.clone(),
+            calibration: self.calibrations()?.remove(DEFAULT),
+        })
+    }
+
+    /// The files of the calibrations by name.
+    fn calibrations(&self) -> Result<BTreeMap<String, PathBuf>> {
         let mut files = BTreeMap::new();
-        for pair in self.also_calibration.iter().flatten() {
-            let Some((name, file)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
-            else {
-                return Err(Error::usage(format!(
-                    "`--also-calibration {pair}` is not `NAME=FILE`"
-                ))
-                .with_hint("write it as `--also-calibration spring=spring.parquet`"));
+        for text in self.calibration.iter().flatten() {
+            // A path may contain `=` after its first separator.
+            let named = text.split_once('=');
+            let (name, file) = match named.filter(|(name, _)| !name.contains(['/', '\\'])) {
+                Some((name, file)) => (name, file),
+                None => (DEFAULT, text.as_str()),
             };
-            let before = files.insert(name.to_owned(), PathBuf::from(file));
-            if before.is_some() || name == DEFAULT {
+            if name.is_empty() || file.is_empty() {
                 return Err(Error::usage(format!(
-                    "two calibrations are called `{name}`"
-                )));
+                    "`--calibration {text}` is not `FILE` or `NAME=FILE`"
+                ))
+                .with_hint("write for example `--calibration spring=spring.parquet`"));
+            }
+            if files.insert(name.to_owned(), PathBuf::from(file)).is_some() {
+                return Err(Error::usage(format!("two calibrations are named `{name}`")));
             }
         }
         Ok(files)
     }
 }
 
+/// Returns the value of the timeout `--NAME`, which must not be zero.
+fn timeout(name: &str, DurationArg(duration): DurationArg) -> Result<Duration> {
+    if duration.is_zero() {
+        return Err(Error::usage(format!("`--{name}` must be longer than zero")));
+    }
+    Ok(duration)
+}
+
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let settings: Settings = merge_config(args.config.as_deref(), &args.settings)?;
     if args.print_config {
-        let text = toml::to_string(&settings.resolved())
+        let text = toml::to_string(&settings.resolved()?)
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
         super::print(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -297,7 +323,7 @@ fn step_back() {
 
 fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     let limits = settings.limits()?;
-    let pass = settings.pass().pass_settings()?;
+    let pass = settings.pass()?.pass_settings()?;
     let parameters = pass.parameters;
     parameters.validate()?;
     let listen = settings.listen();
@@ -311,48 +337,48 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     let choice = settings.backend.choose()?;
     let console = Console::new(verbosity, Duration::from_secs(10));
     let info = SourceInfo::new(PathBuf::from(STREAM), "stream", 0);
-    if settings.known.detector.is_none() && settings.known.calibration.is_none() {
-        return Err(Error::usage("what the waveforms come from is not known").with_hint(
+    if pass.detector.is_none() && pass.calibration.is_none() {
+        return Err(Error::usage("neither a detector nor a calibration is given").with_hint(
             "give `--detector NAME|FILE` (`nuwave detector` lists the presets), or `--calibration FILE` with `--polarity`",
         ));
     }
-    let known = settings.known.read(&info)?;
+    let context = settings.detector_args()?.read(&info)?;
     let of_type = |sample_type: &str| SourceInfo {
         sample_type: sample_type.to_owned(),
         ..info.clone()
     };
-    let counts = settings.input.readout(&of_type("u16"), &known)?;
-    let floats = settings.input.readout(&of_type("f32"), &known)?;
-    let stage = EventStage::new(&pass, known.detector.as_ref())?;
+    let counts = settings.input.readout(&of_type("u16"), &context)?;
+    let floats = settings.input.readout(&of_type("f32"), &context)?;
+    let stage = EventStage::new(&pass, context.detector.as_ref())?;
     let events_line = stage.notice().map(|notice| notice.to_string());
     let events = stage.into_reconstructor();
     if !verbosity.quiet {
-        status!("{}\ntemplates: {}", choice.line, known.origin);
+        status!("{}\ntemplates: {}", choice.line, context.origin);
         match (&events, events_line) {
             (Ok(_), line) => status!("{}", line.unwrap_or_default()),
             (Err(why), _) => status!("no events: {why}"),
         }
     }
-    let also = settings.also()?;
-    let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), known.calibration)]);
-    for (name, file) in &also {
+    let mut named = settings.calibrations()?;
+    named.remove(DEFAULT);
+    let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), context.calibration)]);
+    for (name, file) in &named {
         let calibration = calibration::read(file)?;
-        // What does not fit is to be heard of now, and by whoever started the service.
+        // A calibration that does not match the digitizer is an error at the start, not in the first request.
         Extractor::new(calibration.clone(), counts, parameters)
             .map_err(|error| error.in_file(file))?;
         calibrations.insert(name.clone(), calibration);
     }
-    let local_files = settings.root.as_deref().map(|root| {
-        let (pass, also) = (pass.clone(), also.clone());
+    let local_files = settings.data_root.as_deref().map(|root| {
+        let (pass, named) = (pass.clone(), named.clone());
         let run =
-            move |files: &LocalPaths, cancel: &CancelToken| pass_over(&pass, &also, files, cancel);
+            move |files: &LocalPaths, cancel: &CancelToken| pass_over(&pass, &named, files, cancel);
         LocalFiles::new(root, Arc::new(run))
     });
-    // Only transfers to a GPU are worth waiting for.
-    let default_ms = if choice.adapter.is_some() { 1.0 } else { 0.0 };
-    let delay_ms = settings.delay_ms.unwrap_or(default_ms);
-    let delay = Duration::try_from_secs_f64(delay_ms / 1e3)
-        .map_err(|_| Error::usage(format!("`--delay-ms {delay_ms}` is not a time")))?;
+    // Larger batches are only worth a delay if they are transferred to a GPU.
+    let default_ms = u64::from(choice.adapter.is_some());
+    let default_delay = DurationArg(Duration::from_millis(default_ms));
+    let DurationArg(delay) = settings.batch_delay.unwrap_or(default_delay);
     Ok(Options {
         listen,
         tls,
@@ -376,10 +402,10 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     })
 }
 
-/// A pass over files on this machine, with the service's settings; returns its report.
+/// Runs a pass over local files with the settings of the service, and returns its report.
 fn pass_over(
     settings: &PassSettings,
-    also: &BTreeMap<String, PathBuf>,
+    named: &BTreeMap<String, PathBuf>,
     files: &LocalPaths,
     cancel: &CancelToken,
 ) -> Result<serde_json::Value> {
@@ -388,9 +414,8 @@ fn pass_over(
     match files.calibration.as_deref() {
         None | Some(DEFAULT) => {}
         Some(name) => {
-            let file = also.get(name);
-            let file =
-                file.ok_or_else(|| Error::usage(format!("there is no calibration `{name}`")))?;
+            let file = named.get(name);
+            let file = file.ok_or_else(|| Error::usage(format!("unknown calibration `{name}`")))?;
             settings.calibration = Some(file.clone());
         }
     }

@@ -149,7 +149,7 @@ async fn files_below_the_root_are_reconstructed_where_they_are() {
     simulate(&root.join("a.arrow"), 8, 3);
     let plain = folder.path().join("plain");
     pass(&root.join("a.arrow"), &plain, &["-d", "juno"]);
-    let server = Server::start(&["--root", root.to_str().expect("text")]);
+    let server = Server::start(&["--data-root", root.to_str().expect("text")]);
     let act = async |body: &str| -> Result<Vec<serde_json::Value>, tonic::Status> {
         let action = Action::new("reconstruct", body.to_owned());
         let answers = server.flight().await.do_action(action).await?.into_inner();
@@ -254,10 +254,17 @@ fn a_service_that_anybody_could_reach_is_refused() {
 #[test]
 fn the_configuration_that_is_printed_can_be_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let first = nuwave(&["serve", "-d", "juno", "--idle", "5", "--print-config"]);
+    let first = nuwave(&[
+        "serve",
+        "-d",
+        "juno",
+        "--idle-timeout",
+        "5s",
+        "--print-config",
+    ]);
     let text = String::from_utf8(first.stdout).expect("text");
     assert!(
-        text.contains("memory_mib = 1024") && text.contains("idle = 5.0"),
+        text.contains("memory_mib = 1024") && text.contains("idle_timeout = \"5s\""),
         "{text}"
     );
     let config = folder.path().join("serve.toml");

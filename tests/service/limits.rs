@@ -156,7 +156,7 @@ async fn clients_that_never_read_are_let_go_and_others_served_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 64, 4);
-    let server = Server::start(&["--idle", "2", "--message-mib", "4"]);
+    let server = Server::start(&["--idle-timeout", "2s", "--message-mib", "4"]);
     let mut stuck = Vec::new();
     for _ in 0..8 {
         let sent = messages("{\"output\": \"waveforms\"}", batches(&file, 64)).await;
@@ -189,7 +189,7 @@ async fn clients_that_never_read_are_let_go_and_others_served_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_does_not_come_to_its_end_is_given_up() {
-    let server = Server::start(&["--idle", "1"]);
+    let server = Server::start(&["--idle-timeout", "1s"]);
     // A byte now and then: it begins a message of 100 bytes.
     let bytes = futures::stream::unfold(0_usize, |at| async move {
         tokio::time::sleep(Duration::from_millis(100)).await;

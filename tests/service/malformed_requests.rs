@@ -250,7 +250,7 @@ async fn broken_streams_are_refused_and_what_came_before_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_gets_round_the_limits() {
-    let server = Server::start(&["--idle", "1"]);
+    let server = Server::start(&["--idle-timeout", "1s"]);
     let whole = |bytes: Bytes| http_body_util::Full::new(bytes);
     // Another path to the same method does not lead there.
     let service = "/inference.GRPCInferenceService";
