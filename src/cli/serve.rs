@@ -293,12 +293,6 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     let options = options(&settings, verbosity)?;
     options.check()?;
-    // Everything that computes shares one pool: jobs, events, and what a GPU leaves.
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.threads.count()?)
-        .start_handler(|_| step_back())
-        .build_global()
-        .map_err(|error| Error::internal("no threads to compute with").with_source(error))?;
     let cancel = CancelToken::on_signals();
     service::run(options, &cancel, |addresses| {
         for address in addresses {
@@ -312,11 +306,11 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lets the threads that speak with clients go before this one: they need little, and while they wait nobody is served.
-fn step_back() {
+/// Lowers the priority of a compute thread below that of the network threads, which need little time but must respond soon.
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
-        // On Linux it is the thread's own; where it is not allowed, all are equal.
+        // On Linux the priority is per thread; if it cannot be changed, all threads are equal.
         let _ = rustix::process::nice(5);
     }
 }
@@ -334,6 +328,13 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
         .as_deref()
         .map(Tokens::read)
         .transpose()?;
+    // Extraction of all requests, on the CPU or next to a GPU, and event reconstruction share one pool.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.threads.count()?)
+        .start_handler(|_| lower_priority())
+        .build()
+        .map_err(|error| Error::internal("cannot start the compute threads").with_source(error))?;
+    let pool = Arc::new(pool);
     let choice = settings.backend.choose()?;
     let console = Console::new(verbosity, Duration::from_secs(10));
     let info = SourceInfo::new(PathBuf::from(STREAM), "stream", 0);
@@ -365,7 +366,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     for (name, file) in &named {
         let calibration = calibration::read(file)?;
         // A calibration that does not match the digitizer is an error at the start, not in the first request.
-        Extractor::new(calibration.clone(), counts, parameters)
+        pool.install(|| Extractor::new(calibration.clone(), counts, parameters))
             .map_err(|error| error.in_file(file))?;
         calibrations.insert(name.clone(), calibration);
     }
@@ -388,6 +389,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
             limit: pass.batch_limit(&choice),
             delay,
         },
+        pool,
         backend_line: choice.line.clone(),
         setup: Setup {
             calibrations,

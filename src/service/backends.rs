@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::ThreadPool;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::batcher::{Batcher, Batching, JobOutcome};
@@ -57,6 +58,7 @@ type Batchers = HashMap<(BackendKey, bool), Arc<OnceCell<Batcher>>>;
 /// The backends, created on first use.
 pub struct Backends {
     setup: Arc<Setup>,
+    pool: Arc<ThreadPool>,
     batching: Batching,
     metrics: Arc<Metrics>,
     /// The batchers by key and by whether samples are 16-bit counts.
@@ -66,13 +68,25 @@ pub struct Backends {
 impl Backends {
     /// Creates the collection without any backend.
     #[must_use]
-    pub fn new(setup: Setup, batching: Batching, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        setup: Setup,
+        pool: Arc<ThreadPool>,
+        batching: Batching,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             setup: Arc::new(setup),
+            pool,
             batching,
             metrics,
             batchers: Mutex::default(),
         }
+    }
+
+    /// Returns the thread pool of all extraction and reconstruction.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        &self.pool
     }
 
     /// Returns the configuration.
@@ -198,6 +212,7 @@ impl Backends {
     ) -> std::result::Result<&'a Batcher, Rejection> {
         cell.get_or_try_init(|| async {
             let (setup, of) = (Arc::clone(&self.setup), key.clone());
+            let pool = Arc::clone(&self.pool);
             let backend = tokio::task::spawn_blocking(move || {
                 let calibration = setup.calibrations.get(&of.calibration).cloned();
                 let readout = if of.floats {
@@ -210,14 +225,16 @@ impl Backends {
                     ..setup.parameters
                 };
                 let calibration = calibration.unwrap_or_default();
-                (setup.make)(&|| Extractor::new(calibration.clone(), readout, parameters))
+                let extractor = || Extractor::new(calibration.clone(), readout, parameters);
+                pool.install(|| (setup.make)(&extractor))
             });
             let backend = backend.await.map_err(|_| {
                 Rejection::internal("internal error: a backend could not be created")
             })??;
             let name = format!("batcher-{}", key.method.name());
             let metrics = Arc::clone(&self.metrics);
-            Ok(Batcher::start(name, backend, self.batching, metrics)?)
+            let pool = Arc::clone(&self.pool);
+            Ok(Batcher::start(name, backend, pool, self.batching, metrics)?)
         })
         .await
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rayon::ThreadPool;
 use tokio::sync::oneshot;
 
 use super::budget::SharedPermit;
@@ -59,20 +60,21 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the thread of `backend`.
+    /// Starts the thread of `backend`, whose parallel work runs in `pool`.
     ///
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(
         name: String,
         backend: Box<dyn Backend>,
+        pool: Arc<ThreadPool>,
         batching: Batching,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let (jobs, queue) = channel();
         std::thread::Builder::new()
             .name(name)
-            .spawn(move || run(backend.as_ref(), &queue, batching, &metrics))
+            .spawn(move || run(backend.as_ref(), &pool, queue, batching, &metrics))
             .map_err(|error| {
                 Error::internal("cannot start the thread of a backend").with_source(error)
             })?;
@@ -107,8 +109,20 @@ struct PendingJob {
     _permit: SharedPermit,
 }
 
-/// Runs `backend` on the jobs of `queue` until the queue is closed.
-fn run(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metrics: &Metrics) {
+/// Runs `backend` on the jobs of `queue` until the queue is closed. Waits for jobs outside of `pool`, so that its threads are
+/// free for other work.
+fn run(
+    backend: &dyn Backend,
+    pool: &ThreadPool,
+    mut queue: Receiver<Job>,
+    batching: Batching,
+    metrics: &Metrics,
+) {
+    // The CPU has no batches in flight, so that it can let other work into the pool after each batch.
+    let max_batches = match backend.name() {
+        "cpu" => 1,
+        _ => MAX_CONSECUTIVE_BATCHES,
+    };
     let (mut next, mut known_failures) = (None, 0);
     loop {
         if next.is_none() {
@@ -117,42 +131,63 @@ fn run(backend: &dyn Backend, queue: &Receiver<Job>, batching: Batching, metrics
                 Err(_) => return,
             }
         }
-        let in_flight = RefCell::new(VecDeque::new());
-        let mut batches = BatchQueue {
-            queue,
-            next: &mut next,
-            in_flight: &in_flight,
-            batching,
-            metrics,
-            left: MAX_CONSECUTIVE_BATCHES,
-        };
-        let extract = || {
-            backend.run(&mut batches, &mut |batch, extracted| {
-                let group = in_flight.borrow_mut().pop_front();
-                deliver(group, batch, extracted, backend.name(), metrics);
-                Ok(true)
-            })
-        };
-        let failed = match catch_unwind(AssertUnwindSafe(extract)) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Rejection::from(error)),
-            Err(_) => Some(Rejection::internal(
-                "internal error: the extraction of a batch panicked",
-            )),
-        };
+        pool.install(|| {
+            run_batches(
+                backend,
+                &mut queue,
+                &mut next,
+                max_batches,
+                batching,
+                metrics,
+            );
+        });
         if let Some(report) = backend.report() {
             metrics.record_backend_report(&report, &mut known_failures);
         }
-        for job in in_flight
-            .into_inner()
-            .into_iter()
-            .flat_map(|group: InFlightBatch| group.jobs)
-        {
-            let rejection = failed.clone().unwrap_or_else(|| {
-                Rejection::internal("internal error: the backend did not return a batch")
-            });
-            let _ = job.reply.send(Err(rejection));
-        }
+    }
+}
+
+/// Runs `backend` on the queued jobs, at most `max_batches` batches of them.
+fn run_batches(
+    backend: &dyn Backend,
+    queue: &mut Receiver<Job>,
+    next: &mut Option<Job>,
+    max_batches: usize,
+    batching: Batching,
+    metrics: &Metrics,
+) {
+    let in_flight = RefCell::new(VecDeque::new());
+    let mut batches = BatchQueue {
+        queue,
+        next,
+        in_flight: &in_flight,
+        batching,
+        metrics,
+        left: max_batches,
+    };
+    let extract = || {
+        backend.run(&mut batches, &mut |batch, extracted| {
+            let group = in_flight.borrow_mut().pop_front();
+            deliver(group, batch, extracted, backend.name(), metrics);
+            Ok(true)
+        })
+    };
+    let failed = match catch_unwind(AssertUnwindSafe(extract)) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Rejection::from(error)),
+        Err(_) => Some(Rejection::internal(
+            "internal error: the extraction of a batch panicked",
+        )),
+    };
+    for job in in_flight
+        .into_inner()
+        .into_iter()
+        .flat_map(|group: InFlightBatch| group.jobs)
+    {
+        let rejection = failed.clone().unwrap_or_else(|| {
+            Rejection::internal("internal error: the backend did not return a batch")
+        });
+        let _ = job.reply.send(Err(rejection));
     }
 }
 

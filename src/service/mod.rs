@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper_util::server::graceful::GracefulShutdown;
+use rayon::ThreadPool;
 use tokio::sync::Semaphore;
 use tonic_health::ServingStatus;
 
@@ -65,6 +66,8 @@ pub struct Options {
     pub batching: Batching,
     /// Calibrations, readout and the constructor of backends.
     pub setup: Setup,
+    /// The thread pool of all extraction and reconstruction.
+    pub pool: Arc<ThreadPool>,
     /// The description of the backend for the status page.
     pub backend_line: String,
     /// Access to files of this machine, if allowed.
@@ -121,6 +124,7 @@ async fn serve(
         limits,
         batching,
         setup,
+        pool,
         backend_line,
         local_files,
     } = options;
@@ -135,7 +139,7 @@ async fn serve(
         .collect::<Result<_>>()?;
     let budget = Arc::new(Budget::new(limits.memory));
     let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
-    let backends = Backends::new(setup, batching, Arc::clone(&metrics));
+    let backends = Backends::new(setup, pool, batching, Arc::clone(&metrics));
     let state = Arc::new(ServiceState::new(
         backends,
         limits,

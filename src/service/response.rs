@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::command::Output;
@@ -145,15 +146,16 @@ impl EventGrouper {
     }
 }
 
-/// Reconstructs `events` in order, on all cores.
+/// Reconstructs `events` in order, in the threads of `pool`.
 ///
 /// # Errors
 /// Only on an internal error.
 pub async fn reconstruct(
     reconstructor: &Arc<Reconstructor>,
+    pool: &Arc<ThreadPool>,
     events: Vec<EventHits>,
 ) -> Result<Vec<Event>, Rejection> {
-    let chunk_size = EVENTS_PER_CORE * rayon::current_num_threads();
+    let chunk_size = EVENTS_PER_CORE * pool.current_num_threads();
     let mut found = Vec::with_capacity(events.len());
     let mut events = events.into_iter();
     loop {
@@ -161,10 +163,12 @@ pub async fn reconstruct(
         if some.is_empty() {
             return Ok(found);
         }
-        let reconstructor = Arc::clone(reconstructor);
+        let (reconstructor, pool) = (Arc::clone(reconstructor), Arc::clone(pool));
         let work = move || -> Vec<Event> {
-            let each = some.par_iter().with_max_len(1);
-            each.map(|event| reconstructor.reconstruct(event)).collect()
+            pool.install(|| {
+                let each = some.par_iter().with_max_len(1);
+                each.map(|event| reconstructor.reconstruct(event)).collect()
+            })
         };
         let more = tokio::task::spawn_blocking(work).await;
         found.extend(more.map_err(|_| {

@@ -67,6 +67,58 @@ async fn methods_differ_and_their_names_are_checked() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_select_a_calibration_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, spring) = (
+        folder.path().join("a.arrow"),
+        folder.path().join("s=1.parquet"),
+    );
+    simulate(&file, 8, 3);
+    write_calibration(&spring, &calibration(pulse(60.0, 6.0, 60), 3.0, 1.0, &[]));
+    let path = spring.to_str().expect("text");
+    let server = Server::start(&["--calibration", &format!("spring={path}")]);
+    let get = async |command: &str| {
+        let sent = messages(command, batches(&file, 1000)).await;
+        exchange(server.flight().await, sent)
+            .await
+            .map(|it| bits(&it, 0))
+    };
+    for (command, more) in [
+        ("{}", vec!["-d", "juno"]),
+        ("{\"calibration\": \"default\"}", vec!["-d", "juno"]),
+        (
+            "{\"calibration\": \"spring\"}",
+            vec!["-d", "juno", "-c", path],
+        ),
+    ] {
+        let out = folder.path().join("out");
+        pass(&file, &out, &[more, vec!["--no-events"]].concat());
+        assert_eq!(
+            get(command).await.expect(command),
+            table(&out, "hits"),
+            "{command}"
+        );
+        std::fs::remove_dir_all(out).expect("it is there");
+    }
+    let (_, status) = server.http("/status.json");
+    assert!(status.contains("[\"default\",\"spring\"]"), "{status}");
+    // A path with a separator before `=` is a path.
+    let server = Server::start(&["--calibration", path]);
+    assert!(server.http("/status.json").1.contains("[\"default\"]"));
+    for (arguments, part) in [
+        (["--calibration", "=x"], "is not `FILE` or `NAME=FILE`"),
+        (["--calibration", "spring="], "is not `FILE` or `NAME=FILE`"),
+    ] {
+        let output = nuwave(&[&["serve", "-d", "juno"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(part), "{text}");
+    }
+    let twice = nuwave(&["serve", "-d", "juno", "-c", path, "-c", path]);
+    assert_eq!(twice.status.code(), Some(2));
+}
+
 #[test]
 fn health_metrics_and_a_page_can_be_asked_for() {
     let server = Server::start(&[]);

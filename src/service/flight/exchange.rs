@@ -189,7 +189,7 @@ async fn complete_events(
     reconstructor: &Arc<Reconstructor>,
     events: Vec<EventHits>,
 ) -> Result<RecordBatch, Rejection> {
-    let events = response::reconstruct(reconstructor, events).await?;
+    let events = response::reconstruct(reconstructor, state.backends.pool(), events).await?;
     state.metrics.events.inc_by(events.len() as u64);
     response::events(&events)
 }

@@ -226,8 +226,12 @@ impl KServe {
                 let mut grouper = EventGrouper::default();
                 grouper.add(&done.batch, &done.extracted)?;
                 let reconstructor = self.state.backends.events()?;
-                let events =
-                    response::reconstruct(&reconstructor, grouper.take_complete(true)).await?;
+                let events = response::reconstruct(
+                    &reconstructor,
+                    self.state.backends.pool(),
+                    grouper.take_complete(true),
+                )
+                .await?;
                 self.state.metrics.events.inc_by(events.len() as u64);
                 results::build_response(
                     response,
