@@ -292,7 +292,11 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let options = options(&settings, verbosity)?;
-    options.check()?;
+    options.check().map_err(|error| {
+        error.with_hint(
+            "give `--tls-certificate`, `--tls-key` and `--token-file`, or listen on `127.0.0.1:8815` or `unix:PATH` for this machine only",
+        )
+    })?;
     let cancel = CancelToken::on_signals();
     service::run(options, &cancel, |addresses| {
         for address in addresses {

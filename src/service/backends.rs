@@ -156,7 +156,7 @@ impl Backends {
         }
         if let Some(theirs) = info.adc_bits.filter(|it| Some(*it) != counts.adc_bits) {
             let ours = counts.adc_bits.map_or_else(
-                || "waveforms of unknown resolution (`--adc-bits`)".to_owned(),
+                || "waveforms of unknown resolution".to_owned(),
                 |ours| format!("{ours} bits"),
             );
             return differs("resolution", format!("{theirs} bits"), ours);

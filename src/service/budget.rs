@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::rejection::{Reason, Rejection};
+use super::rejection::{Limit, Reason, Rejection};
 
 /// An amount of memory that can be reserved.
 #[derive(Debug)]
@@ -98,22 +98,24 @@ impl BudgetPermit {
             return Err(Rejection::new(
                 Reason::ClientMemory,
                 format!(
-                    "this client has {} of its {} bytes in work, {more} more do not fit (`--client-mib`); wait for responses, then try again",
+                    "this client has reserved {} of its {} bytes, {more} more exceed the limit; wait for responses, then try again",
                     own.used(),
                     own.capacity()
                 ),
-            ));
+            )
+            .with_limit(Limit::client_memory(own.capacity())));
         }
         if !all.try_acquire(more) {
             own.release(more);
             return Err(Rejection::new(
                 Reason::Memory,
                 format!(
-                    "the service has {} of its {} bytes in work, {more} more do not fit (`--memory-mib`); try again later",
+                    "all clients have reserved {} of {} bytes, {more} more exceed the limit; try again later",
                     all.used(),
                     all.capacity()
                 ),
-            ));
+            )
+            .with_limit(Limit::memory(all.capacity())));
         }
         self.bytes += more;
         Ok(())

@@ -80,13 +80,13 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
-                return Err(Error::usage("`--listen unix:` has no path"));
+                return Err(Error::usage("the address `unix:` has no path"));
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
         let text = text.replace("localhost:", "127.0.0.1:");
         text.parse().map(Self::Tcp).map_err(|_| {
-            Error::usage(format!("`--listen {text}` is not a valid address")).with_hint(
+            Error::usage(format!("`{text}` is not a valid address to listen on")).with_hint(
                 "write `127.0.0.1:8815`, `[::1]:8815`, `0.0.0.0:8815`, or `unix:/run/nuwave.sock`",
             )
         })

@@ -79,7 +79,12 @@ impl LocalFiles {
             .canonicalize()
             .ok()
             .filter(|root| root.is_dir())
-            .ok_or_else(|| Error::usage(format!("`--root {}` is not a folder", root.display())))?;
+            .ok_or_else(|| {
+                Error::usage(format!(
+                    "the data root `{}` is not a folder",
+                    root.display()
+                ))
+            })?;
         Ok(Self {
             root,
             pass,

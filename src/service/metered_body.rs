@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::budget::BudgetPermit;
-use super::rejection::{Reason, Rejection};
+use super::rejection::{Limit, Reason, Rejection};
 use super::state::ServiceState;
 
 /// The number of bytes that have to arrive within each idle timeout.
@@ -163,14 +163,17 @@ impl HttpBody for MeteredBody {
                 Some(data) => self.count(data).err(),
                 None => None,
             },
-            Poll::Pending if self.is_late(cx) => Some(Rejection::new(
-                Reason::Idle,
-                format!(
-                    "the request did not come whole: {} bytes in {:?} (`--idle`)",
-                    self.received,
-                    self.started.elapsed()
-                ),
-            )),
+            Poll::Pending if self.is_late(cx) => Some(
+                Rejection::new(
+                    Reason::Idle,
+                    format!(
+                        "the request did not arrive in time: {} bytes in {:?}",
+                        self.received,
+                        self.started.elapsed()
+                    ),
+                )
+                .with_limit(Limit::idle_timeout(self.state.limits.idle)),
+            ),
             _ => None,
         };
         if let Some(rejection) = rejected {

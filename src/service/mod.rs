@@ -85,9 +85,8 @@ impl Options {
         };
         if self.tls.is_none() || self.tokens.is_none() {
             return Err(Error::usage(format!(
-                "`--listen {address}` can be reached from other machines: that needs `--tls-certificate`, `--tls-key` and `--token-file`"
-            ))
-            .with_hint("listen at `127.0.0.1:8815` or `unix:PATH` for this machine alone"));
+                "the address `{address}` can be reached from other machines, which requires encryption and authentication"
+            )));
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! Rejected requests: the reasons, which all protocols and the metrics share, and their gRPC status codes.
 
+use std::fmt;
+use std::time::Duration;
+
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -7,6 +10,8 @@ use crate::error::{Error, ErrorKind};
 
 /// The response header with the reason, with the same labels as the metrics.
 pub const REASON: &str = "nuwave-reason";
+/// The response header with the name and the value of the limit that a request exceeds, as `client_memory_bytes=268435456`.
+pub const LIMIT: &str = "nuwave-limit";
 /// The maximum length of a message in bytes. It may quote the request, and is sent in a header.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -89,6 +94,53 @@ impl Reason {
     }
 }
 
+/// A limit of the service that a request exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The name, with the unit.
+    pub name: &'static str,
+    /// The value in this unit.
+    pub value: u64,
+}
+
+impl Limit {
+    /// Memory of all clients together.
+    #[must_use]
+    pub fn memory(value: u64) -> Self {
+        let name = "memory_bytes";
+        Self { name, value }
+    }
+
+    /// Memory of one client.
+    #[must_use]
+    pub fn client_memory(value: u64) -> Self {
+        let name = "client_memory_bytes";
+        Self { name, value }
+    }
+
+    /// Size of one message.
+    #[must_use]
+    pub fn message(value: u64) -> Self {
+        let name = "message_bytes";
+        Self { name, value }
+    }
+
+    /// Time in which a client has to send a message or read a response.
+    #[must_use]
+    pub fn idle_timeout(timeout: Duration) -> Self {
+        Self {
+            name: "idle_timeout_ms",
+            value: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
 /// A rejected request, with the message for the client.
 #[derive(Clone, Debug)]
 pub struct Rejection {
@@ -96,6 +148,8 @@ pub struct Rejection {
     pub reason: Reason,
     /// The message: what was found where, what was expected, and how to go on.
     pub message: String,
+    /// The limit that the request exceeds, if that is the reason.
+    pub limit: Option<Limit>,
 }
 
 impl Rejection {
@@ -108,7 +162,18 @@ impl Rejection {
             message.truncate(end.unwrap_or(0));
             message.push_str(" ..");
         }
-        Self { reason, message }
+        Self {
+            reason,
+            message,
+            limit: None,
+        }
+    }
+
+    /// Adds the limit that the request exceeds.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// Creates a rejection of a malformed request.
@@ -129,10 +194,11 @@ impl Rejection {
             Code::OutOfRange => Self::new(
                 Reason::MessageSize,
                 format!(
-                    "{}; a message may have {limit} bytes (`--message-mib`)",
+                    "{}; a message may have at most {limit} bytes",
                     status.message()
                 ),
-            ),
+            )
+            .with_limit(Limit::message(limit as u64)),
             Code::ResourceExhausted => Self::new(Reason::Memory, status.message()),
             Code::Cancelled | Code::Unknown => {
                 Self::malformed(format!("the stream is broken: {}", status.message()))
@@ -155,9 +221,13 @@ impl From<Error> for Rejection {
 
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
+        let limit = rejection.limit.map(|limit| limit.to_string());
         let mut status = Self::new(rejection.reason.code(), rejection.message);
         let reason = MetadataValue::from_static(rejection.reason.label());
         status.metadata_mut().insert(REASON, reason);
+        if let Some(limit) = limit.and_then(|limit| limit.parse().ok()) {
+            status.metadata_mut().insert(LIMIT, limit);
+        }
         status
     }
 }

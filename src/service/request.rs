@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::rejection::{Reason, Rejection};
+use super::rejection::{Limit, Reason, Rejection};
 use super::state::ServiceState;
 use super::stream::{Outgoing, ResponseSender};
 
@@ -200,8 +200,9 @@ pub async fn next_message<T>(
             Err(_) => {
                 return Err(Rejection::new(
                     Reason::Idle,
-                    format!("no whole message came for {idle:?} (`--idle`)"),
-                ));
+                    format!("no complete message arrived for {idle:?}"),
+                )
+                .with_limit(Limit::idle_timeout(idle)));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
-use super::rejection::{Reason, Rejection};
+use super::rejection::{Limit, Reason, Rejection};
 
 /// The maximum number of messages in flight; the flow window bounds their bytes.
 const MAX_IN_FLIGHT: usize = 64;
@@ -108,8 +108,9 @@ impl<T> ResponseSender<T> {
             Ok(_) => Ok(()),
             Err(_) => Err(Rejection::new(
                 Reason::Idle,
-                format!("the client took no response for {:?} (`--idle`)", self.idle),
-            )),
+                format!("the client read no response for {:?}", self.idle),
+            )
+            .with_limit(Limit::idle_timeout(self.idle))),
         }
     }
 }

@@ -440,6 +440,13 @@ where
     Status::from_header_map(&trailers).expect("a status")
 }
 
+/// Returns the limit that a rejected request exceeds. No message names an option of the command line.
+pub fn exceeded(status: &Status) -> &str {
+    assert!(!status.message().contains("--"), "{status}");
+    let limit = status.metadata().get("nuwave-limit").expect("a limit");
+    limit.to_str().expect("text")
+}
+
 /// A message in front of which stands its length.
 pub fn framed(length: u32, content: &[u8]) -> Bytes {
     let mut bytes = vec![0];

@@ -5,6 +5,7 @@ pub mod messages;
 mod results;
 mod tensors;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::pipeline::DuplicateFilter;
 use codec::InferCodec;
 use messages::{
     BoolResponse, EmptyRequest, InferRequest, InferResponse, ModelMetadata, ModelRequest,
-    ServerMetadata, StreamInferResponse, TensorMetadata, Value,
+    Parameter, ServerMetadata, StreamInferResponse, TensorMetadata, Value,
 };
 
 /// The name of the gRPC service.
@@ -312,11 +313,15 @@ impl KServe {
                 },
                 Err(rejection) => {
                     self.state.metrics.record_rejection(&rejection);
-                    let response = InferResponse {
+                    let mut response = InferResponse {
                         id,
                         ..InferResponse::default()
                     };
                     let label = rejection.reason.label();
+                    response.parameters = text_parameters([
+                        ("reason", Some(label.to_owned())),
+                        ("limit", rejection.limit.map(|limit| limit.to_string())),
+                    ]);
                     StreamInferResponse {
                         error_message: format!("{label}: {}", rejection.message),
                         infer_response: Some(response),
@@ -369,6 +374,17 @@ struct Pending {
     id: String,
     submitted: Result<Submitted, Rejection>,
     window_permit: OwnedSemaphorePermit,
+}
+
+/// Returns the parameters that have a value.
+fn text_parameters<const N: usize>(
+    texts: [(&str, Option<String>); N],
+) -> HashMap<String, Parameter> {
+    let parameter = |(name, text): (&str, Option<String>)| {
+        let value = Some(Value::Text(text?));
+        Some((name.to_owned(), Parameter { value }))
+    };
+    texts.into_iter().filter_map(parameter).collect()
 }
 
 /// Processes a unary request.
