@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Sends a file of waveforms to `nuwave serve` over Arrow Flight and keeps what comes back.
+"""Sends a file of waveforms to `nuwave serve` over Arrow Flight and writes the response to a Parquet file.
 
     nuwave serve -d juno &
-    python examples/flight_client.py testdata/juno64.arrow hits.parquet
+    python examples/flight_client.py testdata/juno8-arrow.arrow hits.parquet
 
-Needs pyarrow (pip install pyarrow). The upload and the answers run side by side: a second thread writes, the first one reads.
+Needs pyarrow (pip install pyarrow). A second thread sends the waveforms while the first one reads the responses.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 
 def batches_of(path, rows):
-    """Record batches of at most `rows` waveforms with event_id, channel_id, samples and, where there is one, start_ns."""
+    """Yields the schema, then record batches of at most `rows` waveforms with event_id, channel_id, samples and optionally start_ns."""
     if path.endswith((".arrow", ".feather")):
         with pa.memory_map(path) as source:
             reader = pa.ipc.open_file(source)
@@ -36,7 +36,7 @@ def batches_of(path, rows):
 
 
 def connect(address, token=None, certificates=None):
-    """A client, and the options of its calls."""
+    """Returns a client and the options of its requests."""
     if address.startswith("unix:"):
         location = "grpc+unix://" + address.removeprefix("unix:")
     elif certificates:
@@ -50,7 +50,7 @@ def connect(address, token=None, certificates=None):
 
 
 def exchange(client, options, path, command, rows=1024):
-    """Sends the file at `path`; gives the table that comes back, and what the service says of each of its batches."""
+    """Sends the file at `path`. Returns the table of the response, and the metadata of each of its batches."""
     parts = batches_of(path, rows)
     schema = next(parts)
     descriptor = flight.FlightDescriptor.for_command(json.dumps(command))
@@ -63,25 +63,25 @@ def exchange(client, options, path, command, rows=1024):
             for batch in parts:
                 writer.write_batch(batch)
             writer.done_writing()
-        except Exception as error:  # the reader hears from the service why
+        except Exception as error:  # the reader receives the reason from the service
             failed.append(error)
 
     sending = threading.Thread(target=send, daemon=True)
     sending.start()
-    batches, about = [], []
+    batches, metadata = [], []
     while True:
         try:
             chunk = reader.read_chunk()
         except StopIteration:
             break
         batches.append(chunk.data)
-        about.append(json.loads(chunk.app_metadata.to_pybytes() or b"{}"))
+        metadata.append(json.loads(chunk.app_metadata.to_pybytes() or b"{}"))
     sending.join()
     if failed:
         raise failed[0]
     table = pa.Table.from_batches(batches, schema=reader.schema)
     writer.close()
-    return table, about
+    return table, metadata
 
 
 def main():
@@ -89,25 +89,25 @@ def main():
     parser.add_argument("input", help="file of waveforms (.arrow, .feather, .parquet)")
     parser.add_argument("output", help="Parquet file to write")
     parser.add_argument("--address", default="127.0.0.1:8815", help="HOST:PORT or unix:PATH")
-    parser.add_argument("--what", default="hits", choices=["hits", "waveforms", "events"])
+    parser.add_argument("--output-table", default="hits", choices=["hits", "waveforms", "events"])
     parser.add_argument("--method", help="deconvolution, sparse, auto, integral or coti")
-    parser.add_argument("--calibration", help="one of the service's calibrations")
-    parser.add_argument("--rows", type=int, default=1024, help="waveforms a message")
+    parser.add_argument("--calibration", help="name of a calibration of the service")
+    parser.add_argument("--rows", type=int, default=1024, help="waveforms per message")
     parser.add_argument("--token-file", help="file with the token")
-    parser.add_argument("--certificates", help="authority of the service's certificate, PEM")
+    parser.add_argument("--certificates", help="certificate authority of the service, PEM")
     arguments = parser.parse_args()
     token = open(arguments.token_file).read().strip() if arguments.token_file else None
     client, options = connect(arguments.address, token, arguments.certificates)
-    command = {"output": arguments.what}
+    command = {"output": arguments.output_table}
     if arguments.method:
         command["method"] = arguments.method
     if arguments.calibration:
         command["calibration"] = arguments.calibration
-    table, about = exchange(client, options, arguments.input, command, arguments.rows)
+    table, metadata = exchange(client, options, arguments.input, command, arguments.rows)
     pq.write_table(table, arguments.output)
-    waveforms = sum(it.get("waveforms", 0) for it in about)
-    backends = sorted({it["backend"] for it in about if "backend" in it})
-    print(f"{waveforms} waveforms sent, {table.num_rows} {arguments.what} in {arguments.output}, by {', '.join(backends)}")
+    waveforms = sum(it.get("waveforms", 0) for it in metadata)
+    backends = sorted({it["backend"] for it in metadata if "backend" in it})
+    print(f"{waveforms} waveforms sent, {table.num_rows} {arguments.output_table} in {arguments.output}, by {', '.join(backends)}")
 
 
 if __name__ == "__main__":

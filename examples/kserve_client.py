@@ -2,7 +2,7 @@
 """Sends a file of waveforms to `nuwave serve` as a Triton client would (KServe v2 over gRPC).
 
     nuwave serve -d juno &
-    python examples/kserve_client.py testdata/juno64.npz hits.npz
+    python examples/kserve_client.py testdata/juno8-npz.npz hits.npz
 
 Needs numpy and tritonclient (pip install 'tritonclient[grpc]'). All waveforms of a request have the same length.
 """
@@ -27,7 +27,7 @@ HITS = [
 
 
 def waveforms_of(path):
-    """event_id, channel_id and samples of a .npz file that `nuwave simulate` made."""
+    """Returns event_id, channel_id and samples of a .npz file."""
     if not path.endswith(".npz"):
         sys.exit(f"{path}: this example reads .npz")
     file = np.load(path)
@@ -35,7 +35,7 @@ def waveforms_of(path):
 
 
 def inputs_of(event_id, channel_id, samples):
-    """The tensors of a request."""
+    """Returns the input tensors of a request."""
     tensors = []
     for name, values, kind in [
         ("samples", samples.astype(np.uint16), "UINT16"),
@@ -49,11 +49,11 @@ def inputs_of(event_id, channel_id, samples):
 
 
 def infer(client, path, rows=1024, model="waveform", outputs=HITS, headers=None, stream=False):
-    """Sends the file in requests of `rows` waveforms; gives the arrays of all answers, one after the other."""
+    """Sends the file in requests of `rows` waveforms. Returns the concatenated arrays of all responses."""
     event_id, channel_id, samples = waveforms_of(path)
     requests = [slice(begin, begin + rows) for begin in range(0, len(samples), rows)]
     wanted = [triton.InferRequestedOutput(name) for name in outputs]
-    answers = []
+    responses = []
     if stream:
         arrived = queue.Queue()
         client.start_stream(lambda result, error: arrived.put((result, error)), headers=headers)
@@ -63,15 +63,15 @@ def infer(client, path, rows=1024, model="waveform", outputs=HITS, headers=None,
             result, error = arrived.get(timeout=600)
             if error is not None:
                 raise error
-            answers.append(result)
+            responses.append(result)
         client.stop_stream()
     else:
         for part in requests:
             tensors = inputs_of(event_id[part], channel_id[part], samples[part])
-            answers.append(client.infer(model, tensors, outputs=wanted, headers=headers))
-    arrays = {name: [answer.as_numpy(name) for answer in answers] for name in outputs}
+            responses.append(client.infer(model, tensors, outputs=wanted, headers=headers))
+    arrays = {name: [response.as_numpy(name) for response in responses] for name in outputs}
     if "hit_offsets" in arrays:
-        # Each answer counts from 0.
+        # The offsets of each response start at 0.
         joined = [np.zeros(1, np.uint64)]
         for offsets in arrays["hit_offsets"]:
             joined.append(offsets[1:] + joined[-1][-1])
@@ -84,10 +84,10 @@ def main():
     parser.add_argument("input", help="file of waveforms (.npz)")
     parser.add_argument("output", help=".npz file to write")
     parser.add_argument("--address", default="127.0.0.1:8815", help="HOST:PORT")
-    parser.add_argument("--rows", type=int, default=1024, help="waveforms a request")
-    parser.add_argument("--stream", action="store_true", help="one stream of requests instead of one call each")
+    parser.add_argument("--rows", type=int, default=1024, help="waveforms per request")
+    parser.add_argument("--stream", action="store_true", help="one stream of requests instead of unary requests")
     parser.add_argument("--token-file", help="file with the token")
-    parser.add_argument("--certificates", help="authority of the service's certificate, PEM")
+    parser.add_argument("--certificates", help="certificate authority of the service, PEM")
     arguments = parser.parse_args()
     client = triton.InferenceServerClient(
         arguments.address, ssl=arguments.certificates is not None, root_certificates=arguments.certificates

@@ -1,8 +1,8 @@
-"""What clients get from `nuwave serve` is what `nuwave reconstruct` makes of the same file, bit for bit.
+"""Checks that clients of `nuwave serve` receive the same tables as `nuwave reconstruct` writes, bit for bit.
 
     python tests/clients/check.py NUWAVE          needs pyarrow, numpy and tritonclient[grpc]
 
-Runs the programs in examples/ as a user would, then their functions with eight clients at once.
+Runs the programs in examples/ as their documentation says, then their functions with eight concurrent clients.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def nuwave(*arguments):
 
 @contextlib.contextmanager
 def serving(*arguments):
-    """A service; gives its address."""
+    """Runs a service and yields its address."""
     command = [NUWAVE, "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     lines = []
@@ -53,7 +53,7 @@ def serving(*arguments):
 
 
 def table(folder, name):
-    """A table of an output, without the input's number and in one piece."""
+    """Reads a table of an output folder without input_id."""
     read = pa.dataset.dataset(folder / name, format="parquet").to_table()
     return read.drop_columns(["input_id"])
 
@@ -63,7 +63,7 @@ def same(expected, found, what):
     assert found.num_rows == expected.num_rows, f"{what}: {found.num_rows} rows instead of {expected.num_rows}"
     for name in expected.column_names:
         mine, theirs = expected[name].to_numpy(), found[name].to_numpy()
-        # Bit for bit: NaN is equal to NaN, and 0 is not -0.
+        # Bitwise: NaN equals NaN, and 0 differs from -0.
         assert mine.tobytes() == theirs.tobytes(), f"{what}: column {name} differs"
 
 
@@ -92,15 +92,21 @@ def main():
         assert expected["hits"].num_rows > 5000 and expected["events"].num_rows == 20
         with serving("-d", "juno") as address:
             check(folder, address, expected)
-    print("clients get what a pass over the file makes")
+    print("clients receive the same tables as a pass over the file")
 
 
 def check(folder, address, expected):
-    # The programs, as a user runs them.
+    # The programs, as their documentation says.
+    for module, output in [(flight_client, "hits.parquet"), (kserve_client, "hits.npz")]:
+        command = next(line.split() for line in module.__doc__.splitlines() if line.strip().startswith("python "))
+        assert command[3] == output
+        command = [sys.executable, *command[1:3], folder / output, "--address", address]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    # The programs with all their outputs.
     for what in ["hits", "waveforms", "events"]:
         out = folder / f"{what}.parquet"
         program = [sys.executable, ROOT / "examples/flight_client.py", folder / "a.arrow", out]
-        subprocess.run([*program, "--address", address, "--what", what], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*program, "--address", address, "--output-table", what], check=True, stdout=subprocess.DEVNULL)
         same(expected[what], pq.read_table(out), f"flight_client.py, {what}")
     out = folder / "hits.npz"
     program = [sys.executable, ROOT / "examples/kserve_client.py", folder / "a.npz", out, "--address", address]
@@ -108,7 +114,7 @@ def check(folder, address, expected):
         subprocess.run([*program, *stream], check=True, stdout=subprocess.DEVNULL)
         same_tensors(expected["hits"], np.load(out), f"kserve_client.py {stream}")
 
-    # What is there can be asked for.
+    # Metadata.
     client, options = flight_client.connect(address)
     flights = {info.descriptor.command.decode(): info for info in client.list_flights()}
     assert len(flights) == 3
@@ -135,13 +141,13 @@ def check(folder, address, expected):
     except pa.ArrowInvalid as error:
         assert "malformed command" in str(error), error
 
-    # Events over KServe: whole events in each request.
+    # Events over KServe; requests contain complete events.
     columns = ["event_id", "x_mm", "energy_mev", "n_channels_hit", "flags"]
     events = kserve_client.infer(server, str(folder / "a.npz"), 300 * 5, "event", columns)
     for name in columns:
         assert expected["events"][name].to_numpy().tobytes() == events[name].tobytes(), f"event: {name} differs"
 
-    # Eight clients at once, with messages of different sizes.
+    # Eight concurrent clients with different message sizes.
     failed = []
 
     def one(number):

@@ -1,7 +1,8 @@
-//! The clients that users have, pyarrow and tritonclient, against the service: the programs in `examples/` and `tests/clients`.
-//! Needs Python with both, named by `NUWAVE_PYTHON`.
+//! Python clients (pyarrow and tritonclient) of the service: the programs in `examples/`, run by `tests/clients/check.py` with the
+//! Python that `NUWAVE_PYTHON` names.
 #![cfg(unix)]
 
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -22,4 +23,25 @@ fn clients_of_python_get_what_a_pass_over_the_file_makes() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The documentation of the clients is tested where Python is there; the files that it names, everywhere.
+#[test]
+fn test_data_that_the_examples_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for entry in std::fs::read_dir(root.join("examples")).expect("the examples") {
+        let path = entry.expect("an example").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        for part in text.split("testdata/").skip(1) {
+            let name: String = part
+                .chars()
+                .take_while(|it| it.is_ascii_alphanumeric() || "-._".contains(*it))
+                .collect();
+            let file = root.join("testdata").join(name.trim_end_matches('.'));
+            assert!(file.is_file(), "{}: {}", path.display(), file.display());
+            named += 1;
+        }
+    }
+    assert!(named >= 2, "{named} files");
 }
