@@ -1,4 +1,4 @@
-//! `nuwave serve`: the service.
+//! `nuwave serve`: the network service.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,51 +39,52 @@ const DEFAULT: &str = "default";
 /// The name of a client's stream in error messages.
 const STREAM: &str = "stream";
 
-/// Serve waveforms of many clients over the network
+/// Extract the waveforms of many clients over the network
 ///
 /// Clients send waveforms over Arrow Flight (`DoExchange`) or the KServe v2 protocol (models `waveform` and `event`) and
-/// get hits, summaries or events, the same as `nuwave reconstruct` makes of them. One address has all doors, gRPC and
-/// HTTP: `/` is a page for people, `/metrics` for Prometheus, `/v2/health/ready` for whoever starts it.
+/// receive hits, waveform summaries or events, with the same values as `nuwave reconstruct` writes. All protocols share one
+/// address: `/` status page, `/metrics`, readiness at `/v2/health/ready`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   nuwave serve -d juno
   nuwave serve -d juno -c spe.parquet --light-maps maps --listen 127.0.0.1:8815 --listen unix:/run/nuwave.sock
   nuwave serve -d juno --listen 0.0.0.0:8815 --tls-certificate host.pem --tls-key host.key --token-file tokens
-  nuwave serve -d juno --root /data
+  nuwave serve -d juno --calibration spe.parquet --calibration spring=spring.parquet
+  nuwave serve -d juno --data-root /data
 
-Ends on SIGTERM or SIGINT: no work is taken any more, running calls finish, exit code 0.")]
+On SIGTERM or SIGINT new requests are rejected, running requests finish, and the exit code is 0.")]
 pub(crate) struct Args {
-    /// TOML file with settings; the command line wins
+    /// Configuration file (TOML); options on the command line override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the settings as they result from file and command line, and end
+    /// Print the resulting configuration and exit
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// What file and command line can both set.
+/// The settings of the configuration file and the command line.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 struct Settings {
-    /// Where to listen: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; several times for several [default: 127.0.0.1:8815]
+    /// Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; may be repeated [default: 127.0.0.1:8815]
     #[arg(long, value_name = "ADDRESS", help_heading = NETWORK)]
     listen: Option<Vec<String>>,
-    /// Certificate of this host in PEM, with those up to its authority
+    /// Certificate chain of this host (PEM)
     #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_certificate: Option<PathBuf>,
-    /// Key of that certificate
+    /// Private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_key: Option<PathBuf>,
-    /// Authorities in PEM; with them clients need a certificate of one
+    /// Certificate authorities of clients (PEM); if given, clients need a certificate
     #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     tls_client_authorities: Option<PathBuf>,
-    /// Tokens, one a line; with them clients need one
+    /// File with one token per line; if given, clients need a token
     #[arg(long, value_name = "FILE", help_heading = NETWORK)]
     token_file: Option<PathBuf>,
-    /// Folder whose files clients may have reconstructed without sending them
+    /// Folder with files that clients may have reconstructed in place
     #[arg(long, value_name = "DIR", help_heading = NETWORK)]
     data_root: Option<PathBuf>,
     /// Memory for the waveforms of all clients, in MiB [default: 1024]
@@ -92,10 +93,10 @@ struct Settings {
     /// Memory for the waveforms of one connection, in MiB [default: 256]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     client_mib: Option<u64>,
-    /// Largest message, in MiB [default: 16]
+    /// Maximum size of a message, in MiB [default: 16]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     message_mib: Option<u64>,
-    /// Most connections [default: 1024]
+    /// Maximum number of connections [default: 1024]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     connections: Option<usize>,
     /// Time in which a client has to send a message or read a response [default: 60s]
@@ -104,28 +105,28 @@ struct Settings {
     /// Time that running requests have after SIGTERM [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
     drain_timeout: Option<DurationArg>,
-    /// Most waveforms that are extracted together [default: 4096, with a GPU 16384]
+    /// Maximum number of waveforms per batch [default: 4096, with a GPU 16384]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     batch: Option<usize>,
     /// Time that a batch waits for more waveforms [default: 0ms, with a GPU 1ms]
     #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
     batch_delay: Option<DurationArg>,
-    /// How charge and time are taken where the client does not say
+    /// Extraction method for requests that do not set it
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
     #[arg(long)]
     filter: Option<Filter>,
-    /// Least height of a hit in standard deviations of the noise [default: 5]
+    /// Minimum height of a hit in standard deviations of the noise [default: 5]
     #[arg(long, value_name = "N")]
     threshold_sigma: Option<f32>,
-    /// Least depth of the valley between two hits in standard deviations of the noise [default: 2]
+    /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
     #[arg(long, value_name = "N")]
     split_sigma: Option<f32>,
-    /// How events are reconstructed [default: full, without light maps centroid]
+    /// Method of event reconstruction [default: full, without light maps centroid]
     #[arg(long, value_enum, value_name = "METHOD")]
     event_method: Option<event::Method>,
-    /// Folder of light maps, as `nuwave calibrate light` makes it
+    /// Folder of light maps, written by `nuwave calibrate light`
     #[arg(long, value_name = "DIR")]
     light_maps: Option<PathBuf>,
     #[command(flatten)]
@@ -147,7 +148,7 @@ struct Settings {
 }
 
 impl Settings {
-    /// With every default spelled out that does not depend on the machine.
+    /// Returns the settings with all defaults that do not depend on the machine.
     fn resolved(&self) -> Result<Self> {
         let pass = self.pass()?.unchecked();
         let Parameters {
@@ -183,13 +184,15 @@ impl Settings {
         let mib = |name: &str, value: Option<u64>| {
             let value = value.unwrap_or_default();
             let bytes = value.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
-            bytes.ok_or_else(|| Error::usage(format!("`--{name} {value}` is no amount of memory")))
+            bytes.ok_or_else(|| {
+                Error::usage(format!("`--{name} {value}` is not an amount of memory"))
+            })
         };
         let message = mib("message-mib", resolved.message_mib)?;
         let message = usize::try_from(message)
             .ok()
             .filter(|&bytes| bytes <= 1 << 30)
-            .ok_or_else(|| Error::usage("`--message-mib`: a message has at most 1024 MiB"))?;
+            .ok_or_else(|| Error::usage("`--message-mib`: the maximum is 1024"))?;
         let limits = Limits {
             memory: mib("memory-mib", resolved.memory_mib)?,
             client: mib("client-mib", resolved.client_mib)?,
@@ -203,10 +206,10 @@ impl Settings {
         }
         if limits.stream() > limits.client.min(limits.memory) {
             return Err(Error::usage(format!(
-                "a stream takes two messages of {} MiB, more than `--client-mib` or `--memory-mib` allow",
+                "a stream reserves two messages of {} MiB, more than `--client-mib` or `--memory-mib` allow",
                 limits.message >> 20
             ))
-            .with_hint("make `--message-mib` smaller, or the others larger"));
+            .with_hint("decrease `--message-mib` or increase the others"));
         }
         Ok(limits)
     }
@@ -220,12 +223,12 @@ impl Settings {
             })),
             (None, None) if self.tls_client_authorities.is_none() => Ok(None),
             _ => Err(Error::usage(
-                "`--tls-certificate` and `--tls-key` belong together, and `--tls-client-authorities` needs both",
+                "`--tls-certificate` and `--tls-key` must be given together, and `--tls-client-authorities` requires both",
             )),
         }
     }
 
-    /// The settings of a pass over files with the same results.
+    /// Returns the settings of a pass with the same results.
     fn pass(&self) -> Result<ReconstructSettings> {
         Ok(ReconstructSettings {
             method: self.method,
@@ -300,12 +303,12 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let cancel = CancelToken::on_signals();
     service::run(options, &cancel, |addresses| {
         for address in addresses {
-            // What a script waits for, whatever it was told not to hear.
+            // Scripts wait for this line, so it is printed even with `--quiet`.
             status!("ready: {address}");
         }
     })?;
     if !verbosity.quiet {
-        status!("ended");
+        status!("stopped");
     }
     Ok(ExitCode::SUCCESS)
 }
