@@ -18,6 +18,7 @@ use super::state::ServiceState;
 const BYTES_PER_IDLE_PERIOD: u64 = 1 << 20;
 /// The maximum size of a request without tensors, in bytes.
 pub const MAX_SMALL_REQUEST: u64 = 256 << 10;
+
 /// The body of a response that holds the memory of its request until it is sent.
 pub struct PermitBody {
     inner: Body,
@@ -75,7 +76,8 @@ pub struct MeteredBody {
 }
 
 impl MeteredBody {
-    fn of(
+    /// Wraps `inner`; `grows` if the message may be large.
+    pub fn new(
         inner: Body,
         permit: Arc<Mutex<BudgetPermit>>,
         state: Arc<ServiceState>,

@@ -194,10 +194,10 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
-        let response = self.state.backends.submit(&key, batch, permit).await?;
+        let outcome = self.state.backends.submit(&key, batch, permit).await?;
         Ok(Submitted {
             model,
-            response,
+            outcome,
             requested,
             response,
         })
@@ -207,25 +207,25 @@ impl KServe {
     async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
-            response,
+            outcome,
             requested,
             response,
         } = submitted;
         let lost = |_| Rejection::internal("internal error: the backend did not return a batch");
-        let mut done = response.await.map_err(lost)??;
-        DuplicateFilter::default().mark(&done.batch, &mut done.extracted);
-        let backend = done.backend;
+        let mut result = outcome.await.map_err(lost)??;
+        DuplicateFilter::default().mark(&result.batch, &mut result.extracted);
+        let backend = result.backend;
         let outputs = match model {
             Model::Waveform => results::build_response(
                 response,
                 &requested,
                 &results::WAVEFORM_OUTPUTS,
-                &done,
+                &result,
                 backend,
             ),
             Model::Event => {
                 let mut grouper = EventGrouper::default();
-                grouper.add(&done.batch, &done.extracted)?;
+                grouper.add(&result.batch, &result.extracted)?;
                 let reconstructor = self.state.backends.events()?;
                 let events = response::reconstruct(
                     &reconstructor,
