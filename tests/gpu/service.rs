@@ -1,5 +1,5 @@
-//! The service on a GPU that fails under load: no answer is lost, none is wrong, and each says which backend gave it. Needs a GPU
-//! adapter, software included.
+//! The service on a GPU that fails under load: no response is lost or wrong, and each names its backend. Needs a GPU adapter,
+//! software included.
 #![cfg(unix)]
 
 use crate::support::service::{
@@ -7,8 +7,8 @@ use crate::support::service::{
 };
 use nuwave::service::kserve::messages::{InferResponse, Value};
 
-/// Calls of eight clients at once, in the order of their numbers.
-async fn answers(server: &Server, n: u64) -> Vec<InferResponse> {
+/// Sends requests of `n` concurrent clients and returns the responses in order.
+async fn responses(server: &Server, n: u64) -> Vec<InferResponse> {
     let clients = (0..n).map(|number| async move {
         let channel = server.channel().await;
         let waveforms = 10 + 7 * (number % 5) as usize;
@@ -20,20 +20,20 @@ async fn answers(server: &Server, n: u64) -> Vec<InferResponse> {
     futures::future::join_all(clients).await
 }
 
-fn backend(answer: &InferResponse) -> &str {
-    match answer.parameters.get("backend").map(|it| &it.value) {
+fn backend(response: &InferResponse) -> &str {
+    match response.parameters.get("backend").map(|it| &it.value) {
         Some(Some(Value::Text(name))) => name,
         other => panic!("{other:?}"),
     }
 }
 
-/// Waits until a metric has reached a value: a backend is asked how it does once its answers are out.
-fn wait_for(server: &Server, name: &str, least: f64) {
+/// Waits until a metric has reached a value; the report of a backend is read after its responses are sent.
+fn wait_for(server: &Server, name: &str, minimum: f64) {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while server.metric(name) < least {
+    while server.metric(name) < minimum {
         assert!(
             std::time::Instant::now() < until,
-            "{name} stays below {least}"
+            "{name} stays below {minimum}"
         );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -41,13 +41,13 @@ fn wait_for(server: &Server, name: &str, least: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a GPU adapter"]
-async fn devices_that_fail_cost_time_and_no_answer() {
-    let undisturbed = answers(&Server::start(&["--backend", "gpu"]), 8).await;
+async fn responses_survive_device_failures() {
+    let undisturbed = responses(&Server::start(&["--backend", "gpu"]), 8).await;
     assert!(undisturbed.iter().all(|it| backend(it) == "gpu"));
-    // One failure: what fails twice is the CPU's, and which jobs travel together is not known.
+    // Only one failure, because a batch that fails twice goes to the CPU, and the composition of batches is random.
     let faults = [("NUWAVE_GPU_FAULTS", "lose@2")];
     let server = Server::start_with(&["--backend", "gpu"], &faults);
-    let found = answers(&server, 8).await;
+    let found = responses(&server, 8).await;
     for (found, expected) in found.iter().zip(&undisturbed) {
         assert_eq!(backend(found), "gpu", "done again on a new device");
         assert_eq!(found, expected);
@@ -59,20 +59,20 @@ async fn devices_that_fail_cost_time_and_no_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a GPU adapter"]
-async fn a_gpu_that_is_lost_for_good_is_replaced_by_the_cpu_which_says_so() {
-    let on_cpu = answers(&Server::start(&["--backend", "cpu"]), 8).await;
+async fn a_permanently_lost_gpu_is_replaced_by_the_cpu() {
+    let on_cpu = responses(&Server::start(&["--backend", "cpu"]), 8).await;
     let faults: Vec<String> = (0..200).map(|step| format!("lose@{step}")).collect();
     let faults = [("NUWAVE_GPU_FAULTS", faults.join(","))];
     let faults = faults
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let server = Server::start_with(&["--backend", "gpu"], &faults);
-    let found = answers(&server, 8).await;
+    let found = responses(&server, 8).await;
     for (found, expected) in found.iter().zip(&on_cpu) {
         assert_eq!(backend(found), "cpu");
         assert_eq!(found, expected);
     }
-    // However few batches those were: some more, one after the other.
+    // The requests may have shared few batches: send more, one by one.
     let channel = server.channel().await;
     for number in 0..6 {
         let answer = infer(&channel, request("more", 9, number)).await;

@@ -1,4 +1,4 @@
-//! The service as its users see it: what comes back, what can be asked, how it begins and ends.
+//! The interface of the service: responses, metadata, configuration, start and shutdown.
 #![cfg(unix)]
 
 use crate::support::reconstruct::Run;
@@ -9,7 +9,7 @@ use arrow_flight::{Action, FlightDescriptor};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_clients_at_once_each_get_what_a_pass_over_the_file_makes() {
+async fn eight_concurrent_clients_receive_the_same_tables_as_a_pass() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, out) = (folder.path().join("a.arrow"), folder.path().join("out"));
     simulate(&file, 64, 12);
@@ -120,7 +120,7 @@ async fn clients_select_a_calibration_by_name() {
 }
 
 #[test]
-fn health_metrics_and_a_page_can_be_asked_for() {
+fn health_metrics_and_status_page_are_served() {
     let server = Server::start(&[]);
     assert_eq!(server.http("/v2/health/live").0, 200);
     let (code, text) = server.http("/v2/health/ready");
@@ -154,7 +154,7 @@ fn health_metrics_and_a_page_can_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_call_is_finished_before_the_service_ends() {
+async fn running_requests_finish_before_the_service_ends() {
     let mut server = Server::start(&[]);
     let channel = server.channel().await;
     let (answered, mut some_answered) = tokio::sync::mpsc::unbounded_channel();
@@ -181,7 +181,7 @@ async fn a_running_call_is_finished_before_the_service_ends() {
     for answer in &answers {
         assert_eq!(answer.outputs[0].shape, [401], "an answer is whole");
     }
-    // The next one is refused, or finds nobody there: this client calls a connection that ends in order an internal error.
+    // The next request is rejected or cannot connect; this client reports a closed connection as an internal error.
     let ended = format!("{status:?}").contains("GoAway(b\"\", NO_ERROR");
     assert!(
         ended
@@ -194,7 +194,7 @@ async fn a_running_call_is_finished_before_the_service_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_below_the_root_are_reconstructed_where_they_are() {
+async fn files_below_the_data_root_are_reconstructed_in_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
     std::fs::create_dir(&root).expect("a folder");
@@ -247,7 +247,7 @@ async fn files_below_the_root_are_reconstructed_where_they_are() {
         .await;
     let actions: Vec<_> = actions.expect("a list").into_inner().collect().await;
     assert_eq!(actions.len(), 1);
-    // Without a root there is nothing to be had.
+    // Without a data root the action is disabled.
     let closed = Server::start(&[]);
     let action = Action::new(
         "reconstruct",
@@ -261,7 +261,7 @@ async fn files_below_the_root_are_reconstructed_where_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_back_can_be_asked_beforehand() {
+async fn schemas_and_outputs_can_be_listed() {
     let server = Server::start(&["-d", "lab"]);
     let mut client = server.flight().await;
     let flights = client.list_flights(arrow_flight::Criteria::default()).await;
@@ -283,7 +283,7 @@ async fn what_comes_back_can_be_asked_beforehand() {
 }
 
 #[test]
-fn a_service_that_anybody_could_reach_is_refused() {
+fn invalid_configurations_are_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let tokens = folder.path().join("tokens");
     std::fs::write(&tokens, "a-token-that-is-long-enough\n").expect("a file");
@@ -304,7 +304,7 @@ fn a_service_that_anybody_could_reach_is_refused() {
 }
 
 #[test]
-fn the_configuration_that_is_printed_can_be_read_again() {
+fn a_printed_configuration_can_be_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = nuwave(&[
         "serve",
@@ -327,13 +327,13 @@ fn the_configuration_that_is_printed_can_be_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unix_socket_is_taken_and_given_back() {
+async fn a_unix_socket_is_created_and_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("nuwave.sock");
     let address = format!("unix:{}", socket.display());
     // A leftover of a killed process is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
-    // A file that is no socket is one.
+    // A regular file is not.
     let file = folder.path().join("results");
     std::fs::write(&file, "of a month").expect("a file");
     let taken = nuwave(&[

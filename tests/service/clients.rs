@@ -7,7 +7,7 @@ use std::process::Command;
 
 #[test]
 #[ignore = "needs pyarrow and tritonclient"]
-fn clients_of_python_get_what_a_pass_over_the_file_makes() {
+fn python_clients_receive_the_same_tables_as_a_pass() {
     let python = std::env::var_os("NUWAVE_PYTHON").unwrap_or_else(|| "python3".into());
     let output = Command::new(python)
         .arg(concat!(
@@ -25,7 +25,6 @@ fn clients_of_python_get_what_a_pass_over_the_file_makes() {
     );
 }
 
-/// The documentation of the clients is tested where Python is there; the files that it names, everywhere.
 #[test]
 fn test_data_that_the_examples_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -17,10 +17,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_beyond_the_limit_is_refused_with_the_limit_named() {
+async fn a_message_above_the_limit_is_rejected_with_the_limit_named() {
     let server = Server::start(&["--message-mib", "1"]);
     let channel = server.channel().await;
-    // 2012 bytes a waveform, and some for the names.
+    // 2012 bytes per waveform, and some for the names.
     let rows = (1 << 20) / (2 * SAMPLES + 12) - 1;
     assert!(
         infer(&channel, request("a", rows, 1)).await.is_ok(),
@@ -45,9 +45,9 @@ async fn a_message_beyond_the_limit_is_refused_with_the_limit_named() {
     assert!(server.metric("nuwave_rejections_total{reason=\"message_size\"}") >= 2.0);
 }
 
-/// A stream that takes two messages' worth of memory until it is dropped.
+/// Opens a stream, which reserves the memory of two messages until it is dropped.
 async fn open(channel: Channel) -> Result<impl std::fmt::Debug, Status> {
-    // It ends when the other half is dropped.
+    // The stream ends when the other half is dropped.
     let (keep, end) = tokio::sync::oneshot::channel::<()>();
     let waits = futures::stream::once(async {
         let _ = end.await;
@@ -58,7 +58,7 @@ async fn open(channel: Channel) -> Result<impl std::fmt::Debug, Status> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
+async fn requests_above_the_memory_limit_are_rejected_and_accepted_later() {
     let limits = [
         "--message-mib",
         "1",
@@ -98,7 +98,7 @@ async fn who_comes_when_the_memory_is_taken_is_refused_and_served_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_has_sent_little() {
+async fn a_rejected_request_has_sent_little() {
     let server = Server::start(&["--message-mib", "1", "--memory-mib", "2"]);
     let _all = open(server.channel().await).await.expect("2 MiB of 2");
     let sent = Arc::new(AtomicUsize::new(0));
@@ -113,13 +113,13 @@ async fn who_is_refused_has_sent_little() {
     let path = "/inference.GRPCInferenceService/ModelInfer";
     let refused = call(&server, path, body).await;
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    // Its window, the rest of the piece that filled it, and one that waits.
+    // The window, the rest of the chunk that filled it, and a waiting chunk.
     let sent = sent.load(Ordering::Relaxed);
     assert!(sent <= (128 << 10) + 2000, "{sent} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_tiny_messages_are_answered_and_take_no_memory() {
+async fn many_tiny_messages_are_answered_without_memory_growth() {
     let server = Server::start(&[]);
     let channel = server.channel().await;
     infer(&channel, request("warm", 1000, 1))
@@ -151,7 +151,7 @@ async fn many_tiny_messages_are_answered_and_take_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_never_read_are_let_go_and_others_served_meanwhile() {
+async fn clients_that_never_read_time_out_while_others_are_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 64, 4);
@@ -179,7 +179,7 @@ async fn clients_that_never_read_are_let_go_and_others_served_meanwhile() {
         server.metric("nuwave_requests_active") > 0.0,
         "they are still there"
     );
-    // Nobody took them for two seconds: they are let go while their connections stay.
+    // After two seconds without a read the requests end; their connections stay open.
     server.wait_until_idle();
     assert!(server.metric("nuwave_rejections_total{reason=\"idle\"}") >= 8.0);
     drop(stuck);
@@ -187,9 +187,9 @@ async fn clients_that_never_read_are_let_go_and_others_served_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_does_not_come_to_its_end_is_given_up() {
+async fn an_incomplete_message_times_out() {
     let server = Server::start(&["--idle-timeout", "1s"]);
-    // A byte now and then: it begins a message of 100 bytes.
+    // The start of a message of 100 bytes, one byte at a time.
     let bytes = futures::stream::unfold(0_usize, |at| async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let byte = if at == 4 { 100 } else { 0 };
@@ -205,7 +205,7 @@ async fn a_message_that_does_not_come_to_its_end_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlines_and_clients_that_go_leave_nothing_behind() {
+async fn deadlines_and_disconnected_clients_release_everything() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 64, 8);
@@ -241,7 +241,7 @@ async fn deadlines_and_clients_that_go_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_message_that_unpacks_to_much_is_refused() {
+async fn a_small_message_that_unpacks_to_a_large_one_is_rejected() {
     use arrow_ipc::writer::IpcWriteOptions;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");

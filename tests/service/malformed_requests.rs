@@ -1,4 +1,4 @@
-//! Clients that send nonsense: they are told what is wrong and where, and nobody else notices.
+//! Malformed requests: they are rejected with the place of the error, and other clients are not affected.
 #![cfg(unix)]
 
 use crate::support::service::{
@@ -128,7 +128,7 @@ const NUMBERS: [Case; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_is_refused_with_the_place_of_it() {
+async fn malformed_requests_are_rejected_with_the_place_of_the_error() {
     let server = Server::start(&[]);
     let channel = server.channel().await;
     for (part, code, change) in NAMES.into_iter().chain(SHAPES).chain(NUMBERS) {
@@ -142,7 +142,7 @@ async fn nonsense_is_refused_with_the_place_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listed_numbers_and_other_types_are_taken_as_well() {
+async fn listed_values_and_other_data_types_are_accepted() {
     let server = Server::start(&[]);
     let channel = server.channel().await;
     let raw = request("a", 4, 9);
@@ -169,7 +169,7 @@ async fn listed_numbers_and_other_types_are_taken_as_well() {
     listed.raw_input_contents.clear();
     let expected = infer(&channel, raw.clone()).await.expect("raw");
     assert_eq!(infer(&channel, listed).await.expect("listed"), expected);
-    // Counts that are not 16-bit ones are extracted as floats, with the same digitiser.
+    // Counts of other sizes are extracted as floating-point numbers of the same digitizer.
     let mut wide = raw;
     wide.inputs[0].datatype = "INT32".into();
     let samples = numbers(&wide.raw_input_contents[0]);
@@ -179,7 +179,7 @@ async fn listed_numbers_and_other_types_are_taken_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_streams_are_refused_and_what_came_before_is_answered() {
+async fn broken_streams_are_rejected_after_the_responses_to_earlier_messages() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 8, 4);
@@ -221,7 +221,7 @@ async fn broken_streams_are_refused_and_what_came_before_is_answered() {
     .await;
     let schema = good[0].clone();
     refuses(vec![schema.clone(), schema.clone()], "no record batch").await;
-    // Answers to the first messages come before the refusal of the third.
+    // The responses to the first messages precede the rejection of the third.
     let mut sent = good.clone();
     sent[3].data_header = Bytes::from_static(b"nonsense");
     let mut client = server.flight().await;
@@ -236,7 +236,7 @@ async fn broken_streams_are_refused_and_what_came_before_is_answered() {
         (3, 4),
         "schema, two answers, a refusal"
     );
-    // Messages of one waveform, and empty ones between them, change nothing.
+    // Messages of one waveform with empty messages between them give the same result.
     let mut tiny = Vec::new();
     for message in messages("{}", batches(&file, 1)).await {
         tiny.push(message);
@@ -250,10 +250,10 @@ async fn broken_streams_are_refused_and_what_came_before_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_call_gets_round_the_limits() {
+async fn no_request_bypasses_the_limits() {
     let server = Server::start(&["--idle-timeout", "1s"]);
     let whole = |bytes: Bytes| http_body_util::Full::new(bytes);
-    // Another path to the same method does not lead there.
+    // A longer path does not reach the method.
     let service = "/inference.GRPCInferenceService";
     let status = call(
         &server,
@@ -262,7 +262,7 @@ async fn no_call_gets_round_the_limits() {
     )
     .await;
     assert_eq!(status.code(), Code::Unimplemented, "{status}");
-    // What has no tensors is small.
+    // Requests without tensors are small.
     let large = vec![0; 1 << 20];
     let large = framed(1 << 20, &large);
     let status = call(&server, &format!("{service}/ServerLive"), whole(large)).await;
@@ -275,10 +275,10 @@ async fn no_call_gets_round_the_limits() {
     let status = call(&server, &path, http_body_util::StreamBody::new(endless)).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     assert_eq!(exceeded(&status), "idle_timeout_ms=1000", "{status}");
-    // Damage is the client's, not the service's.
+    // A damaged message is an error of the client, not of the service.
     let status = call(&server, &path, whole(framed(3, &[0xff; 3]))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    // Two bytes on the wire, two hundred in memory: a million of them.
+    // A million tensors of two bytes on the wire and two hundred in memory.
     let many = framed(2_000_000, &[0x2a, 0x00].repeat(1_000_000));
     let status = call(&server, &path, whole(many)).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -286,7 +286,7 @@ async fn no_call_gets_round_the_limits() {
         status.message().contains("more than 256 fields"),
         "{status}"
     );
-    // A name as long as a message comes back short.
+    // A name as long as a message is truncated in the rejection.
     let mut named = request("a", 2, 1);
     named.model_name = "x".repeat(1 << 20);
     let refused = infer(&server.channel().await, named)
@@ -300,7 +300,7 @@ async fn no_call_gets_round_the_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waveforms_of_another_digitiser_are_refused() {
+async fn waveforms_of_another_digitizer_are_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 4, 2);

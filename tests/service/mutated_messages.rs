@@ -1,4 +1,4 @@
-//! Mutated messages over the network: each is answered, refused with a reason, or ends its own stream; the service goes on.
+//! Mutated messages over the network: each is answered, rejected with a reason, or ends its own stream; the service keeps running.
 #![cfg(unix)]
 
 use crate::support::service::{
@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-/// Streams and calls that are sent.
+/// The number of streams and of requests.
 const STREAMS: u64 = 300;
 
 fn mutate(bytes: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn mutate(bytes: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     bytes
 }
 
-/// Sends bytes as they are, and takes any answer.
+/// A codec that sends raw bytes and ignores responses.
 struct Raw;
 
 impl Codec for Raw {
@@ -84,7 +84,7 @@ fn is_a_reason(status: &Status) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mutated_streams_are_answered_or_refused_and_nobody_else_notices() {
+async fn mutated_streams_are_answered_or_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.arrow");
     simulate(&file, 8, 3);
@@ -120,7 +120,7 @@ async fn mutated_streams_are_answered_or_refused_and_nobody_else_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mutated_calls_are_answered_or_refused_and_nobody_else_notices() {
+async fn mutated_requests_are_answered_or_rejected() {
     use prost::Message as _;
     let server = Server::start(&[]);
     let channel = server.channel().await;
@@ -132,7 +132,7 @@ async fn mutated_calls_are_answered_or_refused_and_nobody_else_notices() {
     let mut refused = 0;
     for seed in 0..STREAMS {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        // Mostly what describes the tensors, which stands in front of their numbers.
+        // Mostly the descriptions of the tensors, which precede their values.
         let cut = if random.random_range(0..4) > 0 {
             120
         } else {

@@ -1,4 +1,4 @@
-//! Who is let in: tokens, certificates of the service and of its clients, and what is open to everybody.
+//! Authentication and encryption: tokens, certificates of the service and of clients, and endpoints without authentication.
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ const TOKEN: &str = "0123456789abcdef-a-token";
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-/// An authority that signs certificates.
+/// Creates an authority that signs certificates.
 fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,7 +27,7 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, key).expect("a certificate")
 }
 
-/// A certificate for `localhost` and its key, in PEM.
+/// Creates a certificate for `localhost` and its key, in PEM format.
 fn certificate(by: &Authority, expired: bool) -> (String, String) {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
     params.extended_key_usages = vec![
@@ -104,7 +104,7 @@ fn trusting(authority: &Authority) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.pem()))
 }
 
-/// Calls with a token.
+/// Sends a request with a token.
 async fn with_token(channel: &Channel, token: &str) -> Result<(), Status> {
     let mut call = Request::new(request("a", 3, 1));
     let value = format!("Bearer {token}").parse().expect("a header");
@@ -113,7 +113,7 @@ async fn with_token(channel: &Channel, token: &str) -> Result<(), Status> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_token_over_an_encrypted_connection_is_let_in() {
+async fn requests_need_encryption_and_a_token() {
     let files = Files::new();
     let server = files.serve(&[]);
     let channel = connect(&server, trusting(&files.authority))
@@ -137,7 +137,7 @@ async fn only_a_token_over_an_encrypted_connection_is_let_in() {
     assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
     let refused = flight.do_exchange(futures::stream::empty()).await;
     assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
-    // Another authority, or none at all, is not believed by the client; nor is a plain connection taken.
+    // The client does not trust another authority, and the service accepts no plain connection.
     assert!(
         connect(&server, trusting(&authority("theirs")))
             .await
@@ -156,7 +156,7 @@ async fn only_a_token_over_an_encrypted_connection_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_show_a_certificate_where_that_is_wanted() {
+async fn clients_need_a_certificate_if_authorities_are_given() {
     let files = Files::new();
     let authorities = files.folder.path().join("authority.pem");
     let server = files.serve(&[
@@ -186,7 +186,7 @@ async fn clients_show_a_certificate_where_that_is_wanted() {
 }
 
 #[test]
-fn what_is_open_without_a_token_is_whether_it_lives_and_no_token_is_ever_told() {
+fn only_liveness_needs_no_token_and_tokens_are_never_printed() {
     let files = Files::new();
     let tokens = files.folder.path().join("tokens");
     let server = Server::start_with(
@@ -206,7 +206,7 @@ fn what_is_open_without_a_token_is_whether_it_lives_and_no_token_is_ever_told() 
         let bearer = format!("authorization: Bearer {TOKEN}x\r\n");
         assert_eq!(server.http_with(closed, &bearer).0, 401, "{closed}");
     }
-    // What a browser sends: `nuwave:` and the token, in base64.
+    // Basic authentication as sent by a browser: `nuwave:` and the token, in base64.
     let basic = base64_of(&format!("nuwave:{TOKEN}"));
     let (code, page) = server.http_with("/", &format!("authorization: Basic {basic}\r\n"));
     assert!(code == 200 && page.contains("<title>nuwave</title>"));
@@ -249,7 +249,7 @@ fn base64_of(text: &str) -> String {
 }
 
 #[test]
-fn certificates_that_do_not_fit_are_refused_at_the_start() {
+fn invalid_certificates_are_rejected_at_the_start() {
     let files = Files::new();
     let path = |name: &str| files.folder.path().join(name).display().to_string();
     let start = |certificate: &str, key: &str| {

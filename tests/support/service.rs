@@ -20,10 +20,10 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-/// Samples of the waveforms that tests send.
+/// The number of samples per waveform in requests.
 pub const SAMPLES: usize = 1000;
 
-/// Runs `nuwave` with `arguments` to its end.
+/// Runs `nuwave` with `arguments`.
 pub fn nuwave(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_nuwave"))
         .args(arguments)
@@ -31,7 +31,7 @@ pub fn nuwave(arguments: &[&str]) -> Output {
         .expect("nuwave")
 }
 
-/// A running service; it is killed when dropped.
+/// A running service, killed on drop.
 pub struct Server {
     child: Child,
     pub address: String,
@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A service for the detector `juno` on a free port, with further arguments.
+    /// Starts a service for the detector `juno` on a free port, with further arguments.
     pub fn start(arguments: &[&str]) -> Self {
         Self::start_with(arguments, &[])
     }
@@ -94,7 +94,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory in bytes.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("proc");
         let line = status
@@ -110,7 +110,7 @@ impl Server {
         kib * 1024
     }
 
-    /// Status and body of `path` over HTTP/1.1.
+    /// Requests `path` over HTTP/1.1 and returns status and body.
     pub fn http(&self, path: &str) -> (u16, String) {
         self.http_with(path, "")
     }
@@ -132,7 +132,7 @@ impl Server {
         (code, body.to_owned())
     }
 
-    /// The value of a metric, named as in the text, labels and all.
+    /// Returns the value of a metric, named with its labels.
     pub fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.http("/metrics");
         let line = text.lines().find(|line| {
@@ -143,7 +143,7 @@ impl Server {
             .unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
-    /// Waits until nothing is in work any more, which has to be soon.
+    /// Waits until no request is active and no memory is reserved.
     pub fn wait_until_idle(&self) {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
@@ -156,7 +156,7 @@ impl Server {
             }
             assert!(
                 Instant::now() < until,
-                "{bytes} bytes and {calls} calls are still in work"
+                "{bytes} bytes are reserved, {calls} requests are active"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -170,7 +170,7 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process has ended.
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
@@ -207,7 +207,7 @@ impl Drop for Server {
     }
 }
 
-/// The waveforms in an Arrow file, in batches of at most `rows`.
+/// Reads an Arrow file of waveforms in batches of at most `rows`.
 pub fn batches(path: &Path, rows: usize) -> Vec<RecordBatch> {
     let file = std::fs::File::open(path).expect("a file");
     let reader = arrow_ipc::reader::FileReader::try_new(file, None).expect("an Arrow file");
@@ -221,7 +221,7 @@ pub fn batches(path: &Path, rows: usize) -> Vec<RecordBatch> {
     parts
 }
 
-/// The messages that a client sends for `command` and `batches`.
+/// Encodes `command` and `batches` as Flight messages.
 pub async fn messages(command: &str, batches: Vec<RecordBatch>) -> Vec<FlightData> {
     FlightDataEncoderBuilder::new()
         .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command.to_owned())))
@@ -248,7 +248,7 @@ pub async fn exchange(
         })
 }
 
-/// Columns of several batches, each value in its bits.
+/// Returns the columns of several batches as the bits of their values.
 pub fn bits(batches: &[RecordBatch], skip: usize) -> Vec<Vec<String>> {
     use arrow_array::cast::AsArray as _;
     use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
@@ -288,7 +288,7 @@ pub fn bits(batches: &[RecordBatch], skip: usize) -> Vec<Vec<String>> {
     columns
 }
 
-/// A table of an output of `nuwave reconstruct`, in its bits, without the input's number.
+/// Returns a table of `nuwave reconstruct` as the bits of its values, without `input_id`.
 pub fn table(folder: &Path, name: &str) -> Vec<Vec<String>> {
     let mut parts: Vec<_> = std::fs::read_dir(folder.join(name))
         .expect("a table")
@@ -334,7 +334,7 @@ pub fn simulate(path: &Path, channels: usize, events: usize) {
     );
 }
 
-/// Reconstructs the file at `input` into `out`, with further arguments.
+/// Reconstructs the file `input` into `out`, with further arguments.
 pub fn pass(input: &Path, out: &Path, more: &[&str]) {
     let (input, out) = (input.to_str().expect("text"), out.to_str().expect("text"));
     let output = nuwave(&[&["reconstruct", input, "-o", out, "--quiet"], more].concat());
@@ -345,7 +345,7 @@ pub fn pass(input: &Path, out: &Path, more: &[&str]) {
     );
 }
 
-/// A request of the model `waveform` with `n` waveforms of made-up samples.
+/// Creates a request of the model `waveform` with `n` random waveforms.
 pub fn request(id: &str, n: usize, seed: u64) -> InferRequest {
     let mut state = seed;
     let mut next = move || {
@@ -381,7 +381,7 @@ pub fn request(id: &str, n: usize, seed: u64) -> InferRequest {
     }
 }
 
-/// Calls `ModelInfer`.
+/// Sends a `ModelInfer` request.
 pub async fn infer(channel: &Channel, request: InferRequest) -> Result<InferResponse, Status> {
     infer_with(channel, tonic::Request::new(request)).await
 }
@@ -408,7 +408,7 @@ pub async fn infer_with(
         .map(tonic::Response::into_inner)
 }
 
-/// Sends `body` to `path` as a gRPC call, and gives the status that comes back.
+/// Sends `body` to `path` as a gRPC request and returns the status.
 pub async fn call<B>(server: &Server, path: &str, body: B) -> Status
 where
     B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
@@ -447,7 +447,7 @@ pub fn exceeded(status: &Status) -> &str {
     limit.to_str().expect("text")
 }
 
-/// A message in front of which stands its length.
+/// Returns a message with the header of gRPC, which declares `length`.
 pub fn framed(length: u32, content: &[u8]) -> Bytes {
     let mut bytes = vec![0];
     bytes.extend(length.to_be_bytes());
@@ -455,7 +455,7 @@ pub fn framed(length: u32, content: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// Checks that `server` answers as if nothing had been, and that nothing is in work.
+/// Checks that `server` answers a request, and then has nothing reserved.
 pub async fn is_well(server: &Server) {
     let answer = infer(&server.channel().await, request("well", 5, 3))
         .await
