@@ -61,7 +61,7 @@ fn backend(state: &ServiceState) -> String {
 async fn server() -> Response {
     let about = serde_json::json!({
         "name": "nuwave",
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": crate::VERSION,
         "extensions": [],
     });
     typed(JSON, about.to_string())
@@ -73,7 +73,8 @@ async fn status(State(state): State<Arc<ServiceState>>) -> Response {
     if let serde_json::Value::Object(fields) = &mut status {
         let ready = state.check_ready().map_err(|rejection| rejection.message);
         let state = ready.map_or_else(|why| why, |()| "ready".to_owned());
-        fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        fields.insert("version".to_owned(), crate::VERSION.into());
+        fields.insert("commit".to_owned(), crate::COMMIT.into());
         fields.insert("state".to_owned(), state.into());
         fields.insert("backend".to_owned(), backend(&state).into());
         let names: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();

@@ -151,7 +151,7 @@ impl Metrics {
     pub fn new(budget: Arc<Budget>) -> Self {
         let mut registry = Registry::with_prefix("nuwave");
         let it = &mut registry;
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let version = Info::new([("version", crate::VERSION), ("commit", crate::COMMIT)]);
         it.register("build", "Version of the server", version);
         let seconds = || Histogram::new(exponential_buckets(1e-4, 2.0, 18));
         let counts = || Histogram::new(exponential_buckets(1.0, 4.0, 10));

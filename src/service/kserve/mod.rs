@@ -418,7 +418,7 @@ fn prost_codec<A, Q>() -> ProstCodec<A, Q> {
 fn server() -> ServerMetadata {
     ServerMetadata {
         name: "nuwave".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
         extensions: Vec::new(),
     }
 }
