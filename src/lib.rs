@@ -24,6 +24,7 @@ mod plot;
 pub mod service;
 pub mod simulate;
 mod text;
+mod threads;
 mod version;
 
 pub use error::{Error, ErrorKind, Result};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::io::tables::read::Reconstruction;
 use crate::model::{Flags, TimedCharge, Truth};
+use crate::threads::in_pool;
 
 /// The hits and the true photoelectrons of one waveform, both in ascending time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -225,7 +226,7 @@ fn sorted_rows(reconstruction: &Reconstruction, wanted: &impl Fn(u32) -> bool) -
         .filter(|((id, _), _)| wanted(**id))
         .map(|((&id, (&event, &channel)), (&n_hits, &flags))| ((event, channel), id, n_hits, flags))
         .collect();
-    rows.par_sort_unstable_by_key(|row| (row.0, row.1, row.2, row.3.0));
+    in_pool(|| rows.par_sort_unstable_by_key(|row| (row.0, row.1, row.2, row.3.0)));
     rows
 }
 
@@ -267,10 +268,12 @@ fn sorted_truth(truth: &Truth) -> Vec<Keyed> {
 
 /// Sorts by waveform and time; by charge where times are equal, so that the order of the rows never shows in a sum.
 fn sort(pulses: &mut [Keyed]) {
-    pulses.par_sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0)
-            .then(a.1.time_ns.total_cmp(&b.1.time_ns))
-            .then(a.1.charge_pe.total_cmp(&b.1.charge_pe))
+    in_pool(|| {
+        pulses.par_sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0)
+                .then(a.1.time_ns.total_cmp(&b.1.time_ns))
+                .then(a.1.charge_pe.total_cmp(&b.1.charge_pe))
+        });
     });
 }
 

@@ -18,6 +18,7 @@ use crate::extract::deconvolution::filter::Design;
 use crate::extract::template_fit::template::{Template, main_pulse_samples};
 use crate::extract::threshold::over_threshold::PulseShape;
 use crate::model::{Batch, Calibration, Extracted, Flags, Hit, Waveform};
+use crate::threads::in_pool;
 
 /// Waveforms a task of the thread pool.
 const WAVEFORMS_PER_TASK: usize = 128;
@@ -136,26 +137,28 @@ impl Extractor {
                 *first_with.entry(key).or_insert(index)
             })
             .collect();
-        let channels = calibration
-            .rows()
-            .par_iter()
-            .zip(shared_row)
-            .map(|(row, shared_row)| {
-                let peak_adc = row.template_adc.iter().copied().fold(0.0, f32::max);
-                Ok(Channel {
-                    design: Design::new(row, parameters.filter)?,
-                    pulse: PulseShape::new(row, parameters.threshold_sigma),
-                    noise_adc: row.noise_adc,
-                    peak_adc,
-                    charge_sigma_pe: limited_charge_sigma(row.charge_sigma_pe),
-                    template: OnceLock::new(),
-                    time_offset_ns: row.time_offset_ns,
-                    // A window has to hold it.
-                    main_pulse_samples: main_pulse_samples(&row.template_adc),
-                    shared_row,
+        let channels = in_pool(|| {
+            calibration
+                .rows()
+                .par_iter()
+                .zip(shared_row)
+                .map(|(row, shared_row)| {
+                    let peak_adc = row.template_adc.iter().copied().fold(0.0, f32::max);
+                    Ok(Channel {
+                        design: Design::new(row, parameters.filter)?,
+                        pulse: PulseShape::new(row, parameters.threshold_sigma),
+                        noise_adc: row.noise_adc,
+                        peak_adc,
+                        charge_sigma_pe: limited_charge_sigma(row.charge_sigma_pe),
+                        template: OnceLock::new(),
+                        time_offset_ns: row.time_offset_ns,
+                        // A window has to hold it.
+                        main_pulse_samples: main_pulse_samples(&row.template_adc),
+                        shared_row,
+                    })
                 })
-            })
-            .collect::<Result<Vec<_>>>()?;
+                .collect::<Result<Vec<_>>>()
+        })?;
         Ok(Self {
             calibration,
             channels,
@@ -316,20 +319,22 @@ impl Extractor {
     /// Extracts the waveforms `range` of `batch`.
     pub(crate) fn extract_range(&self, batch: &Batch, range: Range<usize>) -> Extracted {
         let starts: Vec<usize> = range.clone().step_by(WAVEFORMS_PER_TASK).collect();
-        let parts = starts
-            .into_par_iter()
-            .map_init(Workspace::default, |work, start| {
-                let mut part = Extracted::default();
-                for index in start..(start + WAVEFORMS_PER_TASK).min(range.end) {
-                    if let Some(waveform) = batch.get(index) {
-                        let summary =
-                            self.extract_one(waveform, work, &mut part.hits, &mut |_, _| ());
-                        part.summaries.push(summary);
+        let parts = in_pool(|| {
+            starts
+                .into_par_iter()
+                .map_init(Workspace::default, |work, start| {
+                    let mut part = Extracted::default();
+                    for index in start..(start + WAVEFORMS_PER_TASK).min(range.end) {
+                        if let Some(waveform) = batch.get(index) {
+                            let summary =
+                                self.extract_one(waveform, work, &mut part.hits, &mut |_, _| ());
+                            part.summaries.push(summary);
+                        }
                     }
-                }
-                part
-            })
-            .collect();
+                    part
+                })
+                .collect()
+        });
         Extracted::joined(parts)
     }
 }

@@ -9,6 +9,7 @@ use super::adapter::Adapter;
 use super::device::{Device, wait};
 use super::failure::Failure;
 use crate::error::{Error, ErrorKind, Result};
+use crate::threads::in_pool;
 
 /// Time after which a copy counts as hung.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -66,17 +67,19 @@ fn measured(
     device.health.check()?;
     let source: Vec<u8> = (0..bytes).map(|byte| byte as u8).collect();
     let staging = rate(bytes, repetitions, || {
-        source
-            .par_chunks(TASK)
-            .enumerate()
-            .try_for_each(|(task, chunk)| {
-                let at = (task * TASK) as u64;
-                upload
-                    .get_mapped_range_mut(at..at + chunk.len() as u64)
-                    .map_err(|error| Failure::Lost(error.to_string()))?
-                    .copy_from_slice(chunk);
-                Ok(())
-            })
+        in_pool(|| {
+            source
+                .par_chunks(TASK)
+                .enumerate()
+                .try_for_each(|(task, chunk)| {
+                    let at = (task * TASK) as u64;
+                    upload
+                        .get_mapped_range_mut(at..at + chunk.len() as u64)
+                        .map_err(|error| Failure::Lost(error.to_string()))?
+                        .copy_from_slice(chunk);
+                    Ok(())
+                })
+        })
     })?;
     upload.unmap();
     let copy = |from: &wgpu::Buffer, to: &wgpu::Buffer| {

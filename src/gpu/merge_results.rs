@@ -8,6 +8,7 @@ use super::ring_slot::ChunkResults;
 use super::routing::Chunk;
 use crate::extract::workspace::{self, finalize};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
+use crate::threads::in_pool;
 
 /// Waveforms that one task puts together.
 const TASK: usize = 512;
@@ -37,21 +38,23 @@ impl GpuExtractor {
         batch: &Batch,
         chunk: &Chunk,
     ) -> Vec<(WaveformSummary, Vec<Hit>)> {
-        chunk
-            .on_cpu
-            .par_iter()
-            .map_init(workspace::Workspace::default, |work, (place, _)| {
-                let mut hits = Vec::new();
-                let summary =
-                    batch
-                        .get(*place as usize)
-                        .map_or_else(WaveformSummary::default, |waveform| {
+        in_pool(|| {
+            chunk
+                .on_cpu
+                .par_iter()
+                .map_init(workspace::Workspace::default, |work, (place, _)| {
+                    let mut hits = Vec::new();
+                    let summary = batch.get(*place as usize).map_or_else(
+                        WaveformSummary::default,
+                        |waveform| {
                             self.cpu()
                                 .extract_one(waveform, work, &mut hits, &mut |_, _| ())
-                        });
-                (summary, hits)
-            })
-            .collect()
+                        },
+                    );
+                    (summary, hits)
+                })
+                .collect()
+        })
     }
 
     /// A chunk's result in the order of the batch, by all threads.
@@ -82,48 +85,49 @@ impl GpuExtractor {
                 start
             })
             .collect();
-        let parts: Vec<Extracted> = from
-            .par_chunks(TASK)
-            .zip(starts)
-            .enumerate()
-            .map_init(
-                workspace::Workspace::default,
-                |work, (task, (from, mut at))| {
-                    let mut part = Extracted::default();
-                    for (place, from) in (chunk.begin + task * TASK..).zip(from) {
-                        let summary = match from {
-                            From::Cpu((summary, hits)) => {
-                                part.hits.extend_from_slice(hits);
-                                part.left_to_cpu += 1;
-                                *summary
-                            }
-                            From::Device(summary) => {
-                                let end = at + summary.n_hits as usize;
-                                let found = results.hits.get(at..end).unwrap_or_default();
-                                at = end;
-                                if summary.flags & OUTGROWN != 0
-                                    && let Some(waveform) = batch.get(place)
-                                {
+        let parts: Vec<Extracted> = in_pool(|| {
+            from.par_chunks(TASK)
+                .zip(starts)
+                .enumerate()
+                .map_init(
+                    workspace::Workspace::default,
+                    |work, (task, (from, mut at))| {
+                        let mut part = Extracted::default();
+                        for (place, from) in (chunk.begin + task * TASK..).zip(from) {
+                            let summary = match from {
+                                From::Cpu((summary, hits)) => {
+                                    part.hits.extend_from_slice(hits);
                                     part.left_to_cpu += 1;
-                                    let summary = self.cpu().extract_one(
-                                        waveform,
-                                        work,
-                                        &mut part.hits,
-                                        &mut |_, _| (),
-                                    );
-                                    part.summaries.push(summary);
-                                    continue;
+                                    *summary
                                 }
-                                self.finish(batch, place, summary, found, &mut part.hits)
-                            }
-                            From::Nowhere => WaveformSummary::unknown(Flags::NON_FINITE),
-                        };
-                        part.summaries.push(summary);
-                    }
-                    part
-                },
-            )
-            .collect();
+                                From::Device(summary) => {
+                                    let end = at + summary.n_hits as usize;
+                                    let found = results.hits.get(at..end).unwrap_or_default();
+                                    at = end;
+                                    if summary.flags & OUTGROWN != 0
+                                        && let Some(waveform) = batch.get(place)
+                                    {
+                                        part.left_to_cpu += 1;
+                                        let summary = self.cpu().extract_one(
+                                            waveform,
+                                            work,
+                                            &mut part.hits,
+                                            &mut |_, _| (),
+                                        );
+                                        part.summaries.push(summary);
+                                        continue;
+                                    }
+                                    self.finish(batch, place, summary, found, &mut part.hits)
+                                }
+                                From::Nowhere => WaveformSummary::unknown(Flags::NON_FINITE),
+                            };
+                            part.summaries.push(summary);
+                        }
+                        part
+                    },
+                )
+                .collect()
+        });
         Extracted::joined(parts)
     }
 

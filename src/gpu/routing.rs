@@ -11,6 +11,7 @@ use super::shaders::{Fit, Variant};
 use super::template_tables::{MAX_BINS, TemplateTables};
 use crate::extract::Extractor;
 use crate::model::{Batch, Samples};
+use crate::threads::in_pool;
 
 /// Longest waveform that the kernels take.
 pub const MAX_GPU_SAMPLES: usize = 4096;
@@ -196,9 +197,13 @@ impl Router {
             .collect();
         new.sort_unstable();
         new.dedup();
-        new.into_par_iter()
-            .filter(|&(row, length)| extractor.channel(row).design.n_fft(length) <= 2 * MAX_BINS)
-            .for_each(|(row, length)| drop(extractor.plan(row, length)));
+        in_pool(|| {
+            new.into_par_iter()
+                .filter(|&(row, length)| {
+                    extractor.channel(row).design.n_fft(length) <= 2 * MAX_BINS
+                })
+                .for_each(|(row, length)| drop(extractor.plan(row, length)))
+        });
     }
 
     fn find_route(

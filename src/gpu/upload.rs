@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::failure::Failure;
 use super::ring_slot::ChunkInput;
 use crate::model::Samples;
+use crate::threads::in_pool;
 
 /// Bytes that one task copies into the upload.
 const COPY_BYTES: u64 = 1 << 20;
@@ -18,13 +19,15 @@ pub fn write(
     samples_at: u64,
     input: &ChunkInput<'_>,
 ) -> Result<(), Failure> {
-    pieces(input).into_par_iter().try_for_each(|piece| {
-        let at = samples_at + piece.at;
-        let view = upload
-            .get_mapped_range_mut(at..at + piece.bytes)
-            .map_err(|error| Failure::not_mapped(&error))?;
-        copy_samples(view, input, piece.range);
-        Ok(())
+    in_pool(|| {
+        pieces(input).into_par_iter().try_for_each(|piece| {
+            let at = samples_at + piece.at;
+            let view = upload
+                .get_mapped_range_mut(at..at + piece.bytes)
+                .map_err(|error| Failure::not_mapped(&error))?;
+            copy_samples(view, input, piece.range);
+            Ok(())
+        })
     })
 }
 

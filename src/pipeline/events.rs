@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::Reconstructor;
 use crate::io::tables::events::EventsWriter;
 use crate::model::{Event, EventHits};
+use crate::threads::in_pool;
 
 /// Maximum number of events per block; enough for every core to have several.
 const BLOCK_EVENTS: usize = 1024;
@@ -38,17 +39,19 @@ pub fn run_events(
         let (block, cut) = next_block(events, input, positions);
         let n_hits: usize = block.iter().map(|event| event.hits.len()).sum();
         let ended = block.is_empty() || cut.is_some();
-        let found: Vec<(Event, Duration)> = block
-            .par_iter()
-            .with_max_len(1)
-            .map(|event| {
-                if cancel.is_cancelled() {
-                    return Err(cancel.error());
-                }
-                let start = Instant::now();
-                Ok((reconstructor.reconstruct(event), start.elapsed()))
-            })
-            .collect::<Result<_>>()?;
+        let found: Vec<(Event, Duration)> = in_pool(|| {
+            block
+                .par_iter()
+                .with_max_len(1)
+                .map(|event| {
+                    if cancel.is_cancelled() {
+                        return Err(cancel.error());
+                    }
+                    let start = Instant::now();
+                    Ok((reconstructor.reconstruct(event), start.elapsed()))
+                })
+                .collect::<Result<_>>()
+        })?;
         for ((event, took), hits) in found.into_iter().zip(&block) {
             outcome.add(&event, hits, took);
             writer.push(event)?;

@@ -23,6 +23,7 @@ use random::{Purpose, stream};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Photoelectron, SamplesRef, Waveform};
+use crate::threads::in_pool;
 
 /// Maximum number of waveforms per block.
 const MAX_BLOCK_WAVEFORMS: usize = 8192;
@@ -253,13 +254,15 @@ impl Iterator for WaveformGenerator<'_> {
         }
         let first = self.next;
         let mut samples = vec![0_u16; count * n_samples];
-        let chunks: Vec<Chunk> = samples
-            .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
-            .enumerate()
-            .map(|(index, samples)| {
-                self.chunk(first + (index * WAVEFORMS_PER_TASK) as u64, samples)
-            })
-            .collect();
+        let chunks: Vec<Chunk> = in_pool(|| {
+            samples
+                .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
+                .enumerate()
+                .map(|(index, samples)| {
+                    self.chunk(first + (index * WAVEFORMS_PER_TASK) as u64, samples)
+                })
+                .collect()
+        });
         let mut block = WaveformBlock {
             batch: Batch::new_u16(0),
             photoelectrons: Vec::new(),

@@ -14,3 +14,4 @@ mod real_data;
 mod simulate;
 mod simulate_events;
 mod simulate_events_command;
+mod thread_pool;

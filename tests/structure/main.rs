@@ -103,3 +103,21 @@ fn no_files_import_each_other_in_a_circle() {
         .collect();
     assert!(circles.len() <= CIRCLES, "{}", circles.join("\n"));
 }
+
+/// Folders of programs, which install their own pools.
+const PROGRAMS: [&str; 2] = ["bench", "cli"];
+
+#[test]
+fn parallel_work_runs_in_a_pool_that_was_passed_or_is_the_library_s() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let without: Vec<String> = imports()
+        .into_keys()
+        .filter(|file| !PROGRAMS.contains(&area(file)))
+        .filter(|file| {
+            let text = std::fs::read_to_string(src.join(file)).expect("a source");
+            let is_parallel = text.contains(".par_") || text.contains(".into_par_iter(");
+            is_parallel && !text.contains("in_pool(") && !text.contains(".install(")
+        })
+        .collect();
+    assert!(without.is_empty(), "{}", without.join("\n"));
+}

@@ -28,6 +28,7 @@ use crate::event::{LightModel, Method, Reconstructor};
 use crate::model::light_maps::{EnergyScale, LightTables};
 use crate::model::vector::{dot, norm};
 use crate::model::{EventHits, TrueEvent};
+use crate::threads::in_pool;
 use calibration_state::{CalibrationState, TIME_PASSES};
 use first_pass::FirstPass;
 use runs::Runs;
@@ -187,10 +188,12 @@ fn run_first_pass(
     };
     let mut first_pass = FirstPass::new(runs.all.len(), detector.pmt_types.len(), sensors.len());
     read_all(&mut |block| {
-        let summaries: Vec<_> = block
-            .par_iter()
-            .map(|event| first_pass::summarize(event, runs, sensors, window_ns))
-            .collect();
+        let summaries: Vec<_> = in_pool(|| {
+            block
+                .par_iter()
+                .map(|event| first_pass::summarize(event, runs, sensors, window_ns))
+                .collect()
+        });
         for summary in summaries {
             first_pass.add(summary, runs, sensors, scintillator_mm, bin_of);
         }

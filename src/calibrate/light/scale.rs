@@ -7,6 +7,7 @@ use crate::event::Reconstructor;
 use crate::math::matrix::Matrix;
 use crate::model::EventHits;
 use crate::model::light_maps::EnergyScale;
+use crate::threads::in_pool;
 
 /// Fewest fitted events for a run to count.
 const MIN_EVENTS: f64 = 20.0;
@@ -44,16 +45,18 @@ impl Refit {
 
     /// Fits events.
     pub(super) fn add(&mut self, block: &[EventHits], runs: &Runs, reconstructor: &Reconstructor) {
-        let found: Vec<Option<(usize, f64, bool)>> = block
-            .par_iter()
-            .with_max_len(1)
-            .map(|event| {
-                let (run, truth) = runs.find(event.event_id)?;
-                let fit = reconstructor.fit(event)?.ok()?;
-                let (point, converged) = fit.best();
-                Some((run, point[4].exp() / truth.energy_mev, converged))
-            })
-            .collect();
+        let found: Vec<Option<(usize, f64, bool)>> = in_pool(|| {
+            block
+                .par_iter()
+                .with_max_len(1)
+                .map(|event| {
+                    let (run, truth) = runs.find(event.event_id)?;
+                    let fit = reconstructor.fit(event)?.ok()?;
+                    let (point, converged) = fit.best();
+                    Some((run, point[4].exp() / truth.energy_mev, converged))
+                })
+                .collect()
+        });
         for (run, ratio, converged) in found.into_iter().flatten() {
             self.events += 1;
             if !converged {

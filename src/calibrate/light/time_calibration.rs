@@ -14,6 +14,7 @@ use crate::event::LightModel;
 use crate::event::prepare::prepare;
 use crate::model::EventHits;
 use crate::model::light_maps::{FROM_NS, STEP_NS, TimeTable};
+use crate::threads::in_pool;
 
 /// A channel's middle is that of hits so near to it, found in so many steps, from so many hits at least.
 const MIDDLE_NS: f64 = 12.0;
@@ -127,10 +128,12 @@ impl TimePass {
     ) {
         let first = &self.first;
         let event_times = &*event_times_ns;
-        let found: Vec<Option<Contribution>> = block
-            .par_iter()
-            .map(|event| contribution(event, input, first, event_times))
-            .collect();
+        let found: Vec<Option<Contribution>> = in_pool(|| {
+            block
+                .par_iter()
+                .map(|event| contribution(event, input, first, event_times))
+                .collect()
+        });
         for event in found.into_iter().flatten() {
             event_times_ns.insert(event.event_id, event.event_time_ns);
             self.information.1 += 1.0;
@@ -171,10 +174,12 @@ impl TimePass {
         };
         let reach = (SMOOTH_SIGMAS * sigma_ns / STEP_NS).round() as usize;
         let reach = reach.clamp(REACHES[0], REACHES[1]);
-        self.first
-            .par_iter()
-            .map(|first| first.table(reach))
-            .collect()
+        in_pool(|| {
+            self.first
+                .par_iter()
+                .map(|first| first.table(reach))
+                .collect()
+        })
     }
 
     /// What the channels' times are late by, from where most of their hits are: good enough to begin with.

@@ -23,6 +23,7 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::vector::Vector;
 use crate::model::{ChannelHit, EventHits, Photoelectron, TrueEvent};
+use crate::threads::in_pool;
 use deposit::draw_deposits;
 use photons::Optics;
 
@@ -125,16 +126,18 @@ impl EventGenerator<'_> {
     /// Returns the number of photons to track per MeV, for which an event at the centre has the medium's light yield.
     fn normalisation(&self) -> Result<f64> {
         let parts = 100;
-        let seen: Vec<f64> = (0..parts)
-            .into_par_iter()
-            .map(|part| {
-                let mut rng = stream(1, part, 0, Purpose::Normalisation);
-                (0..NORMALISATION_PHOTONS / parts)
-                    .filter_map(|_| self.optics.propagate([0.0; 3], &mut rng))
-                    .map(|one| one.efficiency * self.constants[one.sensor].efficiency)
-                    .sum()
-            })
-            .collect();
+        let seen: Vec<f64> = in_pool(|| {
+            (0..parts)
+                .into_par_iter()
+                .map(|part| {
+                    let mut rng = stream(1, part, 0, Purpose::Normalisation);
+                    (0..NORMALISATION_PHOTONS / parts)
+                        .filter_map(|_| self.optics.propagate([0.0; 3], &mut rng))
+                        .map(|one| one.efficiency * self.constants[one.sensor].efficiency)
+                        .sum()
+                })
+                .collect()
+        });
         let per_photon =
             seen.iter().sum::<f64>() / self.max_efficiency / NORMALISATION_PHOTONS as f64;
         let light = self.plan.detector.medium.as_ref();
@@ -296,10 +299,12 @@ impl Iterator for EventGenerator<'_> {
         if self.next >= upto {
             return None;
         }
-        let block = (self.next..upto)
-            .into_par_iter()
-            .map(|number| self.make(number))
-            .collect();
+        let block = in_pool(|| {
+            (self.next..upto)
+                .into_par_iter()
+                .map(|number| self.make(number))
+                .collect()
+        });
         self.next = upto;
         Some(block)
     }

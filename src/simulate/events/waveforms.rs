@@ -8,6 +8,7 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Batch, SamplesRef, Waveform};
 use crate::simulate::channel::{ChannelModel, WaveformKey};
+use crate::threads::in_pool;
 
 /// Waveforms per parallel task.
 const WAVEFORMS_PER_TASK: usize = 64;
@@ -76,24 +77,28 @@ impl<'a> Digitiser<'a> {
         channels.sort_unstable();
         let n_samples = self.detector.readout.window_samples;
         let mut samples = vec![0_u16; n_samples * channels.len()];
-        samples
-            .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
-            .zip(channels.par_chunks(WAVEFORMS_PER_TASK))
-            .try_for_each(|(samples, channels)| {
-                let mut light_adc = vec![0.0; n_samples];
-                for (samples, &(channel_id, kind)) in samples.chunks_mut(n_samples).zip(channels) {
-                    let model = self.models.get(kind).ok_or_else(|| {
-                        Error::internal(format!("channel {channel_id} is of no PMT type"))
-                    })?;
-                    let key = WaveformKey {
-                        seed: self.seed,
-                        event_id: event.truth.event_id,
-                        channel_id,
-                    };
-                    model.render(key, of(channel_id), &mut light_adc, samples);
-                }
-                Ok::<_, Error>(())
-            })?;
+        in_pool(|| {
+            samples
+                .par_chunks_mut(WAVEFORMS_PER_TASK * n_samples)
+                .zip(channels.par_chunks(WAVEFORMS_PER_TASK))
+                .try_for_each(|(samples, channels)| {
+                    let mut light_adc = vec![0.0; n_samples];
+                    for (samples, &(channel_id, kind)) in
+                        samples.chunks_mut(n_samples).zip(channels)
+                    {
+                        let model = self.models.get(kind).ok_or_else(|| {
+                            Error::internal(format!("channel {channel_id} is of no PMT type"))
+                        })?;
+                        let key = WaveformKey {
+                            seed: self.seed,
+                            event_id: event.truth.event_id,
+                            channel_id,
+                        };
+                        model.render(key, of(channel_id), &mut light_adc, samples);
+                    }
+                    Ok::<_, Error>(())
+                })
+        })?;
         for (samples, &(channel_id, _)) in samples.chunks(n_samples).zip(&channels) {
             batch.push(Waveform {
                 event_id: event.truth.event_id,
