@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::extract::ReadoutFacts;
+use crate::event;
+use crate::extract::{Filter, Method, Parameters, ReadoutFacts};
 use crate::io::atomic::AtomicFile;
 use crate::io::{ReadOptions, SourceInfo};
 use crate::model::Polarity;
@@ -87,6 +88,69 @@ pub(crate) fn write_files<'a>(
         file.commit()?;
     }
     Ok(())
+}
+
+/// Options of extraction, shared by the commands that extract.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExtractionArgs {
+    /// Method of extraction
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
+    #[arg(long)]
+    pub filter: Option<Filter>,
+    /// Minimum height of a hit in standard deviations of the noise [default: 5]
+    #[arg(long, value_name = "N")]
+    pub threshold_sigma: Option<f32>,
+    /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
+    #[arg(long, value_name = "N")]
+    pub split_sigma: Option<f32>,
+}
+
+impl ExtractionArgs {
+    /// Returns the parameters, with the default of each option that was not given.
+    pub fn parameters(&self) -> Parameters {
+        let default = Parameters::default();
+        Parameters {
+            method: self.method.unwrap_or(default.method),
+            filter: self.filter.unwrap_or(default.filter),
+            threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
+            split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
+        }
+    }
+}
+
+impl From<Parameters> for ExtractionArgs {
+    fn from(parameters: Parameters) -> Self {
+        let Parameters {
+            method,
+            filter,
+            threshold_sigma,
+            split_sigma,
+        } = parameters;
+        Self {
+            method: Some(method),
+            filter: Some(filter),
+            threshold_sigma: Some(threshold_sigma),
+            split_sigma: Some(split_sigma),
+        }
+    }
+}
+
+/// Heading of the options about events.
+pub(crate) const EVENTS: &str = "Events";
+
+/// Options of event reconstruction, shared by the commands that reconstruct events.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct EventArgs {
+    /// Method of event reconstruction [default: full, without light maps centroid]
+    #[arg(long, value_enum, value_name = "METHOD", help_heading = EVENTS)]
+    pub event_method: Option<event::Method>,
+    /// Folder of light maps made by `nuwave calibrate light`
+    #[arg(long, value_name = "DIR", help_heading = EVENTS)]
+    pub light_maps: Option<PathBuf>,
 }
 
 /// How to read inputs whose files do not say it themselves.

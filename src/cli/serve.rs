@@ -9,15 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Verbosity;
-use super::args::{DetectorArgs, InputArgs, ThreadArgs, merge_config};
+use super::args::{DetectorArgs, EventArgs, ExtractionArgs, InputArgs, ThreadArgs, merge_config};
 use super::backend::BackendArgs;
 use super::console::Console;
 use super::duration::DurationArg;
 use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
-use crate::event;
-use crate::extract::{Extractor, Filter, Method, Parameters};
-use crate::io::{SourceInfo, calibration};
+use crate::extract::Extractor;
+use crate::io::{SourceInfo, calibration_file};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::auth::Tokens;
 use crate::service::backends::Setup;
@@ -111,24 +110,12 @@ struct Settings {
     /// Time that a batch waits for more waveforms [default: 0ms, with a GPU 1ms]
     #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
     batch_delay: Option<DurationArg>,
-    /// Extraction method for requests that do not set it
-    #[arg(long, value_enum)]
-    method: Option<Method>,
-    /// Low-pass of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
-    #[arg(long)]
-    filter: Option<Filter>,
-    /// Minimum height of a hit in standard deviations of the noise [default: 5]
-    #[arg(long, value_name = "N")]
-    threshold_sigma: Option<f32>,
-    /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
-    #[arg(long, value_name = "N")]
-    split_sigma: Option<f32>,
-    /// Method of event reconstruction [default: full, without light maps centroid]
-    #[arg(long, value_enum, value_name = "METHOD")]
-    event_method: Option<event::Method>,
-    /// Folder of light maps, written by `nuwave calibrate light`
-    #[arg(long, value_name = "DIR")]
-    light_maps: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    extraction: ExtractionArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    events: EventArgs,
     #[command(flatten)]
     #[serde(flatten)]
     threads: ThreadArgs,
@@ -151,12 +138,6 @@ impl Settings {
     /// Returns the settings with all defaults that do not depend on the machine.
     fn resolved(&self) -> Result<Self> {
         let pass = self.pass()?.unchecked();
-        let Parameters {
-            method,
-            filter,
-            threshold_sigma,
-            split_sigma,
-        } = pass.parameters;
         Ok(Self {
             listen: Some(self.listen()),
             memory_mib: Some(self.memory_mib.unwrap_or(1024)),
@@ -165,11 +146,11 @@ impl Settings {
             connections: Some(self.connections.unwrap_or(1024)),
             idle_timeout: Some(self.idle_timeout.unwrap_or(IDLE_TIMEOUT)),
             drain_timeout: Some(self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)),
-            method: Some(method),
-            filter: Some(filter),
-            threshold_sigma: Some(threshold_sigma),
-            split_sigma: Some(split_sigma),
-            event_method: Some(pass.event_method()),
+            extraction: pass.parameters.into(),
+            events: EventArgs {
+                event_method: Some(pass.event_method()),
+                ..self.events.clone()
+            },
             ..self.clone()
         })
     }
@@ -231,12 +212,8 @@ impl Settings {
     /// Returns the settings of a pass with the same results.
     fn pass(&self) -> Result<ReconstructSettings> {
         Ok(ReconstructSettings {
-            method: self.method,
-            filter: self.filter,
-            threshold_sigma: self.threshold_sigma,
-            split_sigma: self.split_sigma,
-            event_method: self.event_method,
-            light_maps: self.light_maps.clone(),
+            extraction: self.extraction.clone(),
+            events: self.events.clone(),
             backend: self.backend.clone(),
             threads: self.threads,
             batch: self.batch,

@@ -72,10 +72,10 @@ async fn status(State(state): State<Arc<ServiceState>>) -> Response {
     let mut status = serde_json::to_value(state.metrics.snapshot()).unwrap_or_default();
     if let serde_json::Value::Object(fields) = &mut status {
         let ready = state.check_ready().map_err(|rejection| rejection.message);
-        let state = ready.map_or_else(|why| why, |()| "ready".to_owned());
+        let readiness = ready.map_or_else(|why| why, |()| "ready".to_owned());
         fields.insert("version".to_owned(), crate::VERSION.into());
         fields.insert("commit".to_owned(), crate::COMMIT.into());
-        fields.insert("state".to_owned(), state.into());
+        fields.insert("state".to_owned(), readiness.into());
         fields.insert("backend".to_owned(), backend(&state).into());
         let names: Vec<&str> = setup.calibrations.keys().map(String::as_str).collect();
         fields.insert("calibrations".to_owned(), names.into());

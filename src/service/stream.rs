@@ -145,10 +145,7 @@ mod tests {
         let first = window.acquire(1).await.expect("4096 of 10,000");
         assert!(window.has_pending());
         // A message larger than the window takes all of it.
-        let all = tokio::time::timeout(
-            std::time::Duration::from_millis(20),
-            window.acquire(1 << 40),
-        );
+        let all = tokio::time::timeout(Duration::from_millis(20), window.acquire(1 << 40));
         assert!(all.await.is_err());
         drop(first);
         drop(window.acquire(1 << 40).await.expect("all of it"));

@@ -1,19 +1,16 @@
 //! Settings of `nuwave reconstruct`, from the command line and a TOML file.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::args::{DetectorArgs, InputArgs, ThreadArgs, seconds};
+use crate::cli::args::{
+    DetectorArgs, EVENTS, EventArgs, ExtractionArgs, InputArgs, ThreadArgs, seconds,
+};
 use crate::cli::backend::BackendArgs;
 use crate::error::Result;
-use crate::event;
-use crate::extract::{Filter, Method, Parameters};
 use crate::pipeline::{InputKind, InputOptions, OnError, PassSettings};
 
-/// Heading of the options about events.
-const EVENTS: &str = "Events";
 /// Heading of the options about units.
 pub(super) const WORK: &str = "Units of work";
 
@@ -54,27 +51,15 @@ pub(crate) struct Settings {
     /// Contents of the inputs [default: waveforms]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub from: Option<FromArg>,
-    /// Method of extraction
-    #[arg(long, value_enum)]
-    pub method: Option<Method>,
-    /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
-    #[arg(long)]
-    pub filter: Option<Filter>,
-    /// Minimum height of a hit in standard deviations of the noise [default: 5]
-    #[arg(long, value_name = "N")]
-    pub threshold_sigma: Option<f32>,
-    /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
-    #[arg(long, value_name = "N")]
-    pub split_sigma: Option<f32>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub extraction: ExtractionArgs,
     /// Do not reconstruct events
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = EVENTS)]
     pub no_events: Option<bool>,
-    /// Method of event reconstruction [default: full, without light maps centroid]
-    #[arg(long, value_enum, value_name = "METHOD", help_heading = EVENTS)]
-    pub event_method: Option<event::Method>,
-    /// Folder of light maps made by `nuwave calibrate light`
-    #[arg(long, value_name = "DIR", help_heading = EVENTS)]
-    pub light_maps: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub events: EventArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub backend: BackendArgs,
@@ -104,18 +89,12 @@ pub(crate) struct Settings {
 impl Settings {
     /// Returns the settings of the pass without those that are checked first: the reader's options and the threads.
     pub fn unchecked(&self) -> PassSettings {
-        let default = Parameters::default();
         PassSettings {
             from: self.from.map(InputKind::from).unwrap_or_default(),
-            parameters: Parameters {
-                method: self.method.unwrap_or(default.method),
-                filter: self.filter.unwrap_or(default.filter),
-                threshold_sigma: self.threshold_sigma.unwrap_or(default.threshold_sigma),
-                split_sigma: self.split_sigma.unwrap_or(default.split_sigma),
-            },
+            parameters: self.extraction.parameters(),
             events: self.no_events != Some(true),
-            event_method: self.event_method,
-            light_maps: self.light_maps.clone(),
+            event_method: self.events.event_method,
+            light_maps: self.events.light_maps.clone(),
             detector: self.known.detector.clone(),
             calibration: self.known.calibration.clone(),
             input: InputOptions::default(),
