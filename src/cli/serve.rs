@@ -16,7 +16,7 @@ use super::duration::DurationArg;
 use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::extract::Extractor;
-use crate::io::{SourceInfo, calibration_file};
+use crate::io::{SourceInfo, calibration};
 use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
 use crate::service::auth::Tokens;
 use crate::service::backends::Setup;

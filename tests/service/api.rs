@@ -1,7 +1,7 @@
 //! The interface of the service: responses, metadata, configuration, start and shutdown.
 #![cfg(unix)]
 
-use crate::support::reconstruct::Run;
+use crate::support::reconstruct::{Run, calibration, pulse, write_calibration};
 use crate::support::service::{
     Server, batches, bits, exchange, infer, messages, nuwave, pass, request, simulate, table,
 };
@@ -297,7 +297,7 @@ fn invalid_configurations_are_rejected() {
     refuses(&["-d", "juno", "--token-file", path]);
     refuses(&["-d", "juno", "--memory-mib", "8"]);
     refuses(&["-d", "juno", "--tls-key", path]);
-    refuses(&["-d", "juno", "--root", "/nowhere/at/all"]);
+    refuses(&["-d", "juno", "--data-root", "/nowhere/at/all"]);
     let config = folder.path().join("serve.toml");
     std::fs::write(&config, "detector = \"juno\"\nmemory_mb = 3\n").expect("a file");
     refuses(&["--config", config.to_str().expect("text")]);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What every folder may import from.
-const SHARED: [&str; 4] = ["error", "math", "text", "version"];
+const SHARED: [&str; 5] = ["error", "math", "text", "threads", "version"];
 
 /// Each folder of `src/` with the folders that it may import from, as ARCHITECTURE.md states them.
 const ALLOWED: &[(&str, &[&str])] = &[
