@@ -13,7 +13,7 @@ use nuwave::service::kserve::messages::{
 };
 use tonic::Code;
 
-/// A text of the refusal, its code, and the change that makes a good request bad.
+/// A part of the message of the rejection, its code, and the change that makes a valid request invalid.
 type Case = (&'static str, Code, fn(&mut InferRequest));
 
 const NAMES: [Case; 8] = [
@@ -234,7 +234,7 @@ async fn broken_streams_are_rejected_after_the_responses_to_earlier_messages() {
     assert_eq!(
         (good_ones, answers.len()),
         (3, 4),
-        "schema, two answers, a refusal"
+        "schema, two responses, a rejection"
     );
     // Messages of one waveform with empty messages between them give the same result.
     let mut tiny = Vec::new();

@@ -1,4 +1,4 @@
-//! The Arrow Flight door: waveforms stream in as record batches, hits, summaries or events stream back.
+//! Arrow Flight: clients stream waveforms as record batches and receive a stream of hits, waveform summaries or events.
 
 mod encode;
 mod exchange;
