@@ -307,44 +307,56 @@ pub(crate) fn merge_config<T: Default + Serialize + DeserializeOwned>(
     file: Option<&Path>,
     typed: &T,
 ) -> Result<T> {
+    merge_exclusive_config(file, typed, &[])
+}
+
+/// As [`merge_config`], with groups of keys that exclude one another: one of them on the command line removes those of the file.
+pub(crate) fn merge_exclusive_config<T: Default + Serialize + DeserializeOwned>(
+    file: Option<&Path>,
+    typed: &T,
+    exclusive: &[&[&str]],
+) -> Result<T> {
     let keys = |value: &T| match serde_json::to_value(value) {
         Ok(serde_json::Value::Object(map)) => Ok(map),
         Ok(_) => Err(Error::internal("settings are not a table")),
         Err(error) => Err(Error::internal(format!("settings: {error}"))),
     };
+    let mut given = keys(typed)?;
+    // A switch that was not typed does not switch the file's off.
+    given.retain(|_, value| !value.is_null() && value.as_bool() != Some(false));
     let mut settings = keys(&T::default())?;
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::usage(format!("`{}` cannot be read", path.display())).with_source(error)
-        })?;
-        let wrong = |error: toml::de::Error| {
-            Error::usage(format!(
-                "`{}`: {}",
-                path.display(),
-                error.to_string().trim_end()
-            ))
-            .with_hint("`--print-config` shows every key")
-        };
-        // Parsed twice: for the types of the values, with the location of an error, and for the keys that are present.
-        toml::from_str::<T>(&text).map_err(wrong)?;
-        for (key, value) in
-            toml::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(wrong)?
-        {
-            if !settings.contains_key(&key) {
-                let known: Vec<&str> = settings.keys().map(String::as_str).collect();
-                return Err(
-                    Error::usage(format!("`{}`: unknown key `{key}`", path.display()))
-                        .with_hint(format!("the keys are {}", known.join(", "))),
-                );
-            }
+    for (key, value) in file.map_or_else(|| Ok(toml::Table::new()), read_config::<T>)? {
+        let is_replaced = exclusive.iter().any(|group| {
+            group.contains(&key.as_str()) && group.iter().any(|other| given.contains_key(*other))
+        });
+        if !settings.contains_key(&key) {
+            let known: Vec<&str> = settings.keys().map(String::as_str).collect();
+            let file = file.unwrap_or(Path::new("")).display();
+            return Err(Error::usage(format!("`{file}`: unknown key `{key}`"))
+                .with_hint(format!("the keys are {}", known.join(", "))));
+        }
+        if !is_replaced {
+            let value = serde_json::to_value(value)
+                .map_err(|error| Error::internal(format!("settings: {error}")))?;
             settings.insert(key, value);
         }
     }
-    settings.extend(
-        keys(typed)?
-            .into_iter()
-            .filter(|(_, value)| !value.is_null()),
-    );
+    settings.extend(given);
     serde_json::from_value(serde_json::Value::Object(settings))
         .map_err(|error| Error::internal(format!("settings: {error}")))
+}
+
+/// Reads the keys that are present in a TOML file of settings, and checks the types of their values.
+fn read_config<T: DeserializeOwned>(path: &Path) -> Result<toml::Table> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::usage(format!("`{file}` cannot be read")).with_source(error))?;
+    let wrong = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = 1 + before.map_or(0, |before| before.matches('\n').count());
+        Error::usage(format!("`{file}`: line {line}: {}", error.message()))
+            .with_hint("`--print-config` shows every key")
+    };
+    toml::from_str::<T>(&text).map_err(wrong)?;
+    toml::from_str(&text).map_err(wrong)
 }

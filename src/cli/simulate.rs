@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use super::Verbosity;
+use super::args::merge_exclusive_config;
 use super::progress::style as progress_style;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
 use crate::simulate::{PROFILES, WaveformPlan, waveforms};
-use settings::Settings;
+use settings::{LIGHT_KEYS, Settings};
 
 /// How often a run that is not on a terminal says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -77,7 +78,8 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         What::Waveforms(args) => args,
         What::Events(args) => return events::run(*args, verbosity),
     };
-    let settings = args.settings.over_file(args.config.as_deref())?;
+    let exclusive: [&[&str]; 2] = [&LIGHT_KEYS, &["dark_rate", "no_dark"]];
+    let settings = merge_exclusive_config(args.config.as_deref(), &args.settings, &exclusive)?;
     let plan = settings.plan()?;
     if args.print_config {
         super::print(&settings.resolved(&plan).to_toml()?)?;

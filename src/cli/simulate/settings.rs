@@ -1,7 +1,5 @@
 //! Settings of `nuwave simulate waveforms`: from the command line and a TOML file to a plan.
 
-use std::path::Path;
-
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +16,8 @@ const DEFAULT_MEAN_PE: f64 = 1.0;
 const DEFAULT_PROFILE: &str = "ls";
 
 /// The keys of which only one may be given: each says how much light there is.
-const LIGHT_KEYS: [&str; 4] = ["mean_pe", "fixed_pe", "pair_separation_ns", "charge_range"];
+pub(super) const LIGHT_KEYS: [&str; 4] =
+    ["mean_pe", "fixed_pe", "pair_separation_ns", "charge_range"];
 
 /// Settings as typed or as read from a file; what is absent takes its default.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -123,53 +122,6 @@ fn polarity(name: String) -> Polarity {
 }
 
 impl Settings {
-    /// These settings, with what they leave open taken from the file at `path`.
-    pub fn over_file(&self, path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else {
-            return Ok(self.clone());
-        };
-        let place = path.display();
-        let hint = "`nuwave simulate waveforms --print-config` shows every key";
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::usage(format!("`{place}`: cannot read the configuration")).with_source(error)
-        })?;
-        let wrong = |error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| {
-                1 + text
-                    .bytes()
-                    .take(span.start)
-                    .filter(|&byte| byte == b'\n')
-                    .count()
-            });
-            Error::usage(format!("`{place}`: line {line}: {}", error.message())).with_hint(hint)
-        };
-        let from_file: Self = toml::from_str(&text).map_err(wrong)?;
-        let mut merged = from_file.to_table()?;
-        let given = self.to_table()?;
-        if LIGHT_KEYS.iter().any(|key| given.contains_key(*key)) {
-            for key in LIGHT_KEYS {
-                merged.remove(key);
-            }
-        }
-        for (key, switch) in [("dark_rate", "no_dark"), ("no_dark", "dark_rate")] {
-            if given
-                .get(switch)
-                .is_some_and(|value| value.as_bool() != Some(false))
-            {
-                merged.remove(key);
-            }
-        }
-        for (key, value) in given {
-            // A switch that was not typed does not switch the file's off.
-            if value.as_bool() != Some(false) {
-                merged.insert(key, value);
-            }
-        }
-        merged
-            .try_into()
-            .map_err(|error| Error::internal("settings do not survive merging").with_source(error))
-    }
-
     fn to_table(&self) -> Result<toml::Table> {
         toml::Table::try_from(self).map_err(|error| {
             Error::usage("a setting cannot be written as TOML")
