@@ -86,7 +86,7 @@ pub struct PassSettings {
     pub backend: BackendKind,
     /// The GPU to use: its index in the list of adapters, or a part of its name.
     pub adapter: Option<String>,
-    /// CPU threads; `None`: all cores.
+    /// CPU threads; `None` or 0: all cores.
     pub threads: Option<usize>,
     /// Waveforms per batch; `None`: 4096, with a GPU 16384.
     pub batch: Option<usize>,
@@ -200,9 +200,11 @@ impl PassSettings {
     /// Returns the number of CPU threads.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        })
+        self.threads
+            .filter(|&threads| threads > 0)
+            .unwrap_or_else(|| {
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+            })
     }
 
     /// Returns one checksum of everything but the inputs that the result depends on. `sums` are the checksums of the files
