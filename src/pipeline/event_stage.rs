@@ -10,7 +10,7 @@ use super::events::run_events;
 use super::observer::{Notice, Observer};
 use super::outcome::EventsOutcome;
 use super::plan::Unit;
-use super::report_events::{EventsPlan, LightMaps};
+use super::report::{EventsPlan, LightMaps};
 use super::settings::PassSettings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};

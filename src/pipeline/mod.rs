@@ -23,15 +23,12 @@ mod outcome;
 mod output;
 mod pass;
 mod plan;
-mod read_report;
 mod record;
 mod report;
-mod report_events;
 mod request;
 mod run_manifest;
 mod settings;
 mod staging;
-mod summary;
 mod sums;
 mod unit;
 mod verify;
@@ -52,8 +49,10 @@ pub use output::{OutputFolder, REPORT};
 pub use pass::Pass;
 pub use plan::{PlannedInput, Selection, Unit, units};
 pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
-pub use report::{InputReport, ListedLoss, Provenance, Report, Timings, Totals};
-pub use report_events::{EventsPlan, EventsReport, LightMaps};
+pub use report::{
+    EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Provenance, Report, Timings,
+    Totals,
+};
 pub use request::PassOutcome;
 pub use run_manifest::RunManifest;
 pub use settings::{InputKind, InputOptions, OnError, PassSettings};

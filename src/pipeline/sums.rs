@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::report_events::EventsPlan;
+use super::report::EventsPlan;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::model::{Calibration, ChannelCalibration};

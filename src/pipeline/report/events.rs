@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::observer::event_method_name;
-use super::record::UnitRecord;
 use crate::event::Method;
 use crate::model::Flags;
+use crate::pipeline::observer::event_method_name;
+use crate::pipeline::record::UnitRecord;
 
 /// The plan for events.
 #[derive(Clone, Debug)]

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::output::REPORT;
-use super::plan::MAX_UNITS;
-use super::report::Report;
+use super::Report;
 use crate::error::{Error, Result};
 use crate::io::tables::Part;
 use crate::io::tables::read::read_report as read_any_report;
+use crate::pipeline::output::REPORT;
+use crate::pipeline::plan::MAX_UNITS;
 
 /// The tables of an output.
 const TABLES: [&str; 3] = ["hits", "waveforms", "events"];

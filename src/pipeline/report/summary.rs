@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::Report;
+use super::Report;
 use crate::model::Flags;
 
 impl Report {
