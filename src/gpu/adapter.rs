@@ -1,26 +1,27 @@
-//! The adapters this machine offers, and which one is taken.
+//! The adapters of this machine, and the choice of one.
 
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Storage buffers that one shader stage has to be able to see.
+/// Storage buffers that one shader stage has to be able to use.
 pub const STORAGE_BUFFERS: u32 = 10;
-/// Least workgroup memory, in bytes: WebGPU guarantees it.
+/// Bytes of workgroup memory at least: WebGPU guarantees them.
 const WORKGROUP_BYTES: u32 = 16_384;
-/// Workgroup sizes wanted on hardware and on software rasterisers, where barriers cost more the more threads meet at them.
+/// Threads per workgroup on hardware.
 const WIDTH_HARDWARE: u32 = 64;
+/// The same in software, where the cost of a barrier grows with the number of threads.
 const WIDTH_SOFTWARE: u32 = 16;
 
-/// An adapter: a GPU, or a program that behaves like one.
+/// An adapter: a GPU, or software that emulates one.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     pub(super) inner: wgpu::Adapter,
-    /// What there is to say about it.
+    /// Its properties.
     pub info: AdapterInfo,
 }
 
-/// What there is to say about an adapter.
+/// The properties of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AdapterInfo {
     /// Its name.
@@ -31,23 +32,23 @@ pub struct AdapterInfo {
     pub api: String,
     /// The driver and its version.
     pub driver: String,
-    /// Bytes of a storage binding.
+    /// Bytes of a storage binding at most.
     pub binding_bytes: u64,
-    /// Bytes of a buffer.
+    /// Bytes of a buffer at most.
     pub buffer_bytes: u64,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// Threads of a workgroup.
+    /// Threads per workgroup at most.
     pub workgroup_threads: u32,
-    /// Threads of a workgroup that nuwave takes here.
+    /// Threads per workgroup that nuwave uses here.
     pub width: u32,
     /// Smallest and largest subgroup.
     pub subgroup: (u32, u32),
-    /// True if nuwave's kernels go by subgroups here.
+    /// True if nuwave's kernels use subgroups here.
     pub uses_subgroups: bool,
-    /// What nuwave could use of what it offers.
+    /// Features that it has and that nuwave could use.
     pub features: Vec<&'static str>,
-    /// Why nuwave cannot use it, where it cannot.
+    /// Why nuwave cannot use it; `None` if it can.
     pub unusable: Option<String>,
 }
 
@@ -85,7 +86,7 @@ impl AdapterInfo {
             (
                 limits.max_storage_buffers_per_shader_stage < STORAGE_BUFFERS,
                 format!(
-                    "a shader sees {} storage buffers, {STORAGE_BUFFERS} are needed",
+                    "a shader can use {} storage buffers, {STORAGE_BUFFERS} are needed",
                     limits.max_storage_buffers_per_shader_stage
                 ),
             ),
@@ -123,13 +124,13 @@ impl AdapterInfo {
         }
     }
 
-    /// True if it computes on the CPU.
+    /// Returns true if it computes on the CPU.
     #[must_use]
     pub fn is_software(&self) -> bool {
         self.kind == "software"
     }
 
-    /// The order in which adapters are taken: discrete before integrated before the rest, software last.
+    /// Returns its rank in the order of preference: discrete before integrated before the others, software last.
     fn rank(&self) -> u32 {
         match self.kind {
             "discrete" => 0,
@@ -140,7 +141,7 @@ impl AdapterInfo {
         }
     }
 
-    /// Name and driver in one line.
+    /// Returns name and driver in one line.
     #[must_use]
     pub fn description(&self) -> String {
         format!("{} ({}, {})", self.name, self.api, self.driver)
@@ -148,10 +149,10 @@ impl AdapterInfo {
 }
 
 impl Adapter {
-    /// The same adapter with workgroups of `width` threads, to find out which it likes best.
+    /// Returns the same adapter with `width` threads per workgroup, for measurements.
     ///
     /// # Errors
-    /// If it is no power of two from 8 on, or the adapter has smaller workgroups.
+    /// If `width` is not a power of two of at least 8, or the adapter has smaller workgroups.
     pub fn with_width(mut self, width: u32) -> Result<Self> {
         let most = self.info.workgroup_threads;
         if !width.is_power_of_two() || !(8..=most).contains(&width) {
@@ -160,12 +161,12 @@ impl Adapter {
             )));
         }
         self.info.width = width;
-        // Threads are numbered by subgroups, which have to be full for that.
+        // Threads are numbered by subgroups, which have to be full for this.
         self.info.uses_subgroups &= width.is_multiple_of(self.info.subgroup.1.max(1));
         Ok(self)
     }
 
-    /// The same adapter without the use of subgroups.
+    /// Returns the same adapter without the use of subgroups.
     #[must_use]
     pub fn without_subgroups(mut self) -> Self {
         self.info.uses_subgroups = false;
@@ -173,13 +174,13 @@ impl Adapter {
     }
 }
 
-/// Every adapter, the ones to prefer first.
+/// Returns all adapters, in the order of preference.
 #[must_use]
 pub fn list() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        // OpenGL's compute shaders lack what nuwave needs; these three are the platforms' own.
+        // OpenGL's compute shaders lack what nuwave needs; these three are native.
         backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
-        // Neither validation layers nor debug information unless the environment asks for them.
+        // No validation layers and no debug information unless the environment asks for them.
         flags: wgpu::InstanceFlags::empty().with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
@@ -195,15 +196,15 @@ pub fn list() -> Vec<Adapter> {
     all
 }
 
-/// What `auto` takes of `all`: the first usable one that is hardware.
+/// Returns the adapter that `auto` uses: the first usable one that is hardware.
 #[must_use]
 pub fn choose_automatic(all: &[Adapter]) -> Option<&Adapter> {
     all.iter()
         .find(|adapter| adapter.info.unusable.is_none() && !adapter.info.is_software())
 }
 
-/// The adapter to use when a GPU is demanded: the one whose place in the list or part of whose name is `wanted`, else the
-/// first usable one, software included.
+/// Returns the adapter with the index `wanted` in the list, or with `wanted` in its name; without `wanted` the first usable one,
+/// software included.
 ///
 /// # Errors
 /// If there is no such adapter, or it cannot be used ([`ErrorKind::Gpu`]).
@@ -223,14 +224,14 @@ pub fn find(wanted: Option<&str>) -> Result<Adapter> {
     let chosen = match wanted {
         None => all.iter().find(|adapter| adapter.info.unusable.is_none()),
         Some(wanted) => {
-            let place = wanted.parse::<usize>().ok();
+            let index = wanted.parse::<usize>().ok();
             let named = |adapter: &&Adapter| {
                 let name = adapter.info.name.to_lowercase();
                 name.contains(&wanted.to_lowercase())
             };
-            // A number beyond the list is part of a name, as `3090`; of several that fit a usable one.
-            place
-                .and_then(|place| all.get(place))
+            // A number beyond the list is part of a name, as `3090`. If several names match, a usable adapter is preferred.
+            index
+                .and_then(|index| all.get(index))
                 .or_else(|| {
                     all.iter()
                         .filter(named)

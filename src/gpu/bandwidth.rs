@@ -1,4 +1,4 @@
-//! What an adapter's memory and its way to the host can carry: the limits that throughput is measured against.
+//! Measures the bandwidth of an adapter's memory and of its connection to the host: the upper limits of the throughput.
 
 use std::time::{Duration, Instant};
 
@@ -13,25 +13,25 @@ use crate::threads::in_pool;
 
 /// Time after which a copy counts as hung.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// Bytes that one task copies.
+/// Bytes per task.
 const TASK: usize = 1 << 20;
 
 /// Measured rates, in GB/s (10^9 bytes a second).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Bandwidth {
-    /// Bytes of a copy.
+    /// Bytes per copy.
     pub bytes: u64,
-    /// Host memory into the mapped staging buffer, by all threads of the pool.
+    /// From host memory to the mapped staging buffer, by all threads of the pool.
     pub staging_gb_s: f64,
-    /// Staging buffer to device memory: PCIe, where the adapter is behind it.
+    /// From the staging buffer to device memory: over PCIe, where the adapter is connected by it.
     pub upload_gb_s: f64,
-    /// Device memory to the staging buffer.
+    /// From device memory to the staging buffer.
     pub read_back_gb_s: f64,
-    /// Within device memory, bytes read and bytes written both counted.
+    /// Within device memory; bytes read and bytes written are both counted.
     pub device_gb_s: f64,
 }
 
-/// Measures copies of `bytes`, the median of `repetitions` each after one that does not count.
+/// Measures copies of `bytes`: the median of `repetitions` each, after one for warming up.
 ///
 /// # Errors
 /// If the adapter gives no device or no memory ([`ErrorKind::Gpu`]).
@@ -103,7 +103,7 @@ fn measured(
     })
 }
 
-/// Median rate of `action`, which moves `bytes`.
+/// Returns the median rate of `action`, which copies `bytes`.
 fn rate(
     bytes: u64,
     repetitions: usize,

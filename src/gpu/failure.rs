@@ -1,4 +1,4 @@
-//! What can go wrong on a device, and how a test makes it go wrong.
+//! Failures of a device, and their injection by tests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
 
-/// Why a chunk of work did not come back. Every one of them is answered by doing the chunk again elsewhere.
+/// Why a chunk has no result. After every failure the chunk is extracted again elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The device is gone: driver reset, unplugged, destroyed.
+    /// The device is lost: driver reset, unplugged, destroyed.
     Lost(String),
     /// No memory for buffers.
     OutOfMemory(String),
-    /// Nothing came back within the time limit.
+    /// There was no result within the time limit.
     Hang,
-    /// A pipeline or a command was refused: a defect of a driver, or of nuwave.
+    /// A pipeline or a command was refused, because of a defect of the driver or of nuwave.
     Refused(String),
 }
 
 impl Failure {
-    /// A buffer that should be mapped is not.
+    /// Returns the failure of a buffer that should be mapped and is not.
     pub(super) fn not_mapped(error: &wgpu::MapRangeError) -> Self {
         Self::Lost(format!("a buffer is not mapped: {error}"))
     }
@@ -37,24 +37,24 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A failure to bring about at one step of a run.
+/// A failure to inject at one step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Destroy the device.
     Lose,
     /// Pretend that there is no memory.
     OutOfMemory,
-    /// Pretend that nothing comes back.
+    /// Pretend that there is no result.
     Hang,
     /// Pretend that a command was refused.
     Refuse,
-    /// Never hear of what was submitted, and a moment later that the device is lost: what a driver does when it fails. Only
-    /// where something is submitted.
+    /// Ignore what was submitted, and report a moment later that the device is lost, as a failing driver does. Only at steps that
+    /// submit something.
     Vanish,
 }
 
-/// Failures to bring about, for tests of what happens then: each at its step, once. A chunk of work has the steps prepare, upload,
-/// submit and read; they are counted over the run, over all devices.
+/// Failures to inject, for tests: each at its step, once. A chunk has the steps prepare, upload, submit and read; they are counted
+/// over the run, across all devices.
 #[derive(Debug, Default)]
 pub struct Faults {
     plan: Vec<(u64, Fault)>,
@@ -62,7 +62,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The failures of `plan`: step and kind.
+    /// Returns the failures of `plan`: step and kind.
     #[must_use]
     pub fn new(plan: Vec<(u64, Fault)>) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Faults {
         }
     }
 
-    /// Counts a step, and says what has to fail at it.
-    pub(super) fn at_next_step(&self) -> Option<Fault> {
+    /// Counts a step, and returns the failure to inject at it.
+    pub(super) fn next_fault(&self) -> Option<Fault> {
         let step = self.step.fetch_add(1, Ordering::Relaxed);
         self.plan
             .iter()
@@ -84,11 +84,11 @@ impl Faults {
 impl FromStr for Faults {
     type Err = Error;
 
-    /// From `lose@7,hang@20`: what `NUWAVE_GPU_FAULTS` holds.
+    /// Parses a list such as `lose@7,hang@20`, the value of `NUWAVE_GPU_FAULTS`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
-            Error::usage(format!("`NUWAVE_GPU_FAULTS`: `{text}` is no list of faults")).with_hint(
-                "a list is `lose@7,memory@12,hang@20,refuse@31,vanish@42`: what fails, and at which step",
+            Error::usage(format!("`NUWAVE_GPU_FAULTS`: `{text}` is not a list of faults")).with_hint(
+                "a list is for example `lose@7,memory@12,hang@20,refuse@31,vanish@42`: what fails, and at which step",
             )
         };
         let plan = text

@@ -8,8 +8,8 @@ use nuwave::detector;
 use nuwave::extract::{
     Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts, Stage,
 };
-use nuwave::gpu::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
-use nuwave::gpu::stage_by_stage::StageByStage;
+use nuwave::gpu::comparison::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
+use nuwave::gpu::comparison::stage_by_stage::StageByStage;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
 use nuwave::model::{Batch, Calibration, Polarity};
 use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};

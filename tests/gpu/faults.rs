@@ -104,7 +104,7 @@ fn same(found: &[(Batch, Extracted)], expected: &[(Batch, Extracted)], what: &st
     assert_eq!(found.len(), expected.len(), "{what}");
     for ((batch, found), (other, expected)) in found.iter().zip(expected) {
         assert_eq!(batch, other, "{what}");
-        let mut comparison = nuwave::gpu::compare::Comparison::default();
+        let mut comparison = nuwave::gpu::comparison::compare::Comparison::default();
         comparison.add(&extractor(), batch, expected, found);
         assert!(
             comparison.holds() && comparison.unmatched == 0,

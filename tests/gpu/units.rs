@@ -1,5 +1,5 @@
-//! Units of work on a GPU, software included: divided or resumed, the bytes are those of a single pass, and the units are those of
-//! a machine without a GPU.
+//! Units on a GPU, software included: sharded or resumed, the output is byte-identical to that of a single pass, and the units are
+//! those of a machine without a GPU.
 
 use std::path::Path;
 
