@@ -1,5 +1,17 @@
 // Stage 2: baseline and noise from the raw blocks. Twin: src/extract/baseline.rs.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/flags
+#import generated/methods
+#import generated/state
+#import generated/waveforms
+#import load_samples
+#import memory
+#import stages
+
 // Returns the noise of a sample without light; writes the level of the quietest block (rough_level_adc of the twin) to the header.
 fn measured_noise_adc(n_blocks: u32) -> f32 {
     if is_leader() {

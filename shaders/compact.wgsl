@@ -1,19 +1,8 @@
 // Sorts the hits by waveform: count, prefix sum, scatter. Workgroups finish in any order and write to `hits` as they finish; after
 // this the order is deterministic.
 
-struct Count {
-    n_waveforms: u32,
-    capacity: u32,
-    // Tiles of WIDTH waveforms.
-    n_tiles: u32,
-    unused: u32,
-}
-
-@group(0) @binding(0) var<uniform> size: Count;
-@group(0) @binding(1) var<storage, read> summaries: array<Summary>;
-@group(0) @binding(2) var<storage, read> found: array<Hit>;
-@group(0) @binding(3) var<storage, read_write> tiles: array<u32>;
-@group(0) @binding(4) var<storage, read_write> ordered_hits: array<Hit>;
+#import common/prefix_sum
+#import generated/compaction
 
 fn n_hits_of(index: u32) -> u32 {
     if index < size.n_waveforms {
@@ -59,7 +48,7 @@ fn scatter(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) gr
     let first = summaries[index].first_hit;
     for (var hit = 0u; hit < own; hit++) {
         if first + hit < size.capacity && to + hit < size.capacity {
-            ordered_hits[to + hit] = found[first + hit];
+            ordered_hits[to + hit] = hits[first + hit];
         }
     }
 }

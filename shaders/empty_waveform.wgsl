@@ -1,5 +1,16 @@
 // Test of the method `auto` for an empty waveform. Twin: src/extract/empty_waveform.rs, which explains it.
 
+#import baseline
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/flags
+#import generated/state
+#import generated/waveforms
+#import load_samples
+#import memory
+
 // Writes baseline, its error, noise and NO_LIGHT if the waveform is empty.
 fn find_empty_baseline() {
     let n_blocks = length / block_size();

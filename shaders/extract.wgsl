@@ -1,6 +1,20 @@
 // The fused extraction kernel: raw samples to hits, one workgroup per waveform. Twin: src/extract/workspace.rs.
 // Stages outside FIRST_STAGE..=LAST_STAGE are removed at compile time; their results are then read from device memory.
 
+#import baseline
+#import common/layout
+#import common/state
+#import generated/extraction
+#import generated/flags
+#import generated/methods
+#import generated/results
+#import generated/state
+#import generated/waveforms
+#import load_samples
+#import memory
+#import scan
+#import stages
+
 fn write_hit(slot: u32, hit: Hit) {
     // Hits beyond the capacity are counted but not written: the host then repeats the dispatch with a larger buffer.
     if slot < run.capacity {

@@ -1,5 +1,22 @@
 // The stages of the methods with deconvolution, in order.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import deconvolution/charge
+#import deconvolution/decimate
+#import deconvolution/deconvolve
+#import deconvolution/hit_finding
+#import deconvolution/residual_baseline
+#import deconvolution/time
+#import empty_waveform
+#import extract
+#import generated/methods
+#import generated/state
+#import generated/waveforms
+#import memory
+#import template_fit/seeds
+
 fn run_stages() {
     if runs(STAGE_DECIMATE) {
         decimate();

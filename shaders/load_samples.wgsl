@@ -1,6 +1,15 @@
 // Stage 1: copies the raw samples into the state, flags flat and saturated waveforms, sums blocks.
 // Twin: src/extract/load_samples.rs. Samples are integers here, never NaN.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/flags
+#import generated/state
+#import generated/waveforms
+#import memory
+
 // Index of the block size among 8, 16 and 32 samples.
 fn block_class() -> u32 {
     return select(0u, 1u, length >= 80u) + select(0u, 1u, length >= 512u);

@@ -3,6 +3,11 @@
 // Radix 8, with eight points per thread in registers; the rest of the power of two is a tail of radix 4 or 2. Neither direction
 // reorders: the filter takes the bins in bit-reversed order. `twiddles` holds exp(-2 pi i j / n) at n + j for every power of two n.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/waveforms
+#import memory
+
 const SQRT_HALF: f32 = 0.70710678118654752;
 
 fn cmul(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {

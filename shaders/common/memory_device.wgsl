@@ -1,15 +1,15 @@
 // The state of a waveform between stages, in device memory: for transforms that do not fit workgroup memory, and for
 // stages that run one by one. memory_workgroup.wgsl has the same functions over workgroup memory.
-// The order of the parts is repeated in src/gpu/staged.rs, which a test holds against it.
+// Offsets come from the host.
 
-@group(1) @binding(0) var<storage, read_write> state: array<u32>;
+#import generated/state_buffer
 
-override WORDS_AT: u32 = 16u;
-override BINS_AT: u32 = WORDS_AT + TRACE;
-override SMOOTH_AT: u32 = BINS_AT + 2u * BINS;
-override BLOCKS_AT: u32 = SMOOTH_AT + TRACE;
-override REGIONS_AT: u32 = BLOCKS_AT + TRACE / 2u + 40u;
-override STATE_WORDS: u32 = REGIONS_AT + TRACE / 2u + 8u;
+override WORDS_AT: u32;
+override BINS_AT: u32;
+override SMOOTH_AT: u32;
+override BLOCKS_AT: u32;
+override REGIONS_AT: u32;
+override STATE_WORDS: u32;
 
 var<private> state_at: u32;
 

@@ -1,13 +1,16 @@
 // The state of a waveform between stages, in workgroup memory (the fast path).
 // memory_device.wgsl has the same functions over device memory.
 
+#import common/layout
+#import generated/state
+
 // For what each part holds in which stage see state.wgsl.
 var<workgroup> sh_words: array<u32, TRACE + TRACE / 8u + 1u>;
 var<workgroup> sh_bins: array<vec2<u32>, BINS + BINS / 8u>;
 var<workgroup> sh_smooth: array<f32, TRACE + TRACE / 8u + 1u>;
 var<workgroup> sh_blocks: array<vec4<f32>, TRACE / 8u + 10u>;
 var<workgroup> sh_regions: array<u32, TRACE / 2u + 1u>;
-var<workgroup> sh_header: array<u32, 16>;
+var<workgroup> sh_header: array<u32, HEADER_WORDS>;
 
 fn select_state(slot: u32) {}
 

@@ -1,6 +1,10 @@
 // Prefix sums over a workgroup by subgroups, with two barriers instead of two per power of two, and the entry point.
 // scan_workgroup.wgsl has the same without subgroups. Sums are of integers: both give the same result.
 
+#import common/layout
+#import common/prefix_sum
+#import extract
+
 var<private> subgroup: u32;
 var<private> subgroup_lane: u32;
 var<private> n_subgroups: u32;

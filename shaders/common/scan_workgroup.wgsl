@@ -1,6 +1,10 @@
 // Prefix sums of the extraction in workgroup memory, and the entry point.
 // scan_subgroup.wgsl has the same for adapters with subgroups. Sums are of integers: both give the same result.
 
+#import common/layout
+#import common/prefix_sum
+#import extract
+
 fn scan(value: u32) -> vec2<u32> {
     return prefix_sum(lane, value);
 }

@@ -10,16 +10,7 @@
 // | blocks | mean and variance of raw blocks | sums of the trace's blocks | |
 // | regions | | regions over threshold | first seed of each hit |
 
-// Offsets in the header: results of stages for later stages.
-const HEADER_FLAGS: u32 = 0u;
-const HEADER_LEVEL: u32 = 1u;
-const HEADER_MEASURED_NOISE: u32 = 2u;
-// Noise of a sample: the calibrated one, after the residual baseline the one measured in the trace.
-const HEADER_NOISE: u32 = 3u;
-const HEADER_BASELINE: u32 = 4u;
-const HEADER_BASELINE_SIGMA: u32 = 5u;
-const HEADER_THRESHOLD: u32 = 6u;
-const HEADER_N_FOUND: u32 = 7u;
+#import memory
 
 fn header_f32(offset: u32) -> f32 {
     return bitcast<f32>(header(offset));

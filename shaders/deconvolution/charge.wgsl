@@ -1,8 +1,17 @@
 // Stage 7a: the charge of a hit. Twin: src/extract/deconvolution/charge.rs.
 // Writes charge and error over the smoothed trace, and flags into the upper bits of the found hit.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import deconvolution/residual_baseline
+#import generated/extraction
+#import generated/flags
+#import generated/state
+#import generated/waveforms
+#import memory
+
 const SQRT_2_PI: f32 = 2.5066283;
-const FLAGS_SHIFT: u32 = 20u;
 
 fn measure_charges() {
     let n_found = header(HEADER_N_FOUND);

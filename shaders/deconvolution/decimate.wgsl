@@ -1,5 +1,13 @@
 // Stage 3: pulses upright, baseline off, every second sample dropped after a binomial low-pass. Twin: src/extract/deconvolution/decimate.rs.
 
+#import common/fft
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/state
+#import generated/waveforms
+#import memory
+
 // A sample minus the level; outside the window that of the nearest sample inside.
 fn tap(centre: u32, before: u32, after: u32, level: f32) -> f32 {
     let index = min(max(centre + after, before) - before, length - 1u);

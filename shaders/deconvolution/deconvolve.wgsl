@@ -1,8 +1,13 @@
 // Stage 4: divide by the template's spectrum, low-pass, and back. Twin: src/extract/deconvolution/deconvolve.rs, which explains the
 // packed transform and the factors A and B.
 
-// First index in `twiddles` of the angles of the packed transform.
-const ANGLES_AT: u32 = 8192u;
+#import common/fft
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/waveforms
+#import memory
 
 fn mean(begin: u32, end: u32) -> f32 {
     var sum = 0.0;

@@ -1,10 +1,14 @@
 // Stage 6: regions over threshold, extended, split at valleys. Twin: src/extract/deconvolution/hit_finding.rs.
 // One thread per region; of its neighbours it needs only their first and last samples.
 
-// Bits of a found hit next to the sample of its peak.
-const LEADS: u32 = 0x10000u;
-const ALONE_BEFORE: u32 = 0x20000u;
-const ALONE_AFTER: u32 = 0x40000u;
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/state
+#import generated/waveforms
+#import memory
+#import scan
 
 fn find_hits() {
     let count = trace_length();

@@ -1,5 +1,14 @@
 // Stage 5: residual baseline and noise, from the deconvolved trace. Twin: src/extract/deconvolution/residual_baseline.rs.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import generated/extraction
+#import generated/flags
+#import generated/state
+#import generated/waveforms
+#import memory
+
 const MIN_POSITIVE: f32 = 1.17549435e-38;
 
 // Sums over unlit blocks: half h and quantity q are at 5 h + q; eight lanes each, then their totals.

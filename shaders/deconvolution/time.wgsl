@@ -1,5 +1,16 @@
 // Stage 7b: the time of a hit, from the leading edge. Twin: src/extract/deconvolution/time.rs.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import extract
+#import generated/extraction
+#import generated/flags
+#import generated/results
+#import generated/state
+#import generated/waveforms
+#import memory
+
 fn write_timed_hits(first: u32) {
     let n_found = header(HEADER_N_FOUND);
     let noise = plans[plan].noise_gain * header_f32(HEADER_NOISE);

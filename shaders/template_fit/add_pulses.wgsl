@@ -1,8 +1,15 @@
 // Adds pulses to the fit: splits of pulses that are two photoelectrons, and photoelectrons that were missed.
 // Twin: src/extract/template_fit/add_pulses.rs, which explains the tests.
 
-// Samples that are searched at once.
-const TILE: u32 = 64u;
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/capacity
+#import template_fit/normal_equations
+#import template_fit/priors
+#import template_fit/state
+#import template_fit/template
 
 // Gain, time, kind (SPLIT_PULSE + index of the pulse, or ADDED_PULSE), and offset of a split or charge of an added pulse.
 struct Proposal {

@@ -2,6 +2,22 @@
 // explains the method. The constants are in src/extract/template_fit/config.rs; the seeds are those that extract.wgsl wrote after the
 // hits of the waveform.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/flags
+#import generated/results
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/add_pulses
+#import template_fit/capacity
+#import template_fit/iterate
+#import template_fit/normal_equations
+#import template_fit/pair_separation
+#import template_fit/priors
+#import template_fit/prune
+#import template_fit/state
+#import template_fit/template
+
 @compute @workgroup_size(WIDTH)
 fn main(
     @builtin(local_invocation_index) thread: u32,
@@ -91,7 +107,7 @@ fn main(
 // Leaves the waveform to the CPU.
 fn exceed_capacity(index: u32, flags: u32) {
     if is_leader() {
-        summaries[index].flags = flags | OUTGROWN;
+        summaries[index].flags = flags | LEFT_TO_CPU;
     }
 }
 

@@ -1,5 +1,14 @@
 // The parts of a Gauss-Newton step. Twin: src/extract/template_fit/iterate.rs; the loop over steps is in fit.wgsl.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/normal_equations
+#import template_fit/priors
+#import template_fit/state
+#import template_fit/template
+
 // What is added to the diagonal for charge and time: the priors, and for a step the damping.
 fn damping_terms(pulse: u32, is_step: bool) -> vec2<f32> {
     let prior = sh_prior[pulse].xz;

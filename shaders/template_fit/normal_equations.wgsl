@@ -3,6 +3,14 @@
 // One triangle holds in turn the matrix, its Cholesky factor and the inverse of the factor; it is filled again for each step. Its last
 // row is the gradient, which the factorisation turns into the forward substitution.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import template_fit/capacity
+#import template_fit/iterate
+#import template_fit/state
+#import template_fit/template
+
 var<workgroup> sh_triangle: array<f32, TRIANGLE>;
 // The diagonal of the matrix, and the same with ridge, priors and damping.
 var<workgroup> sh_diagonal: array<f32, MAX_COLUMNS>;

@@ -1,5 +1,12 @@
 // Corrects the bias of the separations of close pulses. Twin: src/extract/template_fit/pair_separation.rs, which has the derivation.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/priors
+#import template_fit/state
+
 fn correct_separations() {
     let near = NEIGHBOUR_DISTANCE * scale;
     let squares = plans[plan].squares;

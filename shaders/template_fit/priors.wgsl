@@ -1,5 +1,12 @@
 // Priors on charges, times and distances of close pulses. Twin: src/extract/template_fit/priors.rs, which has the formulas.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/capacity
+#import template_fit/state
+
 // Per pulse: what is added to the diagonal and to the gradient for the charge, then the same for the time. For other contents see
 // state.wgsl.
 var<workgroup> sh_prior: array<vec4<f32>, PULSE_CAPACITY>;

@@ -1,5 +1,11 @@
 // Errors of charges and times, and removal of insignificant pulses. Twin: src/extract/template_fit/prune.rs.
 
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import template_fit/normal_equations
+#import template_fit/state
+
 // Standard deviations of charges and times, from the inverse of the normal matrix.
 fn estimate_errors() {
     let n_columns = columns();

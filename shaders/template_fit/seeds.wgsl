@@ -1,6 +1,19 @@
 // Seeds of the fit from the deconvolved trace. Twin: src/extract/template_fit/seeds.rs.
 // Seeds are written after the hits of the waveform; they take room in `hits` but are not counted as hits.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import extract
+#import generated/extraction
+#import generated/flags
+#import generated/methods
+#import generated/results
+#import generated/state
+#import generated/waveforms
+#import memory
+#import scan
+
 // Counts the seeds; writes where those of each found hit begin into the regions, which are no longer needed.
 fn count_seeds(n_found: u32) -> u32 {
     if FIT == FIT_NONE {

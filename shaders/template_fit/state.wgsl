@@ -11,7 +11,13 @@
 // | sh_prior | priors (priors.wgsl) | sorted pulses (sort_pulses); score and noise of the splits (add_pulses.wgsl) |
 // | sh_column | the solution (normal_equations.wgsl) | significances (prune.wgsl); a column to be solved for (add_pulses.wgsl) |
 
-const LANES: u32 = 32u;
+#import common/layout
+#import common/prefix_sum
+#import generated/template_fit
+#import generated/waveforms
+#import template_fit/capacity
+#import template_fit/priors
+#import template_fit/template
 
 // Samples minus the model.
 var<workgroup> sh_residual: array<f32, SAMPLE_CAPACITY>;

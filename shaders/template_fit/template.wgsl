@@ -1,5 +1,9 @@
 // The template between its samples, a cubic spline. Twin: src/extract/template_fit/template.rs, which explains the spline.
 
+#import common/layout
+#import generated/template_fit
+#import generated/waveforms
+
 // Fields of the plan that every thread reads often.
 var<private> coefficients_at: u32;
 var<private> n_coefficients: u32;

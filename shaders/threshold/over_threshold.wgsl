@@ -1,6 +1,19 @@
 // The methods `integral` and `coti`, on the baseline-subtracted waveform itself. Twin: src/extract/threshold/over_threshold.rs.
 // One thread per pulse; of its neighbours it needs only the end of the one before.
 
+#import common/layout
+#import common/prefix_sum
+#import common/state
+#import extract
+#import generated/extraction
+#import generated/flags
+#import generated/methods
+#import generated/results
+#import generated/state
+#import generated/waveforms
+#import memory
+#import scan
+
 // Without a transform the baseline comes from the raw blocks, as in short windows.
 fn is_long() -> bool {
     return false;
@@ -62,7 +75,7 @@ fn is_over(index: u32, threshold: f32) -> bool {
 
 // Largest distance of two samples over threshold in one pulse.
 fn max_gap() -> u32 {
-    return select(1u, plans[plan].before + plans[plan].behind, METHOD == METHOD_INTEGRAL);
+    return select(1u, plans[plan].before + plans[plan].after, METHOD == METHOD_INTEGRAL);
 }
 
 // True if a pulse begins at `index`: none of the `max_gap` samples before is over threshold.
@@ -122,7 +135,7 @@ fn write_hits(first: u32) {
 
 fn pulse_end(pulse: u32) -> u32 {
     let last = region_at(pulse) >> 16u;
-    return select(last + 1u, min(last + 1u + plans[plan].behind, length), METHOD == METHOD_INTEGRAL);
+    return select(last + 1u, min(last + 1u + plans[plan].after, length), METHOD == METHOD_INTEGRAL);
 }
 
 fn measure_pulse(pulse: u32) -> Hit {

@@ -10,8 +10,8 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::extract::{Backend as _, Method, Parameters, Stage};
 use crate::gpu::adapter::{Adapter, AdapterInfo};
-use crate::gpu::compare::{Comparison, ERROR_SHARE};
-use crate::gpu::stage_by_stage::StageByStage;
+use crate::gpu::comparison::compare::{Comparison, ERROR_SHARE};
+use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 use crate::text::thousands;
 

@@ -11,7 +11,7 @@ use super::cpu::Part;
 use crate::error::Result;
 use crate::extract::{Backend as _, BackendReport};
 use crate::gpu::GpuExtractor;
-use crate::gpu::stage_by_stage::StageByStage;
+use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::model::Batch;
 
 /// Bytes that the copies of a batch have together, so that a stream comes from memory and not from the processor's caches.

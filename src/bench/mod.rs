@@ -24,7 +24,7 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
 use crate::gpu::adapter::Adapter;
-use crate::gpu::stage_by_stage::StageByStage;
+use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
 use crate::model::Batch;
 use quantiles::Quantiles;

@@ -10,18 +10,16 @@ use std::time::Duration;
 use super::adapter::{Adapter, STORAGE_BUFFERS};
 use super::driver_threads::DriverCallGuard;
 use super::failure::Failure;
-use super::layout::{Count, Run};
-use super::shaders::{self, Fit, Memory, Variant};
+use super::kernels::bindings::BindGroup;
+use super::kernels::kernel::{Kernel, Target};
+use super::kernels::registry::compact;
 
-/// Threads of a workgroup of the compaction.
-const COMPACT_WIDTH: u32 = 128;
-
-/// The first thing that went wrong with a device. Nothing else tells: `poll` and `submit` succeed on a lost one.
+/// The first failure of a device. Nothing else reports it: `poll` and `submit` succeed on a lost device.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Option<Failure>>>);
 
 impl Health {
-    /// Notes what went wrong, unless something did before.
+    /// Records a failure, unless there was one before.
     pub fn fail(&self, failure: Failure) {
         self.0
             .lock()
@@ -29,10 +27,10 @@ impl Health {
             .get_or_insert(failure);
     }
 
-    /// What went wrong, as an error.
+    /// Returns the failure as an error.
     ///
     /// # Errors
-    /// If something did.
+    /// If there was a failure.
     pub fn check(&self) -> Result<(), Failure> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(failure) => Err(failure.clone()),
@@ -41,32 +39,25 @@ impl Health {
     }
 }
 
-/// A device with what is made once on it.
+/// A device, with everything that is made once on it.
 pub struct Device {
     pub(super) inner: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) health: Health,
-    /// Threads of a workgroup of the extraction.
-    pub(super) width: u32,
-    /// True if it computes on the CPU.
-    is_software: bool,
-    /// True if kernels may go by subgroups.
-    pub(super) subgroups: bool,
-    pub(super) extract_layout: wgpu::BindGroupLayout,
-    pub(super) state_layout: wgpu::BindGroupLayout,
-    pub(super) compact_layout: wgpu::BindGroupLayout,
-    /// Nanoseconds of a tick of the timestamps; `None` where there are none.
+    /// The properties that kernels depend on.
+    pub(super) target: Target,
+    /// Nanoseconds per tick of the timestamps; `None` where there are none.
     pub(super) timestamp_ns: Option<f32>,
-    compact: [wgpu::ComputePipeline; 3],
-    pipelines: HashMap<Variant, wgpu::ComputePipeline>,
-    fits: HashMap<Fit, wgpu::ComputePipeline>,
+    /// The layouts of the bind groups of all prepared kernels, by name.
+    layouts: HashMap<&'static str, wgpu::BindGroupLayout>,
+    pipelines: HashMap<Kernel, wgpu::ComputePipeline>,
     poller: Option<Sender<wgpu::SubmissionIndex>>,
     polling: Option<JoinHandle<()>>,
 }
 
 impl Drop for Device {
-    /// Ends the polling thread: the last one to let go of a device must not be at it while the process ends. One that a failing
-    /// driver keeps is left behind; it holds an [`DriverCallGuard`].
+    /// Ends the polling thread: it must not be the last owner of the device while the process ends. A thread that a failing
+    /// driver does not return from is not joined; it holds a [`DriverCallGuard`].
     fn drop(&mut self) {
         self.poller = None;
         if self.health.check().is_ok()
@@ -81,7 +72,7 @@ impl Device {
     /// Opens a device on `adapter`. Work that takes longer than `time_limit` counts as hung.
     ///
     /// # Errors
-    /// If the adapter gives no device, or refuses the compaction's shader.
+    /// If the adapter gives no device, or refuses the kernels of the compaction.
     pub fn open(adapter: &Adapter, time_limit: Duration) -> Result<Self, Failure> {
         let offered = adapter.inner.limits();
         let limits = wgpu::Limits {
@@ -110,196 +101,106 @@ impl Device {
         let (device, queue) =
             pollster::block_on(opened).map_err(|error| Failure::Lost(error.to_string()))?;
         let health = Health::default();
-        let of_errors = health.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            of_errors.fail(match error {
-                wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory(error.to_string()),
-                _ => Failure::Refused(error.to_string()),
-            });
-        }));
-        let of_losses = health.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            of_losses.fail(Failure::Lost(
-                format!("{reason:?} {message}").trim().to_owned(),
-            ));
-        });
-        let extract_layout = layout(
-            &device,
-            "extract",
-            &[
-                uniform::<Run>(true),
-                storage(true),
-                storage(true),
-                storage(true),
-                storage(true),
-                storage(true),
-                storage(true),
-                storage(false),
-                storage(false),
-                storage(false),
-            ],
-        );
-        let state_layout = layout(&device, "state", &[storage(false)]);
-        let compact_layout = layout(
-            &device,
-            "compact",
-            &[
-                uniform::<Count>(false),
-                storage(true),
-                storage(true),
-                storage(false),
-                storage(false),
-            ],
-        );
-        let compact = compact_pipelines(&device, &compact_layout);
-        let (poller, polling) = poll_on_a_thread(device.clone(), &health, time_limit);
-        let device = Self {
+        report_failures_to(&device, &health);
+        let (poller, polling) = spawn_poll_thread(device.clone(), &health, time_limit);
+        let limits = device.limits();
+        let mut device = Self {
             timestamp_ns: timestamps.then(|| queue.get_timestamp_period()),
             poller: Some(poller),
             polling,
-            width: adapter.info.width,
-            is_software: adapter.info.is_software(),
-            subgroups,
+            target: Target {
+                width: adapter.info.width,
+                max_width: limits.max_compute_invocations_per_workgroup,
+                workgroup_bytes: limits.max_compute_workgroup_storage_size,
+                subgroups,
+                is_software: adapter.info.is_software(),
+            },
+            layouts: HashMap::new(),
             pipelines: HashMap::new(),
-            fits: HashMap::new(),
             inner: device,
             queue,
             health,
-            extract_layout,
-            state_layout,
-            compact_layout,
-            compact,
         };
-        device.health.check()?;
+        for kernel in compact::kernels() {
+            device.prepare(kernel)?;
+        }
         Ok(device)
     }
 
-    /// The kind of memory in which the state of `variant` fits.
-    #[must_use]
-    pub fn memory_for(&self, variant: Variant) -> Memory {
-        let room = self.inner.limits().max_compute_workgroup_storage_size;
-        if variant.workgroup_bytes(self.width) <= room {
-            Memory::Workgroup
-        } else {
-            Memory::Device
-        }
-    }
-
-    /// Makes the pipeline of `variant`, unless it is there.
+    /// Makes the pipeline of `kernel`, unless it exists.
     ///
     /// # Errors
     /// If the device refuses it.
-    pub fn prepare(&mut self, variant: Variant) -> Result<(), Failure> {
-        let Entry::Vacant(entry) = self.pipelines.entry(variant) else {
+    pub fn prepare(&mut self, kernel: Kernel) -> Result<(), Failure> {
+        let Entry::Vacant(entry) = self.pipelines.entry(kernel) else {
             return Ok(());
         };
+        let kernel = entry.key();
+        let label = Some(kernel.info.name);
+        let source = kernel.source().map_err(Failure::Refused)?;
         let module = self
             .inner
             .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some("extract"),
-                source: wgpu::ShaderSource::Wgsl(variant.source().into()),
+                label,
+                source: wgpu::ShaderSource::Wgsl(source.into()),
             });
-        let groups = [Some(&self.extract_layout), Some(&self.state_layout)];
-        let n_groups = if variant.memory == Memory::Device {
-            2
-        } else {
-            1
-        };
-        let pipeline_layout = self
+        for group in &kernel.bind_groups {
+            self.layouts
+                .entry(group.name)
+                .or_insert_with(|| group.layout(&self.inner));
+        }
+        let layouts: Vec<_> = kernel
+            .bind_groups
+            .iter()
+            .map(|group| self.layouts.get(group.name))
+            .collect();
+        let layout = self
             .inner
             .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some("extract"),
-                bind_group_layouts: &groups[..n_groups],
+                label,
+                bind_group_layouts: &layouts,
                 immediate_size: 0,
             });
-        let pipeline = pipeline(
-            &self.inner,
-            &module,
-            &pipeline_layout,
-            "main",
-            &variant.constants(self.width),
-        );
+        let constants: Vec<(&str, f64)> = kernel
+            .constants
+            .iter()
+            .map(|&(name, value)| (name, f64::from(value)))
+            .collect();
+        let pipeline = self
+            .inner
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some(kernel.info.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
+                    // Every stage writes what it reads.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            });
         entry.insert(pipeline);
         self.health.check()
     }
 
-    /// Threads of a workgroup of the fit.
-    fn fit_width(&self) -> u32 {
-        let most = self.inner.limits().max_compute_invocations_per_workgroup;
-        Fit::width(self.width).min(most)
-    }
-
-    /// True if a fit runs here.
-    #[must_use]
-    pub fn holds(&self, fit: Fit) -> bool {
-        let room = self.inner.limits().max_compute_workgroup_storage_size;
-        fit.workgroup_bytes(self.fit_width()) <= room
-    }
-
-    /// Makes the pipeline of a fit, unless it is there.
+    /// Returns the pipeline of a kernel that was prepared.
     ///
     /// # Errors
-    /// If the device refuses it.
-    pub fn prepare_fit(&mut self, fit: Fit) -> Result<(), Failure> {
-        let width = self.fit_width();
-        let Entry::Vacant(entry) = self.fits.entry(fit) else {
-            return Ok(());
-        };
-        let module = self
-            .inner
-            .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some("sparse"),
-                source: wgpu::ShaderSource::Wgsl(fit.source().into()),
-            });
-        let layout = self
-            .inner
-            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some("sparse"),
-                bind_group_layouts: &[Some(&self.extract_layout)],
-                immediate_size: 0,
-            });
-        entry.insert(pipeline(
-            &self.inner,
-            &module,
-            &layout,
-            "main",
-            &fit.constants(width, self.is_software),
-        ));
-        self.health.check()
+    /// If it was not.
+    pub fn pipeline(&self, kernel: &Kernel) -> Result<&wgpu::ComputePipeline, Failure> {
+        self.pipelines
+            .get(kernel)
+            .ok_or_else(|| Failure::Refused(format!("no pipeline for {kernel}")))
     }
 
-    /// The pipeline of a fit that was prepared.
+    /// Returns the layout of a bind group; `None` if no kernel that was prepared has it.
     #[must_use]
-    pub fn fit_pipeline(&self, fit: Fit) -> Option<&wgpu::ComputePipeline> {
-        self.fits.get(&fit)
+    pub fn layout(&self, group: &BindGroup) -> Option<&wgpu::BindGroupLayout> {
+        self.layouts.get(group.name)
     }
 
-    /// The pipeline of a variant that was prepared.
-    #[must_use]
-    pub fn pipeline(&self, variant: Variant) -> Option<&wgpu::ComputePipeline> {
-        self.pipelines.get(&variant)
-    }
-
-    /// Records the compaction of the hits of `n_waveforms`: count, prefix sum, scatter.
-    pub fn compact(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        group: &wgpu::BindGroup,
-        n_waveforms: u32,
-    ) {
-        let [count, prefix, scatter] = &self.compact;
-        pass.set_bind_group(0, group, &[]);
-        for (pipeline, groups) in [
-            (count, n_tiles(n_waveforms)),
-            (prefix, 1),
-            (scatter, n_tiles(n_waveforms)),
-        ] {
-            pass.set_pipeline(pipeline);
-            pass.dispatch_workgroups(groups, 1, 1);
-        }
-    }
-
-    /// Has the polling thread wait for `submission`. What maps buffers has to be called before.
+    /// Has the polling thread wait for `submission`. Buffers have to be requested for mapping before.
     pub fn wait_for(&self, submission: wgpu::SubmissionIndex) {
         let sent = self.poller.as_ref().map(|poller| poller.send(submission));
         if !matches!(sent, Some(Ok(()))) {
@@ -309,13 +210,24 @@ impl Device {
     }
 }
 
-/// Tiles of the compaction.
-#[must_use]
-pub fn n_tiles(n_waveforms: u32) -> u32 {
-    n_waveforms.div_ceil(COMPACT_WIDTH)
+/// Has errors and the loss of `device` recorded in `health`.
+fn report_failures_to(device: &wgpu::Device, health: &Health) {
+    let of_errors = health.clone();
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        of_errors.fail(match error {
+            wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory(error.to_string()),
+            _ => Failure::Refused(error.to_string()),
+        });
+    }));
+    let of_losses = health.clone();
+    device.set_device_lost_callback(move |reason, message| {
+        of_losses.fail(Failure::Lost(
+            format!("{reason:?} {message}").trim().to_owned(),
+        ));
+    });
 }
 
-/// Waits for a submission. Must not be called by two threads at once: concurrent polls can panic in wgpu 30 (gfx-rs/wgpu#9958).
+/// Waits for a submission. Two threads must not call this at once: concurrent polls can panic in wgpu 30 (gfx-rs/wgpu#9958).
 ///
 /// # Errors
 /// If it takes longer than `time_limit`, or the device is lost.
@@ -330,7 +242,7 @@ pub fn wait(
             timeout: Some(time_limit),
         })
     };
-    // Where the driver says that the device is lost, wgpu 30 panics instead of returning an error.
+    // If the driver reports that the device is lost, wgpu 30 panics instead of returning an error.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(wgpu::PollError::Timeout)) => Err(Failure::Hang),
@@ -339,8 +251,8 @@ pub fn wait(
     }
 }
 
-/// The only thread that polls. It ends with the device's owner, or when the device fails.
-fn poll_on_a_thread(
+/// Spawns the only thread that polls. It ends with the device's owner, or when the device fails.
+fn spawn_poll_thread(
     device: wgpu::Device,
     health: &Health,
     time_limit: Duration,
@@ -351,7 +263,7 @@ fn poll_on_a_thread(
     let spawned = std::thread::Builder::new()
         .name("gpu poll".to_owned())
         .spawn(move || {
-            // The device goes first.
+            // Locals are dropped in reverse order: the device before the guard.
             let (_guard, device) = (guard, device);
             for submission in submissions {
                 if let Err(failure) = wait(&device, submission, time_limit) {
@@ -364,86 +276,4 @@ fn poll_on_a_thread(
         health.fail(Failure::Lost(format!("no polling thread: {error}")));
     }
     (sender, spawned.ok())
-}
-
-fn uniform<T>(dynamic: bool) -> wgpu::BindingType {
-    wgpu::BindingType::Buffer {
-        ty: wgpu::BufferBindingType::Uniform,
-        has_dynamic_offset: dynamic,
-        min_binding_size: wgpu::BufferSize::new(size_of::<T>() as u64),
-    }
-}
-
-fn storage(read_only: bool) -> wgpu::BindingType {
-    wgpu::BindingType::Buffer {
-        ty: wgpu::BufferBindingType::Storage { read_only },
-        has_dynamic_offset: false,
-        min_binding_size: None,
-    }
-}
-
-fn layout(
-    device: &wgpu::Device,
-    label: &str,
-    bindings: &[wgpu::BindingType],
-) -> wgpu::BindGroupLayout {
-    let entries: Vec<_> = bindings
-        .iter()
-        .enumerate()
-        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: *ty,
-            count: None,
-        })
-        .collect();
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(label),
-        entries: &entries,
-    })
-}
-
-fn pipeline(
-    device: &wgpu::Device,
-    module: &wgpu::ShaderModule,
-    layout: &wgpu::PipelineLayout,
-    entry: &str,
-    constants: &[(&str, f64)],
-) -> wgpu::ComputePipeline {
-    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(entry),
-        layout: Some(layout),
-        module,
-        entry_point: Some(entry),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants,
-            // Every stage writes what it reads.
-            zero_initialize_workgroup_memory: false,
-        },
-        cache: None,
-    })
-}
-
-fn compact_pipelines(
-    device: &wgpu::Device,
-    layout: &wgpu::BindGroupLayout,
-) -> [wgpu::ComputePipeline; 3] {
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some("compact"),
-        source: wgpu::ShaderSource::Wgsl(shaders::compact_source().into()),
-    });
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some("compact"),
-        bind_group_layouts: &[Some(layout)],
-        immediate_size: 0,
-    });
-    ["count", "prefix", "scatter"].map(|entry| {
-        pipeline(
-            device,
-            &module,
-            &layout,
-            entry,
-            &[("WIDTH", f64::from(COMPACT_WIDTH))],
-        )
-    })
 }

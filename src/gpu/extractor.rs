@@ -1,5 +1,5 @@
-//! The GPU backend: keeps a few chunks of waveforms in flight on a device, hands their hits on in order, and does again
-//! what a failing device loses: on a new device, then on the CPU.
+//! The GPU backend: keeps a few chunks of waveforms in flight on a device and hands their hits on in order. What a failing device
+//! loses it extracts again: on a new device first, then on the CPU.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -11,33 +11,38 @@ use tracing::warn;
 use super::adapter::Adapter;
 use super::driver_threads::DriverCallGuard;
 use super::failure::{Failure, Faults};
-use super::in_flight::{InFlightChunk, PendingBatch, Placement, Session, State, find_batch};
-use super::layout::Run;
-use super::ring_slot::{ChunkInput, ChunkResults};
-use super::routing::{Chunk, Router};
+use super::kernels::shared_types::DispatchParameters;
+use super::routing::Router;
+use super::transfer::chunk::{Chunk, ChunkInput, ChunkResults};
+use super::transfer::in_flight::{
+    InFlightChunk, PendingBatch, Placement, Session, State, find_batch,
+};
+use super::transfer::merge_results::{extract_cpu_part, merge_results};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, Extractor};
 use crate::model::{Batch, Extracted};
 
-/// Chunks in flight: one computes, the next goes up, the last comes back.
+/// Chunks in flight: one is computed, the next is uploaded, the last is read back.
 const RING_DEPTH: usize = 3;
-/// Devices that may fail one after the other without a chunk in between before the GPU is given up.
+/// Device failures without a finished chunk in between after which the GPU is given up.
 const MAX_CONSECUTIVE_FAILURES: u32 = 3;
-/// Devices that may fail in all.
+/// Device failures in all after which the GPU is given up.
 const MAX_FAILURES: u64 = 16;
-/// How often a chunk is tried on a device before the CPU takes it.
+/// Attempts to extract a chunk on a device before it is left to the CPU.
 const MAX_ATTEMPTS: u32 = 2;
-/// Most bytes of samples of a chunk, and most waveforms; a software rasteriser has nothing to hide behind a long upload.
+/// Bytes of samples of a chunk at most.
 const CHUNK_BYTES: u64 = 64 << 20;
+/// The same in software, which cannot compute during an upload.
 const CHUNK_BYTES_SOFTWARE: u64 = 8 << 20;
+/// Waveforms of a chunk at most.
 const CHUNK_WAVEFORMS: usize = 1 << 17;
 
-/// How the backend is run.
+/// Options of the backend.
 #[derive(Debug)]
 pub struct Options {
     /// Time after which a chunk counts as hung.
     pub time_limit: Duration,
-    /// Most waveforms of a chunk; `None`: as many as the adapter's limits allow.
+    /// Waveforms per chunk at most; `None`: as many as the adapter's limits allow.
     pub chunk_waveforms: Option<usize>,
     /// Failures to bring about, for tests.
     pub faults: Faults,
@@ -53,14 +58,15 @@ impl Default for Options {
     }
 }
 
-/// The backend. It holds the CPU's extractor as well: for what the kernels do not take, and for what a failing GPU leaves.
+/// The GPU backend. It has an extractor on the CPU too, for waveforms that the kernels do not take and for those that a failing GPU
+/// leaves.
 pub struct GpuExtractor {
     cpu: Extractor,
     adapter: Adapter,
     options: Options,
-    run: Run,
+    run: DispatchParameters,
     state: Mutex<State>,
-    /// Held to the last: a thread that nobody waits for may be the owner.
+    /// The last field to be dropped: the owner may be a thread that is not joined.
     _guard: DriverCallGuard,
 }
 
@@ -98,24 +104,24 @@ impl GpuExtractor {
         })
     }
 
-    /// The CPU's extractor with the same calibration and parameters.
+    /// Returns the extractor on the CPU with the same calibration and parameters.
     #[must_use]
     pub fn cpu(&self) -> &Extractor {
         &self.cpu
     }
 
-    /// The adapter.
+    /// Returns the adapter.
     #[must_use]
     pub fn adapter(&self) -> &Adapter {
         &self.adapter
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // What a panicking thread left behind is checked before it is used: slots by their device's health.
+        // What a panicking thread left is checked before it is used: slots by the health of their device.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Most waveforms of the chunk that begins at `begin`.
+    /// Returns the end of the chunk that begins at `begin`.
     fn chunk_end(&self, batch: &Batch, begin: usize) -> usize {
         let info = &self.adapter.info;
         let wanted = if info.is_software() {
@@ -143,7 +149,7 @@ impl GpuExtractor {
         end
     }
 
-    /// Sends a chunk to the device; if there is none any more, it is the CPU's.
+    /// Submits a chunk to the device; without a device it is left to the CPU.
     fn launch(
         &self,
         state: &mut State,
@@ -171,14 +177,14 @@ impl GpuExtractor {
             state: None,
         };
         slot.submit(&mut session.device, tables, &input, &mut || {
-            self.options.faults.at_next_step()
+            self.options.faults.next_fault()
         })?;
         entry.placement = Placement::Device(Box::new(slot));
         Ok(())
     }
 
-    /// Notes a failure, opens a new device and sends everything in flight there; what has failed too often, and everything
-    /// if there is no device to be had, is left to the CPU.
+    /// Records a failure, opens a new device and submits everything in flight to it. Chunks that failed too often are left to the
+    /// CPU, and all of them if no device can be opened.
     fn recover(
         &self,
         state: &mut State,
@@ -188,13 +194,13 @@ impl GpuExtractor {
     ) {
         loop {
             warn!(
-                "{}: {failure}; its work is done again",
+                "{}: {failure}; its waveforms are extracted again",
                 self.adapter.info.name
             );
             state.report.device_failures += 1;
             state.consecutive_failures += 1;
             if let Some(session) = state.session.take() {
-                // A driver that hangs may keep whoever lets go of its device.
+                // A driver that hangs may block the thread that drops the device.
                 let guard = DriverCallGuard::enter();
                 std::thread::spawn(move || {
                     let _guard = guard;
@@ -212,7 +218,7 @@ impl GpuExtractor {
                 || state.report.device_failures >= MAX_FAILURES
             {
                 warn!(
-                    "{}: given up after {} failures; the CPU goes on",
+                    "{}: given up after {} failures; the CPU continues",
                     self.adapter.info.name, state.report.device_failures
                 );
                 state.report.given_up = Some(failure.to_string());
@@ -236,7 +242,7 @@ impl GpuExtractor {
         }
     }
 
-    /// The hits of the chunk that is first in flight; `None` if it has to be waited for once more.
+    /// Returns the hits of the first chunk in flight; `None` if it was submitted once more.
     fn finish_first(
         &self,
         state: &mut State,
@@ -259,11 +265,11 @@ impl GpuExtractor {
             in_flight.pop_front();
             return Ok(Some((number, part)));
         }
-        // While the GPU works, the CPU does what the kernels do not take.
-        let cpu_part = self.extract_cpu_part(batch, &entry.chunk);
+        // While the GPU computes, the CPU extracts what the kernels do not take.
+        let cpu_part = extract_cpu_part(&self.cpu, batch, &entry.chunk);
         let Placement::Device(slot) = &mut entry.placement else {
             let nothing = ChunkResults::default();
-            let part = self.merge_results(batch, &entry.chunk, &nothing, &cpu_part);
+            let part = merge_results(&self.cpu, batch, &entry.chunk, &nothing, &cpu_part);
             state.record_done(entry, batch, &nothing);
             in_flight.pop_front();
             return Ok(Some((number, part)));
@@ -271,11 +277,11 @@ impl GpuExtractor {
         let Some(session) = &mut state.session else {
             return Err(Error::internal("a slot without a device"));
         };
-        let fault = self.options.faults.at_next_step();
+        let fault = self.options.faults.next_fault();
         let read = slot.read(&session.device, self.options.time_limit, fault);
         match read {
             Ok(Some(results)) => {
-                let part = self.merge_results(batch, &entry.chunk, &results, &cpu_part);
+                let part = merge_results(&self.cpu, batch, &entry.chunk, &results, &cpu_part);
                 state.consecutive_failures = 0;
                 state.record_done(entry, batch, &results);
                 if let Some(InFlightChunk {
@@ -302,12 +308,12 @@ impl GpuExtractor {
     }
 }
 
-/// What all dispatches with `cpu`'s parameters share.
-pub(super) fn run_parameters(cpu: &Extractor) -> Run {
+/// Returns what all dispatches with the parameters of `cpu` share.
+pub(super) fn run_parameters(cpu: &Extractor) -> DispatchParameters {
     let (lowest, highest) = cpu.rails();
     let parameters = cpu.parameters();
-    Run {
-        // Counts up to and including the low rail are at it; without a resolution there are no rails.
+    DispatchParameters {
+        // The low rail itself counts as saturated; without a resolution there are no rails.
         rail_low: if lowest.is_finite() {
             lowest as u32 + 1
         } else {
@@ -322,7 +328,7 @@ pub(super) fn run_parameters(cpu: &Extractor) -> Run {
         split_sigma: parameters.split_sigma,
         sign: cpu.readout().polarity.sign(),
         least_noise_adc: cpu.least_noise_adc(),
-        ..Run::default()
+        ..DispatchParameters::default()
     }
 }
 
@@ -357,7 +363,7 @@ impl Backend for GpuExtractor {
 }
 
 impl GpuExtractor {
-    /// Extracts batches, owned or borrowed, and hands each on with its hits, in order, until `emit` says `false`.
+    /// Extracts batches, owned or borrowed, and passes each with its hits to `emit`, in order, until that returns `false`.
     fn stream<'a>(
         &self,
         batches: &mut dyn Iterator<Item = Cow<'a, Batch>>,

@@ -1,6 +1,6 @@
-//! What the shaders read about templates: plans, spectra in bit-reversed order, tables, roots of one.
+//! The templates as the kernels know them: plans, spectra in bit-reversed order, tables, twiddle factors.
 //!
-//! Kept on the host too: a new device starts from it.
+//! The host keeps them too: a new device starts from them.
 
 use std::collections::HashMap;
 
@@ -8,27 +8,23 @@ use bytemuck::Zeroable as _;
 use num_complex::Complex32;
 
 use super::device::Device;
-use super::layout;
+use super::kernels::numbers::{ANGLES_AT, MAX_BINS};
+use super::kernels::shared_types::TemplatePlan;
 use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, packed_factors, to_complex32};
 use crate::extract::deconvolution::{charge, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
 use crate::extract::template_fit::template::Template;
 use crate::extract::workspace::reach;
 
-/// Most complex points of a transform.
-pub const MAX_BINS: usize = 4096;
-/// Where the angles of the packed transform begin among the roots; as in `deconvolve.wgsl`.
-const ANGLES_AT: usize = 2 * MAX_BINS;
-
-/// Plans and tables of all templates met so far.
+/// The plans and tables of all templates so far.
 #[derive(Default)]
 pub struct TemplateTables {
-    plans: Vec<layout::Plan>,
+    plans: Vec<TemplatePlan>,
     spectra: Vec<[f32; 4]>,
     numbers: Vec<f32>,
-    known: HashMap<PlanKey, u32>,
-    /// What plans have of a response, by calibration row.
-    templates: HashMap<usize, layout::Plan>,
+    indices: HashMap<PlanKey, u32>,
+    /// The fields of plans that come from a template of the fit, by calibration row.
+    templates: HashMap<usize, TemplatePlan>,
 }
 
 /// The tables on a device.
@@ -36,20 +32,20 @@ pub struct DeviceTables {
     pub(super) plans: wgpu::Buffer,
     pub(super) spectra: wgpu::Buffer,
     pub(super) tables: wgpu::Buffer,
-    pub(super) roots: wgpu::Buffer,
-    /// Plans that are on the device: later tables have more.
+    pub(super) twiddles: wgpu::Buffer,
+    /// Number of plans on the device: later tables have more.
     pub(super) generation: usize,
 }
 
 impl TemplateTables {
-    /// The place of a plan that is known.
+    /// Returns the index of the plan of `key`, if there is one.
     #[must_use]
     pub fn get(&self, key: PlanKey) -> Option<u32> {
-        self.known.get(&key).copied()
+        self.indices.get(&key).copied()
     }
 
-    /// Adds a plan for `channel`, for a fit if there is a `response`; `None` if the tables would no longer fit bindings of
-    /// `binding_bytes`.
+    /// Adds a plan for `channel`, with what a fit needs if there is a `template`, and returns its index; `None` if the tables would no
+    /// longer fit bindings of `binding_bytes`.
     pub fn add_plan(
         &mut self,
         key: PlanKey,
@@ -71,7 +67,7 @@ impl TemplateTables {
         ];
         let fitted = match template {
             Some(template) => self.add_template(key.0, channel, template, binding_bytes)?,
-            None => layout::Plan::zeroed(),
+            None => TemplatePlan::zeroed(),
         };
         let more: usize = tables.iter().map(|table| table.len()).sum();
         let fits = |length: usize, bytes: usize| (length * bytes) as u64 <= binding_bytes;
@@ -104,7 +100,7 @@ impl TemplateTables {
         });
         Some(self.push(
             key,
-            layout::Plan {
+            TemplatePlan {
                 spectrum_at,
                 response_at: response.0,
                 n_response: response.1,
@@ -136,14 +132,14 @@ impl TemplateTables {
         ))
     }
 
-    /// Adds the response of a calibration row, once for all lengths of transform; gives what plans have of it.
+    /// Adds the template of a calibration row, once for all lengths of transform; returns the fields of plans that come from it.
     fn add_template(
         &mut self,
         row: usize,
         channel: &Channel,
         template: &Template,
         binding_bytes: u64,
-    ) -> Option<layout::Plan> {
+    ) -> Option<TemplatePlan> {
         if let Some(known) = self.templates.get(&row) {
             return Some(*known);
         }
@@ -171,7 +167,7 @@ impl TemplateTables {
             self.numbers.extend_from_slice(table);
             at
         });
-        let of_template = layout::Plan {
+        let of_template = TemplatePlan {
             coefficients_at,
             n_coefficients: template.coefficients.len() as u32,
             correlation_at,
@@ -187,18 +183,18 @@ impl TemplateTables {
             main_area: template.main_area(),
             peak_adc: channel.peak_adc,
             charge_sigma_pe: channel.charge_sigma_pe,
-            ..layout::Plan::zeroed()
+            ..TemplatePlan::zeroed()
         };
         self.templates.insert(row, of_template);
         Some(of_template)
     }
 
-    /// Adds what the methods without deconvolution need of `channel`.
+    /// Adds what the methods without deconvolution need of `channel`, and returns the index of the plan.
     pub fn add_pulse(&mut self, key: PlanKey, channel: &Channel) -> u32 {
         let pulse = &channel.pulse;
         self.push(
             key,
-            layout::Plan {
+            TemplatePlan {
                 decimation: 1,
                 smoothing: pulse.smoothing as u32,
                 step_ns: pulse.sampling_ns,
@@ -207,38 +203,38 @@ impl TemplateTables {
                 covered: pulse.covered,
                 edge_ns: pulse.edge_ns,
                 before: pulse.before as u32,
-                behind: pulse.after as u32,
-                ..layout::Plan::zeroed()
+                after: pulse.after as u32,
+                ..TemplatePlan::zeroed()
             },
         )
     }
 
-    fn push(&mut self, key: PlanKey, plan: layout::Plan) -> u32 {
-        let place = self.plans.len() as u32;
+    fn push(&mut self, key: PlanKey, plan: TemplatePlan) -> u32 {
+        let index = self.plans.len() as u32;
         self.plans.push(plan);
-        self.known.insert(key, place);
-        place
+        self.indices.insert(key, index);
+        index
     }
 
-    /// Brings what is new to the device.
+    /// Uploads the tables, if there are new ones.
     pub fn upload<'a>(
         &self,
         device: &Device,
         on_device: &'a mut Option<DeviceTables>,
     ) -> &'a DeviceTables {
-        // Templates are met at the beginning of a run: making the buffers anew each time costs little then, nothing later.
+        // New templates come at the beginning of a run: replacing the buffers each time costs little then, and nothing later.
         on_device.take_if(|there| there.generation != self.plans.len());
         on_device.get_or_insert_with(|| DeviceTables {
             plans: filled(device, "plans", bytemuck::cast_slice(&self.plans)),
             spectra: filled(device, "spectra", bytemuck::cast_slice(&self.spectra)),
             tables: filled(device, "tables", bytemuck::cast_slice(&self.numbers)),
-            roots: filled(device, "roots", bytemuck::cast_slice(&roots())),
+            twiddles: filled(device, "twiddles", bytemuck::cast_slice(&twiddles())),
             generation: self.plans.len(),
         })
     }
 }
 
-/// A storage buffer that holds `bytes`.
+/// Makes a storage buffer with `bytes`.
 fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
     let buffer = device.inner.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
@@ -253,31 +249,31 @@ fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
     buffer
 }
 
-/// The bin that stands first in pair `pair` of a transform of `bins` points, as `filter_pair` in `deconvolve.wgsl` goes through
-/// them in bit-reversed order.
+/// Returns the first bin of pair `pair` of a transform of `bins` points; `filter_pair` in `deconvolve.wgsl` takes the pairs in
+/// bit-reversed order.
 fn bin_of(pair: usize, bins: usize) -> usize {
     let Some(high) = pair.checked_ilog2() else {
         return 0;
     };
-    let place = pair + (1 << high);
-    place.reverse_bits() >> (usize::BITS - bins.ilog2())
+    let index = pair + (1 << high);
+    index.reverse_bits() >> (usize::BITS - bins.ilog2())
 }
 
-/// exp(-2 pi i j / n) at n + j for every power of two n up to [`MAX_BINS`], and behind them for every number M of bins
-/// cos and sin of pi k / M in the order of the pairs, at `ANGLES_AT` + M / 2.
-fn roots() -> Vec<[f32; 2]> {
-    let mut roots = vec![[0.0; 2]; ANGLES_AT + MAX_BINS];
+/// Returns exp(-2 pi i j / n) at n + j for every power of two n up to [`MAX_BINS`], and after them for every number M of bins
+/// cos and sin of pi k / M in the order of the pairs, at [`ANGLES_AT`] + M / 2.
+fn twiddles() -> Vec<[f32; 2]> {
+    let mut twiddles = vec![[0.0; 2]; ANGLES_AT + MAX_BINS];
     let mut n = 1;
     while n <= MAX_BINS {
         for j in 0..n {
             let (sin, cos) = (-2.0 * std::f64::consts::PI * j as f64 / n as f64).sin_cos();
-            roots[n + j] = [cos as f32, sin as f32];
+            twiddles[n + j] = [cos as f32, sin as f32];
         }
         for pair in 0..n / 2 {
             let (sin, cos) = (std::f64::consts::PI * bin_of(pair, n) as f64 / n as f64).sin_cos();
-            roots[ANGLES_AT + n / 2 + pair] = [cos as f32, sin as f32];
+            twiddles[ANGLES_AT + n / 2 + pair] = [cos as f32, sin as f32];
         }
         n *= 2;
     }
-    roots
+    twiddles
 }

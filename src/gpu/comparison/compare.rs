@@ -1,12 +1,12 @@
-//! The hits of CPU and GPU side by side: the promise that they are the same, counted.
+//! Compares the hits of CPU and GPU, which are promised to be the same, and counts differences.
 //!
-//! Whether a sample is over threshold, or which of two valleys is the deeper one, may hang on the last bit of a number. Such
-//! a decision is told from a defect by asking the CPU alone: if it decides otherwise itself once every sample is moved by as
-//! much as rounding moves the trace, the waveform stands on the edge. It is asked many times, as the edge may lie in any
-//! direction, and several decisions may hang in one waveform: every sample moves on its own, or runs of samples together as
-//! the mean of a block does; by all of a rounding error, or by parts of it, which turn the nearest decision alone. An
-//! answer that the CPU gives whole itself, once, is one of its own. No move is more than a rounding error, so that asking more
-//! often makes no edge of what is none.
+//! Whether a sample is over threshold, or which of two valleys is deeper, may depend on the last bit of a number. To tell such a
+//! decision from a defect, the CPU extracts the waveform again with every sample moved by as much as rounding moves the trace. If the
+//! CPU then decides differently, the waveform is on an edge between two decisions. This is tried many times, because an edge may
+//! lie in any direction and a waveform may have several: every sample moves on its own, or runs of samples move together, as the
+//! mean of a block does; by a whole rounding error, or by a part of it, which changes only the nearest decision. A result of the
+//! GPU that the CPU itself gives once is not a defect. No move exceeds a rounding error, so more tries do not excuse more
+//! differences.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -15,24 +15,24 @@ use serde::Serialize;
 use crate::extract::{Backend as _, Extractor};
 use crate::model::{Batch, Extracted, Flags, Hit, SamplesRef, Waveform, WaveformSummary};
 
-/// Differences up to these are none: the promise that CPU and GPU give the same hits.
+/// Charges that differ by no more than this are the same: the promise that CPU and GPU give the same hits.
 pub const CHARGE_PE: f32 = 1e-3;
-/// Or this share of the charge, where that is more.
+/// The same relative to the charge, if that is more.
 pub const CHARGE_SHARE: f32 = 1e-5;
-/// As [`CHARGE_PE`], for times.
+/// Times that differ by no more than this are the same.
 pub const TIME_NS: f32 = 0.01;
-/// Relative difference that what is said of errors (of hits, baseline and noise, and of chi-square) may have: one block of the trace more or less that
-/// counts as unlit, which hangs on a last bit too, changes them by some thousandths.
+/// Allowed relative difference of errors (of hits and baseline), noise and chi-square: one block of the trace more or less that
+/// counts as unlit, which may depend on a last bit too, changes them by some thousandths.
 pub const ERROR_SHARE: f32 = 1e-2;
-/// Unmatched hits that are not too many, as a share: those whose decision hangs on the last bit of a number.
+/// Allowed share of unmatched hits: those that depend on the last bit of a number.
 pub const UNMATCHED_SHARE: f64 = 1e-4;
-/// Unmatched hits that are listed.
-const MOST_LISTED: usize = 20;
-/// How far samples are moved to see whether a waveform stands on an edge, as a share of its range: what a transform of a few
-/// thousand points in single precision does to a trace. At least by the last bit that a sample has in single precision: in dim
-/// waveforms on a high baseline that is more, and nothing would move.
+/// Unmatched hits that are listed at most.
+const MAX_LISTED: usize = 20;
+/// How far samples are moved, relative to the range of the waveform: as far as a transform of a few thousand points in single
+/// precision moves a trace. At least by the last bit of a sample in single precision: in waveforms with little light on a high
+/// baseline that is more, and otherwise nothing would move.
 const EDGE_SHARE: f32 = 1e-6;
-/// The moves: how much of that, and how many samples together.
+/// The moves: the share of that distance, and the number of samples that move together.
 const MOVES: [(f32, usize); 6] = [
     (1.0, 1),
     (1.0, 16),
@@ -41,86 +41,86 @@ const MOVES: [(f32, usize); 6] = [
     (0.0625, 1),
     (0.0625, 16),
 ];
-/// How often each is tried.
+/// Tries per move.
 const EDGE_TRIES: usize = 24;
-/// Difference of a baseline, in units of its error, from which on a waveform is looked at for edges.
+/// Difference of the baseline, in units of its error, above which edges are searched.
 const BASELINE_SIGMA: f32 = 0.02;
 /// The same for the relative difference of errors.
-const LOOKED_AT: f32 = 1e-3;
+const CHECKED_ERROR_SHARE: f32 = 1e-3;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Comparison {
     /// Waveforms compared.
     pub waveforms: u64,
     /// Hits of the first backend.
     pub hits: u64,
-    /// Hits without a partner that has the same time and charge, of either backend.
+    /// Hits of either backend without a partner that has the same time and charge.
     pub unmatched: u64,
-    /// Those of them that the CPU alone has, or has not, once samples move by a rounding error.
+    /// Those of them that an edge explains.
     pub on_the_edge: u64,
-    /// Waveforms whose flags differ and that do not stand on an edge.
+    /// Waveforms whose flags differ without an edge that explains it.
     pub flags_differ: u64,
     /// Largest difference of charge among matched hits.
     pub worst_charge_pe: f32,
     /// Largest difference of time among matched hits.
     pub worst_time_ns: f32,
-    /// Largest relative difference of a matched hit's error, and of the baseline's error and the noise in waveforms that do not stand
-    /// on an edge.
+    /// Largest relative difference of a matched hit's error, and of the baseline's error and the noise in waveforms that are not on
+    /// an edge.
     pub worst_error_share: f32,
     /// Event and channel of that waveform.
     pub worst_error_in: Option<(u64, u32)>,
     /// Largest difference of the baseline among those waveforms, in units of its standard deviation.
     pub worst_baseline_sigma: f32,
-    /// Some of the unmatched hits, those that no edge accounts for first.
+    /// Some of the unmatched hits; those that no edge explains come first.
     pub listed: Vec<Unmatched>,
 }
 
-/// A hit of one backend that the other does not have.
+/// A hit that only one backend found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unmatched {
     /// Its event.
     pub event_id: u64,
     /// Its channel.
     pub channel_id: u32,
-    /// True if it is the first backend's.
+    /// True if the first backend found it.
     pub of_first: bool,
     /// Its time.
     pub time_ns: f32,
     /// Its charge.
     pub charge_pe: f32,
-    /// True if its waveform stands on an edge that accounts for it.
+    /// True if an edge explains it.
     pub on_the_edge: bool,
 }
 
 impl Comparison {
-    /// Unmatched hits over all, both backends' counted.
+    /// Returns the share of unmatched hits among those of both backends.
     #[must_use]
     pub fn unmatched_share(&self) -> f64 {
         self.unmatched as f64 / (2 * self.hits).max(1) as f64
     }
 
-    /// Unmatched hits for which no edge accounts: what a defect would make.
+    /// Returns the number of unmatched hits that no edge explains, as a defect would make.
     #[must_use]
     pub fn unexplained(&self) -> u64 {
         self.unmatched - self.on_the_edge
     }
 
-    /// True if the promise holds: every unmatched hit stands on an edge, and they are no more than [`UNMATCHED_SHARE`].
+    /// Returns true if the promise holds: an edge explains every unmatched hit, and their share is at most [`UNMATCHED_SHARE`].
     #[must_use]
     pub fn holds(&self) -> bool {
         self.unexplained() == 0
             && self.flags_differ == 0
             && self.worst_error_share <= ERROR_SHARE
-            // Two decisions, with a hit on either side each, are no share of a few hits.
+            // Two decisions, with a hit of either backend each, say nothing about a share of few hits.
             && (self.unmatched <= 4 || self.unmatched_share() <= UNMATCHED_SHARE)
     }
 
-    /// Adds the results of both backends for a batch; `cpu` is the first one. A waveform that one of them lacks counts as differing.
+    /// Adds the results of both backends for a batch; `cpu` is the first one. A waveform that only one of them has counts as different.
     pub fn add(&mut self, cpu: &Extractor, batch: &Batch, first: &Extracted, second: &Extracted) {
         self.flags_differ += first.summaries.len().abs_diff(second.summaries.len()) as u64;
         let (mut at_first, mut at_second) = (0, 0);
-        for (place, (a, b)) in first.summaries.iter().zip(&second.summaries).enumerate() {
+        for (index, (a, b)) in first.summaries.iter().zip(&second.summaries).enumerate() {
             let (end_first, end_second) =
                 (at_first + a.n_hits as usize, at_second + b.n_hits as usize);
             let of_first = first.hits.get(at_first..end_first).unwrap_or_default();
@@ -135,14 +135,14 @@ impl Comparison {
             self.unmatched += unmatched.len() as u64;
             let differs = !unmatched.is_empty()
                 || a.flags != b.flags
-                || error > LOOKED_AT
+                || error > CHECKED_ERROR_SHARE
                 || baseline > BASELINE_SIGMA;
             if differs {
-                let edges = Edges::of(cpu, batch, place);
+                let edges = Edges::search(cpu, batch, index);
                 for &(is_first, hit) in &unmatched {
                     let on_the_edge = edges.explain(is_first, hit, of_second);
                     self.on_the_edge += u64::from(on_the_edge);
-                    let (event_id, channel_id) = ids(batch, place);
+                    let (event_id, channel_id) = ids(batch, index);
                     self.list(Unmatched {
                         event_id,
                         channel_id,
@@ -160,13 +160,13 @@ impl Comparison {
             self.worst_baseline_sigma = self.worst_baseline_sigma.max(baseline);
             if error > self.worst_error_share {
                 self.worst_error_share = error;
-                self.worst_error_in = Some(ids(batch, place));
+                self.worst_error_in = Some(ids(batch, index));
             }
         }
     }
 
-    /// Matches the hits of a waveform. Those without a partner come back, true with the first backend's, and the largest relative
-    /// difference of the others' errors.
+    /// Matches the hits of a waveform. Returns those without a partner (with true, if the first backend found them) and the largest
+    /// relative difference of the errors of the others.
     fn match_hits<'a>(
         &mut self,
         first: &'a [Hit],
@@ -186,7 +186,7 @@ impl Comparison {
                     (i, j) = (i + 1, j + 1);
                 }
                 (Some(a), Some(b)) => {
-                    // The earlier one has no partner; of two at one time neither has.
+                    // The earlier hit has no partner; of two hits at one time neither has.
                     if a.time_ns <= b.time_ns + TIME_NS {
                         unmatched.push((true, a));
                         i += 1;
@@ -211,25 +211,25 @@ impl Comparison {
 
     fn list(&mut self, hit: Unmatched) {
         let first_on_edge = self.listed.partition_point(|other| !other.on_the_edge);
-        let place = if hit.on_the_edge {
+        let index = if hit.on_the_edge {
             self.listed.len()
         } else {
             first_on_edge
         };
-        self.listed.insert(place, hit);
-        self.listed.truncate(MOST_LISTED);
+        self.listed.insert(index, hit);
+        self.listed.truncate(MAX_LISTED);
     }
 }
 
-/// Event and channel of a waveform.
-fn ids(batch: &Batch, place: usize) -> (u64, u32) {
+/// Returns event and channel of a waveform.
+fn ids(batch: &Batch, index: usize) -> (u64, u32) {
     (
-        batch.event_id().get(place).copied().unwrap_or_default(),
-        batch.channel_id().get(place).copied().unwrap_or_default(),
+        batch.event_id().get(index).copied().unwrap_or_default(),
+        batch.channel_id().get(index).copied().unwrap_or_default(),
     )
 }
 
-/// Relative difference of two numbers that are not negative; none where both say that nothing is known.
+/// Returns the relative difference of two numbers that are not negative; 0 if both are NaN.
 fn relative(a: f32, b: f32) -> f32 {
     if a == b || (a.is_nan() && b.is_nan()) {
         return 0.0;
@@ -237,24 +237,25 @@ fn relative(a: f32, b: f32) -> f32 {
     (a - b).abs() / a.max(1e-6)
 }
 
-/// Largest relative difference of what two summaries say of noise, error and chi-square.
+/// Returns the largest relative difference of noise, baseline error and chi-square.
 fn difference_of_errors(a: &WaveformSummary, b: &WaveformSummary) -> f32 {
-    let chi2 = |it: &WaveformSummary| it.chi2_ndf.unwrap_or(f32::NAN);
+    let chi2 = |summary: &WaveformSummary| summary.chi2_ndf.unwrap_or(f32::NAN);
     relative(a.baseline_sigma_adc, b.baseline_sigma_adc)
         .max(relative(a.noise_adc, b.noise_adc))
         .max(relative(chi2(a), chi2(b)))
 }
 
-/// What the CPU finds in a waveform whose samples have moved by a rounding error, several times.
+/// The results of the CPU for a waveform whose samples were moved by a rounding error, several times.
 struct Edges(Vec<(Vec<Hit>, WaveformSummary)>);
 
 impl Edges {
-    fn of(cpu: &Extractor, batch: &Batch, place: usize) -> Self {
-        let Some(waveform) = batch.get(place) else {
+    /// Extracts waveform `index` of a batch with moved samples.
+    fn search(cpu: &Extractor, batch: &Batch, index: usize) -> Self {
+        let Some(waveform) = batch.get(index) else {
             return Self(Vec::new());
         };
         let samples = waveform.samples.to_f32();
-        let mut random = ChaCha8Rng::seed_from_u64(place as u64);
+        let mut random = ChaCha8Rng::seed_from_u64(index as u64);
         let mut all = Batch::new_f32(batch.input_id());
         for (share, together) in MOVES {
             for _ in 0..EDGE_TRIES {
@@ -280,8 +281,8 @@ impl Edges {
         )
     }
 
-    /// True if the CPU, too, has this hit of the other backend once, or once has not this hit of its own, or has once just the hits
-    /// `of_second` of the other backend: a move may take a hit near enough to the other's place without taking it away from its own.
+    /// Returns true if the CPU finds this hit of the other backend in one of the results, or does not find this hit of its own, or finds
+    /// the same hits as the other backend (`of_second`): a hit may move close enough to the other one and still match itself.
     fn explain(&self, is_first: bool, hit: &Hit, of_second: &[Hit]) -> bool {
         self.0.iter().any(|(hits, _)| {
             let has = hits.iter().any(|other| same(other, hit));
@@ -294,20 +295,20 @@ impl Edges {
         self.0.iter().any(|(_, other)| other.flags == flags)
     }
 
-    /// True if the CPU, too, once says the same of baseline and errors. Whether a block of the trace counts as lit is a decision
-    /// that shows there and not in the hits.
+    /// Returns true if one of the results has the same baseline and errors. Whether a block of the trace counts as lit changes these,
+    /// but not the hits.
     fn explain_errors(&self, hits: &[Hit], summary: &WaveformSummary) -> bool {
         self.0.iter().any(|(other, of_other)| {
             let (_, error) = Comparison::default().match_hits(other, hits);
             let sigma_adc = of_other.baseline_sigma_adc.max(1e-3);
             let baseline = ((of_other.baseline_adc - summary.baseline_adc) / sigma_adc).abs();
-            error.max(difference_of_errors(of_other, summary)) <= LOOKED_AT
+            error.max(difference_of_errors(of_other, summary)) <= CHECKED_ERROR_SHARE
                 && baseline <= BASELINE_SIGMA
         })
     }
 }
 
-/// The samples moved at random by up to `share` of a rounding error, runs of `together` alike.
+/// Returns the samples moved at random by up to `share` of a rounding error, runs of `together` samples alike.
 fn moved(samples: &[f32], share: f32, together: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
     let (low, high) = samples
         .iter()
@@ -323,7 +324,7 @@ fn moved(samples: &[f32], share: f32, together: usize, random: &mut ChaCha8Rng) 
             if index.is_multiple_of(together) {
                 part = 2.0 * random.random::<f32>() - 1.0;
             }
-            // Samples at a rail stay there: saturation is no matter of rounding.
+            // Samples at a rail stay there: saturation does not depend on rounding.
             if value == low || value == high {
                 return value;
             }
@@ -333,7 +334,7 @@ fn moved(samples: &[f32], share: f32, together: usize, random: &mut ChaCha8Rng) 
         .collect()
 }
 
-/// True if two hits are the same within the promise.
+/// Returns true if two hits are the same within the promise.
 #[must_use]
 pub fn same(a: &Hit, b: &Hit) -> bool {
     let of_charge = CHARGE_PE.max(CHARGE_SHARE * a.charge_pe.abs());
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_counted_on_both_sides() {
+    fn differences_of_both_backends_are_counted() {
         let (a, b, c) = (hit(10.0, 1.0), hit(20.0, 2.0), hit(30.0, 3.0));
         assert_eq!(compared(&[a, b, c], &[a, b, c]), 0);
         assert_eq!(compared(&[a, b, c], &[a, c]), 1);
@@ -394,7 +395,7 @@ mod tests {
         }
     }
 
-    /// An extractor for the simplest method.
+    /// Returns an extractor of the simplest method.
     fn coti(threshold_sigma: f32) -> Extractor {
         let detector = crate::detector::load("juno").expect("a preset");
         let parameters = Parameters {
@@ -406,14 +407,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_the_cpu_gives_too_is_no_defect() {
+    fn a_result_that_the_cpu_gives_too_is_not_a_defect() {
         let (first, own) = (hit(9.0, 1.0), hit(20.0, 0.5));
         let edges = Edges(
             [20.0, 20.004]
                 .map(|time_ns| (vec![first, hit(time_ns, 0.5)], WaveformSummary::default()))
                 .to_vec(),
         );
-        // The CPU's own hit stays within the promise of where it was, the other's is that of the second answer.
+        // The CPU's own hit still matches itself; the other backend's hit is the one of the second result.
         let explained = |other: &[Hit]| edges.explain(true, &own, other);
         assert!(explained(&[first, hit(20.011, 0.5)]));
         assert!(!explained(&[first, hit(20.015, 0.5)]));
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_edge_accounts_for_is_listed_first() {
+    fn unexplained_hits_are_listed_first() {
         let mut comparison = Comparison::default();
         let unmatched = |event_id, on_the_edge| Unmatched {
             event_id,
@@ -435,19 +436,19 @@ mod tests {
             charge_pe: 1.0,
             on_the_edge,
         };
-        for event_id in 0..3 * MOST_LISTED as u64 {
+        for event_id in 0..3 * MAX_LISTED as u64 {
             comparison.list(unmatched(event_id, event_id % 30 != 0));
         }
         let listed: Vec<u64> = comparison.listed.iter().map(|hit| hit.event_id).collect();
         let expected: Vec<u64> = [0, 30]
             .into_iter()
-            .chain(1..MOST_LISTED as u64 - 1)
+            .chain(1..MAX_LISTED as u64 - 1)
             .collect();
         assert_eq!(listed, expected);
     }
 
-    /// What a comparison says of dim waveforms if the other backend's threshold is higher by `share`, and the CPU's is where one of
-    /// a waveform's samples lies.
+    /// Returns the comparison of waveforms with little light if the threshold of the other backend is higher by `share`, and one sample of
+    /// each waveform is at the threshold of the CPU.
     fn with_thresholds_apart(share: f32) -> Comparison {
         let detector = crate::detector::load("juno").expect("a preset");
         let batch = input::batch(&detector, Occupancy::MeanPe(1.0), 60, 0).expect("waveforms");
@@ -459,12 +460,12 @@ mod tests {
             let sigma = |sample: f32| (summary.baseline_adc - sample) / summary.noise_adc;
             let samples = waveform.samples.to_f32();
             let mut over = samples.iter().map(|&sample| sigma(sample));
-            let Some(hanging) = over.rfind(|sigma| (5.0..7.0).contains(sigma)) else {
+            let Some(sigma) = over.rfind(|sigma| (5.0..7.0).contains(sigma)) else {
                 continue;
             };
             let (cpu, other) = (
-                coti(hanging * (1.0 - 0.5 * share)),
-                coti(hanging * (1.0 + 0.5 * share)),
+                coti(sigma * (1.0 - 0.5 * share)),
+                coti(sigma * (1.0 + 0.5 * share)),
             );
             let first = cpu.extract(&one).expect("extracts");
             let second = other.extract(&one).expect("extracts");
@@ -474,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_on_rounding_is_told_from_a_defect() {
+    fn rounding_is_told_from_a_defect() {
         let rounding = with_thresholds_apart(5e-7);
         assert!(rounding.unmatched > 10, "{rounding:?}");
         assert_eq!(rounding.unexplained(), 0, "{rounding:?}");

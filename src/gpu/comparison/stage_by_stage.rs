@@ -1,36 +1,24 @@
-//! Stages one by one: the first ones on the CPU and the rest on the GPU, to find the stage that differs; and each stage's
-//! kernel timed alone. The state between stages lies in device memory.
+//! Runs stages one by one: the first ones on the CPU and the others on the GPU, to find the stage that differs. Also times the kernel
+//! of each stage. The state between stages is in device memory.
 
 use std::time::Duration;
 
-use super::device::Device;
-use super::dispatch::{KernelGroup, STATE_WORDS};
-use super::extractor::{GpuExtractor, run_parameters};
-use super::failure::Failure;
-use super::ring_slot::{ChunkInput, ChunkResults, RingSlot};
-use super::routing::{Chunk, Router};
-use super::shaders::{HEADER_WORDS, Memory, Variant};
-use super::template_tables::{DeviceTables, TemplateTables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Stage, workspace};
+use crate::gpu::device::Device;
+use crate::gpu::extractor::{GpuExtractor, run_parameters};
+use crate::gpu::failure::Failure;
+use crate::gpu::kernels::numbers::{ALONE_AFTER, ALONE_BEFORE, FLAGS_SHIFT, Header, LEADS};
+use crate::gpu::kernels::registry::extract::{ExtractVariant, Memory};
+use crate::gpu::routing::Router;
+use crate::gpu::template_tables::{DeviceTables, TemplateTables};
+use crate::gpu::transfer::chunk::{Chunk, ChunkInput, ChunkResults, KernelGroup};
+use crate::gpu::transfer::dispatch::STATE_WORDS;
+use crate::gpu::transfer::merge_results::{extract_cpu_part, merge_results};
+use crate::gpu::transfer::ring_slot::RingSlot;
 use crate::model::{Batch, Extracted, Flags};
 
-// Places in the head of a waveform's state, as in `shaders/common/state.wgsl`.
-const HEADER_FLAGS: usize = 0;
-const HEADER_LEVEL: usize = 1;
-const HEADER_MEASURED_NOISE: usize = 2;
-const HEADER_NOISE: usize = 3;
-const HEADER_BASELINE: usize = 4;
-const HEADER_BASELINE_SIGMA: usize = 5;
-const HEADER_THRESHOLD: usize = 6;
-const HEADER_N_FOUND: usize = 7;
-// Bits of a found hit, as in `hit_finding.wgsl` and `charge.wgsl`.
-const LEADS: u32 = 1 << 16;
-const ALONE_BEFORE: u32 = 1 << 17;
-const ALONE_AFTER: u32 = 1 << 18;
-const FLAGS_SHIFT: u32 = 20;
-
-/// A device of its own on which stages run one by one.
+/// A second device, on which stages run one by one.
 pub struct StageByStage<'a> {
     gpu: &'a GpuExtractor,
     device: Device,
@@ -73,22 +61,22 @@ impl<'a> StageByStage<'a> {
         let mut all = Extracted::default();
         for chunk in self.chunks(batch, (from, Stage::Time)) {
             let state = self.state_before(from, batch, &chunk);
-            // Where the hits do not fit, there is room the second time.
+            // If there is no room for the hits, there is the next time.
             let results = loop {
                 let run = self.run(batch, &chunk, state.as_deref());
                 if let Some(results) = run.map_err(|failure| failed(&failure))? {
                     break results;
                 }
             };
-            let cpu_part = self.gpu.extract_cpu_part(batch, &chunk);
-            let part = self.gpu.merge_results(batch, &chunk, &results, &cpu_part);
+            let cpu_part = extract_cpu_part(self.gpu.cpu(), batch, &chunk);
+            let part = merge_results(self.gpu.cpu(), batch, &chunk, &results, &cpu_part);
             all.hits.extend(part.hits);
             all.summaries.extend(part.summaries);
         }
         Ok(all)
     }
 
-    /// Time of each stage's kernel over a batch; `None` without timestamps.
+    /// Returns the time of each stage's kernel over a batch; `None` without timestamps.
     ///
     /// # Errors
     /// If the device fails.
@@ -102,11 +90,11 @@ impl<'a> StageByStage<'a> {
             while of_chunk.len() < Stage::ALL.len() {
                 let stage = Stage::ALL[of_chunk.len()];
                 for group in &mut chunk.groups {
-                    group.variant.stages = (stage, stage);
+                    group.sequence.extract.stages = (stage, stage);
                 }
                 let run = self.run(batch, &chunk, None);
                 match run.map_err(|failure| failed(&failure))? {
-                    // The buffers grew, and with the old ones went the state: from the beginning.
+                    // The buffers grew and the state was lost with the old ones: start again.
                     None => of_chunk.clear(),
                     Some(ChunkResults { kernel: None, .. }) => return Ok(None),
                     Some(ChunkResults {
@@ -122,7 +110,7 @@ impl<'a> StageByStage<'a> {
         Ok(Some(times))
     }
 
-    /// A batch in chunks of one kernel each whose states fit device memory at once.
+    /// Returns a batch in chunks of one kernel each, whose states fit device memory together.
     fn chunks(&mut self, batch: &Batch, stages: (Stage, Stage)) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         let mut begin = 0;
@@ -138,11 +126,11 @@ impl<'a> StageByStage<'a> {
                 end,
             );
             for group in &mut chunk.groups {
-                group.variant.memory = Memory::Device;
-                group.variant.stages = stages;
+                group.sequence.extract.memory = Memory::Device;
+                group.sequence.extract.stages = stages;
             }
             let fits = |group: &KernelGroup| group.state_words() <= STATE_WORDS;
-            // One kernel a chunk: the state of a second one would overwrite the first one's.
+            // One kernel per chunk: the state of a second one would overwrite the first one's.
             if length > 1 && (chunk.groups.len() > 1 || !chunk.groups.iter().all(fits)) {
                 length = length.div_ceil(2);
                 continue;
@@ -154,7 +142,7 @@ impl<'a> StageByStage<'a> {
         chunks
     }
 
-    /// Runs a chunk; `None` if its hits had no room, which they have the next time.
+    /// Runs a chunk; `None` if there was no room for its hits, as there is the next time.
     fn run(
         &mut self,
         batch: &Batch,
@@ -179,20 +167,20 @@ impl<'a> StageByStage<'a> {
         self.slot.read(&self.device, self.time_limit, None)
     }
 
-    /// The states of a chunk's waveforms as the stage before `from` leaves them; `None` where `from` is the first.
+    /// Returns the states of a chunk's waveforms after the stage before `from`; `None` if `from` is the first stage.
     fn state_before(&self, from: Stage, batch: &Batch, chunk: &Chunk) -> Option<Vec<u32>> {
         if from == Stage::LoadSamples {
             return None;
         }
-        let variant = chunk.groups.first()?.variant;
+        let variant = chunk.groups.first()?.sequence.extract;
         let mut all = Vec::new();
         let mut work = workspace::Workspace::default();
-        for &place in &chunk.places {
+        for &index in &chunk.indices {
             let mut state = Vec::new();
-            let waveform = batch.get(place as usize)?;
+            let waveform = batch.get(index as usize)?;
             let mut keep = |stage: Stage, work: &workspace::Workspace| {
                 if stage < from {
-                    state = state_of(variant, batch, place as usize, work, stage);
+                    state = state_of(variant, batch, index as usize, work, stage);
                 }
             };
             self.gpu
@@ -209,24 +197,18 @@ fn failed(failure: &Failure) -> Error {
         .with_hint("stages one by one are for finding defects; `nuwave bench --compare` goes on after a failure")
 }
 
-/// Where in a waveform's state words, bins, smoothed trace and blocks begin, as in `shaders/common/memory_device.wgsl`.
-pub(super) fn places(variant: Variant) -> [usize; 4] {
-    let (trace, bins) = (variant.trace as usize, variant.bins() as usize);
-    let words = HEADER_WORDS as usize;
-    let smooth = words + trace + 2 * bins;
-    [words, words + trace, smooth, smooth + trace]
-}
-
-/// The state of a waveform behind `stage`, laid out as `shaders/common/memory_device.wgsl` has it.
+/// Returns the state of a waveform after `stage` as the kernels have it in device memory.
 fn state_of(
-    variant: Variant,
+    variant: ExtractVariant,
     batch: &Batch,
-    place: usize,
+    index: usize,
     work: &workspace::Workspace,
     stage: Stage,
 ) -> Vec<u32> {
-    let [words_at, bins_at, smooth_at, blocks_at] = places(variant);
-    let mut all = vec![0_u32; variant.state_words() as usize];
+    let layout = variant.state_layout();
+    let [words_at, bins_at, smooth_at, blocks_at] =
+        [layout.samples, layout.bins, layout.smooth, layout.blocks].map(|offset| offset as usize);
+    let mut all = vec![0_u32; layout.words as usize];
     let put = |to: &mut [u32], at: usize, values: &mut dyn Iterator<Item = u32>| {
         for (slot, value) in to[at..].iter_mut().zip(values) {
             *slot = value;
@@ -235,7 +217,7 @@ fn state_of(
     let of = |value: f32| value.to_bits();
 
     let from_samples = Flags::SATURATED_HIGH | Flags::SATURATED_LOW | Flags::FLAT;
-    let samples: Vec<u32> = match batch.get(place).map(|waveform| waveform.samples) {
+    let samples: Vec<u32> = match batch.get(index).map(|waveform| waveform.samples) {
         Some(crate::model::SamplesRef::U16(samples)) => samples
             .chunks(2)
             .map(|pair| u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 16)
@@ -243,16 +225,16 @@ fn state_of(
         _ => Vec::new(),
     };
     let summary = &work.summary;
-    all[HEADER_FLAGS] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
+    all[Header::Flags as usize] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
     if stage == Stage::LoadSamples {
-        all[HEADER_BASELINE] = of(work.loaded.even.first().copied().unwrap_or(0.0));
+        all[Header::Baseline as usize] = of(work.loaded.even.first().copied().unwrap_or(0.0));
     } else {
-        all[HEADER_LEVEL] = of(work.level_adc);
-        all[HEADER_MEASURED_NOISE] = of(summary.noise_adc);
-        all[HEADER_NOISE] = of(work.noise_adc);
-        all[HEADER_BASELINE] = of(summary.baseline_adc);
-        all[HEADER_BASELINE_SIGMA] = of(summary.baseline_sigma_adc);
-        all[HEADER_THRESHOLD] = of(work.threshold);
+        all[Header::Level as usize] = of(work.level_adc);
+        all[Header::MeasuredNoise as usize] = of(summary.noise_adc);
+        all[Header::Noise as usize] = of(work.noise_adc);
+        all[Header::Baseline as usize] = of(summary.baseline_adc);
+        all[Header::BaselineSigma as usize] = of(summary.baseline_sigma_adc);
+        all[Header::Threshold as usize] = of(work.threshold);
     }
     if stage < Stage::Deconvolve {
         put(&mut all, words_at, &mut samples.into_iter());
@@ -285,7 +267,7 @@ fn state_of(
         );
     }
     if stage >= Stage::HitFinding {
-        all[HEADER_N_FOUND] = work.found.len() as u32;
+        all[Header::NFound as usize] = work.found.len() as u32;
         let mark = |is: bool, bit: u32| if is { bit } else { 0 };
         for (index, found) in work.found.iter().enumerate() {
             let at = bins_at + 2 * index;

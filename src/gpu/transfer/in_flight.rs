@@ -1,57 +1,58 @@
-//! Chunks on their way to the device and back, the batches they belong to, and the account of what became of them.
+//! The chunks in flight, the batches that they are parts of, and the report of what happened to them.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::adapter::Adapter;
-use super::device::Device;
-use super::failure::Failure;
-use super::ring_slot::{ChunkResults, RingSlot};
-use super::routing::{Chunk, CpuReason, Router};
-use super::template_tables::{DeviceTables, TemplateTables};
+use super::chunk::{Chunk, ChunkResults, CpuReason};
+use super::ring_slot::RingSlot;
 use crate::extract::{BackendReport, Retry};
+use crate::gpu::adapter::Adapter;
+use crate::gpu::device::Device;
+use crate::gpu::failure::Failure;
+use crate::gpu::routing::Router;
+use crate::gpu::template_tables::{DeviceTables, TemplateTables};
 use crate::model::{Batch, Extracted};
 
 /// Where a chunk is.
 pub enum Placement {
     /// On the device, in this slot.
     Device(Box<RingSlot>),
-    /// Nowhere: it has nothing that the kernels take, only what the CPU does beside them.
+    /// On the CPU, because the kernels take none of its waveforms.
     NoGpuWork,
-    /// Left to the CPU, all of it.
+    /// On the CPU, all of it: the device failed.
     Cpu,
 }
 
-/// A chunk on its way.
+/// A chunk that was started and whose hits have not been handed on.
 pub struct InFlightChunk {
-    /// Number of its batch.
+    /// Number of its batch in the stream.
     pub batch: u64,
     /// Its waveforms.
     pub chunk: Chunk,
     /// Where it is.
     pub placement: Placement,
-    /// How often a device failed under it.
+    /// Number of device failures while it was on the device.
     pub tries: u32,
     /// The first of those failures.
     pub failure: Option<Failure>,
 }
 
-/// A batch that waits for its chunks.
+/// A batch some of whose chunks are not finished.
 pub struct PendingBatch<'a> {
     /// Its number in the stream.
     pub number: u64,
     /// The batch.
     pub batch: Cow<'a, Batch>,
-    /// Where its next chunk begins.
+    /// Index of the first waveform of its next chunk.
     pub next: usize,
-    /// What came back so far, in order.
+    /// The results so far, in order.
     pub parts: Vec<Extracted>,
-    /// Waveforms in them.
+    /// Number of waveforms in them.
     pub done: usize,
 }
 
-/// The batch of a chunk.
+/// Returns the batch of a chunk.
 pub fn find_batch<'a>(
     pending: &'a VecDeque<PendingBatch<'_>>,
     entry: &InFlightChunk,
@@ -62,7 +63,7 @@ pub fn find_batch<'a>(
         .map(|one| one.batch.as_ref())
 }
 
-/// A device with the ring on it.
+/// A device with its ring of slots.
 pub struct Session {
     /// The device.
     pub device: Device,
@@ -86,23 +87,23 @@ impl Session {
     }
 }
 
-/// What changes as work goes on.
+/// The part of the backend that changes during a run.
 #[derive(Default)]
 pub struct State {
     /// The tables on the host.
     pub tables: TemplateTables,
-    /// What is known of which waveforms go where.
+    /// The routes that are known.
     pub router: Router,
-    /// The device, unless it was given up.
+    /// The device; `None` after it was given up.
     pub session: Option<Session>,
-    /// What there is to report.
+    /// The report so far.
     pub report: BackendReport,
-    /// Devices that failed without a chunk in between.
+    /// Number of device failures since the last chunk that succeeded.
     pub consecutive_failures: u32,
 }
 
 impl State {
-    /// Notes a chunk that came back from the device.
+    /// Records a chunk that the device extracted.
     pub fn record_done(&mut self, entry: &InFlightChunk, batch: &Batch, results: &ChunkResults) {
         let n_left_to_cpu = results.n_left_to_cpu();
         self.report.on_gpu += entry.chunk.waveforms.len() as u64 - n_left_to_cpu;
@@ -114,7 +115,7 @@ impl State {
         self.record_retry(entry, batch, "gpu");
     }
 
-    /// Notes a chunk that the CPU had to do.
+    /// Records a chunk that was left to the CPU.
     pub fn record_cpu(&mut self, entry: &InFlightChunk, batch: &Batch) {
         let chunk = &entry.chunk;
         let lost = chunk.end - chunk.begin - chunk.on_cpu.len();
@@ -123,7 +124,7 @@ impl State {
         self.record_retry(entry, batch, "cpu");
     }
 
-    /// Notes what of a chunk was never the device's.
+    /// Records the waveforms of a chunk that the kernels do not take.
     fn record_cpu_reasons(&mut self, entry: &InFlightChunk) {
         for (_, reason) in &entry.chunk.on_cpu {
             if *reason != CpuReason::Uncalibrated {

@@ -1,11 +1,18 @@
-//! The constants that the shaders share with their Rust twins, as WGSL text: each is written once, in `src/extract`.
+//! The numbers that host and shaders share, as WGSL text. Constants of a stage are defined once, in its file under `src/extract`;
+//! those of the host side here or in the file of the kernel.
 
 use std::fmt::Write as _;
 
+use super::numbers::{
+    ALONE_AFTER, ALONE_BEFORE, ANGLES_AT, FLAGS_SHIFT, FitNumber, HEADER_WORDS, Header, LANES,
+    LEADS, MethodNumber, TILE,
+};
+use super::shared_types::LEFT_TO_CPU;
 use crate::extract::deconvolution::{charge, deconvolve, residual_baseline, time};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
-use crate::extract::{baseline, empty_waveform, load_samples, workspace};
+use crate::extract::{Stage, baseline, empty_waveform, load_samples, workspace};
+use crate::model::Flags;
 
 /// Lists constants of one module under their own names.
 macro_rules! constants {
@@ -14,11 +21,59 @@ macro_rules! constants {
     };
 }
 
+/// Returns the layout of a waveform's state.
+#[must_use]
+pub fn state() -> String {
+    let mut text = String::new();
+    for (word, name) in Header::ALL {
+        number(&mut text, name, word as u32);
+    }
+    for (name, value) in [
+        ("HEADER_WORDS", HEADER_WORDS),
+        ("LEADS", LEADS),
+        ("ALONE_BEFORE", ALONE_BEFORE),
+        ("ALONE_AFTER", ALONE_AFTER),
+        ("FLAGS_SHIFT", FLAGS_SHIFT),
+    ] {
+        number(&mut text, name, value);
+    }
+    text
+}
+
+/// Returns the bits of all flags, under their names in capitals.
+#[must_use]
+pub fn flags() -> String {
+    let mut text = String::new();
+    for (flag, name, _) in Flags::ALL {
+        number(&mut text, &name.to_uppercase(), flag.0);
+    }
+    number(&mut text, "LEFT_TO_CPU", LEFT_TO_CPU);
+    text
+}
+
+/// Returns the numbers of methods, fits and stages.
+#[must_use]
+pub fn methods() -> String {
+    let mut text = String::new();
+    for (method, name) in MethodNumber::ALL {
+        number(&mut text, name, method as u32);
+    }
+    for (fit, name) in FitNumber::ALL {
+        number(&mut text, name, fit as u32);
+    }
+    for stage in Stage::ALL {
+        let name = format!("STAGE_{}", stage.name().to_uppercase());
+        number(&mut text, &name, stage as u32);
+    }
+    text
+}
+
 /// Returns the constants of the extraction kernel for all methods.
 #[must_use]
-pub fn extraction_constants() -> String {
+pub fn extraction() -> String {
     let mut text = String::new();
     let text = &mut text;
+    integer(text, "ANGLES_AT", ANGLES_AT);
     constants!(text, integer, load_samples: MIN_SATURATED);
     constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
     constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
@@ -40,9 +95,11 @@ pub fn extraction_constants() -> String {
 
 /// Returns the constants of the kernel of the template fit.
 #[must_use]
-pub fn fit_constants() -> String {
+pub fn template_fit() -> String {
     let mut text = String::new();
     let text = &mut text;
+    number(text, "LANES", LANES);
+    number(text, "TILE", TILE);
     constants!(text, integer, template: PADDING);
     constants!(text, integer, config: MAX_PULSES MAX_PROPOSALS MAX_ROUNDS MAX_STEPS MAX_FINAL_STEPS MAX_SOLVES MIN_PULSES_FOR_SHAPE);
     constants!(text, real, config: CONTAINED_SHARE PILE_UP_PE MIN_CHARGE_PE DROPPED_CHARGE_PE MIN_COLUMN_CHARGE_PE CHI2_TOL
@@ -52,6 +109,10 @@ pub fn fit_constants() -> String {
         RINGING_LENGTH SPLIT_ISOLATION MIN_SPLIT_OFFSET MAX_SPLIT_OFFSET SPLIT_OFFSET_THRESHOLD SEARCH_RANGE MIN_SIGNIFICANCE
         MAX_MERGED_PE SEPARATION_BIAS SEPARATION_BIAS_CENTRE SEPARATION_BIAS_WIDTH MAX_PAIR_PE MIN_SEVERAL_PE);
     std::mem::take(text)
+}
+
+fn number(text: &mut String, name: &str, value: u32) {
+    let _ = writeln!(text, "const {name}: u32 = {value}u;");
 }
 
 fn integer(text: &mut String, name: &str, value: usize) {

@@ -1,0 +1,4 @@
+//! Compares the results of the GPU with those of the CPU.
+
+pub mod compare;
+pub mod stage_by_stage;
