@@ -1,7 +1,7 @@
 //! Events on one core: hits of 17,612 channels to vertex, time and energy, at several energies.
 //!
-//! Light maps and events are made up (`tests/support/light.rs`), so that the bench needs no calibration; what calibrated
-//! maps cost is the `time` line of `nuwave reconstruct --from hits --threads 1`.
+//! Light maps and events are synthetic (`tests/support/light.rs`), so that the benchmark needs no calibration; the cost of calibrated
+//! maps is the `time` line of `nuwave reconstruct --from hits --threads 1`.
 
 #[path = "../tests/support/light.rs"]
 mod light;
@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Photoelectrons of 1 MeV.
 const PE_PER_MEV: f64 = 1700.0;
-/// Events of an energy.
+/// Events per energy.
 const EVENTS: usize = 20;
 
 fn events(criterion: &mut Criterion) {

@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp, Poisson, StandardNormal};
 
-/// Waveforms a batch.
+/// Waveforms per batch.
 const COUNT: u64 = 2048;
 
 /// A batch of the detector's first PMT type with a Poisson number of photoelectrons of mean `mu` each.
@@ -60,7 +60,7 @@ fn extract(criterion: &mut Criterion) {
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),
     };
-    // 0 threads: as many as there are cores.
+    // 0 threads: one per core.
     let pools = [("one core", 1), ("all cores", 0)].map(|(name, threads)| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         (name, pool.build().expect("threads"))
