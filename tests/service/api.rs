@@ -5,6 +5,7 @@ use crate::support::reconstruct::{Run, calibration, pulse, write_calibration};
 use crate::support::service::{
     Server, batches, bits, exchange, infer, messages, nuwave, pass, request, simulate, table,
 };
+use crate::support::snapshot;
 use arrow_flight::{Action, FlightDescriptor};
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -53,17 +54,14 @@ async fn methods_differ_and_their_names_are_checked() {
         let found = get(&command).await.expect(method);
         assert_eq!(bits(&found, 0), table(&out, "hits"), "{method}");
     }
-    for (command, part) in [
-        ("{\"method\": \"magic\"}", "unknown variant `magic`"),
-        ("{\"outptu\": \"hits\"}", "unknown field `outptu`"),
-        ("hits", "malformed command"),
-        (
-            "{\"calibration\": \"autumn\"}",
-            "unknown calibration `autumn`",
-        ),
+    for command in [
+        "{\"method\": \"magic\"}",
+        "{\"outptu\": \"hits\"}",
+        "hits",
+        "{\"calibration\": \"autumn\"}",
     ] {
         let refused = get(command).await.expect_err(command);
-        assert!(refused.message().contains(part), "{command}: {refused}");
+        snapshot::assert_next(&format!("{:?}: {}", refused.code(), refused.message()));
     }
 }
 
