@@ -60,6 +60,20 @@ impl Default for Options {
 
 /// The GPU backend. It has an extractor on the CPU too, for waveforms that the kernels do not take and for those that a failing GPU
 /// leaves.
+///
+/// # Examples
+/// ```no_run
+/// use nuwave::extract::{Backend as _, Extractor};
+/// use nuwave::gpu::{GpuExtractor, Options, adapter};
+/// use nuwave::model::{Batch, Extracted};
+///
+/// fn on_gpu(cpu: Extractor, batch: &Batch) -> nuwave::Result<Extracted> {
+///     // The first usable adapter; a name or an index chooses another one.
+///     let adapter = adapter::find(None)?;
+///     let gpu = GpuExtractor::new(cpu, adapter, Options::default())?;
+///     gpu.extract(batch)
+/// }
+/// ```
 pub struct GpuExtractor {
     cpu: Extractor,
     adapter: Adapter,
