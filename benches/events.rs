@@ -9,7 +9,7 @@ mod light;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use light::{drawn, model};
 use nuwave::detector;
-use nuwave::event::{Method, Reconstructor};
+use nuwave::event::{EventMethod, EventReconstructor};
 use nuwave::model::EventHits;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -31,14 +31,18 @@ fn events(criterion: &mut Criterion) {
                 let r_mm = 17_200.0 * rng.random::<f64>().cbrt();
                 let z = 2.0 * rng.random::<f64>() - 1.0;
                 let vertex = [r_mm * (1.0 - z * z).sqrt(), 0.0, r_mm * z];
-                let scale = PE_PER_MEV / light.total(vertex).0;
+                let scale = PE_PER_MEV / light.expected_total(vertex).0;
                 drawn(&light, vertex, energy_mev * scale, &mut rng)
             })
             .collect();
         group.throughput(Throughput::Elements(EVENTS as u64));
-        for method in [Method::Full, Method::Charge, Method::Centroid] {
+        for method in [
+            EventMethod::Full,
+            EventMethod::Charge,
+            EventMethod::Centroid,
+        ] {
             let reconstructor =
-                Reconstructor::new(&detector, Some(light.clone()), method).expect("maps");
+                EventReconstructor::new(&detector, Some(light.clone()), method).expect("maps");
             let name = format!("{method:?}").to_lowercase();
             group.bench_with_input(
                 BenchmarkId::new(name, format!("{energy_mev} MeV")),

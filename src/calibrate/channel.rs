@@ -1,16 +1,16 @@
-//! A channel in the second and third pass: charge spectrum, selection of single photoelectrons, their mean.
+//! The second and third pass over a channel: charge spectrum, selection and mean of single photoelectrons.
 
 use super::first_pass::{FirstPass, LIGHT_SIGMA, Span};
 use super::pedestal::estimate_pedestal;
-use super::spe::{RunKind, SpeParameters};
+use super::parameters::{RunKind, SpeParameters};
 use super::spectrum::{Content, Spectrum, SpectrumFit, fit};
 use super::template::{Aligner, MeanPulse, Template, finish_template};
 
-/// Samples between the baseline's end and the light window's beginning.
+/// Samples between the end of the baseline and the start of the light window.
 const GUARD_SAMPLES: usize = 2;
-/// Fewest samples before the light that a baseline is made of.
+/// Minimum number of samples of a baseline before the light.
 const MIN_BASELINE_SAMPLES: usize = 16;
-/// Least share of single photoelectrons among the selected pulses; the second where the first selects nothing.
+/// Minimum share of single photoelectrons among the selected pulses; the second is used if the first selects nothing.
 const PURITIES: [f64; 2] = [0.75, 0.5];
 
 /// Sums and histograms of one channel, and what the survey found out about it.
@@ -111,13 +111,13 @@ impl ChannelSums {
         LIGHT_SIGMA * self.noise_adc
     }
 
-    /// Standard deviation of the charge of `n` samples of white noise above a baseline of `n_baseline` samples.
+    /// Returns the standard deviation of the charge in the window, from white noise and a baseline of `n_baseline` samples.
     fn charge_noise(&self, n_baseline: usize) -> f64 {
         let n = self.window.len() as f64;
         self.noise_adc * (n * (1.0 + n / n_baseline.max(1) as f64)).sqrt()
     }
 
-    /// End of the samples that a baseline is made of: before the light, if that is enough.
+    /// Returns the end of the samples for the baseline: before the light, if there are enough.
     fn baseline_end(&self, light_begins: usize) -> usize {
         match light_begins.saturating_sub(GUARD_SAMPLES) {
             end if end >= MIN_BASELINE_SAMPLES => end,
@@ -125,7 +125,7 @@ impl ChannelSums {
         }
     }
 
-    /// Puts baseline and pick-up at zero; false if the waveform is of no use.
+    /// Subtracts baseline and pick-up; returns false if the waveform cannot be used.
     fn level(&mut self, samples: &[f32], baseline: std::ops::Range<usize>) -> bool {
         if samples.len() != self.n_samples {
             return false;
@@ -146,7 +146,7 @@ impl ChannelSums {
         true
     }
 
-    /// Number of pulses that begin in the first `end` samples.
+    /// Returns the number of pulses that begin in the first `end` samples.
     fn count_hits(&self, end: usize) -> u64 {
         let threshold = self.threshold();
         let part = &self.upright[..end];
@@ -158,7 +158,7 @@ impl ChannelSums {
         let mut hits = 0;
         let mut dead_until = 0;
         for (index, &value) in part.iter().enumerate() {
-            // A single high sample is noise: a million samples have one.
+            // A single high sample is noise: there is about one per million samples.
             if value > threshold && is_wide(index) {
                 if index >= dead_until {
                     hits += 1;
@@ -169,7 +169,7 @@ impl ChannelSums {
         hits
     }
 
-    /// The highest sample between `from` and `to`, if it is light.
+    /// Returns the highest sample between `from` and `to`, if it is light.
     fn highest(&self, from: usize, to: usize) -> Option<usize> {
         let highest = (from..to).max_by(|&a, &b| self.upright[a].total_cmp(&self.upright[b]))?;
         (self.upright[highest] > self.threshold()).then_some(highest)
@@ -180,7 +180,7 @@ impl ChannelSums {
         Some(part.iter().sum())
     }
 
-    /// The pulse of a dark run's waveform that stands alone: its peak, with the baseline taken before it.
+    /// Returns the peak of the only pulse of a dark run's waveform, with the baseline taken before it.
     fn lone_pulse(&mut self, samples: &[f32]) -> Option<usize> {
         if !self.level(samples, 0..samples.len()) {
             return None;
@@ -205,7 +205,7 @@ impl ChannelSums {
         (self.upright[peak] > threshold).then_some(peak)
     }
 
-    /// Second pass: charge spectrum, pedestal, rate, first mean pulse.
+    /// Second pass: fills charge spectrum, pedestal, rate and first mean pulse.
     pub fn add_charge(&mut self, samples: &[f32]) {
         if self.run == RunKind::Dark {
             if let Some(peak) = self.lone_pulse(samples)
@@ -263,7 +263,7 @@ impl ChannelSums {
         self.charge(peak.checked_sub(self.before_peak)?)
     }
 
-    /// Between second and third pass: the fit, which pulses are single, a better mean to align with.
+    /// Between second and third pass: fits the spectrum, selects single pulses, and improves the mean pulse for alignment.
     pub fn fit_spectrum(&mut self) {
         if self.n_pedestal_waveforms > 0 {
             self.noise_adc =
@@ -275,7 +275,7 @@ impl ChannelSums {
             RunKind::Dark => Content::PulsesOnly { pedestal_sigma },
         };
         self.fit = fit(&self.spectrum, content);
-        // What the empty triggers still hold comes off the pick-up, and moves the pedestal.
+        // The mean of empty triggers corrects the pick-up, which shifts the pedestal.
         let mut moved = 0.0;
         if self.n_empty >= 10 {
             let window = self.window;
@@ -303,7 +303,7 @@ impl ChannelSums {
         }
     }
 
-    /// Third pass: the mean of single photoelectrons.
+    /// Third pass: averages single photoelectrons.
     pub fn add_pulse(&mut self, samples: &[f32]) {
         let Some((low, high)) = self.selection else {
             return;
@@ -322,7 +322,7 @@ impl ChannelSums {
                 return;
             }
             let (from, to) = (self.window.from, self.window.to);
-            // Small charges may stay below the threshold; the charge has chosen them already.
+            // Small charges may be below the threshold; they are selected by charge.
             let peak = (from..to).max_by(|&a, &b| self.upright[a].total_cmp(&self.upright[b]));
             let Some(time) = peak.and_then(|peak| self.find(peak)) else {
                 return;
@@ -343,7 +343,7 @@ impl ChannelSums {
         self.time_sum_squares += time * time;
     }
 
-    /// The template in ADC counts for one photoelectron, if there are enough pulses.
+    /// Returns the template in ADC counts for one photoelectron, if there are enough pulses.
     pub fn template(&self, min_pulses: u64) -> Option<Template> {
         let n = self.mean.n_pulses;
         let fit = self.fit?;
@@ -358,7 +358,7 @@ impl ChannelSums {
         let noise = self.noise_adc * per_pulse.sqrt();
         let baseline = self.baseline_end(self.window.from) as f64;
         let mut template = finish_template(&self.mean, noise, noise / baseline.sqrt())?;
-        // One photoelectron is what the fit says it is.
+        // The charge of one photoelectron is the fitted gain.
         let scale = fit.gain / mean_charge;
         template
             .samples
@@ -375,7 +375,7 @@ impl ChannelSums {
         self.dark_hits as f64 / (self.dark_samples as f64 * sampling_ns * 1e-9)
     }
 
-    /// Mean and standard deviation of the alignment points, in samples.
+    /// Returns mean and standard deviation of the alignment points, in samples.
     pub fn times(&self) -> (f64, f64) {
         let n = self.mean.n_pulses.max(1) as f64;
         let mean = self.time_sum / n;

@@ -1,14 +1,15 @@
-//! From the sums of all channels to calibration rows, and the fallback for channels with too few pulses.
+//! Calibration rows from the sums of all channels, and the fallback for channels with too few pulses.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::channel::ChannelSums;
 use super::first_pass::FirstPass;
-use super::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult};
+use super::parameters::{RunKind, SpeParameters};
+use super::result::{ChannelSpe, SpeResult};
 use crate::error::{Error, Result};
 use crate::model::{ChannelCalibration, Flags};
 
-/// Makes the calibration rows: a channel's own where there are enough pulses, else the fallback's.
+/// Makes the calibration rows: a channel's own template if it has enough pulses, else a fallback.
 pub(super) fn finalize(
     run: RunKind,
     first_passes: &BTreeMap<u32, FirstPass>,
@@ -30,7 +31,7 @@ pub(super) fn finalize(
             most.unwrap_or(0),
             parameters.min_pulses
         ))
-        .with_hint("check `--polarity`, take a longer run, weaker light (0.1 to 1 photoelectrons a trigger), or lower `--min-pulses`")
+        .with_hint("check `--polarity`, take a longer run, weaker light (0.1 to 1 photoelectrons per trigger), or lower `--min-pulses`")
     })?;
     let mut by_type: HashMap<String, Vec<&ChannelCalibration>> = HashMap::new();
     for (&id, own) in &own {
@@ -67,7 +68,7 @@ pub(super) fn finalize(
     })
 }
 
-/// The mean of several rows; templates count as zero past their end. `None` of none.
+/// Returns the mean of several rows; templates are zero after their end. `None` without rows.
 fn mean_row(rows: &[&ChannelCalibration]) -> Option<ChannelCalibration> {
     let first = rows.first()?;
     let n = rows.len() as f32;
@@ -92,7 +93,7 @@ fn mean_row(rows: &[&ChannelCalibration]) -> Option<ChannelCalibration> {
     })
 }
 
-/// A channel with a template of its own.
+/// A channel with its own template.
 struct OwnTemplate {
     row: ChannelCalibration,
     fwhm_ns: f64,
@@ -130,7 +131,7 @@ impl OwnTemplate {
     }
 }
 
-/// Everything about one channel.
+/// Returns the result for one channel.
 fn describe(
     channel_id: u32,
     first_pass: &FirstPass,

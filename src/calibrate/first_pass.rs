@@ -1,4 +1,4 @@
-//! First look at a channel: its noise, the shape of its pulses, and when light comes.
+//! The first pass over a channel: its noise, the shape of its pulses, and the time of the light.
 
 use super::pedestal::estimate_pedestal;
 
@@ -14,7 +14,7 @@ const WINDOW_FRACTION: f64 = 0.1;
 /// Sums over the waveforms of one channel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FirstPass {
-    /// Samples of a waveform; those of another length are skipped.
+    /// Samples per waveform; waveforms of another length are skipped.
     pub n_samples: usize,
     pub n_waveforms: u64,
     pub n_skipped: u64,
@@ -23,10 +23,10 @@ pub(super) struct FirstPass {
     /// Sum of the waveforms with light anywhere, and their number.
     lit: Vec<f64>,
     pub n_lit: u64,
-    /// Sum of the waveforms without.
+    /// Sum of the waveforms without light.
     unlit: Vec<f64>,
     n_unlit: u64,
-    /// Sum of the pulses, their tallest samples on top of each other.
+    /// Sum of the pulses, aligned to their highest samples.
     pulse: Vec<f64>,
     pub n_pulses: u64,
 }
@@ -80,7 +80,7 @@ impl FirstPass {
         };
         let peak = (first..=last).max_by(|&a, &b| samples[a].total_cmp(&samples[b]));
         let peak = peak.unwrap_or(first);
-        // One pulse alone, and whole as far as it matters.
+        // A single pulse, complete as far as it matters.
         if last - first < BEFORE_PEAK && peak >= 8 && peak + 16 < samples.len() {
             self.n_pulses += 1;
             for (index, sum) in self.pulse.iter_mut().enumerate() {
@@ -94,7 +94,7 @@ impl FirstPass {
         }
     }
 
-    /// Adds what `other` has seen; false if its waveforms have another length.
+    /// Adds the sums of `other`; returns false if its waveforms have another length.
     pub fn merge(&mut self, other: &Self) -> bool {
         if self.n_samples == 0 {
             self.clone_from(other);
@@ -118,7 +118,7 @@ impl FirstPass {
         true
     }
 
-    /// Mean baseline and noise; `None` without a usable waveform.
+    /// Returns mean baseline and noise; `None` without a usable waveform.
     pub fn level(&self) -> Option<(f64, f64)> {
         let n = self.n_waveforms - self.n_skipped;
         (n > 0).then(|| {
@@ -127,26 +127,26 @@ impl FirstPass {
         })
     }
 
-    /// The mean waveform without light: what the light source's electronics induce.
+    /// Returns the mean waveform without light: the pick-up from the light source's electronics.
     pub fn pickup(&self) -> Vec<f64> {
         let n = self.n_unlit.max(1) as f64;
         self.unlit.iter().map(|sum| sum / n).collect()
     }
 
-    /// The mean pulse, and the place of its peak.
+    /// Returns the mean pulse and the index of its peak.
     pub fn pulse(&self) -> (Vec<f64>, usize) {
         let n = self.n_pulses.max(1) as f64;
         (self.pulse.iter().map(|sum| sum / n).collect(), BEFORE_PEAK)
     }
 
-    /// The core of the mean pulse: samples before its peak, and from it on.
+    /// Returns the core of the mean pulse: number of samples before its peak, and from the peak on.
     pub fn pulse_span(&self) -> Option<(usize, usize)> {
         let (pulse, peak) = self.pulse();
         let core = span_above(&pulse, peak, WINDOW_FRACTION)?;
         Some((peak - core.from, core.to - peak))
     }
 
-    /// What light adds to the mean waveform.
+    /// Returns the contribution of light to the mean waveform.
     fn light(&self) -> Vec<f64> {
         let pickup = self.pickup();
         let n = self.n_lit.max(1) as f64;
@@ -157,8 +157,8 @@ impl FirstPass {
             .collect()
     }
 
-    /// True if light comes at a fixed time: the mean lit waveform then is about as high as a single pulse, while
-    /// pulses at any time wash out.
+    /// Returns true if light arrives at a fixed time: the mean lit waveform is then about as high as a single pulse, while
+    /// pulses at random times average out.
     pub fn has_light_time(&self) -> bool {
         let (pulse, peak) = self.pulse();
         let light = smooth(&self.light(), 2);
@@ -166,7 +166,7 @@ impl FirstPass {
         self.n_pulses > 0 && highest > 0.2 * pulse.get(peak).copied().unwrap_or(f64::MAX)
     }
 
-    /// The samples in which light comes, one pulse's margin included.
+    /// Returns the samples in which light arrives, with a margin.
     pub fn light_window(&self) -> Option<Span> {
         let light = smooth(&self.light(), 1);
         let peak = (0..light.len()).max_by(|&a, &b| light[a].total_cmp(&light[b]))?;
@@ -178,14 +178,14 @@ impl FirstPass {
         })
     }
 
-    /// Mean charge of a lit waveform within `window`.
+    /// Returns the mean charge of a lit waveform within `window`.
     pub fn light_charge(&self, window: Span) -> f64 {
         self.light()
             .get(window.from..window.to)
             .map_or(0.0, |light| light.iter().sum())
     }
 
-    /// Mean charge of a pulse within its core.
+    /// Returns the mean charge of a pulse within its core.
     pub fn pulse_charge(&self) -> f64 {
         let (pulse, peak) = self.pulse();
         span_above(&pulse, peak, WINDOW_FRACTION)
@@ -193,7 +193,7 @@ impl FirstPass {
     }
 }
 
-/// The connected samples around `peak` that are above `fraction` of it.
+/// Returns the connected samples around `peak` that are above `fraction` of its height.
 pub(super) fn span_above(values: &[f64], peak: usize, fraction: f64) -> Option<Span> {
     let height = *values.get(peak)?;
     if !(height.is_finite() && height > 0.0) {
@@ -211,7 +211,7 @@ pub(super) fn span_above(values: &[f64], peak: usize, fraction: f64) -> Option<S
     Some(Span { from, to })
 }
 
-/// Moving average over `2 * half + 1` values; fewer at the ends.
+/// Returns the moving average over `2 * half + 1` values; fewer at the ends.
 fn smooth(values: &[f64], half: usize) -> Vec<f64> {
     (0..values.len())
         .map(|index| {

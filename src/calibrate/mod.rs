@@ -1,19 +1,21 @@
-//! What a detector has to learn from its own data: templates, gains, noise, time offsets, light maps.
+//! Calibration of a detector from its own data: templates, gains, noise, time offsets, light maps.
 //!
-//! [`light`](light::light) makes light maps from the hits of sources at known indices.
+//! [`light`](light::light) makes light maps from the hits of sources at known positions.
 //!
-//! [`spe`](spe::spe) reads a run with little or no light three times. First it looks at each channel: noise, mean pulse, and
-//! whether light comes at a fixed time. Then it fills the charge spectra and fits them. Last it averages the pulses of
-//! single photoelectrons. Nothing is kept of a waveform but sums and histogram bins.
+//! [`spe`](spe::spe) reads a run with little or no light three times. The first pass determines each channel's noise and mean
+//! pulse, and whether light arrives at a fixed time. The second pass fills the charge spectra, which are then fitted. The
+//! third pass averages the pulses of single photoelectrons. Only sums and histogram bins are kept of the waveforms.
 
 mod channel;
 mod finalize;
 mod first_pass;
 pub mod light;
 mod nelder_mead;
+mod parameters;
 mod pedestal;
 #[cfg(feature = "plots")]
 pub mod plots;
+mod result;
 pub mod spe;
 mod spectrum;
 mod template;

@@ -1,11 +1,11 @@
-//! Nelder and Mead's downhill simplex: a minimum of a function of a few parameters without derivatives.
+//! The downhill simplex of Nelder and Mead: minimises a function of few parameters without derivatives.
 
-/// Where the search ended.
+/// The result of a minimisation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Minimum {
     /// The best parameters.
     pub at: Vec<f64>,
-    /// The function there.
+    /// The value of the function there.
     pub value: f64,
     /// True if the simplex shrank to `tolerance` before the evaluations ran out.
     pub converged: bool,

@@ -1,22 +1,22 @@
-//! Level and noise of the quiet part of a waveform, not fooled by pulses.
+//! Robust estimate of the pedestal of a waveform: level and noise of the samples without pulses.
 
-/// Level and standard deviation of samples without light.
+/// Level and noise of samples without light.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pedestal {
-    /// Mean of the quiet samples.
+    /// Mean of the samples without light.
     pub level_adc: f64,
     /// Their standard deviation.
     pub noise_adc: f64,
 }
 
-/// Smallest noise that is believed: the rounding of an integer sample alone has 1/sqrt(12).
+/// Minimum noise: the rounding of an integer sample alone has 1/sqrt(12).
 const MIN_NOISE_ADC: f64 = 0.29;
 const CLIP_SIGMA: f64 = 3.5;
 /// Standard deviation of a normal distribution over that of the same cut at 3.5 sigma.
 const CLIP_CORRECTION: f64 = 1.001;
 
-/// Mean and spread of the samples (upright: light is positive) within 3.5 sigma of the median, where sigma comes from
-/// the side below the median, on which there are no pulses. `None` if a sample is not finite or there are fewer than 8.
+/// Returns mean and standard deviation of the samples (upright: light is positive) within 3.5 sigma of the median, where
+/// sigma comes from the samples below the median, which contain no pulses. `None` if a sample is not finite or there are fewer than 8.
 pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Option<Pedestal> {
     if samples.len() < 8 || samples.iter().any(|sample| !sample.is_finite()) {
         return None;

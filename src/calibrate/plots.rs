@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::spe::ChannelSpe;
+use super::result::ChannelSpe;
 use super::{Spectrum, SpectrumFit};
 use crate::error::{Error, Result};
 use crate::plot::axis::Axis;

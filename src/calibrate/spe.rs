@@ -1,109 +1,27 @@
-//! Three passes over a low-light or dark run, and what they yield for each channel.
+//! Single-photoelectron calibration in three passes over a low-light or dark run.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::channel::ChannelSums;
 use super::finalize::finalize;
 use super::first_pass::FirstPass;
-use super::spectrum::{Spectrum, SpectrumFit};
 use crate::error::Result;
-use crate::model::{Calibration, ChannelCalibration, Polarity, Waveform};
+use crate::model::Waveform;
 
-/// Where light comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunKind {
-    /// A weak light source fires at the same time in every window.
-    Led,
-    /// Dark photoelectrons at any time.
-    Dark,
-}
+pub use super::parameters::{RunKind, SpeParameters};
+pub use super::result::{ChannelSpe, SpeResult};
 
-/// What [`spe`] has to be told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SpeParameters {
-    /// Direction of the pulses.
-    pub polarity: Polarity,
-    /// Interval between samples.
-    pub sampling_ns: f64,
-    /// What kind of run it is; `None`: found out from the data.
-    pub run: Option<RunKind>,
-    /// Samples over which the charge is summed, the last not included; `None`: found out from the data.
-    pub window: Option<(usize, usize)>,
-    /// Fewest pulses of which a channel's own template is made.
-    pub min_pulses: u64,
-    /// When light reaches the PMTs, from the first sample on: offsets are such that it is seen then. `None`: offsets are zero.
-    pub light_ns: Option<f64>,
-}
-
-/// Fewest lit waveforms for a light window of a channel's own; fewer take that of all channels.
+/// Minimum number of lit waveforms for a channel's own light window; channels with fewer use that of all channels.
 const MIN_LIT: u64 = 30;
-/// What was found for one channel. Charges in ADC counts x samples.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChannelSpe {
-    /// The channel.
-    pub channel_id: u32,
-    /// Waveforms of it in the run.
-    pub n_waveforms: u64,
-    /// Those that could not be used: of another length, or with samples that are not finite.
-    pub n_skipped: u64,
-    /// Mean baseline as it stands in the data.
-    pub baseline_adc: f64,
-    /// First sample of the charge window and the one after its last; in a dark run counted from 0 at the window's
-    /// beginning before each pulse.
-    pub window: Option<(usize, usize)>,
-    /// Charge spectrum, empty where no light was seen.
-    pub spectrum: Option<Spectrum>,
-    /// Its fit.
-    pub fit: Option<SpectrumFit>,
-    /// Pulses in the template.
-    pub n_pulses: u64,
-    /// Height of the template.
-    pub peak_adc: f64,
-    /// Its full width at half maximum.
-    pub fwhm_ns: f64,
-    /// Mean time of the photoelectrons from the light source, from the first sample on.
-    pub light_time_ns: Option<f64>,
-    /// The row of the calibration file.
-    pub calibration: ChannelCalibration,
-}
 
-/// What [`spe`] found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SpeResult {
-    /// What kind of run it is.
-    pub run: RunKind,
-    /// The channels in ascending order.
-    pub channels: Vec<ChannelSpe>,
-    /// The row for channels that are not in the run: the mean of all templates.
-    pub default_row: ChannelCalibration,
-}
-
-impl SpeResult {
-    /// The calibration, to be written or used.
-    ///
-    /// # Errors
-    /// As [`ChannelCalibration::validate`].
-    pub fn to_calibration(&self) -> Result<Calibration> {
-        let mut calibration = Calibration::new();
-        let row = calibration.add_row(self.default_row.clone())?;
-        calibration.set_default(row);
-        for channel in &self.channels {
-            let row = calibration.add_row(channel.calibration.clone())?;
-            calibration.assign(channel.channel_id, row);
-        }
-        Ok(calibration)
-    }
-}
-
-/// Reads all waveforms of the run once, in order, and shows each to its argument.
+/// Reads all waveforms of the run once, in order, and calls its argument with each.
 pub type ReadAll<'a> = dyn FnMut(&mut dyn FnMut(Waveform<'_>)) -> Result<()> + 'a;
 
-/// Learns the single-photoelectron response of every channel from a low-light or dark run. `type_of` names the PMT type of
-/// a channel where it is known: a channel with too few pulses takes the mean template of its type before that of all.
+/// Calibrates the single-photoelectron response of every channel with a low-light or dark run. `type_of` returns the PMT type
+/// of a channel if it is known: a channel with too few pulses uses the mean template of its type, else that of all channels.
 ///
 /// # Errors
-/// If the input cannot be read, or not one channel has enough single photoelectrons.
+/// If the input cannot be read, or no channel has enough single photoelectrons.
 pub fn spe(
     read_all: &mut ReadAll<'_>,
     parameters: &SpeParameters,
@@ -142,7 +60,7 @@ pub fn spe(
     finalize(run, &first_passes, &channels, parameters, type_of)
 }
 
-/// Decides what kind of run it is and where each channel's light is.
+/// Determines the kind of run and each channel's light window.
 fn plan(
     first_passes: &BTreeMap<u32, FirstPass>,
     parameters: &SpeParameters,
@@ -153,7 +71,7 @@ fn plan(
             .or_default()
             .merge(first_pass);
     }
-    // Channels with much light vote; where there is none of these, all channels together.
+    // Channels with enough light vote; without any, all channels together.
     let mut votes = (0_u64, 0_u64);
     let well_lit: Vec<&FirstPass> = first_passes
         .values()

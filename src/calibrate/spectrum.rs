@@ -5,9 +5,9 @@ use std::f64::consts::PI;
 
 use super::nelder_mead::minimize;
 
-/// Bins of a spectrum; fixed, so that memory does not grow with the run.
+/// Number of bins of a spectrum; fixed, so that memory does not grow with the run.
 pub const N_BINS: usize = 2000;
-/// Most photoelectrons a trigger is given in the model.
+/// Maximum number of photoelectrons per trigger in the model.
 const MAX_PHOTOELECTRONS: usize = 40;
 const MIN_ENTRIES: f64 = 200.0;
 const MIN_SINGLE_PE: f64 = 40.0;
@@ -40,7 +40,7 @@ impl Spectrum {
         }
     }
 
-    /// Adds one charge; what is not a number counts as underflow.
+    /// Adds one charge; NaN counts as underflow.
     pub fn fill(&mut self, charge: f64) {
         let bin = (charge - self.low) / self.bin_width;
         match self.counts.get_mut(bin as usize) {
@@ -50,19 +50,19 @@ impl Spectrum {
         }
     }
 
-    /// The middle of bin `bin`.
+    /// Returns the centre of bin `bin`.
     #[must_use]
     pub fn center(&self, bin: usize) -> f64 {
         self.low + (bin as f64 + 0.5) * self.bin_width
     }
 
-    /// Number of entries within the range.
+    /// Returns the number of entries within the range.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.counts.iter().map(|&count| u64::from(count)).sum()
     }
 
-    /// Number, mean and variance of the entries from `from` to `to`.
+    /// Returns number, mean and variance of the entries from `from` to `to`.
     #[must_use]
     pub fn moments(&self, from: f64, to: f64) -> (f64, f64, f64) {
         let inside = || {
@@ -88,8 +88,8 @@ impl Spectrum {
 /// The fitted spectrum. Charges in ADC counts x samples, within the integration window.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct SpectrumFit {
-    /// Mean number of photoelectrons in a trigger; in a dark run the mean number behind a found pulse, before the
-    /// empty ones are left out.
+    /// Mean number of photoelectrons per trigger; in a dark run the mean of the Poisson distribution, conditional on at
+    /// least one, per pulse.
     pub mean_pe: f64,
     /// Mean charge of one photoelectron.
     pub gain: f64,
@@ -106,8 +106,8 @@ pub struct SpectrumFit {
 }
 
 impl SpectrumFit {
-    /// Probability density of charge `q` with `n` photoelectrons, times the probability of `n`. A bin of width
-    /// `bin_width` is accounted for by its own spread (Sheppard).
+    /// Returns the probability density of charge `q` with `n` photoelectrons, times the probability of `n`. The variance of a
+    /// bin of width `bin_width` is added (Sheppard's correction).
     #[must_use]
     pub fn component(&self, n: usize, q: f64, bin_width: f64) -> f64 {
         let mut weight = (-self.mean_pe).exp();
@@ -122,8 +122,8 @@ impl SpectrumFit {
         weight * (-0.5 * distance * distance / variance).exp() / (2.0 * PI * variance).sqrt()
     }
 
-    /// The charges between which a trigger most probably holds exactly one photoelectron: where its share of the density
-    /// is at least `purity`. `None` where it never is.
+    /// Returns the range of charge in which exactly one photoelectron contributes at least the share `purity` to the density;
+    /// `None` if there is none.
     #[must_use]
     pub fn single_pe_range(&self, purity: f64) -> Option<(f64, f64)> {
         let pure = |q: f64| {
@@ -137,22 +137,22 @@ impl SpectrumFit {
     }
 }
 
-/// Which entries a spectrum has.
+/// The entries of a spectrum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Content {
-    /// One entry a trigger, those without light included.
+    /// One entry per trigger, including those without light.
     EveryTrigger {
         /// Expected pedestal spread.
         pedestal_sigma: f64,
     },
-    /// One entry a found pulse.
+    /// One entry per pulse.
     PulsesOnly {
         /// Pedestal spread, which cannot be fitted here.
         pedestal_sigma: f64,
     },
 }
 
-/// Density of all components at every bin centre, summed over photoelectrons, by a recursion over their number.
+/// Returns the density of all components at every bin centre, summed over the number of photoelectrons.
 fn densities(spectrum: &Spectrum, fit: &SpectrumFit, first_n: usize, bins: &[usize]) -> Vec<f64> {
     let mut density = vec![0.0; bins.len()];
     let (Some(&first_bin), Some(&last_bin)) = (bins.first(), bins.last()) else {
@@ -183,8 +183,8 @@ fn densities(spectrum: &Spectrum, fit: &SpectrumFit, first_n: usize, bins: &[usi
     density
 }
 
-/// Fits the spectrum by binned maximum likelihood; `None` if there is too little in it, no minimum is found, or what is
-/// found is no single-photoelectron spectrum.
+/// Fits the spectrum by binned maximum likelihood; `None` if there are too few entries, no minimum is found, or the result is
+/// not a single-photoelectron spectrum.
 pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> {
     let (start, first_n, from) = starting_values(spectrum, content)?;
     let bins: Vec<usize> = (0..spectrum.counts.len())
@@ -219,7 +219,7 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
         for (&bin, &density) in bins.iter().zip(&density) {
             let count = f64::from(spectrum.counts[bin]);
             if count > 0.0 {
-                // A floor keeps one outlier from deciding the fit.
+                // The lower limit keeps one outlier from dominating the fit.
                 let expected = entries * (density / total).max(1e-7);
                 sum += count * (count / expected).ln();
             }
@@ -252,7 +252,7 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
     is_spectrum.then_some(fit)
 }
 
-/// First guess, the number of photoelectrons the model begins with, and the charge the fit begins at.
+/// Returns starting values, the first number of photoelectrons of the model, and the lowest charge of the fit.
 fn starting_values(spectrum: &Spectrum, content: Content) -> Option<(SpectrumFit, usize, f64)> {
     let (entries, mean, variance) = spectrum.moments(f64::MIN, f64::MAX);
     let guess = SpectrumFit {
@@ -269,7 +269,7 @@ fn starting_values(spectrum: &Spectrum, content: Content) -> Option<(SpectrumFit
             if entries < MIN_ENTRIES {
                 return None;
             }
-            // The pedestal stands near zero; its share of the entries is exp(-mean_pe).
+            // The pedestal is near zero; its share of the entries is exp(-mean_pe).
             let (mut pedestal, mut sigma) = (0.0, pedestal_sigma);
             let mut n_pedestal = 0.0;
             for _ in 0..3 {

@@ -16,7 +16,7 @@ pub(super) struct Aligner {
 }
 
 impl Aligner {
-    /// From a mean pulse with its peak at sample `peak`.
+    /// Creates an aligner from a mean pulse with its peak at sample `peak`.
     pub fn new(pulse: &[f64], peak: usize) -> Option<Self> {
         let Span { from, to } = span_above(pulse, peak, CORE_FRACTION)?;
         Some(Self {
@@ -25,7 +25,7 @@ impl Aligner {
         })
     }
 
-    /// Samples of the pulse from its peak on.
+    /// Returns the number of samples of the pulse from its peak on.
     pub fn after_peak(&self) -> usize {
         self.core.len() - self.before_peak
     }
@@ -94,7 +94,7 @@ impl MeanPulse {
         }
     }
 
-    /// The mean pulse, as far as at least half of the pulses reach (zero before that), and the place of its peak.
+    /// Returns the mean pulse, as far as at least half of the pulses reach (zero before that), and the index of its peak.
     pub fn pulse(&self) -> Option<(Vec<f64>, usize)> {
         let enough = |count: u32| count > 0 && 2 * u64::from(count) >= self.n_pulses;
         let end = self.count.iter().rposition(|&count| enough(count))? + 1;
@@ -116,7 +116,7 @@ impl MeanPulse {
     }
 }
 
-/// Weights of the four samples around `time` for its value, and the sample before it (third-order Lagrange polynomial).
+/// Returns the sample before `time` and the weights of the four samples around it (third-order Lagrange polynomial).
 fn cubic(time: f64) -> Option<(usize, [f64; 4])> {
     if !(time.is_finite() && time >= 0.0) {
         return None;
@@ -135,7 +135,7 @@ fn cubic(time: f64) -> Option<(usize, [f64; 4])> {
 /// A finished template.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Template {
-    /// Sample `k` stands `k` intervals after the photoelectron.
+    /// Sample `k` is `k` intervals after the photoelectron.
     pub samples: Vec<f64>,
     /// From the alignment point to the photoelectron's time, in samples (negative).
     pub reference: f64,
@@ -145,14 +145,14 @@ pub(super) struct Template {
     pub peak: f64,
 }
 
-/// Value between the samples.
+/// Interpolates between the samples.
 fn at(pulse: &[f64], index: f64) -> Option<f64> {
     let (whole, weights) = cubic(index)?;
     let part = pulse.get(whole.checked_sub(1)?..whole + 3)?;
     Some(part.iter().zip(&weights).map(|(a, b)| a * b).sum())
 }
 
-/// Where the pulse crosses `fraction` of its height before (`rising`) or after its peak.
+/// Returns where the pulse crosses `fraction` of its height before (`rising`) or after its peak.
 fn crossing(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> Option<f64> {
     let level = fraction * pulse.get(peak)?;
     let is_below = |value: &f64| *value < level;
@@ -174,7 +174,7 @@ fn crossing(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> Option<f
     Some(0.5 * (below + above))
 }
 
-/// The photoelectron's time on the grid of `pulse`, by convention: the half height of the rising edge minus 1.45 times
+/// Returns the photoelectron's time on the grid of `pulse`, by convention: the half height of the rising edge minus 1.45 times
 /// the rise time from 10 % to 90 %.
 ///
 /// For a log-normal pulse `exp(-ln(t / w)^2 / (2 mu^2))` a fraction f of the height is reached at
@@ -188,8 +188,8 @@ fn time_reference(pulse: &[f64], peak: usize) -> Option<f64> {
     Some(half - HALF_HEIGHT_RISES * rise)
 }
 
-/// Turns the mean pulse into a template: begins at the photoelectron's time, tail smoothed and cut where nothing is left
-/// of it. `noise` is the standard deviation of a sample of the mean, `level_error` that of its baseline.
+/// Turns the mean pulse into a template that begins at the photoelectron's time; the tail is smoothed, and cut where it has
+/// vanished. `noise` is the standard deviation of a sample of the mean, `level_error` that of its baseline.
 pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) -> Option<Template> {
     let (pulse, peak) = mean.pulse()?;
     let reference = time_reference(&pulse, peak)?;
@@ -208,8 +208,8 @@ pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) ->
     })
 }
 
-/// Averages the tail over a length that grows with the distance from the core: whatever a tail does, it does it slowly, and
-/// noise in it would become an error of the charge. Cuts it where it has vanished within two standard deviations.
+/// Averages the tail over a length that grows with the distance from the core: tails vary slowly, and their noise would
+/// become an error of the charge. Cuts it where it has vanished within two standard deviations.
 fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> Vec<f64> {
     let half_width = |index: usize| {
         let wanted = index.saturating_sub(core_end) / 4;
@@ -227,7 +227,7 @@ fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> 
         let error = (noise * noise / average + level_error * level_error).sqrt();
         smooth[index].abs() > 2.0 * error
     };
-    // The last samples are averaged over ever fewer; what is seen only there is noise.
+    // The last samples are averaged over few samples; structures only there are noise.
     let quarter = pulse.len() - (pulse.len() - core_end.min(pulse.len())) / 8;
     let end = (core_end..quarter)
         .rev()

@@ -147,7 +147,7 @@ pub(crate) const EVENTS: &str = "Events";
 pub(crate) struct EventArgs {
     /// Method of event reconstruction [default: full, without light maps centroid]
     #[arg(long, value_enum, value_name = "METHOD", help_heading = EVENTS)]
-    pub event_method: Option<event::Method>,
+    pub event_method: Option<event::EventMethod>,
     /// Folder of light maps made by `nuwave calibrate light`
     #[arg(long, value_name = "DIR", help_heading = EVENTS)]
     pub light_maps: Option<PathBuf>,

@@ -1,35 +1,47 @@
-//! `nuwave inspect`: what a file or an output folder holds, and pictures of waveforms with their hits.
+//! `nuwave inspect`: the content of a file or an output folder, and plots of waveforms and events.
+
+mod event_plot;
+mod inspection;
+mod text;
+mod waveform_plot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
 use super::Verbosity;
 use super::args::{DetectorArgs, InputArgs};
-use super::inspect_event;
-use super::inspect_plot::{self, PlotArgs};
-use super::inspect_text::text;
 use crate::error::{Error, Result};
+<<<<<<< HEAD
 use crate::evaluate::survey::{Survey, SurveyResult};
 use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration, hits, tables};
 use crate::model::{Calibration, Polarity};
+=======
+use crate::evaluate::survey::Survey;
+use crate::io::{self, BatchLimit, SourceInfo, calibration_file, hit_source, hits};
+use crate::model::Calibration;
+use inspection::{
+    CalibrationFile, CalibrationRow, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile,
+    WaveformFile,
+};
+use text::text;
+use waveform_plot::PlotArgs;
+>>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 
 /// Show what is inside a file: waveforms, hits, truth, calibration, or an output folder
 ///
-/// Lengths, values and rails are those of the first waveforms (`--max-waveforms`). `--plot` draws waveforms; with `--detector` or
-/// `--calibration` (or for a file that names its detector) also the deconvolved trace and the hits. Of hits, and of an
-/// output folder, it draws the event `--event` as the PMTs saw it, if the detector has a geometry.
+/// Lengths, values and rails are those of the first `--max-waveforms` waveforms. `--plot` draws waveforms; with `--detector`
+/// or `--calibration` (or for a file that names its detector) also the deconvolved trace and the hits. For hits and output
+/// folders it draws the event display of `--event`, if the detector has a geometry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct`
     #[arg(value_name = "FILE")]
     path: PathBuf,
-    /// Maximum number of waveforms that are read
+/// Maximum number of waveforms to read
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_waveforms: u64,
-    /// Rows that are printed
+/// Number of rows to print
     #[arg(long, value_name = "N", default_value_t = 5)]
     rows: usize,
     #[command(flatten)]
@@ -38,105 +50,6 @@ pub(crate) struct Args {
     known: DetectorArgs,
     #[command(flatten)]
     input: InputArgs,
-}
-
-/// What was found, by kind of file. The JSON of `--json`.
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Inspection {
-    Waveforms(Box<WaveformFile>),
-    Truth(TruthFile),
-    Hits(HitsFile),
-    Calibration(CalibrationFile),
-    Output(OutputFolder),
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct WaveformFile {
-    pub format: &'static str,
-    pub layout: String,
-    pub bytes: u64,
-    pub sample_type: String,
-    /// `None` where the format does not say and the survey ended before the file did.
-    pub n_waveforms: Option<u64>,
-    pub sampling_ns: Option<f64>,
-    pub adc_bits: Option<u32>,
-    pub polarity: Option<Polarity>,
-    pub detector: Option<String>,
-    pub survey: Option<SurveyResult>,
-    pub losses: Vec<Loss>,
-    pub truth: Option<TruthFile>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct TruthFile {
-    pub photoelectrons: usize,
-    pub events: usize,
-    pub waveforms_with_photoelectrons: usize,
-    pub time_min_ns: Option<f64>,
-    pub time_max_ns: Option<f64>,
-    pub mean_charge_pe: Option<f64>,
-}
-
-#[derive(Debug, Default, Serialize)]
-pub(super) struct HitsFile {
-    pub hits: u64,
-    pub events: usize,
-    pub event_min: Option<u64>,
-    pub event_max: Option<u64>,
-    pub channels: usize,
-    /// Of the hits whose time is a number.
-    pub time_min_ns: Option<f32>,
-    pub time_max_ns: Option<f32>,
-    /// Of the hits whose charge is a number.
-    pub mean_charge_pe: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct CalibrationFile {
-    pub channels: usize,
-    pub has_default: bool,
-    pub rows: Vec<CalibrationRow>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct CalibrationRow {
-    /// `None`: the default of all channels without a row.
-    pub channel_id: Option<u32>,
-    pub gain_adc_samples: f32,
-    pub peak_adc: f32,
-    pub template_samples: usize,
-    pub sampling_ns: f32,
-    pub noise_adc: f32,
-    pub charge_sigma_pe: f32,
-    pub time_offset_ns: f32,
-    pub flags: Vec<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct OutputFolder {
-    /// Rows of the table; `None` where there is none, as in a folder made from hits.
-    pub hits: Option<u64>,
-    /// Rows of the table; `None` where there is none.
-    pub waveforms: Option<u64>,
-    /// The table of events, where there is one.
-    pub events: Option<EventsTable>,
-    pub report: serde_json::Value,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct EventsTable {
-    pub rows: u64,
-    /// Events by flag.
-    pub flags: BTreeMap<&'static str, u64>,
-    /// Events that have a vertex.
-    pub with_vertex: u64,
-    /// Events that have an energy.
-    pub with_energy: u64,
-    pub mean_energy_mev: Option<f64>,
-    /// First and last number.
-    pub event_min: Option<u64>,
-    pub event_max: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
@@ -152,7 +65,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if args.plot.is_wanted() {
         match found {
             Inspection::Waveforms(_) => {
-                inspect_plot::draw(&args.path, &args.plot, &args.known, &args.input, verbosity)?;
+                waveform_plot::draw(&args.path, &args.plot, &args.known, &args.input, verbosity)?;
             }
             Inspection::Calibration(_) => {
                 return Err(Error::usage(format!(
@@ -162,7 +75,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             }
             Inspection::Output(_) | Inspection::Hits(_) | Inspection::Truth(_) => {
                 let detector = args.known.detector.as_deref();
-                inspect_event::draw(&args.path, &args.plot, detector, &args.input, verbosity)?;
+                event_plot::draw(&args.path, &args.plot, detector, &args.input, verbosity)?;
             }
         }
     }
@@ -194,7 +107,7 @@ fn inspect(args: &Args) -> Result<Inspection> {
     Ok(Inspection::Waveforms(Box::new(waveforms(args)?)))
 }
 
-/// Rows of the tables that a folder has. One that has no events must have both others.
+/// Returns the numbers of rows of a folder's tables. A folder without events must have the two others.
 fn output_folder(path: &Path) -> Result<OutputFolder> {
     let report = tables::read::read_report(path)?;
     let events_at = path.join("events");

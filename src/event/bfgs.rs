@@ -1,15 +1,16 @@
-//! The minimum of a smooth function of five numbers: quasi-Newton (BFGS) from a given curvature.
+//! Minimisation of a smooth function of five parameters: quasi-Newton (BFGS) with a given initial curvature.
 
 use super::likelihood::{Matrix, N, Point, Value};
 
-/// Most steps.
+/// Maximum number of steps.
 const MAX_STEPS: usize = 60;
-/// Ends when a step can lower the function by no more than this; a parameter is then within 0.005 of its error.
+/// The minimisation ends when a step can lower the function by no more than this; parameters are then within 0.005 of their
+/// errors.
 const TOLERANCE: f64 = 1e-5;
-/// Longest step along a parameter: mm, ns, logarithm of the energy.
+/// Maximum step of each parameter: mm, ns, logarithm of the energy.
 const MAX_STEP: Point = [3000.0, 3000.0, 3000.0, 10.0, 0.7];
 
-/// Where a minimisation ended.
+/// The result of a minimisation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Minimum {
     pub point: Point,
@@ -37,7 +38,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
             continue;
         }
         if 0.5 * decrease < TOLERANCE && !fresh {
-            // Updates may have left the curvature too steep: the hits themselves have the last word.
+// The updated curvature may be too large: it is computed again from the hits.
             value = function(&point, true);
             inverse = inverse_or_diagonal(&value.information);
             fresh = true;
@@ -67,7 +68,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
             if next.minus_log <= value.minus_log - 1e-4 * factor * decrease {
                 break (candidate, next);
             }
-            // The parabola through both values and the slope, within reason.
+// The minimum of the parabola through both values and the slope, within limits.
             let rise = next.minus_log - value.minus_log + factor * decrease;
             let best = if rise.is_finite() && rise > 0.0 {
                 0.5 * factor * factor * decrease / rise
@@ -81,7 +82,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
         };
         if factor < 1e-4 {
             if fresh {
-                // Nothing lower along the best direction: as far down as the arithmetic goes, or stuck.
+// No lower value along the best direction: converged to numerical precision, or stuck.
                 let converged = 0.5 * decrease < 1e-3;
                 return Minimum {
                     point,
@@ -128,7 +129,7 @@ fn times(matrix: &Matrix, vector: &Point) -> Point {
     result
 }
 
-/// Broyden, Fletcher, Goldfarb and Shanno's update of the inverse curvature.
+/// The Broyden-Fletcher-Goldfarb-Shanno update of the inverse curvature.
 fn update(inverse: &mut Matrix, moved: &Point, turned: &Point) {
     let along = dot(moved, turned);
     if along <= 1e-10 * (dot(moved, moved) * dot(turned, turned)).sqrt() {
@@ -155,7 +156,7 @@ fn inverse_or_diagonal(information: &Matrix) -> Matrix {
     })
 }
 
-/// The inverse of a positive definite matrix (Cholesky); `None` if it is not positive definite.
+/// Returns the inverse of a positive definite matrix (Cholesky); `None` if it is not positive definite.
 pub(super) fn inverse(matrix: &Matrix) -> Option<Matrix> {
     let mut scale = [0.0; N];
     for (k, scale) in scale.iter_mut().enumerate() {

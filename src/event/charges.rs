@@ -1,10 +1,10 @@
-//! How likely a charge is for a number of photoelectrons, from a measured spectrum of single ones.
+//! Probability of a charge for a number of photoelectrons, from a measured spectrum of single ones.
 
 use crate::model::light_maps::{CHARGE_BINS, ChargeTable, MAX_TABLE_PE, STEP_PE};
 
-/// Sums of Gaussians take this many standard deviations.
+/// Range of sums over Gaussians, in standard deviations.
 const REACH: f64 = 6.0;
-/// No density is below this: a charge that nothing explains must not make a fit impossible.
+/// Minimum density: an unexplained charge must not make the fit impossible.
 const MIN_DENSITY: f64 = 1e-12;
 
 /// `sum_n w_n(m) f_n(q)` and its derivative with `m`.
@@ -12,7 +12,7 @@ const MIN_DENSITY: f64 = 1e-12;
 pub struct Sum {
     /// Logarithm of the sum.
     pub log: f64,
-    /// Change of that with `m`.
+/// Its derivative with respect to `m`.
     pub slope: f64,
 }
 
@@ -21,7 +21,7 @@ pub struct Sum {
 pub struct FewPe([f64; MAX_TABLE_PE]);
 
 impl FewPe {
-    /// As [`ChargeTable::beyond_first`], but the sum itself, and the change of its logarithm with `m`.
+/// As [`ChargeTable::beyond_first`], but returns the sum itself, and the derivative of its logarithm.
     #[must_use]
     #[inline]
     pub fn beyond_first(&self, m: f64) -> (f64, f64) {
@@ -51,7 +51,7 @@ impl ChargeTable {
         (-0.5 * pull * pull / variance).exp() / (std::f64::consts::TAU * variance).sqrt()
     }
 
-    /// The numbers of photoelectrons that `charge_pe` can come from.
+/// Returns the range of numbers of photoelectrons that can have the charge `charge_pe`.
     fn range(&self, charge_pe: f64) -> (usize, usize) {
         let n = charge_pe / self.mean_pe;
         let spread = REACH * (self.variance * n.max(1.0)).sqrt() / self.mean_pe;
@@ -62,7 +62,7 @@ impl ChargeTable {
         (((n - spread).floor().max(1.0)) as usize, most)
     }
 
-    /// What is to be known of a charge that comes from a few photoelectrons only; `None` if it may come from more.
+/// Returns the densities of a charge for few photoelectrons; `None` if it may come from more.
     #[must_use]
     pub fn few(&self, charge_pe: f64) -> Option<FewPe> {
         if self.range(charge_pe).1 > MAX_TABLE_PE {
@@ -77,13 +77,13 @@ impl ChargeTable {
         Some(FewPe(few))
     }
 
-    /// A first photoelectron is there and `m` more are expected: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
+/// Returns the sum for a first photoelectron and `m` more expected ones: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
     #[must_use]
     pub fn beyond_first(&self, charge_pe: f64, m: f64) -> Sum {
         self.sum(charge_pe, m, 1)
     }
 
-    /// `m` are expected: `sum_{n >= 1} m^n / n! f_n(q)`.
+/// Returns the sum for `m` expected photoelectrons: `sum_{n >= 1} m^n / n! f_n(q)`.
     #[must_use]
     pub fn all(&self, charge_pe: f64, m: f64) -> Sum {
         self.sum(charge_pe, m, 0)
@@ -116,7 +116,7 @@ impl ChargeTable {
         Sum {
             log: sum.ln() + log_top,
             slope: slope / sum / m
-                // d/dm of the part that has been divided out is in n - k already; LEAST scales with it.
+// The derivative of the factor that was divided out is included in n - k; MIN_DENSITY scales with it.
                 + MIN_DENSITY * (top - taken) as f64 / sum / m,
         }
     }

@@ -1,31 +1,30 @@
-//! What all channels together see, without going through all of them.
+//! The expected light of all channels together, without a loop over the channels.
 
 use num_complex::Complex64;
 
 use super::harmonics::{Harmonics, gauss_legendre, legendre_coefficients};
-use super::light::LightModel;
 use crate::detector::Sensors;
 use crate::model::light_maps::{LightTables, Surface};
 use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
-/// Degree of the harmonics: for a vertex 2 m from the PMTs of a sphere of 19.4 m, neglecting higher ones is 1e-4 of what
-/// efficiencies that differ by a tenth do.
+/// Degree of the harmonics: for a vertex 2 m from the PMTs of a sphere of 19.4 m, the error from neglecting higher ones is
+/// 1e-4 of the effect of efficiencies that differ by a tenth.
 const DEGREE: usize = 40;
-/// Detectors of fewer channels are summed channel by channel.
+/// Detectors with fewer channels are summed channel by channel.
 const MIN_CHANNELS: usize = 500;
-/// So are those whose PMTs do not lie on this many spheres or fewer.
+/// So are detectors whose PMTs are on more than this many spheres per type.
 const MAX_SHELLS: usize = 6;
 /// PMTs whose distances from the centre differ by less than this, relatively, are on one sphere.
 const SAME_SHELL: f64 = 1e-3;
 /// Radii at which the coefficients are tabulated, from the centre to a little beyond the scintillator.
 const RADII: usize = 97;
-/// How far beyond.
+/// The largest radius, relative to the scintillator's.
 const BEYOND: f64 = 1.02;
 
 /// Type, distance from the centre, and members' directions and efficiencies.
 type Group = (usize, f64, Vec<(Vector, f64)>);
 
-/// All channels' light as a function of the vertex.
+/// The light of all channels as a function of the vertex.
 #[derive(Clone, Debug)]
 pub(super) enum ExpectedTotal {
     /// Channel by channel.
@@ -88,24 +87,20 @@ impl ExpectedTotal {
         Self::Shells(shells)
     }
 
-    pub(super) fn at(&self, light: &LightModel, vertex: Vector) -> (f64, Vector) {
+    /// Returns the expected photoelectrons for 1 MeV at `vertex` and their gradient; `None` for [`Direct`](Self::Direct).
+    /// The maps are scaled with `radius_mm`.
+    pub(super) fn at(&self, radius_mm: f64, vertex: Vector) -> Option<(f64, Vector)> {
         let Self::Shells(shells) = self else {
-            let (mut sum, mut gradient) = (0.0, [0.0; 3]);
-            for index in 0..light.sensors.len() {
-                let expected = light.expected(index, vertex);
-                sum += expected.pe;
-                gradient = plus_scaled(gradient, 1.0, expected.gradient);
-            }
-            return (sum, gradient);
+            return None;
         };
         let r_mm = norm(vertex);
-        // At the very centre no direction is better than another, and all but the first sum vanish.
+// At the centre any direction will do: all sums but the first vanish.
         let direction = if r_mm > 1e-6 {
             scaled(1.0 / r_mm, vertex)
         } else {
             [0.0, 0.0, 1.0]
         };
-        let step_mm = light.tables.radius_mm * BEYOND / (RADII - 1) as f64;
+        let step_mm = radius_mm * BEYOND / (RADII - 1) as f64;
         let position = (r_mm / step_mm).min((RADII - 1) as f64 - 1e-9);
         let index = position as usize;
         let t = position - index as f64;
@@ -117,17 +112,18 @@ impl ExpectedTotal {
                 let (a, slope) = shell.coefficient(l, index, t);
                 total += a * sum;
                 radial += slope / step_mm * sum;
-                // The part of the gradient along the direction is l S_l; only the rest turns the vertex.
+// The part of the gradient along the direction is l S_l; the rest is perpendicular to it.
                 let turned = plus_scaled(*gradient, -dot(*gradient, direction), direction);
                 across = plus_scaled(across, a / r_mm.max(1.0), turned);
             }
         }
-        (total, plus_scaled(across, radial, direction))
+        Some((total, plus_scaled(across, radial, direction)))
     }
 }
 
 impl Shell {
-    /// `a_l` between radii `index` and `index + 1`, and its change a step: Hermite's cubic with slopes from the neighbours.
+/// Returns `a_l` between radii `index` and `index + 1`, and its derivative per step: a cubic Hermite spline with slopes from
+    /// the neighbours.
     fn coefficient(&self, l: usize, index: usize, t: f64) -> (f64, f64) {
         let at = |k: usize| {
             let row = self.coefficients.get(k.min(RADII - 1));
@@ -152,7 +148,7 @@ impl Shell {
     }
 }
 
-/// `a_l` of a map at radius `r_mm`, for PMTs `radius_mm` from the centre.
+/// Returns `a_l` of a map at radius `r_mm`, for PMTs at `radius_mm` from the centre.
 fn coefficients_at_radius(
     map: &Surface,
     r_mm: f64,
@@ -160,7 +156,7 @@ fn coefficients_at_radius(
     radius_mm: f64,
     rule: &[(f64, f64)],
 ) -> Vec<f64> {
-    let u = map.u.taps((r_mm / scale_mm).powi(2));
+    let u = map.u.cubic_taps((r_mm / scale_mm).powi(2));
     legendre_coefficients(DEGREE, rule, |cosine| {
         let square =
             (r_mm * r_mm + radius_mm * radius_mm - 2.0 * r_mm * radius_mm * cosine).max(1.0);

@@ -1,4 +1,4 @@
-//! One event from hits to vertex, time and energy: seed, fit, uncertainties, flags.
+//! Reconstruction of an event: starting values, fit, uncertainties, flags.
 
 use std::sync::Arc;
 
@@ -6,46 +6,46 @@ use super::bfgs::{inverse, minimize};
 use super::charges::FewPe;
 use super::likelihood::{Likelihood, Matrix, N, Point, Value};
 use super::prepare::{Prepared, prepare};
-use super::{LightModel, Method, seed};
+use super::{EventMethod, LightModel, seed};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::model::vector::{Vector, minus, norm, scaled};
 use crate::model::{Event, EventHits, Flags};
 
-/// Of a vertex that is this close to the scintillator's edge, relatively, it is not known on which side it is.
+/// A vertex beyond this share of the scintillator's radius is flagged as outside.
 const EDGE: f64 = 0.9995;
-/// A centroid is shorter than the vertex by about this factor where nothing was learnt of it.
+/// Ratio of vertex to centroid without a calibration.
 const CENTROID_SCALE: f64 = 1.3;
-/// Slowness of light where nothing was learnt of it: an index of 1.5.
+/// Slowness of light without a calibration: a refractive index of 1.5.
 const NS_PER_MM: f64 = 1.5 / 299.792_458;
-/// Slopes for the curvature are taken this many standard deviations apart.
+/// Step for the numerical curvature, in standard deviations.
 const CURVATURE_STEP: f64 = 0.5;
 
 /// Reconstructs events. One serves all threads.
 #[derive(Clone, Debug)]
-pub struct Reconstructor {
+pub struct EventReconstructor {
     sensors: Arc<Sensors>,
     radius_mm: Option<f64>,
     window_ns: f64,
     pe_per_mev: Option<f64>,
     light: Option<LightModel>,
-    method: Method,
+    method: EventMethod,
 }
 
-/// An event on its way: its good hits and where a fit of them begins.
+/// The fit of one event: its valid hits and the starting values.
 #[derive(Debug)]
-pub struct Fit<'a> {
+pub struct EventFit<'a> {
     light: &'a LightModel,
-    method: Method,
+    method: EventMethod,
     hits: Prepared,
     cut_ns: Option<f64>,
     ends_ns: Vec<f64>,
     charges: Vec<Option<FewPe>>,
-    /// Where the fit begins: x, y, z in mm, t in ns, ln(E in MeV).
+/// Starting values: x, y, z in mm, t in ns, ln(E in MeV).
     pub seed: [f64; 5],
 }
 
-impl Fit<'_> {
+impl EventFit<'_> {
     fn at(&self, point: &Point, informs: bool) -> Value {
         Likelihood {
             light: self.light,
@@ -59,14 +59,14 @@ impl Fit<'_> {
         .at(point, informs)
     }
 
-    /// -ln L (constants left out) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
+/// Returns -ln L (without constants) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
     #[must_use]
     pub fn minus_log_likelihood(&self, point: &[f64; 5]) -> (f64, [f64; 5]) {
         let value = self.at(point, false);
         (value.minus_log, value.gradient)
     }
 
-    /// The point of the largest likelihood, and whether the search ended there.
+/// Returns the point of the maximum likelihood, and whether the fit converged.
     #[must_use]
     pub fn best(&self) -> ([f64; 5], bool) {
         let minimum = minimize(|point, informs| self.at(point, informs), self.seed);
@@ -74,12 +74,16 @@ impl Fit<'_> {
     }
 }
 
-impl Reconstructor {
-    /// For events of `detector`, with its light maps where there are any; without, only [`Method::Centroid`] works.
+impl EventReconstructor {
+/// Creates a reconstructor for events of `detector`. Without light maps only [`EventMethod::Centroid`] is possible.
     ///
     /// # Errors
     /// If the detector has no geometry, or the method needs light maps.
-    pub fn new(detector: &Detector, light: Option<LightModel>, method: Method) -> Result<Self> {
+    pub fn new(
+        detector: &Detector,
+        light: Option<LightModel>,
+        method: EventMethod,
+    ) -> Result<Self> {
         let sensors = detector.sensors().ok_or_else(|| {
             Error::usage(format!(
                 "detector `{}` has no geometry, and events need one",
@@ -87,7 +91,7 @@ impl Reconstructor {
             ))
             .with_hint("add `[geometry]` to the detector file, as `nuwave detector juno` shows it")
         })?;
-        if light.is_none() && method != Method::Centroid {
+        if light.is_none() && method != EventMethod::Centroid {
             let name = format!("{method:?}").to_lowercase();
             return Err(
                 Error::usage(format!("the method `{name}` needs light maps"))
@@ -112,7 +116,7 @@ impl Reconstructor {
         })
     }
 
-    /// The event that `event` was. Never fails: what could not be found is NaN and flagged.
+/// Reconstructs `event`. Never fails: what could not be determined is NaN and flagged.
     #[must_use]
     pub fn reconstruct(&self, event: &EventHits) -> Event {
         let mut result = match &self.light {
@@ -127,9 +131,10 @@ impl Reconstructor {
         result
     }
 
-    /// What a fit of `event` starts from; `Err` holds what is known where nothing can be fitted. `None` without light maps.
+/// Returns the fit of `event` with its starting values; `Err` holds what is known if nothing can be fitted. `None` without
+    /// light maps.
     #[must_use]
-    pub fn fit(&self, event: &EventHits) -> Option<std::result::Result<Fit<'_>, Event>> {
+    pub fn fit(&self, event: &EventHits) -> Option<std::result::Result<EventFit<'_>, Event>> {
         let light = self.light.as_ref()?;
         Some(self.begin(event, light).map(|(fit, _)| fit))
     }
@@ -180,12 +185,12 @@ impl Reconstructor {
         result
     }
 
-    /// Prepares an event's hits and finds where its fit begins.
+/// Prepares the hits of an event and finds the starting values of its fit.
     fn begin<'a>(
         &self,
         event: &EventHits,
         light: &'a LightModel,
-    ) -> std::result::Result<(Fit<'a>, Event), Event> {
+    ) -> std::result::Result<(EventFit<'a>, Event), Event> {
         let mut hits = self.prepare(event, |_, _| true);
         let mut result = unfound(event, &hits, hits.flags);
         let times = seed::by_time(&hits);
@@ -240,7 +245,7 @@ impl Reconstructor {
             .collect();
         let observed_ns = cut_ns.unwrap_or(self.window_ns).min(self.window_ns);
         let light_pe = (hits.charge_pe() - light.dark_per_ns * observed_ns).max(1.0);
-        let energy_mev = (light_pe / light.total(vertex).0.max(1e-9)).clamp(1e-4, 1e5);
+        let energy_mev = (light_pe / light.expected_total(vertex).0.max(1e-9)).clamp(1e-4, 1e5);
         let charges = hits
             .channels
             .iter()
@@ -250,7 +255,7 @@ impl Reconstructor {
                 kind.charges.few(channel.charge_pe)
             })
             .collect();
-        let fit = Fit {
+        let fit = EventFit {
             light,
             method: self.method,
             charges,
@@ -268,7 +273,7 @@ impl Reconstructor {
             Err(result) => return result,
         };
         let radius_mm = light.tables.radius_mm;
-        let (point, covariance, value) = if self.method == Method::Centroid {
+        let (point, covariance, value) = if self.method == EventMethod::Centroid {
             (fit.seed, None, None)
         } else {
             let minimum = minimize(|point, informs| fit.at(point, informs), fit.seed);
@@ -297,7 +302,7 @@ impl Reconstructor {
             result.z_sigma_mm = sigma(2);
             result.time_sigma_ns = sigma(3);
             result.energy_sigma_mev = slope * visible_mev * sigma(4);
-        } else if self.method != Method::Centroid {
+        } else if self.method != EventMethod::Centroid {
             result.flags |= Flags::NOT_CONVERGED;
         }
         if let Some(value) = value {
@@ -313,7 +318,7 @@ impl Reconstructor {
     }
 }
 
-/// An event of which only the hits are known.
+/// Returns an event of which only the hits are known.
 fn unfound(event: &EventHits, hits: &Prepared, flags: Flags) -> Event {
     Event {
         charge_pe: hits.charge_pe(),
@@ -322,7 +327,7 @@ fn unfound(event: &EventHits, hits: &Prepared, flags: Flags) -> Event {
     }
 }
 
-/// The vertex that a centroid points to, within the scintillator.
+/// Returns the vertex estimated from a centroid, within the scintillator.
 fn vertex_of_centroid(light: &LightModel, centroid: Vector) -> Vector {
     let radius_mm = light.tables.radius_mm;
     let length = norm(centroid) / radius_mm;
@@ -335,13 +340,13 @@ fn vertex_of_centroid(light: &LightModel, centroid: Vector) -> Vector {
     vertex
 }
 
-/// From the curvature at the minimum: differences of the slopes, half a standard deviation away, so that what is seen is
-/// the valley and not a crease of a table. Where that is no valley, the information of the hits.
-fn covariance(fit: &Fit<'_>, point: &Point, there: &Value) -> Option<Matrix> {
+/// Returns the covariance from the curvature at the minimum: differences of the gradient over half a standard deviation, which
+/// average over kinks of the tables. If the curvature is not positive definite, the information of the hits is used.
+fn covariance(fit: &EventFit<'_>, point: &Point, there: &Value) -> Option<Matrix> {
     let rough = inverse(&there.information)?;
     let mut slopes = [[0.0; N]; N];
     for (k, row) in slopes.iter_mut().enumerate() {
-        // The standard deviation with the others held; inwards, where the vertex may not leave the scintillator.
+// The standard deviation with the other parameters fixed; inwards, since the vertex may not leave the scintillator.
         let inwards = if point[k] > 0.0 { -1.0 } else { 1.0 };
         let step = inwards * CURVATURE_STEP / there.information[k][k].sqrt();
         let mut moved = *point;

@@ -1,4 +1,4 @@
-//! Sums over all PMTs of a sphere at the price of a few: the convolution theorem on the sphere.
+//! Fast sums over all PMTs of a sphere: the convolution theorem on the sphere.
 //!
 //! With `f(r, cos gamma) = sum_l a_l(r) P_l(cos gamma)` what a PMT of efficiency 1 sees, all of them together see
 //! `sum_i e_i f(r, v.p_i) = sum_l a_l(r) S_l(v)`, `S_l(v) = sum_m c_lm R_lm(v)`, where the `c_lm` hold the PMTs' places and
@@ -113,7 +113,7 @@ impl Harmonics {
     }
 }
 
-/// Nodes and weights of Gauss and Legendre's rule on [-1, 1].
+/// Returns nodes and weights of the Gauss-Legendre quadrature on [-1, 1].
 #[must_use]
 pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     (0..n)

@@ -1,58 +1,58 @@
-//! What `calibrate light` learns and the fit uses: light maps, time distributions, channels' constants.
+//! The light model of a detector: expected photoelectrons and arrival times as functions of the vertex.
 
 use std::sync::Arc;
 
 use super::expected_total::ExpectedTotal;
-use super::surface::Line;
-use super::times::{Arrival, Three};
+use super::surface::SurfaceSlice;
+use super::times::{Arrival, QuadraticTaps};
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::model::light_maps::{LightTables, TypeLight};
-use crate::model::vector::{Vector, dot, minus, scaled};
+use crate::model::vector::{Vector, dot, minus, plus_scaled, scaled};
 
 /// Light maps, time distributions and channels' constants of one detector, ready for use.
 #[derive(Clone, Debug)]
 pub struct LightModel {
-    /// As they stand in the files.
+/// The tables.
     pub tables: LightTables,
-    /// The PMTs' places.
+/// The sensors.
     pub sensors: Arc<Sensors>,
-    /// Dark photoelectrons a ns of all channels together.
+/// Dark photoelectrons per ns of all channels together.
     pub dark_per_ns: f64,
-    /// When most light comes, after the time of flight.
+/// Time of the peak of the light, after the time of flight.
     pub peak_ns: f64,
-    total: ExpectedTotal,
+    expected_total: ExpectedTotal,
 }
 
-/// What a channel is expected to see for 1 MeV, and its change with the vertex.
+/// The expected light of a channel for 1 MeV, and its gradient with respect to the vertex.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Expected {
     /// Photoelectrons.
     pub pe: f64,
-    /// Change with the vertex, per mm.
+/// Gradient with respect to the vertex, per mm.
     pub gradient: Vector,
     /// Logarithm of the distance.
     pub log_distance: f64,
-    /// Change of that with the vertex.
+/// Its gradient.
     pub log_distance_gradient: Vector,
 }
 
-/// What all channels' light has in common for one vertex.
-pub(super) struct Here<'a> {
+/// The part of the light model that is common to all channels for one vertex.
+pub(super) struct VertexTerms<'a> {
     light: &'a LightModel,
     vertex: Vector,
-    /// Change of `(r / R)^2` with the vertex.
+/// Gradient of `(r / R)^2`.
     pub u_gradient: Vector,
-    /// For each type, the map along the distance and the nodes of its times.
-    lines: Vec<(Line, Three)>,
+/// For each type, the map as a function of the distance, and the weights of the time nodes.
+    slices: Vec<(SurfaceSlice, QuadraticTaps)>,
 }
 
-/// What one channel expects of a vertex.
-pub(super) struct View<'a> {
+/// The expected light of one channel for one vertex.
+pub(super) struct ChannelExpectation<'a> {
     pub kind: &'a TypeLight,
-    pub three: &'a Three,
+    pub taps: &'a QuadraticTaps,
     pub dark_per_ns: f64,
-    /// Photoelectrons for 1 MeV, and the change of their logarithm with `u` and the logarithm of the distance.
+/// Photoelectrons for 1 MeV, and the derivatives of their logarithm with respect to `u` and the logarithm of the distance.
     pub pe: f64,
     pub slope_u: f64,
     pub slope_v: f64,
@@ -62,29 +62,29 @@ pub(super) struct View<'a> {
     pub flight_gradient: Vector,
 }
 
-impl Here<'_> {
-    /// The channel at place `place` of the sensors.
+impl VertexTerms<'_> {
+/// Returns the expectation of the channel at `index` among the sensors.
     #[inline]
-    pub(super) fn view(&self, place: usize) -> Option<View<'_>> {
+    pub(super) fn channel(&self, index: usize) -> Option<ChannelExpectation<'_>> {
         let tables = &self.light.tables;
-        let sensor = self.light.sensors.all().get(place)?;
-        let channel = tables.channels.get(place)?;
+        let sensor = self.light.sensors.all().get(index)?;
+        let channel = tables.channels.get(index)?;
         let kind = tables.types.get(sensor.type_index)?;
-        let (line, three) = self.lines.get(sensor.type_index)?;
-        let way = minus(self.vertex, sensor.position_mm);
-        let square = dot(way, way).max(1.0);
+        let (slice, taps) = self.slices.get(sensor.type_index)?;
+        let displacement = minus(self.vertex, sensor.position_mm);
+        let square = dot(displacement, displacement).max(1.0);
         let log_distance = 0.5 * square.ln();
-        let (value, slope_u, slope_v) = line.at(log_distance);
+        let (value, slope_u, slope_v) = slice.at(log_distance);
         let (flight_ns, flight_gradient) = tables.flight.time_ns(self.vertex, sensor.position_mm);
-        Some(View {
+        Some(ChannelExpectation {
             kind,
-            three,
+            taps,
             dark_per_ns: channel.dark_per_ns,
             pe: channel.efficiency * value.exp() * 1e6 / square,
             slope_u,
             slope_v: slope_v - 2.0,
             log_distance,
-            log_distance_gradient: scaled(1.0 / square, way),
+            log_distance_gradient: scaled(1.0 / square, displacement),
             flight_ns,
             flight_gradient,
         })
@@ -92,24 +92,24 @@ impl Here<'_> {
 }
 
 impl LightModel {
-    /// What all channels have in common for `vertex`.
-    pub(super) fn here(&self, vertex: Vector) -> Here<'_> {
+/// Returns the part that is common to all channels for `vertex`.
+    pub(super) fn at_vertex(&self, vertex: Vector) -> VertexTerms<'_> {
         let (u, u_gradient) = self.u(vertex);
         let types = self.tables.types.iter();
-        Here {
+        VertexTerms {
             light: self,
             vertex,
             u_gradient,
-            lines: types
-                .map(|kind| (kind.map.line(u), kind.times.u.three(u)))
+            slices: types
+                .map(|kind| (kind.map.slice(u), kind.times.u.quadratic_taps(u)))
                 .collect(),
         }
     }
 
-    /// Makes maps ready for the sensors they were made for.
+/// Creates the model from tables and the sensors they were made for.
     ///
     /// # Errors
-    /// If the geometry is another one, or the tables do not fit to each other.
+/// If the geometry differs, or the tables are inconsistent.
     pub fn new(tables: LightTables, sensors: Arc<Sensors>) -> Result<Self> {
         if tables.geometry_crc32c != sensors.crc32c() || tables.channels.len() != sensors.len() {
             return Err(Error::usage(format!(
@@ -134,20 +134,20 @@ impl LightModel {
             .iter()
             .map(|channel| channel.dark_per_ns)
             .sum();
-        let total = ExpectedTotal::new(&tables, &sensors);
+        let expected_total = ExpectedTotal::new(&tables, &sensors);
         let mut model = Self {
             tables,
             sensors,
             dark_per_ns,
             peak_ns: 0.0,
-            total,
+            expected_total,
         };
         model.peak_ns = model.find_peak_ns();
         Ok(model)
     }
 
-    /// The distribution of times half-way between centre and edge, at a middle distance, of all types together.
-    fn usual(&self, time_ns: f64) -> Arrival {
+/// Returns the distribution of times half-way between centre and edge, at a middle distance, averaged over all types.
+    fn mean_arrival(&self, time_ns: f64) -> Arrival {
         let mut sum = Arrival::default();
         let types = &self.tables.types;
         for kind in types {
@@ -159,52 +159,61 @@ impl LightModel {
         sum
     }
 
-    /// The middle of the densest 4 ns.
+/// Returns the middle of the densest 4 ns.
     fn find_peak_ns(&self) -> f64 {
         let within = |k: i32| {
             let from = 0.25 * f64::from(k);
-            self.usual(from + 4.0).before - self.usual(from).before
+            self.mean_arrival(from + 4.0).before - self.mean_arrival(from).before
         };
         let best = (-160..400).max_by(|&a, &b| within(a).total_cmp(&within(b)));
         0.25 * f64::from(best.unwrap_or(0)) + 2.0
     }
 
-    /// The share of all light that comes from `from_ns` to `upto_ns` after the peak.
+/// Returns the share of all light that arrives from `from_ns` to `upto_ns` after the peak.
     #[must_use]
     pub fn share(&self, from_ns: f64, upto_ns: f64) -> f64 {
-        let before = |time_ns: f64| self.usual(self.peak_ns + time_ns).before;
+        let before = |time_ns: f64| self.mean_arrival(self.peak_ns + time_ns).before;
         before(upto_ns) - before(from_ns)
     }
 
-    /// `(r / R)^2` of a vertex and its change with it.
+/// Returns `(r / R)^2` of a vertex and its gradient.
     #[must_use]
     pub fn u(&self, vertex: Vector) -> (f64, Vector) {
         let square = self.tables.radius_mm * self.tables.radius_mm;
         (dot(vertex, vertex) / square, scaled(2.0 / square, vertex))
     }
 
-    /// Photoelectrons for 1 MeV at `vertex` in all channels together, and their change with the vertex.
+/// Returns the expected photoelectrons for 1 MeV at `vertex` in all channels together, and their gradient.
     #[must_use]
-    pub fn total(&self, vertex: Vector) -> (f64, Vector) {
-        self.total.at(self, vertex)
+    pub fn expected_total(&self, vertex: Vector) -> (f64, Vector) {
+        if let Some(total) = self.expected_total.at(self.tables.radius_mm, vertex) {
+            return total;
+        }
+        let (mut sum, mut gradient) = (0.0, [0.0; 3]);
+        for index in 0..self.sensors.len() {
+            let expected = self.expected(index, vertex);
+            sum += expected.pe;
+            gradient = plus_scaled(gradient, 1.0, expected.gradient);
+        }
+        (sum, gradient)
     }
 
-    /// Photoelectrons for 1 MeV at `vertex` in the channel at place `place` of the sensors.
+/// Returns the expected photoelectrons for 1 MeV at `vertex` in the channel at `index` among the sensors.
     #[must_use]
-    pub fn expected(&self, place: usize, vertex: Vector) -> Expected {
+    pub fn expected(&self, index: usize, vertex: Vector) -> Expected {
         let (Some(sensor), Some(channel)) = (
-            self.sensors.all().get(place),
-            self.tables.channels.get(place),
+            self.sensors.all().get(index),
+            self.tables.channels.get(index),
         ) else {
             return Expected::default();
         };
         let (u, u_gradient) = self.u(vertex);
         let map = &self.tables.types[sensor.type_index].map;
-        let way = minus(vertex, sensor.position_mm);
-        let square = dot(way, way).max(1.0);
+        let displacement = minus(vertex, sensor.position_mm);
+        let square = dot(displacement, displacement).max(1.0);
         let log_distance = 0.5 * square.ln();
-        let log_distance_gradient = scaled(1.0 / square, way);
-        let (value, slope_u, slope_v) = map.at(&map.u.taps(u), log_distance);
+        let log_distance_gradient = scaled(1.0 / square, displacement);
+        let (value, slope_u, slope_v) = map.at(&map.u.cubic_taps(u), log_distance);
         let pe = channel.efficiency * value.exp() * 1e6 / square;
         let slope = slope_v - 2.0;
         Expected {

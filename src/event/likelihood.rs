@@ -16,9 +16,9 @@
 //! The product of `exp(-Lambda)` over all channels is computed without a loop over them, so that only channels with hits
 //! cost time.
 
-use super::Method;
+use super::EventMethod;
 use super::charges::FewPe;
-use super::light::{Here, LightModel, View};
+use super::light::{ChannelExpectation, LightModel, VertexTerms};
 use super::prepare::{HitChannel, Prepared};
 use crate::model::vector::{Vector, norm};
 
@@ -48,7 +48,7 @@ pub(super) struct Value {
 pub(super) struct Likelihood<'a> {
     pub light: &'a LightModel,
     pub hits: &'a Prepared,
-    pub method: Method,
+    pub method: EventMethod,
     /// Light that arrives later than this (time of flight subtracted) belongs to the next cluster and is left out.
     pub cut_ns: Option<f64>,
     /// The event's time from the peak of the hits; the only time information if only charges are compared.
@@ -108,7 +108,7 @@ impl LogSum {
 }
 
 /// The terms of one channel's log-likelihood: their sum, its derivatives, and the information.
-struct ChannelTerms {
+struct LikelihoodTerms {
     logs: LogSum,
     slope: Slopes,
     /// Weights and slopes; the information is the weighted sum of the slopes' outer products.
@@ -116,7 +116,7 @@ struct ChannelTerms {
     with_information: bool,
 }
 
-impl ChannelTerms {
+impl LikelihoodTerms {
     /// Adds the derivatives of a term whose derivative with respect to `of` is `factor`.
     fn add_slope(&mut self, factor: f64, of: &Dual) {
         for (sum, slope) in self.slope.iter_mut().zip(&of.slope) {
@@ -161,13 +161,17 @@ impl Value {
 /// Returns the derivatives with respect to the fit's parameters of a number with the derivatives `slope`: the light itself
 /// depends on u and the distance.
 #[inline]
-fn parameter_slopes(here: &Here<'_>, view: &View<'_>, slope: &Slopes) -> Point {
-    let with_u = slope[1] + slope[0] * view.slope_u;
-    let with_v = slope[2] + slope[0] * view.slope_v;
+fn parameter_slopes(
+    vertex_terms: &VertexTerms<'_>,
+    expected: &ChannelExpectation<'_>,
+    slope: &Slopes,
+) -> Point {
+    let with_u = slope[1] + slope[0] * expected.slope_u;
+    let with_v = slope[2] + slope[0] * expected.slope_v;
     let axis = |k: usize| {
-        with_u * here.u_gradient[k]
-            + with_v * view.log_distance_gradient[k]
-            + slope[3] * view.flight_gradient[k]
+        with_u * vertex_terms.u_gradient[k]
+            + with_v * expected.log_distance_gradient[k]
+            + slope[3] * expected.flight_gradient[k]
     };
     [axis(0), axis(1), axis(2), slope[3], slope[0]]
 }
@@ -180,7 +184,7 @@ impl Likelihood<'_> {
         let mut sum = Value::default();
         let window_ns = self.light.tables.window_ns;
 
-        let (per_mev, per_mev_gradient) = self.light.total(vertex);
+        let (per_mev, per_mev_gradient) = self.light.expected_total(vertex);
         let (share, share_slope) = self.share_before_cut(point[3]);
         let all = energy_mev * per_mev * share;
         let mut all_slope = [0.0; N];
@@ -191,27 +195,27 @@ impl Likelihood<'_> {
         all_slope[4] = all;
         let end_ns = self.cut_ns.unwrap_or(window_ns).min(window_ns);
         let dark = self.light.dark_per_ns * end_ns;
-        if self.method == Method::Time {
+        if self.method == EventMethod::Time {
             // Only the number of photoelectrons depends on the energy.
             let charge_pe = self.hits.charge_pe();
-            let expected = all + dark;
-            sum.add_log(-expected, -1.0, &all_slope);
-            sum.add_log(charge_pe * expected.ln(), charge_pe / expected, &all_slope);
-            sum.add_information(charge_pe / expected.powi(2), &all_slope);
+            let mean = all + dark;
+            sum.add_log(-mean, -1.0, &all_slope);
+            sum.add_log(charge_pe * mean.ln(), charge_pe / mean, &all_slope);
+            sum.add_information(charge_pe / mean.powi(2), &all_slope);
         } else {
             sum.add_log(-(all + dark), -1.0, &all_slope);
         }
-        let here = self.light.here(vertex);
-        let mut terms = ChannelTerms {
+        let vertex_terms = self.light.at_vertex(vertex);
+        let mut terms = LikelihoodTerms {
             logs: LogSum::ZERO,
             slope: [0.0; 4],
             information: Vec::new(),
             with_information,
         };
         for number in 0..self.hits.channels.len() {
-            self.add_channel(number, &here, point, energy_mev, &mut terms, &mut sum);
+            self.add_channel(number, &vertex_terms, point, energy_mev, &mut terms, &mut sum);
         }
-        if self.method == Method::Charge {
+        if self.method == EventMethod::Charge {
             let pull = (point[3] - self.peak_t0_ns) / PEAK_SIGMA_NS;
             let along = [0.0, 0.0, 0.0, 1.0, 0.0];
             sum.add_log(-0.5 * pull * pull, -pull / PEAK_SIGMA_NS, &along);
@@ -235,10 +239,10 @@ impl Likelihood<'_> {
     fn add_channel(
         &self,
         number: usize,
-        here: &Here<'_>,
+        vertex_terms: &VertexTerms<'_>,
         point: &Point,
         energy_mev: f64,
-        terms: &mut ChannelTerms,
+        terms: &mut LikelihoodTerms,
         sum: &mut Value,
     ) {
         let (Some(channel), Some(&end_ns)) =
@@ -246,17 +250,17 @@ impl Likelihood<'_> {
         else {
             return;
         };
-        let Some(view) = here.view(channel.index) else {
+        let Some(expected) = vertex_terms.channel(channel.index) else {
             return;
         };
-        let times = &view.kind.times;
-        let from_ns = point[3] + view.flight_ns;
-        let dark = view.dark_per_ns + MIN_PER_NS;
+        let times = &expected.kind.times;
+        let from_ns = point[3] + expected.flight_ns;
+        let dark = expected.dark_per_ns + MIN_PER_NS;
         // Light expected in the whole window.
-        let light_pe = energy_mev * view.pe;
+        let light_pe = energy_mev * expected.pe;
         // The expected photoelectrons up to a time, and the intensity there.
         let at = |time_ns: f64| -> (Dual, Dual) {
-            let arrival = times.at_three(view.three, view.log_distance, time_ns - from_ns);
+            let arrival = times.at_taps(expected.taps, expected.log_distance, time_ns - from_ns);
             let light = light_pe * arrival.density;
             let before = Dual {
                 value: light_pe * arrival.before + dark * time_ns,
@@ -291,13 +295,13 @@ impl Likelihood<'_> {
         terms.information.clear();
         let mut log = 0.0;
         match self.method {
-            Method::Charge => {
-                let charges = view.kind.charges.all(channel.charge_pe, end.value);
+            EventMethod::Charge => {
+                let charges = expected.kind.charges.all(channel.charge_pe, end.value);
                 log += charges.log;
                 terms.add_slope(charges.slope, &end);
                 terms.add_information(charges.slope.max(0.0) / end.value.max(1e-12), &end);
             }
-            Method::Time => {
+            EventMethod::Time => {
                 let (before, intensity) = at(channel.first_ns);
                 terms.add_hit(&intensity);
                 // Given that there is at least one hit.
@@ -307,7 +311,7 @@ impl Likelihood<'_> {
                 terms.add_slope(-1.0, &before);
                 terms.add_slope(-missing / any, &end);
             }
-            Method::Full | Method::Centroid => {
+            EventMethod::Full | EventMethod::Centroid => {
                 let (before, intensity) = at(channel.first_ns);
                 terms.add_hit(&intensity);
                 let after = end.minus(before);
@@ -317,7 +321,7 @@ impl Likelihood<'_> {
                     terms.logs.add_log_of(sum);
                     slope
                 } else {
-                    let charges = view.kind.charges.beyond_first(channel.charge_pe, after_pe);
+                    let charges = expected.kind.charges.beyond_first(channel.charge_pe, after_pe);
                     log += charges.log;
                     charges.slope
                 };
@@ -327,15 +331,15 @@ impl Likelihood<'_> {
             }
         }
         sum.minus_log -= log + terms.logs.sum();
-        for (sum, slope) in sum
-            .gradient
-            .iter_mut()
-            .zip(parameter_slopes(here, &view, &terms.slope))
+        for (sum, slope) in
+            sum.gradient
+                .iter_mut()
+                .zip(parameter_slopes(vertex_terms, &expected, &terms.slope))
         {
             *sum -= slope;
         }
         for (weight, slope) in &terms.information {
-            sum.add_information(*weight, &parameter_slopes(here, &view, slope));
+            sum.add_information(*weight, &parameter_slopes(vertex_terms, &expected, slope));
         }
     }
 
@@ -348,7 +352,7 @@ impl Likelihood<'_> {
         channel: &HitChannel,
         at: impl Fn(f64) -> (Dual, Dual),
         end: Dual,
-        terms: &mut ChannelTerms,
+        terms: &mut LikelihoodTerms,
     ) -> f64 {
         let mut log = 0.0;
         let mut last_ns = channel.first_ns;

@@ -1,36 +1,36 @@
-//! Hits of all channels of an event in, its vertex, time and energy out.
+//! Event reconstruction: from the hits of all channels to vertex, time and energy.
 //!
-//! `prepare` checks and gathers hits, `seed` finds where to begin, `likelihood` says how likely the hits are for a vertex, a
-//! time and an energy, `minimize` finds the best ones, `fit` puts it together. What the likelihood compares to is a
+//! `prepare` checks and groups hits, `seed` finds starting values, `likelihood` is the likelihood of the hits as a function of
+//! vertex, time and energy, `bfgs` maximises it, and `fit` combines these steps. The likelihood compares the hits with a
 //! `LightModel`: light maps (`surface`), time distributions (`times`), charge spectra (`charges`), times of flight
-//! (`flight`) and the sum over all channels (`total`, `harmonics`), all learnt by `calibrate light`.
+//! (`time_of_flight`) and the sum over all channels (`expected_total`, `harmonics`), all made by `calibrate light`.
 
 mod bfgs;
 mod charges;
 mod expected_total;
 mod fit;
-mod flight;
 mod harmonics;
 mod light;
 mod likelihood;
 pub(crate) mod prepare;
 pub(crate) mod seed;
 mod surface;
+mod time_of_flight;
 mod times;
 
 use serde::{Deserialize, Serialize};
 
-pub use fit::{Fit, Reconstructor};
-pub use flight::{Path, path};
+pub use fit::{EventFit, EventReconstructor};
 pub use light::{Expected, LightModel};
-pub use surface::Taps;
+pub use surface::CubicTaps;
+pub use time_of_flight::{LightPath, light_path};
 pub use times::Arrival;
 
-/// How an event is reconstructed.
+/// The method of the event reconstruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub enum Method {
+pub enum EventMethod {
     /// The centroid of the charges and the peak of the times; needs no light maps
     Centroid,
     /// A likelihood fit of the channels' charges

@@ -1,42 +1,41 @@
-//! Hits of an event, checked and gathered by channel.
+//! Checks the hits of an event and groups them by channel.
 
 use crate::detector::Sensors;
 use crate::model::{ChannelHit, EventHits, Flags};
 
-/// No hit has more charge; more is damage.
+/// Maximum charge of a hit; hits with more are invalid.
 const MAX_CHARGE_PE: f32 = 1e5;
 
-/// A hit of less charge is taken for a single photoelectron.
+/// Hits with less charge are taken as single photoelectrons.
 const MAX_SINGLE_PE: f32 = 1.6;
 
-/// What one channel saw.
+/// A channel with hits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HitChannel {
-    /// Place among the sensors.
+/// Index among the sensors.
     pub index: usize,
     /// Time of the first hit.
     pub first_ns: f64,
-    /// Charge of all hits.
+/// Returns the charge of all hits.
     pub charge_pe: f64,
-    /// Its later hits, as a range of `Prepared::later`.
+/// Its later hits, a range of `Prepared::later`.
     pub later: (usize, usize),
-    /// How many of them, from the first on, follow hits of single photoelectrons only: of others it is not known how long
-    /// they last.
+/// How many of them, from the first on, follow hits of single photoelectrons only: the end of larger hits is not known.
     pub after_single: usize,
 }
 
-/// An event's good hits.
+/// The valid hits of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Prepared {
     /// Channels with hits, in the order of the sensors.
     pub channels: Vec<HitChannel>,
     /// Times of all but the channels' first hits.
     pub later: Vec<f64>,
-    /// What was wrong with hits that were left out.
+/// The reasons why hits were left out.
     pub flags: Flags,
 }
 
-/// Checks the hits of `event` and sorts them by channel and time. `keep` may refuse a hit, given its channel's index and time.
+/// Checks the hits of `event` and sorts them by channel and time. `keep` may reject a hit, given its channel's index and time.
 pub(crate) fn prepare(
     event: &EventHits,
     sensors: &Sensors,
@@ -74,7 +73,7 @@ pub(crate) fn prepare(
             good.push((index, time_ns, charge_pe));
         }
     }
-    // The charge takes part so that the order, and with it every sum, does not depend on the input's.
+// The charge is compared too, so that the order, and with it every sum, does not depend on the order of the input.
     good.sort_by(|a, b| {
         a.0.cmp(&b.0)
             .then(a.1.total_cmp(&b.1))
@@ -106,12 +105,12 @@ pub(crate) fn prepare(
 }
 
 impl Prepared {
-    /// Charge of all hits.
+/// Returns the charge of all hits.
     pub(crate) fn charge_pe(&self) -> f64 {
         self.channels.iter().map(|channel| channel.charge_pe).sum()
     }
 
-    /// Number of hits.
+/// Returns the number of hits.
     pub(crate) fn n_hits(&self) -> usize {
         self.channels.len() + self.later.len()
     }

@@ -1,23 +1,23 @@
-//! Where a fit begins: clusters of hits in time, the centroid of their charges, the peak of their times.
+//! Starting values of a fit: clusters of hits in time, the centroid of their charges, the peak of their times.
 
 use super::prepare::Prepared;
 use crate::detector::Sensors;
 use crate::model::vector::{Vector, plus_scaled, scaled};
 
-/// Hits are counted in bins of this length.
+/// Length of the bins of time.
 const BIN_NS: f64 = 20.0;
-/// Light is there where two bins together exceed the dark hits by this many standard deviations ...
+/// Light is significant if two bins together exceed the dark hits by this many standard deviations ...
 const SIGMAS: f64 = 5.0;
 /// ... and this many hits.
 const MIN_HITS: f64 = 3.0;
 /// Light of one event reaches the PMTs within about this time (across a detector of 40 m, 200 ns).
 const SPREAD_NS: f64 = 220.0;
-/// A peak of times is as long as this.
+/// Length of the peak of the times.
 const PEAK_NS: f64 = 4.0;
-/// A second cluster begins this long after the first's peak or later; before, it is one.
+/// Minimum time from the first cluster's peak to a second cluster.
 const APART_NS: f64 = 60.0;
 
-/// Times of all hits with their channels' places and charges, sorted by time.
+/// Returns the times of all hits with their channels' indices, sorted by time.
 pub(crate) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
     let mut times: Vec<(f64, usize)> = Vec::with_capacity(hits.n_hits());
     for channel in &hits.channels {
@@ -34,7 +34,7 @@ pub(crate) fn by_time(hits: &Prepared) -> Vec<(f64, usize)> {
     times
 }
 
-/// Dark hits a ns, from the hits themselves: the level that a quarter of the bins stay below.
+/// Returns the number of dark hits per ns, estimated from the hits themselves: the level that a quarter of the bins do not reach.
 pub(crate) fn dark_level_per_ns(times: &[(f64, usize)], window_ns: f64) -> f64 {
     let mut counts = histogram(times.iter().map(|(time, _)| *time), window_ns);
     counts.sort_by(f64::total_cmp);
@@ -52,7 +52,7 @@ fn histogram(times: impl Iterator<Item = f64>, window_ns: f64) -> Vec<f64> {
     counts
 }
 
-/// When the first light of an event begins and by when its bulk has come; `None` where nothing stands out of the dark hits.
+/// Returns when the first light of an event begins and when most of it has arrived; `None` without significant light.
 pub(crate) fn first_light(
     times: &[(f64, usize)],
     dark_per_ns: f64,
@@ -63,7 +63,7 @@ pub(crate) fn first_light(
     let enough = dark + SIGMAS * dark.sqrt() + MIN_HITS;
     let pair = |k: usize| counts[k] + counts.get(k + 1).copied().unwrap_or(0.0);
     let start = (0..counts.len()).find(|&k| pair(k) >= enough)?;
-    // A cluster that has begun may still rise: its peak says where its bulk is.
+// A cluster may still rise after its start: its peak shows where most of its light is.
     let reach = (SPREAD_NS / BIN_NS) as usize;
     let peak = (start..counts.len().min(start + reach))
         .max_by(|&a, &b| counts[a].total_cmp(&counts[b]).then(b.cmp(&a)))?;
@@ -73,8 +73,8 @@ pub(crate) fn first_light(
     ))
 }
 
-/// The charge-weighted mean place of the PMTs with hits in a stretch of time, less what dark hits put into it: they come
-/// from all sides and only dilute it.
+/// Returns the charge-weighted mean position of the PMTs with hits in a range of time, and the charge. Dark hits are
+/// subtracted: they come from all sides and only shorten the centroid.
 pub(crate) fn centroid(
     hits: &Prepared,
     sensors: &Sensors,
@@ -95,8 +95,8 @@ pub(crate) fn centroid(
     (charge_pe > 0.0).then(|| (scaled(1.0 / light_pe, sum), charge_pe))
 }
 
-/// The time that most hits agree on after `flight_ns` of their channels is subtracted: the middle of the `PEAK_NS` with most
-/// of them, among times from `from_ns` on that are not later than `upto_ns`.
+/// Returns the peak of the hits' times after subtraction of `flight_ns`: the mean of the densest `PEAK_NS`, among hits
+/// within the range of time.
 pub(crate) fn peak_ns(
     times: &[(f64, usize)],
     flight_ns: impl Fn(usize) -> f64,
@@ -122,8 +122,8 @@ pub(crate) fn peak_ns(
     best.1
 }
 
-/// Where a second cluster of hits begins, in time after `flight_ns`: where hits exceed by far what is to come after the
-/// first, whose peak is at `peak_ns`. `share` gives the share of `light_pe` (all that was channel) that comes in a stretch
+/// Returns the start of a second cluster of hits, minus `flight_ns`: where hits exceed by far the expected late light of the
+/// first cluster, whose peak is at `peak_ns`. `share` gives the share of `light_pe` (all light) that arrives in a range
 /// after the peak; there cannot be more hits than photoelectrons.
 pub(crate) fn second_cluster(
     times: &[(f64, usize)],
@@ -146,11 +146,11 @@ pub(crate) fn second_cluster(
     );
     for (k, found) in counts.iter().enumerate() {
         let from = APART_NS + BIN_NS * k as f64;
-        // The late light depends on place and particle; a second event exceeds it by more than that.
+// The late light depends on position and particle; a second event exceeds it by more than that.
         let light = light_pe.max(0.0) * share(from, from + BIN_NS);
         let least = 1.5 * light + BIN_NS * dark_per_ns;
         if *found > least + 7.0 * least.sqrt() + MIN_HITS {
-            // Light of another place begins earlier here than where it stands out.
+// Light from another position begins earlier than it becomes significant.
             return Some(peak_ns + from - BIN_NS);
         }
     }

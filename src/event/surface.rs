@@ -1,26 +1,26 @@
-//! A smooth function of two numbers: uniform cubic B-splines, with derivatives.
+//! Evaluation of smooth functions of two variables: uniform cubic B-splines, with derivatives.
 
-use crate::model::light_maps::{Axis, Surface};
+use crate::model::light_maps::{SplineAxis, Surface};
 
-/// The four splines that are not 0 at a place.
+/// The four splines that are not 0 at a point.
 #[derive(Clone, Copy, Debug)]
-pub struct Taps {
-    /// The first of them.
+pub struct CubicTaps {
+/// Index of the first spline.
     pub first: usize,
     /// Their values.
     pub values: [f64; 4],
-    /// Their slopes.
+/// Their derivatives.
     pub slopes: [f64; 4],
 }
 
-impl Axis {
-    /// The splines at `x`. Beyond an end the value is that of the end, and the slope 0.
+impl SplineAxis {
+/// Returns the splines at `x`. Beyond an end the value is that of the end, and the derivative 0.
     #[must_use]
     #[inline]
-    pub fn taps(&self, x: f64) -> Taps {
+    pub fn cubic_taps(&self, x: f64) -> CubicTaps {
         let per_interval = self.intervals as f64 / (self.high - self.low);
-        let place = (x - self.low) * per_interval;
-        let inside = place.clamp(0.0, self.intervals as f64);
+        let position = (x - self.low) * per_interval;
+        let inside = position.clamp(0.0, self.intervals as f64);
         let first = (inside as usize).min(self.intervals - 1);
         let t = inside - first as f64;
         let s = 1.0 - t;
@@ -30,14 +30,18 @@ impl Axis {
             (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0,
             t * t * t / 6.0,
         ];
-        let scale = if inside == place { per_interval } else { 0.0 };
+        let scale = if inside == position {
+            per_interval
+        } else {
+            0.0
+        };
         let slopes = [
             -0.5 * s * s * scale,
             (1.5 * t * t - 2.0 * t) * scale,
             (2.0 * s - 1.5 * s * s) * scale,
             0.5 * t * t * scale,
         ];
-        Taps {
+        CubicTaps {
             first,
             values,
             slopes,
@@ -46,16 +50,16 @@ impl Axis {
 }
 
 impl Surface {
-    /// Value and both slopes at a place.
+/// Returns the value and both derivatives at a point.
     #[must_use]
     pub fn value(&self, u: f64, v: f64) -> (f64, f64, f64) {
-        self.at(&self.u.taps(u), v)
+        self.at(&self.u.cubic_taps(u), v)
     }
 
-    /// Value and both slopes where the splines in `u` are known already.
+/// Returns the value and both derivatives, with known splines in `u`.
     #[must_use]
-    pub fn at(&self, u: &Taps, v: f64) -> (f64, f64, f64) {
-        let v = self.v.taps(v);
+    pub fn at(&self, u: &CubicTaps, v: f64) -> (f64, f64, f64) {
+        let v = self.v.cubic_taps(v);
         let width = self.v.splines();
         let (mut value, mut slope_u, mut slope_v) = (0.0, 0.0, 0.0);
         for row in 0..4 {
@@ -75,19 +79,19 @@ impl Surface {
     }
 }
 
-/// A surface where `u` is known: a function of `v`.
+/// A surface at fixed `u`: a function of `v`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    v: Axis,
-    /// Coefficients of the value and of its change with `u`.
+pub struct SurfaceSlice {
+    v: SplineAxis,
+/// Coefficients of the value and of its derivative with respect to `u`.
     coefficients: Vec<[f64; 2]>,
 }
 
 impl Surface {
-    /// The surface along `v`.
+/// Returns the surface at fixed `u`.
     #[must_use]
-    pub fn line(&self, u: f64) -> Line {
-        let taps = self.u.taps(u);
+    pub fn slice(&self, u: f64) -> SurfaceSlice {
+        let taps = self.u.cubic_taps(u);
         let width = self.v.splines();
         let mut coefficients = vec![[0.0; 2]; width];
         for row in 0..4 {
@@ -98,19 +102,19 @@ impl Surface {
                 sums[1] += taps.slopes[row] * c;
             }
         }
-        Line {
+        SurfaceSlice {
             v: self.v,
             coefficients,
         }
     }
 }
 
-impl Line {
-    /// Value and both slopes at a place.
+impl SurfaceSlice {
+/// Returns the value and both derivatives at a point.
     #[must_use]
     #[inline]
     pub fn at(&self, v: f64) -> (f64, f64, f64) {
-        let taps = self.v.taps(v);
+        let taps = self.v.cubic_taps(v);
         let Some(c) = self
             .coefficients
             .get(taps.first..taps.first + 4)
@@ -134,20 +138,20 @@ mod tests {
 
     #[test]
     fn splines_add_up_to_one_and_slopes_are_those_of_the_values() {
-        let axis = Axis {
+        let axis = SplineAxis {
             low: -1.0,
             high: 3.0,
             intervals: 7,
         };
         for step in 0..200 {
             let x = -1.0 + 4.0 * (f64::from(step) + 0.5) / 200.0;
-            let taps = axis.taps(x);
+            let taps = axis.cubic_taps(x);
             assert!((taps.values.iter().sum::<f64>() - 1.0).abs() < 1e-14);
             assert!(taps.slopes.iter().sum::<f64>().abs() < 1e-13);
         }
         let surface = Surface {
             u: axis,
-            v: Axis {
+            v: SplineAxis {
                 low: 0.0,
                 high: 1.0,
                 intervals: 3,
@@ -161,7 +165,7 @@ mod tests {
             let along_v = (surface.value(u, v + h).0 - surface.value(u, v - h).0) / (2.0 * h);
             assert!((du - along_u).abs() < 1e-6, "{du} {along_u}");
             assert!((dv - along_v).abs() < 1e-6, "{dv} {along_v}");
-            let (value, line_u, line_v) = surface.line(u).at(v);
+            let (value, line_u, line_v) = surface.slice(u).at(v);
             assert!((value - surface.value(u, v).0).abs() < 1e-12);
             assert!((line_u - du).abs() < 1e-12 && (line_v - dv).abs() < 1e-12);
         }

@@ -1,50 +1,51 @@
-//! When light arrives, after the time of flight: distributions learnt at nodes of radius and distance. Between them they
-//! are linear in the distance, and in the radius, which all channels share, quadratic splines: without a crease that
-//! a fit could be caught in.
+//! Distributions of arrival times after the time of flight, tabulated at nodes of radius and distance. The interpolation is
+//! linear in the distance, and a quadratic spline in the radius, which all channels share: the likelihood has no kinks at
+//! which a fit could get stuck.
 //!
-//! In time the distribution is a quadratic spline as well, and its integral `F` the cubic that belongs to it: what a fit
-//! sees of both always fits together, and no slope jumps.
+//! In time the distribution is a quadratic spline too, and its integral `F` the corresponding cubic: both are always
+//! consistent, and no derivative jumps.
 
 use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 impl Nodes {
-    /// The node below `x`, the share of the one above it, and the change of that with `x`.
+/// Returns the node below `x`, the weight of the node above it, and the derivative of that weight.
     #[must_use]
     #[inline]
-    pub fn place(&self, x: f64) -> (usize, f64, f64) {
+    pub fn linear_taps(&self, x: f64) -> (usize, f64, f64) {
         let per_node = (self.count - 1) as f64 / (self.high - self.low);
-        let place = (x - self.low) * per_node;
-        let inside = place.clamp(0.0, (self.count - 1) as f64);
+        let position = (x - self.low) * per_node;
+        let inside = position.clamp(0.0, (self.count - 1) as f64);
         let below = (inside as usize).min(self.count - 2);
-        let slope = if inside == place { per_node } else { 0.0 };
+        let slope = if inside == position { per_node } else { 0.0 };
         (below, inside - below as f64, slope)
     }
 }
 
-/// The three nodes that share a place as quadratic B-splines do.
+/// Three nodes and their weights as quadratic B-splines.
 #[derive(Clone, Copy, Debug)]
-pub struct Three {
+pub struct QuadraticTaps {
     /// The nodes.
     pub nodes: [usize; 3],
-    /// Their shares, which add up to 1.
+/// Their weights, which add up to 1.
     pub shares: [f64; 3],
-    /// The change of those.
+/// The derivatives of the weights.
     pub slopes: [f64; 3],
 }
 
 impl Nodes {
-    /// The three nodes round `x`. Beyond the ends, and for half a node within, the end stands for its missing neighbour.
+/// Returns the three nodes around `x`. Beyond the ends, and up to half a node before them, the end replaces its missing
+    /// neighbour.
     #[must_use]
     #[inline]
-    pub fn three(&self, x: f64) -> Three {
+    pub fn quadratic_taps(&self, x: f64) -> QuadraticTaps {
         let per_node = (self.count - 1) as f64 / (self.high - self.low);
-        let place = (x - self.low) * per_node;
+        let position = (x - self.low) * per_node;
         let last = self.count - 1;
-        let inside = place.clamp(0.0, last as f64);
+        let inside = position.clamp(0.0, last as f64);
         let middle = (inside + 0.5) as usize;
         let t = inside - middle as f64;
-        let slope = if inside == place { per_node } else { 0.0 };
-        Three {
+        let slope = if inside == position { per_node } else { 0.0 };
+        QuadraticTaps {
             nodes: [
                 middle.saturating_sub(1),
                 middle.min(last),
@@ -60,23 +61,23 @@ impl Nodes {
     }
 }
 
-/// What the table says of one time.
+/// The distribution at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Arrival {
-    /// Share of the light that came before.
+/// Share of the light before this time.
     pub before: f64,
     /// Density, per ns.
     pub density: f64,
-    /// Change of the density with time.
+/// Derivative of the density with respect to time.
     pub density_slope: f64,
-    /// Change of `before` with `u` and `v`.
+/// Derivatives of `before` with respect to `u` and `v`.
     pub before_uv: [f64; 2],
-    /// Change of `density` with `u` and `v`.
+/// Derivatives of `density` with respect to `u` and `v`.
     pub density_uv: [f64; 2],
 }
 
 impl TimeTable {
-    /// Of a node the densities at a time's place and its neighbours, and `F` half a step before it.
+/// Returns a node's densities at step `middle` and its neighbours, and `F` half a step before it.
     #[inline]
     fn of_node(&self, node: usize, middle: usize) -> [f64; 4] {
         let start = node * self.times + middle;
@@ -91,32 +92,32 @@ impl TimeTable {
         }
     }
 
-    /// What is known of the time `time_ns` after the deposit and the flight, at `u` and `v`.
+/// Returns the distribution at `time_ns` after the deposit and the time of flight, at `u` and `v`.
     #[must_use]
     #[inline]
     pub fn at(&self, u: f64, v: f64, time_ns: f64) -> Arrival {
-        self.at_three(&self.u.three(u), v, time_ns)
+        self.at_taps(&self.u.quadratic_taps(u), v, time_ns)
     }
 
-    /// As [`at`](Self::at), where the nodes in `u` are known already.
+/// As [`at`](Self::at), with known nodes in `u`.
     #[must_use]
     #[inline]
-    pub fn at_three(&self, u: &Three, v: f64, time_ns: f64) -> Arrival {
-        let place = (time_ns - FROM_NS) / STEP_NS;
-        if place < 0.5 || place.is_nan() {
+    pub fn at_taps(&self, u: &QuadraticTaps, v: f64, time_ns: f64) -> Arrival {
+        let position = (time_ns - FROM_NS) / STEP_NS;
+        if position < 0.5 || position.is_nan() {
             return Arrival::default();
         }
-        if place >= self.times as f64 - 1.5 {
+        if position >= self.times as f64 - 1.5 {
             return Arrival {
                 before: 1.0,
                 ..Arrival::default()
             };
         }
-        let (column, right, right_slope) = self.v.place(v);
-        let middle = (place + 0.5) as usize;
-        let t = place - middle as f64;
-        // What the nodes have is mixed first, for the value and its changes with u and v; then come the cubics.
-        let (mut here, mut along_u, mut along_v) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+        let (column, right, right_slope) = self.v.linear_taps(v);
+        let middle = (position + 0.5) as usize;
+        let t = position - middle as f64;
+// The nodes' tables are interpolated first, for the value and its derivatives by u and v; then the splines are evaluated.
+        let (mut mixed_values, mut along_u, mut along_v) = ([0.0; 4], [0.0; 4], [0.0; 4]);
         for k in 0..3 {
             let node = u.nodes[k] * self.v.count + column;
             let low = self.of_node(node, middle);
@@ -124,12 +125,12 @@ impl TimeTable {
             for j in 0..4 {
                 let rise = high[j] - low[j];
                 let mixed = low[j] + right * rise;
-                here[j] += u.shares[k] * mixed;
+                mixed_values[j] += u.shares[k] * mixed;
                 along_u[j] += u.slopes[k] * mixed;
                 along_v[j] += u.shares[k] * rise;
             }
         }
-        let [before, density, density_slope] = spline(here, t);
+        let [before, density, density_slope] = spline(mixed_values, t);
         let [before_u, density_u, _] = spline(along_u, t);
         let [before_v, density_v, _] = spline(along_v, t);
         Arrival {
@@ -142,7 +143,7 @@ impl TimeTable {
     }
 }
 
-/// `F`, the density and its slope `t` steps after the middle one of three densities, at most half a step away.
+/// Returns `F`, the density and its derivative, `t` steps (at most half a step) after the middle one of three densities.
 #[inline]
 fn spline([left, middle, right, edge]: [f64; 4], t: f64) -> [f64; 3] {
     let (a, b) = (0.5 - t, 0.5 + t);

@@ -16,7 +16,7 @@ pub struct LightTables {
     /// Where the readout window ends; it begins at 0.
     pub window_ns: f64,
     /// How long light takes.
-    pub flight: Flight,
+    pub flight: LightSpeed,
     /// How much of two neighbouring photoelectrons' time a hit covers.
     pub separation_ns: f64,
     /// Centroid to vertex: the vertex is `seed[0] + seed[1] c^2` times the centroid, `c` its length over `R`.
@@ -57,7 +57,7 @@ pub struct ChannelLight {
 /// How long light takes, as calibration found it. Refraction bends the way a little; what that changes is in the time
 /// distributions, which are learnt after this time is subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Flight {
+pub struct LightSpeed {
     /// Radius of the scintillator; `None`: one medium everywhere.
     pub radius_mm: Option<f64>,
     /// In the scintillator.
@@ -69,7 +69,7 @@ pub struct Flight {
 /// One axis: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
 /// coefficients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Axis {
+pub struct SplineAxis {
     /// Where the first piece begins.
     pub low: f64,
     /// Where the last piece ends.
@@ -78,7 +78,7 @@ pub struct Axis {
     pub intervals: usize,
 }
 
-impl Axis {
+impl SplineAxis {
     /// Number of splines.
     #[must_use]
     pub fn splines(&self) -> usize {
@@ -90,9 +90,9 @@ impl Axis {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surface {
     /// First number.
-    pub u: Axis,
+    pub u: SplineAxis,
     /// Second number.
-    pub v: Axis,
+    pub v: SplineAxis,
     /// `c_ij`, `u.splines()` rows of `v.splines()`.
     pub coefficients: Vec<f64>,
 }

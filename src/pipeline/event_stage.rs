@@ -14,8 +14,13 @@ use super::report::{EventsPlan, LightMaps};
 use super::settings::PassSettings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::event::{LightModel, Reconstructor};
+<<<<<<< HEAD
+use crate::event::{LightModel, EventReconstructor};
 use crate::io::tables::events::EventsWriter;
+=======
+use crate::event::{EventReconstructor, LightModel};
+use crate::io::events::EventsWriter;
+>>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hits};
 
@@ -23,7 +28,7 @@ use crate::io::{self, hits};
 pub struct EventStage {
     /// The plan, as the report states it.
     pub plan: EventsPlan,
-    reconstructor: Option<Reconstructor>,
+    reconstructor: Option<EventReconstructor>,
 }
 
 impl EventStage {
@@ -70,7 +75,7 @@ impl EventStage {
             }
             _ => None,
         };
-        let reconstructor = Reconstructor::new(detector, maps, method)?;
+        let reconstructor = EventReconstructor::new(detector, maps, method)?;
         let light_maps = light_maps
             .map(|dir| {
                 let (_, crc32c) = folder_checksum(dir)
@@ -108,7 +113,7 @@ impl EventStage {
     ///
     /// # Errors
     /// The reason.
-    pub fn into_reconstructor(self) -> std::result::Result<Arc<Reconstructor>, String> {
+    pub fn into_reconstructor(self) -> std::result::Result<Arc<EventReconstructor>, String> {
         match (self.reconstructor, self.plan) {
             (Some(reconstructor), _) => Ok(Arc::new(reconstructor)),
             (None, EventsPlan::Absent(reason)) => Err(reason),

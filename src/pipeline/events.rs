@@ -10,8 +10,13 @@ use super::event_builder::EventBuilder;
 use super::observer::Observer;
 use super::outcome::EventsOutcome;
 use crate::error::{Error, Result};
-use crate::event::Reconstructor;
+<<<<<<< HEAD
+use crate::event::EventReconstructor;
 use crate::io::tables::events::EventsWriter;
+=======
+use crate::event::EventReconstructor;
+use crate::io::events::EventsWriter;
+>>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 use crate::model::{Event, EventHits};
 use crate::threads::in_pool;
 
@@ -28,7 +33,7 @@ const BLOCK_HITS: usize = 1 << 20;
 pub fn run_events(
     events: &mut EventBuilder,
     (input, positions): (u32, &Range<u64>),
-    reconstructor: &Reconstructor,
+    reconstructor: &EventReconstructor,
     mut writer: EventsWriter,
     observer: &dyn Observer,
     cancel: &CancelToken,

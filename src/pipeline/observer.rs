@@ -54,7 +54,7 @@ pub enum Notice {
     /// The reconstruction of events.
     Events {
         /// The method.
-        method: event::Method,
+        method: event::EventMethod,
         /// The folder of light maps.
         light_maps: Option<String>,
     },
@@ -142,11 +142,11 @@ impl fmt::Display for Notice {
 }
 
 /// Returns the name of a method for events, as it is written in reports and configuration files.
-pub(super) fn event_method_name(method: event::Method) -> &'static str {
+pub(super) fn event_method_name(method: event::EventMethod) -> &'static str {
     match method {
-        event::Method::Centroid => "centroid",
-        event::Method::Charge => "charge",
-        event::Method::Time => "time",
-        event::Method::Full => "full",
+        event::EventMethod::Centroid => "centroid",
+        event::EventMethod::Charge => "charge",
+        event::EventMethod::Time => "time",
+        event::EventMethod::Full => "full",
     }
 }

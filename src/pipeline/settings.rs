@@ -68,8 +68,8 @@ pub struct PassSettings {
     pub parameters: Parameters,
     /// False to stop at hits even where the detector has a geometry.
     pub events: bool,
-    /// How events are reconstructed; `None`: [`event::Method::Full`] with light maps, else [`event::Method::Centroid`].
-    pub event_method: Option<event::Method>,
+    /// How events are reconstructed; `None`: [`event::EventMethod::Full`] with light maps, else [`event::EventMethod::Centroid`].
+    pub event_method: Option<event::EventMethod>,
     /// Folder of light maps.
     pub light_maps: Option<PathBuf>,
     /// Preset or detector file.
@@ -122,7 +122,7 @@ struct Resolved<'a> {
     threshold_sigma: f32,
     split_sigma: f32,
     no_events: Option<bool>,
-    event_method: Option<event::Method>,
+    event_method: Option<event::EventMethod>,
     light_maps: Option<&'a Path>,
     unit_size: Option<u64>,
     detector: Option<&'a str>,
@@ -179,10 +179,10 @@ impl PassSettings {
 
     /// Returns the method for events: the best one whose needs are met.
     #[must_use]
-    pub fn event_method(&self) -> event::Method {
+    pub fn event_method(&self) -> event::EventMethod {
         self.event_method.unwrap_or(match self.light_maps {
-            Some(_) => event::Method::Full,
-            None => event::Method::Centroid,
+            Some(_) => event::EventMethod::Full,
+            None => event::EventMethod::Centroid,
         })
     }
 

@@ -12,7 +12,7 @@ use super::command::{Command, Output};
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
 use crate::error::Result;
-use crate::event::Reconstructor;
+use crate::event::EventReconstructor;
 use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
 use crate::io::{SourceInfo, metadata};
 use crate::model::{Batch, Calibration, Samples};
@@ -41,7 +41,7 @@ pub struct Setup {
     /// Constructs backends.
     pub make: MakeBackend,
     /// The event reconstruction, or the reason why there is none.
-    pub events: std::result::Result<Arc<Reconstructor>, String>,
+    pub events: std::result::Result<Arc<EventReconstructor>, String>,
 }
 
 /// The configuration that the waveforms of a request are extracted with.
@@ -99,7 +99,7 @@ impl Backends {
     ///
     /// # Errors
     /// If the detector has no geometry.
-    pub fn events(&self) -> std::result::Result<Arc<Reconstructor>, Rejection> {
+    pub fn events(&self) -> std::result::Result<Arc<EventReconstructor>, Rejection> {
         self.setup.events.clone().map_err(|why| {
             Rejection::new(
                 Reason::Unknown,

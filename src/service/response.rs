@@ -9,8 +9,12 @@ use rayon::prelude::*;
 
 use super::command::Output;
 use super::rejection::{Reason, Rejection};
-use crate::event::Reconstructor;
+use crate::event::EventReconstructor;
 use crate::io::tables::events::{columns_of, events_schema};
+=======
+use crate::event::EventReconstructor;
+use crate::io::events::{columns_of, events_schema};
+>>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
 use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 
@@ -151,7 +155,7 @@ impl EventGrouper {
 /// # Errors
 /// Only on an internal error.
 pub async fn reconstruct(
-    reconstructor: &Arc<Reconstructor>,
+    reconstructor: &Arc<EventReconstructor>,
     pool: &Arc<ThreadPool>,
     events: Vec<EventHits>,
 ) -> Result<Vec<Event>, Rejection> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::support::light::{drawn, model};
 use nuwave::detector::{self, Detector};
-use nuwave::event::{LightModel, Method, Reconstructor};
+use nuwave::event::{EventMethod, EventReconstructor, LightModel};
 use nuwave::model::{ChannelHit, EventHits, Flags};
 use nuwave::simulate::{Energy, EventPlan, EventSource, HitFinder, Particle, Vertex, events};
 use rand::RngExt as _;
@@ -39,9 +39,9 @@ fn some_event(detector: &Detector) -> EventHits {
 fn the_gradient_is_that_of_the_likelihood() {
     let detector = detector::load("juno").expect("a preset");
     let event = some_event(&detector);
-    for method in [Method::Full, Method::Charge, Method::Time] {
-        let reconstructor =
-            Reconstructor::new(&detector, Some(model(&detector)), method).expect("maps are there");
+    for method in [EventMethod::Full, EventMethod::Charge, EventMethod::Time] {
+        let reconstructor = EventReconstructor::new(&detector, Some(model(&detector)), method)
+            .expect("maps are there");
         let fit = reconstructor
             .fit(&event)
             .expect("maps are there")
@@ -76,7 +76,7 @@ fn all_channels_together_are_the_sum_of_each() {
         [3000.0, -2000.0, 9000.0],
         [10_000.0, 10_000.0, -9_000.0],
     ] {
-        let (total, gradient) = light.total(vertex);
+        let (total, gradient) = light.expected_total(vertex);
         let (mut sum, mut slope) = (0.0, [0.0; 3]);
         for place in 0..light.sensors.len() {
             let one = light.expected(place, vertex);
@@ -124,12 +124,13 @@ fn bad_hits_are_flags_and_no_event_ends_without_a_reason() {
         (with(&[hit(5, 300.0, -1.0)]), Flags::BAD_HITS),
         (with(&good[..3]), Flags::DUPLICATE_HITS),
     ];
-    for method in [Method::Full, Method::Centroid] {
+    for method in [EventMethod::Full, EventMethod::Centroid] {
         for light in [Some(model(&detector)), None] {
-            if light.is_none() && method != Method::Centroid {
+            if light.is_none() && method != EventMethod::Centroid {
                 continue;
             }
-            let reconstructor = Reconstructor::new(&detector, light, method).expect("a geometry");
+            let reconstructor =
+                EventReconstructor::new(&detector, light, method).expect("a geometry");
             for (hits, flag) in &cases {
                 let event = reconstructor.reconstruct(&EventHits {
                     event_id: 1,
@@ -156,7 +157,7 @@ fn maps_of_another_geometry_are_refused() {
         .expect_err("another geometry")
         .to_string();
     assert!(error.contains("made for detector `juno`"), "{error}");
-    assert!(Reconstructor::new(&jinping, None, Method::Full).is_err());
+    assert!(EventReconstructor::new(&jinping, None, EventMethod::Full).is_err());
 }
 
 /// Mean and root mean square.
@@ -170,7 +171,8 @@ fn moments(values: &[f64]) -> (f64, f64) {
 fn a_fit_finds_what_the_hits_were_drawn_from_within_its_errors() {
     let detector = detector::load("juno").expect("a preset");
     let light = model(&detector);
-    let full = Reconstructor::new(&detector, Some(light.clone()), Method::Full).expect("maps");
+    let full =
+        EventReconstructor::new(&detector, Some(light.clone()), EventMethod::Full).expect("maps");
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut pulls: [Vec<f64>; 5] = Default::default();
     let n = 120;
@@ -181,7 +183,7 @@ fn a_fit_finds_what_the_hits_were_drawn_from_within_its_errors() {
         let across = r_mm * (1.0 - z * z).sqrt();
         let vertex = [across * cosine, across * sine, r_mm * z];
         // Of the light, not of the maps' units: about 1500 photoelectrons an event.
-        let energy_mev = 1500.0 / light.total(vertex).0;
+        let energy_mev = 1500.0 / light.expected_total(vertex).0;
         let event = full.reconstruct(&drawn(&light, vertex, energy_mev, &mut rng));
         assert_eq!(event.flags, Flags::NONE, "{event:?} {vertex:?}");
         for (pulls, pull) in pulls.iter_mut().zip([
@@ -212,11 +214,11 @@ fn the_optimum_is_one() {
     let light = model(&detector);
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let vertex = [5000.0, -3000.0, 8000.0];
-    let energy_mev = 1500.0 / light.total(vertex).0;
+    let energy_mev = 1500.0 / light.expected_total(vertex).0;
     let hits = drawn(&light, vertex, energy_mev, &mut rng);
-    for method in [Method::Full, Method::Time, Method::Charge] {
+    for method in [EventMethod::Full, EventMethod::Time, EventMethod::Charge] {
         let reconstructor =
-            Reconstructor::new(&detector, Some(light.clone()), method).expect("maps");
+            EventReconstructor::new(&detector, Some(light.clone()), method).expect("maps");
         let fit = reconstructor
             .fit(&hits)
             .expect("maps")
@@ -224,7 +226,7 @@ fn the_optimum_is_one() {
         let (best, converged) = fit.best();
         assert!(converged, "{method:?}");
         // Charges know nothing of the time: it stays that of the hits' peak.
-        assert!(method != Method::Charge || (best[3] - fit.seed[3]).abs() < 1e-6);
+        assert!(method != EventMethod::Charge || (best[3] - fit.seed[3]).abs() < 1e-6);
         let event = reconstructor.reconstruct(&hits);
         assert_eq!(event.flags, Flags::NONE, "{method:?} {event:?}");
         let (value, _) = fit.minus_log_likelihood(&best);

@@ -6,7 +6,7 @@ use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::neldermead::NelderMead;
 use argmin::solver::quasinewton::LBFGS;
 use nuwave::detector;
-use nuwave::event::{Fit, Method, Reconstructor};
+use nuwave::event::{EventFit, EventMethod, EventReconstructor};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 const SCALE: [f64; 5] = [50.0, 50.0, 50.0, 0.2, 0.03];
 
 struct Problem<'a, 'b> {
-    fit: &'a Fit<'b>,
+    fit: &'a EventFit<'b>,
     origin: [f64; 5],
 }
 
@@ -77,7 +77,8 @@ fn independent(problem: &Problem<'_, '_>) -> [f64; 5] {
 fn an_independent_minimiser_finds_the_same_optimum() {
     let detector = detector::load("juno").expect("a preset");
     let light = model(&detector);
-    let full = Reconstructor::new(&detector, Some(light.clone()), Method::Full).expect("maps");
+    let full =
+        EventReconstructor::new(&detector, Some(light.clone()), EventMethod::Full).expect("maps");
     let mut rng = ChaCha8Rng::seed_from_u64(17);
     let mut worst = [0.0_f64; 5];
     for event in 0..100 {
@@ -86,7 +87,7 @@ fn an_independent_minimiser_finds_the_same_optimum() {
         let (sine, cosine) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
         let across = r_mm * (1.0 - z * z).sqrt();
         let vertex = [across * cosine, across * sine, r_mm * z];
-        let energy_mev = 1500.0 / light.total(vertex).0;
+        let energy_mev = 1500.0 / light.expected_total(vertex).0;
         let hits = drawn(&light, vertex, energy_mev, &mut rng);
         let fit = full.fit(&hits).expect("maps").expect("enough hits");
         let (ours, converged) = fit.best();

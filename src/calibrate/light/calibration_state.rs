@@ -1,4 +1,4 @@
-//! What is learnt so far, from the sums of the first pass on through the passes that learn times.
+//! The state of the light calibration: from the sums of the first pass through the time calibration passes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::model::TrueEvent;
 use crate::model::light_maps::{ChannelLight, EnergyScale, LightTables, TimeTable, TypeLight};
 use crate::model::vector::{dot, norm};
 
-/// What a pass that learns times does.
+/// The kind of a time calibration pass.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum TimePassKind {
-    /// Takes the events' times from the peaks of their hits.
+    /// Uses the events' times from the peaks of their hits.
     Rough,
-    /// Refines them, and the channels' offsets, with the distributions so far.
+    /// Refines these times and the channels' offsets with the current distributions.
     Refine,
-    /// Makes the distributions of times and offsets as they stand.
+    /// Computes the final distributions with times and offsets unchanged.
     Finalize,
 }
 
-/// The passes that learn times.
+/// The time calibration passes.
 pub(super) const TIME_PASSES: [TimePassKind; 5] = [
     TimePassKind::Rough,
     TimePassKind::Refine,
@@ -34,11 +34,11 @@ pub(super) const TIME_PASSES: [TimePassKind; 5] = [
     TimePassKind::Refine,
     TimePassKind::Finalize,
 ];
-/// Truth and hits agree on what a time is where their difference spreads by no more than this and is no more than that.
+/// The times of truth and hits have the same origin if their differences have at most this spread and this mean.
 const SAME_TIME_SPREAD_NS: f64 = 5.0;
 const SAME_TIME_NS: f64 = 40.0;
 
-/// Tables on their way.
+/// The tables during the calibration.
 pub(super) struct CalibrationState<'a> {
     pub tables: LightTables,
     pub maps: Maps,
@@ -46,12 +46,12 @@ pub(super) struct CalibrationState<'a> {
     mean_event_time_ns: f64,
     run_delay_ns: Vec<f64>,
     pub time_of_truth: bool,
-    /// Mean photoelectrons of light by run.
+    /// Mean number of photoelectrons per event by run, without dark ones.
     pub pe: Vec<f64>,
 }
 
 impl<'a> CalibrationState<'a> {
-    /// All that the first pass tells.
+    /// Computes everything that follows from the first pass.
     pub(super) fn new(
         first_pass: &FirstPass,
         runs: &Runs,
@@ -97,7 +97,7 @@ impl<'a> CalibrationState<'a> {
             .zip(&pe)
             .map(|(run, pe)| pe.iter().sum::<f64>() / (run.events as f64).max(1.0) - all_dark_pe)
             .collect();
-        // Until times are learnt there is one time, anywhere.
+        // A flat distribution until the first time calibration pass.
         let (u, v) = times::nodes(maps.surfaces[0].v.low, maps.surfaces[0].v.high);
         let flat = TimeTable::new(u, v, &vec![vec![1.0; 4]; u.count * v.count])
             .ok_or_else(|| Error::internal("a flat table of times"))?;
@@ -143,7 +143,7 @@ impl<'a> CalibrationState<'a> {
         })
     }
 
-    /// Times of the events from the peaks of their hits: the same light is the same time, wherever the source stood.
+    /// Returns the times of the events from the peaks of their hits, corrected for the delay of their run.
     pub(super) fn first_event_times(
         &mut self,
         first_pass: &FirstPass,
@@ -162,7 +162,7 @@ impl<'a> CalibrationState<'a> {
         event_times_ns
     }
 
-    /// Moves the times of each run together to where the truth has them, if it goes with them.
+    /// Shifts the times of each run to the mean true time, if truth and hits have the same origin of time.
     pub(super) fn anchor(
         &mut self,
         event_times_ns: &mut HashMap<u64, f64>,
@@ -196,7 +196,7 @@ impl<'a> CalibrationState<'a> {
                 }
             }
         }
-        // In the order of the events, so that the sum is always the same.
+        // In the order of the events, so that the sum is reproducible.
         let (mut sum, mut count) = (0.0, 0.0);
         for start in truth
             .iter()
@@ -208,7 +208,7 @@ impl<'a> CalibrationState<'a> {
         self.mean_event_time_ns = if count > 0.0 { sum / count } else { 0.0 };
     }
 
-    /// One pass that learns times.
+    /// Runs one time calibration pass.
     pub(super) fn learn_times(
         &mut self,
         read_all: &mut ReadEvents<'_>,
@@ -229,7 +229,7 @@ impl<'a> CalibrationState<'a> {
         let mut pass = TimePass::new(&input);
         read_all(&mut |block| pass.add(block, &input, event_times_ns))?;
         let tables = pass.tables().ok_or_else(|| {
-            Error::usage("a PMT type has no hits that tell when light arrives")
+            Error::usage("a PMT type has no hits for its time distribution")
                 .with_hint("take more events")
         })?;
         for (kind, times) in self.tables.types.iter_mut().zip(tables) {
@@ -239,7 +239,7 @@ impl<'a> CalibrationState<'a> {
         let offsets = match pass_kind {
             TimePassKind::Rough => pass.rough_offsets_ns(self.sensors, n_types),
             TimePassKind::Refine => pass.offsets_ns(self.sensors, n_types),
-            // The distributions belong to the offsets as they stand.
+            // The distributions belong to the current offsets.
             TimePassKind::Finalize => return Ok(()),
         };
         for (channel, offset) in self.tables.channels.iter_mut().zip(offsets) {
@@ -249,7 +249,7 @@ impl<'a> CalibrationState<'a> {
     }
 }
 
-/// `seed` of [`LightTables`]: least squares over the runs' mean centroids.
+/// Returns `seed` of [`LightTables`]: least squares over the runs' mean centroids.
 fn centroid_factors(first_pass: &FirstPass, runs: &Runs, radius_mm: f64) -> [f64; 2] {
     let (mut matrix, mut right) = ([[0.0; 2]; 2], [0.0; 2]);
     for (run, (sum, n)) in runs.all.iter().zip(&first_pass.centroids) {

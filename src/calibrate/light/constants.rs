@@ -5,15 +5,15 @@ use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::model::light_maps::ChargeTable;
 
-/// Fewest hits that a charge spectrum is made of.
+/// Minimum number of hits of a charge spectrum.
 const MIN_HITS: f64 = 500.0;
-/// A spectrum is averaged over as many bins as have so many hits ...
+/// A spectrum is averaged over as many bins as contain this many hits ...
 const SMOOTH_HITS: f64 = 60.0;
-/// ... but over no more than this share of the charge to both sides.
+/// ... but at most over this share of the charge on both sides.
 const SMOOTH_SHARE: f64 = 0.1;
 
-/// Dark photoelectrons a ns, by channel. What a channel's own hits say and what its type has are weighed by how
-/// far channels of the type differ.
+/// Returns the dark photoelectrons per ns by channel. A channel's own rate is shrunk towards the mean of its type according
+/// to the spread between channels.
 pub(super) fn dark_per_ns(first_pass: &FirstPass, sensors: &Sensors, n_types: usize) -> Vec<f64> {
     let mut rates = vec![0.0; sensors.len()];
     if first_pass.dark_ns <= 0.0 {
@@ -35,7 +35,7 @@ pub(super) fn dark_per_ns(first_pass: &FirstPass, sensors: &Sensors, n_types: us
     rates
 }
 
-/// Values pulled to their mean, each as far as its own noise (a variance) says next to how the values truly differ.
+/// Returns `values` shrunk towards their mean, each according to its `noise` (a variance) and the true spread of the values.
 pub(super) fn towards_mean(values: &[f64], noise: &[f64]) -> Vec<f64> {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -48,7 +48,8 @@ pub(super) fn towards_mean(values: &[f64], noise: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The charges of single photoelectrons, by type: of dark hits, or of light so dim that few channels see more than one.
+/// Returns the charge spectra of single photoelectrons by type: from dark hits, or from light so dim that few channels have
+/// more than one.
 pub(super) fn charges(first_pass: &FirstPass, names: &[&str]) -> Result<Vec<ChargeTable>> {
     let dark = first_pass.dark_charges.iter().map(|counts| (counts, 0.0));
     let mean_pe = first_pass.dim_mean / first_pass.dim_hits.max(1.0);
@@ -65,7 +66,7 @@ pub(super) fn charges(first_pass: &FirstPass, names: &[&str]) -> Result<Vec<Char
                 return Err(Error::usage(format!(
                     "PMT type `{name}`: fewer than {MIN_HITS} hits before the light, and no light dim enough to see single photoelectrons"
                 ))
-                .with_hint("take more events, or a run of less energy, or a window that begins earlier before the light"));
+.with_hint("take more events, a run of less energy, or a window that begins earlier before the light"));
             }
             ChargeTable::new(&without_pairs(&smoothed(counts), pairs)).ok_or_else(|| {
                 Error::usage(format!("PMT type `{name}`: no single photoelectrons in the hits"))
@@ -74,7 +75,7 @@ pub(super) fn charges(first_pass: &FirstPass, names: &[&str]) -> Result<Vec<Char
         .collect()
 }
 
-/// A spectrum averaged where it has few hits: its tail is smooth, its peak stays as it is.
+/// Returns a spectrum averaged where it has few hits: the tail becomes smooth, the peak stays unchanged.
 fn smoothed(counts: &[f64]) -> Vec<f64> {
     (0..counts.len())
         .map(|bin| {
@@ -93,7 +94,7 @@ fn smoothed(counts: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Takes from a spectrum of charges the share `pairs` that are two photoelectrons: `h = (1 - w) f + w f * f`.
+/// Removes the share `pairs` of two photoelectrons from a charge spectrum: `h = (1 - w) f + w f * f`.
 fn without_pairs(spectrum: &[f64], pairs: f64) -> Vec<f64> {
     let total: f64 = spectrum.iter().sum();
     let all: Vec<f64> = spectrum.iter().map(|x| x / total.max(1e-300)).collect();

@@ -1,30 +1,30 @@
-//! When an event happened whose place and energy are known: the most likely time of its first hits.
+//! The time of an event of known position and energy: maximum likelihood of its first hits.
 
 use crate::detector::Sensors;
 use crate::event::LightModel;
 use crate::event::prepare::Prepared;
 use crate::model::vector::Vector;
 
-/// Steps of the search, the longest of them, and when it is enough.
+/// Maximum number of steps, maximum length of a step, and tolerance.
 const MAX_STEPS: usize = 20;
 const MAX_STEP_NS: f64 = 2.0;
 const TOLERANCE_NS: f64 = 0.005;
-/// Dark rates are not less than this.
+/// Minimum dark rate.
 const MIN_PER_NS: f64 = 1e-9;
 
-/// A first hit with what it is compared to.
+/// A first hit and its expectation.
 pub(super) struct FirstHit {
     pub kind: usize,
     /// Logarithm of the distance.
     pub v: f64,
     pub light_pe: f64,
     pub dark_per_ns: f64,
-    /// Time after the flight.
+    /// Time minus time of flight.
     pub time_ns: f64,
 }
 
 impl FirstHit {
-    /// `ln L` where the deposit was at `start_ns`, its slope with that, and what the hit tells of it.
+    /// Returns `ln L` for a deposit at `start_ns`, its derivative, and the information of the hit.
     pub(super) fn at(&self, light: &LightModel, u: f64, start_ns: f64) -> (f64, f64, f64) {
         let times = &light.tables.types[self.kind].times;
         let arrival = times.at(u, self.v, self.time_ns - start_ns);
@@ -38,7 +38,7 @@ impl FirstHit {
     }
 }
 
-/// The time of an event at `position` of `visible_mev`, from near `start_ns`.
+/// Returns the time of an event of `visible_mev` at `position`, starting from `start_ns`.
 pub(super) fn fit_event_time_ns(
     light: &LightModel,
     sensors: &Sensors,
@@ -63,7 +63,7 @@ pub(super) fn fit_event_time_ns(
                 time_ns: channel.first_ns - flight_ns,
             }
         })
-        // Hits far from the light tell nothing of its time.
+        // Hits far from the light carry no information on its time.
         .filter(|hit| (-30.0..150.0).contains(&(hit.time_ns - start_ns)))
         .collect();
     let at = |t_ns: f64| {

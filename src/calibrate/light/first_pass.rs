@@ -1,34 +1,34 @@
-//! The first pass over the events: what each channel saw of each run, what is dark, and when light came.
+//! The first pass over the events: charges by run and channel, dark hits, and the times of the light.
 
 use std::collections::HashMap;
 
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::event::prepare::{self, Prepared};
-use crate::event::{path, seed};
+use crate::event::{light_path, seed};
 use crate::model::light_maps::STEP_PE;
 use crate::model::vector::{Vector, minus, norm, plus_scaled};
 use crate::model::{EventHits, Flags};
 
-/// Slowness that the first look at times works with: an index of 1.5.
+/// Slowness for the first pass: a refractive index of 1.5.
 pub(super) const ROUGH_NS_PER_MM: f64 = 1.5 / 299.792_458;
-/// Hits are dark up to so long before the first light shows.
+/// Hits earlier than this before the first light are dark.
 const BEFORE_LIGHT_NS: f64 = 40.0;
 /// Bins of a charge spectrum, `STEP_PE` each.
 pub(super) const CHARGE_BINS: usize = 640;
-/// Bins of the gaps between hits of a channel, and their width.
+/// Number and width of the bins of time between successive hits of a channel.
 const GAP_BINS: usize = 400;
 const GAP_NS: f64 = 0.25;
-/// Of light that few channels see, this share of them at most: then most hits are single photoelectrons.
+/// Maximum share of lit channels of a dim event, whose hits are mostly single photoelectrons.
 const FEW_LIT: f64 = 0.2;
-/// Bins of distance that times of flight are compared in.
+/// Number of distance bins for the fit of the light speed.
 pub(super) const DISTANCE_BINS: usize = 24;
-/// Bins of what is left of a time when peak and flight are subtracted: from -30 ns on, 0.5 ns each.
+/// Bins of time residuals, after subtraction of peak and time of flight: from -30 ns on, 0.5 ns each.
 pub(super) const RESIDUAL_BINS: usize = 180;
 pub(super) const RESIDUAL_FROM_NS: f64 = -30.0;
 pub(super) const RESIDUAL_STEP_NS: f64 = 0.5;
 
-/// Times of one run in one bin of distance.
+/// Times of one run in one distance bin.
 #[derive(Clone, Debug)]
 pub(super) struct DistanceBin {
     pub residuals: Vec<u32>,
@@ -41,41 +41,40 @@ pub(super) struct DistanceBin {
 pub(super) struct FirstPass {
     /// Charge by run and channel.
     pub charge_pe: Vec<Vec<f64>>,
-    /// Hits before the light, by channel.
+    /// Hits before the light by channel.
     pub dark_hits: Vec<u64>,
-    /// How long that was, all events together.
+    /// Total time before the light.
     pub dark_ns: f64,
-    /// Charges of those, by type.
+    /// Charges of these hits by PMT type.
     pub dark_charges: Vec<Vec<f64>>,
-    /// Charges of channels with a single hit in events that few channels see, by type, and the sum of such events'
-    /// photoelectrons a channel times hits.
+    /// Charges of channels with a single hit in dim events, by PMT type.
     pub dim_charges: Vec<Vec<f64>>,
     pub dim_mean: f64,
     pub dim_hits: f64,
-    /// Time from a hit to the next of the same channel.
+    /// Histogram of the time between successive hits of a channel.
     pub gaps: Vec<u64>,
-    /// Times by run and bin of distance.
+    /// Times by run and distance bin.
     pub time_bins: Vec<Vec<DistanceBin>>,
-    /// For each run the sum of the centroids.
+    /// Sum and number of the centroids of each run.
     pub centroids: Vec<(Vector, u64)>,
-    /// When most of an event's light came, by its number, with a rough time of flight subtracted.
+    /// Time of the peak of each event's light, with a rough time of flight subtracted.
     pub peaks_ns: HashMap<u64, f64>,
     pub events: u64,
-    /// Events that the truth does not know.
+    /// Events without truth.
     pub without_truth: u64,
-    /// Events where no light stands out.
+    /// Events without significant light.
     pub without_light: u64,
-    /// Hits that were no good.
+    /// Events with hits that could not be used.
     pub bad_hits: u64,
 }
 
-/// What the tally needs of one event.
+/// One event's contribution to the first pass.
 pub(super) struct EventSummary {
     event_id: u64,
     run: usize,
     energy_mev: f64,
     hits: Prepared,
-    /// Channels' places with time and charge of their dark hits.
+    /// Sensor index and charge of the dark hits.
     dark: Vec<(usize, f32)>,
     dark_ns: f64,
     peak_ns: f64,
@@ -83,13 +82,13 @@ pub(super) struct EventSummary {
     centroid: Vector,
 }
 
-/// Why an event is not used.
+/// The reason why an event is not used.
 pub(super) enum Unused {
     NoTruth,
     NoLight,
 }
 
-/// Looks at one event.
+/// Summarises one event.
 pub(super) fn summarize(
     event: &EventHits,
     runs: &Runs,
@@ -158,7 +157,7 @@ impl FirstPass {
         }
     }
 
-    /// Adds an event; `bin_of` gives the bin of distance.
+    /// Adds an event; `bin_of` gives the distance bin.
     pub(super) fn add(
         &mut self,
         summary: Result<EventSummary, Unused>,
@@ -228,16 +227,16 @@ impl FirstPass {
                 .residuals
                 .get_mut(((residual_ns - RESIDUAL_FROM_NS) / RESIDUAL_STEP_NS) as usize)
             {
-                let way = path(radius_mm, position, sensor.position_mm);
+                let path = light_path(radius_mm, position, sensor.position_mm);
                 *count += 1;
                 bin.hits += 1.0;
-                bin.inner_mm += way.inner_mm;
-                bin.outer_mm += way.outer_mm;
+                bin.inner_mm += path.inner_mm;
+                bin.outer_mm += path.outer_mm;
             }
         }
     }
 
-    /// How close two photoelectrons have to be for one hit: the gap that half as many hits have as is usual beyond it.
+    /// Returns the minimum time between two hits: where the histogram of gaps reaches half of its plateau.
     pub(super) fn separation_ns(&self) -> f64 {
         let pooled: Vec<f64> = self
             .gaps

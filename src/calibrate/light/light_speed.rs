@@ -1,23 +1,23 @@
-//! How fast light is, from when it comes to PMTs at different distances.
+//! The speed of light in the detector, from arrival times at PMTs at different distances.
 
 use super::first_pass::{
     DistanceBin, FirstPass, RESIDUAL_FROM_NS, RESIDUAL_STEP_NS, ROUGH_NS_PER_MM,
 };
 use super::runs::Runs;
-use crate::model::light_maps::Flight;
+use crate::model::light_maps::LightSpeed;
 
-/// Fewest hits in a bin of distance.
+/// Minimum number of hits of a distance bin.
 const MIN_HITS: f64 = 300.0;
-/// The peak of the times is as long as this.
+/// Length of the peak of the times.
 const PEAK_NS: f64 = 4.0;
-/// Slownesses of light in matter: indices from 1.1 to 2.2.
+/// Plausible slownesses of light: refractive indices from 1.1 to 2.2.
 const PLAUSIBLE: [f64; 2] = [1.1 / 299.792_458, 2.2 / 299.792_458];
 
-/// Rounds in which bins that do not fit are left out, and what is left of their times then.
+/// Number of rounds in which bins with large residuals are left out, and the maximum residual.
 const ROUNDS: usize = 8;
 const MAX_RESIDUAL_NS: f64 = 1.5;
 
-/// One bin of distance of a run: when its light peaks, and the way to it.
+/// A distance bin of a run: the time of its peak, and the path length.
 #[derive(Clone, Copy)]
 struct Point {
     run: usize,
@@ -27,18 +27,18 @@ struct Point {
     outer_mm: f64,
 }
 
-/// The slownesses, and for each run what the peak of all its times is late by.
+/// Returns the slownesses, and the delay of each run.
 pub(super) fn fit_light_speed(
     first_pass: &FirstPass,
     runs: &Runs,
     radius_mm: Option<f64>,
-) -> (Flight, Vec<f64>) {
+) -> (LightSpeed, Vec<f64>) {
     let mut points = Vec::new();
     for (run, bins) in first_pass.time_bins.iter().enumerate() {
         points.extend(bins.iter().filter_map(|bin| point(run, bin)));
     }
     let mut speeds = fit(&points, runs.all.len(), radius_mm);
-    // Where direct light is kept off by total reflection, what peaks is scattered light.
+    // Where total reflection blocks direct light, the peak is scattered light.
     for _ in 0..ROUNDS {
         let kept: Vec<Point> = points
             .iter()
@@ -48,7 +48,7 @@ pub(super) fn fit_light_speed(
         speeds = fit(&kept, runs.all.len(), radius_mm);
     }
     (
-        Flight {
+        LightSpeed {
             radius_mm,
             inner_ns_per_mm: speeds.slowness[0],
             outer_ns_per_mm: speeds.slowness[1],
@@ -57,7 +57,7 @@ pub(super) fn fit_light_speed(
     )
 }
 
-/// Slownesses, and what each run is late by.
+/// Slownesses, and the delay of each run.
 struct SpeedFit {
     slowness: [f64; 2],
     delay_ns: Vec<f64>,
@@ -73,7 +73,7 @@ impl SpeedFit {
 }
 
 fn fit(points: &[Point], n_runs: usize, radius_mm: Option<f64>) -> SpeedFit {
-    // Each run has a time of its own: only differences within it count.
+    // Each run has its own time offset: only differences within a run count.
     let mean = |run: usize, of: &dyn Fn(&Point) -> f64| {
         let (mut sum, mut weight) = (0.0, 0.0);
         for point in points.iter().filter(|point| point.run == run) {
@@ -112,7 +112,7 @@ fn fit(points: &[Point], n_runs: usize, radius_mm: Option<f64>) -> SpeedFit {
     let slowness = if radius_mm.is_some() && both.into_iter().all(plausible) {
         both
     } else {
-        // One slowness for the whole way, where the runs say that much.
+        // One slowness for the whole path, if the runs determine it.
         let numerator = right[0] + right[1];
         let denominator = matrix[0][0] + 2.0 * matrix[0][1] + matrix[1][1];
         let one = numerator / denominator;

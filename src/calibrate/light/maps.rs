@@ -1,34 +1,34 @@
-//! Light maps, efficiencies and what is seen of each energy, from the charges of all runs and channels.
+//! Light maps, efficiencies and the visible energy of each energy class, from the charges of all runs and channels.
 //!
-//! A channel of a run expects `N (E k(E) e_i exp(S(u, ln d)) 1e6 / d^2 + D_i T)` photoelectrons: `N` events, `k` what is seen of
-//! the energy over what is there (1 for the energy with most light), `e_i` the channel's efficiency, `S` the map of
+//! A channel of a run expects `N (E k(E) e_i exp(S(u, ln d)) 1e6 / d^2 + D_i T)` photoelectrons: `N` events, `k` visible
+//! over deposited energy (1 for the energy with most light), `e_i` the channel's efficiency, `S` the map of
 //! its type. Map, efficiencies and `k` are fitted in turn; the map by maximum likelihood (Poisson) with a
-//! penalty on its second differences (P-splines, doi:10.1214/ss/1038425655), which carries it across places without a source.
+//! penalty on its second differences (P-splines, doi:10.1214/ss/1038425655), which interpolates between the sources.
 
 use super::constants::towards_mean;
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
 use crate::math::matrix::{Matrix, add_multiple, dot as inner};
-use crate::model::light_maps::{Axis, Surface};
+use crate::model::light_maps::{SplineAxis, Surface};
 use crate::model::vector::{dot, minus};
 
 /// Pieces of the maps in `(r / R)^2` and in the logarithm of the distance.
 const PIECES: [usize; 2] = [36, 32];
-/// Channels of a run are put together in so many bins a piece.
+/// Bins per piece into which the channels of a run are grouped.
 const BINS_PER_PIECE: usize = 8;
 /// Weight of the second differences: they are 0.1 or less.
 const STIFFNESS: f64 = 100.0;
-/// Weight of the first differences, for directions that no source looks into.
+/// Weight of the first differences, for regions without a source.
 const FLATNESS: f64 = 0.01;
-/// Rounds of map, efficiencies and energies.
+/// Iterations of map, efficiencies and energies.
 const ROUNDS: usize = 6;
-/// Steps of a map's fit.
+/// Maximum number of steps of the fit of a map.
 const STEPS: usize = 30;
-/// A channel that sees nothing where this many photoelectrons are expected is dead.
+/// A channel without photoelectrons is dead if this many are expected.
 const DEAD_PE: f64 = 25.0;
 
-/// What was found.
+/// The fitted maps and constants.
 pub(super) struct Maps {
     pub surfaces: Vec<Surface>,
     /// By channel.
@@ -39,7 +39,7 @@ pub(super) struct Maps {
     pub reference: usize,
 }
 
-/// What there is to be fitted: photoelectrons by run and channel.
+/// The input of the fit: photoelectrons by run and channel.
 pub(super) struct MapFit<'a> {
     pub runs: &'a Runs,
     pub sensors: &'a Sensors,
@@ -60,8 +60,8 @@ struct Bin {
     dark_pe: f64,
 }
 
-/// The axes that a detector's maps have.
-pub(super) fn axes(sensors: &Sensors, radius_mm: f64) -> (Axis, Axis) {
+/// Returns the axes of a detector's maps.
+pub(super) fn axes(sensors: &Sensors, radius_mm: f64) -> (SplineAxis, SplineAxis) {
     let distances = sensors
         .all()
         .iter()
@@ -70,12 +70,12 @@ pub(super) fn axes(sensors: &Sensors, radius_mm: f64) -> (Axis, Axis) {
         (low.min(x), high.max(x))
     });
     let least_mm = (nearest - radius_mm).max(0.01 * farthest);
-    let u = Axis {
+    let u = SplineAxis {
         low: 0.0,
         high: 1.0,
         intervals: PIECES[0],
     };
-    let v = Axis {
+    let v = SplineAxis {
         low: least_mm.ln(),
         high: (farthest + radius_mm).ln(),
         intervals: PIECES[1],
@@ -89,7 +89,7 @@ impl MapFit<'_> {
         dot(position, position) / (self.radius_mm * self.radius_mm)
     }
 
-    /// Square of the distance from a run to a channel.
+    /// Returns the square of the distance from a run to a channel.
     fn square(&self, run: usize, index: usize) -> f64 {
         let direction = minus(
             self.runs.all[run].position_mm,
@@ -98,7 +98,7 @@ impl MapFit<'_> {
         dot(direction, direction).max(1.0)
     }
 
-    /// Fits everything.
+    /// Fits maps and constants.
     pub(super) fn fit(&self) -> Result<Maps> {
         let n_classes = self.runs.n_classes;
         let mut light = vec![0.0; n_classes];
@@ -171,7 +171,7 @@ impl MapFit<'_> {
         all
     }
 
-    /// Efficiencies and what is seen of each energy, given the maps.
+    /// Updates efficiencies and visible energies, given the maps.
     fn update_constants(&self, maps: &mut Maps) {
         let n_channels = self.sensors.len();
         let mut found = vec![0.0; n_channels];
@@ -181,7 +181,11 @@ impl MapFit<'_> {
         for (number, run) in self.runs.all.iter().enumerate() {
             let events = run.events as f64;
             let u = self.u(number);
-            let taps: Vec<_> = maps.surfaces.iter().map(|map| map.u.taps(u)).collect();
+            let taps: Vec<_> = maps
+                .surfaces
+                .iter()
+                .map(|map| map.u.cubic_taps(u))
+                .collect();
             for (index, sensor) in self.sensors.all().iter().enumerate() {
                 let square = self.square(number, index);
                 let (value, _, _) = maps.surfaces[sensor.type_index]
@@ -201,7 +205,7 @@ impl MapFit<'_> {
                 *ratio = pe / deposited;
             }
         }
-        // What all energies have in common belongs to the map.
+        // The reference energy has ratio 1; the common factor belongs to the map.
         let common = maps.visible_ratio[maps.reference];
         maps.visible_ratio
             .iter_mut()
@@ -234,7 +238,7 @@ impl MapFit<'_> {
     }
 }
 
-/// The most likely map, from where it stands on (or from a flat one).
+/// Fits a map by maximum likelihood, starting from its coefficients or from a flat map.
 fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
     let (rows, columns) = (surface.u.splines(), surface.v.splines());
     let n = rows * columns;
@@ -251,7 +255,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
     let taps: Vec<Vec<(usize, f64)>> = bins
         .iter()
         .map(|bin| {
-            let (u, v) = (surface.u.taps(bin.u), surface.v.taps(bin.v));
+            let (u, v) = (surface.u.cubic_taps(bin.u), surface.v.cubic_taps(bin.v));
             let row = |i: usize| (u.first + i) * columns + v.first;
             (0..16)
                 .map(|k| (row(k / 4) + k % 4, u.values[k / 4] * v.values[k % 4]))
@@ -311,7 +315,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
         .then_some(())
 }
 
-/// Squares of the differences between neighbouring coefficients, along both axes.
+/// Returns the matrix of squared differences between neighbouring coefficients, along both axes.
 fn penalty(rows: usize, columns: usize) -> Matrix {
     let mut matrix = Matrix::zeros(rows * columns);
     let mut add = |indices: &[(usize, f64)], weight: f64| {
@@ -350,12 +354,12 @@ mod tests {
     fn a_map_is_found_again_between_its_sources() {
         let truth = |u: f64, v: f64| 3.5 - 0.8 * u * u + 0.4 * (2.0 * v).sin();
         let mut surface = Surface {
-            u: Axis {
+            u: SplineAxis {
                 low: 0.0,
                 high: 1.0,
                 intervals: 8,
             },
-            v: Axis {
+            v: SplineAxis {
                 low: 7.0,
                 high: 10.0,
                 intervals: 12,

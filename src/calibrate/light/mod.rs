@@ -1,6 +1,6 @@
-//! Light maps, time distributions, channels' constants and the energy scale, from sources at known places.
+//! Light maps, time distributions, channel constants and the energy scale, from sources at known positions.
 //!
-//! The hits are read seven times. `first_pass` sums charges by run and channel and summaries at what comes before the light;
+//! The hits are read seven times. `first_pass` sums charges by run and channel, and the hits before the light;
 //! `constants`, `flight` and `map` make dark rates, charge spectra, slownesses, maps and efficiencies of that. Five passes
 //! (`learn`, `start`, `times`) find when each event happened and when its light arrives, in turn. The last one (`scale`)
 //! fits the runs as any event is fitted. Of the truth only places and energies are used, and the times where they go
@@ -24,7 +24,7 @@ use rayon::prelude::*;
 
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::event::{LightModel, Method, Reconstructor};
+use crate::event::{EventMethod, EventReconstructor, LightModel};
 use crate::model::light_maps::{EnergyScale, LightTables};
 use crate::model::vector::{dot, norm};
 use crate::model::{EventHits, TrueEvent};
@@ -34,59 +34,59 @@ use first_pass::FirstPass;
 use runs::Runs;
 use scale::Refit;
 
-/// Share of a detector's channels that may have no hits at all.
+/// Maximum share of channels without any hit.
 const MAX_SILENT: f64 = 0.5;
-/// Reads all events once, in order, block by block, and shows each block to its argument.
+/// Reads all events once, in order, and calls its argument with each block.
 pub type ReadEvents<'a> = dyn FnMut(&mut dyn FnMut(&[EventHits])) -> Result<()> + 'a;
 
 /// One run of a source.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct RunSummary {
-    /// Where it stood.
+    /// Position.
     pub position_mm: [f64; 3],
-    /// Its mean energy.
+    /// Mean energy.
     pub energy_mev: f64,
     /// Events that were used.
     pub events: u64,
-    /// Mean photoelectrons of light in an event.
+    /// Mean number of photoelectrons per event, without dark ones.
     pub pe: f64,
-    /// What the light maps expect of it.
+    /// Number of photoelectrons that the light maps predict.
     pub expected_pe: f64,
-    /// What the fit finds of its energy, after the energy scale, over what is there.
+    /// Fitted energy after the energy scale, divided by the true energy.
     pub response: Option<f64>,
-    /// Error of that.
+    /// Statistical error of `response`.
     pub response_sigma: Option<f64>,
 }
 
-/// What [`light`] found.
+/// The result of [`light`].
 #[derive(Clone, Debug)]
 pub struct LightResult {
-    /// Everything that a fit needs.
+    /// The tables that the event reconstruction needs.
     pub tables: LightTables,
-    /// Type of each channel, in the order of the tables.
+    /// Index of the PMT type of each channel, in the order of the tables.
     pub type_of: Vec<usize>,
     /// The runs.
     pub runs: Vec<RunSummary>,
     /// Events of the input.
     pub events: u64,
-    /// Those that the truth does not know.
+    /// Events without truth.
     pub without_truth: u64,
-    /// Those in which no light stands out.
+    /// Events without significant light.
     pub without_light: u64,
-    /// Those with hits that could not be used.
+    /// Events with hits that could not be used.
     pub with_bad_hits: u64,
-    /// Events that were fitted at the end, and those of them whose fit did not converge.
+    /// Events that were fitted in the last pass.
     pub fitted: u64,
     /// Fits that did not converge.
     pub not_converged: u64,
-    /// Whether time zero is the truth's.
+    /// Whether time zero is that of the truth.
     pub time_of_truth: bool,
 }
 
-/// Learns a detector's light from `truth` and the hits of sources at known indices.
+/// Calibrates the light of a detector with `truth` and the hits of sources at known positions.
 ///
 /// # Errors
-/// If the detector has no geometry, the input cannot be read, or the events do not tell enough.
+/// If the detector has no geometry, the input cannot be read, or there are too few events.
 pub fn light(
     read_all: &mut ReadEvents<'_>,
     truth: &[TrueEvent],
@@ -94,7 +94,7 @@ pub fn light(
 ) -> Result<LightResult> {
     let sensors = detector.sensors().ok_or_else(|| {
         Error::usage(format!("detector `{}` has no geometry", detector.name))
-            .with_hint("light is calibrated for PMTs at known indices")
+            .with_hint("light is calibrated for PMTs at known positions")
     })?;
     let mut runs = Runs::new(truth)?;
     let scintillator_mm = detector
@@ -139,10 +139,10 @@ pub fn light(
         .iter()
         .map(|run| {
             let visible_mev = run.energy_mev * state.maps.visible_ratio[run.class];
-            visible_mev * model.total(run.position_mm).0
+            visible_mev * model.expected_total(run.position_mm).0
         })
         .collect();
-    let reconstructor = Reconstructor::new(detector, Some(model), Method::Full)?;
+    let reconstructor = EventReconstructor::new(detector, Some(model), EventMethod::Full)?;
     let mut refit = Refit::new(runs.all.len());
     read_all(&mut |block| refit.add(block, &runs, &reconstructor))?;
     let energy = refit.scale(&runs, &state.maps.visible_ratio, radius_mm);
@@ -170,7 +170,7 @@ fn nearest_mm(sensors: &Sensors) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// The first pass.
+/// Runs the first pass.
 fn run_first_pass(
     read_all: &mut ReadEvents<'_>,
     runs: &mut Runs,
@@ -200,13 +200,13 @@ fn run_first_pass(
     })?;
     if first_pass.events == first_pass.without_truth {
         return Err(
-            Error::usage("the truth knows none of the events in the hits")
-                .with_hint("give the truth of these very hits"),
+            Error::usage("none of the events in the hits is in the truth")
+                .with_hint("give the truth of these hits"),
         );
     }
     if first_pass.events == first_pass.without_truth + first_pass.without_light {
         return Err(Error::usage(
-            "in no event any light stands out of the dark hits",
+            "no event has significantly more hits than dark hits",
         ));
     }
     let silent = first_pass
@@ -226,7 +226,7 @@ fn run_first_pass(
             "{silent} of {} channels have no hit in any run",
             sensors.len()
         ))
-        .with_hint("are these the hits of this detector? If so, take more events"));
+        .with_hint("check that these are the hits of this detector; if so, take more events"));
     }
     Ok(first_pass)
 }

@@ -1,4 +1,4 @@
-//! Which events belong together: those of one place and one energy are a run, those of one energy a class.
+//! Grouping of events: those of one position and energy are a run, those of one energy a class.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,26 +6,26 @@ use crate::error::{Error, Result};
 use crate::model::TrueEvent;
 use crate::model::vector::Vector;
 
-/// Positions that agree to this are one.
+/// Positions that agree within this are equal.
 const SAME_MM: f64 = 0.1;
-/// Energies that agree to this, relatively, are one; a smeared energy falls into several classes.
+/// Energies that agree within this relative difference are equal; a continuous energy falls into several classes.
 const SAME_ENERGY: f64 = 0.05;
-/// Most runs: what is kept of each grows with the number of channels.
+/// Maximum number of runs: memory per run grows with the number of channels.
 const MAX_RUNS: usize = 2000;
 
-/// Events of one place and one energy.
+/// Events of one position and energy.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Run {
     pub position_mm: Vector,
     /// Mean of the true energies of the events that were used.
     pub energy_mev: f64,
-    /// Which energy.
+    /// Index of the energy class.
     pub class: usize,
     /// Events that were used.
     pub events: u64,
 }
 
-/// The runs, in the order of their places and energies.
+/// The runs, in the order of their positions and energies.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Runs {
     pub all: Vec<Run>,
@@ -34,7 +34,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// From the truth of all events.
+    /// Groups the events of the truth.
     pub(super) fn new(truth: &[TrueEvent]) -> Result<Self> {
         let key = |event: &TrueEvent| {
             let index = [event.x_mm, event.y_mm, event.z_mm];
@@ -58,10 +58,10 @@ impl Runs {
         }
         if groups.len() > MAX_RUNS {
             return Err(Error::usage(format!(
-                "the events stand at {} different indices or energies; at most {MAX_RUNS} runs can be told apart",
+                "the events have {} different positions or energies; at most {MAX_RUNS} runs are possible",
                 groups.len()
             ))
-            .with_hint("light is calibrated with sources at known indices, many events at each"));
+            .with_hint("light is calibrated with sources at known positions, many events at each"));
         }
         for (number, class) in classes.values_mut().enumerate() {
             *class = number;
@@ -82,7 +82,7 @@ impl Runs {
                 && of_event.insert(event.event_id, (*number, *event)).is_some()
             {
                 return Err(Error::usage(format!(
-                    "event {} stands in the truth twice",
+                    "the truth has event {} twice",
                     event.event_id
                 )));
             }
@@ -94,7 +94,7 @@ impl Runs {
         })
     }
 
-    /// The run of an event and its truth.
+    /// Returns the run of an event and its truth.
     pub(super) fn find(&self, event_id: u64) -> Option<(usize, &TrueEvent)> {
         self.of_event
             .get(&event_id)

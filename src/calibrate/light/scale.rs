@@ -1,27 +1,27 @@
-//! The last pass: the runs are fitted as any event is, and what the fit finds of a known energy becomes the energy scale.
+//! The last pass: the runs are fitted like any event, and fitted over true energy becomes the energy scale.
 
 use rayon::prelude::*;
 
 use super::runs::Runs;
-use crate::event::Reconstructor;
+use crate::event::EventReconstructor;
 use crate::math::matrix::Matrix;
 use crate::model::EventHits;
 use crate::model::light_maps::EnergyScale;
 use crate::threads::in_pool;
 
-/// Fewest fitted events for a run to count.
+/// Minimum number of fitted events of a run.
 const MIN_EVENTS: f64 = 20.0;
-/// How far the response's terms are thought to be from none: keeps what no run tells small.
+/// Prior width of the response's terms: keeps terms small that no run determines.
 const TERM_SIGMA: f64 = 0.03;
-/// A run's mean is not better known than this.
+/// Minimum relative error of a run's mean.
 const MIN_SIGMA: f64 = 5e-4;
-/// Fits farther from the truth than by this factor are of something else.
+/// Fits that differ from the truth by more than this factor are not used.
 const MAX_RATIO: f64 = 1.5;
 
 /// Fitted energies by run.
 pub(super) struct Refit {
     sums: Vec<Sums>,
-    /// Events that were fitted, and those whose fit did not converge.
+    /// Events that were fitted, and those of them whose fit did not converge.
     pub events: u64,
     pub not_converged: u64,
 }
@@ -43,8 +43,8 @@ impl Refit {
         }
     }
 
-    /// Fits events.
-    pub(super) fn add(&mut self, block: &[EventHits], runs: &Runs, reconstructor: &Reconstructor) {
+    /// Fits a block of events.
+    pub(super) fn add(&mut self, block: &[EventHits], runs: &Runs, reconstructor: &EventReconstructor) {
         let found: Vec<Option<(usize, f64, bool)>> = in_pool(|| {
             block
                 .par_iter()
@@ -70,7 +70,7 @@ impl Refit {
         }
     }
 
-    /// What the fit finds over what is there, with its error, of a run with enough events.
+    /// Returns fitted over true energy of a run with its error; `None` for too few events.
     pub(super) fn ratio(&self, run: usize) -> Option<(f64, f64)> {
         let sums = self.sums.get(run).filter(|sums| sums.n >= MIN_EVENTS)?;
         let mean = sums.ratio / sums.n;
@@ -78,14 +78,14 @@ impl Refit {
         Some((mean, variance.sqrt().max(MIN_SIGMA)))
     }
 
-    /// The energy scale. `visible_ratio` is visible over deposited energy by class, as the charges have it.
+    /// Returns the energy scale. `visible_ratio` is visible over deposited energy by class, from the charges.
     pub(super) fn scale(&self, runs: &Runs, visible_ratio: &[f64], radius_mm: f64) -> EnergyScale {
         let terms = |run: usize| {
             let p = runs.all[run].position_mm;
             let square = p.iter().map(|x| x * x).sum::<f64>() / (radius_mm * radius_mm);
             EnergyScale::terms(square, p[2] / radius_mm)
         };
-        // The response: runs of all energies, each relative to what its energy gives on the whole.
+        // The response: runs of all energies, each relative to the mean of its energy.
         let n = EnergyScale::POWERS.len();
         let mut level = vec![1.0; visible_ratio.len()];
         let mut response = vec![0.0; n];
@@ -138,7 +138,7 @@ impl Refit {
                 }
             }
         }
-        // The curve: mean energies of the classes, in their order, and what is seen of them.
+        // The curve: mean deposited and visible energy of the classes.
         let mut curve: Vec<(f64, f64)> = (0..visible_ratio.len())
             .filter_map(|class| {
                 let (mut sum, mut events) = (0.0, 0.0);

@@ -1,4 +1,4 @@
-//! A pass over the events that learns when light arrives: times of all events, first hits by node, offsets of channels.
+//! A time calibration pass over the events: times of all events, time distributions, offsets of channels.
 
 use std::collections::HashMap;
 
@@ -16,47 +16,47 @@ use crate::model::EventHits;
 use crate::model::light_maps::{FROM_NS, STEP_NS, TimeTable};
 use crate::threads::in_pool;
 
-/// A channel's middle is that of hits so near to it, found in so many steps, from so many hits at least.
+/// The mean time of a channel: half-width of the window, number of iterations, minimum number of hits.
 const MIDDLE_NS: f64 = 12.0;
 const MIDDLE_STEPS: usize = 12;
 const MIN_HITS: f64 = 20.0;
-/// Distributions end after so many steps, 2 us, however long the window is.
+/// Maximum number of steps of a distribution, 2 us.
 const MAX_TIMES: usize = 4096;
-/// Distributions are smoothed over so many errors of an event's time, within these numbers of steps on both sides.
+/// Distributions are smoothed over this many errors of an event's time, within these limits in steps on both sides.
 const SMOOTH_SIGMAS: f64 = 8.0;
 const REACHES: [usize; 2] = [3, 19];
-/// The error of the times that the peaks of the hits give.
+/// Error of event times from the peaks of the hits.
 const ROUGH_SIGMA_NS: f64 = 0.4;
-/// Rough offsets of a smaller spread are none.
+/// Rough offsets with a smaller spread are set to 0.
 const MIN_ROUGH_NS: f64 = 1.0;
-/// A channel whose hits tell its offset worse than to 1 ns keeps the one it has.
+/// Minimum information for an update of a channel's offset: an error of 1 ns.
 const MIN_INFORMATION: f64 = 1.0;
 
-/// What a pass has to know.
+/// The input of a pass.
 pub(super) struct PassInput<'a> {
     pub runs: &'a Runs,
     pub sensors: &'a Sensors,
     pub light: &'a LightModel,
-    /// Visible over deposited energy, by class.
+    /// Visible over deposited energy by energy class.
     pub visible_ratio: &'a [f64],
     /// Mean time of all events.
     pub mean_event_time_ns: f64,
-    /// Whether times are to be found with the distributions of `light`, or taken as they are.
+    /// Whether event times are fitted with the distributions of `light`, or taken as they are.
     pub refine: bool,
-    /// Whether `light` has distributions of times yet.
+    /// Whether `light` already has time distributions.
     pub has_times: bool,
 }
 
-/// Sums of a pass.
+/// The sums of a pass.
 pub(super) struct TimePass {
     first: Vec<FirstHits>,
-    /// By channel: the slope of its first hits' likelihood with an offset, and what they tell of it.
+    /// By channel: derivative of its first hits' log-likelihood with respect to the offset, and the information.
     offsets: Vec<(f64, f64)>,
-    /// By channel: first hits by time.
+    /// By channel: histogram of the first hits' residuals.
     residuals: Vec<[u32; RESIDUAL_BINS]>,
-    /// What the hits of all events tell of their times, and the number of events.
+    /// Information of the hits of all events on their times, and the number of events.
     information: (f64, f64),
-    /// Whether there were distributions before.
+    /// Whether there were time distributions before this pass.
     has_times: bool,
 }
 
@@ -80,7 +80,7 @@ struct HitContribution {
 }
 
 impl TimePass {
-    /// A pass with everything at risk that the runs have.
+    /// Starts a pass with the exposure of all runs.
     pub(super) fn new(input: &PassInput<'_>) -> Self {
         let light = input.light;
         let times = (((light.tables.window_ns - FROM_NS) / STEP_NS) as usize + 1).min(MAX_TIMES);
@@ -119,7 +119,7 @@ impl TimePass {
         }
     }
 
-    /// Adds events, and puts their times where they are found to be.
+    /// Adds events and updates their times.
     pub(super) fn add(
         &mut self,
         block: &[EventHits],
@@ -161,10 +161,10 @@ impl TimePass {
         }
     }
 
-    /// The distributions by type; `None` if a type has no hits.
+    /// Returns the time distributions by PMT type; `None` if a type has no hits.
     ///
-    /// Times of events that are found with the distributions themselves gather where those have bumps, and make them higher. What
-    /// is finer than several times the error of an event's time is therefore smoothed away.
+    /// Event times that are fitted with the distributions themselves accumulate at bumps and amplify them. Structures finer than
+    /// several errors of an event's time are therefore smoothed.
     pub(super) fn tables(&self) -> Option<Vec<TimeTable>> {
         let (information, events) = self.information;
         let sigma_ns = if information > 0.0 {
@@ -182,12 +182,11 @@ impl TimePass {
         })
     }
 
-    /// What the channels' times are late by, from where most of their hits are: good enough to begin with.
+    /// Returns rough time offsets of the channels, from the means of most of their hits.
     pub(super) fn rough_offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
         let found: Vec<Option<(f64, f64)>> = self.residuals.iter().map(middle_ns).collect();
         let mut offsets = relative(sensors, n_types, |index| found[index]);
-        // First hits of bright channels are early; offsets that are no larger than that are better found by steps of
-        // Newton's from none.
+        // First hits of bright channels are early; offsets no larger than that are better found by Newton steps from 0.
         let square = offsets.iter().map(|x| x * x).sum::<f64>() / offsets.len().max(1) as f64;
         if square.sqrt() < MIN_ROUGH_NS {
             offsets.fill(0.0);
@@ -195,8 +194,7 @@ impl TimePass {
         offsets
     }
 
-    /// What the channels' times are late by, beyond the offsets that were subtracted already: a step of Newton's towards the
-    /// most likely offset.
+    /// Returns corrections of the channels' time offsets: a Newton step towards the most likely offset.
     pub(super) fn offsets_ns(&self, sensors: &Sensors, n_types: usize) -> Vec<f64> {
         relative(sensors, n_types, |index| {
             let (slope, information) = self.offsets[index];
@@ -205,7 +203,7 @@ impl TimePass {
     }
 }
 
-/// The middle of most hits and its variance: the mean of a stretch that is moved until that is its middle.
+/// Returns the mean of most hits and its variance: the mean within a window that is moved until it is centred.
 fn middle_ns(residuals: &[u32; RESIDUAL_BINS]) -> Option<(f64, f64)> {
     let time_ns = |bin: usize| RESIDUAL_FROM_NS + RESIDUAL_STEP_NS * (bin as f64 + 0.5);
     let peak = (0..RESIDUAL_BINS).max_by_key(|&bin| {
@@ -233,7 +231,7 @@ fn middle_ns(residuals: &[u32; RESIDUAL_BINS]) -> Option<(f64, f64)> {
     Some((middle, variance))
 }
 
-/// Values of channels relative to their type's mean, each pulled there as far as it is noise.
+/// Returns values of channels relative to their type's mean, each shrunk towards it according to its noise.
 fn relative(
     sensors: &Sensors,
     n_types: usize,

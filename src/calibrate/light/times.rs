@@ -1,31 +1,31 @@
-//! When light arrives, from the channels' first hits.
+//! Distributions of arrival times, from the channels' first hits.
 //!
-//! A channel is at risk of its first hit until it has one. Of `mu s(t)` photoelectrons a ns, first hits show those of
-//! channels at risk: `s(t)` is the number of first hits there over the sum of `mu` at risk, which is right however
-//! much light a channel sees (the estimate of Nelson and Aalen, doi:10.1214/aos/1176344247). Each hit is shared among the
-//! nodes round it, as a fit later mixes them.
+//! A channel is at risk of its first hit until it has one. Of `mu s(t)` photoelectrons per ns, first hits show those of
+//! channels at risk: `s(t)` is the number of first hits divided by the sum of `mu` at risk, which is correct for any
+//! amount of light (the estimate of Nelson and Aalen, doi:10.1214/aos/1176344247). Each hit is shared among the
+//! surrounding nodes with the weights of the later interpolation.
 
 use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 /// Nodes in `(r / R)^2` and in the logarithm of the distance.
 const NODES: [usize; 2] = [25, 16];
-/// A time's density is averaged over as many others as have so many hits ...
+/// The density at a time is averaged over as many neighbours as contain this many hits ...
 const SMOOTH_HITS: f64 = 400.0;
 /// ... within this share of its distance to the peak.
 const SMOOTH_SHARE: f64 = 0.2;
-/// A node with fewer first hits looks at its neighbours.
+/// A node with fewer first hits also uses those of its neighbours.
 const NODE_HITS: f64 = 20_000.0;
-/// Before the peak, light ends where it is not this many standard deviations above none.
+/// Minimum significance, in standard deviations, of light before the peak.
 const SIGMAS: f64 = 3.0;
 
-/// Of all light, so much has to be at risk still for a density to be measured, ...
+/// Minimum share of the light at risk for a measurement of the density, ...
 const MIN_AT_RISK: f64 = 0.01;
-/// ... and of so much the window must not have ended.
+/// ... and minimum share whose window has not ended.
 const MIN_OPEN: f64 = 0.5;
-/// Densities are joined over this time.
+/// A measured density is matched to its continuation over this time.
 const JOINT_NS: f64 = 60.0;
 
-/// The nodes round a place.
+/// A surrounding node and its weight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Corner {
     pub node: usize,
@@ -48,13 +48,13 @@ pub(super) struct FirstHits {
     light_ended: Vec<f64>,
 }
 
-/// Which bin a time is in; `None` behind the last.
+/// Returns the bin of a time; `None` after the last.
 pub(super) fn bin(time_ns: f64, times: usize) -> Option<usize> {
     let bin = ((time_ns - FROM_NS) / STEP_NS).round().max(0.0) as usize;
     (bin < times).then_some(bin)
 }
 
-/// Nodes over the range of a map.
+/// Returns the nodes over the range of a map.
 pub(super) fn nodes(v_low: f64, v_high: f64) -> (Nodes, Nodes) {
     let u = Nodes {
         low: 0.0,
@@ -85,10 +85,10 @@ impl FirstHits {
         }
     }
 
-    /// The nodes round a place and their shares.
+    /// Returns the surrounding nodes of a point and their weights.
     pub(super) fn corners(&self, u: f64, v: f64) -> [Corner; 6] {
-        let three = self.u.three(u);
-        let (column, right, _) = self.v.place(v);
+        let three = self.u.quadratic_taps(u);
+        let (column, right, _) = self.v.linear_taps(v);
         let at = |k: usize, j: usize| Corner {
             node: three.nodes[k] * self.v.count + column + j,
             weight: three.shares[k] * if j == 0 { 1.0 - right } else { right },
@@ -96,7 +96,7 @@ impl FirstHits {
         [at(0, 0), at(0, 1), at(1, 0), at(1, 1), at(2, 0), at(2, 1)]
     }
 
-    /// A channel is at risk until `end_ns`, `events` times.
+    /// Adds a channel that is at risk until `end_ns` in `events` events.
     pub(super) fn expose(
         &mut self,
         corners: &[Corner; 6],
@@ -120,7 +120,7 @@ impl FirstHits {
         }
     }
 
-    /// A channel has its first hit at `time_ns`; it would have been at risk until `end_ns`.
+    /// Adds a first hit at `time_ns` of a channel that would have been at risk until `end_ns`.
     pub(super) fn hit(
         &mut self,
         corners: &[Corner; 6],
@@ -147,7 +147,7 @@ impl FirstHits {
         }
     }
 
-    /// The distributions, smooth over `reach` times on both sides. `None` if there are no hits at all.
+    /// Returns the distributions, smoothed over `reach` steps on both sides; `None` without any hits.
     pub(super) fn table(&self, reach: usize) -> Option<TimeTable> {
         let rows: Vec<Sums> = (0..self.light.len()).map(|node| self.sums(node)).collect();
         let mut all = Sums::none(self.times);
@@ -161,7 +161,7 @@ impl FirstHits {
         TimeTable::new(self.u, self.v, &densities)
     }
 
-    /// What a node itself has seen.
+    /// Returns the sums of a node.
     fn sums(&self, node: usize) -> Sums {
         let start = node * self.times;
         let (mut light, mut dark) = (self.light[node], self.dark[node]);
@@ -181,7 +181,7 @@ impl FirstHits {
         sums
     }
 
-    /// A node's sums; with those of its neighbours, nearer ones with more weight, where it has seen too little.
+    /// Returns the sums of a node, with weighted sums of its neighbours if it has too few hits.
     fn pooled(&self, rows: &[Sums], node: usize) -> Sums {
         let index = |node: usize| ((node / self.v.count) as f64, (node % self.v.count) as f64);
         let here = index(node);
@@ -210,7 +210,7 @@ impl FirstHits {
     }
 }
 
-/// First hits, what was at risk, and what would have been without any hits, by time.
+/// First hits, exposure at risk, and exposure without any hits, by time.
 struct Sums {
     hits: Vec<f64>,
     light: Vec<f64>,
@@ -241,7 +241,7 @@ impl Sums {
         }
     }
 
-    /// The density, averaged where hits are few. Where next to nothing is left at risk it goes on as `usual` does.
+    /// Returns the density, averaged where hits are few. Where too little is at risk, it continues like `usual`.
     fn density(&self, usual: Option<&[f64]>, reach: usize) -> Vec<f64> {
         let n = self.hits.len();
         let before = |values: &[f64]| {
@@ -283,7 +283,7 @@ impl Sums {
                 excess[k] = (found - dark) / (dark + 1.0).sqrt();
             }
         }
-        // Before the first light there is none; noise must not stay as a floor.
+        // There is no light before the first significant one: noise is set to 0.
         if let Some(start) = (0..peak).rev().find(|&k| excess[k] < SIGMAS) {
             density[..=start].fill(0.0);
         }
@@ -297,7 +297,8 @@ impl Sums {
     }
 }
 
-/// A parabola through each value and its neighbours, up to `reach` away on both sides (doi:10.1021/ac60214a047).
+/// Savitzky-Golay filter: fits a parabola to each value and its neighbours, up to `reach` on both sides
+/// (doi:10.1021/ac60214a047).
 fn without_noise(density: &[f64], reach: usize) -> Vec<f64> {
     let m = reach as f64;
     let norm = (2.0 * m + 3.0) * (2.0 * m + 1.0) * (2.0 * m - 1.0) / 3.0;
@@ -318,7 +319,7 @@ fn without_noise(density: &[f64], reach: usize) -> Vec<f64> {
     smooth
 }
 
-/// Continues a density from bin `end` on: in the shape of `usual`, or as an exponential.
+/// Continues a density from bin `end` on: with the shape of `usual`, or as an exponential.
 fn go_on(density: &mut [f64], end: usize, usual: Option<&[f64]>) {
     let length = ((JOINT_NS / STEP_NS) as usize).min(end / 2);
     if end >= density.len() || length == 0 {

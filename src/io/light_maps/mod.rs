@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::model::light_maps::{Axis, EnergyScale, Flight, Nodes};
+use crate::model::light_maps::{EnergyScale, LightSpeed, Nodes, SplineAxis};
 
 pub use read::read;
 pub use write::write_tables;
@@ -47,7 +47,7 @@ struct Manifest {
     geometry_crc32c: String,
     radius_mm: f64,
     window_ns: f64,
-    flight: Flight,
+    flight: LightSpeed,
     separation_ns: f64,
     seed: [f64; 2],
     energy: EnergyScale,
@@ -61,8 +61,8 @@ struct Manifest {
 #[derive(Debug, Serialize, Deserialize)]
 struct TypeShape {
     name: String,
-    map_u: Axis,
-    map_v: Axis,
+    map_u: SplineAxis,
+    map_v: SplineAxis,
     times_u: Nodes,
     times_v: Nodes,
     times: usize,
@@ -111,7 +111,7 @@ impl Manifest {
             return Err(bad("energy"));
         }
         for kind in &self.types {
-            let axis = |axis: &Axis| {
+            let axis = |axis: &SplineAxis| {
                 axis.low.is_finite()
                     && axis.high.is_finite()
                     && axis.low < axis.high

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Method;
+use crate::event::EventMethod;
 use crate::model::Flags;
 use crate::pipeline::observer::event_method_name;
 use crate::pipeline::record::UnitRecord;
@@ -17,7 +17,7 @@ pub enum EventsPlan {
     /// Reconstruction.
     Present {
         /// The method.
-        method: Method,
+        method: EventMethod,
         /// The light maps.
         light_maps: Option<LightMaps>,
         /// CRC32C of the positions of the PMTs.
@@ -56,7 +56,7 @@ pub enum EventsReport {
         /// Events by flag.
         flags: BTreeMap<String, u64>,
         /// The method.
-        method: Method,
+        method: EventMethod,
         /// The light maps, where there were any.
         light_maps: Option<LightMaps>,
         /// CRC32C of the positions of the PMTs.

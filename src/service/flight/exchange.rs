@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tonic::Streaming;
 
 use super::{Flight, encode};
-use crate::event::Reconstructor;
+use crate::event::EventReconstructor;
 use crate::io::ReadOptions;
 use crate::io::waveforms::arrow_ipc::{Received, size_of};
 use crate::model::EventHits;
@@ -143,7 +143,7 @@ async fn write(
     state: &ServiceState,
     mut pending: mpsc::Receiver<Next<Pending>>,
     output: Output,
-    events: Option<Arc<Reconstructor>>,
+    events: Option<Arc<EventReconstructor>>,
     responses: &ResponseSender<FlightData>,
 ) -> Result<(), Rejection> {
     let mut seen = DuplicateFilter::for_stream();
@@ -186,7 +186,7 @@ async fn write(
 /// Reconstructs complete events and encodes them.
 async fn complete_events(
     state: &ServiceState,
-    reconstructor: &Arc<Reconstructor>,
+    reconstructor: &Arc<EventReconstructor>,
     events: Vec<EventHits>,
 ) -> Result<RecordBatch, Rejection> {
     let events = response::reconstruct(reconstructor, state.backends.pool(), events).await?;

@@ -1,10 +1,10 @@
-//! `nuwave inspect --plot`: chooses waveforms, runs the extraction on them, and draws both.
+//! `nuwave inspect --plot`: draws waveforms with the result of their extraction.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Verbosity;
-use super::args::{DetectorArgs, InputArgs};
+use crate::cli::Verbosity;
+use crate::cli::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, Method, Parameters, Trace};
 use crate::io::atomic::AtomicFile;
@@ -12,26 +12,26 @@ use crate::io::{self, BatchLimit, SourceInfo};
 use crate::model::{Photoelectron, TimedCharge, Waveform};
 use crate::plot::waveform_display::{TraceDisplay, WaveformDisplay, waveforms_svg};
 
-/// What to draw.
+/// The options of the plot.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Pictures")]
-pub(crate) struct PlotArgs {
-    /// Draw waveforms, or of hits one event, into this SVG file
+#[command(next_help_heading = "Plots")]
+pub(super) struct PlotArgs {
+/// Draw waveforms (or, for hits, one event) into this SVG file
     #[arg(long, value_name = "OUT.svg")]
     pub plot: Option<PathBuf>,
-    /// Draw waveforms of this event only; of hits, this event
+/// Draw only waveforms of this event; for hits, the event to draw
     #[arg(long, value_name = "ID", requires = "plot")]
     pub event: Option<u64>,
-    /// Draw waveforms of this channel only
+/// Draw only waveforms of this channel
     #[arg(long, value_name = "ID", requires = "plot")]
     pub channel: Option<u32>,
-    /// Mark the true vertex in the picture of an event: a file with the truth
+/// File with the truth, to mark the true vertex in an event display
     #[arg(long, value_name = "FILE", requires = "plot")]
     pub truth: Option<PathBuf>,
-    /// Input that the event is of, where a table has the event in several
+/// Input of the event, if several inputs have an event with this number
     #[arg(long, value_name = "N", requires = "plot")]
     pub input_id: Option<u32>,
-    /// How their hits are found
+/// Method of the extraction
     #[arg(long, value_enum, requires = "plot", default_value_t)]
     method: Method,
     /// Number of waveforms to draw
@@ -40,14 +40,14 @@ pub(crate) struct PlotArgs {
 }
 
 impl PlotArgs {
-    /// True if a picture was asked for.
+/// Returns true if a plot was requested.
     pub fn is_wanted(&self) -> bool {
         self.plot.is_some()
     }
 }
 
 /// Draws the waveforms that `plot` chooses from the file `path`.
-pub(crate) fn draw(
+pub(super) fn draw(
     path: &Path,
     plot: &PlotArgs,
     known: &DetectorArgs,
@@ -118,8 +118,8 @@ pub(crate) fn draw(
     Ok(())
 }
 
-/// The extraction and the sampling interval it runs with; `None` where the user named no template and the file
-/// knows none: the samples alone are drawn then.
+/// Returns the extractor and its sampling interval; `None` if neither the user nor the file names a template: then only the
+/// samples are drawn.
 fn extractor(
     info: &SourceInfo,
     known: &DetectorArgs,
@@ -168,7 +168,7 @@ fn picture(
         truth: truth
             .iter()
             .filter(|pe| (pe.event_id, pe.channel_id) == (waveform.event_id, waveform.channel_id))
-            // Where windows begin later than the event, truth counts from the event's start.
+// True times count from the event's start, which may be before the window.
             .map(|pe| TimedCharge {
                 time_ns: pe.time_ns - waveform.start_ns,
                 charge_pe: f64::from(pe.charge_pe),

@@ -1,13 +1,13 @@
-//! `nuwave inspect --event ID --plot`: one event of a table of hits as the PMTs saw it.
+//! `nuwave inspect --event ID --plot`: the event display of one event of a table of hits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Verbosity;
-use super::args::{InputArgs, detector_of_report};
-use super::inspect_plot::PlotArgs;
+use crate::cli::Verbosity;
+use crate::cli::args::{InputArgs, detector_of_report};
+use super::waveform_plot::PlotArgs;
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
@@ -16,18 +16,18 @@ use crate::model::{ChannelHit, Event, TrueEvent};
 use crate::plot::event_display::{DisplaySensor, EventDisplay, event_svg};
 use crate::text::thousands;
 
-/// Numbers of events that an error names.
+/// Maximum number of events named in an error message.
 const NAMED: usize = 5;
 
-/// What a path leads to.
+/// The content of a path.
 struct Content {
     /// The table of hits.
     hits: PathBuf,
-    /// The input of `hits` that the events are of; `None` for all.
+/// The input of `hits` to use; `None` for all.
     input_of_hits: Option<u32>,
-    /// The event found, where there is a table of events that has it.
+/// The reconstructed event, if there is one.
     event: Option<Event>,
-    /// The detector that is named there.
+/// The detector named there.
     detector: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn draw(
             "`--channel` chooses waveforms, and `{}` holds none",
             path.display()
         ))
-        .with_hint("a picture of an event shows all channels; leave it out"));
+.with_hint("an event display shows all channels; leave it out"));
     }
     let content = content(path, plot)?;
     let detector = geometry(path, typed.or(content.detector.as_deref()))?;

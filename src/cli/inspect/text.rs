@@ -1,9 +1,9 @@
-//! What `nuwave inspect` prints.
+//! The text that `nuwave inspect` prints.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::inspect::{
+use super::inspection::{
     CalibrationFile, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile, WaveformFile,
 };
 use crate::evaluate::survey::{FirstRow, SurveyResult};
@@ -11,7 +11,7 @@ use crate::io::Loss;
 use crate::model::{Flags, Polarity};
 use crate::text::thousands;
 
-/// What was found, for a person.
+/// Returns the content as text.
 pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {
     let mut text = format!("{}\n", path.display());
     match found {
@@ -30,7 +30,7 @@ fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
 
 fn or_unsaid<T: std::fmt::Display>(value: Option<T>, unit: &str) -> String {
     value.map_or_else(
-        || "the file does not say".to_owned(),
+|| "not in the file".to_owned(),
         |value| format!("{value}{unit}"),
     )
 }
@@ -67,7 +67,7 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
                 "; the data suggest {} (skewness {skewness:.1})",
                 direction(polarity)
             ),
-            None => format!("; the data do not tell (skewness {skewness:.1})"),
+format!("; the data do not tell (skewness {skewness:.1})"), => None => format!("; not clear from the data (skewness {skewness:.1})"), => format!("; the data do not tell (skewness {skewness:.1})"),
         }
     });
     line(

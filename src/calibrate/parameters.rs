@@ -1,0 +1,30 @@
+//! The parameters of the single-photoelectron calibration.
+
+use crate::model::Polarity;
+
+/// The kind of run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// A weak light source fires at the same time in every window.
+    Led,
+    /// Dark photoelectrons at any time.
+    Dark,
+}
+
+/// The parameters of [`spe`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpeParameters {
+    /// Direction of the pulses.
+    pub polarity: Polarity,
+    /// Interval between samples.
+    pub sampling_ns: f64,
+    /// The kind of run; `None`: determined from the data.
+    pub run: Option<RunKind>,
+    /// Samples over which the charge is summed, the last not included; `None`: determined from the data.
+    pub window: Option<(usize, usize)>,
+    /// Minimum number of pulses for a channel's own template.
+    pub min_pulses: u64,
+    /// Time at which light reaches the PMTs, from the first sample on, which fixes the offsets. `None`: offsets are zero.
+    pub light_ns: Option<f64>,
+}

@@ -1,0 +1,64 @@
+//! The results of the single-photoelectron calibration.
+
+use super::parameters::RunKind;
+use super::spectrum::{Spectrum, SpectrumFit};
+use crate::error::Result;
+use crate::model::{Calibration, ChannelCalibration};
+
+/// The result for one channel. Charges in ADC counts x samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelSpe {
+    /// The channel.
+    pub channel_id: u32,
+    /// Waveforms of the channel in the run.
+    pub n_waveforms: u64,
+    /// Waveforms that could not be used: of another length, or with samples that are not finite.
+    pub n_skipped: u64,
+    /// Mean baseline as recorded.
+    pub baseline_adc: f64,
+    /// First sample of the charge window and the one after its last; in a dark run counted from 0 at the window's
+    /// beginning before each pulse.
+    pub window: Option<(usize, usize)>,
+    /// Charge spectrum; `None` without light.
+    pub spectrum: Option<Spectrum>,
+    /// Fit of the charge spectrum.
+    pub fit: Option<SpectrumFit>,
+    /// Pulses in the template.
+    pub n_pulses: u64,
+    /// Height of the template.
+    pub peak_adc: f64,
+    /// Full width at half maximum of the template.
+    pub fwhm_ns: f64,
+    /// Mean time of the photoelectrons from the light source, from the first sample on.
+    pub light_time_ns: Option<f64>,
+    /// The row of the calibration file.
+    pub calibration: ChannelCalibration,
+}
+
+/// The result of [`spe`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpeResult {
+    /// The kind of run.
+    pub run: RunKind,
+    /// The channels in ascending order.
+    pub channels: Vec<ChannelSpe>,
+    /// The row for channels that are not in the run, with the mean of all templates.
+    pub default_row: ChannelCalibration,
+}
+
+impl SpeResult {
+    /// Returns the calibration.
+    ///
+    /// # Errors
+    /// As [`ChannelCalibration::validate`].
+    pub fn to_calibration(&self) -> Result<Calibration> {
+        let mut calibration = Calibration::new();
+        let row = calibration.add_row(self.default_row.clone())?;
+        calibration.set_default(row);
+        for channel in &self.channels {
+            let row = calibration.add_row(channel.calibration.clone())?;
+            calibration.assign(channel.channel_id, row);
+        }
+        Ok(calibration)
+    }
+}
