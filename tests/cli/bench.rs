@@ -35,7 +35,7 @@ fn a_quick_run_prints_a_table() {
     let table = quick(folder.path(), &["--mean-pe", "0,5", "--lengths", "256"]);
     for expected in [
         "CPU, 1 thread",
-        "256 samples a waveform, batches of 256",
+        "256 samples per waveform, batches of 256",
         "of host copies",
         "deconvolve",
         "mean PE 5",
