@@ -1,8 +1,8 @@
 //! The second and third pass over a channel: charge spectrum, selection and mean of single photoelectrons.
 
 use super::first_pass::{FirstPass, LIGHT_SIGMA, Span};
-use super::pedestal::estimate_pedestal;
 use super::parameters::{RunKind, SpeParameters};
+use super::pedestal::estimate_pedestal;
 use super::spectrum::{Content, Spectrum, SpectrumFit, fit};
 use super::template::{Aligner, MeanPulse, Template, finish_template};
 

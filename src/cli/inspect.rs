@@ -12,13 +12,8 @@ use std::process::ExitCode;
 use super::Verbosity;
 use super::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
-<<<<<<< HEAD
-use crate::evaluate::survey::{Survey, SurveyResult};
-use crate::io::{self, BatchLimit, Loss, SourceInfo, calibration, hits, tables};
-use crate::model::{Calibration, Polarity};
-=======
 use crate::evaluate::survey::Survey;
-use crate::io::{self, BatchLimit, SourceInfo, calibration_file, hit_source, hits};
+use crate::io::{self, BatchLimit, SourceInfo, calibration, hits, tables};
 use crate::model::Calibration;
 use inspection::{
     CalibrationFile, CalibrationRow, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile,
@@ -26,7 +21,6 @@ use inspection::{
 };
 use text::text;
 use waveform_plot::PlotArgs;
->>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 
 /// Show what is inside a file: waveforms, hits, truth, calibration, or an output folder
 ///
@@ -38,10 +32,10 @@ pub(crate) struct Args {
     /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct`
     #[arg(value_name = "FILE")]
     path: PathBuf,
-/// Maximum number of waveforms to read
+    /// Maximum number of waveforms to read
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_waveforms: u64,
-/// Number of rows to print
+    /// Number of rows to print
     #[arg(long, value_name = "N", default_value_t = 5)]
     rows: usize,
     #[command(flatten)]

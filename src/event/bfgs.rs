@@ -38,7 +38,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
             continue;
         }
         if 0.5 * decrease < TOLERANCE && !fresh {
-// The updated curvature may be too large: it is computed again from the hits.
+            // The updated curvature may be too large: it is computed again from the hits.
             value = function(&point, true);
             inverse = inverse_or_diagonal(&value.information);
             fresh = true;
@@ -68,7 +68,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
             if next.minus_log <= value.minus_log - 1e-4 * factor * decrease {
                 break (candidate, next);
             }
-// The minimum of the parabola through both values and the slope, within limits.
+            // The minimum of the parabola through both values and the slope, within limits.
             let rise = next.minus_log - value.minus_log + factor * decrease;
             let best = if rise.is_finite() && rise > 0.0 {
                 0.5 * factor * factor * decrease / rise
@@ -82,7 +82,7 @@ pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: P
         };
         if factor < 1e-4 {
             if fresh {
-// No lower value along the best direction: converged to numerical precision, or stuck.
+                // No lower value along the best direction: converged to numerical precision, or stuck.
                 let converged = 0.5 * decrease < 1e-3;
                 return Minimum {
                     point,

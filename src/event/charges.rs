@@ -12,7 +12,7 @@ const MIN_DENSITY: f64 = 1e-12;
 pub struct Sum {
     /// Logarithm of the sum.
     pub log: f64,
-/// Its derivative with respect to `m`.
+    /// Its derivative with respect to `m`.
     pub slope: f64,
 }
 
@@ -21,7 +21,7 @@ pub struct Sum {
 pub struct FewPe([f64; MAX_TABLE_PE]);
 
 impl FewPe {
-/// As [`ChargeTable::beyond_first`], but returns the sum itself, and the derivative of its logarithm.
+    /// As [`ChargeTable::beyond_first`], but returns the sum itself, and the derivative of its logarithm.
     #[must_use]
     #[inline]
     pub fn beyond_first(&self, m: f64) -> (f64, f64) {
@@ -51,7 +51,7 @@ impl ChargeTable {
         (-0.5 * pull * pull / variance).exp() / (std::f64::consts::TAU * variance).sqrt()
     }
 
-/// Returns the range of numbers of photoelectrons that can have the charge `charge_pe`.
+    /// Returns the range of numbers of photoelectrons that can have the charge `charge_pe`.
     fn range(&self, charge_pe: f64) -> (usize, usize) {
         let n = charge_pe / self.mean_pe;
         let spread = REACH * (self.variance * n.max(1.0)).sqrt() / self.mean_pe;
@@ -62,7 +62,7 @@ impl ChargeTable {
         (((n - spread).floor().max(1.0)) as usize, most)
     }
 
-/// Returns the densities of a charge for few photoelectrons; `None` if it may come from more.
+    /// Returns the densities of a charge for few photoelectrons; `None` if it may come from more.
     #[must_use]
     pub fn few(&self, charge_pe: f64) -> Option<FewPe> {
         if self.range(charge_pe).1 > MAX_TABLE_PE {
@@ -77,13 +77,13 @@ impl ChargeTable {
         Some(FewPe(few))
     }
 
-/// Returns the sum for a first photoelectron and `m` more expected ones: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
+    /// Returns the sum for a first photoelectron and `m` more expected ones: `sum_{n >= 1} m^(n-1) / (n-1)! f_n(q)`.
     #[must_use]
     pub fn beyond_first(&self, charge_pe: f64, m: f64) -> Sum {
         self.sum(charge_pe, m, 1)
     }
 
-/// Returns the sum for `m` expected photoelectrons: `sum_{n >= 1} m^n / n! f_n(q)`.
+    /// Returns the sum for `m` expected photoelectrons: `sum_{n >= 1} m^n / n! f_n(q)`.
     #[must_use]
     pub fn all(&self, charge_pe: f64, m: f64) -> Sum {
         self.sum(charge_pe, m, 0)

@@ -94,7 +94,7 @@ impl ExpectedTotal {
             return None;
         };
         let r_mm = norm(vertex);
-// At the centre any direction will do: all sums but the first vanish.
+        // At the centre any direction will do: all sums but the first vanish.
         let direction = if r_mm > 1e-6 {
             scaled(1.0 / r_mm, vertex)
         } else {
@@ -112,7 +112,7 @@ impl ExpectedTotal {
                 let (a, slope) = shell.coefficient(l, index, t);
                 total += a * sum;
                 radial += slope / step_mm * sum;
-// The part of the gradient along the direction is l S_l; the rest is perpendicular to it.
+                // The part of the gradient along the direction is l S_l; the rest is perpendicular to it.
                 let turned = plus_scaled(*gradient, -dot(*gradient, direction), direction);
                 across = plus_scaled(across, a / r_mm.max(1.0), turned);
             }
@@ -122,7 +122,7 @@ impl ExpectedTotal {
 }
 
 impl Shell {
-/// Returns `a_l` between radii `index` and `index + 1`, and its derivative per step: a cubic Hermite spline with slopes from
+    /// Returns `a_l` between radii `index` and `index + 1`, and its derivative per step: a cubic Hermite spline with slopes from
     /// the neighbours.
     fn coefficient(&self, l: usize, index: usize, t: f64) -> (f64, f64) {
         let at = |k: usize| {

@@ -41,7 +41,7 @@ pub struct EventFit<'a> {
     cut_ns: Option<f64>,
     ends_ns: Vec<f64>,
     charges: Vec<Option<FewPe>>,
-/// Starting values: x, y, z in mm, t in ns, ln(E in MeV).
+    /// Starting values: x, y, z in mm, t in ns, ln(E in MeV).
     pub seed: [f64; 5],
 }
 
@@ -59,14 +59,14 @@ impl EventFit<'_> {
         .at(point, informs)
     }
 
-/// Returns -ln L (without constants) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
+    /// Returns -ln L (without constants) and its gradient at x, y, z in mm, t in ns, ln(E in MeV of visible energy).
     #[must_use]
     pub fn minus_log_likelihood(&self, point: &[f64; 5]) -> (f64, [f64; 5]) {
         let value = self.at(point, false);
         (value.minus_log, value.gradient)
     }
 
-/// Returns the point of the maximum likelihood, and whether the fit converged.
+    /// Returns the point of the maximum likelihood, and whether the fit converged.
     #[must_use]
     pub fn best(&self) -> ([f64; 5], bool) {
         let minimum = minimize(|point, informs| self.at(point, informs), self.seed);
@@ -75,7 +75,7 @@ impl EventFit<'_> {
 }
 
 impl EventReconstructor {
-/// Creates a reconstructor for events of `detector`. Without light maps only [`EventMethod::Centroid`] is possible.
+    /// Creates a reconstructor for events of `detector`. Without light maps only [`EventMethod::Centroid`] is possible.
     ///
     /// # Errors
     /// If the detector has no geometry, or the method needs light maps.
@@ -116,7 +116,7 @@ impl EventReconstructor {
         })
     }
 
-/// Reconstructs `event`. Never fails: what could not be determined is NaN and flagged.
+    /// Reconstructs `event`. Never fails: what could not be determined is NaN and flagged.
     #[must_use]
     pub fn reconstruct(&self, event: &EventHits) -> Event {
         let mut result = match &self.light {
@@ -131,7 +131,7 @@ impl EventReconstructor {
         result
     }
 
-/// Returns the fit of `event` with its starting values; `Err` holds what is known if nothing can be fitted. `None` without
+    /// Returns the fit of `event` with its starting values; `Err` holds what is known if nothing can be fitted. `None` without
     /// light maps.
     #[must_use]
     pub fn fit(&self, event: &EventHits) -> Option<std::result::Result<EventFit<'_>, Event>> {
@@ -185,7 +185,7 @@ impl EventReconstructor {
         result
     }
 
-/// Prepares the hits of an event and finds the starting values of its fit.
+    /// Prepares the hits of an event and finds the starting values of its fit.
     fn begin<'a>(
         &self,
         event: &EventHits,
@@ -346,7 +346,7 @@ fn covariance(fit: &EventFit<'_>, point: &Point, there: &Value) -> Option<Matrix
     let rough = inverse(&there.information)?;
     let mut slopes = [[0.0; N]; N];
     for (k, row) in slopes.iter_mut().enumerate() {
-// The standard deviation with the other parameters fixed; inwards, since the vertex may not leave the scintillator.
+        // The standard deviation with the other parameters fixed; inwards, since the vertex may not leave the scintillator.
         let inwards = if point[k] > 0.0 { -1.0 } else { 1.0 };
         let step = inwards * CURVATURE_STEP / there.information[k][k].sqrt();
         let mut moved = *point;

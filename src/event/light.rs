@@ -13,13 +13,13 @@ use crate::model::vector::{Vector, dot, minus, plus_scaled, scaled};
 /// Light maps, time distributions and channels' constants of one detector, ready for use.
 #[derive(Clone, Debug)]
 pub struct LightModel {
-/// The tables.
+    /// The tables.
     pub tables: LightTables,
-/// The sensors.
+    /// The sensors.
     pub sensors: Arc<Sensors>,
-/// Dark photoelectrons per ns of all channels together.
+    /// Dark photoelectrons per ns of all channels together.
     pub dark_per_ns: f64,
-/// Time of the peak of the light, after the time of flight.
+    /// Time of the peak of the light, after the time of flight.
     pub peak_ns: f64,
     expected_total: ExpectedTotal,
 }
@@ -29,11 +29,11 @@ pub struct LightModel {
 pub struct Expected {
     /// Photoelectrons.
     pub pe: f64,
-/// Gradient with respect to the vertex, per mm.
+    /// Gradient with respect to the vertex, per mm.
     pub gradient: Vector,
     /// Logarithm of the distance.
     pub log_distance: f64,
-/// Its gradient.
+    /// Its gradient.
     pub log_distance_gradient: Vector,
 }
 
@@ -41,9 +41,9 @@ pub struct Expected {
 pub(super) struct VertexTerms<'a> {
     light: &'a LightModel,
     vertex: Vector,
-/// Gradient of `(r / R)^2`.
+    /// Gradient of `(r / R)^2`.
     pub u_gradient: Vector,
-/// For each type, the map as a function of the distance, and the weights of the time nodes.
+    /// For each type, the map as a function of the distance, and the weights of the time nodes.
     slices: Vec<(SurfaceSlice, QuadraticTaps)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct ChannelExpectation<'a> {
     pub kind: &'a TypeLight,
     pub taps: &'a QuadraticTaps,
     pub dark_per_ns: f64,
-/// Photoelectrons for 1 MeV, and the derivatives of their logarithm with respect to `u` and the logarithm of the distance.
+    /// Photoelectrons for 1 MeV, and the derivatives of their logarithm with respect to `u` and the logarithm of the distance.
     pub pe: f64,
     pub slope_u: f64,
     pub slope_v: f64,
@@ -63,7 +63,7 @@ pub(super) struct ChannelExpectation<'a> {
 }
 
 impl VertexTerms<'_> {
-/// Returns the expectation of the channel at `index` among the sensors.
+    /// Returns the expectation of the channel at `index` among the sensors.
     #[inline]
     pub(super) fn channel(&self, index: usize) -> Option<ChannelExpectation<'_>> {
         let tables = &self.light.tables;
@@ -92,7 +92,7 @@ impl VertexTerms<'_> {
 }
 
 impl LightModel {
-/// Returns the part that is common to all channels for `vertex`.
+    /// Returns the part that is common to all channels for `vertex`.
     pub(super) fn at_vertex(&self, vertex: Vector) -> VertexTerms<'_> {
         let (u, u_gradient) = self.u(vertex);
         let types = self.tables.types.iter();
@@ -106,10 +106,10 @@ impl LightModel {
         }
     }
 
-/// Creates the model from tables and the sensors they were made for.
+    /// Creates the model from tables and the sensors they were made for.
     ///
     /// # Errors
-/// If the geometry differs, or the tables are inconsistent.
+    /// If the geometry differs, or the tables are inconsistent.
     pub fn new(tables: LightTables, sensors: Arc<Sensors>) -> Result<Self> {
         if tables.geometry_crc32c != sensors.crc32c() || tables.channels.len() != sensors.len() {
             return Err(Error::usage(format!(
@@ -146,7 +146,7 @@ impl LightModel {
         Ok(model)
     }
 
-/// Returns the distribution of times half-way between centre and edge, at a middle distance, averaged over all types.
+    /// Returns the distribution of times half-way between centre and edge, at a middle distance, averaged over all types.
     fn mean_arrival(&self, time_ns: f64) -> Arrival {
         let mut sum = Arrival::default();
         let types = &self.tables.types;
@@ -159,7 +159,7 @@ impl LightModel {
         sum
     }
 
-/// Returns the middle of the densest 4 ns.
+    /// Returns the middle of the densest 4 ns.
     fn find_peak_ns(&self) -> f64 {
         let within = |k: i32| {
             let from = 0.25 * f64::from(k);
@@ -169,21 +169,21 @@ impl LightModel {
         0.25 * f64::from(best.unwrap_or(0)) + 2.0
     }
 
-/// Returns the share of all light that arrives from `from_ns` to `upto_ns` after the peak.
+    /// Returns the share of all light that arrives from `from_ns` to `upto_ns` after the peak.
     #[must_use]
     pub fn share(&self, from_ns: f64, upto_ns: f64) -> f64 {
         let before = |time_ns: f64| self.mean_arrival(self.peak_ns + time_ns).before;
         before(upto_ns) - before(from_ns)
     }
 
-/// Returns `(r / R)^2` of a vertex and its gradient.
+    /// Returns `(r / R)^2` of a vertex and its gradient.
     #[must_use]
     pub fn u(&self, vertex: Vector) -> (f64, Vector) {
         let square = self.tables.radius_mm * self.tables.radius_mm;
         (dot(vertex, vertex) / square, scaled(2.0 / square, vertex))
     }
 
-/// Returns the expected photoelectrons for 1 MeV at `vertex` in all channels together, and their gradient.
+    /// Returns the expected photoelectrons for 1 MeV at `vertex` in all channels together, and their gradient.
     #[must_use]
     pub fn expected_total(&self, vertex: Vector) -> (f64, Vector) {
         if let Some(total) = self.expected_total.at(self.tables.radius_mm, vertex) {
@@ -198,7 +198,7 @@ impl LightModel {
         (sum, gradient)
     }
 
-/// Returns the expected photoelectrons for 1 MeV at `vertex` in the channel at `index` among the sensors.
+    /// Returns the expected photoelectrons for 1 MeV at `vertex` in the channel at `index` among the sensors.
     #[must_use]
     pub fn expected(&self, index: usize, vertex: Vector) -> Expected {
         let (Some(sensor), Some(channel)) = (

@@ -213,7 +213,14 @@ impl Likelihood<'_> {
             with_information,
         };
         for number in 0..self.hits.channels.len() {
-            self.add_channel(number, &vertex_terms, point, energy_mev, &mut terms, &mut sum);
+            self.add_channel(
+                number,
+                &vertex_terms,
+                point,
+                energy_mev,
+                &mut terms,
+                &mut sum,
+            );
         }
         if self.method == EventMethod::Charge {
             let pull = (point[3] - self.peak_t0_ns) / PEAK_SIGMA_NS;
@@ -321,7 +328,10 @@ impl Likelihood<'_> {
                     terms.logs.add_log_of(sum);
                     slope
                 } else {
-                    let charges = expected.kind.charges.beyond_first(channel.charge_pe, after_pe);
+                    let charges = expected
+                        .kind
+                        .charges
+                        .beyond_first(channel.charge_pe, after_pe);
                     log += charges.log;
                     charges.slope
                 };

@@ -12,15 +12,15 @@ const MAX_SINGLE_PE: f32 = 1.6;
 /// A channel with hits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HitChannel {
-/// Index among the sensors.
+    /// Index among the sensors.
     pub index: usize,
     /// Time of the first hit.
     pub first_ns: f64,
-/// Returns the charge of all hits.
+    /// Returns the charge of all hits.
     pub charge_pe: f64,
-/// Its later hits, a range of `Prepared::later`.
+    /// Its later hits, a range of `Prepared::later`.
     pub later: (usize, usize),
-/// How many of them, from the first on, follow hits of single photoelectrons only: the end of larger hits is not known.
+    /// How many of them, from the first on, follow hits of single photoelectrons only: the end of larger hits is not known.
     pub after_single: usize,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Prepared {
     pub channels: Vec<HitChannel>,
     /// Times of all but the channels' first hits.
     pub later: Vec<f64>,
-/// The reasons why hits were left out.
+    /// The reasons why hits were left out.
     pub flags: Flags,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn prepare(
             good.push((index, time_ns, charge_pe));
         }
     }
-// The charge is compared too, so that the order, and with it every sum, does not depend on the order of the input.
+    // The charge is compared too, so that the order, and with it every sum, does not depend on the order of the input.
     good.sort_by(|a, b| {
         a.0.cmp(&b.0)
             .then(a.1.total_cmp(&b.1))
@@ -105,12 +105,12 @@ pub(crate) fn prepare(
 }
 
 impl Prepared {
-/// Returns the charge of all hits.
+    /// Returns the charge of all hits.
     pub(crate) fn charge_pe(&self) -> f64 {
         self.channels.iter().map(|channel| channel.charge_pe).sum()
     }
 
-/// Returns the number of hits.
+    /// Returns the number of hits.
     pub(crate) fn n_hits(&self) -> usize {
         self.channels.len() + self.later.len()
     }

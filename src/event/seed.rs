@@ -63,7 +63,7 @@ pub(crate) fn first_light(
     let enough = dark + SIGMAS * dark.sqrt() + MIN_HITS;
     let pair = |k: usize| counts[k] + counts.get(k + 1).copied().unwrap_or(0.0);
     let start = (0..counts.len()).find(|&k| pair(k) >= enough)?;
-// A cluster may still rise after its start: its peak shows where most of its light is.
+    // A cluster may still rise after its start: its peak shows where most of its light is.
     let reach = (SPREAD_NS / BIN_NS) as usize;
     let peak = (start..counts.len().min(start + reach))
         .max_by(|&a, &b| counts[a].total_cmp(&counts[b]).then(b.cmp(&a)))?;
@@ -146,11 +146,11 @@ pub(crate) fn second_cluster(
     );
     for (k, found) in counts.iter().enumerate() {
         let from = APART_NS + BIN_NS * k as f64;
-// The late light depends on position and particle; a second event exceeds it by more than that.
+        // The late light depends on position and particle; a second event exceeds it by more than that.
         let light = light_pe.max(0.0) * share(from, from + BIN_NS);
         let least = 1.5 * light + BIN_NS * dark_per_ns;
         if *found > least + 7.0 * least.sqrt() + MIN_HITS {
-// Light from another position begins earlier than it becomes significant.
+            // Light from another position begins earlier than it becomes significant.
             return Some(peak_ns + from - BIN_NS);
         }
     }

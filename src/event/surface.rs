@@ -5,16 +5,16 @@ use crate::model::light_maps::{SplineAxis, Surface};
 /// The four splines that are not 0 at a point.
 #[derive(Clone, Copy, Debug)]
 pub struct CubicTaps {
-/// Index of the first spline.
+    /// Index of the first spline.
     pub first: usize,
     /// Their values.
     pub values: [f64; 4],
-/// Their derivatives.
+    /// Their derivatives.
     pub slopes: [f64; 4],
 }
 
 impl SplineAxis {
-/// Returns the splines at `x`. Beyond an end the value is that of the end, and the derivative 0.
+    /// Returns the splines at `x`. Beyond an end the value is that of the end, and the derivative 0.
     #[must_use]
     #[inline]
     pub fn cubic_taps(&self, x: f64) -> CubicTaps {
@@ -50,13 +50,13 @@ impl SplineAxis {
 }
 
 impl Surface {
-/// Returns the value and both derivatives at a point.
+    /// Returns the value and both derivatives at a point.
     #[must_use]
     pub fn value(&self, u: f64, v: f64) -> (f64, f64, f64) {
         self.at(&self.u.cubic_taps(u), v)
     }
 
-/// Returns the value and both derivatives, with known splines in `u`.
+    /// Returns the value and both derivatives, with known splines in `u`.
     #[must_use]
     pub fn at(&self, u: &CubicTaps, v: f64) -> (f64, f64, f64) {
         let v = self.v.cubic_taps(v);
@@ -83,12 +83,12 @@ impl Surface {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SurfaceSlice {
     v: SplineAxis,
-/// Coefficients of the value and of its derivative with respect to `u`.
+    /// Coefficients of the value and of its derivative with respect to `u`.
     coefficients: Vec<[f64; 2]>,
 }
 
 impl Surface {
-/// Returns the surface at fixed `u`.
+    /// Returns the surface at fixed `u`.
     #[must_use]
     pub fn slice(&self, u: f64) -> SurfaceSlice {
         let taps = self.u.cubic_taps(u);
@@ -110,7 +110,7 @@ impl Surface {
 }
 
 impl SurfaceSlice {
-/// Returns the value and both derivatives at a point.
+    /// Returns the value and both derivatives at a point.
     #[must_use]
     #[inline]
     pub fn at(&self, v: f64) -> (f64, f64, f64) {

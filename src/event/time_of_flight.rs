@@ -10,9 +10,9 @@ pub struct LightPath {
     pub inner_mm: f64,
     /// Length outside it.
     pub outer_mm: f64,
-/// Gradient of `inner_mm` with respect to the vertex.
+    /// Gradient of `inner_mm` with respect to the vertex.
     pub inner_gradient: Vector,
-/// Gradient of the whole length with respect to the vertex.
+    /// Gradient of the whole length with respect to the vertex.
     pub whole_gradient: Vector,
 }
 
@@ -32,7 +32,7 @@ pub fn light_path(radius_mm: Option<f64>, vertex: Vector, sensor: Vector) -> Lig
             whole_gradient,
         };
     };
-// The path leaves the sphere at s with |v + s n| = R: s = -v.n + sqrt((v.n)^2 + R^2 - v^2).
+    // The path leaves the sphere at s with |v + s n| = R: s = -v.n + sqrt((v.n)^2 + R^2 - v^2).
     let along = dot(vertex, direction);
     let square = along * along + radius_mm * radius_mm - dot(vertex, vertex);
     if square <= 0.0 {
@@ -46,7 +46,7 @@ pub fn light_path(radius_mm: Option<f64>, vertex: Vector, sensor: Vector) -> Lig
     let root = square.sqrt();
     let inner_mm = root - along;
     if inner_mm >= length || inner_mm <= 0.0 {
-// The PMT is in the scintillator, or the vertex is outside and the path leads away from it.
+        // The PMT is in the scintillator, or the vertex is outside and the path leads away from it.
         let inside = inner_mm >= length;
         return LightPath {
             inner_mm: if inside { length } else { 0.0 },
@@ -75,7 +75,7 @@ pub fn light_path(radius_mm: Option<f64>, vertex: Vector, sensor: Vector) -> Lig
 }
 
 impl LightSpeed {
-/// Returns the time of flight from `vertex` to `sensor` and its gradient with respect to the vertex.
+    /// Returns the time of flight from `vertex` to `sensor` and its gradient with respect to the vertex.
     #[must_use]
     #[inline]
     pub fn time_ns(&self, vertex: Vector, sensor: Vector) -> (f64, Vector) {

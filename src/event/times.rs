@@ -8,7 +8,7 @@
 use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 impl Nodes {
-/// Returns the node below `x`, the weight of the node above it, and the derivative of that weight.
+    /// Returns the node below `x`, the weight of the node above it, and the derivative of that weight.
     #[must_use]
     #[inline]
     pub fn linear_taps(&self, x: f64) -> (usize, f64, f64) {
@@ -26,14 +26,14 @@ impl Nodes {
 pub struct QuadraticTaps {
     /// The nodes.
     pub nodes: [usize; 3],
-/// Their weights, which add up to 1.
+    /// Their weights, which add up to 1.
     pub shares: [f64; 3],
-/// The derivatives of the weights.
+    /// The derivatives of the weights.
     pub slopes: [f64; 3],
 }
 
 impl Nodes {
-/// Returns the three nodes around `x`. Beyond the ends, and up to half a node before them, the end replaces its missing
+    /// Returns the three nodes around `x`. Beyond the ends, and up to half a node before them, the end replaces its missing
     /// neighbour.
     #[must_use]
     #[inline]
@@ -64,20 +64,20 @@ impl Nodes {
 /// The distribution at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Arrival {
-/// Share of the light before this time.
+    /// Share of the light before this time.
     pub before: f64,
     /// Density, per ns.
     pub density: f64,
-/// Derivative of the density with respect to time.
+    /// Derivative of the density with respect to time.
     pub density_slope: f64,
-/// Derivatives of `before` with respect to `u` and `v`.
+    /// Derivatives of `before` with respect to `u` and `v`.
     pub before_uv: [f64; 2],
-/// Derivatives of `density` with respect to `u` and `v`.
+    /// Derivatives of `density` with respect to `u` and `v`.
     pub density_uv: [f64; 2],
 }
 
 impl TimeTable {
-/// Returns a node's densities at step `middle` and its neighbours, and `F` half a step before it.
+    /// Returns a node's densities at step `middle` and its neighbours, and `F` half a step before it.
     #[inline]
     fn of_node(&self, node: usize, middle: usize) -> [f64; 4] {
         let start = node * self.times + middle;
@@ -92,14 +92,14 @@ impl TimeTable {
         }
     }
 
-/// Returns the distribution at `time_ns` after the deposit and the time of flight, at `u` and `v`.
+    /// Returns the distribution at `time_ns` after the deposit and the time of flight, at `u` and `v`.
     #[must_use]
     #[inline]
     pub fn at(&self, u: f64, v: f64, time_ns: f64) -> Arrival {
         self.at_taps(&self.u.quadratic_taps(u), v, time_ns)
     }
 
-/// As [`at`](Self::at), with known nodes in `u`.
+    /// As [`at`](Self::at), with known nodes in `u`.
     #[must_use]
     #[inline]
     pub fn at_taps(&self, u: &QuadraticTaps, v: f64, time_ns: f64) -> Arrival {
@@ -116,7 +116,7 @@ impl TimeTable {
         let (column, right, right_slope) = self.v.linear_taps(v);
         let middle = (position + 0.5) as usize;
         let t = position - middle as f64;
-// The nodes' tables are interpolated first, for the value and its derivatives by u and v; then the splines are evaluated.
+        // The nodes' tables are interpolated first, for the value and its derivatives by u and v; then the splines are evaluated.
         let (mut mixed_values, mut along_u, mut along_v) = ([0.0; 4], [0.0; 4], [0.0; 4]);
         for k in 0..3 {
             let node = u.nodes[k] * self.v.count + column;

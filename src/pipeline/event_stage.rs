@@ -14,13 +14,8 @@ use super::report::{EventsPlan, LightMaps};
 use super::settings::PassSettings;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-<<<<<<< HEAD
-use crate::event::{LightModel, EventReconstructor};
-use crate::io::tables::events::EventsWriter;
-=======
 use crate::event::{EventReconstructor, LightModel};
-use crate::io::events::EventsWriter;
->>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
+use crate::io::tables::events::EventsWriter;
 use crate::io::tables::{Part, folder_checksum};
 use crate::io::{self, hits};
 

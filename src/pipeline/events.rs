@@ -10,13 +10,8 @@ use super::event_builder::EventBuilder;
 use super::observer::Observer;
 use super::outcome::EventsOutcome;
 use crate::error::{Error, Result};
-<<<<<<< HEAD
 use crate::event::EventReconstructor;
 use crate::io::tables::events::EventsWriter;
-=======
-use crate::event::EventReconstructor;
-use crate::io::events::EventsWriter;
->>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 use crate::model::{Event, EventHits};
 use crate::threads::in_pool;
 

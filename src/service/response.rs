@@ -11,10 +11,6 @@ use super::command::Output;
 use super::rejection::{Reason, Rejection};
 use crate::event::EventReconstructor;
 use crate::io::tables::events::{columns_of, events_schema};
-=======
-use crate::event::EventReconstructor;
-use crate::io::events::{columns_of, events_schema};
->>>>>>> e6bf106 (Rename: event: EventReconstructor, EventMethod, EventFit, LightSpeed, LightPath, SplineAxis, taps, SurfaceSlice; prose of event and calibrate; no circles in event, calibrate and inspect)
 use crate::io::tables::{HitColumns, WaveformColumns, hits_schema, waveforms_schema};
 use crate::model::{Batch, ChannelHit, Event, EventHits, Extracted, Hit, WaveformSummary};
 

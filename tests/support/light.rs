@@ -5,8 +5,8 @@ use std::sync::Arc;
 use nuwave::detector::Detector;
 use nuwave::event::LightModel;
 use nuwave::model::light_maps::{
-    Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightTables, Nodes, STEP_NS,
-    STEP_PE, Surface, TimeTable, TypeLight,
+    ChannelLight, ChargeTable, EnergyScale, FROM_NS, LightSpeed, LightTables, Nodes, STEP_NS,
+    STEP_PE, SplineAxis, Surface, TimeTable, TypeLight,
 };
 use nuwave::model::{ChannelHit, EventHits, Flags};
 use rand::RngExt as _;
@@ -18,12 +18,12 @@ pub fn model(detector: &Detector) -> LightModel {
     let sensors = Arc::clone(detector.sensors().expect("a geometry"));
     let radius_mm = 17_700.0;
     let axes = (
-        Axis {
+        SplineAxis {
             low: 0.0,
             high: 1.05,
             intervals: 6,
         },
-        Axis {
+        SplineAxis {
             low: 7.0,
             high: 10.6,
             intervals: 12,
@@ -85,7 +85,7 @@ pub fn model(detector: &Detector) -> LightModel {
         geometry_crc32c: sensors.crc32c(),
         radius_mm,
         window_ns: 1000.0,
-        flight: Flight {
+        flight: LightSpeed {
             radius_mm: Some(radius_mm),
             inner_ns_per_mm: 0.005_1,
             outer_ns_per_mm: 0.004_5,

@@ -44,7 +44,12 @@ impl Refit {
     }
 
     /// Fits a block of events.
-    pub(super) fn add(&mut self, block: &[EventHits], runs: &Runs, reconstructor: &EventReconstructor) {
+    pub(super) fn add(
+        &mut self,
+        block: &[EventHits],
+        runs: &Runs,
+        reconstructor: &EventReconstructor,
+    ) {
         let found: Vec<Option<(usize, f64, bool)>> = in_pool(|| {
             block
                 .par_iter()

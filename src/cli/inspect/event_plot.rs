@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::waveform_plot::PlotArgs;
 use crate::cli::Verbosity;
 use crate::cli::args::{InputArgs, detector_of_report};
-use super::waveform_plot::PlotArgs;
 use crate::detector::{self, Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
@@ -23,11 +23,11 @@ const NAMED: usize = 5;
 struct Content {
     /// The table of hits.
     hits: PathBuf,
-/// The input of `hits` to use; `None` for all.
+    /// The input of `hits` to use; `None` for all.
     input_of_hits: Option<u32>,
-/// The reconstructed event, if there is one.
+    /// The reconstructed event, if there is one.
     event: Option<Event>,
-/// The detector named there.
+    /// The detector named there.
     detector: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn draw(
             "`--channel` chooses waveforms, and `{}` holds none",
             path.display()
         ))
-.with_hint("an event display shows all channels; leave it out"));
+        .with_hint("an event display shows all channels; leave it out"));
     }
     let content = content(path, plot)?;
     let detector = geometry(path, typed.or(content.detector.as_deref()))?;

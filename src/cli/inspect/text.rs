@@ -30,7 +30,7 @@ fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
 
 fn or_unsaid<T: std::fmt::Display>(value: Option<T>, unit: &str) -> String {
     value.map_or_else(
-|| "not in the file".to_owned(),
+        || "not in the file".to_owned(),
         |value| format!("{value}{unit}"),
     )
 }
@@ -67,7 +67,7 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
                 "; the data suggest {} (skewness {skewness:.1})",
                 direction(polarity)
             ),
-format!("; the data do not tell (skewness {skewness:.1})"), => None => format!("; not clear from the data (skewness {skewness:.1})"), => format!("; the data do not tell (skewness {skewness:.1})"),
+            None => format!("; not clear from the data (skewness {skewness:.1})"),
         }
     });
     line(

@@ -16,22 +16,22 @@ use crate::plot::waveform_display::{TraceDisplay, WaveformDisplay, waveforms_svg
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Plots")]
 pub(super) struct PlotArgs {
-/// Draw waveforms (or, for hits, one event) into this SVG file
+    /// Draw waveforms (or, for hits, one event) into this SVG file
     #[arg(long, value_name = "OUT.svg")]
     pub plot: Option<PathBuf>,
-/// Draw only waveforms of this event; for hits, the event to draw
+    /// Draw only waveforms of this event; for hits, the event to draw
     #[arg(long, value_name = "ID", requires = "plot")]
     pub event: Option<u64>,
-/// Draw only waveforms of this channel
+    /// Draw only waveforms of this channel
     #[arg(long, value_name = "ID", requires = "plot")]
     pub channel: Option<u32>,
-/// File with the truth, to mark the true vertex in an event display
+    /// File with the truth, to mark the true vertex in an event display
     #[arg(long, value_name = "FILE", requires = "plot")]
     pub truth: Option<PathBuf>,
-/// Input of the event, if several inputs have an event with this number
+    /// Input of the event, if several inputs have an event with this number
     #[arg(long, value_name = "N", requires = "plot")]
     pub input_id: Option<u32>,
-/// Method of the extraction
+    /// Method of the extraction
     #[arg(long, value_enum, requires = "plot", default_value_t)]
     method: Method,
     /// Number of waveforms to draw
@@ -40,7 +40,7 @@ pub(super) struct PlotArgs {
 }
 
 impl PlotArgs {
-/// Returns true if a plot was requested.
+    /// Returns true if a plot was requested.
     pub fn is_wanted(&self) -> bool {
         self.plot.is_some()
     }
@@ -168,7 +168,7 @@ fn picture(
         truth: truth
             .iter()
             .filter(|pe| (pe.event_id, pe.channel_id) == (waveform.event_id, waveform.channel_id))
-// True times count from the event's start, which may be before the window.
+            // True times count from the event's start, which may be before the window.
             .map(|pe| TimedCharge {
                 time_ns: pe.time_ns - waveform.start_ns,
                 charge_pe: f64::from(pe.charge_pe),

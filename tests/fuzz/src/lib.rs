@@ -14,8 +14,8 @@ use nuwave::detector::Detector;
 use nuwave::event::LightModel;
 use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::light_maps::{
-    Axis, ChannelLight, ChargeTable, EnergyScale, FROM_NS, Flight, LightTables, Nodes, STEP_NS,
-    STEP_PE, Surface, TimeTable, TypeLight,
+    ChannelLight, ChargeTable, EnergyScale, FROM_NS, LightSpeed, LightTables, Nodes, STEP_NS,
+    STEP_PE, SplineAxis, Surface, TimeTable, TypeLight,
 };
 use nuwave::model::{MAX_SAMPLES, MIN_SAMPLES};
 use nuwave::{Error, ErrorKind, detector, io::calibration, io::hits};
@@ -436,7 +436,7 @@ pub fn light(bytes: &[u8]) -> Outcome {
 fn light_maps() -> Result<(Folder, Detector), Error> {
     let detector = detector::parse(SPHERE, "sphere.toml")?;
     let sensors = detector.sensors().expect("a geometry").as_ref().clone();
-    let axis = |low: f64, high: f64| Axis {
+    let axis = |low: f64, high: f64| SplineAxis {
         low,
         high,
         intervals: 1,
@@ -460,7 +460,7 @@ fn light_maps() -> Result<(Folder, Detector), Error> {
         geometry_crc32c: sensors.crc32c(),
         radius_mm: 1000.0,
         window_ns: detector.readout.window_ns(),
-        flight: Flight {
+        flight: LightSpeed {
             radius_mm: Some(1000.0),
             inner_ns_per_mm: 0.005,
             outer_ns_per_mm: 0.0045,
