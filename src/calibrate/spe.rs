@@ -20,6 +20,47 @@ pub type ReadAll<'a> = dyn FnMut(&mut dyn FnMut(Waveform<'_>)) -> Result<()> + '
 /// Calibrates the single-photoelectron response of every channel with a low-light or dark run. `type_of` returns the PMT type
 /// of a channel if it is known: a channel with too few pulses uses the mean template of its type, else that of all channels.
 ///
+/// # Examples
+/// Calibrates a channel with simulated waveforms of weak light:
+/// ```
+/// use nuwave::calibrate::spe::{RunKind, SpeParameters, spe};
+/// use nuwave::model::Waveform;
+/// use nuwave::simulate::{self, LightLevel, Profile, WaveformPlan};
+///
+/// # fn main() -> nuwave::Result<()> {
+/// let detector = nuwave::detector::load("juno")?;
+/// let parameters = SpeParameters {
+///     polarity: detector.readout.polarity,
+///     sampling_ns: detector.readout.sampling_ns,
+///     run: Some(RunKind::Led),
+///     window: None,
+///     min_pulses: 50,
+///     light_ns: None,
+/// };
+/// let plan = WaveformPlan {
+///     profile: Profile::named("prompt", &detector)?,
+///     detector,
+///     seed: 1,
+///     events: 1500,
+///     channels: vec![0],
+///     light: LightLevel::MeanPe(0.3),
+/// };
+/// let blocks: Vec<_> = simulate::waveforms(&plan)?.collect();
+/// let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| {
+///     for block in &blocks {
+///         block.batch.iter().for_each(&mut *visit);
+///     }
+///     Ok(())
+/// };
+/// let result = spe(&mut read_all, &parameters, &|_| None)?;
+/// let fit = result.channels[0].fit.expect("a charge spectrum");
+/// assert!((fit.mean_pe - 0.3).abs() < 0.1);
+/// let calibration = result.to_calibration()?;
+/// assert_eq!(calibration.channels().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// If the input cannot be read, or no channel has enough single photoelectrons.
 pub fn spe(

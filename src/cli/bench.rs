@@ -1,4 +1,4 @@
-//! `nuwave bench`: how fast CPU and GPU are here, and whether their hits are the same.
+//! `nuwave bench`: the speed of CPU and GPU on this machine, and the comparison of their hits.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Parameters};
 use crate::gpu::adapter::Adapter;
 
-/// Waveforms of a batch where none is given: enough to fill a GPU; for software and without a GPU; for a try.
+/// Default number of waveforms per batch: for a GPU; in software and without a GPU; for a quick run.
 const BATCH: usize = 16_384;
 const BATCH_CPU: usize = 4096;
 const BATCH_QUICK: usize = 256;
-/// Repetitions where none are given, and for a try.
+/// Default number of repetitions, and for a quick run.
 const REPETITIONS: usize = 10;
 const REPETITIONS_QUICK: usize = 3;
-/// Waveforms that are compared where no number is given; stage by stage; for a try.
+/// Default number of waveforms to compare; stage by stage; for a quick run.
 const COMPARED: usize = 100_000;
 const COMPARED_BY_STAGE: usize = 20_000;
 const COMPARED_QUICK: usize = 1000;
@@ -30,7 +30,7 @@ const COMPARED_QUICK: usize = 1000;
 ///
 /// Simulates waveforms and times their extraction: on the CPU with one thread and with all, as a whole and stage by stage;
 /// on a GPU the kernels alone, one batch with its transfers, and a stream of batches from host memory to hits. Prints a
-/// table of waveforms a second and of the share of what memory and transfers carry, measured here too. `--compare` compares
+/// table of waveforms per second, and of the share of the memory and transfer bandwidth, which are measured too. `--compare` compares
 /// the hits of CPU and GPU instead.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,10 +46,10 @@ NUWAVE_COMMIT names the commit that is recorded; without it that of nuwave's che
 Exit codes: 0 done, 2 usage or configuration, 5 output, 6 GPU demanded but absent, 70 a defect of nuwave, which different
 hits are.")]
 pub(crate) struct Args {
-    /// Samples of a waveform, one or more lengths [default: the detector's]
+    /// Samples per waveform, one or more lengths [default: the detector's]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     lengths: Vec<usize>,
-    /// Mean photoelectrons of a waveform, one or more; `mix`: nine of ten without light, the others 1 to 5
+    /// Mean number of photoelectrons per waveform, one or more; `mix`: nine of ten without light, the others 1 to 5
     /// [default: 0,1,5,mix]
     #[arg(
         long,
@@ -58,7 +58,7 @@ pub(crate) struct Args {
         conflicts_with = "compare"
     )]
     mean_pe: Vec<Occupancy>,
-    /// Waveforms of a batch, one or more sizes; beside a GPU the CPU is timed with the smallest [default: 16384 for a GPU,
+    /// Waveforms per batch, one or more sizes; with a GPU, the CPU is timed with the smallest [default: 16384 for a GPU,
     /// else 4096]
     #[arg(
         long,
@@ -67,7 +67,7 @@ pub(crate) struct Args {
         conflicts_with = "compare"
     )]
     batch: Vec<usize>,
-    /// How charge and time are taken [default: deconvolution; all of them with `--compare`]
+    /// Method of the extraction [default: deconvolution; all methods with `--compare`]
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// Preset or detector file
@@ -75,18 +75,18 @@ pub(crate) struct Args {
     detector: String,
     #[command(flatten)]
     backend: BackendArgs,
-    /// Threads of a workgroup on the GPU, to find out which number it likes best [default: as `nuwave devices` says]
+    /// Threads per workgroup on the GPU, to find the fastest [default: as listed by `nuwave devices`]
     #[arg(long, value_name = "N")]
     workgroup: Option<u32>,
     #[command(flatten)]
     threads: ThreadArgs,
-    /// Repetitions that count [default: 10]
+    /// Repetitions, without warm-up [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "compare")]
     repetitions: Option<usize>,
-    /// A short run, for a first look
+    /// A short run with larger errors
     #[arg(long)]
     quick: bool,
-    /// Folder for the figures as JSON, text and picture
+    /// Folder for the results as JSON, text and plot
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Replace the files of an earlier run in the output folder
@@ -96,7 +96,7 @@ pub(crate) struct Args {
     compare: CompareArgs,
 }
 
-/// The other thing there is to do.
+/// Options of the comparison.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Comparing instead of timing")]
 struct CompareArgs {
@@ -106,7 +106,7 @@ struct CompareArgs {
     /// Waveforms to compare [default: 100000, 20000 stage by stage]
     #[arg(long, value_name = "N", requires = "compare")]
     waveforms: Option<usize>,
-    /// Compare stage by stage: those before it on the CPU, it and the others on the GPU (deconvolution only)
+    /// Compare stage by stage: earlier stages on the CPU, the stage and later ones on the GPU (deconvolution only)
     #[arg(long, requires = "compare")]
     by_stage: bool,
 }
@@ -122,8 +122,9 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     };
     if args.compare.compare {
         if args.backend.backend == Some(BackendArg::Cpu) {
-            return Err(Error::usage("`--compare` needs a GPU beside the CPU")
-                .with_hint("leave `--backend cpu` out"));
+            return Err(
+                Error::usage("`--compare` needs a GPU").with_hint("leave `--backend cpu` out")
+            );
         }
         return compare(args, adapter, verbosity);
     }
@@ -299,6 +300,6 @@ fn to_json(value: &impl Serialize) -> Result<String> {
 
 fn say_where(output: &Path, verbosity: Verbosity) {
     if !verbosity.quiet {
-        status!("the figures are in `{}`", output.display());
+        status!("the results are in `{}`", output.display());
     }
 }

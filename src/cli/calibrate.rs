@@ -1,4 +1,4 @@
-//! `nuwave calibrate`: one file for each kind of calibration.
+//! `nuwave calibrate`: one file per kind of calibration.
 
 mod light;
 mod spe;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 use super::Verbosity;
 use crate::error::Result;
 
-/// Learn templates, gains, noise and light maps from data
+/// Determine templates, gains, noise and light maps from data
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
 }
 
-/// Says on stdout what was found, as the user wants it, and where it was written.
+/// Prints the result to stdout in the requested form, and where it was written.
 fn tell(
     verbosity: Verbosity,
     output: &Path,

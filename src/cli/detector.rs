@@ -6,14 +6,14 @@ use super::Verbosity;
 use crate::detector;
 use crate::error::{Error, Result};
 
-/// List the detectors nuwave knows, or print one as a file to be edited
+/// List the detector presets, or print one as a file for editing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "To describe your own detector:\n  \
     nuwave detector juno > mine.toml\n  \
     (edit mine.toml)\n  \
     nuwave simulate waveforms --detector mine.toml -o waveforms.h5")]
 pub(crate) struct Args {
-    /// A preset's name, or a detector file to be checked and printed; without it, the presets are listed
+    /// A preset's name, or a detector file to check and print; without it, the presets are listed
     #[arg(value_name = "NAME|FILE")]
     detector: Option<String>,
 }

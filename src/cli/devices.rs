@@ -1,4 +1,4 @@
-//! `nuwave devices`: the adapters this machine offers, and which one `auto` takes.
+//! `nuwave devices`: the GPU adapters of this machine, and the one that `auto` selects.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::gpu::adapter::{self, AdapterInfo};
 use crate::pipeline::BackendChoice;
 
-/// List the GPUs of this machine, and which one `auto` takes
+/// List the GPUs of this machine, and the one that `auto` selects
 ///
 /// Any Vulkan adapter can be used, on macOS any Metal one, on Windows any DX12 one. The place or a part of the name
 /// is what `--adapter` takes.
@@ -20,9 +20,9 @@ pub(crate) struct Args {}
 #[derive(Serialize)]
 struct Listing<'a> {
     adapters: Vec<&'a AdapterInfo>,
-    /// Place of what `auto` takes; null: the CPU.
+    /// Index of the adapter that `auto` selects; null: the CPU.
     auto: Option<usize>,
-    /// The same for a person.
+    /// The same as text.
     why: String,
 }
 

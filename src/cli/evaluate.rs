@@ -1,4 +1,4 @@
-//! `nuwave evaluate`: hits against truth, as a table, as JSON, and as plots.
+//! `nuwave evaluate`: compares hits and events with the truth, as a table, JSON and plots.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,19 +14,19 @@ use crate::evaluate::{matching, plots, report};
 use crate::io::{self, tables};
 use crate::model::Truth;
 
-/// Hold hits and events against the truth
+/// Compare hits and events with the truth
 ///
-/// Hits: charge, linearity, timing, separation, efficiency and purity. Events, where the folder and the truth have some:
+/// Hits: charge, linearity, timing, separation, efficiency and purity. Events, if the folder and the truth have some:
 /// bias and resolution of vertex, time and energy, non-uniformity, pulls. Prints a table; with several folders, one column
-/// each. `-o` writes the plots (SVG), the table and `evaluation.json` with
-/// every figure and its error; the global `--json` prints that JSON instead of the table. All hits and photoelectrons are
+/// per folder. `-o` writes the plots (SVG), the table and `evaluation.json` with
+/// every result and its error; the global `--json` prints that JSON instead of the table. All hits and photoelectrons are
 /// held in memory, about 100 bytes each.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Output folders of `nuwave reconstruct`, for the same input
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
-    /// The truth: the simulated waveform file that holds it, or the file written beside it
+    /// The truth: the simulated waveform file that holds it, or the file next to it
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
     /// Folder for the plots, the table and the JSON
@@ -35,13 +35,13 @@ pub(crate) struct Args {
     /// Replace the plots of an earlier evaluation in the output folder
     #[arg(long)]
     overwrite: bool,
-    /// Name of a folder in table and plots; once a folder, in their order [default: the folder's name]
+    /// Name of a folder in table and plots; once per folder, in their order [default: the folder's name]
     #[arg(long = "label", value_name = "NAME")]
     labels: Vec<String>,
-    /// Which input of a reconstruction of several the truth belongs to (its place in the report's list, from 0)
+    /// Input that the truth belongs to, if the reconstruction has several (its index in the report's list, from 0)
     #[arg(long, value_name = "N")]
     input_id: Option<u32>,
-    /// Detector whose radius the events' bins end at [default: the report's; else the largest true radius]
+    /// Detector whose radius limits the events' bins [default: the report's; else the largest true radius]
     #[arg(long, short, value_name = "NAME|FILE")]
     detector: Option<String>,
     /// Radius of the fiducial volume [default: 0.904 of the scintillator's radius, or 0.9 of the largest true one]
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             "`--fiducial-mm {fiducial_mm}` is not a positive number"
         )));
     }
-    // Reports first: a folder that is not finished should not be found out after a minute of reading another.
+    // Reports first: an unfinished folder should be found before reading the others.
     let reports = args
         .dirs
         .iter()
@@ -116,18 +116,18 @@ fn warn(lines: &[String], verbosity: Verbosity) {
     }
 }
 
-/// What of a folder can be held against the truth.
+/// The parts of a folder that can be compared with the truth.
 struct Evaluated {
     hits: bool,
     events: bool,
-    /// What the folder has and the truth has not.
+    /// What is in the folder but not in the truth.
     left_out: Option<&'static str>,
 }
 
-/// Hits where folder and truth have some, events likewise.
+/// Hits if folder and truth have some, and likewise events.
 fn what_to_evaluate(args: &Args, dir: &Path, truth: &Truth) -> Result<Evaluated> {
     let has_events = dir.join("events").is_dir();
-    // A folder without events is one of hits, and reading it says what is missing.
+    // A folder without events has hits; reading it reports what is missing.
     let has_hits = !has_events || dir.join("hits").exists() || dir.join("waveforms").exists();
     let (true_hits, true_events) = (!truth.photoelectrons.is_empty(), !truth.events.is_empty());
     let events = has_events && true_events;

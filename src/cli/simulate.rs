@@ -21,10 +21,10 @@ use crate::model::Truth;
 use crate::simulate::{PROFILES, WaveformPlan, waveforms};
 use settings::{LIGHT_KEYS, Settings};
 
-/// How often a run that is not on a terminal says how far it is.
+/// Interval of progress lines if stderr is not a terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// Make data with known truth
+/// Simulate data with known truth
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -37,11 +37,11 @@ enum What {
     Events(Box<events::EventArgs>),
 }
 
-/// Simulate the waveforms of a detector's channels, photoelectrons known
+/// Simulate the waveforms of a detector's channels with true photoelectrons
 #[derive(Debug, clap::Args)]
 #[command(after_help = profiles_help())]
 struct WaveformArgs {
-    /// File to write; its ending says the format (`.h5`, `.parquet`, `.arrow`, `.npz`, ...)
+    /// File to write; its extension selects the format (`.h5`, `.parquet`, `.arrow`, `.npz`, ...)
     #[arg(
         long,
         short,
@@ -118,7 +118,7 @@ fn create(output: &Path, detector: &Detector, origin: String) -> Result<Box<dyn 
     io::create(output, &info)
 }
 
-/// The detector's name for the file: that of a preset only where the preset's templates fit the waveforms.
+/// Returns the detector's name for the file: that of a preset only if the preset's templates match the waveforms.
 fn name_of(detector: &Detector) -> String {
     match detector::load(&detector.name) {
         Ok(preset) if preset == *detector => detector.name.clone(),
@@ -126,7 +126,7 @@ fn name_of(detector: &Detector) -> String {
     }
 }
 
-/// What was made.
+/// The summary of a simulation.
 #[derive(Debug, Default, PartialEq, serde::Serialize)]
 struct Summary {
     waveforms: u64,
@@ -137,7 +137,7 @@ struct Summary {
     seconds: f64,
 }
 
-/// Makes the waveforms of `plan` with the threads of `pool` and hands them to `sink`, with progress on stderr.
+/// Simulates the waveforms of `plan` with the threads of `pool` and writes them to `sink`, with progress on stderr.
 fn write(
     plan: &WaveformPlan,
     mut sink: Box<dyn WaveformSink>,
@@ -149,7 +149,7 @@ fn write(
         ProgressBar::hidden()
     } else {
         ProgressBar::new(total).with_style(progress_style(
-            "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate} a second  {eta} left",
+            "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate}/s  {eta} left",
         ))
     };
     let begin = Instant::now();
@@ -204,13 +204,13 @@ impl Summary {
             plan.seed,
         );
         status!(
-            "{} photoelectrons in the windows, {:.3} a waveform, mean charge {:.3} PE",
+            "{} photoelectrons in the windows, {:.3} per waveform, mean charge {:.3} PE",
             self.photoelectrons,
             self.photoelectrons as f64 / waveforms,
             self.charge_pe / self.photoelectrons.max(1) as f64,
         );
         status!(
-            "{:.2} % of the waveforms reach an end of the digitiser's scale",
+            "{:.2} % of the waveforms reach an end of the digitiser's range",
             100.0 * self.saturated as f64 / waveforms
         );
         status!(

@@ -21,7 +21,43 @@ const NS_PER_MM: f64 = 1.5 / 299.792_458;
 /// Step for the numerical curvature, in standard deviations.
 const CURVATURE_STEP: f64 = 0.5;
 
-/// Reconstructs events. One serves all threads.
+/// Reconstructs events from their hits; can be shared between threads.
+///
+/// # Examples
+/// Simulates an event and reconstructs it from the centroid of its charges, which needs no light maps:
+/// ```
+/// use nuwave::event::{EventMethod, EventReconstructor};
+/// use nuwave::simulate::{
+///     self, Energy, EventPlan, EventSource, HitFinder, Particle, Vertex,
+/// };
+///
+/// # fn main() -> nuwave::Result<()> {
+/// let plan = EventPlan {
+///     detector: nuwave::detector::load("juno")?,
+///     seed: 1,
+///     detector_seed: 1,
+///     first_event: 0,
+///     sources: vec![EventSource {
+///         events: 1,
+///         vertex: Vertex::Fixed([0.0, 0.0, 8000.0]),
+///         energy: Energy::Fixed(2.0),
+///         particle: Particle::Electron,
+///     }],
+///     time_spread_ns: 10.0,
+///     dark: true,
+///     pile_up_ns: None,
+/// };
+/// let window_ns = plan.detector.readout.window_ns();
+/// let reconstructor = EventReconstructor::new(&plan.detector, None, EventMethod::Centroid)?;
+/// for simulated in simulate::events(&plan)?.flatten() {
+///     let hits = simulated.hits(&HitFinder::default(), plan.seed, window_ns);
+///     let event = reconstructor.reconstruct(&hits);
+///     assert!((event.z_mm - 8000.0).abs() < 2000.0);
+///     assert!((event.energy_mev - 2.0).abs() < 0.5);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct EventReconstructor {
     sensors: Arc<Sensors>,

@@ -174,7 +174,30 @@ pub struct WaveformGenerator<'a> {
     next: u64,
 }
 
-/// The waveforms of `plan`. Each block is made by the threads of rayon's current pool.
+/// Simulates the waveforms of `plan`, block by block, in the caller's thread pool.
+///
+/// # Examples
+/// ```
+/// use nuwave::simulate::{self, LightLevel, Profile, WaveformPlan};
+///
+/// # fn main() -> nuwave::Result<()> {
+/// let detector = nuwave::detector::load("juno")?;
+/// let plan = WaveformPlan {
+///     profile: Profile::named("ls", &detector)?,
+///     detector,
+///     seed: 1,
+///     events: 10,
+///     channels: (0..8).collect(),
+///     light: LightLevel::FixedPe(2),
+/// };
+/// for block in simulate::waveforms(&plan)? {
+///     assert_eq!(block.batch.len(), 80);
+///     let first = block.batch.iter().next().expect("a waveform");
+///     println!("{} samples", first.samples.to_f32().len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`WaveformPlan::validate`], or if a pulse shape cannot be built.

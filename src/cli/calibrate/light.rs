@@ -18,15 +18,15 @@ use crate::io::{self, ReadOptions};
 use crate::model::EventHits;
 use crate::pipeline::{EventBuilder, OutputFolder};
 
-/// Events handed to the calibration together.
+/// Events per block.
 const BLOCK_EVENTS: usize = 512;
 
-/// Light maps, time distributions, dark rates and the energy scale, from sources at known places
+/// Light maps, time distributions, dark rates and the energy scale, from sources at known positions
 ///
-/// Reads the hits seven times and fits every event once; what is kept in memory grows with the number of runs (places and
-/// energies) and channels, not of events. Of the truth it takes where sources stood and their energies, and the times where they
-/// go with those of the hits; of the detector its PMTs' places. Some 50 places on and off an axis, up to the edge, with
-/// a few hundred events each, and a few more energies at the centre, make good maps.
+/// Reads the hits seven times and fits every event once; memory grows with the number of runs (positions and energies) and
+/// channels, not of events. From the truth it uses the positions and energies of the sources, and their times if these have the
+/// same origin as those of the hits; from the detector the positions of the PMTs. Good maps need about 50 positions on and off
+/// an axis, up to the edge, with a few hundred events each, and a few more energies at the centre.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   nuwave simulate events -d juno --sources sources.csv -o sources.parquet
@@ -35,7 +35,7 @@ const BLOCK_EVENTS: usize = 512;
 pub(super) struct Args {
     /// Hits of all runs: a folder that `nuwave reconstruct` made, a Parquet file or folder, an HDF5 file
     hits: PathBuf,
-    /// Where the sources stood: true events, as `nuwave simulate events` writes them beside its hits
+    /// True events with the positions of the sources, as `nuwave simulate events` writes them next to its hits
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
     /// Folder to write
@@ -57,15 +57,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let detector = detector::load(&args.detector)?;
     let sensors = detector.sensors().ok_or_else(|| {
-        Error::usage(format!("detector `{}` has no geometry", detector.name))
-            .with_hint("light is calibrated for PMTs at known places; see `nuwave detector juno`")
+        Error::usage(format!("detector `{}` has no geometry", detector.name)).with_hint(
+            "light is calibrated for PMTs at known positions; see `nuwave detector juno`",
+        )
     })?;
-    // Said now rather than after all the work.
+    // Checked before all the work.
     let folder = OutputFolder::create(&args.output, args.overwrite)?;
     let truth = io::read_truth(&args.truth)?.events;
     if truth.is_empty() {
         return Err(Error::input(&args.truth, "holds no events").with_hint(
-            "light is calibrated with sources at known places: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
+"light is calibrated with sources at known positions: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
         ));
     }
     let options = crate::cli::args::InputArgs {
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         || format!("{summary:#}"),
         || as_table(&result),
     )?;
-    // Events without light are what a dim source makes; the table counts them.
+    // Dim sources have events without light, which the table counts.
     let lost = result.without_truth + source.losses.len() as u64;
     for loss in &source.losses {
         status!(
@@ -149,7 +150,7 @@ fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
     }
     if !source.is_sorted() {
         status!(
-            "note: the events of `{}` are not in ascending order; its hits are sorted in memory at every pass",
+            "note: the events of `{}` are not in ascending order; its hits are sorted in memory in every pass",
             args.hits.display()
         );
     }

@@ -18,8 +18,8 @@ use crate::model::{Polarity, Waveform};
 
 /// Single-photoelectron templates, gains and noise from a run with weak light or none
 ///
-/// Reads the inputs three times; memory depends on the number of channels, not of waveforms. One photoelectron is what the fit of the
-/// charge spectrum says; the template is scaled so that a mean pulse has that charge in the charge window.
+/// Reads the inputs three times; memory depends on the number of channels, not of waveforms. The charge of one photoelectron is
+/// the gain from the fit of the charge spectrum; the template is scaled to this charge in the charge window.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Files of one run
@@ -31,22 +31,22 @@ pub(super) struct Args {
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
-    /// Whether a light source fires at a fixed time, or all pulses are dark ones; found out from the data if not given
+    /// Whether a light source fires at a fixed time, or all pulses are dark [default: determined from the data]
     #[arg(long, value_name = "KIND")]
     run: Option<RunArg>,
-    /// Samples over which the charge is summed, as `138:168` (the last not included); found out from the data if not given
+    /// Samples over which the charge is summed, as `138:168` (the last not included) [default: determined from the data]
     #[arg(long, value_name = "LO:HI")]
     window: Option<String>,
     /// When light reaches the PMTs, in ns after the first sample: channels get the time offset that puts it there
     #[arg(long, value_name = "NS")]
     light_ns: Option<f64>,
-    /// Fewest pulses for a channel's own template; others take that of their PMT type or of all channels
+    /// Minimum number of pulses for a channel's own template; other channels use that of their PMT type or of all channels
     #[arg(long, value_name = "N", default_value_t = 50)]
     min_pulses: u64,
-    /// Detector (a preset or a detector file): a channel with too few pulses then takes the mean template of its PMT type
+    /// Detector (a preset or a detector file): channels with too few pulses then use the mean template of their PMT type
     #[arg(long, short, value_name = "NAME|FILE")]
     detector: Option<String>,
-    /// Folder for a picture of each channel's charge spectrum and template (SVG)
+    /// Folder for plots of each channel's charge spectrum and template (SVG)
     #[arg(long, value_name = "DIR")]
     plots_dir: Option<PathBuf>,
     /// Draw the charge spectra with a logarithmic axis
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         return Err(Error::output(&args.output, "the output exists already")
             .with_hint("give another name, or `--overwrite`"));
     }
-    // Said now rather than after three passes over the data.
+    // Checked before the three passes over the data.
     let folder = args
         .output
         .parent()
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 batch.iter().for_each(&mut *visit);
                 bar.inc(batch.len() as u64);
             }
-            // Every pass meets the same losses.
+            // Every pass has the same losses.
             if passes == 1 {
                 let new = source.take_losses().into_iter();
                 losses.extend(new.map(|loss| (path.clone(), loss)));
@@ -164,7 +164,7 @@ fn parse_window(text: &str) -> Result<(usize, usize)> {
         })
 }
 
-/// What the user said, else what all inputs agree on, else what the detector has.
+/// Returns the user's value, else the one that all inputs agree on, else that of the detector.
 fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
     said: Option<T>,
     of_detector: Option<T>,
@@ -179,7 +179,7 @@ fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
     let mut found: Option<T> = None;
     for info in infos {
         let value = of(info).or(of_detector).ok_or_else(|| {
-            Error::input(&info.path, format!("the file does not say the {what}"))
+            Error::input(&info.path, format!("the file does not contain the {what}"))
                 .with_hint(format!("give it with `{option}`"))
         })?;
         if let Some(found) = found
@@ -187,9 +187,9 @@ fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
         {
             return Err(Error::input(
                 &info.path,
-                format!("the {what} is {value:?}, that of the inputs before it {found:?}"),
+                format!("the {what} is {value:?}, but {found:?} in the previous inputs"),
             )
-            .with_hint("calibrate runs of one readout together, others for themselves"));
+            .with_hint("calibrate runs with the same readout together, other runs separately"));
         }
         found = Some(value);
     }
@@ -302,7 +302,7 @@ fn as_table(result: &SpeResult) -> String {
             .zip(&widths)
             .enumerate()
             .map(|(column, (cell, &width))| {
-                // Flags are words: to the left, and the last.
+                // Flags are left-aligned in the last column.
                 if column + 1 == HEADINGS.len() {
                     cell.clone()
                 } else {
@@ -326,7 +326,7 @@ fn as_table(result: &SpeResult) -> String {
     text
 }
 
-/// The charge windows, where they are few.
+/// Returns the charge windows, if they are few.
 fn windows(channels: &[ChannelSpe]) -> String {
     let mut windows: Vec<(usize, usize)> = channels
         .iter()

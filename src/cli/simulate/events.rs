@@ -1,4 +1,4 @@
-//! `nuwave simulate events`: deposits of energy in a detector, to photoelectrons, hits or waveforms, with truth.
+//! `nuwave simulate events`: from energy deposits in a detector to photoelectrons, hits or waveforms, with truth.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,17 +17,17 @@ use crate::simulate::{
     Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, ReadoutChannels, Vertex, events,
 };
 
-/// What is simulated where nothing else is said.
+/// The defaults.
 const DETECTOR: &str = "juno";
 const EVENTS: u64 = 100;
 const SEED: u64 = 1;
 const ENERGY_MEV: f64 = 1.0;
 const TIME_SPREAD_NS: f64 = 10.0;
 
-/// Simulate events: hits of all channels, vertex, time and energy known
+/// Simulate events: hits of all channels with true vertex, time and energy
 ///
-/// Every photon is followed from the deposit to the PMT that sees it. FILE is a table as `reconstruct` writes its hits,
-/// with the true events beside it, as NAME.truth-events.parquet; or, with `--level waveforms`, a file of raw waveforms as
+/// Every photon is propagated from the deposit to the PMT that detects it. FILE is a table of hits as `reconstruct` writes it,
+/// with the true events next to it, as NAME.truth-events.parquet; or, with `--level waveforms`, a file of raw waveforms as
 /// `simulate waveforms` writes it, with the true photoelectrons and events.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -37,7 +37,7 @@ Examples:
   nuwave simulate events -d juno --sources runs.csv -o sources.parquet
   nuwave simulate events -d juno --events 10 --level waveforms --channels all -o raw.h5
 
-A file of sources is CSV: x_mm,y_mm,z_mm,energy_mev,events[,particle], one run a line, events numbered through.")]
+A file of sources is CSV: x_mm,y_mm,z_mm,energy_mev,events[,particle], one run per line, events numbered consecutively.")]
 pub(super) struct EventArgs {
     /// File to write: Parquet; waveforms also HDF5, Arrow, NumPy or WaveDump, as its name ends
     #[arg(
@@ -59,20 +59,20 @@ pub(super) struct EventArgs {
     settings: EventSettings,
 }
 
-/// What comes out.
+/// The kind of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Level {
     /// Every photoelectron in the window, with its true time and charge
     Pe,
-    /// What a hit finder makes of them
+    /// Hits, as a hit finder would find them
     #[default]
     Hits,
-    /// Raw waveforms, with noise, digitised
+    /// Raw waveforms with noise
     Waveforms,
 }
 
-/// What file and command line can both set.
+/// Settings for file and command line.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 struct EventSettings {
@@ -85,13 +85,13 @@ struct EventSettings {
     /// Number of the first event [default: 0]
     #[arg(long, value_name = "N")]
     first_event: Option<u64>,
-    /// What fixes all random numbers of the events [default: 1]
+    /// Seed of all random numbers of the events [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What fixes the PMTs' own efficiencies and time offsets: runs with the same see the same detector [default: 1]
+    /// Seed of the PMTs' own efficiencies and time offsets: runs with the same seed have the same detector [default: 1]
     #[arg(long, value_name = "N")]
     detector_seed: Option<u64>,
-    /// Place of all events, as `X,Y,Z` in mm [default: evenly in the scintillator]
+    /// Position of all events, as `X,Y,Z` in mm [default: uniform in the scintillator]
     #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true)]
     position: Option<String>,
     /// Only events within this distance of the centre
@@ -100,16 +100,16 @@ struct EventSettings {
     /// Energy of all events [default: 1]
     #[arg(long, value_name = "MEV")]
     energy: Option<f64>,
-    /// Energies evenly between two, as `LOW,HIGH`
+    /// Uniform energies, as `LOW,HIGH`
     #[arg(long, value_name = "LOW,HIGH", conflicts_with = "energy")]
     energy_range: Option<String>,
     /// Energies of a spectrum: CSV with the columns energy_mev,weight
     #[arg(long, value_name = "FILE", conflicts_with_all = ["energy", "energy_range"])]
     spectrum: Option<PathBuf>,
-    /// What deposits the energy [default: electron]
+    /// Particle that deposits the energy [default: electron]
     #[arg(long, value_enum)]
     particle: Option<Particle>,
-    /// Source runs, one a line, instead of events, place, energy and particle
+    /// Source runs, one per line, instead of events, position, energy and particle
     #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "position", "max_radius", "energy", "energy_range", "spectrum", "particle"])]
     sources: Option<PathBuf>,
     /// No dark photoelectrons
@@ -118,25 +118,25 @@ struct EventSettings {
     /// A second event of the same kind in every event, this much later
     #[arg(long, value_name = "NS")]
     pile_up: Option<f64>,
-    /// Half the width of the events' times round the trigger [default: 10]
+    /// Half-width of the distribution of the events' times around the trigger [default: 10]
     #[arg(long, value_name = "NS")]
     time_spread_ns: Option<f64>,
-    /// What comes out [default: hits]
+    /// Kind of output [default: hits]
     #[arg(long, value_enum)]
     level: Option<Level>,
-    /// Waveforms: which channels have one [default: lit]
+    /// Waveforms: channels with a waveform [default: lit]
     #[arg(long, value_enum)]
     channels: Option<ReadoutChannels>,
-    /// Hits: photoelectrons closer than this to the one before are the same hit [default: 10]
+    /// Hits: photoelectrons closer than this to the previous one are the same hit [default: 10]
     #[arg(long, value_name = "NS")]
     hit_separation_ns: Option<f64>,
-    /// Hits: what a hit finder adds to the first photoelectron's time, standard deviation [default: 0.5]
+    /// Hits: time resolution, standard deviation [default: 0.5]
     #[arg(long, value_name = "NS")]
     hit_time_sigma_ns: Option<f64>,
-    /// Hits: what it adds to the charge, standard deviation [default: 0.05]
+    /// Hits: charge resolution, standard deviation [default: 0.05]
     #[arg(long, value_name = "PE")]
     hit_charge_sigma_pe: Option<f64>,
-    /// Hits: less charge is not found [default: 0.2]
+    /// Hits: minimum charge [default: 0.2]
     #[arg(long, value_name = "PE")]
     hit_threshold_pe: Option<f64>,
 }
@@ -171,7 +171,7 @@ pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was made.
+/// The summary of a simulation.
 #[derive(Debug, Default, serde::Serialize)]
 struct Made {
     events: u64,
@@ -201,7 +201,7 @@ impl Made {
             _ => String::new(),
         };
         status!(
-            "{} events in {}, seed {}: {} photoelectrons in the window ({:.1} an event), {what}",
+            "{} events in {}, seed {}: {} photoelectrons in the window ({:.1} per event), {what}",
             self.events,
             plan.detector.name,
             plan.seed,
@@ -209,7 +209,7 @@ impl Made {
             self.photoelectrons as f64 / events,
         );
         status!(
-            "written to {} in {:.1} s ({:.2} ms an event)",
+            "written to {} in {:.1} s ({:.2} ms per event)",
             output.display(),
             self.seconds,
             1e3 * self.seconds / events,
@@ -273,7 +273,7 @@ fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) ->
 }
 
 impl EventSettings {
-    /// The settings with every default spelled out, except what `--sources` replaces.
+    /// Returns the settings with all defaults, except those that `--sources` replaces.
     fn resolved(&self) -> Result<Self> {
         let finder = self.finder()?;
         let level = self.level.unwrap_or_default();
@@ -382,7 +382,7 @@ impl EventSettings {
     }
 }
 
-/// `N` numbers with commas between them.
+/// Parses `N` numbers separated by commas.
 fn numbers<const N: usize>(option: &str, text: &str, expected: &str) -> Result<[f64; N]> {
     let values: Option<Vec<f64>> = text
         .split(',')
@@ -393,7 +393,7 @@ fn numbers<const N: usize>(option: &str, text: &str, expected: &str) -> Result<[
         .ok_or_else(|| Error::usage(format!("`{option} {text}`: expected {expected}")))
 }
 
-/// Rows of a CSV file: the named columns as numbers, and the column `particle` where there is one.
+/// Reads the rows of a CSV file: the named columns as numbers, and the column `particle` if there is one.
 fn read_csv(path: &Path, columns: &[&str]) -> Result<Vec<(Vec<f64>, Option<String>)>> {
     let wrong = |message: String| {
         Error::usage(format!("`{}`: {message}", path.display())).with_hint(format!(

@@ -15,29 +15,29 @@ const DEFAULT_SEED: u64 = 1;
 const DEFAULT_MEAN_PE: f64 = 1.0;
 const DEFAULT_PROFILE: &str = "ls";
 
-/// The keys of which only one may be given: each says how much light there is.
+/// The keys for the amount of light, of which only one may be given.
 pub(super) const LIGHT_KEYS: [&str; 4] =
     ["mean_pe", "fixed_pe", "pair_separation_ns", "charge_range"];
 
-/// Settings as typed or as read from a file; what is absent takes its default.
+/// Settings from the command line or a file; absent ones have their default.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {
     /// Preset or detector file [default: juno]
     #[arg(long, short, value_name = "NAME|FILE")]
     pub detector: Option<String>,
-    /// Fixes all random numbers [default: 1]
+    /// Seed of all random numbers [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Number of events [default: 10]
     #[arg(long, value_name = "N")]
     pub events: Option<u64>,
     /// Channels: a number N for the first N, a range (`0-63`), or a list of numbers and ranges (`3,7,20-29`; `5,` for
-    /// channel 5 alone) [default: the first 64, or all where there are fewer]
+    /// channel 5 alone) [default: the first 64, or all if there are fewer]
     #[arg(long, value_name = "LIST")]
     pub channels: Option<String>,
 
-    /// Poisson number of photoelectrons a waveform, with this mean [default: 1]
+    /// Poisson-distributed number of photoelectrons per waveform with this mean [default: 1]
     #[arg(long, value_name = "MU", group = "light", help_heading = "LightLevel")]
     pub mean_pe: Option<f64>,
     /// The same number of photoelectrons in every waveform
@@ -49,7 +49,7 @@ pub(super) struct Settings {
     /// With `--pair-separation-ns`: both have exactly 1 PE
     #[arg(long, help_heading = "LightLevel")]
     pub equal_charge: bool,
-    /// Total true charge of a waveform, log-uniform from LO to HI, as `1:200`
+    /// Total true charge per waveform, log-uniform from LO to HI, as `1:200`
     #[arg(
         long,
         value_name = "LO:HI",
@@ -90,7 +90,7 @@ pub(super) struct Settings {
     /// Interval between samples in ns
     #[arg(long, value_name = "NS", help_heading = "Changes to the detector")]
     pub sampling_ns: Option<f64>,
-    /// Samples of a waveform
+    /// Samples per waveform
     #[arg(long, value_name = "N", help_heading = "Changes to the detector")]
     pub samples: Option<usize>,
     /// When the first light arrives in the window, in ns
@@ -136,7 +136,7 @@ impl Settings {
             .map_err(|error| Error::internal("cannot write the settings").with_source(error))
     }
 
-    /// What is to be simulated.
+    /// Returns the plan of the simulation.
     pub fn plan(&self) -> Result<WaveformPlan> {
         let name = self.detector.as_deref().unwrap_or(DEFAULT_DETECTOR);
         let detector = self.overrides().apply(detector::load(name)?)?;
@@ -156,7 +156,7 @@ impl Settings {
         Ok(plan)
     }
 
-    /// These settings with the defaults that `plan` took filled in.
+    /// Returns these settings with the defaults of `plan` filled in.
     pub fn resolved(&self, plan: &WaveformPlan) -> Self {
         let mut resolved = self.clone();
         resolved
@@ -226,7 +226,7 @@ impl Settings {
             });
             let Some((low_pe, high_pe)) = parsed else {
                 return Err(Error::usage(format!(
-                    "the charge range `{range}` is not two numbers with a colon between"
+                    "the charge range `{range}` is not two numbers separated by a colon"
                 ))
                 .with_hint("write it as `1:200`"));
             };
@@ -236,7 +236,7 @@ impl Settings {
     }
 }
 
-/// The channels of `text`: `N` for the first N, else numbers and ranges with commas between.
+/// Returns the channels of `text`: `N` for the first N, else numbers and ranges with commas between.
 fn parse_channels(text: &str, detector: &Detector) -> Result<Vec<u32>> {
     let wrong = |part: &str| {
         Error::usage(format!(
