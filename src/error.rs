@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// What went wrong, coarsely. The binary's exit code follows from it.
+/// The kind of an error. The binary's exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -86,7 +86,7 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// What may well be possible later.
+    /// A failure that may be gone later.
     pub fn try_again(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::TryAgain, message)
     }

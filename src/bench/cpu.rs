@@ -22,7 +22,7 @@ const TASK: usize = 128;
 const COPY_TASK: usize = 1 << 20;
 /// Minimum time per waveform: less cannot be distinguished from the cost of the clock.
 pub const MIN_STAGE_NS: f64 = 1.0;
-/// What comes behind the last stage: times shifted, sums, order. In the methods without stages: everything behind the
+/// The time after the last stage: shifting times, sums, order. In the methods without stages: everything after the
 /// first one.
 const PARTS: usize = Stage::ALL.len() + 1;
 

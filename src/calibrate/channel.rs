@@ -151,8 +151,8 @@ impl ChannelSums {
         let threshold = self.threshold();
         let part = &self.upright[..end];
         let is_wide = |index: usize| {
-            let beside = |index: usize| part.get(index).copied().unwrap_or(0.0);
-            beside(index.wrapping_sub(1)).max(beside(index + 1)) > 0.5 * threshold
+            let neighbour = |index: usize| part.get(index).copied().unwrap_or(0.0);
+            neighbour(index.wrapping_sub(1)).max(neighbour(index + 1)) > 0.5 * threshold
         };
         let dead_samples = self.aligner.as_ref().map_or(1, Aligner::after_peak);
         let mut hits = 0;

@@ -120,7 +120,7 @@ fn warn(lines: &[String], verbosity: Verbosity) {
 struct Evaluated {
     hits: bool,
     events: bool,
-    /// What is in the folder but not in the truth.
+    /// Describes tables of the folder that the truth has nothing for.
     left_out: Option<&'static str>,
 }
 
@@ -143,7 +143,7 @@ fn what_to_evaluate(args: &Args, dir: &Path, truth: &Truth) -> Result<Evaluated>
             format!("the truth has no {lacks}, and `{}` has {has} only", dir.display()),
         )
         .with_hint(if has_events {
-            "true events are in an HDF5 file at `/truth/events`, or in `NAME.truth-events.parquet` beside the file"
+            "true events are in an HDF5 file at `/truth/events`, or in `NAME.truth-events.parquet` next to the file"
         } else {
             "give a folder with the table `events`, which `nuwave reconstruct` writes for a detector with a geometry"
         }));

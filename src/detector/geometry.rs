@@ -38,13 +38,13 @@ pub enum Placement {
     Table {
         /// The table; a relative path counts from the detector file's folder.
         file: PathBuf,
-        /// What the table calls the types, and their names here (`dynode = "R12860"`). Equal names need no entry.
+        /// Names of the types in the table, and their names here (`dynode = "R12860"`). Equal names need no entry.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         types: BTreeMap<String, String>,
     },
 }
 
-/// What light meets on its way.
+/// The optical medium.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Medium {
@@ -73,9 +73,9 @@ pub struct Medium {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nonlinearity {
-    /// What is missing at the lowest energies.
+    /// Missing share at the lowest energies.
     pub p_low: f64,
-    /// How fast that goes away.
+    /// Rate at which that share decreases with energy.
     pub p_rate_per_mev: f64,
     /// A slope at all energies.
     #[serde(default)]

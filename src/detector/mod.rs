@@ -39,7 +39,7 @@ pub struct Detector {
     /// Its shape and where the PMTs are; events are reconstructed where this is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry: Option<Geometry>,
-    /// What light meets on its way; events can be simulated where this is known.
+    /// The optical medium; needed to simulate events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
     /// The PMTs' places that follow from the geometry.

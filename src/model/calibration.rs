@@ -1,4 +1,4 @@
-//! What is known of each channel: template, noise, offset, spreads.
+//! The calibration of each channel: template, noise, offset, spreads.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub struct ChannelCalibration {
     pub time_sigma_ns: f32,
     /// Interval between samples.
     pub sampling_ns: f32,
-    /// What is special about this channel's calibration.
+    /// Flags of this channel's calibration.
     pub flags: Flags,
 }
 

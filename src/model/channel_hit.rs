@@ -11,7 +11,7 @@ pub struct ChannelHit {
     pub time_ns: f32,
     /// Charge.
     pub charge_pe: f32,
-    /// What is special about it.
+    /// Flags of the hit.
     pub flags: Flags,
 }
 

@@ -1,4 +1,4 @@
-//! What reconstruction finds of an event: vertex, time, energy.
+//! A reconstructed event: vertex, time, energy.
 
 use super::Flags;
 
@@ -33,7 +33,7 @@ pub struct Event {
     pub n_channels_hit: u32,
     /// -2 ln L per degree of freedom.
     pub fit_quality: f64,
-    /// What is special about the event.
+    /// Flags of the event.
     pub flags: Flags,
 }
 

@@ -1,4 +1,4 @@
-//! What extraction returns: hits, and a summary of each waveform.
+//! Results of extraction: hits, and a summary of each waveform.
 
 use super::Flags;
 
@@ -13,11 +13,11 @@ pub struct Hit {
     pub charge_sigma_pe: f32,
     /// Expected standard deviation of the time; 0 where the method does not estimate it.
     pub time_sigma_ns: f32,
-    /// What is special about this hit.
+    /// Flags of this hit.
     pub flags: Flags,
 }
 
-/// What there is to say about one waveform as a whole.
+/// The summary of one waveform.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct WaveformSummary {
     /// Sum of the charges of the hits.
@@ -34,7 +34,7 @@ pub struct WaveformSummary {
     pub noise_adc: f32,
     /// Chi-square of what a fit leaves of the waveform, for each degree of freedom; `None` without a fit.
     pub chi2_ndf: Option<f32>,
-    /// What is special about this waveform; includes its hits' flags.
+    /// Flags of this waveform, which include those of its hits.
     pub flags: Flags,
 }
 

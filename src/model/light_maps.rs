@@ -29,7 +29,7 @@ pub struct LightTables {
     pub energy: EnergyScale,
 }
 
-/// What is known of one type of PMT.
+/// Light tables of one type of PMT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TypeLight {
     /// Name of the type.
@@ -43,7 +43,7 @@ pub struct TypeLight {
     pub charges: ChargeTable,
 }
 
-/// What is known of one channel.
+/// Light parameters of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChannelLight {
     /// Efficiency relative to its type; 0 for a channel that is dead.
@@ -264,9 +264,9 @@ impl ChargeTable {
 pub struct EnergyScale {
     /// Deposited energies, ascending.
     pub deposited_mev: Vec<f64>,
-    /// What is seen of them, ascending; equally long. Empty: the same.
+    /// Visible energies of them, ascending, of the same length. Empty: equal to the deposited ones.
     pub visible_mev: Vec<f64>,
-    /// What a fit finds over what was there, as a polynomial in `(r / R)^2` and `z / R`: the sum of
+    /// Ratio of the fitted to the true energy, as a polynomial in `(r / R)^2` and `z / R`: the sum of
     /// `c (r / R)^(2 i) (z / R)^j` over the [`terms`](EnergyScale::terms).
     pub response: Vec<f64>,
 }
@@ -315,7 +315,7 @@ impl EnergyScale {
         (visible_mev * ratio, ratio + (right - left) / width)
     }
 
-    /// What a fit finds at a place over what is there.
+    /// Returns the ratio of the fitted to the true energy at a position.
     #[must_use]
     pub fn response_at(&self, u: f64, z: f64) -> f64 {
         if self.response.is_empty() {

@@ -1,4 +1,4 @@
-//! What a simulation knows and reconstruction has to find.
+//! The truth of a simulation: photoelectrons and events that reconstruction has to find.
 
 /// One true photoelectron. `time_ns` counts as a hit's does: from the first sample of the channel's window
 /// (from the event's start where windows carry `start_ns`).

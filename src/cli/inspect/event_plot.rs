@@ -258,7 +258,7 @@ fn true_event(path: &Path, event_id: u64) -> Result<TrueEvent> {
     let found = truth.events.iter().find(|event| event.event_id == event_id);
     found.copied().ok_or_else(|| {
         let hint = if truth.events.is_empty() {
-            "it has photoelectrons only; true events are in `NAME.truth-events.parquet` beside it"
+            "it has photoelectrons only; true events are in `NAME.truth-events.parquet` next to it"
         } else {
             "is this the truth of the file that was reconstructed?"
         };
@@ -340,7 +340,7 @@ fn picture(
     }
 }
 
-/// What was found and what was true, a line each.
+/// The reconstructed and the true values, one line each.
 fn caption(event: Option<&Event>, truth: Option<&TrueEvent>) -> Vec<String> {
     let with_sigma = |name: &str, value: f64, sigma: f64, decimals: usize, unit: &str| {
         if !value.is_finite() {
