@@ -147,7 +147,7 @@ impl Router {
                 .filter(|&(row, length)| {
                     extractor.channel(row).design.n_fft(length) <= 2 * MAX_BINS
                 })
-                .for_each(|(row, length)| drop(extractor.plan(row, length)))
+                .for_each(|(row, length)| drop(extractor.plan(row, length)));
         });
     }
 

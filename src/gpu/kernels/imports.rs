@@ -51,8 +51,11 @@ const FILES: &[(&str, &str)] = shader_files![
 /// Bindings use the types of the results.
 const RESULTS: &str = "#import generated/results\n";
 
+/// Returns the text of a module.
+type Generate = fn() -> String;
+
 /// The modules that are generated.
-const GENERATED: &[(&str, fn() -> String)] = &[
+const GENERATED: &[(&str, Generate)] = &[
     ("generated/results", shared_types::results),
     ("generated/waveforms", || {
         RESULTS.to_owned() + &shared_types::waveforms() + &bindings::WAVEFORMS.wgsl()

@@ -50,13 +50,13 @@ impl FitVariant {
 
     /// Returns true if `target` has enough workgroup memory.
     #[must_use]
-    pub fn fits(&self, target: &Target) -> bool {
+    pub fn fits(self, target: &Target) -> bool {
         self.workgroup_bytes(width(target)) <= target.workgroup_bytes
     }
 
     /// Returns the bytes of workgroup memory that it takes with `width` threads, rounded up.
     #[must_use]
-    pub fn workgroup_bytes(&self, width: u32) -> u32 {
+    pub fn workgroup_bytes(self, width: u32) -> u32 {
         let columns = 2 * PULSE_CAPACITY + 1;
         let triangle = (columns + 1) * (columns + 2) / 2;
         // Times, charges, errors and indices, in numbers; then what the parts of the fit need in addition.
@@ -69,7 +69,7 @@ impl FitVariant {
 
     /// Returns the kernel as it is compiled for `target`.
     #[must_use]
-    pub fn kernel(&self, target: &Target) -> Kernel {
+    pub fn kernel(self, target: &Target) -> Kernel {
         let width = width(target);
         let max_steps = if target.is_software {
             MAX_STEPS_SOFTWARE
