@@ -6,7 +6,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// What every folder may import from.
+/// The files and folders that all may import from.
 const SHARED: [&str; 5] = ["error", "math", "text", "threads", "version"];
 
 /// Parts of `io` that import from nothing but these and that `detector`, which reads tables of sensors, uses too.
