@@ -14,7 +14,7 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     with(&["--threads", "0"]).refused(2);
     with(&["--threads", "100000"]).refused(2);
     // With a GPU or without.
-    with(&["--adapter", "nosuch"]).refused(6);
+    with(&["--adapter", "nosuch"]).refused_with(6, &["there is no", "hint: "]);
     with(&["--threshold-sigma", "0"]).refused(2);
     with(&["--filter", "boxcar"]).refused(2);
     with(&["--detector", "nemo"]).refused(2);
