@@ -16,17 +16,17 @@ use crate::extract::workspace::Workspace;
 use crate::extract::{Backend as _, Extractor, Stage};
 use crate::model::Batch;
 
-/// Waveforms a task, as in the backend.
+/// Waveforms per task, as in the backend.
 const TASK: usize = 128;
-/// Bytes a task copies.
+/// Bytes copied per task.
 const COPY_TASK: usize = 1 << 20;
 /// Minimum time per waveform: less cannot be distinguished from the cost of the clock.
 pub const MIN_STAGE_NS: f64 = 1.0;
-/// The time after the last stage: shifting times, sums, order. In the methods without stages: everything after the
-/// first one.
+/// The stages, and the work after the last one: shift of times, sums, order. For methods without stages, the latter is
+/// everything after the first one.
 const PARTS: usize = Stage::ALL.len() + 1;
 
-/// A pool of `threads` threads.
+/// Starts a pool of `threads` threads.
 ///
 /// # Errors
 /// If the threads cannot be started.

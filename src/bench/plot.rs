@@ -7,7 +7,7 @@ use crate::plot::dots::{self, Dot, Dots, Group};
 use crate::plot::figure::{Colour, GREY, PALETTE};
 use crate::text::thousands;
 
-/// All of JUNO's 17,612 large photomultipliers, each read out 1000 times a second.
+/// All of JUNO's 17,612 large photomultipliers, each read out 1000 times per second.
 const JUNO_WAVEFORMS_S: f64 = 17.612e6;
 
 /// Returns the SVG text of the whole extractions of `report`.

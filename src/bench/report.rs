@@ -73,7 +73,7 @@ pub struct Row {
     pub mean_pe: Occupancy,
     /// Waveforms of a batch.
     pub batch: usize,
-    /// Waveforms a second.
+    /// Waveforms per second.
     pub waveforms_s: Quantiles,
     /// Raw samples, two bytes each, at the median rate.
     pub input_gb_s: f64,
@@ -85,7 +85,7 @@ pub struct Row {
     pub batch_ms: Quantiles,
 }
 
-/// Measured limits, in GB/s (10^9 bytes a second).
+/// Measured limits, in GB/s (10^9 bytes per second).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Limits {
     /// Copies within the host's memory by one thread, bytes read and bytes written both counted.

@@ -120,7 +120,7 @@ fn warn(lines: &[String], verbosity: Verbosity) {
 struct Evaluated {
     hits: bool,
     events: bool,
-    /// Describes tables of the folder that the truth has nothing for.
+    /// The part of the folder that the truth lacks.
     left_out: Option<&'static str>,
 }
 

@@ -242,7 +242,7 @@ fn progress(infos: &[SourceInfo], verbosity: Verbosity) -> ProgressBar {
         ProgressBar::new(3 * total)
     });
     bar.with_style(progress_style(
-        "{bar:32} {percent:>3} %  {human_pos} waveforms of three passes  {rate} a second  {eta} left",
+        "{bar:32} {percent:>3} %  {human_pos} waveforms of three passes  {rate}/s  {eta} left",
     ))
 }
 

@@ -98,7 +98,7 @@ pub(super) fn draw(
     Ok(())
 }
 
-/// Tables and detector of `path`; of an output folder that was made from hits, those hits.
+/// Returns tables and detector of `path`; for an output folder that was made from hits, these hits.
 fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
     if !path.join("report.json").exists() {
         return Ok(Content {
@@ -144,7 +144,7 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
     })
 }
 
-/// The hits that input `input_id` of a folder without hits was made from, and which of that table's inputs it is.
+/// Returns the hits that input `input_id` of a folder without hits was made from, and its input in that table.
 fn origin(dir: &Path, report: &serde_json::Value, input_id: u32) -> Result<(PathBuf, Option<u32>)> {
     let input = report.pointer(&format!("/inputs/{input_id}"));
     let of = |key: &str| input.and_then(|input| input.get(key));
@@ -192,7 +192,7 @@ fn no_geometry(detector: &Detector) -> Error {
     .with_hint("add `[geometry]` to the detector file, as `nuwave detector juno` shows it, or name another with `--detector`")
 }
 
-/// The hits of event `wanted`, and the numbers of all events that have hits.
+/// Returns the hits of event `wanted`, and the numbers of all events with hits.
 fn hits_of(
     content: &Content,
     options: &ReadOptions,
@@ -242,7 +242,7 @@ fn first_of(known: &BTreeSet<u64>) -> String {
     format!("its events are {}{more}", first.join(", "))
 }
 
-/// The events on either side of `wanted`.
+/// Returns the text for the nearest events on both sides of `wanted`.
 fn nearest(known: &BTreeSet<u64>, wanted: u64) -> String {
     let below = known.range(..wanted).next_back();
     let above = known.range(wanted..).next();
@@ -340,7 +340,7 @@ fn picture(
     }
 }
 
-/// The reconstructed and the true values, one line each.
+/// Returns the reconstructed and the true values, one line each.
 fn caption(event: Option<&Event>, truth: Option<&TrueEvent>) -> Vec<String> {
     let with_sigma = |name: &str, value: f64, sigma: f64, decimals: usize, unit: &str| {
         if !value.is_finite() {
