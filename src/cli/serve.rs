@@ -17,12 +17,12 @@ use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::extract::Extractor;
 use crate::io::{SourceInfo, calibration};
-use crate::pipeline::{CancelToken, EventStage, Pass, PassSettings};
+use crate::pipeline::{CancelToken, EventStage};
 use crate::service::auth::Tokens;
 use crate::service::backends::Setup;
 use crate::service::batcher::Batching;
 use crate::service::listen::Address;
-use crate::service::local_files::{LocalFiles, LocalPaths};
+use crate::service::local_files::LocalFiles;
 use crate::service::state::Limits;
 use crate::service::{self, Options, tls};
 
@@ -355,10 +355,9 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
         calibrations.insert(name.clone(), calibration);
     }
     let local_files = settings.data_root.as_deref().map(|root| {
-        let (pass, named) = (pass.clone(), named.clone());
-        let run =
-            move |files: &LocalPaths, cancel: &CancelToken| pass_over(&pass, &named, files, cancel);
-        LocalFiles::new(root, Arc::new(run))
+        let files = named.into_iter().map(|(name, file)| (name, Some(file)));
+        let calibrations = files.chain([(DEFAULT.to_owned(), None)]).collect();
+        LocalFiles::new(root, pass.clone(), calibrations)
     });
     // Larger batches are only worth a delay if they are transferred to a GPU.
     let default_ms = u64::from(choice.adapter.is_some());
@@ -386,29 +385,4 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
         },
         local_files: local_files.transpose()?,
     })
-}
-
-/// Runs a pass over local files with the settings of the service, and returns its report.
-fn pass_over(
-    settings: &PassSettings,
-    named: &BTreeMap<String, PathBuf>,
-    files: &LocalPaths,
-    cancel: &CancelToken,
-) -> Result<serde_json::Value> {
-    let mut settings = settings.clone();
-    settings.parameters.method = files.method.unwrap_or(settings.parameters.method);
-    match files.calibration.as_deref() {
-        None | Some(DEFAULT) => {}
-        Some(name) => {
-            let file = named.get(name);
-            let file = file.ok_or_else(|| Error::usage(format!("unknown calibration `{name}`")))?;
-            settings.calibration = Some(file.clone());
-        }
-    }
-    let outcome = Pass::new(settings, &files.inputs, &files.output)
-        .resume(true)
-        .cancel_token(cancel)
-        .run()?;
-    serde_json::to_value(outcome.report)
-        .map_err(|error| Error::internal(format!("the report: {error}")))
 }

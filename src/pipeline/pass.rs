@@ -95,6 +95,12 @@ impl Pass {
         }
     }
 
+    /// Returns the inputs as given to [`new`](Self::new).
+    #[must_use]
+    pub fn inputs(&self) -> &[PathBuf] {
+        &self.named
+    }
+
     /// Adds the inputs that are named in the file `list`, one per line.
     #[must_use]
     pub fn inputs_from(mut self, list: Option<&Path>) -> Self {

@@ -1,5 +1,6 @@
 //! Reconstruction of files that are local to the service: clients send paths instead of waveforms.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,34 +12,21 @@ use super::rejection::{Reason, Rejection};
 use super::stream::ResponseSender;
 use crate::error::{Error, Result};
 use crate::extract::Method;
-use crate::pipeline::CancelToken;
+use crate::pipeline::{CancelToken, Pass, PassSettings};
 
 /// The name of the action.
 pub const ACTION: &str = "reconstruct";
 /// The interval of progress responses.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A request for a pass over local files. All paths are below the data root.
-#[derive(Debug)]
-pub struct LocalPaths {
-    /// The files of waveforms.
-    pub inputs: Vec<PathBuf>,
-    /// The output folder.
-    pub output: PathBuf,
-    /// The extraction method, if the client sets one.
-    pub method: Option<Method>,
-    /// The name of the calibration, if the client sets one.
-    pub calibration: Option<String>,
-}
-
-/// Runs a pass over files until it is done or cancelled, and returns its report.
-pub type Pass = dyn Fn(&LocalPaths, &CancelToken) -> Result<serde_json::Value> + Send + Sync;
-
 /// Access to the files below a data root.
 #[derive(Clone)]
 pub struct LocalFiles {
     root: PathBuf,
-    pass: Arc<Pass>,
+    /// The settings of every pass, except for the method and the calibration that a client sets.
+    settings: PassSettings,
+    /// The files of the named calibrations; `None` is that of the settings.
+    calibrations: BTreeMap<String, Option<PathBuf>>,
     /// One pass at a time, because a pass uses all cores.
     pass_permit: Arc<Semaphore>,
 }
@@ -64,17 +52,21 @@ enum OneOrMore {
 
 /// A pass whose paths were checked.
 pub struct PreparedPass {
-    files: LocalPaths,
-    pass: Arc<Pass>,
+    pass: Pass,
     pass_permit: OwnedSemaphorePermit,
 }
 
 impl LocalFiles {
-    /// Allows access to the files below `root`.
+    /// Allows passes with `settings` over the files below `root`. Clients may choose one of `calibrations` by its name; `None`
+    /// is the calibration of the settings.
     ///
     /// # Errors
     /// If `root` is not a folder.
-    pub fn new(root: &Path, pass: Arc<Pass>) -> Result<Self> {
+    pub fn new(
+        root: &Path,
+        settings: PassSettings,
+        calibrations: BTreeMap<String, Option<PathBuf>>,
+    ) -> Result<Self> {
         let root = root
             .canonicalize()
             .ok()
@@ -87,7 +79,8 @@ impl LocalFiles {
             })?;
         Ok(Self {
             root,
-            pass,
+            settings,
+            calibrations,
             pass_permit: Arc::new(Semaphore::new(1)),
         })
     }
@@ -109,15 +102,21 @@ impl LocalFiles {
         if inputs.is_empty() {
             return Err(Rejection::malformed("`input` is empty"));
         }
-        let files = LocalPaths {
-            inputs: inputs
-                .iter()
-                .map(|name| self.input(name))
-                .collect::<std::result::Result<_, _>>()?,
-            output: self.output(&body.output)?,
-            method: body.method,
-            calibration: body.calibration,
-        };
+        let inputs: Vec<PathBuf> = inputs
+            .iter()
+            .map(|name| self.input(name))
+            .collect::<std::result::Result<_, _>>()?;
+        let output = self.output(&body.output)?;
+        let mut settings = self.settings.clone();
+        if let Some(method) = body.method {
+            settings.parameters.method = method;
+        }
+        if let Some(name) = &body.calibration {
+            let file = self.calibrations.get(name).ok_or_else(|| {
+                Rejection::new(Reason::Unknown, format!("unknown calibration `{name}`"))
+            })?;
+            settings.calibration = file.clone().or(settings.calibration);
+        }
         let pass_permit = Arc::clone(&self.pass_permit)
             .try_acquire_owned()
             .map_err(|_| {
@@ -127,8 +126,7 @@ impl LocalFiles {
                 )
             })?;
         Ok(PreparedPass {
-            files,
-            pass: Arc::clone(&self.pass),
+            pass: Pass::new(settings, inputs, output).resume(true),
             pass_permit,
         })
     }
@@ -211,18 +209,14 @@ impl PreparedPass {
         self,
         responses: ResponseSender<Vec<u8>>,
     ) -> std::result::Result<(), Rejection> {
-        let Self {
-            files,
-            pass,
-            pass_permit,
-        } = self;
+        let Self { pass, pass_permit } = self;
         let guard = CancelOnDrop(CancelToken::default());
         let start = Instant::now();
-        let cancel = guard.0.clone();
+        let pass = pass.cancel_token(&guard.0);
         let mut work = tokio::task::spawn_blocking(move || {
             // Held until the pass has ended, even if the request was dropped.
             let _permit = pass_permit;
-            pass(&files, &cancel)
+            pass.run().map(|outcome| outcome.report)
         });
         let result = loop {
             tokio::select! {
@@ -257,16 +251,16 @@ mod tests {
             .expect("a link");
         std::os::unix::fs::symlink(folder.path(), root.join("up")).expect("a link");
         let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
-        let local_files = LocalFiles::new(&root, Arc::new(|_, _| Ok(serde_json::Value::Null)))
+        let local_files = LocalFiles::new(&root, PassSettings::default(), BTreeMap::new())
             .expect("it is a folder");
         let prepare = |input: &str, output: &str| {
             let body = serde_json::json!({"input": input, "output": output}).to_string();
             local_files
                 .prepare(body.as_bytes())
-                .map(|prepared| prepared.files)
+                .map(|prepared| prepared.pass.inputs().to_vec())
         };
-        let files = prepare("runs/a.h5", "out").expect("both are below the root");
-        assert_eq!(files.inputs, [local_files.root.join("runs/a.h5")]);
+        let inputs = prepare("runs/a.h5", "out").expect("both are below the root");
+        assert_eq!(inputs, [local_files.root.join("runs/a.h5")]);
         let absolute = folder.path().join("secret");
         for wrong in [
             "../secret",
