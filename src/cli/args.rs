@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -48,14 +47,6 @@ pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
         .num_threads(threads)
         .build()
         .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
-}
-
-/// Returns the duration of an option in seconds.
-pub(crate) fn seconds(name: &str, seconds: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| Error::usage(format!("`--{name} {seconds}` is not a positive duration")))
 }
 
 /// Refuses an output folder that is not empty, unless it may be overwritten.

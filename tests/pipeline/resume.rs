@@ -508,7 +508,7 @@ fn what_is_unfinished_is_begun_anew_when_told_so() {
 fn a_log_says_how_far_it_is() {
     let job = Job::new(120);
     let target = job.folder.path("out");
-    let said = run(&job.words(&target, &["--progress-interval", "0.05"]))
+    let said = run(&job.words(&target, &["--progress-interval", "50ms"]))
         .ended_with(0)
         .stderr;
     let lines: Vec<&str> = said
@@ -531,5 +531,5 @@ fn a_log_says_how_far_it_is() {
     assert!(units.iter().all(
         |unit| unit["took_s"].as_f64() > Some(0.0) && unit["resident_mib"].as_f64() > Some(1.0)
     ));
-    run(&job.words(&target, &["--overwrite", "--progress-interval", "0"])).refused(2);
+    run(&job.words(&target, &["--overwrite", "--progress-interval", "0s"])).refused(2);
 }

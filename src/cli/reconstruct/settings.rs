@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::args::{
-    DetectorArgs, EVENTS, EventArgs, ExtractionArgs, InputArgs, ThreadArgs, seconds,
-};
+use crate::cli::args::{DetectorArgs, EVENTS, EventArgs, ExtractionArgs, InputArgs, ThreadArgs};
 use crate::cli::backend::BackendArgs;
-use crate::error::Result;
+use crate::cli::duration::DurationArg;
+use crate::error::{Error, Result};
 use crate::pipeline::{InputKind, InputOptions, OnError, PassSettings};
 
 /// Heading of the options about units.
@@ -75,9 +74,9 @@ pub(crate) struct Settings {
     /// Reaction to damage [default: skip inside inputs; an input that cannot be opened ends the run before it begins]
     #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
     pub on_error: Option<OnErrorArg>,
-    /// Seconds between two lines of progress where stderr is not a terminal [default: 10]
-    #[arg(long, value_name = "SECONDS", help_heading = WORK)]
-    pub progress_interval: Option<f64>,
+    /// Time between two lines of progress where stderr is not a terminal [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = WORK)]
+    pub progress_interval: Option<DurationArg>,
     #[command(flatten)]
     #[serde(flatten)]
     pub known: DetectorArgs,
@@ -127,8 +126,13 @@ impl Settings {
 
     /// Returns the time between two lines of progress.
     pub fn progress_interval(&self) -> Result<Duration> {
-        const DEFAULT_S: f64 = 10.0;
-        let interval_s = self.progress_interval.unwrap_or(DEFAULT_S);
-        seconds("progress-interval", interval_s)
+        const DEFAULT: Duration = Duration::from_secs(10);
+        let interval = self
+            .progress_interval
+            .map_or(DEFAULT, |DurationArg(given)| given);
+        if interval.is_zero() {
+            return Err(Error::usage("`--progress-interval` must be positive"));
+        }
+        Ok(interval)
     }
 }
