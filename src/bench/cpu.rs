@@ -40,7 +40,7 @@ pub fn pool(threads: usize) -> Result<ThreadPool> {
 /// Seconds that each of `repetitions` extractions of `batch` takes, after two that do not count.
 ///
 /// # Errors
-/// As the extractor's.
+/// If the extractor fails.
 pub fn whole_s(
     pool: &ThreadPool,
     extractor: &Extractor,

@@ -122,7 +122,7 @@ impl<'a> Recycled<'a> {
 /// Times `repetitions` of `batch` one at a time, after two warm-up runs.
 ///
 /// # Errors
-/// As the backend's.
+/// If the backend fails.
 pub fn one_batch(
     pool: &ThreadPool,
     gpu: &GpuExtractor,
@@ -148,7 +148,7 @@ pub fn one_batch(
 /// Times `repetitions` passes over many copies of `batch`, after one warm-up pass.
 ///
 /// # Errors
-/// As the backend's.
+/// If the backend fails.
 pub fn stream(
     pool: &ThreadPool,
     gpu: &GpuExtractor,

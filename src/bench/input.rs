@@ -20,15 +20,15 @@ const LIT: f64 = 0.1;
 const LIT_PE: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
 /// Mean photoelectrons of the waveforms that two backends are compared on, each as often as the others.
 const SPREAD_PE: [f64; 8] = [0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 100.0];
-/// Fixes all random numbers.
+/// Seed of all random numbers.
 const SEED: u64 = 20_251;
 
-/// How much light there is.
+/// The amount of light.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Occupancy {
     /// A Poisson number of photoelectrons of this mean in every waveform, dark ones on top.
     MeanPe(f64),
-    /// As a trigger of a large detector sees it: nine of ten waveforms without light, the others with a mean of 1 to 5.
+    /// As in a trigger of a large detector: nine of ten waveforms without light, the others with a mean of 1 to 5.
     Mix,
     /// From no light to 100 photoelectrons.
     Spread,

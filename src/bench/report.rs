@@ -103,7 +103,7 @@ pub struct Report {
     pub nuwave: &'static str,
     /// The commit, where it is known.
     pub commit: Option<String>,
-    /// When it began.
+    /// Start of the benchmark.
     pub date_utc: String,
     /// The machine.
     pub machine: Machine,
@@ -115,7 +115,7 @@ pub struct Report {
     pub settings: Settings,
     /// Cost of one reading of the clock; subtracted from the CPU's stages.
     pub clock_ns: f64,
-    /// The figures.
+    /// The results.
     pub rows: Vec<Row>,
     /// Notes on the results.
     pub notes: Vec<String>,

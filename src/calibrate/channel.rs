@@ -43,7 +43,7 @@ pub(super) struct ChannelSums {
 }
 
 impl ChannelSums {
-    /// Where the light is, from the `first_pass` of the channel itself or, where that saw little, from the `source` of all.
+    /// Takes the light window from the `first_pass` of the channel itself or, if that has too little light, from the `source`.
     /// `None` where there is no light at all.
     pub fn new(
         first_pass: &FirstPass,

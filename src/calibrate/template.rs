@@ -30,8 +30,8 @@ impl Aligner {
         self.core.len() - self.before_peak
     }
 
-    /// Where the mean pulse's peak lies in `samples` (between samples, too), sought around `guess`; `None` if the best index is
-    /// at the border of the search or of the window.
+    /// Returns the position of the mean pulse's peak in `samples`, with sub-sample precision, searched around `guess`; `None` if
+    /// the best position is at the edge of the search range or of the window.
     pub fn find(&self, samples: &[f64], guess: usize) -> Option<f64> {
         let reach = (self.core.len() / 3).max(4);
         let start = guess.checked_sub(self.before_peak)?;

@@ -9,7 +9,7 @@ use super::matching::MatchedWaveform;
 use super::stats::{COUNT_EDGES, Estimate, Share, bin_of, rate, ratio_of_sums};
 use crate::model::TimedCharge;
 
-/// How near a hit and a photoelectron have to be to belong together.
+/// Maximum time between a hit and a photoelectron that belong together.
 pub const TOLERANCE_NS: f64 = 10.0;
 
 /// Edges of the bins in the charge of a single photoelectron, in PE; the first and the last bin are open.

@@ -118,7 +118,7 @@ fn monotone(bins: &[PairBin]) -> Vec<(f64, f64)> {
     bins.iter().map(|bin| bin.mean_ns).zip(shares).collect()
 }
 
-/// Where a rising curve first reaches `level`, linear between its points.
+/// Returns where a rising curve first reaches `level`, linear between its points.
 fn crossing(curve: &[(f64, f64)], level: f64) -> Option<f64> {
     let above = curve.iter().position(|point| point.1 >= level)?;
     let (x, y) = curve[above];

@@ -126,7 +126,7 @@ pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
-/// Which of the bins between ascending `edges` holds `value` (lower edge included); `None` outside.
+/// Returns the bin between ascending `edges` that holds `value` (lower edge included); `None` outside.
 #[must_use]
 pub fn bin_of(edges: &[f64], value: f64) -> Option<usize> {
     let bin = edges

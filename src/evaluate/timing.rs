@@ -19,7 +19,7 @@ const HISTOGRAM_STEP_NS: f64 = 0.25;
 pub struct Residuals {
     /// Residuals.
     pub n: u64,
-    /// Of those, within the window.
+    /// Residuals within the window.
     pub n_within: u64,
     /// Mean within the window.
     pub bias_ns: Option<Estimate>,

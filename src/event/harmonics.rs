@@ -45,7 +45,7 @@ pub struct Harmonics {
 }
 
 impl Harmonics {
-    /// Of PMTs in the unit directions `directions`, weighted by `weights`, up to degree `degree`.
+    /// Computes the coefficients of PMTs in the unit directions `directions` with weights `weights`, up to degree `degree`.
     #[must_use]
     pub fn new(degree: usize, pmts: impl Iterator<Item = (Vector, f64)>) -> Self {
         let mut coefficients = vec![Complex64::ZERO; coefficient_index(degree, degree) + 1];

@@ -24,7 +24,7 @@ pub struct Overrides {
     pub sampling_ns: Option<f64>,
     /// Samples per waveform.
     pub window_samples: Option<usize>,
-    /// When the first light arrives in the window.
+    /// Time of the first light in the window.
     pub trigger_ns: Option<f64>,
     /// Polarity of the pulses; the baseline is mirrored, so that the range for pulses stays the same.
     pub polarity: Option<Polarity>,

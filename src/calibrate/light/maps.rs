@@ -122,7 +122,7 @@ impl MapFit<'_> {
         };
         for round in 0..ROUNDS {
             for kind in 0..self.n_types {
-                // What is seen of the other energies is not known at first.
+                // The visible energies of the other classes are not known at first.
                 let only = (round < ROUNDS / 2).then_some(reference);
                 let bins = self.bins(kind, &maps, only);
                 fit_surface(&mut maps.surfaces[kind], &bins).ok_or_else(|| {

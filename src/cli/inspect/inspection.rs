@@ -53,10 +53,10 @@ pub(super) struct HitsFile {
     pub event_min: Option<u64>,
     pub event_max: Option<u64>,
     pub channels: usize,
-    /// Of the hits whose time is a number.
+    /// Minimum over hits with a finite time.
     pub time_min_ns: Option<f32>,
     pub time_max_ns: Option<f32>,
-    /// Of the hits whose charge is a number.
+    /// Mean over hits with a finite charge.
     pub mean_charge_pe: Option<f64>,
 }
 

@@ -13,7 +13,7 @@ use crate::threads::in_pool;
 /// Waveforms per parallel task.
 const WAVEFORMS_PER_TASK: usize = 64;
 
-/// Which channels have a waveform.
+/// The channels with a waveform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
