@@ -4,12 +4,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::waveforms::{FORMATS, endings};
 use crate::error::{Error, Result};
-
-/// Endings of the files that are taken from a folder.
-const ENDINGS: [&str; 10] = [
-    "h5", "hdf5", "parquet", "arrow", "feather", "npy", "npz", "dat", "bin", "txt",
-];
 
 /// Files in folders that nuwave made, or is at work on; they say by which nuwave.
 const OF_OUTPUTS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
@@ -119,7 +115,10 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
             continue;
         }
         let ending = entry.path().extension().and_then(|it| it.to_str());
-        let is_known = ending.is_some_and(|it| ENDINGS.contains(&it.to_ascii_lowercase().as_str()));
+        let is_known = ending.is_some_and(|ending| {
+            let ending = ending.to_ascii_lowercase();
+            endings(FORMATS).any(|known| known == ending)
+        });
         let list = if is_known {
             &mut inputs.files
         } else {
@@ -131,7 +130,7 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
         return Err(
             Error::input(folder, "is a folder without a file of waveforms").with_hint(format!(
                 "of a folder the files that end in `.{}` are taken; name others one by one",
-                ENDINGS.join("`, `.")
+                endings(FORMATS).collect::<Vec<_>>().join("`, `.")
             )),
         );
     }

@@ -18,7 +18,7 @@ use raw::RawRows;
 use crate::error::{Error, Result};
 use crate::io::tables;
 use crate::io::tables::read::{part_files, read_report};
-use crate::io::waveforms::detect::{Format, detect};
+use crate::io::waveforms::{FORMATS, HDF5, PARQUET, detect};
 use crate::io::waveforms::{Loss, ReadOptions, SourceInfo};
 use crate::model::ChannelHit;
 
@@ -85,10 +85,10 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
     if path.is_dir() {
         return HitSource::of_parquet(path, part_files(path)?, options);
     }
-    let (format, n_bytes) = detect(path, Some(crate::model::MIN_SAMPLES))?;
+    let (format, n_bytes) = detect::detect(FORMATS, path, Some(crate::model::MIN_SAMPLES))?;
     match format {
-        Format::Parquet => HitSource::of_parquet(path, vec![path.to_owned()], options),
-        Format::Hdf5 => {
+        format if *format == PARQUET => HitSource::of_parquet(path, vec![path.to_owned()], options),
+        format if *format == HDF5 => {
             let arrays = crate::io::catch_panic::guarded(path, || hdf5::find_hits(path, options))?;
             let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
             info.layout.clone_from(&arrays.layout);

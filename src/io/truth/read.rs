@@ -10,8 +10,7 @@ use super::write::{EVENTS, PHOTOELECTRONS, beside};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::parquet_file;
-use crate::io::waveforms::columns;
-use crate::io::waveforms::detect::{Format, detect};
+use crate::io::waveforms::{FORMATS, HDF5, PARQUET, columns, detect};
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
 /// Reads the truth from an HDF5 file that holds it, from the files beside a waveform file or a table of hits, from a
@@ -20,8 +19,8 @@ use crate::model::{Photoelectron, TrueEvent, Truth};
 /// # Errors
 /// If there is none, or it cannot be read.
 pub fn read_truth(path: &Path) -> Result<Truth> {
-    let (format, _) = detect(path, Some(crate::model::MIN_SAMPLES))?;
-    if format == Format::Hdf5
+    let (format, _) = detect::detect(FORMATS, path, Some(crate::model::MIN_SAMPLES))?;
+    if *format == HDF5
         && let Some(truth) = guarded(path, || hdf5::read_truth(path))?
     {
         return Ok(truth);
@@ -30,7 +29,7 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
     if photoelectrons.is_file() {
         return from_parquet(Some(&photoelectrons), &beside(path, EVENTS));
     }
-    if format == Format::Parquet {
+    if *format == PARQUET {
         let events = beside(&without_ending(path), EVENTS);
         match kind_of(path)? {
             Kind::Photoelectrons => return from_parquet(Some(path), &events),

@@ -17,6 +17,7 @@ use parquet::file::metadata::KeyValue;
 use super::block_source::BlockSource;
 use super::blocks::{BLOCK_BYTES, Block, BlockReader};
 use super::columns::{self, Columns};
+use super::format::Format;
 use super::sink::{Pieces, cannot_hold};
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo};
 use crate::error::{Error, Result};
@@ -27,11 +28,22 @@ use crate::io::parquet_file::{open_file, properties};
 use crate::io::truth;
 use crate::model::{Batch, Samples, Truth};
 
+/// Parquet, told by its magic word.
+pub(crate) const FORMAT: Format = Format {
+    name: "Parquet",
+    family: "Parquet",
+    endings: &["parquet"],
+    has_signature: true,
+    detect: |probe| Ok(probe.head.starts_with(b"PAR1")),
+    open,
+    create: Some(|path, info| Ok(Box::new(ParquetSink::create(path, info)?))),
+};
+
 /// Most rows decoded at a time, however short they claim to be.
 const MAX_ROWS: usize = 8192;
 
 /// Opens a file of waveforms.
-pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
+fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let builder = open_file(path)?;
     let mut info = SourceInfo::new(path.to_owned(), "Parquet", n_bytes);
     let columns = Columns::find(builder.schema(), path, options, &mut info)?;
@@ -242,7 +254,7 @@ impl BlockReader for Rows {
 }
 
 /// Writes a Parquet file; a row group is a piece.
-pub(super) struct ParquetSink {
+struct ParquetSink {
     /// The file until the first waveform tells the type of the samples.
     target: Option<AtomicFile>,
     writer: Option<ArrowWriter<AtomicFile>>,

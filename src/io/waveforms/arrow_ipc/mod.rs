@@ -18,6 +18,7 @@ use arrow_ipc::reader::StreamDecoder;
 use super::block_source::BlockSource;
 use super::blocks::{Block, BlockReader};
 use super::columns::{Columns, integers};
+use super::format::Format;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
@@ -25,20 +26,48 @@ use crate::model::Samples;
 use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
 #[cfg(feature = "service")]
 pub(crate) use received::{Received, size_of};
-pub(super) use write::ArrowSink;
+use write::ArrowSink;
+
+/// Arrow IPC with a footer, told by its magic word.
+pub(crate) const FILE: Format = Format {
+    name: "Arrow IPC file",
+    family: "Arrow IPC",
+    endings: &["arrow", "feather"],
+    has_signature: true,
+    detect: |probe| Ok(probe.head.starts_with(b"ARROW1\0\0")),
+    open: |path, n_bytes, options| open(path, n_bytes, true, options),
+    create: Some(|path, info| Ok(Box::new(ArrowSink::create(path, info)?))),
+};
+
+/// Arrow IPC without a footer, told by the marker and the length that its first message has.
+pub(crate) const STREAM: Format = Format {
+    name: "Arrow IPC stream",
+    family: "Arrow IPC",
+    endings: &["arrows"],
+    has_signature: false,
+    detect: |probe| Ok(is_stream(&probe.head)),
+    open: |path, n_bytes, options| open(path, n_bytes, false, options),
+    create: None,
+};
+
+/// A stream begins with a marker, the length of the schema and the schema, whose length is a multiple of 8.
+fn is_stream(head: &[u8]) -> bool {
+    let (words, _) = head.as_chunks::<4>();
+    let length = match words {
+        [[0xff, 0xff, 0xff, 0xff], length, ..] => i32::from_le_bytes(*length),
+        _ => return false,
+    };
+    (8..1 << 24).contains(&length) && length % 8 == 0
+}
 
 /// Opens a file (`is_file`) or a stream.
-pub(super) fn open(
+fn open(
     path: &Path,
     n_bytes: u64,
     is_file: bool,
     options: &ReadOptions,
 ) -> Result<Box<dyn Source>> {
-    let format = if is_file {
-        "Arrow IPC file"
-    } else {
-        "Arrow IPC stream"
-    };
+    let format = if is_file { FILE.name } else { STREAM.name };
     let mut info = SourceInfo::new(path.to_owned(), format, n_bytes);
     let mut messages = Messages::open(path, n_bytes, is_file)?;
     let damaged = |what: &str| {

@@ -7,13 +7,41 @@ mod write;
 use std::path::Path;
 
 use super::block_source::BlockSource;
+use super::format::{Format, Probe};
 use super::{ReadOptions, Source};
 use crate::error::Result;
 use crate::io::hdf5_file::open_file;
-pub(super) use write::Hdf5Sink;
+use write::Hdf5Sink;
+
+/// HDF5, told by its signature.
+pub(crate) const FORMAT: Format = Format {
+    name: "HDF5",
+    family: "HDF5",
+    endings: &["h5", "hdf5"],
+    has_signature: true,
+    detect: has_signature,
+    open,
+    create: Some(|path, info| Ok(Box::new(Hdf5Sink::create(path, info)?))),
+};
+
+const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+
+/// The signature stands at byte 0, 512, 1024, 2048 and so on, after a block of the user's.
+fn has_signature(probe: &mut Probe<'_>) -> Result<bool> {
+    let mut offset = 0;
+    while offset + SIGNATURE.len() as u64 <= probe.n_bytes {
+        let mut bytes = [0; SIGNATURE.len()];
+        probe.read_at(offset, &mut bytes)?;
+        if bytes == *SIGNATURE {
+            return Ok(true);
+        }
+        offset = if offset == 0 { 512 } else { offset * 2 };
+    }
+    Ok(false)
+}
 
 /// Opens a file of waveforms.
-pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
+fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let file = open_file(path)?;
     let found = layout::find(&file, path, n_bytes, options)?;
     let reader = read::Reader::new(&file, path, n_bytes, found, options)?;

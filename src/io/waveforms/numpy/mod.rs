@@ -10,24 +10,42 @@ use std::path::Path;
 
 use super::block_source::BlockSource;
 use super::blocks::{BLOCK_BYTES, Block, BlockReader, Row, check_fixed_length};
+use super::format::Format;
 use super::scalar::ScalarType;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::model::{Samples, SamplesRef};
 use npy::Array;
-pub(super) use npz::has_arrays;
-pub(super) use write::{NpySink, NpzSink};
+use write::{NpySink, NpzSink};
+
+/// A `.npy` array, told by its magic word.
+pub(crate) const NPY: Format = Format {
+    name: "NumPy array",
+    family: "NumPy",
+    endings: &["npy"],
+    has_signature: true,
+    detect: |probe| Ok(probe.head.starts_with(npy::MAGIC)),
+    open: open_npy,
+    create: Some(|path, _| Ok(Box::new(NpySink::create(path)?))),
+};
+
+/// An `.npz` archive: a zip archive that holds arrays.
+pub(crate) const NPZ: Format = Format {
+    name: "NumPy archive",
+    family: "NumPy",
+    endings: &["npz"],
+    has_signature: true,
+    detect: npz::is_archive,
+    open: open_npz,
+    create: Some(|path, info| Ok(Box::new(NpzSink::create(path, info)?))),
+};
 
 /// Opens a `.npy` file: waveform `i` is row `i`, event `i`, channel 0.
-pub(super) fn open_npy(
-    path: &Path,
-    n_bytes: u64,
-    options: &ReadOptions,
-) -> Result<Box<dyn Source>> {
+fn open_npy(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let file = File::open(path)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let array = Array::open(Box::new(BufReader::new(file)), path, "the array")?;
-    let mut info = SourceInfo::new(path.to_owned(), "NumPy array", n_bytes);
+    let mut info = SourceInfo::new(path.to_owned(), NPY.name, n_bytes);
     let (kind, row_samples, n_rows) = shape_of_waveforms(&array, path, "the array")?;
     info.layout = format!("array {n_rows} x {row_samples}, event = row number, channel = 0");
     let mut rows = Reader::new(info, options, array, kind, row_samples, n_rows);
@@ -36,11 +54,7 @@ pub(super) fn open_npy(
 }
 
 /// Opens an `.npz` file.
-pub(super) fn open_npz(
-    path: &Path,
-    n_bytes: u64,
-    options: &ReadOptions,
-) -> Result<Box<dyn Source>> {
+fn open_npz(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let rows = npz::open(path, n_bytes, options)?;
     Ok(Box::new(BlockSource::new(rows)))
 }

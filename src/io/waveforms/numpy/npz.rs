@@ -10,6 +10,7 @@ use npyz::zip::{CompressionMethod, ZipArchive};
 use super::npy::{Array, Element};
 use super::{Reader, boxed, read_small, shape_of_waveforms};
 use crate::error::{Error, Result};
+use crate::io::waveforms::format::Probe;
 use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{ReadOptions, SourceInfo, metadata};
 use crate::model::Polarity;
@@ -71,7 +72,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     };
     let samples = archive.array(&name)?;
     let (kind, row_samples, n_rows) = shape_of_waveforms(&samples, path, &format!("`{name}`"))?;
-    let mut info = SourceInfo::new(path.to_owned(), "NumPy archive", n_bytes);
+    let mut info = SourceInfo::new(path.to_owned(), super::NPZ.name, n_bytes);
     info.sampling_ns = archive
         .number("sampling_ns")
         .and_then(metadata::sampling_ns);
@@ -107,9 +108,20 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     Ok(rows)
 }
 
-/// True if the zip file at `path` holds NumPy arrays.
-pub(crate) fn has_arrays(path: &Path) -> bool {
-    Archive::open(path).is_ok_and(|archive| !archive.array_names().is_empty())
+/// Whether the file is a zip archive with arrays. An archive without them is refused.
+pub(super) fn is_archive(probe: &mut Probe<'_>) -> Result<bool> {
+    if !(probe.head.starts_with(b"PK\x03\x04") || probe.head.starts_with(b"PK\x05\x06")) {
+        return Ok(false);
+    }
+    let has_arrays =
+        Archive::open(probe.path).is_ok_and(|archive| !archive.array_names().is_empty());
+    if has_arrays {
+        return Ok(true);
+    }
+    Err(Error::input(
+        probe.path,
+        "is a zip archive without NumPy arrays, or a damaged one",
+    ))
 }
 
 /// Where the bytes of a member lie.

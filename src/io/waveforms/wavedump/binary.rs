@@ -11,6 +11,7 @@ use std::path::Path;
 use super::BLOCK_SAMPLES;
 use crate::error::{Error, Result};
 use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
+use crate::io::waveforms::format::Probe;
 use crate::io::waveforms::numpy::npy::read_up_to;
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
@@ -61,21 +62,16 @@ impl Header {
     }
 }
 
-/// The first header of a file that begins with `head`, if the file has headers: the second one has to agree with it.
-pub(crate) fn looks_like_records(
-    file: &mut File,
-    head: &[u8],
-    n_bytes: u64,
-) -> io::Result<Option<Header>> {
-    let Some(first) = Header::parse(head) else {
+/// The first header of a file, if the file has headers. The second header has to agree with it.
+pub(super) fn looks_like_records(probe: &mut Probe<'_>) -> Result<Option<Header>> {
+    let Some(first) = Header::parse(&probe.head) else {
         return Ok(None);
     };
-    if first.size + HEADER_BYTES > n_bytes {
+    if first.size + HEADER_BYTES > probe.n_bytes {
         return Ok(Some(first));
     }
     let mut second = [0; HEADER_BYTES as usize];
-    file.seek(io::SeekFrom::Start(first.size))?;
-    file.read_exact(&mut second)?;
+    probe.read_at(first.size, &mut second)?;
     let agrees = Header::parse(&second).is_some_and(|second| second.board == first.board);
     Ok(agrees.then_some(first))
 }

@@ -11,12 +11,18 @@ use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
 use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
 /// The first line of a record begins with this.
-pub(crate) const FIRST_KEY: &str = "Record Length:";
+const FIRST_KEY: &str = "Record Length:";
 /// Longest line that is read; WaveDump's longest has about 40 characters.
 const MAX_LINE_BYTES: u64 = 256;
 
-/// True if the bytes could be a text of one number a line.
-pub(crate) fn looks_like_numbers(head: &[u8]) -> bool {
+/// Whether a file that begins with `head` begins with a header line.
+pub(super) fn has_header_lines(head: &[u8]) -> bool {
+    let text = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head);
+    text.trim_ascii_start().starts_with(FIRST_KEY.as_bytes())
+}
+
+/// Whether the bytes could be a text of one number per line.
+pub(super) fn looks_like_numbers(head: &[u8]) -> bool {
     let text = head
         .iter()
         .all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || b"+-.eE".contains(byte));
