@@ -1,7 +1,11 @@
-//! The one error type of the library: a kind (which fixes the exit code), a message that names the place, a hint.
+//! The error type of the library: a kind, the file and the place in it, a message, the cause, and hints.
+//!
+//! [`Error`] displays its own message only. [`Error::report`] adds the causes; hints are data that a program words in its
+//! own terms, as the command line does with its options.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The kind of an error. The binary's exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,110 +44,226 @@ impl ErrorKind {
     }
 }
 
-/// An error with the place it happened at and, where one is known, what to do about it.
+/// What the user can do about an error.
+///
+/// Variants other than [`Text`](Hint::Text) concern settings, which each program names differently: options of the command
+/// line, fields of a request, arguments of a function.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Advice that concerns no setting.
+    Text(Cow<'static, str>),
+    /// Name the columns or arrays with these roles.
+    NameColumns {
+        /// True if the table has to be named as well.
+        table: bool,
+        /// The roles: `event`, `channel`, `samples`, `time`, `charge`.
+        roles: &'static [&'static str],
+    },
+    /// Choose one of several tables.
+    ChooseTable {
+        /// One of them, where the names are known.
+        example: Option<String>,
+    },
+    /// State how many samples make a waveform; the file has no headers.
+    RecordSamples {
+        /// The formats that need no such statement, where the file may be of any.
+        formats: Option<String>,
+    },
+    /// Use a calibration of this digitiser, or correct the sampling interval.
+    SamplingInterval,
+    /// Let nuwave choose the filter, or name frequencies below this limit.
+    ChooseFilter {
+        /// Half the sampling rate.
+        max_mhz: f64,
+    },
+    /// State the sampling interval.
+    StateSamplingInterval,
+    /// State the direction of the pulses.
+    StatePolarity,
+    /// Name a calibration or a detector.
+    NameCalibrationOrDetector,
+    /// Name a detector with a geometry.
+    NameDetector,
+    /// Name input files.
+    NameInputs,
+    /// Do not exclude events, or reconstruct waveforms instead of hits.
+    WithEvents,
+    /// Do not name an adapter, or do not demand the CPU.
+    AdapterOrBackend,
+    /// Check the polarity, take more or weaker light, or accept fewer pulses.
+    SinglePulses,
+    /// Choose the input that the truth belongs to.
+    ChooseInput,
+    /// Compute on the CPU.
+    UseCpu,
+    /// List the GPU adapters.
+    ListAdapters,
+    /// Choose another output.
+    OtherOutput,
+    /// Choose another output, or replace the one that is there.
+    ReplaceOutput,
+    /// Move the unexpected entry away, or choose another output.
+    MoveEntry,
+    /// Resume the earlier run, or replace what it left.
+    ResumeOrReplace,
+    /// Resume with the settings of the earlier run, replace what it left, or choose another output.
+    SameSettings,
+    /// Resume: the units that are finished are kept.
+    Resume {
+        /// Units that are finished.
+        finished: u64,
+        /// All units.
+        units: u64,
+        /// The folder with the finished units.
+        folder: PathBuf,
+    },
+    /// Resume once the file can be read again.
+    ResumeLater,
+    /// Resume once no program writes to the file any more.
+    ResumeOnceClosed,
+    /// Skip and list damaged parts instead of stopping at the first.
+    SkipDamage,
+    /// Divide one and the same run into shards.
+    OneShardedRun,
+}
+
+impl From<&'static str> for Hint {
+    fn from(text: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Hint {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+/// An error: what went wrong, in which file and where in it, why, and what to do about it.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
+    path: Option<PathBuf>,
+    place: Option<String>,
     message: String,
-    hint: Option<String>,
+    hints: Vec<Hint>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// True if a decoder reported a failure of the operating system without handing on its error.
+    is_of_the_system: bool,
 }
 
 /// Result with nuwave's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of `kind`; `message` names the place and what was expected there.
+    /// Creates an error of `kind`. The message says what was found and what was expected.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            path: None,
+            place: None,
             message: message.into(),
-            hint: None,
+            hints: Vec::new(),
             source: None,
+            is_of_the_system: false,
         }
     }
 
-    /// A wrong argument or configuration.
+    /// Creates an error of a wrong argument or configuration.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// An input file that cannot be read or understood; the message begins with the path.
+    /// Creates an error of an input file that cannot be read or understood.
     pub fn input(path: &Path, message: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::Input, format!("`{}`: {message}", path.display()))
+        Self::new(ErrorKind::Input, message.to_string()).in_file(path)
     }
 
-    /// An output that cannot be written; the message begins with the path.
+    /// Creates an error of an output that cannot be written.
     pub fn output(path: &Path, message: impl fmt::Display) -> Self {
-        Self::new(
-            ErrorKind::Output,
-            format!("`{}`: {message}", path.display()),
-        )
+        Self::new(ErrorKind::Output, message.to_string()).in_file(path)
     }
 
-    /// A defect of nuwave itself.
+    /// Creates an error of a defect of nuwave itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// A failure that may be gone later.
+    /// Creates an error of something that may be possible later.
     pub fn try_again(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::TryAgain, message)
     }
 
-    /// True if the operating system failed at reading or writing, and not the content at making sense.
-    ///
-    /// Decoders hand on such errors as text only; what they have in common is how the standard library ends it.
+    /// Returns true if the operating system failed to read or write, as opposed to content that makes no sense.
     #[must_use]
     pub fn is_of_the_system(&self) -> bool {
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let of_io = error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::raw_os_error);
-            if of_io.is_some() || error.to_string().contains("(os error ") {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
+        self.is_of_the_system || std::error::Error::source(self).is_some_and(has_os_error)
     }
 
-    /// An input that the system failed at reading may be readable another time: the same error of kind
-    /// [`ErrorKind::TryAgain`], with the way on.
+    /// Records that the operating system failed, where the cause does not tell it.
+    #[must_use]
+    pub(crate) fn of_the_system(mut self) -> Self {
+        self.is_of_the_system = true;
+        self
+    }
+
+    /// Turns an input error that the operating system caused into one of kind [`ErrorKind::TryAgain`]: the file may be
+    /// readable later.
     #[must_use]
     pub fn to_be_tried_again(mut self) -> Self {
         if self.kind == ErrorKind::Input && self.is_of_the_system() {
             self.kind = ErrorKind::TryAgain;
-            self.hint = Some("when the file can be read again, `--resume` goes on".to_owned());
+            self.hints = vec![Hint::ResumeLater];
         }
         self
     }
 
-    /// Message and cause without the hint, for lists.
+    /// Returns message and causes without the hints, for lists.
     #[must_use]
     pub fn reason(&self) -> String {
-        match &self.source {
-            Some(source) => format!("{}: {source}", self.message),
-            None => self.message.clone(),
-        }
+        self.report().to_string()
     }
 
-    /// Puts the file it happened with before the message.
+    /// Returns a display of the message and its causes, each once.
+    #[must_use]
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+
+    /// Sets the file that the error happened in. An error that has one already becomes an error of the outer file.
     #[must_use]
     pub fn in_file(mut self, path: &Path) -> Self {
-        self.message = format!("`{}`: {}", path.display(), self.message);
+        if self.path.is_some() {
+            self.message = self.to_string();
+            self.place = None;
+        }
+        self.path = Some(path.to_owned());
         self
     }
 
-    /// Adds what the user can do about it.
+    /// Sets the place in the file: `row 12`, `line 3`.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn at_place(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
         self
     }
 
-    /// Keeps the cause, printed after the message.
+    /// Sets what the user can do about it, instead of what was set before.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hints = vec![hint.into()];
+        self
+    }
+
+    /// Adds something else that the user can do about it.
+    #[must_use]
+    pub fn and_hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -153,29 +273,58 @@ impl Error {
         self
     }
 
-    /// The kind.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The hint, if there is one.
+    /// Returns the file that the error happened in.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
+
+    /// Returns the place in the file.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// Returns the message without file and place.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns what the user can do about it.
+    #[must_use]
+    pub fn hints(&self) -> &[Hint] {
+        &self.hints
+    }
+}
+
+/// Whether an error or one of its causes is one of the operating system.
+pub(crate) fn has_os_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        // The error that an `io::Error` wraps is not its source: the source is that error's own.
+        let wrapped = error
+            .get_ref()
+            .map(|wrapped| -> &(dyn std::error::Error + 'static) { wrapped });
+        return error.raw_os_error().is_some() || wrapped.is_some_and(has_os_error);
+    }
+    error.source().is_some_and(has_os_error)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(source) = &self.source {
-            write!(f, ": {source}")?;
+        if let Some(path) = &self.path {
+            write!(f, "`{}`: ", path.display())?;
         }
-        if let Some(hint) = &self.hint {
-            write!(f, "\n\nhint: {hint}")?;
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
         }
-        Ok(())
+        f.write_str(&self.message)
     }
 }
 
@@ -184,5 +333,71 @@ impl std::error::Error for Error {
         self.source
             .as_deref()
             .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Displays an error with its causes, without its hints; see [`Error::report`].
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many errors print their own cause as part of themselves.
+            if !last.contains(&text) {
+                write!(f, ": {text}")?;
+                last = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn disk() -> io::Error {
+        io::Error::from_raw_os_error(5)
+    }
+
+    #[test]
+    fn an_error_displays_its_own_message_and_a_report_each_cause_once() {
+        let error = Error::input(Path::new("run.h5"), "cannot be read")
+            .at_place("row 7")
+            .with_source(io::Error::other(disk()))
+            .with_hint("read the manual");
+        assert_eq!(error.to_string(), "`run.h5`: row 7: cannot be read");
+        let cause = disk().to_string();
+        assert_eq!(error.reason(), format!("{error}: {cause}"));
+        assert_eq!(error.hints(), ["read the manual".into()]);
+        let outer = error.in_file(Path::new("list:3"));
+        assert_eq!(
+            outer.to_string(),
+            "`list:3`: `run.h5`: row 7: cannot be read"
+        );
+        assert_eq!(outer.path(), Some(Path::new("list:3")));
+    }
+
+    #[test]
+    fn errors_of_the_system_are_found_by_their_type() {
+        let error = || Error::input(Path::new("run.h5"), "cannot be read");
+        let wrapped = io::Error::other(io::Error::other(disk()));
+        assert!(error().with_source(disk()).is_of_the_system());
+        assert!(error().with_source(wrapped).is_of_the_system());
+        assert!(error().of_the_system().is_of_the_system());
+        let text = "it says (os error 5), as a damaged file may";
+        assert!(!error().with_source(text).is_of_the_system());
+        assert!(!error().is_of_the_system());
+        let later = error().with_source(disk()).to_be_tried_again();
+        assert_eq!(later.kind(), ErrorKind::TryAgain);
+        assert_eq!(later.hints(), [Hint::ResumeLater]);
     }
 }

@@ -27,5 +27,5 @@ mod text;
 mod threads;
 mod version;
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Hint, Result};
 pub use version::{COMMIT, RESULTS_VERSION, VERSION, VERSION_AND_COMMIT};

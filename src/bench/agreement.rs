@@ -106,9 +106,7 @@ pub fn run(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Agreement> {
     if settings.waveforms == 0 {
-        return Err(Error::usage(
-            "`--waveforms 0`: at least one waveform is needed",
-        ));
+        return Err(Error::usage("0 waveforms: at least one is needed"));
     }
     if let Some(samples) = settings
         .lengths
@@ -116,7 +114,7 @@ pub fn run(
         .find(|&&samples| samples > MAX_GPU_SAMPLES)
     {
         return Err(Error::usage(format!(
-            "`--lengths {samples}`: the GPU takes waveforms of up to {MAX_GPU_SAMPLES} samples, longer ones are the CPU's"
+            "{samples} samples: the GPU takes waveforms of up to {MAX_GPU_SAMPLES} samples, longer ones are the CPU's"
         )));
     }
     let mut agreement = Agreement {

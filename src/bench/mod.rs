@@ -90,25 +90,25 @@ impl Settings {
                 "`{name} {value}`: expected 1 to {most}"
             )))
         };
-        range("--repetitions", self.repetitions, MAX_REPETITIONS)?;
+        range("repetitions", self.repetitions, MAX_REPETITIONS)?;
         for (name, is_empty) in [
-            ("--lengths", self.lengths.is_empty()),
-            ("--mean-pe", self.mean_pe.is_empty()),
-            ("--batch", self.batches.is_empty()),
+            ("lengths", self.lengths.is_empty()),
+            ("mean-pe", self.mean_pe.is_empty()),
+            ("batch", self.batches.is_empty()),
         ] {
             if is_empty {
                 return Err(Error::usage(format!("`{name}` names nothing")));
             }
         }
         for &batch in &self.batches {
-            range("--batch", batch, MAX_BATCH_WAVEFORMS)?;
+            range("batch", batch, MAX_BATCH_WAVEFORMS)?;
             for &samples in &self.lengths {
                 let detector = input::with_window(&self.detector, samples)?;
                 if 2 * batch * detector.readout.window_samples > MAX_BATCH_BYTES {
                     return Err(Error::usage(format!(
-                        "`--batch {batch}` of {samples} samples: a batch has at most 1 GiB of samples"
+                        "batches of {batch} waveforms of {samples} samples: a batch has at most 1 GiB of samples"
                     ))
-                    .with_hint("give a smaller `--batch`"));
+                    .with_hint("give a smaller batch"));
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::channel::ChannelSums;
 use super::first_pass::FirstPass;
 use super::parameters::{RunKind, SpeParameters};
 use super::result::{ChannelSpe, SpeResult};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::model::{ChannelCalibration, Flags};
 
 /// Makes the calibration rows: a channel's own template if it has enough pulses, else a fallback.

@@ -24,6 +24,7 @@ mod merge;
 mod plan;
 mod progress;
 mod reconstruct;
+mod report;
 mod serve;
 mod simulate;
 mod verify;
@@ -113,7 +114,7 @@ pub fn main() -> ExitCode {
     let code = match run(cli.command, verbosity) {
         Ok(code) => code,
         Err(error) => {
-            status!("error: {error}");
+            status!("error: {}", report::report(&error));
             ExitCode::from(error.kind().exit_code())
         }
     };

@@ -421,7 +421,7 @@ impl PmtType {
         self.pulse.shape().map(drop).map_err(|error| {
             Problem::new(
                 format!("{key}.pulse"),
-                format!("unusable: {error}").replace("\n\nhint:", ";"),
+                format!("unusable: {error}"),
                 "a pulse with positive charge and a tail of sensible length",
             )
         })

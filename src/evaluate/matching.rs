@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::slice::ParallelSliceMut;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::tables::read::Reconstruction;
 use crate::model::{Flags, TimedCharge, Truth};
 use crate::threads::in_pool;
@@ -150,7 +150,7 @@ pub fn join(
                     key.0, key.1, other.1
                 ),
             )
-            .with_hint("choose the input the truth belongs to with `--input-id N`"));
+            .with_hint(Hint::ChooseInput));
         }
         let expected: u64 = window.iter().map(|row| u64::from(row.2)).sum();
         let mut flags = Flags::NONE;

@@ -12,7 +12,7 @@ use super::baseline;
 use super::parameters::{Parameters, ReadoutFacts};
 use super::stage_kind::Stage;
 use super::workspace::Workspace;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::filter::Design;
 use crate::extract::template_fit::template::{Template, main_pulse_samples};
@@ -119,7 +119,7 @@ impl Extractor {
                     "the calibration was made for a sampling interval of {} ns, the waveforms have {} ns",
                     row.sampling_ns, readout.sampling_ns
                 ))
-                .with_hint("calibrate with data of this digitiser, or correct the input's with `--sampling-ns`"));
+                .with_hint(Hint::SamplingInterval));
             }
         }
         let mut first_with: HashMap<Vec<u32>, usize> = HashMap::new();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 
 /// Storage buffers that one shader stage has to be able to use.
 pub const STORAGE_BUFFERS: u32 = 10;
@@ -211,15 +211,15 @@ pub fn choose_automatic(all: &[Adapter]) -> Option<&Adapter> {
 pub fn find(wanted: Option<&str>) -> Result<Adapter> {
     let all = list();
     let gpu = |message: String| {
-        Error::new(ErrorKind::Gpu, message).with_hint(
-            "`nuwave devices` lists what there is; `--backend cpu` gives the same hits without a GPU",
-        )
+        Error::new(ErrorKind::Gpu, message)
+            .with_hint(Hint::ListAdapters)
+            .and_hint(Hint::UseCpu)
     };
     if all.is_empty() {
         return Err(Error::new(ErrorKind::Gpu, "there is no GPU adapter").with_hint(
             "on Linux a Vulkan driver and its loader (`libvulkan1`) are needed, `mesa-vulkan-drivers` brings a software \
-             one; `--backend cpu` gives the same hits without a GPU",
-        ));
+             one",
+        ).and_hint(Hint::UseCpu));
     }
     let chosen = match wanted {
         None => all.iter().find(|adapter| adapter.info.unusable.is_none()),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::adapter::Adapter;
 use super::device::{Device, wait};
 use super::failure::Failure;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::threads::in_pool;
 
 /// Time after which a copy counts as hung.
@@ -41,7 +41,7 @@ pub fn measure(adapter: &Adapter, bytes: u64, repetitions: usize) -> Result<Band
             ErrorKind::Gpu,
             format!("the bandwidth of `{}`: {failure}", adapter.info.name),
         )
-        .with_hint("`--backend cpu` measures the CPU alone")
+        .with_hint(Hint::UseCpu)
     })
 }
 

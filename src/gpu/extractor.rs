@@ -18,7 +18,7 @@ use super::transfer::in_flight::{
     InFlightChunk, PendingBatch, Placement, Session, State, find_batch,
 };
 use super::transfer::merge_results::{extract_cpu_part, merge_results};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::extract::{Backend, BackendReport, Extractor};
 use crate::model::{Batch, Extracted};
 
@@ -97,7 +97,7 @@ impl GpuExtractor {
                 ErrorKind::Gpu,
                 format!("`{}` gives no device: {failure}", adapter.info.name),
             )
-            .with_hint("`--backend cpu` gives the same hits without a GPU")
+            .with_hint(Hint::UseCpu)
         })?;
         let state = State {
             router: Router::default(),

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
 
+use super::system_errors;
 use crate::error::{Error, Result};
 
 thread_local! {
@@ -26,10 +27,19 @@ pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Res
         }));
     });
     let before = QUIET.replace(true);
+    let _ = system_errors::take();
     let result = catch_unwind(AssertUnwindSafe(decode));
     QUIET.set(before);
-    result.unwrap_or_else(|_| {
+    let result = result.unwrap_or_else(|_| {
         Err(Error::input(path, "is damaged: it cannot be decoded")
             .with_hint("make the file again, or copy it again from where it came"))
+    });
+    let system_failed = system_errors::take();
+    result.map_err(|error| {
+        if system_failed {
+            error.of_the_system()
+        } else {
+            error
+        }
     })
 }

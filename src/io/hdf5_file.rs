@@ -5,9 +5,11 @@ use std::path::Path;
 
 use hdf5_pure::{
     ChunkCacheConfig, Dataset, Datatype, DatatypeByteOrder, File, FileAccessProperties, Group,
+    ReadSeekSource,
 };
 
 use crate::error::{Error, Result};
+use crate::io::system_errors::Noting;
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
 /// Bytes of decompressed chunks that a dataset may keep. A row of chunks is read at once, so this serves the small
@@ -24,7 +26,12 @@ const MAX_LISTED: usize = 20;
 pub(crate) fn open_file(path: &Path) -> Result<File> {
     let access = FileAccessProperties::new()
         .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(521, CHUNK_CACHE_BYTES));
-    File::open_streaming_with_options(path, access).map_err(|error| {
+    let open = || {
+        let file = Noting(std::fs::File::open(path)?);
+        let source = ReadSeekSource::new(file).map_err(hdf5_pure::Error::Format)?;
+        File::from_source_with_options(source, access)
+    };
+    open().map_err(|error| {
         Error::input(path, "is an HDF5 file that cannot be opened")
             .with_source(error)
             .with_hint("a file that was cut off while it was written or copied looks like this")

@@ -10,6 +10,7 @@ pub mod light_maps;
 pub(crate) mod limits;
 pub(crate) mod metadata;
 mod parquet_file;
+pub(crate) mod system_errors;
 pub mod tables;
 mod truth;
 pub mod waveforms;

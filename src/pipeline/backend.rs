@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::observer::Observer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::extract::{Backend, Extractor};
 #[cfg(feature = "gpu")]
 use crate::gpu::adapter::{self, Adapter};
@@ -47,7 +47,7 @@ impl BackendChoice {
             (BackendKind::Cpu, Some(name)) => Err(Error::usage(format!(
                 "the adapter `{name}` is a GPU, but the backend `cpu` was chosen"
             ))
-            .with_hint("leave out `--adapter` or `--backend`")),
+            .with_hint(Hint::AdapterOrBackend)),
             (BackendKind::Cpu, None) => Ok(Self::cpu("backend: cpu")),
             (BackendKind::Gpu, _) | (BackendKind::Auto, Some(_)) => Self::gpu(adapter),
             (BackendKind::Auto, None) => Ok(Self::auto()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::settings::InputOptions;
 use crate::detector::{self, Detector};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::extract::ReadoutFacts;
 use crate::io::{SourceInfo, calibration};
 use crate::model::Calibration;
@@ -50,9 +50,7 @@ impl DetectorContext {
                     "`{}` does not say which detector it comes from, and there is no calibration",
                     info.path.display()
                 ))
-                .with_hint(
-                    "give `--calibration FILE` (made by `nuwave calibrate spe`) or `--detector NAME|FILE` (`nuwave detector` lists the presets)",
-                ));
+                .with_hint(Hint::NameCalibrationOrDetector));
             }
         };
         Ok(Self {
@@ -86,15 +84,18 @@ impl DetectorContext {
                     "the sampling interval of `{}` is not known",
                     info.path.display()
                 ))
-                .with_hint("give it with `--sampling-ns`")
+                .with_hint(Hint::StateSamplingInterval)
             })?;
         let polarity = options
             .polarity
             .or(info.polarity)
             .or(readout.map(|readout| readout.polarity))
             .ok_or_else(|| {
-                Error::usage(format!("the direction of the pulses in `{}` is not known", info.path.display()))
-                    .with_hint("give `--polarity negative` or `--polarity positive`; `nuwave inspect` shows what the data suggest")
+                Error::usage(format!(
+                    "the direction of the pulses in `{}` is not known",
+                    info.path.display()
+                ))
+                .with_hint(Hint::StatePolarity)
             })?;
         // A floating-point file without a resolution holds volts or the like; the detector's rails say nothing about it.
         let is_counts = !info.sample_type.starts_with('f');

@@ -16,7 +16,7 @@ use super::request::{PassOutcome, Request};
 use super::settings::{OnError, PassSettings};
 use super::unit::stopped_at;
 use crate::detector;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::io::Loss;
 use crate::io::atomic::folder_of;
 use crate::io::hits::{self, HitSource};
@@ -64,13 +64,11 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
         return Err(Error::usage(
             "a pass over hits makes nothing but events, and the settings exclude them",
         )
-        .with_hint("leave out `--no-events` or `--from hits`"));
+        .with_hint(Hint::WithEvents));
     }
     refuse_own_input(files, &request.output)?;
     let detector = settings.detector.as_deref().ok_or_else(|| {
-        Error::usage("a pass over hits needs a detector").with_hint(
-            "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)",
-        )
+        Error::usage("a pass over hits needs a detector").with_hint(Hint::NameDetector)
     })?;
     let detector = detector::load(detector)?;
     let stage = EventStage::with_geometry(settings, &detector)?;
@@ -108,7 +106,7 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
             output,
             format!("{what} its own input `{}`", input.display()),
         )
-        .with_hint("give another folder with `-o`"))
+        .with_hint(Hint::OtherOutput))
     };
     let target = output.canonicalize().ok();
     let parent = folder_of(output).canonicalize().ok();

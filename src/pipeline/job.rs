@@ -15,7 +15,7 @@ use super::settings::InputKind;
 use super::staging::{OpenOutcome, StagingDir};
 use super::sums;
 use crate::detector::Detector;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
 
@@ -120,8 +120,7 @@ impl<'a> Job<'a> {
                 input.path.display()
             );
             self.staging.forget(unit.input_id)?;
-            return Err(Error::try_again(message)
-                .with_hint("once no program writes to it, `--resume` reads it again"));
+            return Err(Error::try_again(message).with_hint(Hint::ResumeOnceClosed));
         }
         self.staging.record(record)?;
         self.done.insert(unit);

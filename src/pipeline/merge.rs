@@ -10,7 +10,7 @@ use super::record::UnitRecord;
 use super::report::{Provenance, Report};
 use super::run_manifest::RunManifest;
 use super::staging::{Mode, OpenOutcome, StagingDir};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::extract::BackendReport;
 use crate::io::atomic::{AtomicFile, write_error};
 use crate::io::tables::Part;
@@ -46,7 +46,7 @@ pub fn merge(shards: &[PathBuf], target: &Path, mode: Mode) -> Result<Report> {
                 first_dir.display(),
                 dir.display()
             ))
-            .with_hint("shards must be made by the same command, except for `--shard`"));
+            .with_hint(Hint::OneShardedRun));
         }
         for record in report.records() {
             let unit = record.unit();

@@ -99,7 +99,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(line) => f.write_str(line),
-            Self::GpuUnavailable(error) => write!(f, "warning: {error}\nbackend: cpu"),
+            Self::GpuUnavailable(error) => write!(f, "warning: {}\nbackend: cpu", error.report()),
             Self::Calibration(origin) => write!(f, "templates: {origin}"),
             Self::Events { method, light_maps } => {
                 write!(f, "method for events: {}, ", event_method_name(*method))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::atomic::folder_of;
 use crate::io::light_maps;
 
@@ -91,9 +91,7 @@ pub(super) fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
         return Ok(());
     }
     if !overwrite {
-        return Err(Error::output(target, "exists already").with_hint(
-            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there",
-        ));
+        return Err(Error::output(target, "exists already").with_hint(Hint::ReplaceOutput));
     }
     if is_ours(target) {
         return Ok(());
@@ -102,7 +100,7 @@ pub(super) fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
         target,
         "exists, is not empty and is not an output of nuwave; it is left alone",
     )
-    .with_hint("give another folder with `-o`"))
+    .with_hint(Hint::OtherOutput))
 }
 
 /// Renames the complete folder `from` to `target`, and an existing one that may be replaced to `old`.

@@ -10,7 +10,7 @@ use super::request::{PassOutcome, Request};
 use super::settings::{InputKind, PassSettings};
 use super::staging::Mode;
 use super::{hit_pass, waveform_pass};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::inputs;
 
 /// A pass over inputs: waveforms to hits to events, or hits to events.
@@ -189,7 +189,7 @@ impl Pass {
             self.request.observer.notice(&Notice::Repeated(path));
         }
         if found.files.is_empty() {
-            return Err(Error::usage("no input").with_hint("name files, or `--inputs-from FILE`"));
+            return Err(Error::usage("no input").with_hint(Hint::NameInputs));
         }
         Ok(found.files)
     }

@@ -20,7 +20,7 @@ use super::plan::Unit;
 use super::record::UnitRecord;
 use super::report::Report;
 use super::run_manifest::RunManifest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::atomic::{AtomicFile, folder_of, write_error};
 use crate::io::tables::checksum;
 
@@ -105,9 +105,8 @@ impl StagingDir {
 
     /// Checks the contents of the folder and keeps finished units, or refuses to.
     fn adopt(&mut self, mode: Mode, manifest: &RunManifest) -> Result<()> {
-        let refuse = |what: String, hint: &str| {
-            Err(Error::output(&self.path, what).with_hint(hint.to_owned()))
-        };
+        let refuse =
+            |what: String, hint: Hint| Err(Error::output(&self.path, what).with_hint(hint));
         let known = [MANIFEST, UNITS, TABLES, REPLACED];
         for entry in read_folder(&self.path)? {
             let is_ours = entry
@@ -117,7 +116,7 @@ impl StagingDir {
             if !is_ours {
                 return refuse(
                     format!("contains an unexpected entry `{}`", entry.display()),
-                    "nuwave keeps unfinished output under this name; move the entry, or choose another `-o`",
+                    Hint::MoveEntry,
                 );
             }
         }
@@ -126,7 +125,7 @@ impl StagingDir {
         if n_finished > 0 && !mode.resume && !mode.overwrite {
             return refuse(
                 format!("holds {n_finished} finished units of an earlier run"),
-                "`--resume` continues with them, `--overwrite` starts over",
+                Hint::ResumeOrReplace,
             );
         }
         if n_finished > 0
@@ -138,7 +137,7 @@ impl StagingDir {
                     "`{}` was started with different settings: {difference}",
                     self.path.display()
                 ))
-                .with_hint("continue with the settings it was started with, start over with `--overwrite` without `--resume`, or choose another `-o`"));
+                .with_hint(Hint::SameSettings));
             }
             self.records = records;
         } else {
@@ -248,16 +247,11 @@ impl StagingDir {
         if self.records.is_empty() {
             return error;
         }
-        let advice = format!(
-            "{} of {n_units} units are finished in `{}`; the same command with `--resume` continues from there",
-            self.records.len(),
-            self.path.display()
-        );
-        let hint = match error.hint() {
-            Some(hint) => format!("{hint}\n      {advice}"),
-            None => advice,
-        };
-        error.with_hint(hint)
+        error.and_hint(Hint::Resume {
+            finished: self.records.len() as u64,
+            units: n_units,
+            folder: self.path.clone(),
+        })
     }
 
     /// Writes the report and renames the folder into place.
@@ -311,7 +305,7 @@ fn finished_already(target: &Path, mode: Mode, manifest: &RunManifest) -> Result
             "`{}` exists and was made with different settings: {difference}",
             target.display()
         ))
-        .with_hint("give another folder with `-o`, or `--overwrite` to replace it")),
+        .with_hint(Hint::ReplaceOutput)),
     }
 }
 

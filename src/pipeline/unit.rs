@@ -8,7 +8,7 @@ use super::cancel::CancelToken;
 use super::duplicates::DuplicateFilter;
 use super::observer::Observer;
 use super::outcome::UnitOutcome;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::extract::Backend;
 use crate::io::tables::TablesWriter;
 use crate::io::{BatchLimit, Loss, Source};
@@ -201,7 +201,7 @@ fn write(
 /// Returns the error of a run that ends at the first loss.
 #[must_use]
 pub fn stopped_at(path: &Path, loss: &Loss) -> Error {
-    Error::input(path, format!("{}: {}", loss.place, loss.reason)).with_hint(
-        "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on",
-    )
+    Error::input(path, &loss.reason)
+        .at_place(&loss.place)
+        .with_hint(Hint::SkipDamage)
 }

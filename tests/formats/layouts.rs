@@ -28,10 +28,10 @@ fn save(folder: &tempfile::TempDir, builder: FileBuilder) -> PathBuf {
 }
 
 fn refused(path: &Path, options: &ReadOptions) -> String {
-    io::open(path, options)
+    let error = io::open(path, options)
         .err()
-        .expect("this cannot be opened")
-        .to_string()
+        .expect("this cannot be opened");
+    format!("{} {:?}", error.reason(), error.hints())
 }
 
 fn with(path: &Path, options: &ReadOptions) -> Read {
@@ -148,7 +148,7 @@ fn of_two_tables_one_has_to_be_chosen() {
     }
     let path = save(&folder, builder);
     let error = refused(&path, &ReadOptions::default());
-    for part in ["/Left/Waveform", "/Right/Waveform", "--table"] {
+    for part in ["/Left/Waveform", "/Right/Waveform", "ChooseTable"] {
         assert!(error.contains(part), "{error}");
     }
     for table in ["Right/Waveform", "/Right/Waveform", "Right"] {

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::support::formats::{
     Owned, Values, batch, counts, read, read_with, truth, write, write_info,
 };
-use nuwave::ErrorKind;
 use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::{Polarity, Truth};
+use nuwave::{ErrorKind, Hint};
 use proptest::prelude::*;
 
 /// Endings of the formats that hold events and channels.
@@ -85,7 +85,7 @@ fn lengths_may_differ_where_the_format_can_hold_it() {
         let path = folder.path().join(format!("ragged.{ending}"));
         let error = write(&path, &waveforms, 40, &Truth::default()).expect_err("one length only");
         assert_eq!(error.kind(), ErrorKind::Output);
-        assert!(error.to_string().contains("lengths") && error.hint().is_some());
+        assert!(error.to_string().contains("lengths") && !error.hints().is_empty());
         assert!(!path.exists());
     }
 }
@@ -225,7 +225,7 @@ fn an_unknown_ending_is_refused() {
         .err()
         .expect("no such format");
     assert_eq!(error.kind(), ErrorKind::Usage);
-    assert!(error.hint().is_some_and(|hint| hint.contains(".parquet")));
+    assert!(matches!(error.hints(), [Hint::Text(text)] if text.contains(".parquet")));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The structure of the sources: which folder may import from which, and that no files import each other in a circle.
 
 mod circles;
+mod options;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,4 +138,10 @@ fn parallel_work_runs_in_a_pool_that_was_passed_or_is_the_library_s() {
         })
         .collect();
     assert!(without.is_empty(), "{}", without.join("\n"));
+}
+
+#[test]
+fn no_text_of_the_library_names_an_option_of_the_command_line() {
+    let found = options::texts_with_options(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

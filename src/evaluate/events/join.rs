@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::evaluate::stats::Share;
 use crate::model::vector::norm;
 use crate::model::{Event, Flags, TrueEvent};
@@ -217,7 +217,7 @@ fn refuse_twice(dir: &Path, rows: &[(u32, Event)]) -> Result<()> {
                 "event {event} is in input {first} and in input {second}, so the truth fits either"
             ),
         )
-        .with_hint("choose the input the truth belongs to with `--input-id N`")),
+        .with_hint(Hint::ChooseInput)),
     }
 }
 
@@ -284,7 +284,7 @@ mod tests {
         );
         let rows = [(0, found(1)), (3, found(1))];
         let error = join(dir, &rows, &[truth(1)], None).unwrap_err();
-        assert!(error.to_string().contains("--input-id"), "{error}");
+        assert_eq!(error.hints(), [Hint::ChooseInput]);
         let error = join(dir, &[(0, found(1))], &[truth(1), truth(1)], None).unwrap_err();
         assert!(error.to_string().contains("twice"), "{error}");
         let error = join(dir, &[(0, found(1))], &[truth(2)], None).unwrap_err();

@@ -193,8 +193,9 @@ impl<'a> StageByStage<'a> {
 }
 
 fn failed(failure: &Failure) -> Error {
-    Error::new(ErrorKind::Gpu, failure.to_string())
-        .with_hint("stages one by one are for finding defects; `nuwave bench --compare` goes on after a failure")
+    Error::new(ErrorKind::Gpu, failure.to_string()).with_hint(
+        "the comparison stage by stage ends at a failure of the GPU; a comparison of hits goes on",
+    )
 }
 
 /// Returns the state of a waveform after `stage` as the kernels have it in device memory.

@@ -7,7 +7,7 @@ use hdf5_pure::Dataset;
 
 use super::names::{Role, find};
 use super::raw::RawRows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::ReadOptions;
 use crate::io::catch_panic::guarded;
 use crate::io::hdf5_file::{self as listing, Entry, open_file};
@@ -21,7 +21,10 @@ const MAX_WINDOW_ROWS: u64 = 1 << 23;
 /// Deflate makes at most this of one byte.
 const MAX_COMPRESSION: u64 = 1100;
 const NEEDED: [Role; 3] = [Role::Event, Role::Channel, Role::Time];
-const HINT: &str = "name group and arrays with `--table GROUP` and `--columns event=NAME,channel=NAME,time=NAME,charge=NAME`";
+const HINT: Hint = Hint::NameColumns {
+    table: true,
+    roles: &["event", "channel", "time", "charge"],
+};
 
 /// The arrays with the hits of a file.
 pub(crate) struct HitArrays {
@@ -89,7 +92,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
                     path_of(second)
                 ),
             )
-            .with_hint("choose one group with `--table GROUP`"));
+            .with_hint(Hint::ChooseTable { example: None }));
         }
     };
     for role in Role::OF_HITS {

@@ -8,7 +8,7 @@ use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::names::{Role, find};
 use super::raw::RawRows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::waveforms::columns;
 use crate::io::{ReadOptions, parquet_file};
@@ -108,8 +108,10 @@ impl OneFile {
 }
 
 /// What helps where a column is missing or wrong.
-pub(crate) const HINT: &str =
-    "name the columns with `--columns event=NAME,channel=NAME,time=NAME,charge=NAME`";
+pub(super) const HINT: Hint = Hint::NameColumns {
+    table: false,
+    roles: &["event", "channel", "time", "charge"],
+};
 
 /// Rows of the files.
 pub(super) struct Reader {
@@ -174,7 +176,13 @@ impl Current {
     fn next(&mut self) -> Result<Option<RawRows>> {
         let path = &self.file.path;
         let first_row = self.next_row;
-        let Some(records) = guarded(path, || Ok(self.reader.next()))? else {
+        let records = guarded(path, || {
+            self.reader.next().transpose().map_err(|error| {
+                Error::input(path, format!("cannot be read from row {first_row} on"))
+                    .with_source(error)
+            })
+        })?;
+        let Some(records) = records else {
             if first_row == self.rows {
                 return Ok(None);
             }
@@ -186,9 +194,6 @@ impl Current {
                 ),
             ));
         };
-        let records = records.map_err(|error| {
-            Error::input(path, format!("cannot be read from row {first_row} on")).with_source(error)
-        })?;
         let mut block = RawRows {
             file: self.file.name.clone(),
             first_row,

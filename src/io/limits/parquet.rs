@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::super::system_errors::note;
 use super::thrift::{FILE, PAGE, Thrift};
 
 const MAGIC: [u8; 4] = *b"PAR1";
@@ -74,15 +75,18 @@ impl Header {
 
 impl Read for Header {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(bytes) = &mut self.bytes {
-            return bytes.read(buffer);
-        }
-        if self.is_page {
-            self.check()?;
-        }
-        self.bytes
-            .insert(self.file.get_read(self.start)?)
-            .read(buffer)
+        let mut read = || -> io::Result<usize> {
+            if let Some(bytes) = &mut self.bytes {
+                return bytes.read(buffer);
+            }
+            if self.is_page {
+                self.check()?;
+            }
+            self.bytes
+                .insert(self.file.get_read(self.start)?)
+                .read(buffer)
+        };
+        read().inspect_err(|error| note(error))
     }
 }
 
@@ -106,7 +110,9 @@ impl ChunkReader for Pages {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
-        self.file.get_bytes(start, length)
+        self.file
+            .get_bytes(start, length)
+            .inspect_err(|error| note(error))
     }
 }
 

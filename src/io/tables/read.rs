@@ -302,13 +302,14 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
 fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
     let handle = File::open(file)
         .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Error::input(file, format!("cannot be read as Parquet: {error}"))
-    };
-    let pages = Pages::of(handle).map_err(|error| unreadable(&error))?;
+    let pages = Pages::of(handle).map_err(|error| unreadable(file, error))?;
     guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(pages).map_err(|error| unreadable(&error))
+        ParquetRecordBatchReaderBuilder::try_new(pages).map_err(|error| unreadable(file, error))
     })
+}
+
+fn unreadable(file: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::input(file, "cannot be read as Parquet").with_source(error)
 }
 
 /// Passes the rows of the table at `path` to `each`, with `columns` alone, part by part.
@@ -318,9 +319,6 @@ pub(crate) fn stream(
     mut each: impl FnMut(Part<'_>) -> Result<()>,
 ) -> Result<()> {
     for file in part_files(path)? {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::input(&file, format!("cannot be read as Parquet: {error}"))
-        };
         let builder = reader(&file)?;
         let schema = builder.schema();
         for column in columns {
@@ -337,10 +335,17 @@ pub(crate) fn stream(
         }
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         let builder = builder.with_projection(mask).with_batch_size(65_536);
-        let mut reader = guarded(&file, || builder.build().map_err(|e| unreadable(&e)))?;
+        let mut reader = guarded(&file, || {
+            builder.build().map_err(|error| unreadable(&file, error))
+        })?;
         // The decoder alone is guarded: what `each` does is not the file's fault.
-        while let Some(rows) = guarded(&file, || Ok(reader.next()))? {
-            let rows = rows.map_err(|e| unreadable(&e))?;
+        let mut next = || {
+            guarded(&file, || {
+                let rows = reader.next().transpose();
+                rows.map_err(|error| unreadable(&file, error))
+            })
+        };
+        while let Some(rows) = next()? {
             each(Part {
                 file: &file,
                 rows: &rows,

@@ -18,7 +18,7 @@ use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
 use super::blocks::{Block, Row};
 use super::numpy::slice;
 use super::{ReadOptions, SourceInfo, WriteInfo};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::metadata;
 use crate::model::{Batch, Samples, SamplesRef};
 
@@ -62,7 +62,10 @@ impl Columns {
                         path,
                         format!("has no column `{name}`; it has {}", listing.join(", ")),
                     )
-                    .with_hint("name it with `--columns event=NAME,channel=NAME,samples=NAME`")
+                    .with_hint(Hint::NameColumns {
+                        table: false,
+                        roles: &["event", "channel", "samples"],
+                    })
                 })
         };
         let columns = Self {

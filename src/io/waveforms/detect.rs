@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::format::{Format, Probe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 
 /// The format of a file among `formats`, and the file's size. `record_samples` is what the user states about files
 /// without headers.
@@ -25,10 +25,9 @@ pub(crate) fn detect(
         }
     }
     Err(
-        Error::input(path, "is of no format that nuwave knows").with_hint(format!(
-            "it reads {}; for a WaveDump binary without headers say `--record-samples N`",
-            families(formats)
-        )),
+        Error::input(path, "is of no format that nuwave knows").with_hint(Hint::RecordSamples {
+            formats: Some(families(formats)),
+        }),
     )
 }
 

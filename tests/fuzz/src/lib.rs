@@ -138,7 +138,7 @@ fn check_error(error: &Error, name: &str) -> String {
         "an error of the kind {:?}: {error}",
         error.kind()
     );
-    let text = error.to_string();
+    let text = error.reason();
     assert!(
         text.contains(name),
         "the message does not name the file: {text}"

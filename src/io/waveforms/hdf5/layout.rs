@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hdf5_pure::{Dataset, Datatype, File};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::ReadOptions;
 use crate::io::hdf5_file::{self as listing, Entry, Numbers};
 use crate::io::limits::hdf5::oversized_chunks;
@@ -143,7 +143,9 @@ pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions
                     first.entry.path, second.entry.path
                 ),
             )
-            .with_hint(format!("choose one with `--table {}`", first.entry.path)));
+            .with_hint(Hint::ChooseTable {
+                example: Some(first.entry.path.clone()),
+            }));
         }
     };
     let found = match &candidate.field {
@@ -175,7 +177,10 @@ fn none_found(path: &Path, entries: &[Entry], options: &ReadOptions) -> Error {
         path,
         format!("has no table of waveforms{wanted}; it holds {content}"),
     )
-    .with_hint("name it with `--table NAME` and its columns with `--columns event=NAME,channel=NAME,samples=NAME`")
+    .with_hint(Hint::NameColumns {
+        table: true,
+        roles: &["event", "channel", "samples"],
+    })
 }
 
 /// True if `name` is what the user named, or one of the usual names where the user named none.
@@ -266,7 +271,10 @@ fn table(
                         names.join("`, `")
                     ),
                 )
-                .with_hint("name it with `--columns event=NAME,channel=NAME,samples=NAME`")
+                .with_hint(Hint::NameColumns {
+                    table: false,
+                    roles: &["event", "channel", "samples"],
+                })
             })
     };
     let plain = |usual: &[&str]| {

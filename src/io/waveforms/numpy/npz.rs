@@ -9,7 +9,7 @@ use npyz::zip::{CompressionMethod, ZipArchive};
 
 use super::npy::{Array, Element};
 use super::{Reader, boxed, read_small, shape_of_waveforms};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::waveforms::format::Probe;
 use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{ReadOptions, SourceInfo, metadata};
@@ -58,14 +58,19 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
                         path,
                         format!("has no array of waveforms such as `samples`; it holds {listing}"),
                     )
-                    .with_hint("name it with `--columns samples=NAME`"));
+                    .with_hint(Hint::NameColumns {
+                        table: false,
+                        roles: &["samples"],
+                    }));
                 }
                 [first, second, ..] => {
                     return Err(Error::input(
                         path,
                         format!("both `{first}` and `{second}` could be the waveforms"),
                     )
-                    .with_hint(format!("choose one with `--table {first}`")));
+                    .with_hint(Hint::ChooseTable {
+                        example: Some((*first).to_owned()),
+                    }));
                 }
             }
         }

@@ -335,7 +335,7 @@ impl Bare {
         record_samples: usize,
         options: &ReadOptions,
     ) -> Result<Self> {
-        check_fixed_length(path, "`--record-samples`", record_samples)?;
+        check_fixed_length(path, "the stated record length", record_samples)?;
         let file = File::open(path)
             .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
         let mut info = SourceInfo::new(

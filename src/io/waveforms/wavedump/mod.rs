@@ -10,7 +10,7 @@ use super::block_source::BlockSource;
 use super::blocks::BLOCK_BYTES;
 use super::format::Format;
 use super::{ReadOptions, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use write::{BinarySink, TextSink};
 
 /// Text with header lines, told by the first of them.
@@ -39,7 +39,7 @@ pub(crate) const TEXT_WITHOUT_HEADERS: Format = Format {
                 probe.path,
                 "is a text of numbers without WaveDump's header lines",
             )
-            .with_hint("say with `--record-samples N` how many lines make a waveform"));
+            .with_hint(Hint::RecordSamples { formats: None }));
         }
         Ok(true)
     },

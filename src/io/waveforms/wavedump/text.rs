@@ -80,7 +80,7 @@ impl Text {
         options: &ReadOptions,
     ) -> Result<Self> {
         if let Some(record_samples) = record_samples {
-            check_fixed_length(path, "`--record-samples`", record_samples)?;
+            check_fixed_length(path, "the stated record length", record_samples)?;
         }
         let mut text = Self {
             info: SourceInfo::new(path.to_owned(), "CAEN WaveDump text", n_bytes),

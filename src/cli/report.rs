@@ -1,0 +1,127 @@
+//! Errors as the command line prints them: the message, its causes, and hints that name options.
+
+use crate::error::{Error, Hint};
+
+/// The text of an error: message and causes in a line, hints below it.
+pub(crate) fn report(error: &Error) -> String {
+    let mut text = error.reason();
+    for (index, hint) in error.hints().iter().enumerate() {
+        let begin = if index == 0 { "\n\nhint: " } else { "\n      " };
+        text += begin;
+        text += &advice(hint);
+    }
+    text
+}
+
+/// A hint in terms of the options of the command line.
+fn advice(hint: &Hint) -> String {
+    let text = match hint {
+        Hint::Text(text) => text,
+        Hint::NameColumns { table, roles } => return name_columns(*table, roles),
+        Hint::ChooseTable { example } => {
+            let name = example.as_deref().unwrap_or("NAME");
+            return format!("choose one with `--table {name}`");
+        }
+        Hint::RecordSamples { formats: None } => {
+            "say with `--record-samples N` how many samples make a waveform"
+        }
+        Hint::RecordSamples {
+            formats: Some(formats),
+        } => {
+            return format!(
+                "it reads {formats}; for a WaveDump binary without headers say `--record-samples N`"
+            );
+        }
+        Hint::SamplingInterval => {
+            "calibrate with data of this digitiser, or correct the input's with `--sampling-ns`"
+        }
+        Hint::ChooseFilter { max_mhz } => {
+            return format!(
+                "frequencies go up to half the sampling rate, {max_mhz:.0} MHz here; `--filter auto` chooses"
+            );
+        }
+        Hint::StateSamplingInterval => "give it with `--sampling-ns`",
+        Hint::StatePolarity => {
+            "give `--polarity negative` or `--polarity positive`; `nuwave inspect` shows what the data suggest"
+        }
+        Hint::NameCalibrationOrDetector => {
+            "give `--calibration FILE` (made by `nuwave calibrate spe`) or `--detector NAME|FILE` (`nuwave detector` lists \
+             the presets)"
+        }
+        Hint::NameDetector => {
+            "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)"
+        }
+        Hint::NameInputs => "name files, or `--inputs-from FILE`",
+        Hint::WithEvents => "leave out `--no-events` or `--from hits`",
+        Hint::AdapterOrBackend => "leave out `--adapter` or `--backend`",
+        Hint::SinglePulses => {
+            "check `--polarity`, take a longer run, weaker light (0.1 to 1 photoelectrons per trigger), or lower \
+             `--min-pulses`"
+        }
+        Hint::ChooseInput => "choose the input the truth belongs to with `--input-id N`",
+        Hint::UseCpu => "`--backend cpu` gives the same hits without a GPU",
+        Hint::ListAdapters => "`nuwave devices` lists the adapters of this machine",
+        Hint::OtherOutput => "give another folder with `-o`",
+        Hint::ReplaceOutput => {
+            "give another folder with `-o`, or `--overwrite` to replace what nuwave left there"
+        }
+        Hint::MoveEntry => {
+            "nuwave keeps unfinished output under this name; move the entry, or choose another `-o`"
+        }
+        Hint::ResumeOrReplace => "`--resume` continues with them, `--overwrite` starts over",
+        Hint::SameSettings => {
+            "continue with the settings it was started with, start over with `--overwrite` without `--resume`, or choose \
+             another `-o`"
+        }
+        Hint::Resume {
+            finished,
+            units,
+            folder,
+        } => {
+            return format!(
+                "{finished} of {units} units are finished in `{}`; the same command with `--resume` continues from there",
+                folder.display()
+            );
+        }
+        Hint::ResumeLater => "when the file can be read again, `--resume` goes on",
+        Hint::ResumeOnceClosed => "once no program writes to it, `--resume` reads it again",
+        Hint::SkipDamage => {
+            "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on"
+        }
+        Hint::OneShardedRun => "shards are made by the same command, apart from `--shard`",
+    };
+    text.to_owned()
+}
+
+fn name_columns(table: bool, roles: &[&str]) -> String {
+    let columns: Vec<String> = roles.iter().map(|role| format!("{role}=NAME")).collect();
+    let columns = format!("`--columns {}`", columns.join(","));
+    if table {
+        format!("name the table with `--table NAME` and its columns with {columns}")
+    } else {
+        format!("name the columns with {columns}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn hints_follow_the_message_and_name_options() {
+        let error = Error::input(Path::new("run.h5"), "has no table of waveforms")
+            .with_hint(Hint::NameColumns {
+                table: true,
+                roles: &["event", "samples"],
+            })
+            .and_hint(Hint::UseCpu);
+        assert_eq!(
+            report(&error),
+            "`run.h5`: has no table of waveforms\n\n\
+             hint: name the table with `--table NAME` and its columns with `--columns event=NAME,samples=NAME`\n      \
+             `--backend cpu` gives the same hits without a GPU"
+        );
+    }
+}
