@@ -1,4 +1,4 @@
-//! The detector file: TOML in, a checked [`Detector`] out.
+//! Reads and checks detector files (TOML).
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::{
 use crate::error::{Error, Result};
 use crate::model::{MAX_SAMPLES, MIN_SAMPLES};
 
-/// Largest detector file read; a real one has a few kilobytes.
+/// Maximum size of a detector file; a real one has a few kilobytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-/// Most channels a detector may have.
+/// Maximum number of channels of a detector.
 const MAX_CHANNELS: u64 = 10_000_000;
 
-/// The detector called `name_or_path`: a preset's name, or a file.
+/// Loads the detector `name_or_path`: the name of a preset, or a file.
 ///
 /// # Errors
 /// If there is neither, or as [`parse`].
@@ -25,8 +25,8 @@ pub fn load(name_or_path: &str) -> Result<Detector> {
     parse(&text, &origin)
 }
 
-/// The text of the detector file called `name_or_path` and where it comes from, for messages. The name of a preset
-/// goes first; what exists on disk, has a path separator or ends in `.toml` is a file.
+/// Reads the text of the detector file `name_or_path`. Returns it with its origin, for messages. The name of a preset takes
+/// precedence; everything else that exists on disk, has a path separator or ends in `.toml` is a file.
 ///
 /// # Errors
 /// If there is neither, or the file cannot be read.
@@ -66,7 +66,8 @@ pub fn text(name_or_path: &str) -> Result<(String, String)> {
     Ok((text, name_or_path.to_owned()))
 }
 
-/// Reads a detector file's text; `origin` names it in messages, and a relative path of a sensor table counts from its folder.
+/// Parses the text of a detector file. `origin` names it in messages; a relative path of a sensor table is relative to its
+/// folder.
 ///
 /// # Errors
 /// Names file, line and key if the text is not TOML, a key is unknown or missing, or a value is of the wrong type
@@ -100,7 +101,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Detector> {
     Ok(detector)
 }
 
-/// A value that is not what it has to be.
+/// A value that is out of range or missing.
 struct Problem {
     key: String,
     found: String,
@@ -143,7 +144,7 @@ fn check(
 }
 
 impl Detector {
-    /// Checks every value against its range, as [`parse`] does; for a detector that was changed since.
+    /// Checks every value against its range, as [`parse`] does, for a detector that was changed.
     ///
     /// # Errors
     /// Names `origin` and the key, what was found and what was expected.
@@ -152,7 +153,7 @@ impl Detector {
             .map_err(|problem| problem.into_error(origin))
     }
 
-    /// Finds the places of the PMTs. They are kept until the geometry is read again.
+    /// Computes the positions of the PMTs. They are kept until the geometry is read again.
     fn place_sensors(&mut self, origin: &str) -> Result<()> {
         let sensors = match self.geometry.as_ref().map(|geometry| &geometry.sensors) {
             None => return Ok(()),
@@ -290,7 +291,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Outer radius of the vessel, of a detector that is a sphere.
+    /// Returns the outer radius of the vessel of a spherical detector.
     #[must_use]
     pub fn vessel_radius_mm(&self) -> Option<f64> {
         Some(self.scintillator_radius_mm? + self.vessel_thickness_mm)

@@ -1,4 +1,4 @@
-//! Where the PMTs are and what light passes on its way to them: placement rules, sensor tables, optical medium.
+//! The positions of the PMTs and the optical medium: placement rules, sensor tables, refractive indices.
 
 use std::collections::BTreeMap;
 use std::f64::consts::{PI, TAU};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Detector;
 
-/// The detector's shape and the places of its PMTs, as the file describes them. The centre is the origin.
+/// The detector's shape and the positions of its PMTs, as the file describes them. The centre is the origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Geometry {
@@ -20,15 +20,15 @@ pub struct Geometry {
     pub vessel_thickness_mm: f64,
     /// Radius of a PMT's photocathode.
     pub sensor_radius_mm: f64,
-    /// Where the PMTs are.
+    /// The placement of the PMTs.
     pub sensors: Placement,
 }
 
-/// How the PMTs are placed.
+/// The placement of the PMTs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Placement {
-    /// In rings of constant z on a sphere, as evenly as rings can be; channels are numbered from the top.
+    /// In rings of constant z on a sphere, as evenly as possible. Channels are numbered from the top.
     Rings {
         /// Radius of that sphere.
         radius_mm: f64,
@@ -36,9 +36,9 @@ pub enum Placement {
     /// From a table: CSV with the columns `channel_id` (or `sensor_id`), `x_mm`, `y_mm`, `z_mm` and, with more than
     /// one type of PMT, `type`; or HDF5 with the arrays `sensor_id` (n) and `sensor_xyz_mm` (n, 3).
     Table {
-        /// The table; a relative path counts from the detector file's folder.
+        /// The table; a relative path is relative to the detector file's folder.
         file: PathBuf,
-        /// Names of the types in the table, and their names here (`dynode = "R12860"`). Equal names need no entry.
+        /// The names of the types in the table, and their names here (`dynode = "R12860"`). Equal names need no entry.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         types: BTreeMap<String, String>,
     },
@@ -52,18 +52,18 @@ pub struct Medium {
     pub light_pe_per_mev: f64,
     /// Refractive index of the scintillator.
     pub scintillator_index: f64,
-    /// The index that a pulse of light travels with there; the refractive index where it is not given.
+    /// The group index there; the refractive index if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scintillator_group_index: Option<f64>,
     /// Refractive index of the vessel.
     pub vessel_index: f64,
-    /// Refractive index of what is between vessel and PMTs.
+    /// Refractive index between vessel and PMTs.
     pub buffer_index: f64,
-    /// Mean length of light's way in the scintillator to absorption.
+    /// Absorption length in the scintillator.
     pub absorption_mm: f64,
-    /// Mean length of light's way in the scintillator to Rayleigh scattering.
+    /// Rayleigh scattering length in the scintillator.
     pub rayleigh_mm: f64,
-    /// How visible energy depends on deposited energy.
+    /// Dependence of visible on deposited energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonlinearity: Option<Nonlinearity>,
 }
@@ -73,14 +73,14 @@ pub struct Medium {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nonlinearity {
-    /// Missing share at the lowest energies.
+    /// Deficit at the lowest energies.
     pub p_low: f64,
-    /// Rate at which that share decreases with energy.
+    /// Rate at which the deficit decreases.
     pub p_rate_per_mev: f64,
-    /// A slope at all energies.
+    /// Slope at all energies.
     #[serde(default)]
     pub p_linear_per_mev: f64,
-    /// Where visible and deposited energy are equal.
+    /// Energy at which visible and deposited energy are equal.
     pub reference_mev: f64,
 }
 
@@ -90,34 +90,34 @@ impl Nonlinearity {
             / (1.0 + self.p_low * (-self.p_rate_per_mev * energy_mev).exp())
     }
 
-    /// Visible energy of an electron that deposits `energy_mev`.
+    /// Returns the visible energy of an electron that deposits `energy_mev`.
     #[must_use]
     pub fn visible_mev(&self, energy_mev: f64) -> f64 {
         energy_mev * self.curve(energy_mev) / self.curve(self.reference_mev)
     }
 }
 
-/// One PMT's place.
+/// The position of one PMT.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sensor {
     /// Channel.
     pub channel_id: u32,
-    /// Place in the detector's list of PMT types.
+    /// Index in the detector's list of PMT types.
     pub type_index: usize,
     /// Centre of the photocathode.
     pub position_mm: [f64; 3],
 }
 
-/// The places of all PMTs, in ascending order of their channels.
+/// The positions of all PMTs, in ascending order of their channels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sensors {
     all: Vec<Sensor>,
-    /// For each channel number, the place in `all` plus one; 0 where there is no such channel.
+    /// For each channel number, the index in `all` plus one; 0 if there is no such channel.
     by_channel: Vec<u32>,
 }
 
 impl Sensors {
-    /// Sorts `all` by channel. `Err` holds a channel that is there twice.
+    /// Sorts `all` by channel. `Err` holds a channel that occurs twice.
     pub(super) fn new(mut all: Vec<Sensor>) -> Result<Self, u32> {
         all.sort_by_key(|sensor| sensor.channel_id);
         if let Some(pair) = all
@@ -134,7 +134,7 @@ impl Sensors {
         Ok(Self { all, by_channel })
     }
 
-    /// `Placement::Rings`, types by the detector's rule of interleaving.
+    /// Places PMTs by `Placement::Rings`, with the types interleaved by the detector's rule.
     ///
     /// Rings are as far apart as the mean distance of the PMTs in them, `sqrt(4 pi / n)` of the radius; each has its
     /// share of the PMTs by `sin(theta)`, rounded so that the sum is right; every other ring is turned by half a step.
@@ -147,7 +147,7 @@ impl Sensors {
         let (mut wanted, mut placed) = (0.0, 0);
         for ring in 0..rings {
             wanted += f64::from(n) * theta(ring).sin() / total;
-            // The last ring takes what rounding has left.
+            // The last ring takes the rest from rounding.
             let upto = if ring + 1 == rings {
                 n
             } else {
@@ -176,44 +176,44 @@ impl Sensors {
         Self { all, by_channel }
     }
 
-    /// All PMTs, in ascending order of their channels.
+    /// Returns all PMTs, in ascending order of their channels.
     #[must_use]
     pub fn all(&self) -> &[Sensor] {
         &self.all
     }
 
-    /// Number of PMTs.
+    /// Returns the number of PMTs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// True if there is no PMT.
+    /// Returns true if there is no PMT.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// One more than the largest channel number.
+    /// Returns one more than the largest channel number.
     #[must_use]
     pub fn channel_end(&self) -> u32 {
         self.by_channel.len() as u32
     }
 
-    /// The place of `channel_id` in [`all`](Self::all), if the geometry has that channel.
+    /// Returns the index of `channel_id` in [`all`](Self::all), if the geometry has that channel.
     #[must_use]
     pub fn place_of(&self, channel_id: u32) -> Option<usize> {
         let place = *self.by_channel.get(channel_id as usize)?;
         (place as usize).checked_sub(1)
     }
 
-    /// The PMT of `channel_id`, if the geometry has that channel.
+    /// Returns the PMT of `channel_id`, if the geometry has that channel.
     #[must_use]
     pub fn of(&self, channel_id: u32) -> Option<&Sensor> {
         self.all.get(self.place_of(channel_id)?)
     }
 
-    /// CRC32C over channels, types and places: two detectors with the same have the same geometry.
+    /// Returns a CRC32C of channels, types and positions, which identifies the geometry.
     #[must_use]
     pub fn crc32c(&self) -> u32 {
         self.all.iter().fold(0, |crc, sensor| {

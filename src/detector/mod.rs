@@ -19,9 +19,9 @@ pub use pulse::{Pulse, PulseShape, Undershoot};
 use crate::error::Result;
 use crate::model::{Calibration, ChannelCalibration, Flags, Polarity};
 
-/// Most samples of a template made by [`Detector::nominal_calibration`].
+/// Maximum number of samples of a template made by [`Detector::nominal_calibration`].
 pub const MAX_TEMPLATE_SAMPLES: usize = 1024;
-/// Where a nominal template ends: its tail stays below this share of the peak from there on.
+/// Fraction of the peak below which the tail of a nominal template is cut off.
 const TEMPLATE_TAIL: f64 = 1e-4;
 
 /// A detector as its file describes it. Made by [`load`] or [`parse`], which check every value.
@@ -34,15 +34,15 @@ pub struct Detector {
     pub description: String,
     /// How the channels are digitised.
     pub readout: Readout,
-    /// How the medium shines after a prompt deposit of energy.
+    /// The emission of light after a prompt deposit of energy.
     pub scintillation: Scintillation,
-    /// Its shape and where the PMTs are; events are reconstructed where this is known.
+    /// Its shape and the positions of the PMTs. Events can be reconstructed if this is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry: Option<Geometry>,
-    /// The optical medium; needed to simulate events.
+    /// The optical medium. Events can be simulated if this is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
-    /// The PMTs' places that follow from the geometry.
+    /// The positions of the PMTs, which follow from the geometry.
     #[serde(skip)]
     pub(crate) sensors: Option<Arc<Sensors>>,
     /// The types of PMT, at least one (`[[pmt_type]]` in the file).
@@ -65,27 +65,27 @@ pub struct Readout {
     /// Standard deviation of the baseline from channel to channel.
     #[serde(default)]
     pub baseline_spread_adc: f64,
-    /// Samples of a waveform.
+    /// Samples per waveform.
     pub window_samples: usize,
-    /// When the first light of an event arrives, from the first sample of the window.
+    /// Time of the first light of an event, from the first sample of the window.
     pub trigger_ns: f64,
 }
 
 impl Readout {
-    /// The largest sample value the digitiser can write.
+    /// Returns the largest sample value that the digitiser can write.
     #[must_use]
     pub fn full_scale_adc(&self) -> u16 {
         u16::try_from((1_u32 << self.adc_bits.min(16)) - 1).unwrap_or(u16::MAX)
     }
 
-    /// Length of the window.
+    /// Returns the length of the window.
     #[must_use]
     pub fn window_ns(&self) -> f64 {
         self.window_samples as f64 * self.sampling_ns
     }
 }
 
-/// How the medium shines: the emission time after a prompt deposit is the sum of an exponential rise and one of
+/// The emission of light: the emission time after a prompt deposit is the sum of an exponential rise and one of
 /// several exponential decays, `p(t) = sum_i w_i (exp(-t / tau_i) - exp(-t / rise)) / (tau_i - rise)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +108,7 @@ pub struct DecayComponent {
 }
 
 impl Scintillation {
-    /// Mean emission time: `rise + sum_i w_i tau_i / sum_i w_i`.
+    /// Returns the mean emission time: `rise + sum_i w_i tau_i / sum_i w_i`.
     #[must_use]
     pub fn mean_ns(&self) -> f64 {
         let total: f64 = self.components.iter().map(|part| part.weight).sum();
@@ -142,7 +142,7 @@ pub struct PmtType {
     pub tail_decay_pe: f64,
     /// White noise: standard deviation of a sample.
     pub noise_adc: f64,
-    /// Noise with a memory, on top of the white one.
+    /// Correlated noise, in addition to the white noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coloured_noise: Option<ColouredNoise>,
     /// Transit-time spread (standard deviation).
@@ -159,7 +159,7 @@ pub struct PmtType {
     #[serde(default)]
     pub time_offset_spread_ns: f64,
     /// Relative efficiency against the angle of the light to the PMT's axis: pairs of degrees (ascending from 0) and
-    /// efficiency, linear between them. None: the same from all sides.
+    /// efficiency, linearly interpolated. `None`: independent of the angle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub angular_response: Vec<[f64; 2]>,
     /// The response to one photoelectron.
@@ -170,7 +170,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// Noise whose samples know of each other.
+/// Noise whose samples are correlated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ColouredNoise {
@@ -202,15 +202,15 @@ impl ColouredNoise {
 }
 
 impl PmtType {
-    /// Standard deviation of a sample where there is no light: white and coloured noise and rounding to whole
-    /// counts (variance 1/12), in quadrature.
+    /// Returns the standard deviation of a sample without light: white and correlated noise and rounding to whole counts
+    /// (variance 1/12), in quadrature.
     #[must_use]
     pub fn total_noise_adc(&self) -> f64 {
         let coloured_adc = self.coloured_noise.map_or(0.0, |noise| noise.sigma_adc());
         (self.noise_adc.powi(2) + coloured_adc.powi(2) + 1.0 / 12.0).sqrt()
     }
 
-    /// Mean of the charge spectrum before it is scaled to 1 PE:
+    /// Returns the mean of the charge spectrum before it is scaled to 1 PE:
     /// `(1 - f) m + f d` with `m` the mean of a Gaussian of mean 1 and sigma `charge_sigma_pe` cut at 0, `f`
     /// `tail_fraction` and `d` `tail_decay_pe`. Drawn charges are divided by it.
     #[must_use]
@@ -219,7 +219,7 @@ impl PmtType {
         (1.0 - self.tail_fraction) * mean + self.tail_fraction * self.tail_decay_pe
     }
 
-    /// Standard deviation of the single-photoelectron charge relative to its mean, tail included.
+    /// Returns the standard deviation of the single-photoelectron charge relative to its mean, including the tail.
     #[must_use]
     pub fn total_charge_sigma_pe(&self) -> f64 {
         let (_, square) = cut_gaussian_moments(self.charge_sigma_pe);
@@ -231,7 +231,7 @@ impl PmtType {
     }
 }
 
-/// First and second moment of a Gaussian of mean 1 and standard deviation `sigma`, cut off below 0.
+/// Returns the first and second moment of a Gaussian of mean 1 and standard deviation `sigma`, cut off below 0.
 fn cut_gaussian_moments(sigma: f64) -> (f64, f64) {
     if sigma <= 0.0 {
         return (1.0, 1.0);
@@ -251,14 +251,14 @@ fn cut_gaussian_moments(sigma: f64) -> (f64, f64) {
 }
 
 impl Detector {
-    /// The PMTs' places, where the detector has a geometry.
+    /// Returns the positions of the PMTs, if the detector has a geometry.
     #[must_use]
     pub fn sensors(&self) -> Option<&Arc<Sensors>> {
         self.sensors.as_ref()
     }
 
-    /// Number of channels of all types; channels are numbered from 0. With a sensor table, one more than its largest
-    /// channel.
+    /// Returns the number of channels of all types; channels are numbered from 0. With a sensor table, one more than its
+    /// largest channel.
     #[must_use]
     pub fn n_channels(&self) -> u32 {
         if let (Some(sensors), true) = (&self.sensors, self.has_table()) {
@@ -269,14 +269,15 @@ impl Detector {
             .fold(0, |sum, pmt| sum.saturating_add(pmt.channels))
     }
 
-    /// True if the PMTs' places and types come from a table.
+    /// Returns true if the positions and types of the PMTs come from a table.
     fn has_table(&self) -> bool {
         let placement = self.geometry.as_ref().map(|geometry| &geometry.sensors);
         matches!(placement, Some(Placement::Table { .. }))
     }
 
-    /// The type of `channel_id`. With a sensor table it is the table's. Else types are interleaved evenly, in proportion to their numbers, so that any run of
-    /// channels mixes them as the whole detector does; a number past the last channel wraps.
+    /// Returns the type of `channel_id`. With a sensor table it is that of the table. Else types are interleaved in proportion
+    /// to their numbers, so that any range of channels has the mixture of the whole detector; a number past the last channel
+    /// wraps.
     ///
     /// # Panics
     /// If the detector has no PMT type, which [`load`] and [`parse`] refuse.
@@ -285,7 +286,7 @@ impl Detector {
         &self.pmt_types[self.type_index_of(channel_id)]
     }
 
-    /// The place in `pmt_types` of the type of `channel_id`.
+    /// Returns the index in `pmt_types` of the type of `channel_id`.
     #[must_use]
     pub fn type_index_of(&self, channel_id: u32) -> usize {
         if let (Some(sensors), true) = (&self.sensors, self.has_table()) {
@@ -295,8 +296,8 @@ impl Detector {
     }
 
     fn interleaved_type(&self, channel_id: u32) -> usize {
-        // Of `remaining` channels in a row, type `n` takes those at which floor(place * channels / remaining)
-        // steps up: exactly `channels` of them, evenly spread. The others close ranks and go on to the next type.
+        // Of `remaining` consecutive channels, type `n` takes those at which floor(index * channels / remaining) increases:
+        // exactly `channels` of them, evenly spread. The others are renumbered for the next type.
         let mut remaining = u64::from(self.n_channels().max(1));
         let mut place = u64::from(channel_id) % remaining;
         for (index, pmt) in self.pmt_types.iter().enumerate() {
@@ -314,8 +315,8 @@ impl Detector {
         self.pmt_types.len().saturating_sub(1)
     }
 
-    /// The calibration that follows from the description alone: templates sampled from the described pulse, true
-    /// noise and spreads, no time offsets. Channels of a type share a row; the default row is the most common type's.
+    /// Returns the calibration that follows from the description alone: templates sampled from the described pulse, true
+    /// noise and spreads, no time offsets. Channels of a type share a row; the default row is that of the most common type.
     ///
     /// # Errors
     /// If a pulse shape cannot be built, see [`PulseShape::new`].

@@ -1,14 +1,14 @@
-//! The response to one photoelectron as a function of time: its description, and a table of it to look values up in.
+//! The response to one photoelectron as a function of time: its description, and a table of its values.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Most entries of a table; enough for a tail a thousand times as long as the pulse.
+/// Maximum number of entries of a table; enough for a tail a thousand times as long as the pulse.
 const MAX_ENTRIES: usize = 1 << 21;
-/// The table ends where what is left stays below this share of the peak.
+/// Fraction of the peak below which the tail is cut off.
 const TABLE_TAIL: f64 = 1e-5;
-/// Entries of the table over a pulse's full width at half maximum: cubic interpolation is then exact to 1e-8.
+/// Entries of the table per full width at half maximum: cubic interpolation is then exact to 1e-8.
 const ENTRIES_PER_WIDTH: f64 = 512.0;
 /// Full width at half maximum of a Gaussian in units of its standard deviation, `2 sqrt(2 ln 2)`.
 const GAUSSIAN_FWHM: f64 = 2.354_820_045_030_949;
@@ -19,7 +19,7 @@ const GAUSSIAN_FWHM: f64 = 2.354_820_045_030_949;
 pub enum Pulse {
     /// `V(t) = exp(-(ln(t / peak_ns) / width)^2 / 2)`.
     LogNormal {
-        /// When the peak comes, after the photoelectron.
+        /// Time of the peak after the photoelectron.
         peak_ns: f64,
         /// Width in ln(t). The full width at half maximum is `2 peak_ns sinh(1.1774 width)`.
         width: f64,
@@ -43,7 +43,7 @@ pub enum Pulse {
         samples: Vec<f64>,
         /// Interval between them.
         step_ns: f64,
-        /// Slow tails of the other sign, where the samples do not hold them already.
+        /// Slow tails of the other sign, unless the samples contain them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         undershoots: Vec<Undershoot>,
     },
@@ -61,7 +61,7 @@ pub struct Undershoot {
 }
 
 impl Pulse {
-    /// The slow tails.
+    /// Returns the slow tails.
     #[must_use]
     pub fn undershoots(&self) -> &[Undershoot] {
         match self {
@@ -71,7 +71,7 @@ impl Pulse {
         }
     }
 
-    /// The slow tails, to be changed.
+    /// Returns the slow tails, mutably.
     pub fn undershoots_mut(&mut self) -> &mut Vec<Undershoot> {
         match self {
             Self::LogNormal { undershoots, .. }
@@ -80,7 +80,7 @@ impl Pulse {
         }
     }
 
-    /// The table of this pulse.
+    /// Returns the table of this pulse.
     ///
     /// # Errors
     /// As [`PulseShape::new`].
@@ -88,7 +88,7 @@ impl Pulse {
         PulseShape::new(self)
     }
 
-    /// Step of the table, and where the pulse proper (without undershoots) is over.
+    /// Returns the step of the table, and the end of the pulse without undershoots.
     fn step_and_end_ns(&self) -> (f64, f64) {
         match self {
             Self::LogNormal { peak_ns, width, .. } => {
@@ -110,7 +110,7 @@ impl Pulse {
         }
     }
 
-    /// The pulse proper at every `step_ns`, scaled to a peak of 1.
+    /// Returns the pulse without undershoots at every `step_ns`, scaled to a peak of 1.
     fn tabulate(&self, step_ns: f64, entries: usize) -> Vec<f64> {
         let mut values: Vec<f64> = match self {
             Self::LogNormal { peak_ns, width, .. } => (0..entries)
@@ -147,7 +147,7 @@ impl Pulse {
     }
 }
 
-/// `values` convolved with `exp(-t / tau_ns)` for `t >= 0` (trapezoids, exact decay from entry to entry).
+/// Returns `values` convolved with `exp(-t / tau_ns)` for `t >= 0` (trapezoids, exact decay from entry to entry).
 fn convolve_with_exponential(values: &[f64], step_ns: f64, tau_ns: f64) -> Vec<f64> {
     let decay = (-step_ns / tau_ns).exp();
     let (mut sum, mut last) = (0.0, 0.0);
@@ -161,7 +161,7 @@ fn convolve_with_exponential(values: &[f64], step_ns: f64, tau_ns: f64) -> Vec<f
         .collect()
 }
 
-/// The Catmull-Rom cubic through `samples` at `place` (in samples); 0 is assumed before and after them.
+/// Returns the Catmull-Rom cubic through `samples` at `place` (in samples); 0 is assumed before and after them.
 fn catmull_rom(samples: &[f64], place: f64) -> f64 {
     let base = place.floor();
     let x = place - base;
@@ -179,7 +179,7 @@ fn catmull_rom(samples: &[f64], place: f64) -> f64 {
     left + x * (slope + x * (curve + x * twist))
 }
 
-/// A pulse in a fine table, undershoots included, in units of the peak that the pulse has without them.
+/// A finely tabulated pulse with its undershoots, in units of the peak without them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PulseShape {
     step_ns: f64,
@@ -191,8 +191,8 @@ impl PulseShape {
     /// Tabulates `pulse`.
     ///
     /// # Errors
-    /// If the pulse's tail is too long against its rise for a table of sensible size, if it has no positive
-    /// peak, or if the undershoots take more charge out than the pulse brings in.
+    /// If the pulse's tail is too long relative to its rise for a table of reasonable size, if it has no positive
+    /// peak, or if the undershoots have more charge than the pulse.
     pub fn new(pulse: &Pulse) -> Result<Self> {
         let (step_ns, main_end_ns) = pulse.step_and_end_ns();
         let end_ns = pulse
@@ -245,7 +245,7 @@ impl PulseShape {
         Ok(shape)
     }
 
-    /// The response `time_ns` after the photoelectron; 0 before it and after the end of the table.
+    /// Returns the response `time_ns` after the photoelectron; 0 before it and after the end of the table.
     #[must_use]
     pub fn value(&self, time_ns: f64) -> f64 {
         if time_ns < 0.0 || time_ns >= self.length_ns() {
@@ -264,32 +264,32 @@ impl PulseShape {
             + at(base + 2) * ((x + 1.0) * x * (x - 1.0) / 6.0)
     }
 
-    /// How long the response lasts.
+    /// Returns the duration of the response.
     #[must_use]
     pub fn length_ns(&self) -> f64 {
         self.values.len() as f64 * self.step_ns
     }
 
-    /// Area of the pulse without its undershoots, in ns x peak.
+    /// Returns the area of the pulse without its undershoots, in ns x peak.
     #[must_use]
     pub fn main_area_ns(&self) -> f64 {
         self.main_area_ns
     }
 
-    /// Area of the whole response, undershoots included, in ns x peak.
+    /// Returns the area of the response with its undershoots, in ns x peak.
     #[must_use]
     pub fn area_ns(&self) -> f64 {
         self.step_ns * self.values.iter().sum::<f64>()
     }
 
-    /// When the response is highest, after the photoelectron.
+    /// Returns the time of the peak after the photoelectron.
     #[must_use]
     pub fn peak_time_ns(&self) -> f64 {
         let (peak, _) = self.peak();
         peak as f64 * self.step_ns
     }
 
-    /// Full width at half maximum.
+    /// Returns the full width at half maximum.
     #[must_use]
     pub fn fwhm_ns(&self) -> f64 {
         let (peak, height) = self.peak();
@@ -318,8 +318,8 @@ impl PulseShape {
             )
     }
 
-    /// The response at every `sampling_ns`, the first sample at the photoelectron's time. It ends where the tail
-    /// stays below `tail` (a share of the peak) or at `max_samples`.
+    /// Returns the response at every `sampling_ns`, the first sample at the photoelectron's time. It ends where the tail stays
+    /// below `tail` (a fraction of the peak) or at `max_samples`.
     #[must_use]
     pub fn template(&self, sampling_ns: f64, tail: f64, max_samples: usize) -> Vec<f64> {
         let all = ((self.length_ns() / sampling_ns).ceil() as usize).clamp(1, max_samples.max(1));

@@ -1,4 +1,4 @@
-//! A table of sensors: CSV or HDF5 in, checked places out.
+//! Reads and checks a table of sensors (CSV or HDF5).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::limits;
 
-/// Largest table read; ten million rows have less.
+/// Maximum size of a table; ten million rows have less.
 const MAX_FILE_BYTES: u64 = 1 << 30;
-/// Channel numbers stay below this.
+/// Upper limit of channel numbers.
 const MAX_CHANNEL: u32 = 10_000_000;
-/// No PMT is further from the centre than this.
+/// Maximum distance of a PMT from the centre.
 const MAX_DISTANCE_MM: f64 = 1e7;
 
 const HINT: &str = "expected CSV with the columns channel_id (or sensor_id), x_mm, y_mm, z_mm and, with several PMT types, \
@@ -21,7 +21,7 @@ const HINT: &str = "expected CSV with the columns channel_id (or sensor_id), x_m
 /// Reads the table `path`; `types` translates its names of PMT types to those of `pmt_types`.
 ///
 /// # Errors
-/// Names the file and the line if it cannot be read, a column or value is missing or wrong, or a channel is there twice.
+/// If it cannot be read, a column or value is missing or wrong, or a channel occurs twice. The message names the line.
 pub(super) fn read(
     path: &Path,
     types: &BTreeMap<String, String>,
@@ -53,7 +53,7 @@ pub(super) fn read(
                 ),
             ));
         }
-        // Written so that a place that is not a number does not pass.
+        // Written so that a position that is NaN is refused.
         if !(square > 0.0 && square.sqrt() < MAX_DISTANCE_MM) {
             return Err(usage(
                 path,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// A file being written under a temporary name in the folder of its final one.
 ///
-/// [`AtomicFile::commit`] flushes it to the disk and renames it, replacing a file of that name; dropped before
+/// [`AtomicFile::commit`] flushes it to the disk and renames it, replacing a file of that name. If it is dropped before
 /// that, the temporary file is removed and the final name is untouched.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
@@ -20,7 +20,7 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Opens a temporary file beside `path`.
+    /// Creates a temporary file next to `path`.
     ///
     /// # Errors
     /// [`ErrorKind::Output`](crate::ErrorKind::Output) if `path` is a folder or its folder cannot be written to.
@@ -48,17 +48,17 @@ impl AtomicFile {
         })
     }
 
-    /// The final name.
+    /// Returns the final name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The temporary name, for a writer that opens the file itself.
+    /// Returns the temporary name, for a writer that opens the file itself.
     pub fn temporary_path(&self) -> &Path {
         self.file.path()
     }
 
-    /// The open temporary file.
+    /// Returns the open temporary file.
     pub fn file_mut(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
@@ -74,8 +74,8 @@ impl AtomicFile {
             .map_err(|error| write_error(&path, error))?;
         file.persist(&path)
             .map_err(|error| write_error(&path, error.error))?;
-        // The rename itself lasts through a power cut only once the folder is on the disk; not every
-        // file system can do that, and the file is whole either way.
+        // The rename survives a power cut only once the folder is on the disk. Not every file system supports that, and
+        // the file is complete either way.
         if let Ok(folder) = File::open(folder_of(&path)) {
             let _ = folder.sync_all();
         }
@@ -93,7 +93,7 @@ impl Write for AtomicFile {
     }
 }
 
-/// The error of a write that failed (full disk, lost permission).
+/// Returns the error of a failed write (full disk, lost permission).
 pub(crate) fn write_error(
     path: &Path,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -101,7 +101,7 @@ pub(crate) fn write_error(
     Error::output(path, "cannot be written").with_source(source)
 }
 
-/// The folder of a file, `.` where its name has none.
+/// Returns the folder of a file, `.` if its path has none.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

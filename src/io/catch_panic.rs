@@ -1,4 +1,4 @@
-//! The last resort against decoders that panic on damaged files.
+//! Catches panics of decoders on damaged files: the last resort.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,10 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a decoder and turns a panic into an input error.
+/// Runs a decoder. A panic becomes an input error, and an error that the operating system caused is marked as such.
 ///
-/// The last resort: everything that nuwave knows how to check is checked before a library decodes it, but
-/// the decoders of HDF5, Arrow and Parquet are known to panic on damaged files, and a damaged file must not end a run.
+/// Everything that nuwave can check is checked before a library decodes it. The decoders of HDF5, Arrow and Parquet
+/// nevertheless panic on some damaged files, and a damaged file must not end a run.
 pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

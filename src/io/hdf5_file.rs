@@ -1,4 +1,4 @@
-//! HDF5 files, whatever they hold: opened without reading them, and all their datasets listed.
+//! HDF5 files of any content: opens them without reading them, and lists their datasets.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::io::system_errors::Noting;
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
-/// Bytes of decompressed chunks that a dataset may keep. A row of chunks is read at once, so this serves the small
+/// Bytes of decompressed chunks that a dataset may cache. A row of chunks is read at once, so the cache serves the small
 /// columns, whose chunks span more rows than a block of samples.
 const CHUNK_CACHE_BYTES: usize = 4 << 20;
-/// Deepest nesting of groups that is looked into; hard links can form cycles.
+/// Maximum nesting of groups; hard links can form cycles.
 const MAX_DEPTH: usize = 8;
-/// Most datasets that are looked at.
+/// Maximum number of datasets that are examined.
 const MAX_DATASETS: usize = 2000;
-/// Most datasets that an error lists.
+/// Maximum number of datasets that an error lists.
 const MAX_LISTED: usize = 20;
 
 /// Opens the file without reading more than its first page.
@@ -38,31 +38,31 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     })
 }
 
-/// A dataset and where it is.
+/// A dataset and its path.
 pub(crate) struct Entry {
-    /// Path from the root, without the slash in front.
+    /// Path from the root, without the leading slash.
     pub path: String,
     pub dataset: Dataset,
     pub shape: Vec<u64>,
     pub datatype: Datatype,
 }
 
-/// The elements of a dataset or field: plain numbers, possibly a fixed array of them.
+/// The element type of a dataset or field: numbers, or arrays of numbers of a fixed length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub kind: ScalarType,
-    /// Length of the array that one element is; 1 for a plain number.
+    /// Numbers per element.
     pub length: u64,
     pub is_array: bool,
 }
 
 impl Entry {
-    /// Name within its group.
+    /// Returns the name within its group.
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// Path of its group, empty for the root.
+    /// Returns the path of its group, empty for the root.
     pub fn group(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(group, _)| group)
     }
@@ -90,7 +90,7 @@ impl Entry {
     }
 }
 
-/// Every dataset, groups in alphabetical order; `path` names the file in messages.
+/// Lists all datasets, groups in alphabetical order. `path` names the file in messages.
 pub(crate) fn all(file: &File, path: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     walk(&file.root(), "", 0, &mut entries).map_err(|error| {
@@ -112,7 +112,7 @@ fn walk(
         if entries.len() >= MAX_DATASETS {
             return Ok(());
         }
-        // A dataset of a kind that the library does not know does not hide the others.
+        // A dataset of a type that the library does not support does not hide the others.
         if let (Ok(shape), Ok(datatype)) = (dataset.shape(), dataset.datatype()) {
             entries.push(Entry {
                 path: format!("{prefix}{name}"),
@@ -133,7 +133,7 @@ fn walk(
     Ok(())
 }
 
-/// What a file holds, for an error.
+/// Describes the contents of a file, for an error message.
 pub(crate) fn describe(entries: &[Entry]) -> String {
     if entries.is_empty() {
         return "nothing".to_owned();
@@ -150,7 +150,7 @@ pub(crate) fn describe(entries: &[Entry]) -> String {
     text
 }
 
-/// The numbers that a datatype holds, if it is a type that can be decoded.
+/// Returns the numbers of a datatype, if it can be decoded.
 pub(crate) fn numbers(datatype: &Datatype) -> Option<Numbers> {
     if let Datatype::Array {
         base_type,

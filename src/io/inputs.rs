@@ -1,4 +1,4 @@
-//! From what the user names (files, folders, patterns, a list) to files, in an order that is always the same.
+//! Expands what the user names (files, folders, patterns, a list) to files, in a reproducible order.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use walkdir::WalkDir;
 use super::waveforms::{FORMATS, endings};
 use crate::error::{Error, Result};
 
-/// Files in folders that nuwave made, or is at work on; they say by which nuwave.
+/// Files that mark a folder as a finished or unfinished output of nuwave.
 const OF_OUTPUTS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
 
 /// The inputs of a run.
@@ -15,20 +15,20 @@ const OF_OUTPUTS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
 pub struct Inputs {
     /// The files, in their order.
     pub files: Vec<PathBuf>,
-    /// Files in named folders that do not look like waveforms, and outputs of nuwave, which were left out.
+    /// Files in the folders that are no waveforms by their names, and outputs of nuwave; these are left out.
     pub left_out: Vec<PathBuf>,
-    /// Files that were named more than once; each time they are read again.
+    /// Files that are named more than once; they are read once per mention.
     pub repeated: Vec<PathBuf>,
 }
 
-/// The files that `named` means, and those that stand in the file `list`, one a line.
+/// Expands the paths `named` and those in the file `list`, one per line.
 ///
-/// A folder means the files in it and in its folders that have the ending of a format and are not hidden, by name; truth that
-/// nuwave keeps beside waveforms is none of them, nor are outputs of nuwave, finished or not. A pattern (`run*.h5`, `**/*.dat`) means what matches, by name. A line of
-/// the list (see [`lines`]) may be all of this.
+/// A folder stands for the files in it and its subfolders that have the ending of a format, sorted by name. Hidden files,
+/// truth files and outputs of nuwave, finished or not, are left out. A pattern (`run*.h5`, `**/*.dat`) stands for the files
+/// that match, sorted by name. Each line of the list (see [`lines`]) may be any of these.
 ///
 /// # Errors
-/// If a folder or the list cannot be read, a pattern is none or matches nothing, or a folder holds no such file.
+/// If a folder or the list cannot be read, a pattern is invalid or matches nothing, or a folder holds no such file.
 pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
     let mut inputs = Inputs::default();
     for path in named {
@@ -49,8 +49,8 @@ pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
     Ok(inputs)
 }
 
-/// The names in the file `list`, one a line, each with its place there (`list:3`); empty lines and those that begin with `#`
-/// are none.
+/// Reads the paths in the file `list`, one per line, each with its line (`list:3`). Empty lines and lines that begin with
+/// `#` are skipped.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -137,7 +137,7 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// True for a folder that nuwave made, or is at work on.
+/// Returns true for a finished or unfinished output of nuwave.
 fn is_output(folder: &Path) -> bool {
     OF_OUTPUTS.into_iter().any(|name| {
         let text = std::fs::read(folder.join(name)).unwrap_or_default();
@@ -146,7 +146,7 @@ fn is_output(folder: &Path) -> bool {
     })
 }
 
-/// True for the truth that nuwave writes beside a file of waveforms.
+/// Returns true for the truth that nuwave writes next to a file of waveforms.
 fn is_truth(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".truth.parquet") || name.ends_with(".truth-events.parquet")

@@ -1,18 +1,18 @@
-//! Sampling, bits and polarity as files state them, taken only where they make sense.
+//! Sampling interval, resolution and polarity as files state them, accepted only if they are plausible.
 
 use crate::model::Polarity;
 
-/// A sampling interval, if it is one.
+/// Returns the sampling interval, if it is plausible.
 pub(crate) fn sampling_ns(value: f64) -> Option<f64> {
     (value.is_finite() && value > 0.0).then_some(value)
 }
 
-/// The bits of a digitiser, if they are.
+/// Returns the resolution in bits, if it is plausible.
 pub(crate) fn adc_bits(value: f64) -> Option<u32> {
     (value.fract() == 0.0 && (1.0..=32.0).contains(&value)).then_some(value as u32)
 }
 
-/// `-1` and `+1` as polarity.
+/// Converts `-1` and `+1` to a polarity.
 pub(crate) fn polarity_of_number(value: f64) -> Option<Polarity> {
     if value == -1.0 {
         Some(Polarity::Negative)
@@ -23,7 +23,7 @@ pub(crate) fn polarity_of_number(value: f64) -> Option<Polarity> {
     }
 }
 
-/// `negative`, `positive`, `-1`, `+1` as polarity.
+/// Converts `negative`, `positive`, `-1`, `+1` to a polarity.
 pub(crate) fn polarity_of_text(text: &str) -> Option<Polarity> {
     match text.trim().to_ascii_lowercase().as_str() {
         "negative" | "neg" | "-" => Some(Polarity::Negative),
@@ -32,7 +32,7 @@ pub(crate) fn polarity_of_text(text: &str) -> Option<Polarity> {
     }
 }
 
-/// The word that files carry for a polarity.
+/// Returns the word for a polarity in files.
 pub(crate) fn polarity_text(polarity: Polarity) -> &'static str {
     match polarity {
         Polarity::Negative => "negative",
@@ -40,16 +40,16 @@ pub(crate) fn polarity_text(polarity: Polarity) -> &'static str {
     }
 }
 
-/// What the origin of a file made by this program begins with.
+/// The first word of the origin of a file that this program made.
 const OWN_ORIGIN: &str = "nuwave";
 
-/// The detector's name, from files that this program made; other programs put a sentence there.
+/// Returns the detector's name, from files that this program made. Other programs put a sentence there.
 pub(crate) fn detector(detector: Option<&str>, origin: Option<&str>) -> Option<String> {
     let own = origin.is_some_and(|origin| origin.starts_with(OWN_ORIGIN));
     detector.filter(|_| own).map(str::to_owned)
 }
 
-/// The origin as it is kept in files, with this program's name in front.
+/// Returns the origin as files state it, after this program's name.
 pub(crate) fn origin(origin: &str) -> String {
     if origin.starts_with(OWN_ORIGIN) {
         origin.to_owned()

@@ -1,4 +1,4 @@
-//! Files in and out: waveforms, hits, tables, calibrations, light maps and truth.
+//! Reads and writes files: waveforms, hits, tables, calibrations, light maps and truth.
 
 pub(crate) mod atomic;
 pub mod calibration;

@@ -1,4 +1,4 @@
-//! Parquet files, whatever their columns: opened with their declared sizes checked, written under a temporary name.
+//! Parquet files of any columns: opens them with their declared sizes checked, writes them under a temporary name.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,17 +29,17 @@ pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<P
     })
 }
 
-/// How all Parquet files are written, with `metadata` in the footer.
+/// Returns the properties of the Parquet files that are written, with `metadata` in the footer.
 pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        // Noise repeats itself too little for a dictionary to pay.
+        // Noise repeats too little for a dictionary to be useful.
         .set_dictionary_enabled(false)
         .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
         .build()
 }
 
-/// Writes one table as a file of its own.
+/// Writes one table as a file.
 pub(crate) fn write_table(path: &Path, records: &arrow_array::RecordBatch) -> Result<()> {
     let target = AtomicFile::create(path)?;
     let mut writer = ArrowWriter::try_new(target, records.schema(), Some(properties(Vec::new())))

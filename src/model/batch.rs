@@ -1,13 +1,13 @@
-//! A batch: the samples of many waveforms back to back, with the event and channel each belongs to.
+//! A batch: the samples of many waveforms, contiguous, with their events and channels.
 
 use serde::{Deserialize, Serialize};
 
-/// Fewest samples a waveform may have.
+/// Minimum number of samples per waveform.
 pub const MIN_SAMPLES: usize = 32;
-/// Most samples a waveform may have.
+/// Maximum number of samples per waveform.
 pub const MAX_SAMPLES: usize = 65_536;
 
-/// The direction in which light moves the samples.
+/// The direction of the pulses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Polarity {
@@ -18,7 +18,7 @@ pub enum Polarity {
 }
 
 impl Polarity {
-    /// `-1.0` or `1.0`: what a pulse has to be multiplied with to stand upright.
+    /// Returns `-1.0` or `1.0`: the factor that makes pulses positive.
     #[must_use]
     pub fn sign(self) -> f32 {
         match self {
@@ -28,7 +28,7 @@ impl Polarity {
     }
 }
 
-/// Raw samples in ADC counts. Integer data up to 16 bits stay `u16`; every other type is held as `f32`.
+/// Raw samples in ADC counts. Unsigned integers of up to 16 bits are kept as `u16`, every other type as `f32`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Samples {
     /// Unsigned counts, as nearly every digitiser writes them.
@@ -38,7 +38,7 @@ pub enum Samples {
 }
 
 impl Samples {
-    /// Number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -47,7 +47,7 @@ impl Samples {
         }
     }
 
-    /// True if there is no sample.
+    /// Returns true if there is no sample.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -64,7 +64,7 @@ pub enum SamplesRef<'a> {
 }
 
 impl SamplesRef<'_> {
-    /// Number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -73,13 +73,13 @@ impl SamplesRef<'_> {
         }
     }
 
-    /// True if there is no sample.
+    /// Returns true if there is no sample.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The samples as `f32` (exact for 16-bit counts).
+    /// Returns the samples as `f32` (exact for 16-bit counts).
     #[must_use]
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
@@ -92,11 +92,11 @@ impl SamplesRef<'_> {
 /// One waveform, borrowed from a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Waveform<'a> {
-    /// The event it belongs to.
+    /// The event.
     pub event_id: u64,
-    /// The channel it was recorded on.
+    /// The channel.
     pub channel_id: u32,
-    /// Where its window begins in the event's time; 0 where the input does not say.
+    /// Start of the window in the event's time; 0 if the input does not state it.
     pub start_ns: f64,
     /// The samples.
     pub samples: SamplesRef<'a>,
@@ -105,7 +105,7 @@ pub struct Waveform<'a> {
 /// Waveforms of one input, in the input's order.
 ///
 /// Waveform `i` has the samples `offsets[i]..offsets[i + 1]`; `offsets` has one entry more than there are
-/// waveforms and begins with 0. `event_id`, `channel_id` and (where not empty) `start_ns` have one entry a waveform.
+/// waveforms and begins with 0. `event_id`, `channel_id` and (unless empty) `start_ns` have one entry per waveform.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     input_id: u32,
@@ -117,7 +117,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch of input `input_id` that holds samples of the type of `samples` (its content is dropped).
+    /// Creates an empty batch of input `input_id` for samples of the type of `samples`, whose memory it reuses.
     #[must_use]
     pub fn new(input_id: u32, mut samples: Samples) -> Self {
         match &mut samples {
@@ -134,13 +134,13 @@ impl Batch {
         }
     }
 
-    /// An empty batch of `u16` samples.
+    /// Creates an empty batch of `u16` samples.
     #[must_use]
     pub fn new_u16(input_id: u32) -> Self {
         Self::new(input_id, Samples::U16(Vec::new()))
     }
 
-    /// An empty batch of `f32` samples.
+    /// Creates an empty batch of `f32` samples.
     #[must_use]
     pub fn new_f32(input_id: u32) -> Self {
         Self::new(input_id, Samples::F32(Vec::new()))
@@ -170,7 +170,7 @@ impl Batch {
         self.offsets.push(self.samples.len());
     }
 
-    /// Appends all waveforms of `other`, as [`push`](Self::push) would one after the other.
+    /// Appends all waveforms of `other`, as repeated [`push`](Self::push).
     pub fn append(&mut self, other: &Self) {
         let (Samples::U16(all), Samples::U16(new)) = (&mut self.samples, &other.samples) else {
             for waveform in other.iter() {
@@ -191,55 +191,55 @@ impl Batch {
         self.offsets.extend(ends.map(|end| before + end));
     }
 
-    /// The input's place in the run's list of inputs.
+    /// Returns the index of the input in the list of inputs.
     #[must_use]
     pub fn input_id(&self) -> u32 {
         self.input_id
     }
 
-    /// Number of waveforms.
+    /// Returns the number of waveforms.
     #[must_use]
     pub fn len(&self) -> usize {
         self.event_id.len()
     }
 
-    /// True if there is no waveform.
+    /// Returns true if there is no waveform.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.event_id.is_empty()
     }
 
-    /// The event of each waveform.
+    /// Returns the event of each waveform.
     #[must_use]
     pub fn event_id(&self) -> &[u64] {
         &self.event_id
     }
 
-    /// The channel of each waveform.
+    /// Returns the channel of each waveform.
     #[must_use]
     pub fn channel_id(&self) -> &[u32] {
         &self.channel_id
     }
 
-    /// Where each waveform's window begins in the event's time; empty where all begin at 0.
+    /// Returns the start of each waveform's window in the event's time; empty if all start at 0.
     #[must_use]
     pub fn start_ns(&self) -> &[f64] {
         &self.start_ns
     }
 
-    /// Where each waveform's samples begin, and at the end their number: `len() + 1` entries.
+    /// Returns the index of each waveform's first sample and, last, the number of samples: `len() + 1` entries.
     #[must_use]
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
 
-    /// All samples, back to back.
+    /// Returns all samples, contiguous.
     #[must_use]
     pub fn samples(&self) -> &Samples {
         &self.samples
     }
 
-    /// Waveform `index`, or `None` past the end.
+    /// Returns waveform `index`, or `None` past the end.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Waveform<'_>> {
         let event_id = *self.event_id.get(index)?;
@@ -258,7 +258,7 @@ impl Batch {
         })
     }
 
-    /// The waveforms in order.
+    /// Iterates over the waveforms in order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Waveform<'_>> {
         (0..self.len()).map(|index| {

@@ -1,4 +1,4 @@
-//! The calibration of each channel: template, noise, offset, spreads.
+//! The calibration of the channels: templates, noise, offsets, spreads.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 /// The calibration of one channel, or the default of all channels without one. Columns as in the calibration file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelCalibration {
-    /// Mean response to one photoelectron in ADC counts, positive whatever the polarity. Sample `k` stands `k`
-    /// sampling intervals after the photoelectron's time; undershoot included.
+    /// Mean response to one photoelectron in ADC counts, positive for either polarity, with the undershoot. Sample `k` is `k`
+    /// sampling intervals after the photoelectron's time.
     pub template_adc: Vec<f32>,
-    /// Standard deviation of one sample where there is no light.
+    /// Standard deviation of one sample without light.
     pub noise_adc: f32,
     /// Time to subtract from this channel's hits.
     pub time_offset_ns: f32,
@@ -28,16 +28,16 @@ pub struct ChannelCalibration {
 }
 
 impl ChannelCalibration {
-    /// Area under the template: the gain, in ADC counts x samples per photoelectron.
+    /// Returns the area of the template: the gain, in ADC counts x samples per photoelectron.
     #[must_use]
     pub fn gain_adc_samples(&self) -> f32 {
         self.template_adc.iter().sum()
     }
 
-    /// Checks what extraction relies on.
+    /// Checks the values that extraction relies on.
     ///
     /// # Errors
-    /// Says which value is out of range: an empty, non-finite or all-negative template, a noise that is not a
+    /// If a value is out of range: an empty or non-finite template, one without a positive sample, a noise that is not a
     /// non-negative number, a sampling interval that is not positive.
     pub fn validate(&self) -> Result<()> {
         if self.template_adc.is_empty() || self.template_adc.iter().any(|value| !value.is_finite())
@@ -73,7 +73,7 @@ impl ChannelCalibration {
     }
 }
 
-/// The calibration of all channels. Channels that are alike share a row.
+/// The calibration of all channels. Equal channels share a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     rows: Vec<ChannelCalibration>,
@@ -82,13 +82,13 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// A calibration without any channel.
+    /// Creates a calibration without channels.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a row and returns its place, to be given to [`assign`](Self::assign) or [`set_default`](Self::set_default).
+    /// Adds a row and returns its index, for [`assign`](Self::assign) and [`set_default`](Self::set_default).
     ///
     /// # Errors
     /// As [`ChannelCalibration::validate`].
@@ -98,25 +98,25 @@ impl Calibration {
         Ok(self.rows.len() - 1)
     }
 
-    /// Gives `channel_id` the row at `row`; false if the channel had one already.
+    /// Assigns the row at index `row` to `channel_id`. Returns false if the channel had one already.
     pub fn assign(&mut self, channel_id: u32, row: usize) -> bool {
         debug_assert!(row < self.rows.len());
         self.by_channel.insert(channel_id, row).is_none()
     }
 
-    /// Makes the row at `row` the one of all channels without one; false if there was a default already.
+    /// Makes the row at index `row` the default of all channels without one. Returns false if there was a default already.
     pub fn set_default(&mut self, row: usize) -> bool {
         debug_assert!(row < self.rows.len());
         self.default_row.replace(row).is_none()
     }
 
-    /// All rows.
+    /// Returns all rows.
     #[must_use]
     pub fn rows(&self) -> &[ChannelCalibration] {
         &self.rows
     }
 
-    /// The row of `channel_id`, and whether it is its own (true) or the default (false). `None` if there is neither.
+    /// Returns the row of `channel_id`, and true if it is its own or false if it is the default. `None` if there is neither.
     #[must_use]
     pub fn row_of(&self, channel_id: u32) -> Option<(usize, bool)> {
         self.by_channel
@@ -125,13 +125,13 @@ impl Calibration {
             .or(self.default_row.map(|row| (row, false)))
     }
 
-    /// The default row's place.
+    /// Returns the index of the default row.
     #[must_use]
     pub fn default_row(&self) -> Option<usize> {
         self.default_row
     }
 
-    /// The channels that have a row of their own, in ascending order, each with the row's place.
+    /// Iterates over the channels with a row of their own, in ascending order, each with the index of the row.
     #[must_use]
     pub fn channels(&self) -> Vec<(u32, usize)> {
         let mut channels: Vec<_> = self

@@ -1,4 +1,4 @@
-//! Hits as an event is reconstructed from them: of all channels together.
+//! The hits of all channels, as the input of event reconstruction.
 
 use super::Flags;
 
@@ -11,15 +11,15 @@ pub struct ChannelHit {
     pub time_ns: f32,
     /// Charge.
     pub charge_pe: f32,
-    /// Flags of the hit.
+    /// Flags.
     pub flags: Flags,
 }
 
 /// The hits of one event, in any order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventHits {
-    /// Event.
+    /// Event number.
     pub event_id: u64,
-    /// Its hits.
+    /// The hits.
     pub hits: Vec<ChannelHit>,
 }

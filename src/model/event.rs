@@ -1,8 +1,8 @@
-//! A reconstructed event: vertex, time, energy.
+//! The result of event reconstruction: vertex, time, energy.
 
 use super::Flags;
 
-/// One reconstructed event. What could not be found is NaN, and then a flag says why.
+/// One reconstructed event. A quantity that could not be determined is NaN, and a flag states why.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Event {
     /// Event.
@@ -13,9 +13,9 @@ pub struct Event {
     pub y_mm: f64,
     /// Vertex.
     pub z_mm: f64,
-    /// Time of the deposit, as hits count theirs.
+    /// Time of the deposit, on the time axis of the hits.
     pub time_ns: f64,
-    /// Energy deposited.
+    /// Deposited energy.
     pub energy_mev: f64,
     /// Standard deviation of `x_mm`, from the curvature of the likelihood.
     pub x_sigma_mm: f64,
@@ -38,7 +38,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of which nothing is known but what `flags` say.
+    /// Creates an event without results; `flags` state why.
     #[must_use]
     pub fn unknown(event_id: u64, flags: Flags) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The one bit mask of flags that every table carries. Append only: a bit never changes its meaning.
+//! The bit mask of flags in all tables. Append only: a bit never changes its meaning.
 
 use std::ops::{BitAnd, BitOr, BitOrAssign};
 
@@ -16,7 +16,7 @@ impl Flags {
     pub const SATURATED_HIGH: Self = Self(1 << 0);
     /// Samples at the digitiser's lowest value.
     pub const SATURATED_LOW: Self = Self(1 << 1);
-    /// The baseline rests on too few quiet samples, or drifts within the window.
+    /// The baseline is based on too few samples without light, or drifts within the window.
     pub const UNSTABLE_BASELINE: Self = Self(1 << 2);
     /// Light at the very beginning of the window, where the baseline is normally read.
     pub const PULSE_IN_BASELINE: Self = Self(1 << 3);
@@ -26,7 +26,7 @@ impl Flags {
     pub const NON_FINITE: Self = Self(1 << 5);
     /// The channel has no calibration of its own; a default template was used.
     pub const NO_CALIBRATION: Self = Self(1 << 6);
-    /// Overlapping photoelectrons that could not be told apart (a hit much wider than a single photoelectron).
+    /// Overlapping photoelectrons that could not be resolved (a hit much wider than a single photoelectron).
     pub const PILE_UP: Self = Self(1 << 7);
     /// The window is shorter than the template.
     pub const SHORT_WINDOW: Self = Self(1 << 8);
@@ -40,15 +40,15 @@ impl Flags {
     pub const NOISE_UNKNOWN: Self = Self(1 << 12);
     /// Event: the fit did not converge; the values are the last ones it had.
     pub const NOT_CONVERGED: Self = Self(1 << 13);
-    /// Event: the vertex is at the edge of the scintillator, where the fit is held, or beyond it.
+    /// Event: the vertex is at the edge of the scintillator, to which the fit is limited, or beyond it.
     pub const OUTSIDE_DETECTOR: Self = Self(1 << 14);
-    /// Event: too few hits above the dark noise for a fit; what could not be found is NaN.
+    /// Event: too few hits above the dark noise for a fit; quantities that could not be determined are NaN.
     pub const TOO_FEW_HITS: Self = Self(1 << 15);
     /// Event: light came in several clusters in time; the first was reconstructed.
     pub const SEVERAL_CLUSTERS: Self = Self(1 << 16);
     /// Event: hits of channels that the geometry does not have; they were left out.
     pub const UNKNOWN_CHANNEL: Self = Self(1 << 17);
-    /// Event: the same hit, channel and time, was there more than once; one was used.
+    /// Event: hits with the same channel and time; one of them was used.
     pub const DUPLICATE_HITS: Self = Self(1 << 18);
     /// Event: hits outside the readout window; they were left out.
     pub const HITS_OUTSIDE_WINDOW: Self = Self(1 << 19);
@@ -62,12 +62,12 @@ impl Flags {
 
     /// The hits are those of a fit of templates to the whole waveform.
     pub const FITTED: Self = Self(1 << 23);
-    /// The fit did not come to an end, or does not describe the waveform; the hits are those of the deconvolution.
+    /// The fit did not converge, or does not describe the waveform; the hits are those of the deconvolution.
     pub const FIT_FAILED: Self = Self(1 << 24);
-    /// A first look found no light; nothing else was done.
+    /// An empty waveform: a first check found no light, and nothing else was done.
     pub const NO_LIGHT: Self = Self(1 << 25);
 
-    /// Every flag with its name in reports and its meaning, in the order of the bits.
+    /// All flags with their names in reports and their meanings, in the order of the bits.
     pub const ALL: [(Self, &'static str, &'static str); 26] = [
         (
             Self::SATURATED_HIGH,
@@ -197,19 +197,19 @@ impl Flags {
         ),
     ];
 
-    /// True if every flag of `other` is set.
+    /// Returns true if all flags of `other` are set.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// True if any flag of `other` is set.
+    /// Returns true if any flag of `other` is set.
     #[must_use]
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The names of the flags that are set, in the order of the bits.
+    /// Returns the names of the flags that are set, in the order of the bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::ALL
             .into_iter()

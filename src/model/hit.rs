@@ -1,19 +1,19 @@
-//! Results of extraction: hits, and a summary of each waveform.
+//! The result of extraction: hits, and a summary per waveform.
 
 use super::Flags;
 
 /// One reconstructed hit: a time and a charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Hit {
-    /// Time of the photoelectron, from the first sample of the window, the channel's offset subtracted.
+    /// Time of the photoelectron relative to the first sample of the window, with the channel's offset subtracted.
     pub time_ns: f32,
     /// Charge in photoelectrons.
     pub charge_pe: f32,
     /// Expected standard deviation of the charge from noise and baseline error (not the single-PE spread).
     pub charge_sigma_pe: f32,
-    /// Expected standard deviation of the time; 0 where the method does not estimate it.
+    /// Expected standard deviation of the time; 0 if the method does not estimate it.
     pub time_sigma_ns: f32,
-    /// Flags of this hit.
+    /// Flags of the hit.
     pub flags: Flags,
 }
 
@@ -30,16 +30,16 @@ pub struct WaveformSummary {
     pub baseline_adc: f32,
     /// Standard deviation of the baseline's estimate.
     pub baseline_sigma_adc: f32,
-    /// Standard deviation of a single sample where there is no light.
+    /// Standard deviation of a single sample without light.
     pub noise_adc: f32,
-    /// Chi-square of what a fit leaves of the waveform, for each degree of freedom; `None` without a fit.
+    /// Chi-square of the fit's residual per degree of freedom; `None` without a fit.
     pub chi2_ndf: Option<f32>,
-    /// Flags of this waveform, which include those of its hits.
+    /// Flags of the waveform, including those of its hits.
     pub flags: Flags,
 }
 
 impl WaveformSummary {
-    /// The summary of a waveform that could not be reconstructed; `flags` say why.
+    /// Creates the summary of a waveform that could not be reconstructed; `flags` state why.
     #[must_use]
     pub fn unknown(flags: Flags) -> Self {
         Self {
@@ -55,19 +55,19 @@ impl WaveformSummary {
 
 /// The hits and summaries of one batch, in the batch's order.
 ///
-/// `summaries` has one entry a waveform; waveform `i` owns the next `summaries[i].n_hits` hits, in time order.
+/// `summaries` has one entry per waveform; waveform `i` owns the next `summaries[i].n_hits` hits, in time order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extracted {
     /// All hits, waveform after waveform.
     pub hits: Vec<Hit>,
-    /// One summary a waveform.
+    /// One summary per waveform.
     pub summaries: Vec<WaveformSummary>,
     /// How many of them the CPU extracted although a GPU was there to do it: it does not take them, or it failed.
     pub left_to_cpu: usize,
 }
 
 impl Extracted {
-    /// The parts of a batch one after the other.
+    /// Concatenates the parts of a batch.
     #[must_use]
     pub fn joined(mut parts: Vec<Self>) -> Self {
         if parts.len() == 1 {

@@ -13,11 +13,11 @@ pub struct LightTables {
     pub geometry_crc32c: u32,
     /// Radius `R` that the maps are scaled with: that of the scintillator.
     pub radius_mm: f64,
-    /// Where the readout window ends; it begins at 0.
+    /// End of the readout window, which begins at 0.
     pub window_ns: f64,
-    /// How long light takes.
+    /// Time of flight.
     pub flight: LightSpeed,
-    /// How much of two neighbouring photoelectrons' time a hit covers.
+    /// Time over which neighbouring photoelectrons merge into one hit.
     pub separation_ns: f64,
     /// Centroid to vertex: the vertex is `seed[0] + seed[1] c^2` times the centroid, `c` its length over `R`.
     pub seed: [f64; 2],
@@ -25,11 +25,11 @@ pub struct LightTables {
     pub types: Vec<TypeLight>,
     /// Each channel, in the order of the sensors.
     pub channels: Vec<ChannelLight>,
-    /// From the energy that is seen to that which was deposited.
+    /// Conversion of visible to deposited energy.
     pub energy: EnergyScale,
 }
 
-/// Light tables of one type of PMT.
+/// Light map, times and charges of one type of PMT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TypeLight {
     /// Name of the type.
@@ -37,49 +37,49 @@ pub struct TypeLight {
     /// Logarithm of the photoelectrons for 1 MeV in a PMT of efficiency 1, times the square of the distance in m; a
     /// function of `(r / R)^2` and the logarithm of the distance in mm.
     pub map: Surface,
-    /// When they come.
+    /// Distribution of their times.
     pub times: TimeTable,
-    /// Their charges.
+    /// Distribution of their charges.
     pub charges: ChargeTable,
 }
 
-/// Light parameters of one channel.
+/// Constants of one channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChannelLight {
     /// Efficiency relative to its type; 0 for a channel that is dead.
     pub efficiency: f64,
-    /// To be subtracted from its times.
+    /// Time to subtract from its hits.
     pub time_offset_ns: f64,
-    /// Dark photoelectrons a ns.
+    /// Dark photoelectrons per ns.
     pub dark_per_ns: f64,
 }
 
-/// How long light takes, as calibration found it. Refraction bends the way a little; what that changes is in the time
-/// distributions, which are learnt after this time is subtracted.
+/// Time of flight of light. The small effect of refraction is part of the time distributions, which are measured after
+/// this time is subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LightSpeed {
     /// Radius of the scintillator; `None`: one medium everywhere.
     pub radius_mm: Option<f64>,
-    /// In the scintillator.
+    /// Inverse speed in the scintillator.
     pub inner_ns_per_mm: f64,
-    /// Outside it.
+    /// Inverse speed outside it.
     pub outer_ns_per_mm: f64,
 }
 
-/// One axis: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
+/// An axis of splines: `intervals` pieces of equal length from `low` to `high`. A cubic spline on it has `intervals + 3`
 /// coefficients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplineAxis {
-    /// Where the first piece begins.
+    /// Start of the first piece.
     pub low: f64,
-    /// Where the last piece ends.
+    /// End of the last piece.
     pub high: f64,
     /// Number of pieces.
     pub intervals: usize,
 }
 
 impl SplineAxis {
-    /// Number of splines.
+    /// Returns the number of splines.
     #[must_use]
     pub fn splines(&self) -> usize {
         self.intervals + 3
@@ -89,21 +89,21 @@ impl SplineAxis {
 /// A function of `u` and `v`: `sum_ij c_ij B_i(u) B_j(v)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surface {
-    /// First number.
+    /// First variable.
     pub u: SplineAxis,
-    /// Second number.
+    /// Second variable.
     pub v: SplineAxis,
     /// `c_ij`, `u.splines()` rows of `v.splines()`.
     pub coefficients: Vec<f64>,
 }
 
-/// Where times begin and how they are binned: values `STEP_NS` apart from `FROM_NS` on.
+/// First time of a [`TimeTable`]; its values are `STEP_NS` apart.
 pub const FROM_NS: f64 = -50.0;
 
-/// Interval of the table.
+/// Interval of a [`TimeTable`].
 pub const STEP_NS: f64 = 0.5;
 
-/// One axis of nodes, equally far apart.
+/// An axis of equidistant nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Nodes {
     /// The first node.
@@ -114,25 +114,25 @@ pub struct Nodes {
     pub count: usize,
 }
 
-/// Distributions of one type of PMT.
+/// Time distributions of one type of PMT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeTable {
     /// Nodes in `(r / R)^2`.
     pub u: Nodes,
     /// Nodes in the logarithm of the distance in mm.
     pub v: Nodes,
-    /// Values of a node's table.
+    /// Values per node.
     pub(crate) times: usize,
-    /// The densities as given.
+    /// The densities as given to [`new`](Self::new).
     pub(crate) given: Vec<Vec<f64>>,
-    /// For each node (`u` major), `times` pairs: the density per ns, and `F` half a step before. Half of the usual
-    /// precision keeps more of it in the processor's memory.
+    /// For each node (`u` major), `times` pairs: the density per ns, and its integral half a step before. Single precision
+    /// keeps more of it in the processor's caches.
     pub(crate) table: Vec<[f32; 2]>,
 }
 
 impl TimeTable {
-    /// From densities: for each node (`u` major) `times` values, 0 or more. Each is scaled to an integral of 1. `None`
-    /// if the numbers do not fit together or a node has no light.
+    /// Creates a table of densities: for each node (`u` major) the same number of values, 0 or more, which are scaled to an
+    /// integral of 1. Returns `None` if the numbers are inconsistent or a node has no light.
     #[must_use]
     pub fn new(u: Nodes, v: Nodes, densities: &[Vec<f64>]) -> Option<Self> {
         let times = densities.first()?.len();
@@ -166,26 +166,26 @@ impl TimeTable {
         })
     }
 
-    /// The densities that this table was made from, node after node.
+    /// Returns the densities that this table was made from, node after node.
     #[must_use]
     pub fn densities(&self) -> &[Vec<f64>] {
         &self.given
     }
 
-    /// Where the table ends.
+    /// Returns the end of the table.
     #[must_use]
     pub fn end_ns(&self) -> f64 {
         FROM_NS + STEP_NS * (self.times - 1) as f64
     }
 }
 
-/// Charges in the table of few photoelectrons are this far apart.
+/// Interval of the charges in a [`ChargeTable`].
 pub const STEP_PE: f64 = 0.05;
 
-/// Most photoelectrons that are in the table; more are Gaussian.
+/// Maximum number of photoelectrons in the table; charges of more are Gaussian.
 pub(crate) const MAX_TABLE_PE: usize = 8;
 
-/// Charges in the table.
+/// Number of charges in the table.
 pub(crate) const CHARGE_BINS: usize = 640;
 
 /// Charge densities of one type of PMT.
@@ -199,7 +199,8 @@ pub struct ChargeTable {
 }
 
 impl ChargeTable {
-    /// From the spectrum of single photoelectrons, densities per PE at `k STEP_PE`. `None` if it is empty or not finite.
+    /// Creates a table from the spectrum of single photoelectrons, densities per PE at `k STEP_PE`. Returns `None` if it is
+    /// empty or not finite.
     #[must_use]
     pub fn new(single: &[f64]) -> Option<Self> {
         let total: f64 = single.iter().sum::<f64>() * STEP_PE;
@@ -246,27 +247,27 @@ impl ChargeTable {
         })
     }
 
-    /// The spectrum this was made from.
+    /// Returns the spectrum that this table was made from.
     #[must_use]
     pub fn single(&self) -> &[f64] {
         &self.single
     }
 
-    /// Mean charge of a photoelectron.
+    /// Returns the mean charge of a photoelectron.
     #[must_use]
     pub fn mean_pe(&self) -> f64 {
         self.mean_pe
     }
 }
 
-/// From the energy that is seen to the energy that was deposited.
+/// Conversion of visible to deposited energy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnergyScale {
     /// Deposited energies, ascending.
     pub deposited_mev: Vec<f64>,
-    /// Visible energies of them, ascending, of the same length. Empty: equal to the deposited ones.
+    /// The visible energies of these, ascending; equally many. Empty if visible and deposited energy are the same.
     pub visible_mev: Vec<f64>,
-    /// Ratio of the fitted to the true energy, as a polynomial in `(r / R)^2` and `z / R`: the sum of
+    /// Ratio of fitted to true energy, as a polynomial in `(r / R)^2` and `z / R`: the sum of
     /// `c (r / R)^(2 i) (z / R)^j` over the [`terms`](EnergyScale::terms).
     pub response: Vec<f64>,
 }
@@ -285,14 +286,14 @@ impl EnergyScale {
         (2, 1),
     ];
 
-    /// The powers of a place.
+    /// Returns the terms at a position.
     #[must_use]
     pub fn terms(u: f64, z: f64) -> [f64; 9] {
         Self::POWERS.map(|(i, j)| u.powi(i) * z.powi(j))
     }
 
-    /// Energy deposited where `visible_mev` is seen, and its change with it. Beyond the energies that were calibrated
-    /// the ratio of the two stays that of the end.
+    /// Returns the deposited energy of a visible energy, and its derivative. Beyond the calibrated energies the ratio of the
+    /// two is that of the end.
     #[must_use]
     pub fn deposited(&self, visible_mev: f64) -> (f64, f64) {
         let (seen, there) = (&self.visible_mev, &self.deposited_mev);
@@ -315,7 +316,7 @@ impl EnergyScale {
         (visible_mev * ratio, ratio + (right - left) / width)
     }
 
-    /// Returns the ratio of the fitted to the true energy at a position.
+    /// Returns the ratio of fitted to true energy at a position.
     #[must_use]
     pub fn response_at(&self, u: f64, z: f64) -> f64 {
         if self.response.is_empty() {

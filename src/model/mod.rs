@@ -1,4 +1,4 @@
-//! The project's nouns as plain data: waveforms in batches, hits, flags, calibration, light maps, truth. No I/O.
+//! The data types that all other modules share, without I/O: waveforms in batches, hits, flags, calibration, light maps, truth. No I/O.
 
 mod batch;
 mod calibration;

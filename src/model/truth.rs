@@ -1,7 +1,7 @@
-//! The truth of a simulation: photoelectrons and events that reconstruction has to find.
+//! The truth of a simulation.
 
-/// One true photoelectron. `time_ns` counts as a hit's does: from the first sample of the channel's window
-/// (from the event's start where windows carry `start_ns`).
+/// One true photoelectron. `time_ns` is relative to the first sample of the channel's window, like that of a hit, or to the
+/// event's start if windows have a `start_ns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Photoelectron {
     /// Event.
@@ -27,15 +27,15 @@ pub struct TrueEvent {
     pub z_mm: f64,
     /// Time of the deposit.
     pub time_ns: f64,
-    /// Energy deposited.
+    /// Deposited energy.
     pub energy_mev: f64,
 }
 
-/// The truth of a file: photoelectrons, and events where the file has them.
+/// The truth of a file: photoelectrons, and events if the file has them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Truth {
     /// All photoelectrons, in the file's order.
     pub photoelectrons: Vec<Photoelectron>,
-    /// All events; empty where the file has waveforms without a vertex.
+    /// All events; empty if the file has waveforms without a vertex.
     pub events: Vec<TrueEvent>,
 }

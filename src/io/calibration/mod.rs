@@ -1,10 +1,10 @@
-//! The calibration file: Parquet, one row a channel, a null channel for the default of all others.
+//! The calibration file: Parquet, one row per channel. The row with a null channel is the default of all others.
 //!
-//! | column | type | unit | where it is missing or null |
+//! | column | type | unit | if it is missing or null |
 //! |---|---|---|---|
 //! | `channel_id` | u32 | | null: the default of all channels without a row |
 //! | `template_adc` | list of f32 | ADC counts | an error |
-//! | `noise_adc` | f32 | ADC counts | 0: measured on every waveform |
+//! | `noise_adc` | f32 | ADC counts | 0: measured in every waveform |
 //! | `time_offset_ns` | f32 | ns | 0 |
 //! | `dark_rate_hz` | f32 | Hz | 0 |
 //! | `charge_sigma_pe` | f32 | mean single-PE charge | 0.3 |
@@ -12,8 +12,8 @@
 //! | `sampling_ns` | f32 | ns | 1 |
 //! | `flags` | u32 | | 0 |
 //!
-//! Any integer type is taken for the integers and either float type for the floats, so that a file from pandas or
-//! polars is read as it comes. Other columns are ignored.
+//! All integer types and both float types are accepted, so that files from pandas or polars can be read as they are. Other
+//! columns are ignored.
 
 mod read;
 mod write;
@@ -21,9 +21,9 @@ mod write;
 pub use read::read;
 pub use write::write;
 
-/// Single-PE charge spread of a channel whose file does not say: that of a dynode PMT.
+/// Single-PE charge spread if the file does not state it: that of a dynode PMT.
 pub const DEFAULT_CHARGE_SIGMA_PE: f32 = 0.3;
-/// Sampling interval of a file that does not say.
+/// Sampling interval if the file does not state it.
 pub const DEFAULT_SAMPLING_NS: f32 = 1.0;
 
 const FLOAT_COLUMNS: [&str; 6] = [

@@ -1,4 +1,4 @@
-//! Reads the calibration file, whoever wrote it.
+//! Reads the calibration file.
 
 use std::fs::File;
 use std::path::Path;
@@ -23,7 +23,7 @@ const BATCH_ROWS: usize = 1024;
 /// Reads a calibration file.
 ///
 /// # Errors
-/// If the file is no Parquet file, a column is missing or has the wrong type, a channel has two rows, or a value is out
+/// If the file is not a Parquet file, a column is missing or has the wrong type, a channel has two rows, or a value is out
 /// of range. The message names the file, the row (counted from 0) and the column.
 pub fn read(path: &Path) -> Result<Calibration> {
     // The decoder of Parquet panics on some damaged files.
@@ -160,7 +160,7 @@ fn read_rows(
     Ok(())
 }
 
-/// The integer at `index`; `None` for a null.
+/// Returns the integer at `index`; `None` for a null.
 fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32>, String> {
     if column.is_null(index) {
         return Ok(None);
@@ -181,7 +181,7 @@ fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32
         .map_err(|_| format!("{value} does not fit into 32 bits without a sign"))
 }
 
-/// The float at `index`; `None` for a null.
+/// Returns the float at `index`; `None` for a null.
 fn float_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<f32>, String> {
     if column.is_null(index) {
         return Ok(None);
@@ -195,7 +195,7 @@ fn float_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<f32>,
     }
 }
 
-/// The template at `index`: not empty, every value finite.
+/// Returns the template at `index`: not empty, all values finite.
 fn template_at(column: &ArrayRef, index: usize) -> std::result::Result<Vec<f32>, String> {
     if column.is_null(index) {
         return Err("the template is null".to_owned());

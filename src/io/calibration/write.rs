@@ -17,7 +17,7 @@ use crate::io::atomic::AtomicFile;
 use crate::model::{Calibration, ChannelCalibration};
 
 /// Writes `calibration`: the default row first, then the channels in ascending order. `command` is kept in the file's
-/// metadata beside nuwave's version. The file appears under its name only when it is whole.
+/// metadata together with nuwave's version. The file appears under its name only when it is complete.
 ///
 /// # Errors
 /// If the file cannot be written.

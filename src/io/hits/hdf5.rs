@@ -1,4 +1,4 @@
-//! Hits in an HDF5 file: arrays of one length in one group, an entry a hit.
+//! Hits in an HDF5 file: arrays of equal length in one group, one entry per hit.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::io::hdf5_file::{self as listing, Entry, open_file};
 use crate::io::limits::hdf5::{oversized, oversized_chunks};
 use crate::io::waveforms::scalar::ScalarType;
 
-/// Rows read at a time where chunks are not taller.
+/// Rows read at a time if chunks have fewer.
 const WINDOW_ROWS: u64 = 65_536;
-/// Rows of the tallest chunk that is read at once; beyond it chunks are decompressed again.
+/// Rows of the largest chunk that is read at once. Larger chunks are decompressed several times.
 const MAX_WINDOW_ROWS: u64 = 1 << 23;
-/// Deflate makes at most this of one byte.
+/// Maximum ratio of deflate.
 const MAX_COMPRESSION: u64 = 1100;
 const NEEDED: [Role; 3] = [Role::Event, Role::Channel, Role::Time];
 const HINT: Hint = Hint::NameColumns {
@@ -31,7 +31,7 @@ pub(crate) struct HitArrays {
     path: PathBuf,
     arrays: Vec<Array>,
     rows: u64,
-    /// For people.
+    /// Description of the layout, for messages.
     pub layout: String,
 }
 
@@ -41,7 +41,7 @@ struct Array {
     name: String,
     dataset: Dataset,
     kind: ScalarType,
-    /// Rows of chunks that are not to be read.
+    /// Rows of chunks that must not be read.
     oversized: Vec<Range<u64>>,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
             && !columns.iter().any(|(found, _)| found == role)
         {
             return Err(
-                Error::input(path, format!("has no array `{name}` beside the hits"))
+                Error::input(path, format!("has no array `{name}` next to the hits"))
                     .with_hint(HINT),
             );
         }
@@ -108,7 +108,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
     checked(path, file.file_size(), columns)
 }
 
-/// The columns that the arrays of a group make.
+/// Finds the columns among the arrays of a group.
 fn in_group<'a>(
     group: &str,
     entries: &'a [Entry],
@@ -122,7 +122,7 @@ fn in_group<'a>(
         .collect()
 }
 
-/// Asks of the arrays what they have to be: numbers, one a hit, of a length that the file can hold.
+/// Checks the arrays: numbers, one per hit, of a length that the file can hold.
 fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitArrays> {
     let mut arrays = Vec::with_capacity(columns.len());
     let mut length = None;
@@ -179,7 +179,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
 }
 
 impl HitArrays {
-    /// Reads the arrays of `roles`, as far as there are any.
+    /// Reads the arrays of those `roles` that the file has.
     pub fn rows(&self, roles: &[Role]) -> Result<HitArrayRows> {
         let mut arrays = self.arrays.clone();
         arrays.retain(|array| roles.contains(&array.role));
@@ -211,7 +211,7 @@ pub(crate) struct HitArrayRows {
 }
 
 impl HitArrayRows {
-    /// The next rows; `None` at the end.
+    /// Reads the next rows; `None` at the end.
     pub fn next(&mut self) -> Result<Option<RawRows>> {
         let rows = self.window_rows.min(self.rows - self.next_row);
         if rows == 0 {

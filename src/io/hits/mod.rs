@@ -1,8 +1,7 @@
-//! Hits as an input: the output folder of `reconstruct`, Parquet tables, arrays in HDF5 files.
+//! Reads hits as an input: the output folder of `reconstruct`, Parquet tables, arrays in HDF5 files.
 //!
-//! A source is passed over twice: [`open`] looks at the event numbers alone, to learn whether hits come in the order
-//! of their events; [`HitSource::hits`] then reads all columns. Memory use does not depend on the size of the table
-//! where they do.
+//! A source is read twice. [`open`] reads the event numbers alone, to find out whether the hits are sorted by event.
+//! [`HitSource::hits`] then reads all columns. If the hits are sorted, memory use does not depend on the size of the table.
 
 mod hdf5;
 mod names;
@@ -22,10 +21,10 @@ use crate::io::waveforms::{FORMATS, HDF5, PARQUET, detect};
 use crate::io::waveforms::{Loss, ReadOptions, SourceInfo};
 use crate::model::ChannelHit;
 
-/// Most inputs that a table may tell apart; each becomes a part of the output.
+/// Maximum number of inputs in a table; each becomes a part of the output.
 const MAX_INPUTS: usize = 10_000;
 
-/// An event of a table: the place of its input, its number.
+/// An event of a table: the index of its input, and its number.
 pub type EventKey = (u32, u64);
 
 /// One hit of a table.
@@ -37,22 +36,22 @@ pub struct HitRow {
     pub hit: ChannelHit,
 }
 
-/// A table of hits that has been looked at.
+/// An open table of hits.
 pub struct HitSource {
-    /// What it is.
+    /// The description of the file.
     pub info: SourceInfo,
-    /// The inputs that its rows tell apart, ascending; 0 where they tell none.
+    /// The inputs that the rows come from, ascending; 0 if the table does not state them.
     pub inputs: Vec<u32>,
-    /// Hits of each of them.
+    /// Number of hits of each of them.
     pub hits_of: Vec<u64>,
     /// Rows that belong to no event.
     pub losses: Vec<Loss>,
     hits: Table,
-    /// The events that there are, also those without a hit, where that is known.
+    /// All events including those without a hit, if they are known.
     events: Option<Table>,
 }
 
-/// Rows of hits or waveforms, and what a first look told of them.
+/// Rows of hits or waveforms, and the results of the first pass over them.
 struct Table {
     content: Content,
     /// Rows with an event.
@@ -100,7 +99,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
     }
 }
 
-/// The tables that `reconstruct` writes, `hits` and perhaps `waveforms`, each a file or a folder of parts.
+/// Opens the tables that `reconstruct` writes, `hits` and perhaps `waveforms`, each a file or a folder of parts.
 ///
 /// # Errors
 /// As [`open`].
@@ -131,7 +130,7 @@ impl HitSource {
         Self::look(info, Content::Parquet(files), None)
     }
 
-    /// The first pass, over event numbers alone.
+    /// Runs the first pass, over event numbers alone.
     fn look(info: SourceInfo, hits: Content, events: Option<Content>) -> Result<Self> {
         let mut inputs = BTreeMap::new();
         let mut losses = Vec::new();
@@ -143,7 +142,7 @@ impl HitSource {
         for input in of_events.into_keys() {
             inputs.entry(input).or_default();
         }
-        // A table without rows is an input all the same.
+        // A table without rows is an input as well.
         if inputs.is_empty() {
             inputs.insert(0, 0);
         }
@@ -157,22 +156,22 @@ impl HitSource {
         })
     }
 
-    /// Hits that belong to an event.
+    /// Returns the number of hits that belong to an event.
     #[must_use]
     pub fn n_hits(&self) -> u64 {
         self.hits.rows
     }
 
-    /// True if the hits come in the order of their events.
+    /// Returns true if the hits are sorted by event.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         self.hits.is_sorted
     }
 
-    /// The hits, in the order of their events; those of one event as they come.
+    /// Reads the hits sorted by event. The hits of one event keep their order.
     ///
     /// # Errors
-    /// If the hits are not in that order, and cannot be read to be sorted.
+    /// If the hits are not sorted, and cannot be read to be sorted.
     pub fn hits(&self) -> Result<HitRows> {
         let mut rows = self.hits.rows(Role::OF_HITS)?;
         if self.hits.is_sorted {
@@ -186,7 +185,7 @@ impl HitSource {
         Ok(HitRows(Rows::Sorted(Some(all))))
     }
 
-    /// The events in ascending order, each once, where there is a table of them: `None` otherwise.
+    /// Reads the events in ascending order, each once. Returns `None` if there is no table of them.
     ///
     /// # Errors
     /// As [`hits`](Self::hits).
@@ -214,7 +213,7 @@ impl HitSource {
         Ok(Some(keys))
     }
 
-    /// Size and CRC32C of what is read.
+    /// Returns size and CRC32C of the files that are read.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -295,7 +294,7 @@ impl RawReader {
     }
 }
 
-/// The hits of a table, in the order of their events.
+/// The hits of a table, sorted by event.
 pub struct HitRows(Rows);
 
 enum Rows {
@@ -304,7 +303,7 @@ enum Rows {
 }
 
 impl HitRows {
-    /// The next hits; `None` at the end.
+    /// Reads the next hits; `None` at the end.
     ///
     /// # Errors
     /// If the table cannot be read any further.
@@ -324,7 +323,7 @@ pub struct EventKeys {
 }
 
 impl EventKeys {
-    /// The next event; `None` at the end.
+    /// Reads the next event; `None` at the end.
     ///
     /// # Errors
     /// If the table cannot be read any further.

@@ -1,8 +1,8 @@
-//! Which column of a foreign table holds what of a hit.
+//! Finds the columns of a table of hits by their names.
 
 use crate::io::ReadOptions;
 
-/// What a column of a table of hits holds.
+/// The role of a column in a table of hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Input,
@@ -14,9 +14,9 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What tells a row's event.
+    /// The roles that identify the event of a row.
     pub const OF_EVENTS: &'static [Self] = &[Self::Input, Self::Event];
-    /// All of a hit.
+    /// All roles of a hit.
     pub const OF_HITS: &'static [Self] = &[
         Self::Input,
         Self::Event,
@@ -26,7 +26,7 @@ impl Role {
         Self::Flags,
     ];
 
-    /// The name it has in tables of nuwave.
+    /// Returns the name in tables of nuwave.
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input_id",
@@ -38,12 +38,12 @@ impl Role {
         }
     }
 
-    /// True if only whole numbers make sense.
+    /// Returns true for roles that are integers.
     pub fn is_integer(self) -> bool {
         !matches!(self, Self::Time | Self::Charge)
     }
 
-    /// Usual names in lower case without `_`, `-` and blanks; the first of them that a table has is meant.
+    /// Returns the usual names in lower case without `_`, `-` and blanks. The first one that a table has is taken.
     fn usual(self) -> &'static [&'static str] {
         match self {
             Self::Input => &["inputid"],
@@ -72,7 +72,7 @@ impl Role {
         }
     }
 
-    /// The name that the user gave.
+    /// Returns the name that the user gave.
     pub fn wanted(self, options: &ReadOptions) -> Option<&str> {
         match self {
             Self::Event => options.event_column.as_deref(),
@@ -84,7 +84,7 @@ impl Role {
     }
 }
 
-/// The place in `names` of the column with `role`: the one that the user named, else one with a usual name.
+/// Returns the index in `names` of the column with `role`: the one that the user named, else one with a usual name.
 pub(crate) fn find(names: &[&str], role: Role, options: &ReadOptions) -> Option<usize> {
     if let Some(wanted) = role.wanted(options) {
         return names.iter().position(|name| *name == wanted);

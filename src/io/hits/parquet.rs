@@ -16,20 +16,20 @@ use crate::io::{ReadOptions, parquet_file};
 /// Rows decoded at a time.
 const BLOCK_ROWS: usize = 65_536;
 
-/// The files of a table, and which of their columns hold what.
+/// The files of a table with the roles of their columns.
 pub(super) struct Files(Vec<OneFile>);
 
 #[derive(Clone)]
 struct OneFile {
     path: PathBuf,
-    /// Its name, where there are several.
+    /// Its name, if there are several files.
     name: Option<String>,
     columns: Vec<(Role, usize)>,
     names: Arc<Vec<String>>,
 }
 
 impl Files {
-    /// Opens every file and finds its columns, of which those of `needed` have to be there.
+    /// Opens all files and finds their columns. Those of `needed` are required.
     pub fn open(paths: Vec<PathBuf>, needed: &[Role], options: &ReadOptions) -> Result<Self> {
         let several = paths.len() > 1;
         let files = paths
@@ -38,7 +38,7 @@ impl Files {
         files.collect::<Result<_>>().map(Self)
     }
 
-    /// Which columns are read, for people.
+    /// Describes the columns that are read, for messages.
     pub fn layout(&self) -> String {
         let files = match self.0.len() {
             1 => String::new(),
@@ -51,7 +51,7 @@ impl Files {
         format!("the columns {}{files}", names.join(", "))
     }
 
-    /// Reads the columns of `roles`, as far as there are any.
+    /// Reads the columns of those `roles` that the files have.
     pub fn rows(&self, roles: &'static [Role]) -> Reader {
         Reader {
             files: self.0.clone().into_iter(),
@@ -107,7 +107,7 @@ impl OneFile {
     }
 }
 
-/// What helps where a column is missing or wrong.
+/// The hint for a column that is missing or of the wrong type.
 pub(super) const HINT: Hint = Hint::NameColumns {
     table: false,
     roles: &["event", "channel", "time", "charge"],
@@ -124,14 +124,14 @@ pub(super) struct Reader {
 struct Current {
     file: OneFile,
     reader: ParquetRecordBatchReader,
-    /// The columns that are read, in the order in which they come.
+    /// The columns that are read, in the order of the file.
     columns: Vec<(Role, usize)>,
     next_row: u64,
     rows: u64,
 }
 
 impl Reader {
-    /// The next rows; `None` behind the last file's last.
+    /// Reads the next rows; `None` after the last file.
     pub fn next(&mut self) -> Result<Option<RawRows>> {
         loop {
             if let Some(current) = &mut self.current {
@@ -201,7 +201,7 @@ impl Current {
             ..RawRows::default()
         };
         let differs = || Error::input(path, "the columns differ from the schema");
-        // Arrow gives the columns in the file's order, whatever the order they were asked for.
+        // Arrow returns the columns in the order of the file, not in the requested order.
         for ((role, _), values) in self.columns.iter().zip(records.columns()) {
             if role.is_integer() {
                 block.set_integers(*role, columns::integers(values).ok_or_else(differs)?);

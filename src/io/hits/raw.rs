@@ -1,20 +1,20 @@
-//! Rows of a table of hits as they are in the file, before anything is asked of their values.
+//! Rows of a table of hits as they are in the file, before their values are checked.
 
 use super::names::Role;
 use super::{EventKey, HitRow};
 use crate::model::{ChannelHit, Flags};
 
-/// A channel number that no geometry has: what a row means whose own is null or out of range.
+/// A channel number that no geometry has, for rows whose number is null or out of range.
 const NO_CHANNEL: u32 = u32::MAX;
-/// Charge of a hit in a table without charges: every row is a photoelectron.
+/// Charge of a hit in a table without charges, where every row is a photoelectron.
 const ONE_PE: f32 = 1.0;
 
-/// Some rows in a row, column by column; a column is empty where the table has none.
+/// Consecutive rows, column by column. A column that the table lacks is empty.
 #[derive(Debug, Default)]
 pub(crate) struct RawRows {
-    /// The file among several, for messages.
+    /// The name of the file if there are several, for messages.
     pub file: Option<String>,
-    /// Place of the first in its file.
+    /// Index of the first row in its file.
     pub first_row: u64,
     pub rows: usize,
     pub input: Vec<Option<i128>>,
@@ -26,7 +26,7 @@ pub(crate) struct RawRows {
 }
 
 impl RawRows {
-    /// Puts the integers of a column in their place.
+    /// Sets a column of integers.
     pub fn set_integers(&mut self, role: Role, values: Vec<Option<i128>>) {
         match role {
             Role::Input => self.input = values,
@@ -37,7 +37,7 @@ impl RawRows {
         }
     }
 
-    /// Puts the numbers of a column in their place.
+    /// Sets a column of floats.
     pub fn set_floats(&mut self, role: Role, values: Vec<Option<f64>>) {
         match role {
             Role::Time => self.time = values,
@@ -46,7 +46,7 @@ impl RawRows {
         }
     }
 
-    /// Where row `row` of these is, for messages.
+    /// Describes the position of row `row`, for messages.
     pub fn place(&self, row: usize) -> String {
         let row = self.first_row + row as u64;
         match &self.file {
@@ -55,7 +55,7 @@ impl RawRows {
         }
     }
 
-    /// The event of each row; `None` where it has none.
+    /// Returns the event of each row; `None` for a row without one.
     pub fn keys(&self) -> impl Iterator<Item = Option<EventKey>> + '_ {
         (0..self.rows).map(|row| {
             let input = if self.input.is_empty() {
@@ -67,7 +67,7 @@ impl RawRows {
         })
     }
 
-    /// The hits of the rows that belong to an event. What a row lacks is NaN, or a channel that there is not.
+    /// Returns the hits of the rows that belong to an event. Missing values become NaN, or a channel number that no geometry has.
     pub fn hits(&self) -> impl Iterator<Item = HitRow> + '_ {
         self.keys().enumerate().filter_map(|(row, event)| {
             let charge_pe = if self.charge.is_empty() {

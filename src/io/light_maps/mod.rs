@@ -20,7 +20,7 @@ use crate::model::light_maps::{EnergyScale, LightSpeed, Nodes, SplineAxis};
 pub use read::read;
 pub use write::write_tables;
 
-/// Name of the file that makes a folder one of light maps.
+/// Name of the file that marks a folder of light maps.
 pub const MANIFEST: &str = "light.json";
 /// Names of the tables.
 pub const TABLES: [&str; 4] = [
@@ -31,9 +31,9 @@ pub const TABLES: [&str; 4] = [
 ];
 const FORMAT: &str = "nuwave light maps";
 const VERSION: u32 = 1;
-/// No table has more pieces or nodes along an axis than this, ...
+/// Maximum number of pieces or nodes along an axis of a table.
 const MOST: usize = 4096;
-/// ... and no type more values in a table than this: twenty times JUNO's.
+/// Maximum number of values of a type in a table: twenty times JUNO's.
 const MOST_VALUES: usize = 1 << 24;
 
 /// `light.json`.
@@ -53,7 +53,7 @@ struct Manifest {
     energy: EnergyScale,
     types: Vec<TypeShape>,
     files: Vec<FileSum>,
-    /// What `calibrate light` said of the runs.
+    /// The summary of the runs by `calibrate light`.
     summary: serde_json::Value,
 }
 
@@ -77,7 +77,7 @@ struct FileSum {
 }
 
 impl Manifest {
-    /// Whether the numbers make sense.
+    /// Checks that the numbers are plausible.
     fn check(&self, detector: &Detector, path: &Path) -> Result<()> {
         let bad = |what: &str| Error::input(path, format!("`{what}` is out of range"));
         let positive = |x: f64| x.is_finite() && x > 0.0;
@@ -123,7 +123,7 @@ impl Manifest {
                     && nodes.low < nodes.high
                     && (2..=MOST).contains(&nodes.count)
             };
-            // Both factors of a product are known to be small where it is formed.
+            // Both factors of each product are limited above, so that it cannot overflow.
             let is_good = axis(&kind.map_u)
                 && axis(&kind.map_v)
                 && nodes(&kind.times_u)
@@ -137,7 +137,7 @@ impl Manifest {
                 return Err(bad(&format!("types `{}`", kind.name)));
             }
         }
-        // Channels' light is summed up to the end of the window that the maps know.
+        // The light of all channels is summed up to the end of the window of the maps.
         let window_ns = detector.readout.window_ns();
         if (self.window_ns - window_ns).abs() > 1e-6 * window_ns {
             return Err(Error::input(

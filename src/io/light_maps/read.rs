@@ -1,4 +1,4 @@
-//! Light maps from the disk: nothing in them is trusted.
+//! Reads light maps. Everything in them is checked.
 
 use std::path::Path;
 
@@ -98,7 +98,7 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightTables> {
     })
 }
 
-/// The rows of one column, put where they belong; every place has to be filled once.
+/// The values of one column, by index. Every index must be filled exactly once.
 struct Filled<'a> {
     path: &'a Path,
     values: Vec<Option<f64>>,
@@ -234,7 +234,7 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
         .collect()
 }
 
-/// Puts a value into the column of its type.
+/// Sets a value in the column of its type.
 fn put(
     columns: &mut [Filled<'_>],
     at: Option<(usize, usize)>,
@@ -248,7 +248,7 @@ fn put(
     }
 }
 
-/// The rows of a table of nodes.
+/// Reads the rows of a table of nodes.
 fn each_row(
     path: &Path,
     values: &[&str],

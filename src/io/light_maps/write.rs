@@ -1,4 +1,4 @@
-//! Light maps onto the disk.
+//! Writes light maps.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::io::parquet_file::write_table;
 use crate::io::tables::checksum;
 use crate::model::light_maps::{ChannelLight, FROM_NS, LightTables, STEP_NS, STEP_PE};
 
-/// Writes the tables into `folder` and gives the text of the manifest, to be written last.
+/// Writes the tables into `folder` and returns the text of the manifest, which has to be written last.
 ///
 /// # Errors
 /// If a file cannot be written.

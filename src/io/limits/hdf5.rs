@@ -1,15 +1,15 @@
-//! Sizes in HDF5: those of chunks, which most writers' files have no checksum over, and those of datasets.
+//! Declared sizes in HDF5 files: of chunks, which most writers leave without a checksum, and of datasets.
 
 use std::ops::Range;
 
 use hdf5_pure::Dataset;
 
-/// Deflate makes at most this of one byte.
+/// Maximum ratio of deflate.
 const MAX_COMPRESSION: u64 = 1100;
 
-/// The rows of the chunks of `dataset` that claim more bytes than the file of `n_bytes` has.
+/// Returns the rows of the chunks of `dataset` that declare more bytes than the file of `n_bytes` has.
 ///
-/// Where the index of chunks cannot be read, reading will say so.
+/// An index of chunks that cannot be read is reported by reading itself.
 pub(crate) fn oversized_chunks(dataset: &Dataset, n_bytes: u64) -> Vec<Range<u64>> {
     if !dataset.is_chunked() {
         return Vec::new();
@@ -18,7 +18,7 @@ pub(crate) fn oversized_chunks(dataset: &Dataset, n_bytes: u64) -> Vec<Range<u64
     let of_chunk = dataset.chunk_shape().ok().flatten().unwrap_or_default();
     let n_rows = shape.first().copied().unwrap_or(0);
     let rows = of_chunk.first().copied().unwrap_or(1);
-    // The library makes room for as many as the shapes say; none of them is in less than a byte.
+    // The library allocates for as many chunks as the shapes declare. Each takes at least one byte.
     let n_chunks = shape
         .iter()
         .zip(&of_chunk)
@@ -37,14 +37,14 @@ pub(crate) fn oversized_chunks(dataset: &Dataset, n_bytes: u64) -> Vec<Range<u64
             if first < n_rows && first.is_multiple_of(rows.max(1)) {
                 first..first.saturating_add(rows)
             } else {
-                // It stands where no chunk does: it may be read with any row.
+                // Its position is that of no chunk: it may be read with any row.
                 0..n_rows
             }
         })
         .collect()
 }
 
-/// Why `dataset` cannot be read as a whole: a file of `n_bytes` cannot hold it, or one of its chunks.
+/// Returns why `dataset` cannot be read as a whole: a file of `n_bytes` cannot hold it, or one of its chunks.
 pub(crate) fn check_whole(dataset: &Dataset, n_bytes: u64) -> Result<(), String> {
     let shape = dataset.shape().map_err(|error| error.to_string())?;
     let element = dataset.element_size().map_err(|error| error.to_string())?;
@@ -62,7 +62,7 @@ pub(crate) fn check_whole(dataset: &Dataset, n_bytes: u64) -> Result<(), String>
     }
 }
 
-/// What is to be said of a chunk that [`oversized_chunks`] found.
+/// Returns the message for a chunk that [`oversized_chunks`] found.
 pub(crate) fn oversized(rows: &Range<u64>) -> String {
     format!(
         "the chunk of rows {} to {} claims more bytes than the file has",

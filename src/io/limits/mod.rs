@@ -1,7 +1,7 @@
-//! What a file may claim: sizes that its own size contradicts, found before a library makes room for them.
+//! Rejects declared sizes larger than the file before HDF5 and Parquet allocate for them.
 //!
-//! The decoders of HDF5 and Parquet believe some sizes that they read. A damaged byte then asks for gigabytes, and a
-//! process that does not get them ends; [`guard`](crate::io::catch_panic) cannot turn that into an error.
+//! The decoders trust some sizes that they read. A single damaged byte can then demand gigabytes, and a failed allocation
+//! aborts the process: [`catch_panic`](crate::io::catch_panic) cannot turn that into an error.
 
 pub(crate) mod hdf5;
 pub(crate) mod parquet;

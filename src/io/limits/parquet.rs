@@ -1,8 +1,8 @@
-//! The footer of a Parquet file and the headers of its pages, looked at before they are decoded.
+//! Checks the footer of a Parquet file and the headers of its pages before they are decoded.
 //!
-//! They have no checksum. The library makes room for as many children of a column as the schema claims: a damaged byte asks
-//! for gigabytes, and a process that does not get them ends. And it leaves out fields that it does not know element by
-//! element, for minutes where a list claims thousands of millions that are not there.
+//! They have no checksum. The library allocates for as many children of a column as the schema declares, which can be
+//! gigabytes after the damage of one byte. It also skips unknown fields element by element, which takes minutes if a list
+//! declares billions of elements that do not exist.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -14,26 +14,26 @@ use super::super::system_errors::note;
 use super::thrift::{FILE, PAGE, Thrift};
 
 const MAGIC: [u8; 4] = *b"PAR1";
-/// Bytes behind the footer: its length and the magic word.
+/// Bytes after the footer: its length and the magic word.
 const TAIL: u64 = 8;
-/// Bytes that a page's header is first looked for in; one with long statistics has more.
+/// Bytes in which the header of a page is searched first; a header with long statistics is longer.
 const HEADER: u64 = 1 << 10;
 
-/// A Parquet file whose page headers hold what they claim.
+/// A Parquet file whose footer and page headers are checked.
 pub(crate) struct Pages {
     file: File,
     n_bytes: u64,
 }
 
 impl Pages {
-    /// The pages of `file`, whose footer is [checked](check).
+    /// Opens `file`, whose footer is [checked](check).
     pub fn of(mut file: File) -> io::Result<Self> {
         check(&mut file)?;
         let n_bytes = file.metadata()?.len();
         Ok(Self { file, n_bytes })
     }
 
-    /// Another handle to the same file.
+    /// Returns another handle to the same file.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             file: self.file.try_clone()?,
@@ -42,18 +42,18 @@ impl Pages {
     }
 }
 
-/// What is read from a place on, and not as a piece of known length: the header of a page. The library also asks for it where it has
-/// read the header before and stands at the page itself, and then reads nothing of it: so it is looked at when it is read.
+/// A reader from a position on, of unknown length: the header of a page. The library also asks for one after it has read the
+/// header, and then reads nothing of it; so the check is made at the first read.
 pub(crate) struct Header {
     file: File,
     start: u64,
-    /// Nothing before the first read: handles to one file share their place in it.
+    /// `None` before the first read: handles to one file share their position in it.
     bytes: Option<BufReader<File>>,
     is_page: bool,
 }
 
 impl Header {
-    /// Refuses a header that ends behind the file.
+    /// Refuses a header that ends after the file.
     fn check(&self) -> io::Result<()> {
         let mut window = HEADER;
         loop {
@@ -99,7 +99,7 @@ impl Length for Pages {
 impl ChunkReader for Pages {
     type T = Header;
 
-    /// The header of a page, or the end of the file.
+    /// Returns a reader of the header of a page, or of the end of the file.
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         Ok(Header {
             file: self.file.try_clone()?,
@@ -116,7 +116,7 @@ impl ChunkReader for Pages {
     }
 }
 
-/// Refuses a footer whose schema claims more columns than it holds.
+/// Refuses a footer whose schema declares more columns than it holds.
 fn check(file: &mut File) -> io::Result<()> {
     let n_bytes = file.seek(SeekFrom::End(0))?;
     let mut tail = [0; 8];
@@ -127,7 +127,7 @@ fn check(file: &mut File) -> io::Result<()> {
     file.read_exact(&mut tail)?;
     let [a, b, c, d, magic @ ..] = tail;
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    // Whatever else is wrong with it, the library says.
+    // The library reports everything else that is wrong.
     let Some(begin) = end.checked_sub(length).filter(|_| magic == MAGIC) else {
         return Ok(());
     };

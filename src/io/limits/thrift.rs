@@ -1,15 +1,15 @@
-//! Thrift's compact protocol, in which Parquet keeps its footer and the headers of its pages: whether bytes hold what they claim.
+//! Checks data in Thrift's compact protocol, the encoding of Parquet's footer and page headers.
 //!
-//! Where a field has another type than it should, the library reads on as if it had not, and takes for fields what was the
-//! content of others. What is checked here is therefore what the library reads: fields that it knows have its types.
+//! If a field has an unexpected type, the library reads on as if it had the expected one, and takes the content of one field
+//! for another. The check is therefore that all fields that the library knows have the types that it expects.
 
-/// Deepest nesting of structures; a footer has six.
+/// Maximum nesting of structures; a footer has six levels.
 const MAX_DEPTH: usize = 32;
-/// Numbers of the fields that are looked at, in `FileMetaData` and in `SchemaElement`.
+/// Numbers of the fields that are examined, in `FileMetaData` and in `SchemaElement`.
 const SCHEMA: i64 = 2;
 const N_CHILDREN: i64 = 5;
 
-/// What a field is.
+/// The type of a field.
 pub(super) enum Is {
     Truth,
     Byte,
@@ -25,7 +25,7 @@ pub(super) type Shape = &'static [(i64, Is)];
 
 use Is::{Byte, Bytes, Double, Integer, List, Structure, Truth};
 
-/// `FileMetaData`.
+/// Reads `FileMetaData`.
 pub(super) const FILE: Shape = &[
     (1, Integer),
     (2, List(&Structure(SCHEMA_ELEMENT))),
@@ -187,7 +187,7 @@ const STATISTICS: Shape = &[
     (9, Integer),
 ];
 
-/// Bytes in the compact protocol, of which the first are taken away; `None` where they are none.
+/// Bytes in the compact protocol. Reading removes the first ones; `None` means that they are invalid.
 pub(super) struct Thrift<'a>(pub(super) &'a [u8]);
 
 /// The types of values.
@@ -235,7 +235,7 @@ impl Thrift<'_> {
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Number and type of a structure's next field, after the one of number `last`; the type is `STOP` behind the last.
+    /// Reads number and type of the next field of a structure, after the field `last`. The type is `STOP` after the last field.
     fn field(&mut self, last: i64) -> Option<(i64, u8)> {
         let head = self.byte()?;
         let (step, kind) = (head >> 4, head & 0x0f);
@@ -247,7 +247,7 @@ impl Thrift<'_> {
         Some((number, kind))
     }
 
-    /// Takes a structure field by field.
+    /// Reads a structure field by field.
     fn fields(&mut self, mut each: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
         let mut last = 0;
         loop {
@@ -260,7 +260,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// Number and type of a list's elements.
+    /// Reads number and type of the elements of a list.
     fn list(&mut self) -> Option<(u64, u8)> {
         let head = self.byte()?;
         let n = match head >> 4 {
@@ -270,8 +270,8 @@ impl Thrift<'_> {
         Some((n, head & 0x0f))
     }
 
-    /// Leaves a value out. Truth values are part of their field's head. Lists of them are in no footer and no header, and the
-    /// library takes no byte for their elements: they are refused.
+    /// Skips a value. Booleans are part of their field's header. Lists of them occur in no footer and no header, and the
+    /// library reads no byte for their elements: they are refused.
     fn skip(&mut self, kind: u8, in_list: bool, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
@@ -287,7 +287,7 @@ impl Thrift<'_> {
             }
             kind::LIST | kind::SET => {
                 let (n, kind) = self.list()?;
-                // Every element has a byte, so that this ends.
+                // Every element has at least one byte, so that the loop ends.
                 (0..n).try_for_each(|_| self.skip(kind, true, depth + 1))
             }
             kind::MAP => {
@@ -299,7 +299,7 @@ impl Thrift<'_> {
                 })
             }
             kind::STRUCTURE => {
-                // The depth is counted, so that this cannot fill the stack.
+                // The depth is limited, so that the stack cannot overflow.
                 self.fields(|rest, _, kind| rest.skip(kind, false, depth + 1))
             }
             kind if kind::INTEGERS.contains(&kind) => self.unsigned().map(drop),
@@ -307,7 +307,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// A structure whose fields, as far as `shape` knows them, are of its types.
+    /// Reads a structure and checks the types of the fields that `shape` lists.
     pub(super) fn shaped(&mut self, shape: Shape, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
@@ -321,7 +321,7 @@ impl Thrift<'_> {
         })
     }
 
-    /// A value that has to be what `is` says.
+    /// Reads a value and checks that it is of the type `is`.
     fn value(&mut self, is: &Is, kind: u8, depth: usize) -> Option<()> {
         let fits = match is {
             Truth => matches!(kind, kind::TRUE | kind::FALSE),
@@ -337,14 +337,14 @@ impl Thrift<'_> {
             Structure(shape) => self.shaped(shape, depth + 1),
             List(is) => {
                 let (n, kind) = self.list()?;
-                // Every element has a byte, so that this ends.
+                // Every element has at least one byte, so that the loop ends.
                 (0..n).try_for_each(|_| self.value(is, kind, depth + 1))
             }
             _ => self.skip(kind, false, depth),
         }
     }
 
-    /// `FileMetaData`.
+    /// Reads `FileMetaData`.
     pub(super) fn file(&mut self) -> Option<()> {
         self.fields(|rest, number, kind| {
             if number != SCHEMA || kind != kind::LIST {
@@ -358,7 +358,7 @@ impl Thrift<'_> {
         })
     }
 
-    /// One of `n` `SchemaElement`s; none has more children than there are.
+    /// Reads one of `n` `SchemaElement`s; none has more children than there are elements.
     fn schema_element(&mut self, n: u64) -> Option<()> {
         self.fields(|rest, number, kind| {
             if number != N_CHILDREN {

@@ -1,4 +1,4 @@
-//! Files of simulated hits, as the `hits` table of `reconstruct`: memory does not grow with their number.
+//! Writes simulated hits with the columns of the `hits` table. Memory use does not depend on their number.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::io::atomic::AtomicFile;
 use crate::io::truth::{remove_photoelectrons_beside, write_events_beside};
 use crate::model::{EventHits, TrueEvent};
 
-/// Writes hits to one Parquet file, and the true events beside it as `NAME.truth-events.parquet`.
+/// Writes hits to one Parquet file, and the true events next to it as `NAME.truth-events.parquet`.
 pub struct EventHitsFile {
     path: PathBuf,
     writer: ArrowWriter<AtomicFile>,
@@ -25,10 +25,10 @@ pub struct EventHitsFile {
 }
 
 impl EventHitsFile {
-    /// Begins a file, which gets its name when it is finished.
+    /// Creates a file, which gets its name when it is finished.
     ///
     /// # Errors
-    /// If it does not end in `.parquet` or cannot be made.
+    /// If the name does not end in `.parquet` or the file cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         let is_parquet = path
             .extension()
@@ -93,7 +93,7 @@ impl EventHitsFile {
             .map_err(|error| Error::output(&self.path, "cannot be written").with_source(error))
     }
 
-    /// Completes the file and writes the truth beside it.
+    /// Completes the file and writes the truth next to it.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -103,7 +103,7 @@ impl EventHitsFile {
             .writer
             .into_inner()
             .map_err(|error| Error::output(&self.path, "cannot be written").with_source(error))?;
-        // The truth first: where the hits are, it is there too.
+        // The truth is written first, so that no hits exist without it.
         write_events_beside(&self.path, &self.truth)?;
         remove_photoelectrons_beside(&self.path)?;
         file.commit()

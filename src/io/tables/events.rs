@@ -1,4 +1,4 @@
-//! The `events` table of `reconstruct`, written and read back: one part a unit of work, whose bytes depend on its rows alone.
+//! Writes and reads the `events` table: one part per unit of work, whose bytes depend on its rows alone.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::write::{Part, SLICE_ROWS, TableFile};
 use crate::error::Result;
 use crate::model::Event;
 
-/// A column of floats: its name and where its value is in an event.
+/// A column of floats: its name and the accessor of its value in an event.
 type Column = (&'static str, fn(&Event) -> f64);
 
-/// Columns between the ids and `n_channels_hit`, in their order.
+/// The columns between the ids and `n_channels_hit`, in order.
 const MEASURED: [Column; 11] = [
     ("x_mm", |event| event.x_mm),
     ("y_mm", |event| event.y_mm),
@@ -30,7 +30,7 @@ const MEASURED: [Column; 11] = [
     ("charge_pe", |event| event.charge_pe),
 ];
 
-/// Schema of the `events` table.
+/// Returns the schema of the `events` table.
 #[must_use]
 pub fn events_schema() -> SchemaRef {
     let measured = MEASURED
@@ -57,10 +57,10 @@ pub struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// Begins part `part`, with events of input `input_id`, in the folder `folder`.
+    /// Creates part `part`, with events of input `input_id`, in the folder `folder`.
     ///
     /// # Errors
-    /// If the file cannot be made.
+    /// If the file cannot be created.
     pub fn create(folder: &Path, part: &impl Display, input_id: u32) -> Result<Self> {
         Ok(Self {
             file: TableFile::create(folder, "events", part, events_schema())?,
@@ -96,7 +96,7 @@ impl EventsWriter {
     }
 }
 
-/// The columns of the table, of events of one input.
+/// Returns the columns of the table for events of one input.
 pub(crate) fn columns_of(input_id: u32, rows: &[Event]) -> Vec<ArrayRef> {
     let floats = |value: fn(&Event) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
@@ -118,11 +118,11 @@ pub(crate) fn columns_of(input_id: u32, rows: &[Event]) -> Vec<ArrayRef> {
     columns
 }
 
-/// The events at `path` (a Parquet file, or a folder of them in the order of their names), each with the place of its
-/// input in the report's list.
+/// Reads the events at `path` (a Parquet file, or a folder of them in the order of their names), each with the index of
+/// its input in the report's list.
 ///
 /// # Errors
-/// If a file cannot be read, lacks a column, or a column holds something else than its numbers.
+/// If a file cannot be read, lacks a column, or a column is of another type.
 pub fn read(path: &Path) -> Result<Vec<(u32, Event)>> {
     let mut events = Vec::new();
     let schema = events_schema();

@@ -1,7 +1,7 @@
-//! Reads the output of `nuwave reconstruct` back: the tables `DIR/hits` and `DIR/waveforms`, and `DIR/report.json`.
+//! Reads the output of `nuwave reconstruct`: the tables `DIR/hits` and `DIR/waveforms`, and `DIR/report.json`.
 //!
-//! [`read`] holds a whole folder in memory, column by column: about 28 bytes a hit and 40 a waveform.
-//! [`stream_hits`] and [`stream_waveforms`] pass over a table part by part for whoever needs less.
+//! [`read`] holds a whole folder in memory, column by column: about 28 bytes per hit and 40 per waveform.
+//! [`stream_hits`] and [`stream_waveforms`] read a table part by part and need less.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -21,10 +21,10 @@ use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
 use crate::model::Flags;
 
-/// Rows of `DIR/hits`, column by column; every column has the same length.
+/// Rows of `DIR/hits`, column by column. All columns have the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HitTable {
-    /// The input's place in the report's list of inputs.
+    /// Index of the input in the report's list of inputs.
     pub input_id: Vec<u32>,
     /// Event.
     pub event_id: Vec<u64>,
@@ -34,18 +34,18 @@ pub struct HitTable {
     pub time_ns: Vec<f32>,
     /// Charge.
     pub charge_pe: Vec<f32>,
-    /// What is special about the hit.
+    /// Flags of the hit.
     pub flags: Vec<Flags>,
 }
 
 impl HitTable {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.event_id.len()
     }
 
-    /// True if there is no row.
+    /// Returns true if there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.event_id.is_empty()
@@ -62,10 +62,10 @@ impl HitTable {
     }
 }
 
-/// Rows of `DIR/waveforms`, column by column; every column has the same length.
+/// Rows of `DIR/waveforms`, column by column. All columns have the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WaveformTable {
-    /// The input's place in the report's list of inputs.
+    /// Index of the input in the report's list of inputs.
     pub input_id: Vec<u32>,
     /// Event.
     pub event_id: Vec<u64>,
@@ -81,18 +81,18 @@ pub struct WaveformTable {
     pub baseline_adc: Vec<f32>,
     /// Standard deviation of one sample without light.
     pub noise_adc: Vec<f32>,
-    /// What is special about the waveform.
+    /// Flags of the waveform.
     pub flags: Vec<Flags>,
 }
 
 impl WaveformTable {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.event_id.len()
     }
 
-    /// True if there is no row.
+    /// Returns true if there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.event_id.is_empty()
@@ -117,7 +117,7 @@ impl WaveformTable {
 pub struct Reconstruction {
     /// The folder.
     pub dir: PathBuf,
-    /// What `report.json` says.
+    /// The contents of `report.json`.
     pub report: serde_json::Value,
     /// All hits, in the order of the files.
     pub hits: HitTable,
@@ -180,7 +180,7 @@ pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
 /// Passes the hits at `path` (a Parquet file, or a folder of them in the order of their names) to `each`, part by part.
 ///
 /// # Errors
-/// If a file cannot be read or lacks a column, and whatever `each` returns.
+/// If a file cannot be read or lacks a column, and any error of `each`.
 pub fn stream_hits(path: &Path, mut each: impl FnMut(HitTable) -> Result<()>) -> Result<()> {
     let columns = [
         "input_id",
@@ -236,7 +236,7 @@ pub fn stream_waveforms(
     })
 }
 
-/// The Parquet files of the table at `path`: the file itself, or those in the folder by ascending name.
+/// Lists the Parquet files of the table at `path`: the file itself, or those in the folder by ascending name.
 ///
 /// # Errors
 /// If there is no such file or folder, or the folder holds no Parquet file.
@@ -270,7 +270,7 @@ pub fn part_files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Number of rows of the table at `path`, from the files' footers alone.
+/// Returns the number of rows of the table at `path`, from the files' footers alone.
 ///
 /// # Errors
 /// If there is no such table or a file cannot be read.
@@ -282,7 +282,7 @@ pub fn count_rows(path: &Path) -> Result<u64> {
     Ok(rows)
 }
 
-/// The names of the columns of a Parquet file; `None` if `path` is a file of another format.
+/// Returns the names of the columns of a Parquet file, or `None` if `path` is a file of another format.
 ///
 /// # Errors
 /// If the file cannot be opened, or begins as a Parquet file and cannot be read as one.
@@ -338,7 +338,7 @@ pub(crate) fn stream(
         let mut reader = guarded(&file, || {
             builder.build().map_err(|error| unreadable(&file, error))
         })?;
-        // The decoder alone is guarded: what `each` does is not the file's fault.
+        // Only the decoder is guarded: a panic in `each` is not the file's fault.
         let mut next = || {
             guarded(&file, || {
                 let rows = reader.next().transpose();
@@ -355,14 +355,14 @@ pub(crate) fn stream(
     Ok(())
 }
 
-/// A record batch and the file it came from, for the messages.
+/// A record batch and its file, for error messages.
 pub(crate) struct Part<'a> {
     file: &'a Path,
     rows: &'a RecordBatch,
 }
 
 impl Part<'_> {
-    /// Number of rows; every column has as many.
+    /// Returns the number of rows, which all columns have.
     pub(crate) fn len(&self) -> usize {
         self.rows.num_rows()
     }
@@ -395,7 +395,7 @@ impl Part<'_> {
         Ok(column)
     }
 
-    /// A column of non-negative integers of any width that fit into `T`.
+    /// Returns a column of non-negative integers of any width that fit into `T`.
     pub(crate) fn unsigned<T: TryFrom<i128>>(&self, name: &str) -> Result<Vec<T>> {
         let column = self.filled(name)?;
         let wide = match column.data_type() {
@@ -438,7 +438,7 @@ impl Part<'_> {
         }
     }
 
-    /// A column of floats in full precision; a null, which some programs write for NaN, is read as NaN.
+    /// Returns a column of floats in full precision. A null, which some programs write for NaN, is read as NaN.
     pub(crate) fn doubles(&self, name: &str) -> Result<Vec<f64>> {
         let column = self.column(name)?;
         match column.data_type() {

@@ -1,7 +1,7 @@
-//! The output of `reconstruct`: Parquet tables of hits and waveforms, one part a unit of work, written so that a part's
-//! bytes depend on its rows alone. A part has its name only once it is whole and on the disk.
+//! Writes the `hits` and `waveforms` tables: Parquet, one part per unit of work. The bytes of a part depend on its rows
+//! alone. A part gets its name once it is complete and on the disk.
 //!
-//! Rows are gathered to slices of a fixed number before they are encoded; how they arrive makes no difference.
+//! Rows are encoded in slices of a fixed number, so that the sizes of the batches make no difference.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub(super) const SLICE_ROWS: usize = 1 << 16;
 /// Rows of a Parquet row group.
 const GROUP_ROWS: usize = 1 << 20;
 
-/// Schema of the `hits` table. What a method does not estimate is null.
+/// Returns the schema of the `hits` table. A quantity that a method does not estimate is null.
 #[must_use]
 pub fn hits_schema() -> SchemaRef {
     schema(&[
@@ -37,7 +37,7 @@ pub fn hits_schema() -> SchemaRef {
     ])
 }
 
-/// Schema of the `waveforms` table.
+/// Returns the schema of the `waveforms` table.
 #[must_use]
 pub fn waveforms_schema() -> SchemaRef {
     schema(&[
@@ -50,7 +50,7 @@ pub fn waveforms_schema() -> SchemaRef {
     ])
 }
 
-/// What every table begins and ends with, round `columns`.
+/// Returns a schema: the ids, `columns`, and the flags.
 fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
     let begin = [
         ("input_id", DataType::UInt32),
@@ -70,13 +70,13 @@ fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// How tables are encoded.
+/// Returns the encoding of the tables.
 pub(super) fn table_properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_max_row_group_row_count(Some(GROUP_ROWS));
     for field in schema.fields() {
-        // Times and charges hardly ever repeat; a dictionary of them is work for nothing.
+        // Times and charges hardly ever repeat, so that a dictionary would be useless.
         if field.data_type().is_floating() {
             let column = ColumnPath::from(field.name().as_str());
             properties = properties
@@ -87,10 +87,10 @@ pub(super) fn table_properties(schema: &Schema) -> WriterProperties {
     properties.build()
 }
 
-/// One part that is complete.
+/// A part that is complete.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Part {
-    /// Path within the output folder.
+    /// Path relative to the output folder.
     pub path: String,
     /// Rows.
     pub rows: u64,
@@ -136,7 +136,7 @@ pub(crate) struct HitColumns {
 }
 
 impl HitColumns {
-    /// Appends a hit of a waveform, which has these ids.
+    /// Appends a hit of the waveform with these ids.
     pub fn push(&mut self, (input, event, channel): (u32, u64, u32), hit: &Hit) {
         self.ids.push(input, event, channel);
         self.time_ns.push(hit.time_ns);
@@ -151,7 +151,7 @@ impl HitColumns {
         self.flags.len()
     }
 
-    /// The columns in the order of [`hits_schema`]; they are empty then.
+    /// Takes the columns, in the order of [`hits_schema`].
     pub fn take(&mut self) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = self.ids.take().into();
         columns.push(Arc::new(Float32Array::from(take(&mut self.time_ns))));
@@ -179,7 +179,7 @@ pub(crate) struct WaveformColumns {
 }
 
 impl WaveformColumns {
-    /// Appends a waveform, which has these ids.
+    /// Appends the waveform with these ids.
     pub fn push(&mut self, (input, event, channel): (u32, u64, u32), summary: &WaveformSummary) {
         self.ids.push(input, event, channel);
         self.charge_pe.push(summary.charge_pe);
@@ -195,7 +195,7 @@ impl WaveformColumns {
         self.flags.len()
     }
 
-    /// The columns in the order of [`waveforms_schema`]; they are empty then.
+    /// Takes the columns, in the order of [`waveforms_schema`].
     pub fn take(&mut self) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = self.ids.take().into();
         columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
@@ -218,10 +218,10 @@ pub struct TablesWriter {
 }
 
 impl TablesWriter {
-    /// Begins part `part` of both tables in the folder `folder`.
+    /// Creates part `part` of both tables in the folder `folder`.
     ///
     /// # Errors
-    /// If a file cannot be made.
+    /// If a file cannot be created.
     pub fn create(folder: &Path, part: &impl Display) -> Result<Self> {
         Ok(Self {
             hits: TableFile::create(folder, "hits", part, hits_schema())?,
@@ -234,7 +234,7 @@ impl TablesWriter {
     /// Appends the hits and summaries of `batch`.
     ///
     /// # Errors
-    /// If a file cannot be written, or `extracted` is not that of `batch`.
+    /// If a file cannot be written, or `extracted` does not belong to `batch`.
     pub fn write(&mut self, batch: &Batch, extracted: &Extracted) -> Result<()> {
         let mut hits = extracted.hits.iter();
         for (waveform, summary) in batch.iter().zip(&extracted.summaries) {
@@ -269,7 +269,7 @@ impl TablesWriter {
     }
 }
 
-/// A file on its way and the checksum of what is in it so far.
+/// A file that is being written, with the checksum of its bytes so far.
 struct Summed {
     file: AtomicFile,
     bytes: u64,
@@ -290,7 +290,7 @@ impl Write for Summed {
     }
 }
 
-/// One Parquet file on its way.
+/// A Parquet file that is being written.
 pub(super) struct TableFile {
     name: String,
     schema: SchemaRef,
@@ -353,7 +353,7 @@ impl TableFile {
     }
 }
 
-/// Size and CRC32C (eight hexadecimal digits) of a file.
+/// Returns size and CRC32C (eight hexadecimal digits) of a file.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -372,7 +372,7 @@ pub fn checksum(path: &Path) -> io::Result<(u64, String)> {
     }
 }
 
-/// Size and CRC32C of a file, or of all files in a folder.
+/// Returns size and CRC32C of a file, or of all files in a folder.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -384,7 +384,7 @@ pub fn checksum_of(path: &Path) -> io::Result<(u64, String)> {
     }
 }
 
-/// Size and CRC32C of all files in `folder` and in the folders inside it, their names included, in the order of their
+/// Returns size and CRC32C of all files in `folder` and its subfolders, including their names, in the order of their
 /// names.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! The truth in an HDF5 file: `/truth/photoelectrons` and `/truth/events`, a dataset a column; or, of events only,
-//! arrays at the root whose names begin with `truth_`, as other simulations write them.
+//! Reads the truth from an HDF5 file: `/truth/photoelectrons` and `/truth/events`, one dataset per column, or events only
+//! from arrays at the root whose names begin with `truth_`, as other simulations write them.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::io::hdf5_file::{self as listing, open_file};
 use crate::io::limits;
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
-/// Most rows of truth that are believed; they are held in memory.
+/// Maximum number of rows of truth, which are held in memory.
 const MAX_ROWS: u64 = 1 << 32;
 
-/// True if the file has photoelectrons.
+/// Returns true if the file has photoelectrons.
 pub(crate) fn is_in(file: &File) -> bool {
     file.dataset("truth/photoelectrons/time_ns").is_ok()
 }
@@ -79,7 +79,7 @@ fn read_events(table: &Table<'_>) -> Result<Vec<TrueEvent>> {
     events(table, &event_id, &columns)
 }
 
-/// Roles of the arrays at the root, and the ends of their names (behind `truth`, in lower case, without `_`).
+/// Roles of the arrays at the root, and the ends of their names (after `truth`, in lower case, without `_`).
 const ARRAYS: [(&str, &[&str]); 6] = [
     ("event_id", &["eventid", "event"]),
     ("x_mm", &["xmm"]),
@@ -89,7 +89,7 @@ const ARRAYS: [(&str, &[&str]); 6] = [
     ("energy_mev", &["energymev", "emev"]),
 ];
 
-/// The events in `truth_EventID`, `truth_x_mm` and so on; `None` if the file has no such arrays.
+/// Reads the events in `truth_EventID`, `truth_x_mm` and so on; `None` if the file has no such arrays.
 fn read_arrays(file: &File, path: &Path, n_bytes: u64) -> Result<Option<Vec<TrueEvent>>> {
     let Ok(datasets) = file.root().iter_datasets() else {
         return Ok(None);
@@ -105,7 +105,7 @@ fn read_arrays(file: &File, path: &Path, n_bytes: u64) -> Result<Option<Vec<True
         })
     };
     let [(_, event_id), columns @ ..] = ARRAYS;
-    // A file with true energies but without numbers of events is none of ours.
+    // A file with true energies but without event numbers is of another kind.
     let (Some(event_id), Some(_)) = (array(event_id), array(&["xmm"])) else {
         return Ok(None);
     };
@@ -120,7 +120,7 @@ fn read_arrays(file: &File, path: &Path, n_bytes: u64) -> Result<Option<Vec<True
     for (role, endings) in columns {
         found.push(match array(endings) {
             Some(name) => table.floats(name)?,
-            // Where the time of the deposit is not told, it is where times begin.
+            // A file that does not state the time of the deposit counts times from it.
             None if role == "time_ns" => vec![0.0; event_id.len()],
             None => return Err(table.error(format!("there is no `truth_{role}`"))),
         });
@@ -128,7 +128,7 @@ fn read_arrays(file: &File, path: &Path, n_bytes: u64) -> Result<Option<Vec<True
     events(&table, &event_id, &found).map(Some)
 }
 
-/// Events from their numbers and the columns x, y, z, time, energy.
+/// Makes events of their numbers and the columns x, y, z, time, energy.
 fn events(table: &Table<'_>, event_id: &[i128], columns: &[Vec<f64>]) -> Result<Vec<TrueEvent>> {
     let mut lengths: Vec<_> = columns.iter().map(Vec::len).collect();
     lengths.push(event_id.len());
@@ -169,7 +169,7 @@ impl Table<'_> {
         Error::input(self.path, format!("`/{}`: {message}", self.name))
     }
 
-    /// The bytes of a column and how to decode them.
+    /// Returns the bytes of a column and their type.
     fn column(&self, name: &str) -> Result<(Vec<u8>, crate::io::waveforms::scalar::ScalarType)> {
         let unreadable = |error: hdf5_pure::Error| {
             self.error(format!("`{name}` cannot be read"))
@@ -207,7 +207,7 @@ impl Table<'_> {
         Ok(kind.floats(&bytes))
     }
 
-    /// Integers, or floating-point numbers that are whole.
+    /// Returns integers, or floating-point numbers that are whole.
     fn whole_numbers(&self, name: &str) -> Result<Vec<i128>> {
         let (bytes, kind) = self.column(name)?;
         if kind.scalar.is_integer() {

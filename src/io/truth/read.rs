@@ -13,7 +13,7 @@ use crate::io::parquet_file;
 use crate::io::waveforms::{FORMATS, HDF5, PARQUET, columns, detect};
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
-/// Reads the truth from an HDF5 file that holds it, from the files beside a waveform file or a table of hits, from a
+/// Reads the truth from an HDF5 file that holds it, from the files next to a waveform file or a table of hits, from a
 /// Parquet file of photoelectrons, or from one of events (`NAME.truth-events.parquet`).
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
     )))
 }
 
-/// The waveform file's name that a file of photoelectrons belongs to, as far as its events are concerned.
+/// Returns the name of the waveform file that a file of photoelectrons belongs to, which names the file of events.
 fn without_ending(path: &Path) -> PathBuf {
     let name = path.to_string_lossy();
     let stem = name.strip_suffix(PHOTOELECTRONS).unwrap_or(&name);
@@ -53,11 +53,11 @@ fn without_ending(path: &Path) -> PathBuf {
     PathBuf::from(format!("{stem}.parquet"))
 }
 
-/// What a Parquet file holds.
+/// The content of a Parquet file.
 enum Kind {
     Photoelectrons,
     Events,
-    /// Waveforms, hits, or anything.
+    /// Waveforms, hits, or anything else.
     Other,
 }
 
@@ -74,7 +74,7 @@ fn kind_of(path: &Path) -> Result<Kind> {
     })
 }
 
-/// The photoelectrons of one file, with the events of another where that is there.
+/// Reads the photoelectrons of one file, and the events of another if it exists.
 fn from_parquet(photoelectrons: Option<&Path>, events: &Path) -> Result<Truth> {
     let mut truth = Truth::default();
     let mut take = |table: &Table<'_>| {
@@ -127,7 +127,7 @@ fn from_parquet(photoelectrons: Option<&Path>, events: &Path) -> Result<Truth> {
     Ok(truth)
 }
 
-/// A part of a table of truth.
+/// A record batch of a truth table and its file, for messages.
 struct Table<'a> {
     path: &'a Path,
     records: RecordBatch,

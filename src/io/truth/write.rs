@@ -13,14 +13,14 @@ use crate::model::{TrueEvent, Truth};
 pub(super) const PHOTOELECTRONS: &str = ".truth.parquet";
 pub(super) const EVENTS: &str = ".truth-events.parquet";
 
-/// `run.parquet` with `.truth.parquet`: `run.truth.parquet`.
+/// Replaces the ending of `path`: `run.parquet` with `.truth.parquet` becomes `run.truth.parquet`.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
     name.push(ending);
     path.with_file_name(name)
 }
 
-/// True if a waveform file has its truth beside it.
+/// Returns true if a waveform file has its truth next to it.
 pub(crate) fn is_beside(path: &Path) -> bool {
     beside(path, PHOTOELECTRONS).is_file()
 }
@@ -64,7 +64,7 @@ pub(crate) fn write_beside(path: &Path, truth: &Truth) -> Result<()> {
     write_events_beside(path, &truth.events)
 }
 
-/// Takes away the photoelectrons of a waveform file that was called `path` before a table without any is.
+/// Removes the photoelectrons of an earlier file of the name `path` before a table without any takes that name.
 pub(crate) fn remove_photoelectrons_beside(path: &Path) -> Result<()> {
     let old = beside(path, PHOTOELECTRONS);
     match std::fs::remove_file(&old) {

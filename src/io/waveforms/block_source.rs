@@ -1,4 +1,4 @@
-//! From the pieces that a format is decoded in to batches of the size the caller wants, of the unit of work it wants.
+//! Turns the blocks of a format's decoder into batches of the requested size, limited to the requested unit of work.
 
 use std::ops::Range;
 
@@ -8,32 +8,32 @@ use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::model::{Batch, Samples};
 
-/// A [`Source`] of batches over a format's decoder.
+/// A [`Source`] of batches based on a format's decoder.
 pub(crate) struct BlockSource<R> {
     reader: R,
     block: Option<Block>,
-    /// Waveforms and losses of `block` that were dealt with already.
+    /// Numbers of waveforms and losses of `block` that were processed already.
     taken: usize,
     lost: usize,
     losses: Vec<Loss>,
-    /// An error that came after waveforms of the same batch; it is returned by the next call.
+    /// An error that occurred after waveforms of the same batch; the next call returns it.
     error: Option<Error>,
     ended: bool,
-    /// The unit of work, and whether its first waveform was met.
+    /// The unit of work, and whether its first waveform has been reached.
     unit: Range<u64>,
     inside: bool,
-    /// Where reading without a gap began, and the last event since then.
+    /// Position where reading without a gap began, and the last event since then.
     since: u64,
     previous_event: Option<u64>,
     stop: Option<StopCheck>,
 }
 
-/// Reading begins one position before a unit, to learn which event goes on into it; where no waveform is found there, this
-/// many times as far before it, and so on.
+/// Reading begins one position before a unit, to find the event that continues into it. If no waveform is there, the
+/// distance grows by this factor, repeatedly.
 const LOOK_BACK: u64 = 64;
 
 impl<R: BlockReader> BlockSource<R> {
-    /// A source of everything, beginning with the reader's next block.
+    /// Creates a source of the whole file, starting with the reader's next block.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -59,7 +59,7 @@ impl<R: BlockReader> BlockSource<R> {
         Ok(())
     }
 
-    /// Makes sure that `block` has waveforms left; false at the end of the file.
+    /// Ensures that `block` has waveforms left. Returns false at the end of the file.
     fn fill(&mut self) -> Result<bool> {
         while !self.ended {
             if let Some(block) = &self.block
@@ -72,7 +72,7 @@ impl<R: BlockReader> BlockSource<R> {
             (self.taken, self.lost) = (0, 0);
             self.stop_if_asked()?;
             let path = self.reader.info().path.clone();
-            // An error ends the file as well: the reader's place in it is no longer known.
+            // An error ends the file as well: the reader's position is no longer known.
             self.ended = true;
             match guarded(&path, || self.reader.next_block()) {
                 Ok(None) => {}
@@ -91,7 +91,7 @@ impl<R: BlockReader> BlockSource<R> {
         Ok(false)
     }
 
-    /// The loss of everything from the reader's place on.
+    /// Returns the loss of everything from the reader's position on.
     fn lost_rest(&self, error: &Error) -> Loss {
         let position = self.reader.position();
         let info = self.reader.info();
@@ -110,7 +110,7 @@ impl<R: BlockReader> BlockSource<R> {
         }
     }
 
-    /// Hands on the block's losses before `position`, where they belong to the unit.
+    /// Records the block's losses before `position` that belong to the unit.
     fn lose_before(&mut self, position: u64) {
         let Some(block) = &self.block else { return };
         let ahead = block.losses.get(self.lost..).unwrap_or_default();
@@ -122,7 +122,7 @@ impl<R: BlockReader> BlockSource<R> {
         }
     }
 
-    /// Goes to `position` or before it; false if the reader stays where it is.
+    /// Moves to `position` or before it. Returns false if the reader stays where it is.
     fn go_to(&mut self, position: u64) -> Result<bool> {
         let path = self.reader.info().path.clone();
         let here = self.reader.position();
@@ -139,14 +139,14 @@ impl<R: BlockReader> BlockSource<R> {
     }
 }
 
-/// What is to be done with a waveform.
+/// The relation of a waveform to the unit of work.
 enum Step {
-    /// It belongs to a unit before.
+    /// It belongs to an earlier unit.
     Skip,
     Take,
-    /// It belongs to a unit behind.
+    /// It belongs to a later unit.
     End,
-    /// What came before it is not known.
+    /// The event before it is not known.
     LookBack,
 }
 
@@ -246,7 +246,7 @@ impl<R: BlockReader> Source for BlockSource<R> {
             .as_ref()
             .and_then(|block| block.positions.get(self.taken).copied())
             .unwrap_or(read);
-        // Backwards, or beyond what is decoded already.
+        // Backwards, or beyond the block that is decoded already.
         if positions.start < first && self.unit.end > positions.start || before > read {
             self.go_to(before)?;
         }
@@ -323,12 +323,12 @@ mod tests {
         }
     }
 
-    /// Rows with the events given, some of them lost, three to a block.
+    /// Rows with the given events, some of them lost, three per block.
     struct Rows {
         info: SourceInfo,
         events: Vec<Option<u64>>,
         next: usize,
-        /// True if it can go to any row.
+        /// True if it can seek.
         seeks: bool,
     }
 
@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    /// The rows of a unit, and the lost ones.
+    /// Reads the rows of a unit, and the lost ones.
     fn unit(source: &mut BlockSource<Rows>, positions: Range<u64>) -> (Vec<u32>, Vec<u64>) {
         source.select(positions).expect("rows");
         let (mut rows, mut lost) = (Vec::new(), Vec::new());
@@ -398,8 +398,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// However a file is divided into units, each row is in one of them, events are whole, and it makes no difference
-        /// whether they are read one after the other, each for itself, or by a reader that can only go forwards.
+        /// However a file is divided into units, each row is in one of them, events are complete, and it makes no difference
+        /// whether the units are read in order, separately, or by a reader that cannot seek.
         #[test]
         fn units_share_out_the_rows(
             runs in proptest::collection::vec((proptest::option::weighted(0.7, 0u64..4), 1usize..9), 0..20),

@@ -1,4 +1,4 @@
-//! The pieces that formats are decoded in, with the checks that every row has to pass.
+//! The blocks that formats are decoded in, with the checks of every row.
 
 use std::path::Path;
 
@@ -6,20 +6,20 @@ use super::{Loss, SourceInfo};
 use crate::error::{Error, Result};
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
 
-/// Bytes of samples that a reader decodes at a time, about; small enough to stay in the cache.
+/// Approximate bytes of samples that a reader decodes at a time; small enough to stay in the cache.
 pub(crate) const BLOCK_BYTES: usize = 2 << 20;
 
-/// What a reader decodes at a time: waveforms that passed the checks, and what did not.
+/// The output of one step of a reader: waveforms that passed the checks, and losses.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub batch: Batch,
-    /// Where in the file each waveform of `batch` stands, as the source's `Extent` counts.
+    /// The position of each waveform of `batch` in the file, in units of the source's `Extent`.
     pub positions: Vec<u64>,
-    /// In the order of their positions.
+    /// The losses, sorted by position.
     pub losses: Vec<Loss>,
 }
 
-/// One row of a file as found, before the checks.
+/// One row of a file before the checks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     /// Event number; `None` for a null.
@@ -33,7 +33,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Block {
-    /// An empty block whose samples are of the type of `samples`.
+    /// Creates an empty block whose samples are of the type of `samples`.
     pub fn new(input_id: u32, samples: Samples) -> Self {
         Self {
             batch: Batch::new(input_id, samples),
@@ -42,7 +42,7 @@ impl Block {
         }
     }
 
-    /// Appends the row at `position`, or the loss of it with the place that `place` gives.
+    /// Appends the row at `position`, or its loss with the description that `place` returns.
     pub fn push(&mut self, row: Row<'_>, position: u64, place: impl FnOnce() -> String) {
         let event_id = row.event_id.and_then(|id| u64::try_from(id).ok());
         let channel_id = row.channel_id.and_then(|id| u32::try_from(id).ok());
@@ -98,13 +98,13 @@ fn check(
     })
 }
 
-/// Why a waveform of `n_samples` cannot be used, if it cannot.
+/// Returns why a waveform of `n_samples` cannot be used, if it cannot.
 pub(crate) fn wrong_length(n_samples: usize) -> Option<String> {
     (!(MIN_SAMPLES..=MAX_SAMPLES).contains(&n_samples))
         .then(|| format!("{n_samples} samples, not {MIN_SAMPLES} to {MAX_SAMPLES}"))
 }
 
-/// The error for a file whose waveforms all have a length that cannot be used.
+/// Checks the length of all waveforms of a file.
 pub(crate) fn check_fixed_length(path: &Path, layout: &str, n_samples: usize) -> Result<()> {
     match wrong_length(n_samples) {
         None => Ok(()),
@@ -117,20 +117,20 @@ pub(crate) fn check_fixed_length(path: &Path, layout: &str, n_samples: usize) ->
 
 /// A format's decoder.
 ///
-/// Its errors are the system's. Of damage it makes losses as far as it can tell where the file goes on; after any other
-/// error the rest of the file counts as lost.
+/// Damage becomes losses as far as the decoder can tell where the file continues. After an error the rest of the file
+/// counts as lost, unless the operating system caused it: such an error ends the pass.
 pub(crate) trait BlockReader: Send {
-    /// What is known before the first waveform.
+    /// Returns the information about the file.
     fn info(&self) -> &SourceInfo;
-    /// The next piece of the file, of a size that suits the format, or `None` at the end.
+    /// Reads the next block, of a size that suits the format, or `None` at the end.
     fn next_block(&mut self) -> Result<Option<Block>>;
-    /// The least position that the next block's waveforms can have.
+    /// Returns the lowest position that the next block's waveforms can have.
     fn position(&self) -> u64;
-    /// Goes on at `position` or at a place before it that suits better. A reader that can only go forwards stays where it is.
+    /// Continues at `position` or at a more suitable one before it. A reader that cannot seek stays where it is.
     fn seek(&mut self, _position: u64) -> Result<()> {
         Ok(())
     }
-    /// The event numbers of the next piece, of any size; a reader that can spares itself the samples.
+    /// Reads the event numbers of the next part of the file, of any size. Readers that can skip the samples do so.
     fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
         Ok(self
             .next_block()?

@@ -1,4 +1,4 @@
-//! Waveforms in Arrow record batches, as Parquet and Arrow IPC files hold them.
+//! Waveforms in Arrow record batches, for Parquet and Arrow IPC.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const CHANNEL_NAME: &str = "channel_id";
 const SAMPLES_NAME: &str = "samples";
 const START_NAME: &str = "start_ns";
 
-/// Which columns hold what.
+/// The roles of the columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Columns {
     event_id: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Finds the columns in a schema, and what its metadata says into `info`.
+    /// Finds the columns in a schema, and reads its metadata into `info`.
     pub fn find(
         schema: &Schema,
         path: &Path,
@@ -110,7 +110,7 @@ impl Columns {
         })
     }
 
-    /// The indices of the columns that are needed.
+    /// Returns the indices of the columns that are needed.
     pub fn projection(&self) -> Vec<usize> {
         let mut indices = vec![self.event_id, self.channel_id, self.samples];
         indices.extend(self.start_ns);
@@ -119,7 +119,7 @@ impl Columns {
         indices
     }
 
-    /// The same columns in a batch that holds only those of [`Columns::projection`].
+    /// Returns the same columns in a batch that holds only those of [`Columns::projection`].
     pub fn projected(&self) -> Self {
         let projection = self.projection();
         let place = |index| {
@@ -137,13 +137,13 @@ impl Columns {
         }
     }
 
-    /// The column of event numbers.
+    /// Returns the index of the column of event numbers.
     pub fn event_column(&self) -> usize {
         self.event_id
     }
 
-    /// The waveforms of a record batch whose first row is row `first_row` of the file; `position` says where in the file a
-    /// row of the batch stands.
+    /// Decodes the waveforms of a record batch whose first row is row `first_row` of the file. `position` maps a row of the
+    /// batch to its position in the file.
     pub fn decode(
         &self,
         records: &RecordBatch,
@@ -198,7 +198,7 @@ impl Columns {
     }
 }
 
-/// An error about a column of the wrong type.
+/// Returns the error of a column of the wrong type.
 pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     Error::input(
         path,
@@ -210,7 +210,7 @@ pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     )
 }
 
-/// Short name of a type of numbers (`u16`, `f64`); `None` for what is none.
+/// Returns the short name of a numeric type (`u16`, `f64`); `None` for other types.
 pub(crate) fn name_of(data_type: &DataType) -> Option<&'static str> {
     Some(match data_type {
         DataType::UInt8 => "u8",
@@ -236,10 +236,10 @@ fn describe(metadata: &Metadata, info: &mut SourceInfo) {
     info.detector = metadata::detector(text("detector"), text("origin"));
 }
 
-/// Where the samples of each row are among all values.
+/// The ranges of the rows' samples among all values.
 type Ranges<'a> = Box<dyn Iterator<Item = std::ops::Range<usize>> + 'a>;
 
-/// The list's values and, for each row, the range of its samples among them.
+/// Returns the values of a list column and, for each row, the range of its samples among them.
 fn ranges(lists: &ArrayRef) -> Option<(ArrayRef, Ranges<'_>)> {
     fn of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> (ArrayRef, Ranges<'_>) {
         let offsets = lists.value_offsets();
@@ -275,7 +275,7 @@ fn floats_of<T: ArrowPrimitiveType>(
     )
 }
 
-/// All values as samples; what stands behind nulls is any number.
+/// Returns all values as samples. Nulls become arbitrary numbers.
 fn samples(values: &ArrayRef) -> Option<Samples> {
     Some(match values.data_type() {
         DataType::UInt8 => Samples::U16(
@@ -310,7 +310,7 @@ fn options_of<T: ArrowPrimitiveType, U>(
         .collect()
 }
 
-/// A column of integers, `None` for nulls.
+/// Returns a column of integers, `None` for nulls.
 pub(crate) fn integers(values: &ArrayRef) -> Option<Vec<Option<i128>>> {
     Some(match values.data_type() {
         DataType::UInt8 => options_of::<UInt8Type, _>(values, i128::from),
@@ -325,7 +325,7 @@ pub(crate) fn integers(values: &ArrayRef) -> Option<Vec<Option<i128>>> {
     })
 }
 
-/// A column of numbers, `None` for nulls.
+/// Returns a column of numbers, `None` for nulls.
 pub(crate) fn floats(values: &ArrayRef) -> Option<Vec<Option<f64>>> {
     match values.data_type() {
         DataType::Float32 => Some(options_of::<Float32Type, _>(values, f64::from)),
@@ -342,7 +342,7 @@ pub(crate) fn floats(values: &ArrayRef) -> Option<Vec<Option<f64>>> {
     }
 }
 
-/// The schema that the writers use.
+/// Returns the schema that the writers use.
 pub(crate) fn schema(info: &WriteInfo, is_float: bool) -> SchemaRef {
     let metadata = Metadata::from([
         ("sampling_ns", info.sampling_ns.to_string()),
@@ -372,7 +372,7 @@ fn item(sample: DataType) -> Arc<Field> {
     Arc::new(Field::new_list_field(sample, false))
 }
 
-/// The waveforms as a record batch of [`schema`].
+/// Converts waveforms to a record batch of [`schema`].
 pub(crate) fn encode(
     schema: &SchemaRef,
     batch: &Batch,
@@ -406,7 +406,7 @@ pub(crate) fn encode(
     )
 }
 
-/// True if the batch's samples are floats.
+/// Returns true if the batch's samples are floats.
 pub(crate) fn is_float(batch: &Batch) -> bool {
     matches!(
         batch.get(0).map(|waveform| waveform.samples),

@@ -1,12 +1,12 @@
-//! Tells the format of a file from its content.
+//! Detects the format of a file by its content.
 
 use std::path::Path;
 
 use super::format::{Format, Probe};
 use crate::error::{Error, Hint, Result};
 
-/// The format of a file among `formats`, and the file's size. `record_samples` is what the user states about files
-/// without headers.
+/// Returns the format of a file among `formats`, and the file's size. `record_samples` is the number of samples per
+/// waveform that the user states for files without headers.
 pub(crate) fn detect(
     formats: &'static [Format],
     path: &Path,
@@ -31,7 +31,7 @@ pub(crate) fn detect(
     )
 }
 
-/// The families of `formats`, as in `HDF5, Parquet and NumPy`.
+/// Lists the families of `formats`, as in `HDF5, Parquet and NumPy`.
 pub(crate) fn families(formats: &[Format]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for format in formats {
@@ -46,14 +46,14 @@ pub(crate) fn families(formats: &[Format]) -> String {
     }
 }
 
-/// Refuses files of other programs by name.
+/// Refuses common files of other programs, naming their format.
 fn refuse_other_programs(probe: &Probe<'_>) -> Result<()> {
     if probe.head.starts_with(b"root") {
         return Err(Error::input(probe.path, "is a ROOT file, which nuwave cannot read yet").with_hint(
             "convert it, as with uproot: `numpy.savez(\"run.npz\", samples=tree[\"wf0\"].array(library=\"np\"))`",
         ));
     }
-    // Bare samples may begin with any bytes: who says that they are samples is believed.
+    // Samples without headers may begin with any bytes: the user's statement decides.
     match other_format(&probe.head) {
         Some(other) if probe.record_samples.is_none() => Err(Error::input(
             probe.path,
@@ -63,7 +63,7 @@ fn refuse_other_programs(probe: &Probe<'_>) -> Result<()> {
     }
 }
 
-/// The name of a common format that holds no waveforms.
+/// Returns the name of a common format that holds no waveforms.
 fn other_format(head: &[u8]) -> Option<&'static str> {
     Some(match head {
         [0x1f, 0x8b, ..] => "compressed with gzip (unpack it first)",

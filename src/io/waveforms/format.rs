@@ -1,4 +1,4 @@
-//! A format of waveform files: what tells it, how it is opened and written.
+//! A format of waveform files: how it is detected, opened and created.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -8,7 +8,7 @@ use super::sink::{WaveformSink, WriteInfo};
 use super::source::{ReadOptions, Source};
 use crate::error::{Error, Result};
 
-/// Bytes of a file's start that [`Probe::head`] has at most.
+/// Maximum length of [`Probe::head`].
 const HEAD_BYTES: usize = 4096;
 
 /// A format: a line of the table [`FORMATS`](super::FORMATS).
@@ -24,9 +24,9 @@ pub struct Format {
     /// True if the first bytes identify the format. Other formats are tried only after the file has been compared with
     /// those of other programs.
     pub has_signature: bool,
-    /// Whether the file is of this format. An error ends the search: the file is of this format, but unusable.
+    /// Returns whether a file is of this format. An error ends the search: the file is of this format, but unusable.
     pub detect: fn(&mut Probe<'_>) -> Result<bool>,
-    /// Opens a file of so many bytes.
+    /// Opens a file of the given size.
     pub open: fn(&Path, u64, &ReadOptions) -> Result<Box<dyn Source>>,
     /// Creates a file; `None` if nuwave only reads the format.
     pub create: Option<fn(&Path, &WriteInfo) -> Result<Box<dyn WaveformSink>>>,
@@ -40,7 +40,7 @@ impl PartialEq for Format {
 
 impl Eq for Format {}
 
-/// A file whose format is to be told.
+/// A file whose format is to be detected.
 pub struct Probe<'a> {
     /// Its path.
     pub path: &'a Path,

@@ -1,4 +1,4 @@
-//! Parquet: columns `event_id`, `channel_id`, `samples`, and `start_ns` where windows begin elsewhere than at 0.
+//! Parquet: columns `event_id`, `channel_id`, `samples`, and `start_ns` if windows do not begin at 0.
 
 use std::fs::File;
 use std::ops::Range;
@@ -28,7 +28,7 @@ use crate::io::parquet_file::{open_file, properties};
 use crate::io::truth;
 use crate::model::{Batch, Samples, Truth};
 
-/// Parquet, told by its magic word.
+/// Parquet, identified by its magic word.
 pub(crate) const FORMAT: Format = Format {
     name: "Parquet",
     family: "Parquet",
@@ -39,7 +39,7 @@ pub(crate) const FORMAT: Format = Format {
     create: Some(|path, info| Ok(Box::new(ParquetSink::create(path, info)?))),
 };
 
-/// Most rows decoded at a time, however short they claim to be.
+/// Maximum number of rows decoded at a time.
 const MAX_ROWS: usize = 8192;
 
 /// Opens a file of waveforms.
@@ -93,7 +93,7 @@ fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Sour
     })))
 }
 
-/// The rows of a file, row group by row group: what is damaged in one does not touch the next.
+/// The rows of a file, row group by row group: damage in one does not affect the next.
 struct Rows {
     info: SourceInfo,
     file: Pages,
@@ -106,7 +106,7 @@ struct Rows {
     /// The rows of each row group.
     groups: Vec<Range<u64>>,
     next_group: usize,
-    /// Of the group before `next_group`, where it has rows left, and the row behind its last.
+    /// The reader of the group before `next_group` if it has rows left, and the end of its rows.
     reader: Option<(ParquetRecordBatchReader, u64)>,
     next_row: u64,
 }
@@ -131,7 +131,7 @@ impl Rows {
         .with_source(error)
     }
 
-    /// The next rows of the group in hand; `None` behind its last.
+    /// Reads the next rows of the current group; `None` after its last.
     fn next_rows(&mut self) -> Result<Option<Block>> {
         let (records, end) = match &mut self.reader {
             None => return Ok(None),
@@ -165,7 +165,7 @@ impl Rows {
         Ok(Some(block))
     }
 
-    /// The loss of the rows up to `end`, the end of the row group.
+    /// Returns the loss of the rows up to `end`, the end of the row group.
     fn lose_group(&mut self, end: u64, error: &Error) -> Block {
         self.reader = None;
         let mut block = Block::new(0, Samples::U16(Vec::new()));
@@ -192,9 +192,9 @@ impl BlockReader for Rows {
     }
 
     fn seek(&mut self, position: u64) -> Result<()> {
-        let behind = |rows: &Range<u64>| rows.end <= position;
-        let group = self.groups.partition_point(behind);
-        // Always from the row group's first row: what is lost of a damaged one does not depend on where reading began.
+        let is_before = |rows: &Range<u64>| rows.end <= position;
+        let group = self.groups.partition_point(is_before);
+        // Always from the row group's first row, so that losses do not depend on where reading began.
         let first = self.groups.get(group).map(|rows| rows.start);
         self.reader = None;
         self.next_group = group;
@@ -221,7 +221,7 @@ impl BlockReader for Rows {
         self.next_row = rows.end;
         match read {
             Err(error) if error.is_of_the_system() => Err(error),
-            // Waveforms without a number are lost, and belong to no event.
+            // Waveforms without an event number are lost and belong to no event.
             _ => Ok(Some(events)),
         }
     }
@@ -253,9 +253,9 @@ impl BlockReader for Rows {
     }
 }
 
-/// Writes a Parquet file; a row group is a piece.
+/// Writes a Parquet file, one row group per piece.
 struct ParquetSink {
-    /// The file until the first waveform tells the type of the samples.
+    /// The file, until the first waveform determines the type of the samples.
     target: Option<AtomicFile>,
     writer: Option<ArrowWriter<AtomicFile>>,
     path: PathBuf,

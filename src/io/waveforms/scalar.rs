@@ -1,4 +1,4 @@
-//! Number types of binary formats: how many bytes, how to decode.
+//! Number types of binary formats: their sizes and how to decode them.
 
 use crate::model::Samples;
 
@@ -25,7 +25,7 @@ pub(crate) struct ScalarType {
 }
 
 impl Scalar {
-    /// Name as Rust and NumPy users know it.
+    /// Returns the name as in Rust and NumPy.
     pub fn name(self) -> &'static str {
         match self {
             Self::U8 => "u8",
@@ -41,7 +41,7 @@ impl Scalar {
         }
     }
 
-    /// Bytes a number.
+    /// Returns the bytes per number.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -51,7 +51,7 @@ impl Scalar {
         }
     }
 
-    /// The integer type of `size` bytes.
+    /// Returns the integer type of `size` bytes.
     pub fn integer(size: u64, signed: bool) -> Option<Self> {
         Some(match (size, signed) {
             (1, false) => Self::U8,
@@ -66,7 +66,7 @@ impl Scalar {
         })
     }
 
-    /// The floating-point type of `size` bytes.
+    /// Returns the floating-point type of `size` bytes.
     pub fn float(size: u64) -> Option<Self> {
         match size {
             4 => Some(Self::F32),
@@ -75,19 +75,19 @@ impl Scalar {
         }
     }
 
-    /// True for the integer types.
+    /// Returns true for the integer types.
     pub fn is_integer(self) -> bool {
         !matches!(self, Self::F32 | Self::F64)
     }
 }
 
 impl ScalarType {
-    /// Bytes a number.
+    /// Returns the bytes per number.
     pub fn size(self) -> usize {
         self.scalar.size()
     }
 
-    /// An empty sample vector of the type that these numbers are kept as.
+    /// Returns an empty sample vector of the type that these numbers are converted to.
     pub fn empty_samples(self) -> Samples {
         match self.scalar {
             Scalar::U8 | Scalar::U16 => Samples::U16(Vec::new()),
@@ -95,7 +95,7 @@ impl ScalarType {
         }
     }
 
-    /// Decodes samples; unsigned integers up to 16 bits stay integers, whatever the values.
+    /// Decodes samples. Unsigned integers of up to 16 bits stay integers, independent of their values.
     pub fn samples(self, bytes: &[u8]) -> Samples {
         match self.scalar {
             Scalar::U8 => Samples::U16(bytes.iter().map(|&byte| u16::from(byte)).collect()),
@@ -115,7 +115,7 @@ impl ScalarType {
         }
     }
 
-    /// Decodes integers; floating-point numbers are cut.
+    /// Decodes integers. Floating-point numbers are truncated.
     pub fn integers(self, bytes: &[u8]) -> Vec<i128> {
         match self.scalar {
             Scalar::U8 => bytes.iter().map(|&byte| i128::from(byte)).collect(),
@@ -144,7 +144,7 @@ impl ScalarType {
         }
     }
 
-    /// Applies `decode` to each number's bytes in little-endian order; an incomplete number at the end is dropped.
+    /// Applies `decode` to each number's bytes in little-endian order. An incomplete number at the end is dropped.
     fn numbers<const N: usize, T>(self, bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
         let (numbers, _) = bytes.as_chunks::<N>();
         if self.big_endian {

@@ -1,11 +1,11 @@
-//! The seam to the writers of waveform files, and what they share: uniform lengths, pieces of a fixed size.
+//! The interface of writers of waveform files, and the parts that they share: uniform lengths, pieces of a fixed size.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Batch, Polarity, Samples, Truth};
 
-/// Where `nuwave simulate` puts its waveforms, one implementation a format.
+/// A writer of a file of waveforms, one implementation per format.
 pub trait WaveformSink {
     /// Appends a batch.
     ///
@@ -20,7 +20,7 @@ pub trait WaveformSink {
     fn finish(self: Box<Self>, truth: &Truth) -> Result<()>;
 }
 
-/// What the writer of a waveform file has to know before the first batch.
+/// The information that a writer needs before the first batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteInfo {
     /// Sampling interval.
@@ -31,29 +31,29 @@ pub struct WriteInfo {
     pub polarity: Polarity,
     /// Name of the detector.
     pub detector: String,
-    /// The command and seed, kept in the file where the format has a place for it.
+    /// The command and seed, kept in the file if the format has a place for it.
     pub origin: String,
 }
 
-/// Waveforms of a piece; fixed so that a file's bytes do not depend on the batches it was written from.
+/// Waveforms per piece; fixed, so that the bytes of a file do not depend on the batches.
 const PIECE_WAVEFORMS: usize = 1024;
-/// Samples after which a piece ends even with fewer waveforms.
+/// Samples after which a piece ends with fewer waveforms.
 const PIECE_SAMPLES: usize = 4 << 20;
 
-/// Waveforms in a piece whose waveforms all have `n_samples`.
+/// Returns the number of waveforms in a piece of waveforms of `n_samples`.
 pub(crate) fn piece_waveforms(n_samples: usize) -> usize {
     PIECE_SAMPLES
         .div_ceil(n_samples.max(1))
         .min(PIECE_WAVEFORMS)
 }
 
-/// The error of a format that has no place for something.
+/// Returns the error of a format that cannot hold the data.
 pub(crate) fn cannot_hold(path: &Path, what: &str) -> Error {
     Error::output(path, format!("this format cannot hold {what}"))
         .with_hint("write Parquet (`.parquet`) or Arrow (`.arrow`) instead")
 }
 
-/// Length and type of the samples, for formats where all waveforms have the same.
+/// Length and type of the samples, for formats in which all waveforms have the same.
 #[derive(Debug, Default)]
 pub(crate) struct Uniform {
     n_samples: Option<usize>,
@@ -62,10 +62,10 @@ pub(crate) struct Uniform {
 }
 
 impl Uniform {
-    /// Takes note of a batch.
+    /// Checks a batch against the batches before.
     ///
     /// # Errors
-    /// If it differs from the ones before.
+    /// If it differs from them.
     pub fn accept(&mut self, path: &Path, batch: &Batch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
@@ -88,23 +88,23 @@ impl Uniform {
         Ok(())
     }
 
-    /// Samples of every waveform; 0 before the first.
+    /// Returns the samples per waveform; 0 before the first.
     pub fn n_samples(&self) -> usize {
         self.n_samples.unwrap_or(0)
     }
 
-    /// True if the samples are floats.
+    /// Returns true if the samples are floats.
     pub fn is_float(&self) -> bool {
         self.is_float.unwrap_or(false)
     }
 
-    /// Waveforms so far.
+    /// Returns the number of waveforms so far.
     pub fn n_rows(&self) -> u64 {
         self.n_rows
     }
 }
 
-/// Collects waveforms into pieces whose borders depend on the waveforms alone, not on the batches they came in.
+/// Collects waveforms into pieces whose borders depend on the waveforms alone, not on the batches.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     piece: Option<Batch>,
@@ -115,7 +115,7 @@ impl Pieces {
         Self { piece: None }
     }
 
-    /// Adds a batch and hands every piece that is full to `write`.
+    /// Adds a batch and passes every full piece to `write`.
     pub fn add(
         &mut self,
         batch: &Batch,
@@ -135,7 +135,7 @@ impl Pieces {
         Ok(())
     }
 
-    /// The piece that is not full.
+    /// Takes the last piece, which is not full.
     pub fn rest(&mut self) -> Option<Batch> {
         self.piece.take()
     }

@@ -1,4 +1,4 @@
-//! The messages of an Arrow stream, looked at before anything is decoded or allocated for them.
+//! The messages of an Arrow stream, checked before anything is decoded or allocated for them.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -9,26 +9,26 @@ use arrow_ipc::{Message, MessageHeader, root_as_message};
 use crate::error::{Error, Result};
 use crate::io::waveforms::numpy::npy::read_up_to;
 
-/// Bytes in front of the stream in a file: the magic word and padding, up to the alignment that the writer chose.
+/// Maximum number of bytes before the stream in a file: the magic word and padding up to the alignment that the writer chose.
 const FILE_MAGIC_BYTES: u64 = 8;
 const MAX_PADDING: u64 = 128;
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// Largest message that is believed; a batch is held in memory as a whole.
+/// Maximum size of a message; a batch is held in memory as a whole.
 pub(super) const MAX_MESSAGE_BYTES: u64 = 1 << 30;
 
-/// The messages of a stream, each with the eight bytes in front of it and its body.
+/// The messages of a stream, each with its eight leading bytes and its body.
 pub(super) struct Messages {
     path: PathBuf,
     reader: BufReader<File>,
-    /// Byte of the next message.
+    /// Offset of the next message.
     pub position: u64,
-    /// Byte behind the last message.
+    /// Offset of the end of the last message.
     end: u64,
-    /// True for a file whose table of contents is missing: its end was cut off.
+    /// True for a file without its footer: the end was cut off.
     cut: bool,
 }
 
-/// What the stream holds next.
+/// The next element of the stream.
 pub(super) enum Next {
     Message(Vec<u8>),
     End,
@@ -61,7 +61,7 @@ impl Messages {
         Ok(messages)
     }
 
-    /// Where the first message of a file begins: behind the magic word and its zeros.
+    /// Returns the offset of the first message of a file, after the magic word and its zeros.
     fn behind_padding(&mut self) -> u64 {
         let mut position = FILE_MAGIC_BYTES;
         let mut word = [0; 8];
@@ -75,7 +75,7 @@ impl Messages {
         position
     }
 
-    /// Where the table of contents of a complete file begins.
+    /// Returns the offset of the footer of a complete file.
     fn behind_last(&mut self, n_bytes: u64) -> Option<u64> {
         let mut tail = [0; 10];
         let begin = n_bytes.checked_sub(tail.len() as u64)?;
@@ -102,7 +102,7 @@ impl Messages {
         Ok(bytes)
     }
 
-    /// The next message; its sizes are compared with the file before anything is allocated for them.
+    /// Reads the next message. Its sizes are compared with the file before anything is allocated for them.
     pub fn next(&mut self) -> Result<Next> {
         let left = self.end.saturating_sub(self.position);
         if left == 0 && self.cut {
@@ -156,14 +156,14 @@ impl Messages {
     }
 }
 
-/// The message in `bytes`, which begin with its marker and length.
+/// Returns the message in `bytes`, which begin with its marker and length.
 pub(super) fn message_of(bytes: &[u8]) -> Option<Message<'_>> {
     let (words, _) = bytes.as_chunks::<4>();
     let length = u32::from_le_bytes(*words.get(1)?) as usize;
     root_as_message(bytes.get(8..8_usize.checked_add(length)?)?).ok()
 }
 
-/// Rows of a record batch, as its header says; `None` for another message. No more than the bytes of the message.
+/// Returns the number of rows of a record batch by its header, at most the bytes of the message; `None` for another message.
 pub(super) fn rows_of(bytes: &[u8]) -> Option<u64> {
     let rows = message_of(bytes)?.header_as_record_batch()?.length();
     u64::try_from(rows)
@@ -171,7 +171,7 @@ pub(super) fn rows_of(bytes: &[u8]) -> Option<u64> {
         .map(|rows| rows.min(bytes.len() as u64))
 }
 
-/// Length of the body, if every buffer that the message announces lies inside it.
+/// Returns the length of the body, if all buffers of the message lie inside it.
 pub(super) fn body_bytes(message: &Message<'_>) -> Option<u64> {
     let body = u64::try_from(message.bodyLength()).ok()?;
     let records = match message.header_type() {
@@ -197,7 +197,7 @@ pub(super) fn body_bytes(message: &Message<'_>) -> Option<u64> {
     Some(body)
 }
 
-/// Largest buffer that a compressed one of this message claims to unpack to.
+/// Returns the largest declared uncompressed size of a buffer of this message.
 pub(super) fn largest_unpacked(bytes: &[u8]) -> Option<u64> {
     let message = message_of(bytes)?;
     let body = bytes.get(
@@ -208,7 +208,7 @@ pub(super) fn largest_unpacked(bytes: &[u8]) -> Option<u64> {
     unpacked(&message, body)?.max()
 }
 
-/// What the compressed buffers of a record batch with this body claim to unpack to; `None` if nothing is compressed.
+/// Returns the declared uncompressed sizes of the buffers of a record batch with this body; `None` if nothing is compressed.
 pub(super) fn unpacked<'a>(
     message: &Message<'a>,
     body: &'a [u8],

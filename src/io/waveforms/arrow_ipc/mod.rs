@@ -1,7 +1,7 @@
 //! Arrow IPC, file and stream: the columns of the Parquet files, record batch by record batch.
 //!
-//! A file is a stream with eight bytes in front and a table of contents behind, so both are read as a stream: every
-//! message is looked at before it is decoded, and the whole batches of a file that was cut off are still found.
+//! A file is a stream after eight bytes and before a footer, so both are read as a stream. Every message is checked before
+//! it is decoded, and the complete batches of a file that was cut off are found.
 
 mod messages;
 #[cfg(feature = "service")]
@@ -28,7 +28,7 @@ use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, 
 pub(crate) use received::{Received, size_of};
 use write::ArrowSink;
 
-/// Arrow IPC with a footer, told by its magic word.
+/// Arrow IPC with a footer, identified by its magic word.
 pub(crate) const FILE: Format = Format {
     name: "Arrow IPC file",
     family: "Arrow IPC",
@@ -39,7 +39,7 @@ pub(crate) const FILE: Format = Format {
     create: Some(|path, info| Ok(Box::new(ArrowSink::create(path, info)?))),
 };
 
-/// Arrow IPC without a footer, told by the marker and the length that its first message has.
+/// Arrow IPC without a footer, identified by the marker and the length of its first message.
 pub(crate) const STREAM: Format = Format {
     name: "Arrow IPC stream",
     family: "Arrow IPC",
@@ -50,7 +50,7 @@ pub(crate) const STREAM: Format = Format {
     create: None,
 };
 
-/// A stream begins with a marker, the length of the schema and the schema, whose length is a multiple of 8.
+/// Returns whether a file begins as a stream: with a marker and the length of the schema, a multiple of 8.
 fn is_stream(head: &[u8]) -> bool {
     let (words, _) = head.as_chunks::<4>();
     let length = match words {
@@ -110,19 +110,19 @@ fn open(
 struct Batches {
     info: SourceInfo,
     messages: Messages,
-    /// The message with the schema, with which a decoder begins.
+    /// The message with the schema, which every decoder starts with.
     schema: Vec<u8>,
     decoder: StreamDecoder,
     columns: Columns,
     next_row: u64,
     next_batch: u64,
-    /// The next message, where it was read already, and the byte it begins at.
+    /// The next message if it was read already, and its offset.
     ahead: Option<(u64, Next)>,
     ended: bool,
 }
 
 impl Batches {
-    /// Reads the first message behind the schema, to learn what a waveform takes.
+    /// Reads the first message after the schema, to estimate the size of a waveform.
     fn look_ahead(&mut self) -> Result<()> {
         let begin = self.messages.position;
         let next = self.messages.next()?;
@@ -137,7 +137,7 @@ impl Batches {
         Ok(())
     }
 
-    /// The next message and the byte it begins at.
+    /// Reads the next message. Returns it with its offset.
     fn next_message(&mut self) -> Result<(u64, Next)> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(ahead);
@@ -164,7 +164,7 @@ impl Batches {
         Ok(found)
     }
 
-    /// The loss of `n_waveforms` from the message at `position` on.
+    /// Adds the loss of `n_waveforms` from the message at `position` on.
     fn lose(&self, position: u64, n_waveforms: u64, reason: String) -> Block {
         let mut block = Block::new(0, Samples::U16(Vec::new()));
         block.losses.push(Loss {
@@ -178,11 +178,11 @@ impl Batches {
         block
     }
 
-    /// A decoder in place of the one that failed, which may be anywhere in its work.
+    /// Replaces the decoder after a failure, which leaves it in an unknown state.
     fn begin_anew(&mut self) {
         self.decoder = StreamDecoder::new();
         let mut schema = Buffer::from(self.schema.as_slice());
-        // It took the same bytes before.
+        // It accepted the same bytes before.
         let _ = self.decoder.decode(&mut schema);
     }
 }
@@ -206,7 +206,7 @@ impl BlockReader for Batches {
             let column = self.columns.event_column();
             let ids = guarded(&path, || {
                 let records = self.decode(bytes).unwrap_or_else(|_| {
-                    // Its waveforms are lost, and belong to no event.
+                    // Its waveforms are lost and belong to no event.
                     self.begin_anew();
                     None
                 });
@@ -251,7 +251,7 @@ impl BlockReader for Batches {
                     self.next_batch += 1;
                     return Ok(Some(block));
                 }
-                // Its messages are told apart before they are decoded: the next one begins where it did.
+                // Messages are delimited before they are decoded: a failure does not move the next one.
                 Err(reason) => {
                     self.begin_anew();
                     let rows = rows.unwrap_or(0);

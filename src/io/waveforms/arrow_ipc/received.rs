@@ -1,4 +1,4 @@
-//! Record batches that arrive as messages of their own (Arrow Flight): nothing is believed that the bytes do not show.
+//! Record batches that arrive as separate messages (Arrow Flight). Nothing that they declare is trusted.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::io::waveforms::columns::Columns;
 use crate::io::{ReadOptions, SourceInfo};
 use crate::model::{Batch, MIN_SAMPLES};
 
-/// Bytes that the message takes when its buffers are unpacked; `None` where that is no number.
+/// Returns the size of a message with its buffers uncompressed; `None` if the declared sizes are invalid.
 fn unpacked_bytes(message: &Message<'_>, body: &[u8]) -> Option<u64> {
     match unpacked(message, body) {
         None => Some(body.len() as u64),
@@ -26,7 +26,7 @@ fn unpacked_bytes(message: &Message<'_>, body: &[u8]) -> Option<u64> {
     }
 }
 
-/// What a message takes in memory, as it claims; a message that cannot be understood takes what it has.
+/// Returns the declared size of a message in memory. An invalid message counts with its own length.
 pub(crate) fn size_of(header: &[u8], body: &[u8]) -> u64 {
     let message = root_as_message(header).ok();
     let bytes = message.and_then(|message| unpacked_bytes(&message, body));
@@ -43,16 +43,16 @@ pub(crate) struct Received {
     columns: Columns,
     info: SourceInfo,
     rows: u64,
-    /// Most bytes that the buffers of a batch may have, unpacked.
+    /// Maximum total size of the uncompressed buffers of a batch.
     most_bytes: u64,
 }
 
 impl Received {
-    /// Begins with the stream's schema message; `name` is what errors call the stream, and a batch whose buffers have more
-    /// than `most_bytes` when they are unpacked is refused.
+    /// Starts a stream with its schema message. Errors call the stream `name`. A batch with more than `max_bytes` of
+    /// uncompressed buffers is refused.
     ///
     /// # Errors
-    /// If it is no schema, or lacks a column of waveforms.
+    /// If it is not a schema, or lacks a column of waveforms.
     pub fn begin(
         name: &'static Path,
         header: &[u8],
@@ -84,16 +84,16 @@ impl Received {
         })
     }
 
-    /// What the schema says.
+    /// Returns the information in the schema.
     pub fn info(&self) -> &SourceInfo {
         &self.info
     }
 
-    /// The waveforms of the next message.
+    /// Decodes the waveforms of the next message.
     ///
     /// # Errors
-    /// If it is no record batch of this schema, claims more than it holds, or has a row that is no waveform; a stream has no
-    /// list of losses, so that one bad row refuses the batch.
+    /// If it is not a record batch of this schema, declares more than it holds, or has a row that is not a valid waveform. A
+    /// stream has no list of losses, so that one bad row refuses the batch.
     pub fn decode(&mut self, header: &[u8], body: &Bytes) -> Result<Batch> {
         let wrong = |what: &str| {
             Err(Error::input(
@@ -129,7 +129,7 @@ impl Received {
                 self.most_bytes
             ));
         }
-        // Rows without samples cost nothing to send, and much to refuse one by one.
+        // Rows without samples cost nothing to send, but much to refuse one by one.
         let rows = u64::try_from(records.length()).unwrap_or(u64::MAX);
         if rows.saturating_mul(MIN_SAMPLES as u64) > bytes.unwrap_or(0) {
             return wrong(&format!(
@@ -237,7 +237,7 @@ mod tests {
         received.decode(header, &Bytes::copy_from_slice(body))
     }
 
-    /// What a pass over a file with the same messages reads, if it loses nothing.
+    /// Returns what a pass over a file with the same messages reads, if it loses nothing.
     fn read(schema: &[u8], header: &[u8], body: &[u8]) -> Option<Batch> {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         for (header, body) in [(schema, &[][..]), (header, body)] {
@@ -280,7 +280,7 @@ mod tests {
     fn a_batch_that_unpacks_to_too_much_is_refused() {
         let (schema, header, mut body) = stream(false, Some(CompressionType::ZSTD));
         let size = body.len();
-        // The first buffer claims 2^40 bytes.
+        // The first buffer declares 2^40 bytes.
         body[..8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
         let refused = receive(&schema, &header, &body).expect_err("it does not fit");
         assert!(
@@ -321,7 +321,7 @@ mod tests {
             match receive(&schema, &header, &body) {
                 Ok(batch) => {
                     taken += 1;
-                    // Bytes behind the body are nobody's; a file would take them for the next message.
+                    // Bytes after the body belong to nothing; a file would take them for the next message.
                     let claimed = root_as_message(&header).expect("it was taken").bodyLength();
                     let body = &body[..usize::try_from(claimed).expect("it was taken")];
                     let read = read(&schema, &header, body);

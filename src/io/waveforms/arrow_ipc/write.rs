@@ -1,4 +1,4 @@
-//! The writer of Arrow IPC files.
+//! Writes Arrow IPC files.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use crate::io::waveforms::sink::{self, Pieces};
 use crate::io::{WaveformSink, WriteInfo, truth};
 use crate::model::{Batch, Truth};
 
-/// Writes an Arrow IPC file; a batch is a piece.
+/// Writes an Arrow IPC file, one record batch per piece.
 pub(crate) struct ArrowSink {
-    /// The file until the first waveform tells the type of the samples.
+    /// The file, until the first waveform determines the type of the samples.
     target: Option<AtomicFile>,
     writer: Option<FileWriter<BufWriter<AtomicFile>>>,
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! Where in an HDF5 file the waveforms are.
+//! Finds the waveforms in an HDF5 file.
 
 use std::ops::Range;
 use std::path::Path;
@@ -52,13 +52,13 @@ const SAMPLES_NAMES: [&str; 10] = [
 const START_NAMES: [&str; 1] = ["startns"];
 const N_SAMPLES_NAMES: [&str; 1] = ["nsamples"];
 
-/// Deflate makes at most this of one byte.
+/// Maximum ratio of deflate.
 const MAX_COMPRESSION: u64 = 1100;
 
-/// A column of numbers that is a dataset of its own.
+/// A column of numbers that is a dataset.
 pub(super) struct Column {
     pub dataset: Dataset,
-    /// Rows of chunks that are not to be read.
+    /// Rows of chunks that must not be read.
     pub oversized: Vec<Range<u64>>,
     pub kind: ScalarType,
 }
@@ -70,15 +70,15 @@ pub(super) struct Field {
     pub kind: ScalarType,
 }
 
-/// How the numbers that belong to a waveform are stored.
+/// The storage of the numbers that belong to the waveforms.
 pub(super) enum Columns {
-    /// Arrays with one entry a waveform.
+    /// Arrays with one entry per waveform.
     Arrays(Box<Arrays>),
     /// Fields of the same record.
     Fields(Fields),
 }
 
-/// Datasets beside the samples; `None` where the file has none.
+/// Datasets next to the samples; `None` for those that the file lacks.
 pub(super) struct Arrays {
     pub event_id: Option<Column>,
     pub channel_id: Option<Column>,
@@ -98,25 +98,25 @@ pub(super) struct Fields {
 pub(super) struct Found {
     /// Dataset with the samples.
     pub dataset: Dataset,
-    /// Rows of its chunks that are not to be read.
+    /// Rows of its chunks that must not be read.
     pub oversized: Vec<Range<u64>>,
-    /// Its group's path, empty for the root.
+    /// The path of its group, empty for the root.
     pub group: String,
     pub n_rows: u64,
     pub row_bytes: usize,
-    /// Byte of a row at which its samples begin.
+    /// Offset of the samples in a row.
     pub samples_offset: usize,
     pub row_samples: usize,
     pub kind: ScalarType,
     pub columns: Columns,
-    /// For people.
+    /// Description of the layout, for messages.
     pub layout: String,
 }
 
-/// A dataset that holds waveforms, before its columns were looked at.
+/// A dataset that may hold waveforms, before its columns are examined.
 struct Candidate<'a> {
     entry: &'a Entry,
-    /// The field with the samples, in a table.
+    /// The field with the samples, if it is a table.
     field: Option<String>,
 }
 
@@ -183,7 +183,7 @@ fn none_found(path: &Path, entries: &[Entry], options: &ReadOptions) -> Error {
     })
 }
 
-/// True if `name` is what the user named, or one of the usual names where the user named none.
+/// Returns true if `name` is the one that the user named, or one of the usual names if the user named none.
 fn is_named(name: &str, wanted: Option<&str>, usual: &[&str]) -> bool {
     wanted.map_or_else(
         || {
@@ -197,7 +197,7 @@ fn is_named(name: &str, wanted: Option<&str>, usual: &[&str]) -> bool {
     )
 }
 
-/// `entry` as a candidate, if it can hold waveforms. `chosen`: the user named this very dataset.
+/// Returns `entry` as a candidate, if it can hold waveforms. `chosen` is true if the user named this dataset.
 fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Option<Candidate<'a>> {
     let samples = options.samples_column.as_deref();
     if let Datatype::Compound { members, .. } = &entry.datatype {
@@ -245,7 +245,7 @@ fn table(
     };
     let row_bytes = *size as usize;
     let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
-    // A field is trusted only if all of it lies within the record.
+    // A field is accepted only if all of it lies within the record.
     let field = |wanted: Option<&str>, usual: &[&str]| {
         let member = members
             .iter()
@@ -320,7 +320,7 @@ fn arrays(
     n_bytes: u64,
     options: &ReadOptions,
 ) -> Result<Found> {
-    let mut layout = format!("arrays beside `/{}`", entry.path);
+    let mut layout = format!("arrays next to `/{}`", entry.path);
     let numbers = listing::numbers(&entry.datatype)
         .ok_or_else(|| Error::internal("waveforms that are no numbers"))?;
     let n_rows = entry.shape.first().copied().unwrap_or(0);
@@ -331,7 +331,7 @@ fn arrays(
     };
     let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
     check_fixed_length(path, &format!("`/{}`", entry.path), row_samples)?;
-    let beside = |wanted: Option<&str>, usual: &[&str]| {
+    let sibling = |wanted: Option<&str>, usual: &[&str]| {
         entries.iter().find(|other| {
             let other_name =
                 other.group() == entry.group() && is_named(other.name(), wanted, usual);
@@ -363,7 +363,7 @@ fn arrays(
             )),
         }
     };
-    let id = |wanted: Option<&str>, usual: &[&str]| match (beside(wanted, usual), wanted) {
+    let id = |wanted: Option<&str>, usual: &[&str]| match (sibling(wanted, usual), wanted) {
         (Some(other), _) => column(other, true).map(Some),
         (None, Some(wanted)) => Err(Error::input(
             path,
@@ -377,7 +377,7 @@ fn arrays(
     let event_id = id(options.event_column.as_deref(), &EVENT_NAMES)?;
     let channel_id = id(options.channel_column.as_deref(), &CHANNEL_NAMES)?;
     let optional = |usual: &[&str], integer: bool| {
-        beside(None, usual)
+        sibling(None, usual)
             .map(|other| column(other, integer))
             .transpose()
     };

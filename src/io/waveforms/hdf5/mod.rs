@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::io::hdf5_file::open_file;
 use write::Hdf5Sink;
 
-/// HDF5, told by its signature.
+/// HDF5, identified by its signature.
 pub(crate) const FORMAT: Format = Format {
     name: "HDF5",
     family: "HDF5",
@@ -26,7 +26,7 @@ pub(crate) const FORMAT: Format = Format {
 
 const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 
-/// The signature stands at byte 0, 512, 1024, 2048 and so on, after a block of the user's.
+/// Returns whether the file has the signature, at byte 0 or, after a user block, at 512, 1024, 2048 and so on.
 fn has_signature(probe: &mut Probe<'_>) -> Result<bool> {
     let mut offset = 0;
     while offset + SIGNATURE.len() as u64 <= probe.n_bytes {

@@ -1,4 +1,4 @@
-//! The rows of an HDF5 file, in windows of whole chunks; of a window that cannot be read, the chunks that can.
+//! Reads the rows of an HDF5 file in windows of whole chunks. In a window that cannot be read, the chunks are read one by one.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,18 +15,18 @@ use crate::io::waveforms::numpy::slice;
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo, metadata};
 use crate::model::Samples;
 
-/// Largest window that is read only because the chunks are that tall; beyond it chunks are decompressed again.
+/// Maximum rows of a window that is enlarged to whole chunks; larger chunks are decompressed several times.
 const MAX_WINDOW_BYTES: u64 = 64 << 20;
-/// Event numbers read at a time where nothing else is.
+/// Event numbers read at a time if nothing else is read.
 const EVENTS_AT_A_TIME: u64 = 1 << 16;
 
 pub(super) struct Reader {
     info: SourceInfo,
     input_id: u32,
     found: Found,
-    /// Rows read at a time, a multiple of the chunks' rows where those are not too tall.
+    /// Rows read at a time, a multiple of the chunks' rows unless those are too many.
     window_rows: u64,
-    /// Rows of a chunk of samples, which are damaged together.
+    /// Rows of a chunk of samples; damage affects whole chunks.
     chunk_rows: u64,
     next_row: u64,
 }
@@ -127,7 +127,7 @@ impl Reader {
 }
 
 impl Found {
-    /// True if every waveform says how many of the row's samples are its own.
+    /// Returns true if every waveform states how many of the row's samples are its own.
     fn has_lengths(&self) -> bool {
         match &self.columns {
             Columns::Arrays(columns) => columns.n_samples.is_some(),
@@ -136,7 +136,7 @@ impl Found {
     }
 }
 
-/// The numbers of each row of a window; `None` where the file has no such column.
+/// The numbers of each row of a window; `None` if the file has no such column.
 struct Ids {
     event_id: Option<Vec<i128>>,
     channel_id: Option<Vec<i128>>,
@@ -154,7 +154,7 @@ impl BlockReader for Reader {
     }
 
     fn seek(&mut self, position: u64) -> Result<()> {
-        // Windows always begin at the same rows, so that what is damaged does not depend on where reading began.
+        // Windows always begin at the same rows, so that losses do not depend on where reading began.
         let window = position.min(self.found.n_rows) / self.window_rows;
         self.next_row = window * self.window_rows;
         Ok(())
@@ -187,7 +187,7 @@ impl BlockReader for Reader {
                 ))
             }
             Err(error) if error.is_of_the_system() => Err(error),
-            // Waveforms without a number are lost, and belong to no event.
+            // Waveforms without an event number are lost and belong to no event.
             Err(_) => Ok(Some(Vec::new())),
         }
     }
@@ -221,7 +221,7 @@ impl BlockReader for Reader {
     }
 }
 
-/// Adds the loss of `rows`, to that of the rows before where there is one.
+/// Adds the loss of `rows`, merged with that of the preceding rows if there is one.
 fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
     let n_waveforms = rows.end - rows.start;
     if let Some(last) = block.losses.last_mut()
@@ -247,7 +247,7 @@ fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
 }
 
 impl Reader {
-    /// Appends the waveforms of `rows`, all or, with an error, none of them.
+    /// Appends the waveforms of `rows`: all, or none in case of an error.
     fn window(&self, rows: &Range<u64>, block: &mut Block) -> Result<()> {
         let found = &self.found;
         let (dataset, oversized) = (&found.dataset, &found.oversized);
@@ -330,7 +330,7 @@ impl Reader {
                     start_ns,
                     n_samples,
                 } = columns;
-                // The bytes of one field of every record, back to back.
+                // The bytes of one field of all records, contiguous.
                 let gather = |field: &Field| -> Vec<u8> {
                     let range = field.offset..field.offset + field.kind.size();
                     bytes
@@ -353,7 +353,7 @@ impl Reader {
     }
 }
 
-/// Fills in what the attributes of the dataset, its group and the root say, the nearest first.
+/// Reads the attributes of the dataset, its group and the root. The nearest takes precedence.
 fn describe(
     file: &File,
     found: &Found,

@@ -1,7 +1,7 @@
-//! The writer of HDF5 files: `/waveforms/{event_id,channel_id,samples}` and the truth.
+//! Writes HDF5 files: `/waveforms/{event_id,channel_id,samples}` and the truth.
 //!
-//! `samples` is a dataset of n elements, each an array of the waveform's length, which is what lets it grow without
-//! the number of waveforms being known; `h5py` shows it as an n x m array.
+//! `samples` is a dataset of n elements, each an array of the waveform's length, so that it can grow although the number
+//! of waveforms is not known. `h5py` shows it as an n x m array.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::io::waveforms::sink::{Pieces, Uniform, piece_waveforms};
 use crate::io::{WaveformSink, WriteInfo, metadata};
 use crate::model::{Batch, Samples, Truth};
 
-/// Entries of a chunk of the truth's columns.
+/// Entries per chunk of the truth's columns.
 const TRUTH_CHUNK: u64 = 16_384;
-/// Deflate level: the fastest, since the noise of waveforms hardly packs better with more effort.
+/// Deflate level: the fastest, because noise hardly compresses better at higher levels.
 const DEFLATE_LEVEL: u32 = 1;
 
 /// Writes an HDF5 file of waveforms of one length.
@@ -27,7 +27,7 @@ pub(crate) struct Hdf5Sink {
     info: WriteInfo,
     uniform: Uniform,
     pieces: Pieces,
-    /// The file, open once the first waveform has told the length.
+    /// The file, opened once the first waveform has determined the length.
     file: Option<File>,
     start_ns: Vec<f64>,
 }
@@ -132,7 +132,7 @@ fn start(
     growing(samples.with_raw_data(element, Vec::new(), 0), chunk);
     builder.add_group(group.finish());
     builder.write(path)?;
-    // The temporary name is known to nobody else, and the rename waits for the disk: no lock, no syncs in between.
+    // No other process knows the temporary name, and the rename waits for the disk: no lock, no syncs in between.
     let access = FileAccessProperties::new()
         .with_sync_policy(SyncPolicy::OnClose)
         .with_locking(FileLocking::Disabled);

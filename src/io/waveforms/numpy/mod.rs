@@ -18,7 +18,7 @@ use crate::model::{Samples, SamplesRef};
 use npy::Array;
 use write::{NpySink, NpzSink};
 
-/// A `.npy` array, told by its magic word.
+/// A `.npy` array, identified by its magic word.
 pub(crate) const NPY: Format = Format {
     name: "NumPy array",
     family: "NumPy",
@@ -59,7 +59,7 @@ fn open_npz(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
     Ok(Box::new(BlockSource::new(rows)))
 }
 
-/// Number type, samples a waveform and number of waveforms of a two-dimensional array.
+/// Returns the number type, samples per waveform and number of waveforms of a two-dimensional array.
 fn shape_of_waveforms(array: &Array, path: &Path, what: &str) -> Result<(ScalarType, usize, u64)> {
     let kind = array
         .number()
@@ -86,7 +86,7 @@ fn shape_of_waveforms(array: &Array, path: &Path, what: &str) -> Result<(ScalarT
     Ok((kind, row_samples, n_rows))
 }
 
-/// The rows of one array of samples, with a number each from arrays of the same length.
+/// The rows of an array of samples, with ids from arrays of the same length.
 struct Reader {
     info: SourceInfo,
     input_id: u32,
@@ -98,11 +98,11 @@ struct Reader {
     channel_id: Option<(Array, ScalarType)>,
     start_ns: Option<(Array, ScalarType)>,
     next_row: u64,
-    /// True if the file is the array of samples and nothing else: then any row can be gone to.
+    /// True if the file is just the array of samples, so that the reader can seek.
     is_plain: bool,
 }
 
-/// Event numbers read at a time where nothing else is.
+/// Event numbers read at a time if nothing else is read.
 const EVENTS_AT_A_TIME: u64 = 1 << 16;
 
 impl Reader {
@@ -185,7 +185,7 @@ impl BlockReader for Reader {
     fn next_block(&mut self) -> Result<Option<Block>> {
         let left = self.n_rows - self.next_row;
         if left == 0 {
-            // Reads past the last sample so that a compressed member's checksum is looked at.
+            // Reads past the last sample so that a compressed member's checksum is verified.
             self.samples
                 .read_rows(1, 1)
                 .map_err(|error| self.error("the end of the samples", error))?;
@@ -243,7 +243,7 @@ impl BlockReader for Reader {
     }
 }
 
-/// The samples `range` of a block.
+/// Returns the samples `range` of a block.
 pub(super) fn slice(samples: &Samples, range: std::ops::Range<usize>) -> Option<SamplesRef<'_>> {
     match samples {
         Samples::U16(samples) => samples.get(range).map(SamplesRef::U16),
@@ -251,7 +251,7 @@ pub(super) fn slice(samples: &Samples, range: std::ops::Range<usize>) -> Option<
     }
 }
 
-/// Element `index` of a column, `absent` where there is no such column.
+/// Returns element `index` of a column, or `absent` if there is no such column.
 fn number_or<T: Copy>(column: Option<&[T]>, index: usize, absent: T) -> Option<T> {
     column.map_or(Some(absent), |column| column.get(index).copied())
 }
@@ -278,7 +278,7 @@ fn read_small(array: &mut Array, n_bytes: usize) -> Option<Vec<u8>> {
     (bytes.len() == n_bytes).then_some(bytes)
 }
 
-/// A reader of the bytes that `take` leaves, boxed.
+/// Returns a boxed reader of the bytes that `take` leaves.
 fn boxed(reader: impl Read + Send + 'static) -> Box<dyn Read + Send> {
     Box::new(reader)
 }

@@ -1,4 +1,4 @@
-//! The `.npy` array: header and rows, wherever its bytes come from.
+//! The `.npy` array: header and rows, from any reader.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
 /// The first bytes of every `.npy`.
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
-/// Longest header that is believed; NumPy's own limit is 10,000.
+/// Maximum length of a header; NumPy's own limit is 10,000.
 const MAX_HEADER_BYTES: usize = 10_000;
-/// Most brackets in a header that is believed; a plain array has two. What the parser takes for nested ones grows severalfold
-/// with each: sixteen took a minute.
+/// Maximum number of brackets in a header; a plain array has two. The time of the parser grows severalfold with each nested
+/// bracket: sixteen took a minute.
 const MAX_HEADER_BRACKETS: usize = 6;
 
-/// What the elements of an array are.
+/// The type of the elements of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Number(ScalarType),
@@ -32,7 +32,7 @@ pub(super) struct Array {
     reader: Box<dyn Read + Send>,
     pub element: Element,
     pub shape: Vec<u64>,
-    /// Bytes in front of the first element.
+    /// Bytes before the first element.
     pub header_bytes: u64,
     pub fortran_order: bool,
 }
@@ -88,7 +88,7 @@ impl Array {
         })
     }
 
-    /// The number type, if the elements are numbers.
+    /// Returns the number type, if the elements are numbers.
     pub fn number(&self) -> Option<ScalarType> {
         match self.element {
             Element::Number(number) => Some(number),
@@ -96,13 +96,13 @@ impl Array {
         }
     }
 
-    /// Takes the elements that follow from `reader`.
+    /// Continues with the elements from `reader`.
     pub fn go_on_with(&mut self, reader: Box<dyn Read + Send>) {
         self.reader = reader;
     }
 
-    /// Reads up to `n_rows` rows of `row_bytes`; fewer at the end. A last row that is cut off is not among them,
-    /// and the number of its bytes comes second.
+    /// Reads up to `n_rows` rows of `row_bytes`, fewer at the end. Returns their bytes, and the number of bytes of a last row
+    /// that is cut off.
     pub fn read_rows(&mut self, n_rows: usize, row_bytes: usize) -> io::Result<(Vec<u8>, usize)> {
         let mut bytes = vec![0; n_rows.saturating_mul(row_bytes)];
         let n_read = read_up_to(&mut self.reader, &mut bytes)?;
@@ -112,7 +112,7 @@ impl Array {
     }
 }
 
-/// Fills as much of `bytes` as the reader has.
+/// Fills `bytes` as far as the reader has bytes. Returns their number.
 pub(crate) fn read_up_to(reader: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut n_read = 0;
     while let Some(rest) = bytes.get_mut(n_read..)

@@ -1,4 +1,4 @@
-//! The `.npz` archive: which member is what, and a stream of each.
+//! The `.npz` archive: finds its members and streams them.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -15,7 +15,7 @@ use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{ReadOptions, SourceInfo, metadata};
 use crate::model::Polarity;
 
-/// Names of the array of samples, in the order they are looked for.
+/// Names of the array of samples, in the order of the search.
 const SAMPLES_NAMES: [&str; 6] = [
     "samples",
     "waveforms",
@@ -113,7 +113,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     Ok(rows)
 }
 
-/// Whether the file is a zip archive with arrays. An archive without them is refused.
+/// Returns whether the file is a zip archive with arrays. An archive without arrays is refused.
 pub(super) fn is_archive(probe: &mut Probe<'_>) -> Result<bool> {
     if !(probe.head.starts_with(b"PK\x03\x04") || probe.head.starts_with(b"PK\x05\x06")) {
         return Ok(false);
@@ -129,7 +129,7 @@ pub(super) fn is_archive(probe: &mut Probe<'_>) -> Result<bool> {
     ))
 }
 
-/// Where the bytes of a member lie.
+/// The position of a member's bytes.
 struct Member {
     name: String,
     start: u64,
@@ -209,7 +209,7 @@ impl<'a> Archive<'a> {
         Array::open(boxed(checked), self.path, &what)
     }
 
-    /// An array with one number a waveform.
+    /// Reads an array with one number per waveform.
     fn column(&self, name: &str, n_rows: u64, integer: bool) -> Result<(Array, ScalarType)> {
         let array = self.array(name)?;
         if array.shape != [n_rows] {
@@ -230,7 +230,7 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// A single number, if there is one of that name.
+    /// Reads a single number, if there is one of that name.
     fn number(&self, name: &str) -> Option<f64> {
         let mut array = self.array(name).ok()?;
         let kind = array.number()?;
@@ -248,7 +248,7 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// A single text, if there is one of that name.
+    /// Reads a single text, if there is one of that name.
     fn text(&self, name: &str) -> Option<String> {
         let mut array = self.array(name).ok()?;
         let Element::Text {
@@ -274,7 +274,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// A member's bytes, compared with its checksum when the last one was read.
+/// Reads a member's bytes, and compares them with its checksum after the last one.
 struct Checked {
     reader: Box<dyn Read + Send>,
     crc: Crc,

@@ -1,4 +1,4 @@
-//! Writers of `.npy` and `.npz`.
+//! Writes `.npy` and `.npz`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -12,10 +12,10 @@ use crate::io::waveforms::sink::Uniform;
 use crate::io::{WaveformSink, WriteInfo, metadata, truth};
 use crate::model::{Batch, SamplesRef, Truth};
 
-/// Bytes of the header that this writer makes; NumPy wants a multiple of 64.
+/// Bytes of the header that this writer makes; NumPy requires a multiple of 64.
 const HEADER_BYTES: usize = 128;
 
-/// A header of [`HEADER_BYTES`] bytes whatever the shape, so that it can be written last.
+/// Returns a header of [`HEADER_BYTES`] bytes for any shape, so that it can be written last.
 fn header(descr: &str, shape: &str) -> Vec<u8> {
     let mut header = super::npy::MAGIC.to_vec();
     let n_text = HEADER_BYTES - header.len() - 4;
@@ -33,7 +33,7 @@ fn descr(is_float: bool) -> &'static str {
     if is_float { "<f4" } else { "<u2" }
 }
 
-/// Header of the array of samples.
+/// Returns the header of the array of samples.
 fn samples_header(uniform: &Uniform) -> Vec<u8> {
     header(
         descr(uniform.is_float()),
@@ -59,7 +59,7 @@ fn write_samples(writer: &mut impl Write, batch: &Batch) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a `.npy`: samples only, so that events and channels are not kept.
+/// Writes a `.npy`: samples only. Events and channels are not kept.
 pub(crate) struct NpySink {
     file: BufWriter<AtomicFile>,
     uniform: Uniform,
@@ -99,7 +99,7 @@ impl WaveformSink for NpySink {
     }
 }
 
-/// Writes an `.npz`. Samples wait in a temporary file, since the archive wants the shape in front of them.
+/// Writes an `.npz`. Samples are collected in a temporary file, because the archive has the shape before them.
 pub(crate) struct NpzSink {
     file: AtomicFile,
     samples: BufWriter<File>,
@@ -130,7 +130,7 @@ impl NpzSink {
         self.samples.flush()?;
         let samples = self.samples.get_mut();
         samples.seek(SeekFrom::Start(0))?;
-        // The same date in every file: the bytes depend on the content alone.
+        // All files have the same date, so that the bytes depend on the content alone.
         let options = FileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .last_modified_time(DateTime::default())

@@ -1,8 +1,8 @@
 //! WaveDump binary: records of six 32-bit words and 16-bit samples, or bare samples.
 //!
 //! The words are the record's size in bytes (header included), board, pattern, channel, event counter and trigger
-//! time tag, little-endian. Files of the x742 family that hold 32-bit floats have nothing in them that tells them
-//! from these, and are not supported.
+//! time tag, little-endian. Files of the x742 family with 32-bit floats cannot be distinguished from these
+//! and are not supported.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -19,7 +19,7 @@ use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: u64 = 24;
-/// Most channels of a board (V1740).
+/// Maximum number of channels of a board (V1740).
 const MAX_CHANNELS: u32 = 64;
 
 const U16: ScalarType = ScalarType {
@@ -38,7 +38,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Decodes the header at the start of `bytes`, if it can be one.
+    /// Decodes the header at the start of `bytes`, if it is plausible.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
@@ -56,13 +56,13 @@ impl Header {
         possible.then_some(header)
     }
 
-    /// Samples of the record.
+    /// Returns the number of samples of the record.
     pub fn n_samples(self) -> u64 {
         (self.size - HEADER_BYTES) / 2
     }
 }
 
-/// The first header of a file, if the file has headers. The second header has to agree with it.
+/// Returns the first header of a file, if the file has headers. The second header has to agree with it.
 pub(super) fn looks_like_records(probe: &mut Probe<'_>) -> Result<Option<Header>> {
     let Some(first) = Header::parse(&probe.head) else {
         return Ok(None);
@@ -82,26 +82,26 @@ pub(super) struct Records {
     input_id: u32,
     reader: BufReader<File>,
     n_bytes: u64,
-    /// Byte at which the next record begins.
+    /// Offset of the next record.
     position: u64,
-    /// Number of the next record.
+    /// Index of the next record.
     record: u64,
     /// Header of the next record, read ahead.
     ahead: Ahead,
     board: u32,
-    /// Size of the record before, and whether two or more before it had that same size.
+    /// Size of the previous record, and whether at least two records before it had the same size.
     previous_size: Option<u64>,
     uniform: bool,
     ended: bool,
 }
 
-/// What stands where a header is expected.
+/// The bytes at the position of the next header.
 enum Ahead {
     Header(Header),
     /// Fewer bytes than a header has.
     Cut(usize),
     End,
-    /// Bytes that are no header of this file.
+    /// Bytes that are not a header of this file.
     Nonsense,
 }
 
@@ -156,7 +156,7 @@ impl Records {
             return Ok(Ahead::End);
         }
         if n_read < bytes.len() {
-            // A cut header may only hold the words of one: unknown words count as fitting.
+            // A truncated header holds some of the words only: missing words count as plausible.
             let mut whole = [0; HEADER_BYTES as usize];
             let word = |value: u64| u32::try_from(value).unwrap_or(0).to_le_bytes();
             if let Some(size) = whole.first_chunk_mut::<4>() {
@@ -201,7 +201,7 @@ impl Records {
         format!("record {} at byte {}", self.record, self.position)
     }
 
-    /// Reads the record that `header` announces into `block`; samples go through `bytes`.
+    /// Reads the record of `header` into `block`, with `bytes` as the buffer of the samples.
     fn read_record(
         &mut self,
         header: Header,
@@ -241,8 +241,7 @@ impl Records {
             Ahead::Cut(n) => n < 4 && self.uniform,
             Ahead::Header(_) | Ahead::End => false,
         };
-        // What follows is no record. If this record's size is the usual one, the next header is damaged,
-        // else the size is.
+        // No record follows. If this record has the usual size, the next header is damaged, else the size is.
         if doubtful && self.previous_size != Some(header.size) {
             let reason = format!(
                 "the record says {} bytes, but no record follows after them; the rest of the file is left out",

@@ -13,7 +13,7 @@ use super::{ReadOptions, Source};
 use crate::error::{Error, Hint, Result};
 use write::{BinarySink, TextSink};
 
-/// Text with header lines, told by the first of them.
+/// Text with header lines, identified by the first of them.
 pub(crate) const TEXT: Format = Format {
     name: "CAEN WaveDump text",
     family: "CAEN WaveDump",
@@ -88,7 +88,7 @@ pub(crate) const BINARY_WITHOUT_HEADERS: Format = Format {
 /// Samples decoded at a time.
 const BLOCK_SAMPLES: usize = BLOCK_BYTES / 2;
 
-/// Opens a text file with header lines, or without them where `record_samples` is given.
+/// Opens a text file with header lines, or without them if `record_samples` is given.
 fn open_text(
     path: &Path,
     n_bytes: u64,

@@ -1,4 +1,4 @@
-//! WaveDump text: lines of `Key: value` and then one sample a line, or samples alone.
+//! WaveDump text: lines of `Key: value`, then one sample per line; or samples alone.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,18 +10,18 @@ use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, 
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
 use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
-/// The first line of a record begins with this.
+/// The start of the first line of a record.
 const FIRST_KEY: &str = "Record Length:";
-/// Longest line that is read; WaveDump's longest has about 40 characters.
+/// Maximum length of a line; WaveDump's longest has about 40 characters.
 const MAX_LINE_BYTES: u64 = 256;
 
-/// Whether a file that begins with `head` begins with a header line.
+/// Returns whether a file that begins with `head` begins with a header line.
 pub(super) fn has_header_lines(head: &[u8]) -> bool {
     let text = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head);
     text.trim_ascii_start().starts_with(FIRST_KEY.as_bytes())
 }
 
-/// Whether the bytes could be a text of one number per line.
+/// Returns whether the bytes could be a text of one number per line.
 pub(super) fn looks_like_numbers(head: &[u8]) -> bool {
     let text = head
         .iter()
@@ -36,7 +36,7 @@ enum Line {
     Sample(f64),
     Blank,
     Nonsense,
-    /// There is no further line.
+    /// The end of the file.
     End,
 }
 
@@ -47,7 +47,7 @@ struct Record {
     length: Option<u64>,
     channel: Option<i128>,
     event: Option<i128>,
-    /// The samples, as long as there are no more than a waveform may have.
+    /// The samples, up to the maximum of a waveform.
     samples: Vec<f64>,
     n_samples: u64,
     /// A line that is neither a header line nor a number.
@@ -58,9 +58,9 @@ pub(super) struct Text {
     info: SourceInfo,
     input_id: u32,
     reader: BufReader<File>,
-    /// Samples a record where there are no header lines.
+    /// Samples per record if there are no header lines.
     record_samples: Option<usize>,
-    /// True if the samples are kept as integers, as the first record has them.
+    /// True if the samples are integers, as in the first record.
     integers: bool,
     position: u64,
     line: u64,
@@ -99,7 +99,7 @@ impl Text {
             None => "records with header lines, event = event number".to_owned(),
             Some(n) => format!("records of {n} lines, event = record number, channel = 0"),
         };
-        // The first sample tells whether the digitiser writes counts or corrected (fractional) values.
+        // The first sample shows whether the digitiser writes counts or corrected (fractional) values.
         let mut n_lines = 0;
         let mut samples = record_samples.map(|n| n as u64);
         while n_lines < 64 {
@@ -127,7 +127,7 @@ impl Text {
         Ok(text)
     }
 
-    /// The next line and the byte it begins at.
+    /// Reads the next line. Returns it with its offset.
     fn read_line(&mut self) -> Result<(u64, Line)> {
         let begin = self.position;
         let mut bytes = Vec::new();
@@ -159,7 +159,7 @@ impl Text {
         Ok((begin, line))
     }
 
-    /// Reads up to the next record's first line, or to the end; false at the end.
+    /// Reads up to the next record's first line, or to the end. Returns false at the end.
     fn read_record(&mut self, block: &mut Block) -> Result<bool> {
         let mut record = self.open.take();
         loop {
@@ -221,7 +221,7 @@ impl Text {
         }
     }
 
-    /// Checks a record and hands it to the block.
+    /// Checks a record and appends it to the block.
     fn close(&mut self, record: &Record, block: &mut Block, at_end: bool) {
         let place = format!("record {} at byte {}", self.record, record.byte);
         let (event_id, channel_id, length) = match self.record_samples {
@@ -317,7 +317,7 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::new(file))
 }
 
-/// True for an integer of 16 bits.
+/// Returns true for an integer of 16 bits.
 fn is_count(value: f64) -> bool {
     value.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&value)
 }

@@ -1,7 +1,7 @@
-//! Writers of WaveDump binary and text.
+//! Writes WaveDump binary and text.
 //!
-//! A digitiser's own program writes a file a channel. All channels go into one file here: every record names
-//! its channel.
+//! A digitiser's own program writes one file per channel. Here all channels go into one file: every record names its
+//! channel.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::io::waveforms::sink::cannot_hold;
 use crate::io::{WaveformSink, truth};
 use crate::model::{Batch, SamplesRef, Truth, Waveform};
 
-/// Most channels of a board.
+/// Maximum number of channels of a board.
 const MAX_CHANNELS: u32 = 64;
 
-/// What both formats can hold of a waveform: event counter, channel, counts.
+/// The fields of a waveform that both formats can hold: event counter, channel, counts.
 fn record<'a>(path: &Path, waveform: &Waveform<'a>) -> Result<(u32, u32, &'a [u16])> {
     let SamplesRef::U16(samples) = waveform.samples else {
         return Err(cannot_hold(path, "float samples"));
