@@ -150,7 +150,7 @@ pub struct Error {
     hints: Vec<Hint>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// True if a decoder reported a failure of the operating system without handing on its error.
-    is_of_the_system: bool,
+    is_system_failure: bool,
 }
 
 /// Result with nuwave's error.
@@ -166,7 +166,7 @@ impl Error {
             message: message.into(),
             hints: Vec::new(),
             source: None,
-            is_of_the_system: false,
+            is_system_failure: false,
         }
     }
 
@@ -197,22 +197,22 @@ impl Error {
 
     /// Returns true if the operating system failed to read or write, as opposed to content that makes no sense.
     #[must_use]
-    pub fn is_of_the_system(&self) -> bool {
-        self.is_of_the_system || std::error::Error::source(self).is_some_and(has_os_error)
+    pub fn is_system_failure(&self) -> bool {
+        self.is_system_failure || std::error::Error::source(self).is_some_and(has_os_error)
     }
 
     /// Records that the operating system failed, where the cause does not tell it.
     #[must_use]
-    pub(crate) fn of_the_system(mut self) -> Self {
-        self.is_of_the_system = true;
+    pub(crate) fn with_system_failure(mut self) -> Self {
+        self.is_system_failure = true;
         self
     }
 
     /// Turns an input error that the operating system caused into one of kind [`ErrorKind::TryAgain`]: the file may be
     /// readable later.
     #[must_use]
-    pub fn to_be_tried_again(mut self) -> Self {
-        if self.kind == ErrorKind::Input && self.is_of_the_system() {
+    pub fn into_retryable(mut self) -> Self {
+        if self.kind == ErrorKind::Input && self.is_system_failure() {
             self.kind = ErrorKind::TryAgain;
             self.hints = vec![Hint::ResumeLater];
         }
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(error.to_string(), "`run.h5`: row 7: cannot be read");
         let cause = disk().to_string();
         assert_eq!(error.reason(), format!("{error}: {cause}"));
-        assert_eq!(error.hints(), ["read the manual".into()]);
+        assert_eq!(error.hints(), [Hint::from("read the manual")]);
         let outer = error.in_file(Path::new("list:3"));
         assert_eq!(
             outer.to_string(),
@@ -390,13 +390,13 @@ mod tests {
     fn errors_of_the_system_are_found_by_their_type() {
         let error = || Error::input(Path::new("run.h5"), "cannot be read");
         let wrapped = io::Error::other(io::Error::other(disk()));
-        assert!(error().with_source(disk()).is_of_the_system());
-        assert!(error().with_source(wrapped).is_of_the_system());
-        assert!(error().of_the_system().is_of_the_system());
+        assert!(error().with_source(disk()).is_system_failure());
+        assert!(error().with_source(wrapped).is_system_failure());
+        assert!(error().with_system_failure().is_system_failure());
         let text = "it says (os error 5), as a damaged file may";
-        assert!(!error().with_source(text).is_of_the_system());
-        assert!(!error().is_of_the_system());
-        let later = error().with_source(disk()).to_be_tried_again();
+        assert!(!error().with_source(text).is_system_failure());
+        assert!(!error().is_system_failure());
+        let later = error().with_source(disk()).into_retryable();
         assert_eq!(later.kind(), ErrorKind::TryAgain);
         assert_eq!(later.hints(), [Hint::ResumeLater]);
     }

@@ -31,7 +31,7 @@ pub(super) fn finalize(
             most.unwrap_or(0),
             parameters.min_pulses
         ))
-        .with_hint("check `--polarity`, take a longer run, weaker light (0.1 to 1 photoelectrons per trigger), or lower `--min-pulses`")
+        .with_hint(Hint::SinglePulses)
     })?;
     let mut by_type: HashMap<String, Vec<&ChannelCalibration>> = HashMap::new();
     for (&id, own) in &own {

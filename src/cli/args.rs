@@ -214,7 +214,7 @@ impl InputArgs {
         Ok(options)
     }
 
-    fn options(&self, input_id: u32, hint: &str) -> Result<ReadOptions> {
+    fn options(&self, input_id: u32, hint: &'static str) -> Result<ReadOptions> {
         let mut options = ReadOptions {
             table: self.table.clone(),
             record_samples: self.record_samples,

@@ -11,13 +11,13 @@ use super::Verbosity;
 use super::args::merge_config;
 use super::console::Console;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io;
 use crate::pipeline::{CancelToken, Pass, PassSettings, PlannedInput, Selection};
 use settings::{Settings, WORK};
 
 /// Reconstruct hits from waveforms, and events from hits
 ///
-/// Reads HDF5, Parquet, Arrow IPC, NumPy and CAEN WaveDump files (recognised by their content) and writes
-/// the folder DIR with the Parquet tables `hits` and `waveforms`, `events` if the detector has a geometry, and a
+/// Reads files of waveforms, recognised by their content, and writes the folder DIR with the Parquet tables `hits` and `waveforms`, `events` if the detector has a geometry, and a
 /// `report.json`. DIR appears when all units are done; until then finished units are kept in DIR.partial, and
 /// `--resume` continues with them. With `--from hits` inputs are tables of hits (a DIR of an earlier run, Parquet, HDF5),
 /// and only `events` is written.
@@ -53,11 +53,16 @@ pub(crate) struct Args {
     resume: bool,
 }
 
+/// The help of INPUT, with the formats that can be read.
+fn inputs_help() -> String {
+    let formats = io::waveforms::readable_formats();
+    format!("Files of waveforms ({formats}), folders or patterns; or tables of hits")
+}
+
 /// Arguments of `reconstruct` and `plan`: inputs, selection of units, settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobArgs {
-    /// Waveform files, folders or patterns; or tables of hits
-    #[arg(required_unless_present_any = ["print_config", "inputs_from"], value_name = "INPUT")]
+    #[arg(help = inputs_help(), required_unless_present_any = ["print_config", "inputs_from"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// File with names of (further) inputs, one per line
     #[arg(long, value_name = "FILE")]

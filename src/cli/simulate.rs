@@ -37,12 +37,18 @@ enum What {
     Events(Box<events::EventArgs>),
 }
 
+/// The help of `--output`, with the formats that can be written.
+fn output_help() -> String {
+    let endings = io::waveforms::writable_endings();
+    format!("File to write; its extension selects the format ({endings})")
+}
+
 /// Simulate the waveforms of a detector's channels with true photoelectrons
 #[derive(Debug, clap::Args)]
 #[command(after_help = profiles_help())]
 struct WaveformArgs {
-    /// File to write; its extension selects the format (`.h5`, `.parquet`, `.arrow`, `.npz`, ...)
     #[arg(
+        help = output_help(),
         long,
         short,
         value_name = "FILE",

@@ -18,6 +18,17 @@ const MAX_CHANNELS: u64 = 10_000_000;
 
 /// Loads the detector `name_or_path`: the name of a preset, or a file.
 ///
+/// ```
+/// let juno = nuwave::detector::load("juno")?;
+/// assert_eq!(juno.readout.sampling_ns, 1.0);
+/// let sensors = juno.sensors().expect("a geometry");
+/// assert_eq!(sensors.len(), 17_612);
+/// // Templates of the described pulses, for data without a measured calibration.
+/// let calibration = juno.nominal_calibration()?;
+/// assert!(calibration.row_of(0).is_some());
+/// # Ok::<(), nuwave::Error>(())
+/// ```
+///
 /// # Errors
 /// If there is neither, or as [`parse`].
 pub fn load(name_or_path: &str) -> Result<Detector> {

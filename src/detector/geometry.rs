@@ -202,15 +202,15 @@ impl Sensors {
 
     /// Returns the index of `channel_id` in [`all`](Self::all), if the geometry has that channel.
     #[must_use]
-    pub fn place_of(&self, channel_id: u32) -> Option<usize> {
+    pub fn index_of(&self, channel_id: u32) -> Option<usize> {
         let place = *self.by_channel.get(channel_id as usize)?;
         (place as usize).checked_sub(1)
     }
 
     /// Returns the PMT of `channel_id`, if the geometry has that channel.
     #[must_use]
-    pub fn of(&self, channel_id: u32) -> Option<&Sensor> {
-        self.all.get(self.place_of(channel_id)?)
+    pub fn get(&self, channel_id: u32) -> Option<&Sensor> {
+        self.all.get(self.index_of(channel_id)?)
     }
 
     /// Returns a CRC32C of channels, types and positions, which identifies the geometry.

@@ -290,7 +290,9 @@ impl Detector {
     #[must_use]
     pub fn type_index_of(&self, channel_id: u32) -> usize {
         if let (Some(sensors), true) = (&self.sensors, self.has_table()) {
-            return sensors.of(channel_id).map_or(0, |sensor| sensor.type_index);
+            return sensors
+                .get(channel_id)
+                .map_or(0, |sensor| sensor.type_index);
         }
         self.interleaved_type(channel_id)
     }

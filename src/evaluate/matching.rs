@@ -7,8 +7,7 @@ use rayon::slice::ParallelSliceMut;
 use serde::Serialize;
 
 use crate::error::{Error, Hint, Result};
-use crate::io::tables::read::Reconstruction;
-use crate::model::{Flags, TimedCharge, Truth};
+use crate::model::{Flags, Reconstruction, TimedCharge, Truth};
 use crate::threads::in_pool;
 
 /// The hits and the true photoelectrons of one waveform, both in ascending time.

@@ -60,7 +60,7 @@ pub(crate) fn prepare(
             prepared.flags |= Flags::BAD_HITS;
             continue;
         }
-        let Some(index) = sensors.place_of(channel_id) else {
+        let Some(index) = sensors.index_of(channel_id) else {
             prepared.flags |= Flags::UNKNOWN_CHANNEL;
             continue;
         };

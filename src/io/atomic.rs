@@ -40,7 +40,7 @@ impl AtomicFile {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder
-            .tempfile_in(folder_of(path))
+            .tempfile_in(parent_folder(path))
             .map_err(|error| Error::output(path, "cannot be created").with_source(error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -76,7 +76,7 @@ impl AtomicFile {
             .map_err(|error| write_error(&path, error.error))?;
         // The rename survives a power cut only once the folder is on the disk. Not every file system supports that, and
         // the file is complete either way.
-        if let Ok(folder) = File::open(folder_of(&path)) {
+        if let Ok(folder) = File::open(parent_folder(&path)) {
             let _ = folder.sync_all();
         }
         Ok(())
@@ -102,7 +102,7 @@ pub(crate) fn write_error(
 }
 
 /// Returns the folder of a file, `.` if its path has none.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub(crate) fn parent_folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

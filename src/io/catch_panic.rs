@@ -37,7 +37,7 @@ pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Res
     let system_failed = system_errors::take();
     result.map_err(|error| {
         if system_failed {
-            error.of_the_system()
+            error.with_system_failure()
         } else {
             error
         }

@@ -8,7 +8,7 @@ use super::waveforms::{FORMATS, endings};
 use crate::error::{Error, Result};
 
 /// Files that mark a folder as a finished or unfinished output of nuwave.
-const OF_OUTPUTS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
+const OUTPUT_MARKERS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
 
 /// The inputs of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
 
 /// Returns true for a finished or unfinished output of nuwave.
 fn is_output(folder: &Path) -> bool {
-    OF_OUTPUTS.into_iter().any(|name| {
+    OUTPUT_MARKERS.into_iter().any(|name| {
         let text = std::fs::read(folder.join(name)).unwrap_or_default();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         value.get("nuwave").is_some()
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
-    fn folder_of(names: &[&str]) -> tempfile::TempDir {
+    fn folder_with(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         for name in names {
             let path = folder.path().join(name);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_folder_means_its_files_by_name() {
-        let folder = folder_of(&[
+        let folder = folder_with(&[
             "b.h5",
             "a.dat",
             "notes.md",
@@ -201,14 +201,14 @@ mod tests {
         assert_eq!(names(path, &inputs.files), expected);
         let left_out = ["notes.md", "others/report.json", "out", "out2.partial"];
         assert_eq!(names(path, &inputs.left_out), left_out);
-        let empty = folder_of(&["notes.md"]);
+        let empty = folder_with(&["notes.md"]);
         let error = expand(&[empty.path().to_owned()], None).expect_err("no waveforms");
         assert_eq!(error.kind(), ErrorKind::Input);
     }
 
     #[test]
     fn patterns_and_lists_mean_files() {
-        let folder = folder_of(&["run10.h5", "run2.h5", "run1.dat"]);
+        let folder = folder_with(&["run10.h5", "run2.h5", "run1.dat"]);
         let path = folder.path();
         let list = path.join("list");
         let text = format!("# two\n\n{0}/run*.h5\n  {0}/run1.dat  \n", path.display());

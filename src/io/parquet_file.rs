@@ -22,7 +22,7 @@ pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<P
         Error::input(path, "is a Parquet file whose footer cannot be read")
             .with_hint("a file that was cut off while it was written or copied looks like this")
     };
-    let pages = Pages::of(file).map_err(|error| unreadable().with_source(error))?;
+    let pages = Pages::new(file).map_err(|error| unreadable().with_source(error))?;
     guarded(path, || {
         ParquetRecordBatchReaderBuilder::try_new(pages)
             .map_err(|error| unreadable().with_source(error))

@@ -74,6 +74,27 @@ impl ChannelCalibration {
 }
 
 /// The calibration of all channels. Equal channels share a row.
+///
+/// ```
+/// use nuwave::model::{Calibration, ChannelCalibration, Flags};
+///
+/// let mut calibration = Calibration::new();
+/// let row = calibration.add_row(ChannelCalibration {
+///     template_adc: vec![0.0, 20.0, 60.0, 35.0, 10.0],
+///     noise_adc: 2.5,
+///     time_offset_ns: 0.0,
+///     dark_rate_hz: 1e4,
+///     charge_sigma_pe: 0.3,
+///     time_sigma_ns: 1.5,
+///     sampling_ns: 1.0,
+///     flags: Flags::NONE,
+/// })?;
+/// calibration.assign(7, row);
+/// assert_eq!(calibration.row_of(7), Some((row, true)));
+/// assert_eq!(calibration.row_of(8), None);
+/// assert_eq!(calibration.rows()[row].gain_adc_samples(), 125.0);
+/// # Ok::<(), nuwave::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     rows: Vec<ChannelCalibration>,

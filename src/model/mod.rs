@@ -1,4 +1,4 @@
-//! The data types that all other modules share, without I/O: waveforms in batches, hits, flags, calibration, light maps, truth. No I/O.
+//! The data types that all other modules share, without I/O: waveforms in batches, hits, flags, calibration, light maps, tables, truth.
 
 mod batch;
 mod calibration;
@@ -7,6 +7,7 @@ mod event;
 mod flags;
 mod hit;
 pub mod light_maps;
+mod tables;
 mod timed_charge;
 mod truth;
 pub mod vector;
@@ -17,5 +18,6 @@ pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
 pub use flags::Flags;
 pub use hit::{Extracted, Hit, WaveformSummary};
+pub use tables::{HitTable, Reconstruction, WaveformTable};
 pub use timed_charge::TimedCharge;
 pub use truth::{Photoelectron, TrueEvent, Truth};

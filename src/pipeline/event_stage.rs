@@ -161,13 +161,13 @@ impl EventStage {
         let (hits, waveforms) = (folder.join(&hits.path), folder.join(&waveforms.path));
         // If files written a moment ago cannot be read, the cause is the system.
         let source =
-            hits::of_tables(&hits, &hits, Some(&waveforms)).map_err(Error::to_be_tried_again)?;
-        let mut events = EventBuilder::new(&source).map_err(Error::to_be_tried_again)?;
+            hits::open_tables(&hits, &hits, Some(&waveforms)).map_err(Error::into_retryable)?;
+        let mut events = EventBuilder::new(&source).map_err(Error::into_retryable)?;
         let all = (unit.input_id, &(0..u64::MAX));
         match self.run(&mut events, all, folder, unit, observer, cancel)? {
             Some(EventsOutcome {
                 cut: Some(error), ..
-            }) => Err(error.to_be_tried_again()),
+            }) => Err(error.into_retryable()),
             other => Ok(other),
         }
     }

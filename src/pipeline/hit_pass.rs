@@ -18,7 +18,7 @@ use super::unit::stopped_at;
 use crate::detector;
 use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::io::Loss;
-use crate::io::atomic::folder_of;
+use crate::io::atomic::parent_folder;
 use crate::io::hits::{self, HitSource};
 
 /// Divides the inputs into units; returns them with the tables they are in. A table that tells several inputs apart is several
@@ -109,7 +109,7 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
         .with_hint(Hint::OtherOutput))
     };
     let target = output.canonicalize().ok();
-    let parent = folder_of(output).canonicalize().ok();
+    let parent = parent_folder(output).canonicalize().ok();
     for input in inputs {
         let Ok(real) = input.canonicalize() else {
             continue;
@@ -144,7 +144,7 @@ fn one_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Res
     if todo.is_empty() {
         return Ok(());
     }
-    let mut events = EventBuilder::new(source).map_err(Error::to_be_tried_again)?;
+    let mut events = EventBuilder::new(source).map_err(Error::into_retryable)?;
     // Nothing follows where the table cannot be read any further.
     let mut cut: Option<Error> = None;
     for unit in todo {
@@ -171,7 +171,7 @@ fn one_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Res
             Vec::new()
         };
         if let Some(error) = of_unit.as_mut().and_then(|events| events.cut.take()) {
-            let error = error.to_be_tried_again();
+            let error = error.into_retryable();
             if error.kind() == ErrorKind::TryAgain {
                 return Err(error);
             }

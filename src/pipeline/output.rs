@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::{Error, Hint, Result};
-use crate::io::atomic::folder_of;
+use crate::io::atomic::parent_folder;
 use crate::io::light_maps;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
@@ -31,7 +31,7 @@ impl OutputFolder {
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
-        let parent = folder_of(target);
+        let parent = parent_folder(target);
         std::fs::create_dir_all(parent)
             .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
         let mut builder = tempfile::Builder::new();
@@ -119,7 +119,7 @@ pub(super) fn put_in_place(from: &Path, target: &Path, overwrite: bool, old: &Pa
     } else {
         rename(from, target)?;
     }
-    sync_folder(folder_of(target));
+    sync_folder(parent_folder(target));
     Ok(())
 }
 

@@ -61,11 +61,11 @@ impl PlannedInput {
     pub fn from_waveforms(info: &SourceInfo, unit_waveforms: Option<u64>) -> Self {
         let Extent {
             end,
-            of_waveform,
+            per_waveform,
             samples,
         } = info.extent;
         let waveforms = unit_waveforms.unwrap_or(UNIT_SAMPLES / samples);
-        let unit_size = waveforms.max(1).saturating_mul(of_waveform);
+        let unit_size = waveforms.max(1).saturating_mul(per_waveform);
         Self {
             format: info.format.to_owned(),
             layout: info.layout.clone(),

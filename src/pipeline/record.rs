@@ -204,7 +204,7 @@ impl RangeChecksum {
         let failed = |error: std::io::Error| {
             Error::input(path, "cannot be read")
                 .with_source(error)
-                .to_be_tried_again()
+                .into_retryable()
         };
         let mut file = std::fs::File::open(path).map_err(failed)?;
         file.seek(SeekFrom::Start(bytes.start)).map_err(failed)?;

@@ -231,8 +231,8 @@ impl PassSettings {
     /// # Errors
     /// Returns `error` if they do not, if the file does not exist, or if it may be readable later.
     pub(super) fn skip_reason(&self, path: &Path, error: Error) -> Result<String> {
-        if error.is_of_the_system() && path.exists() {
-            return Err(error.to_be_tried_again());
+        if error.is_system_failure() && path.exists() {
+            return Err(error.into_retryable());
         }
         let is_damage = error.kind() == ErrorKind::Input && path.exists();
         if self.on_error == OnError::SkipInputs && is_damage {

@@ -21,7 +21,7 @@ use super::record::UnitRecord;
 use super::report::Report;
 use super::run_manifest::RunManifest;
 use crate::error::{Error, Hint, Result};
-use crate::io::atomic::{AtomicFile, folder_of, write_error};
+use crate::io::atomic::{AtomicFile, parent_folder, write_error};
 use crate::io::tables::checksum;
 
 const MANIFEST: &str = "manifest.json";
@@ -69,7 +69,7 @@ impl StagingDir {
         let name = target
             .file_name()
             .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
-        let parent = folder_of(target);
+        let parent = parent_folder(target);
         let mut partial = name.to_owned();
         partial.push(".partial");
         let path = target.with_file_name(partial);

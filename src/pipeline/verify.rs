@@ -306,7 +306,7 @@ impl Check<'_> {
             if self.report.from == "hits"
                 && let Some(said) = &input.crc32c
             {
-                match io::tables::checksum_of(path) {
+                match io::tables::path_checksum(path) {
                     Ok((_, now)) if now == *said => {}
                     Ok(_) => find("the input has changed: its checksum differs".to_owned()),
                     Err(error) => find(format!("the input cannot be read: {error}")),

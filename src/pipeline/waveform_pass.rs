@@ -178,7 +178,7 @@ fn all_units(
         let options = settings.read_options(input_id);
         let open = || {
             // The plan could open it: if it cannot be opened now, the cause is the system.
-            let mut source = io::open(&input.path, &options).map_err(Error::to_be_tried_again)?;
+            let mut source = io::open(&input.path, &options).map_err(Error::into_retryable)?;
             let cancel = request.cancel.clone();
             source.stop_when(Arc::new(move || cancel.is_cancelled()));
             Ok::<_, Error>(source)

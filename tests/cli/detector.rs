@@ -222,14 +222,14 @@ fn rings_place_every_channel_once_and_evenly() {
         let radius_mm = norm(sensors.all()[0].position_mm);
         for (channel, sensor) in (0..).zip(sensors.all()) {
             assert_eq!(sensor.channel_id, channel);
-            assert_eq!(sensors.of(channel), Some(sensor));
+            assert_eq!(sensors.get(channel), Some(sensor));
             assert_eq!(sensor.type_index, detector.type_index_of(channel));
             assert!((norm(sensor.position_mm) / radius_mm - 1.0).abs() < 1e-12);
             for (sum, x) in sum.iter_mut().zip(sensor.position_mm) {
                 *sum += x / radius_mm;
             }
         }
-        assert_eq!(sensors.of(detector.n_channels()), None);
+        assert_eq!(sensors.get(detector.n_channels()), None);
         let n = sensors.len() as f64;
         assert!(norm(sum) / n < 0.02, "{name} leans to a side: {sum:?}");
         // No two PMTs share a place. A part of them is enough; all pairs of 17,612 would take a minute.
@@ -271,9 +271,9 @@ fn a_sensor_table_gives_places_and_types_and_names_the_line_that_is_wrong() {
     assert_eq!(detector.type_of(7).name, "NNVT-MCP");
     let sensors = detector.sensors().expect("a geometry");
     assert_eq!(sensors.len(), 2);
-    assert_eq!(sensors.of(3), None);
+    assert_eq!(sensors.get(3), None);
     assert_eq!(
-        sensors.of(7).expect("there").position_mm,
+        sensors.get(7).expect("there").position_mm,
         [0.0, 0.0, 19000.0]
     );
     for (rows, expected) in [

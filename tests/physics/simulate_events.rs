@@ -119,7 +119,7 @@ fn light_falls_with_distance_and_is_missing_in_the_shadow_near_the_edge() {
     }
     for event in made(&plan) {
         for one in &event.photoelectrons {
-            let sensor = sensors.of(one.channel_id).expect("a PMT");
+            let sensor = sensors.get(one.channel_id).expect("a PMT");
             if let Some(band) = band_of(sensor.position_mm) {
                 counts[band] += 1.0;
             }

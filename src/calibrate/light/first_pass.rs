@@ -115,7 +115,7 @@ pub(super) fn summarize(
         .hits
         .iter()
         .filter(|hit| hit.time_ns >= 0.0 && f64::from(hit.time_ns) < dark_ns && hit.charge_pe > 0.0)
-        .filter_map(|hit| Some((sensors.place_of(hit.channel_id)?, hit.charge_pe)))
+        .filter_map(|hit| Some((sensors.index_of(hit.channel_id)?, hit.charge_pe)))
         .collect();
     Ok(EventSummary {
         event_id: event.event_id,

@@ -199,7 +199,7 @@ fn hits_of(
     wanted: Option<u64>,
 ) -> Result<(Vec<ChannelHit>, BTreeSet<u64>)> {
     let source = if content.hits.ends_with("hits") && content.hits.is_dir() {
-        hits::of_tables(&content.hits, &content.hits, None)?
+        hits::open_tables(&content.hits, &content.hits, None)?
     } else {
         hits::open(&content.hits, options)?
     };
@@ -278,7 +278,7 @@ fn picture(
     let mut light: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
     let (mut unknown, mut bad) = (0, 0);
     for hit in hits {
-        let Some(place) = sensors.place_of(hit.channel_id) else {
+        let Some(place) = sensors.index_of(hit.channel_id) else {
             unknown += 1;
             continue;
         };

@@ -37,7 +37,7 @@ fn read_file(path: &Path) -> Result<Calibration> {
     let unreadable = || {
         Error::input(path, "the calibration is not a readable Parquet file").with_hint(FORMAT_HINT)
     };
-    let pages = Pages::of(file).map_err(|cause| unreadable().with_source(cause))?;
+    let pages = Pages::new(file).map_err(|cause| unreadable().with_source(cause))?;
     let not_parquet = |cause: parquet::errors::ParquetError| unreadable().with_source(cause);
     let reader = ParquetRecordBatchReaderBuilder::try_new(pages)
         .map_err(not_parquet)?

@@ -95,7 +95,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
             .with_hint(Hint::ChooseTable { example: None }));
         }
     };
-    for role in Role::OF_HITS {
+    for role in Role::HIT_ROLES {
         if let Some(name) = role.wanted(options)
             && !columns.iter().any(|(found, _)| found == role)
         {
@@ -116,7 +116,7 @@ fn in_group<'a>(
 ) -> Vec<(Role, &'a Entry)> {
     let members: Vec<&Entry> = entries.iter().filter(|it| it.group() == group).collect();
     let names: Vec<&str> = members.iter().map(|it| it.name()).collect();
-    Role::OF_HITS
+    Role::HIT_ROLES
         .iter()
         .filter_map(|&role| Some((role, *members.get(find(&names, role, options)?)?)))
         .collect()

@@ -79,14 +79,14 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
             )
             .with_hint("it was made from hits itself; give what it was made from"));
         }
-        return of_tables(path, &table("hits"), Some(&table("waveforms")));
+        return open_tables(path, &table("hits"), Some(&table("waveforms")));
     }
     if path.is_dir() {
-        return HitSource::of_parquet(path, part_files(path)?, options);
+        return HitSource::from_parquet(path, part_files(path)?, options);
     }
     let (format, n_bytes) = detect::detect(FORMATS, path, Some(crate::model::MIN_SAMPLES))?;
     match format {
-        format if *format == PARQUET => HitSource::of_parquet(path, vec![path.to_owned()], options),
+        format if *format == PARQUET => HitSource::from_parquet(path, vec![path.to_owned()], options),
         format if *format == HDF5 => {
             let arrays = crate::io::catch_panic::guarded(path, || hdf5::find_hits(path, options))?;
             let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
@@ -103,7 +103,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn of_tables(path: &Path, hits_at: &Path, waveforms_at: Option<&Path>) -> Result<HitSource> {
+pub fn open_tables(path: &Path, hits_at: &Path, waveforms_at: Option<&Path>) -> Result<HitSource> {
     let options = ReadOptions::default();
     let mut info = SourceInfo::new(path.to_owned(), "Parquet hits", 0);
     "the tables `hits` and `waveforms`".clone_into(&mut info.layout);
@@ -122,7 +122,7 @@ pub fn of_tables(path: &Path, hits_at: &Path, waveforms_at: Option<&Path>) -> Re
 }
 
 impl HitSource {
-    fn of_parquet(path: &Path, files: Vec<PathBuf>, options: &ReadOptions) -> Result<Self> {
+    fn from_parquet(path: &Path, files: Vec<PathBuf>, options: &ReadOptions) -> Result<Self> {
         let mut info = SourceInfo::new(path.to_owned(), "Parquet hits", 0);
         let needed = [Role::Event, Role::Channel, Role::Time];
         let files = parquet::Files::open(files, &needed, options)?;
@@ -173,7 +173,7 @@ impl HitSource {
     /// # Errors
     /// If the hits are not sorted, and cannot be read to be sorted.
     pub fn hits(&self) -> Result<HitRows> {
-        let mut rows = self.hits.rows(Role::OF_HITS)?;
+        let mut rows = self.hits.rows(Role::HIT_ROLES)?;
         if self.hits.is_sorted {
             return Ok(HitRows(Rows::AsTheyCome(Box::new(rows))));
         }
@@ -194,7 +194,7 @@ impl HitSource {
             return Ok(None);
         };
         let mut keys = EventKeys {
-            rows: Some(table.rows(Role::OF_EVENTS)?),
+            rows: Some(table.rows(Role::EVENT_ROLES)?),
             block: Vec::new().into_iter(),
             last: None,
         };
@@ -219,7 +219,7 @@ impl HitSource {
     /// If it cannot be read.
     pub fn checksum(&self) -> Result<(u64, String)> {
         let path = &self.info.path;
-        tables::checksum_of(path)
+        tables::path_checksum(path)
             .map_err(|error| Error::input(path, "cannot be read").with_source(error))
     }
 }
@@ -238,7 +238,7 @@ impl Table {
         };
         let mut last = None;
         let mut homeless: Option<Loss> = None;
-        let mut reader = table.rows(Role::OF_EVENTS)?;
+        let mut reader = table.rows(Role::EVENT_ROLES)?;
         while let Some(block) = reader.next()? {
             for (row, key) in block.keys().enumerate() {
                 let Some(key) = key else {

@@ -15,9 +15,9 @@ pub(crate) enum Role {
 
 impl Role {
     /// The roles that identify the event of a row.
-    pub const OF_EVENTS: &'static [Self] = &[Self::Input, Self::Event];
+    pub const EVENT_ROLES: &'static [Self] = &[Self::Input, Self::Event];
     /// All roles of a hit.
-    pub const OF_HITS: &'static [Self] = &[
+    pub const HIT_ROLES: &'static [Self] = &[
         Self::Input,
         Self::Event,
         Self::Channel,

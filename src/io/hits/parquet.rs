@@ -72,7 +72,7 @@ impl OneFile {
             .collect();
         let plain: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut columns = Vec::new();
-        for &role in Role::OF_HITS {
+        for &role in Role::HIT_ROLES {
             let Some(index) = find(&plain, role, options) else {
                 if needed.contains(&role) || role.wanted(options).is_some() {
                     let name = role.wanted(options).unwrap_or(role.name());

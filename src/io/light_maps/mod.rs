@@ -32,9 +32,9 @@ pub const TABLES: [&str; 4] = [
 const FORMAT: &str = "nuwave light maps";
 const VERSION: u32 = 1;
 /// Maximum number of pieces or nodes along an axis of a table.
-const MOST: usize = 4096;
+const MAX_AXIS: usize = 4096;
 /// Maximum number of values of a type in a table: twenty times JUNO's.
-const MOST_VALUES: usize = 1 << 24;
+const MAX_VALUES: usize = 1 << 24;
 
 /// `light.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,24 +115,24 @@ impl Manifest {
                 axis.low.is_finite()
                     && axis.high.is_finite()
                     && axis.low < axis.high
-                    && (1..=MOST).contains(&axis.intervals)
+                    && (1..=MAX_AXIS).contains(&axis.intervals)
             };
             let nodes = |nodes: &Nodes| {
                 nodes.low.is_finite()
                     && nodes.high.is_finite()
                     && nodes.low < nodes.high
-                    && (2..=MOST).contains(&nodes.count)
+                    && (2..=MAX_AXIS).contains(&nodes.count)
             };
             // Both factors of each product are limited above, so that it cannot overflow.
             let is_good = axis(&kind.map_u)
                 && axis(&kind.map_v)
                 && nodes(&kind.times_u)
                 && nodes(&kind.times_v)
-                && kind.times <= MOST_VALUES
-                && kind.charges <= MOST
-                && kind.map_u.splines() * kind.map_v.splines() <= MOST_VALUES
+                && kind.times <= MAX_VALUES
+                && kind.charges <= MAX_AXIS
+                && kind.map_u.splines() * kind.map_v.splines() <= MAX_VALUES
                 && (kind.times_u.count * kind.times_v.count).saturating_mul(kind.times)
-                    <= MOST_VALUES;
+                    <= MAX_VALUES;
             if !is_good {
                 return Err(bad(&format!("types `{}`", kind.name)));
             }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{FORMAT, MANIFEST, MOST, Manifest, TABLES, VERSION};
+use super::{FORMAT, MANIFEST, MAX_AXIS, Manifest, TABLES, VERSION};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::tables::checksum;
-use crate::io::tables::read::{Part, stream};
+use crate::io::tables::read::{Rows, stream};
 use crate::model::light_maps::{
     ChannelLight, ChargeTable, FROM_NS, LightTables, STEP_NS, STEP_PE, Surface, TimeTable,
     TypeLight,
@@ -199,7 +199,7 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
             let density = part.doubles("density_per_pe")?;
             for ((kind, charge_pe), density) in kind.into_iter().zip(charge_pe).zip(density) {
                 let k = (charge_pe / STEP_PE).round();
-                let at = (k >= 0.0 && k < MOST as f64).then_some((kind as usize, k as usize));
+                let at = (k >= 0.0 && k < MAX_AXIS as f64).then_some((kind as usize, k as usize));
                 put(&mut spectra, at, density, &charges)?;
             }
             Ok(())
@@ -278,7 +278,7 @@ fn each_row(
 fn stream_guarded(
     path: &Path,
     columns: &[&str],
-    each: impl FnMut(Part<'_>) -> Result<()>,
+    each: impl FnMut(Rows<'_>) -> Result<()>,
 ) -> Result<()> {
     guarded(path, || stream(path, columns, each))
 }
@@ -291,7 +291,7 @@ fn read_channels(path: &Path, sensors: &Sensors) -> Result<Vec<ChannelLight>> {
         let ids: Vec<u32> = part.unsigned("channel_id")?;
         for (name, column) in names.iter().zip(&mut channels) {
             for (id, value) in ids.iter().zip(part.doubles(name)?) {
-                column.put(sensors.place_of(*id), value)?;
+                column.put(sensors.index_of(*id), value)?;
             }
         }
         Ok(())

@@ -10,8 +10,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::super::system_errors::note;
 use super::thrift::{FILE, PAGE, Thrift};
+use crate::io::system_errors::note;
 
 const MAGIC: [u8; 4] = *b"PAR1";
 /// Bytes after the footer: its length and the magic word.
@@ -27,7 +27,7 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Opens `file`, whose footer is [checked](check).
-    pub fn of(mut file: File) -> io::Result<Self> {
+    pub fn new(mut file: File) -> io::Result<Self> {
         check(&mut file)?;
         let n_bytes = file.metadata()?.len();
         Ok(Self { file, n_bytes })

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use super::write::{SLICE_ROWS, hits_schema, table_properties};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
-use crate::io::truth::{remove_photoelectrons_beside, write_events_beside};
+use crate::io::truth::{remove_photoelectrons_file, write_events_file};
 use crate::model::{EventHits, TrueEvent};
 
 /// Writes hits to one Parquet file, and the true events next to it as `NAME.truth-events.parquet`.
@@ -104,8 +104,8 @@ impl EventHitsFile {
             .into_inner()
             .map_err(|error| Error::output(&self.path, "cannot be written").with_source(error))?;
         // The truth is written first, so that no hits exist without it.
-        write_events_beside(&self.path, &self.truth)?;
-        remove_photoelectrons_beside(&self.path)?;
+        write_events_file(&self.path, &self.truth)?;
+        remove_photoelectrons_file(&self.path)?;
         file.commit()
     }
 }

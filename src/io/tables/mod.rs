@@ -7,5 +7,5 @@ mod write;
 
 pub(crate) use write::{HitColumns, WaveformColumns};
 pub use write::{
-    Part, TablesWriter, checksum, checksum_of, folder_checksum, hits_schema, waveforms_schema,
+    Part, TablesWriter, checksum, folder_checksum, hits_schema, path_checksum, waveforms_schema,
 };

@@ -19,111 +19,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
-use crate::model::Flags;
-
-/// Rows of `DIR/hits`, column by column. All columns have the same length.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HitTable {
-    /// Index of the input in the report's list of inputs.
-    pub input_id: Vec<u32>,
-    /// Event.
-    pub event_id: Vec<u64>,
-    /// Channel.
-    pub channel_id: Vec<u32>,
-    /// Time of the hit from the first sample of its window.
-    pub time_ns: Vec<f32>,
-    /// Charge.
-    pub charge_pe: Vec<f32>,
-    /// Flags of the hit.
-    pub flags: Vec<Flags>,
-}
-
-impl HitTable {
-    /// Returns the number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.event_id.len()
-    }
-
-    /// Returns true if there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.event_id.is_empty()
-    }
-
-    /// Appends the rows of `other`.
-    pub fn append(&mut self, mut other: Self) {
-        self.input_id.append(&mut other.input_id);
-        self.event_id.append(&mut other.event_id);
-        self.channel_id.append(&mut other.channel_id);
-        self.time_ns.append(&mut other.time_ns);
-        self.charge_pe.append(&mut other.charge_pe);
-        self.flags.append(&mut other.flags);
-    }
-}
-
-/// Rows of `DIR/waveforms`, column by column. All columns have the same length.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WaveformTable {
-    /// Index of the input in the report's list of inputs.
-    pub input_id: Vec<u32>,
-    /// Event.
-    pub event_id: Vec<u64>,
-    /// Channel.
-    pub channel_id: Vec<u32>,
-    /// Sum of the charges of the hits.
-    pub charge_pe: Vec<f32>,
-    /// Time of the earliest hit; `None` where there is none.
-    pub first_time_ns: Vec<Option<f32>>,
-    /// Number of hits.
-    pub n_hits: Vec<u32>,
-    /// Baseline.
-    pub baseline_adc: Vec<f32>,
-    /// Standard deviation of one sample without light.
-    pub noise_adc: Vec<f32>,
-    /// Flags of the waveform.
-    pub flags: Vec<Flags>,
-}
-
-impl WaveformTable {
-    /// Returns the number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.event_id.len()
-    }
-
-    /// Returns true if there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.event_id.is_empty()
-    }
-
-    /// Appends the rows of `other`.
-    pub fn append(&mut self, mut other: Self) {
-        self.input_id.append(&mut other.input_id);
-        self.event_id.append(&mut other.event_id);
-        self.channel_id.append(&mut other.channel_id);
-        self.charge_pe.append(&mut other.charge_pe);
-        self.first_time_ns.append(&mut other.first_time_ns);
-        self.n_hits.append(&mut other.n_hits);
-        self.baseline_adc.append(&mut other.baseline_adc);
-        self.noise_adc.append(&mut other.noise_adc);
-        self.flags.append(&mut other.flags);
-    }
-}
-
-/// A finished output folder of `nuwave reconstruct`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reconstruction {
-    /// The folder.
-    pub dir: PathBuf,
-    /// The contents of `report.json`.
-    pub report: serde_json::Value,
-    /// All hits, in the order of the files.
-    pub hits: HitTable,
-    /// All waveforms, in the order of the files.
-    pub waveforms: WaveformTable,
-}
+use crate::model::{Flags, HitTable, Reconstruction, WaveformTable};
 
 /// Reads a whole output folder: the report, all hits and all waveforms.
 ///
@@ -302,7 +198,7 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
 fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
     let handle = File::open(file)
         .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
-    let pages = Pages::of(handle).map_err(|error| unreadable(file, error))?;
+    let pages = Pages::new(handle).map_err(|error| unreadable(file, error))?;
     guarded(file, || {
         ParquetRecordBatchReaderBuilder::try_new(pages).map_err(|error| unreadable(file, error))
     })
@@ -316,7 +212,7 @@ fn unreadable(file: &Path, error: impl Into<Box<dyn std::error::Error + Send + S
 pub(crate) fn stream(
     path: &Path,
     columns: &[&str],
-    mut each: impl FnMut(Part<'_>) -> Result<()>,
+    mut each: impl FnMut(Rows<'_>) -> Result<()>,
 ) -> Result<()> {
     for file in part_files(path)? {
         let builder = reader(&file)?;
@@ -346,7 +242,7 @@ pub(crate) fn stream(
             })
         };
         while let Some(rows) = next()? {
-            each(Part {
+            each(Rows {
                 file: &file,
                 rows: &rows,
             })?;
@@ -356,12 +252,12 @@ pub(crate) fn stream(
 }
 
 /// A record batch and its file, for error messages.
-pub(crate) struct Part<'a> {
+pub(crate) struct Rows<'a> {
     file: &'a Path,
     rows: &'a RecordBatch,
 }
 
-impl Part<'_> {
+impl Rows<'_> {
     /// Returns the number of rows, which all columns have.
     pub(crate) fn len(&self) -> usize {
         self.rows.num_rows()

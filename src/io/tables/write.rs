@@ -376,7 +376,7 @@ pub fn checksum(path: &Path) -> io::Result<(u64, String)> {
 ///
 /// # Errors
 /// If one cannot be read.
-pub fn checksum_of(path: &Path) -> io::Result<(u64, String)> {
+pub fn path_checksum(path: &Path) -> io::Result<(u64, String)> {
     if path.is_dir() {
         folder_checksum(path)
     } else {

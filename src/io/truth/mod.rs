@@ -7,5 +7,5 @@ mod write;
 pub(crate) use hdf5::is_in as is_in_hdf5;
 pub use read::read_truth;
 pub(crate) use write::{
-    is_beside, remove_photoelectrons_beside, write_beside, write_events_beside,
+    has_truth_file, remove_photoelectrons_file, write_events_file, write_truth_files,
 };

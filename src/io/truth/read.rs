@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 
 use super::hdf5;
-use super::write::{EVENTS, PHOTOELECTRONS, beside};
+use super::write::{EVENTS, PHOTOELECTRONS, sibling};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::parquet_file;
@@ -25,12 +25,12 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
     {
         return Ok(truth);
     }
-    let photoelectrons = beside(path, PHOTOELECTRONS);
+    let photoelectrons = sibling(path, PHOTOELECTRONS);
     if photoelectrons.is_file() {
-        return from_parquet(Some(&photoelectrons), &beside(path, EVENTS));
+        return from_parquet(Some(&photoelectrons), &sibling(path, EVENTS));
     }
     if *format == PARQUET {
-        let events = beside(&without_ending(path), EVENTS);
+        let events = sibling(&without_ending(path), EVENTS);
         match kind_of(path)? {
             Kind::Photoelectrons => return from_parquet(Some(path), &events),
             Kind::Events => return from_parquet(None, path),
@@ -41,7 +41,7 @@ pub fn read_truth(path: &Path) -> Result<Truth> {
     Err(Error::input(path, "holds no truth").with_hint(format!(
         "truth is in an HDF5 file at `/truth/photoelectrons`, or in `{}`, or of events alone in `{}`",
         photoelectrons.display(),
-        beside(path, EVENTS).display()
+        sibling(path, EVENTS).display()
     )))
 }
 

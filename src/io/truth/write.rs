@@ -14,19 +14,19 @@ pub(super) const PHOTOELECTRONS: &str = ".truth.parquet";
 pub(super) const EVENTS: &str = ".truth-events.parquet";
 
 /// Replaces the ending of `path`: `run.parquet` with `.truth.parquet` becomes `run.truth.parquet`.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
     name.push(ending);
     path.with_file_name(name)
 }
 
 /// Returns true if a waveform file has its truth next to it.
-pub(crate) fn is_beside(path: &Path) -> bool {
-    beside(path, PHOTOELECTRONS).is_file()
+pub(crate) fn has_truth_file(path: &Path) -> bool {
+    sibling(path, PHOTOELECTRONS).is_file()
 }
 
 /// Writes the truth of the waveform file `path`, if there is any.
-pub(crate) fn write_beside(path: &Path, truth: &Truth) -> Result<()> {
+pub(crate) fn write_truth_files(path: &Path, truth: &Truth) -> Result<()> {
     if truth.photoelectrons.is_empty() && truth.events.is_empty() {
         return Ok(());
     }
@@ -57,16 +57,16 @@ pub(crate) fn write_beside(path: &Path, truth: &Truth) -> Result<()> {
             )),
         ),
     ];
-    write(&beside(path, PHOTOELECTRONS), columns)?;
+    write(&sibling(path, PHOTOELECTRONS), columns)?;
     if truth.events.is_empty() {
         return Ok(());
     }
-    write_events_beside(path, &truth.events)
+    write_events_file(path, &truth.events)
 }
 
 /// Removes the photoelectrons of an earlier file of the name `path` before a table without any takes that name.
-pub(crate) fn remove_photoelectrons_beside(path: &Path) -> Result<()> {
-    let old = beside(path, PHOTOELECTRONS);
+pub(crate) fn remove_photoelectrons_file(path: &Path) -> Result<()> {
+    let old = sibling(path, PHOTOELECTRONS);
     match std::fs::remove_file(&old) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::output(
             &old,
@@ -78,7 +78,7 @@ pub(crate) fn remove_photoelectrons_beside(path: &Path) -> Result<()> {
 }
 
 /// Writes the true events of the file `path`.
-pub(crate) fn write_events_beside(path: &Path, events: &[TrueEvent]) -> Result<()> {
+pub(crate) fn write_events_file(path: &Path, events: &[TrueEvent]) -> Result<()> {
     let of = |value: fn(&TrueEvent) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(events.iter().map(value)))
     };
@@ -91,7 +91,7 @@ pub(crate) fn write_events_beside(path: &Path, events: &[TrueEvent]) -> Result<(
         ("time_ns", of(|event| event.time_ns)),
         ("energy_mev", of(|event| event.energy_mev)),
     ];
-    write(&beside(path, EVENTS), columns)
+    write(&sibling(path, EVENTS), columns)
 }
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {

@@ -80,7 +80,7 @@ impl<R: BlockReader> BlockSource<R> {
                     self.block = block;
                     self.ended = false;
                 }
-                Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
+                Err(error) if error.is_system_failure() => return Err(error.into_retryable()),
                 Err(error) => {
                     if self.inside {
                         self.losses.push(self.lost_rest(&error));
@@ -126,7 +126,7 @@ impl<R: BlockReader> BlockSource<R> {
     fn go_to(&mut self, position: u64) -> Result<bool> {
         let path = self.reader.info().path.clone();
         let here = self.reader.position();
-        guarded(&path, || self.reader.seek(position)).map_err(Error::to_be_tried_again)?;
+        guarded(&path, || self.reader.seek(position)).map_err(Error::into_retryable)?;
         let moved = self.reader.position() != here;
         if moved {
             self.block = None;
@@ -267,7 +267,7 @@ impl<R: BlockReader> Source for BlockSource<R> {
             self.stop_if_asked()?;
             let events = match guarded(&path, || self.reader.next_events()) {
                 Ok(Some(events)) => events,
-                Err(error) if error.is_of_the_system() => return Err(error.to_be_tried_again()),
+                Err(error) if error.is_system_failure() => return Err(error.into_retryable()),
                 Ok(None) | Err(_) => return Ok(true),
             };
             for event in events {

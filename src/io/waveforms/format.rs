@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Maximum length of [`Probe::head`].
 const HEAD_BYTES: usize = 4096;
 
+/// Creates a file of waveforms.
+pub type Create = fn(&Path, &WriteInfo) -> Result<Box<dyn WaveformSink>>;
+
 /// A format: a line of the table [`FORMATS`](super::FORMATS).
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
@@ -29,7 +32,7 @@ pub struct Format {
     /// Opens a file of the given size.
     pub open: fn(&Path, u64, &ReadOptions) -> Result<Box<dyn Source>>,
     /// Creates a file; `None` if nuwave only reads the format.
-    pub create: Option<fn(&Path, &WriteInfo) -> Result<Box<dyn WaveformSink>>>,
+    pub create: Option<Create>,
 }
 
 impl PartialEq for Format {

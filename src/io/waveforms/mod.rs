@@ -1,8 +1,8 @@
 //! Files of waveforms: a folder or file per format, each with a [`Source`] to read it and perhaps a [`WaveformSink`] to
 //! write it.
 //!
-//! The table [`FORMATS`] is the only list of formats: detection, opening, creating, the endings that are taken from a
-//! folder and the texts that name formats all go by it.
+//! The table [`FORMATS`] is the only list of formats: detection, opening, creating, the endings of inputs in folders and the
+//! texts that name formats all use it.
 
 pub(crate) mod arrow_ipc;
 mod block_source;
@@ -19,11 +19,10 @@ mod source;
 mod wavedump;
 
 use std::path::Path;
-use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
-pub use format::{Format, Probe};
+pub use format::{Create, Format, Probe};
 pub(crate) use hdf5::FORMAT as HDF5;
 pub(crate) use parquet::FORMAT as PARQUET;
 pub use sink::{WaveformSink, WriteInfo};
@@ -43,10 +42,35 @@ pub const FORMATS: &[Format] = &[
     wavedump::BINARY_WITHOUT_HEADERS,
 ];
 
-/// The names of the formats that can be read, for help texts.
-pub static READ_FORMATS: LazyLock<String> = LazyLock::new(|| detect::families(FORMATS));
+/// Lists the formats that can be read, as in `HDF5, Parquet and NumPy`.
+#[must_use]
+pub fn readable_formats() -> String {
+    detect::families(FORMATS)
+}
 
-/// Opens a file of waveforms. Its content decides on the format, not its name.
+/// Lists the usual ending of each format that can be written, as in "`.h5`, `.npy` or `.txt`".
+#[must_use]
+pub fn writable_endings() -> String {
+    created_endings(FORMATS)
+}
+
+/// Opens a file of waveforms. Its content determines the format, not its name.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use nuwave::io::{self, BatchLimit, ReadOptions};
+///
+/// let mut source = io::open(Path::new("testdata/juno64.h5"), &ReadOptions::default())?;
+/// assert_eq!(source.info().format, "HDF5");
+/// let mut n_waveforms = 0;
+/// while let Some(batch) = source.next_batch(BatchLimit::default())? {
+///     n_waveforms += batch.len();
+/// }
+/// assert_eq!(Some(n_waveforms as u64), source.info().n_waveforms);
+/// assert!(source.take_losses().is_empty());
+/// # Ok::<(), nuwave::Error>(())
+/// ```
 ///
 /// # Errors
 /// If the file cannot be opened, is of no known format, or holds no waveforms.
@@ -63,7 +87,7 @@ fn open_among(
     guarded(path, || (format.open)(path, n_bytes, options))
 }
 
-/// Creates a file of waveforms. The ending of its name decides on the [format](FORMATS).
+/// Creates a file of waveforms. The ending of its name selects the [format](FORMATS).
 ///
 /// The file has a temporary name until [`WaveformSink::finish`]. Truth goes into an HDF5 file itself, and next to
 /// any other as `NAME.truth.parquet` and `NAME.truth-events.parquet`.
@@ -99,7 +123,6 @@ fn create_among(
     create(path, info)
 }
 
-/// The usual ending of each format that can be written, as in ```.h5`, `.npy` or `.txt```.
 fn created_endings(formats: &[Format]) -> String {
     let written = formats.iter().filter(|format| format.create.is_some());
     let endings: Vec<String> = written
@@ -112,7 +135,7 @@ fn created_endings(formats: &[Format]) -> String {
     }
 }
 
-/// The endings of `formats`, whether nuwave writes them or not.
+/// Returns the endings of all `formats`, whether nuwave writes them or not.
 pub(crate) fn endings(formats: &'static [Format]) -> impl Iterator<Item = &'static str> {
     formats
         .iter()
@@ -137,7 +160,7 @@ mod tests {
         open: |path, n_bytes, _| {
             let bytes = std::fs::read(path)
                 .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
-            let info = SourceInfo::new(path.to_owned(), TINY.name, n_bytes);
+            let info = SourceInfo::new(path.to_owned(), "Tiny", n_bytes);
             let rows = bytes[4..].chunks_exact(MIN_SAMPLES);
             let rows = rows.map(|row| row.iter().copied().map(u16::from).collect());
             Ok(Box::new(block_source::BlockSource::new(Reader {

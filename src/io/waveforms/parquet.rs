@@ -70,7 +70,7 @@ fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Sour
     info.extent = Extent::rows(n_rows, row_bytes / 2);
     let n_batch = usize::try_from(BLOCK_BYTES as u64 / row_bytes).unwrap_or(MAX_ROWS);
     let file = File::open(path)
-        .and_then(Pages::of)
+        .and_then(Pages::new)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let schema = builder.parquet_schema();
     let mask = ProjectionMask::roots(schema, columns.projection());
@@ -220,7 +220,7 @@ impl BlockReader for Rows {
         self.next_group += 1;
         self.next_row = rows.end;
         match read {
-            Err(error) if error.is_of_the_system() => Err(error),
+            Err(error) if error.is_system_failure() => Err(error),
             // Waveforms without an event number are lost and belong to no event.
             _ => Ok(Some(events)),
         }
@@ -237,7 +237,7 @@ impl BlockReader for Rows {
                 self.next_group += 1;
                 match reader {
                     Ok(reader) => self.reader = Some((reader, rows.end)),
-                    Err(error) if error.is_of_the_system() => return Err(error),
+                    Err(error) if error.is_system_failure() => return Err(error),
                     Err(error) => return Ok(Some(self.lose_group(rows.end, &error))),
                 }
             }
@@ -246,7 +246,7 @@ impl BlockReader for Rows {
             match guarded(&path, || self.next_rows()) {
                 Ok(Some(block)) => return Ok(Some(block)),
                 Ok(None) => self.reader = None,
-                Err(error) if error.is_of_the_system() => return Err(error),
+                Err(error) if error.is_system_failure() => return Err(error),
                 Err(error) => return Ok(Some(self.lose_group(end, &error))),
             }
         }
@@ -351,7 +351,7 @@ impl WaveformSink for ParquetSink {
         let target = writer
             .into_inner()
             .map_err(|error| write_error(&self.path, error))?;
-        truth::write_beside(&self.path, truth)?;
+        truth::write_truth_files(&self.path, truth)?;
         target.commit()
     }
 }

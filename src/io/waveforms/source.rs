@@ -46,7 +46,7 @@ pub struct Extent {
     /// Position after the last waveform.
     pub end: u64,
     /// Positions per waveform: 1 for rows, the size of the first waveform for bytes.
-    pub of_waveform: u64,
+    pub per_waveform: u64,
     /// Approximate number of samples per waveform.
     pub samples: u64,
 }
@@ -56,16 +56,16 @@ impl Extent {
     pub(crate) fn rows(n_rows: u64, samples: u64) -> Self {
         Self {
             end: n_rows,
-            of_waveform: 1,
+            per_waveform: 1,
             samples: samples.max(1),
         }
     }
 
-    /// Creates the range of a file of `n_bytes` whose first waveform takes `of_waveform` bytes for `samples` samples.
-    pub(crate) fn bytes(n_bytes: u64, of_waveform: u64, samples: u64) -> Self {
+    /// Creates the range of a file of `n_bytes` whose first waveform takes `per_waveform` bytes for `samples` samples.
+    pub(crate) fn bytes(n_bytes: u64, per_waveform: u64, samples: u64) -> Self {
         Self {
             end: n_bytes,
-            of_waveform: of_waveform.clamp(1, n_bytes.max(1)),
+            per_waveform: per_waveform.clamp(1, n_bytes.max(1)),
             samples: samples.max(1),
         }
     }
@@ -75,7 +75,7 @@ impl SourceInfo {
     /// Creates the description of a file that has not been read.
     pub(crate) fn new(path: PathBuf, format: &'static str, n_bytes: u64) -> Self {
         Self {
-            has_truth: truth::is_beside(&path),
+            has_truth: truth::has_truth_file(&path),
             path,
             format,
             layout: String::new(),

@@ -129,9 +129,9 @@ impl Batches {
         if let Next::Message(bytes) = &next
             && let Some(rows) = rows_of(bytes).filter(|&rows| rows > 0)
         {
-            let of_waveform = bytes.len() as u64 / rows;
-            let samples = self.info.n_samples.map_or(of_waveform / 2, |n| n as u64);
-            self.info.extent = Extent::bytes(self.info.n_bytes, of_waveform, samples);
+            let per_waveform = bytes.len() as u64 / rows;
+            let samples = self.info.n_samples.map_or(per_waveform / 2, |n| n as u64);
+            self.info.extent = Extent::bytes(self.info.n_bytes, per_waveform, samples);
         }
         self.ahead = Some((begin, next));
         Ok(())

@@ -44,7 +44,7 @@ pub(crate) struct Received {
     info: SourceInfo,
     rows: u64,
     /// Maximum total size of the uncompressed buffers of a batch.
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
 impl Received {
@@ -57,7 +57,7 @@ impl Received {
         name: &'static Path,
         header: &[u8],
         options: &ReadOptions,
-        most_bytes: u64,
+        max_bytes: u64,
     ) -> Result<Self> {
         let message = root_as_message(header).map_err(|_| {
             Error::input(name, "the first message with a header cannot be understood")
@@ -79,7 +79,7 @@ impl Received {
                 columns,
                 info,
                 rows: 0,
-                most_bytes,
+                max_bytes,
             })
         })
     }
@@ -123,10 +123,10 @@ impl Received {
             Some(_) => {}
         }
         let bytes = unpacked_bytes(&message, body);
-        if bytes.is_none_or(|bytes| bytes > self.most_bytes) {
+        if bytes.is_none_or(|bytes| bytes > self.max_bytes) {
             return wrong(&format!(
                 "it would unpack to more than {} bytes",
-                self.most_bytes
+                self.max_bytes
             ));
         }
         // Rows without samples cost nothing to send, but much to refuse one by one.

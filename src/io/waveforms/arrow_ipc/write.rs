@@ -100,7 +100,7 @@ impl WaveformSink for ArrowSink {
             .map_err(failed)?
             .into_inner()
             .map_err(|error| write_error(&self.path, error.into_error()))?;
-        truth::write_beside(&self.path, truth)?;
+        truth::write_truth_files(&self.path, truth)?;
         target.commit()
     }
 }

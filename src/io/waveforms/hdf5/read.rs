@@ -186,7 +186,7 @@ impl BlockReader for Reader {
                     events.filter_map(|id| u64::try_from(id).ok()).collect(),
                 ))
             }
-            Err(error) if error.is_of_the_system() => Err(error),
+            Err(error) if error.is_system_failure() => Err(error),
             // Waveforms without an event number are lost and belong to no event.
             Err(_) => Ok(Some(Vec::new())),
         }
@@ -212,7 +212,7 @@ impl BlockReader for Reader {
                 first = chunk.end;
                 match guarded(path, || self.window(&chunk, &mut block)) {
                     Ok(()) => {}
-                    Err(error) if error.is_of_the_system() => return Err(error),
+                    Err(error) if error.is_system_failure() => return Err(error),
                     Err(error) => lose(&mut block, &chunk, &error),
                 }
             }

@@ -273,8 +273,8 @@ fn floats(array: Option<&mut (Array, ScalarType)>, n: usize) -> std::io::Result<
 
 /// Reads the rest of a short member.
 fn read_small(array: &mut Array, n_bytes: usize) -> Option<Vec<u8>> {
-    const MOST: usize = 4096;
-    let (bytes, _) = array.read_rows(1, n_bytes.min(MOST)).ok()?;
+    const MAX_BYTES: usize = 4096;
+    let (bytes, _) = array.read_rows(1, n_bytes.min(MAX_BYTES)).ok()?;
     (bytes.len() == n_bytes).then_some(bytes)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use npyz::zip::{CompressionMethod, DateTime, ZipWriter, write::FileOptions};
 
 use crate::error::Result;
-use crate::io::atomic::{AtomicFile, folder_of, write_error};
+use crate::io::atomic::{AtomicFile, parent_folder, write_error};
 use crate::io::waveforms::sink::Uniform;
 use crate::io::{WaveformSink, WriteInfo, metadata, truth};
 use crate::model::{Batch, SamplesRef, Truth};
@@ -94,7 +94,7 @@ impl WaveformSink for NpySink {
             .seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&samples_header(&uniform)))
             .map_err(|error| write_error(&path, error))?;
-        truth::write_beside(&path, truth)?;
+        truth::write_truth_files(&path, truth)?;
         file.commit()
     }
 }
@@ -114,7 +114,7 @@ impl NpzSink {
     pub fn create(path: &Path, info: &WriteInfo) -> Result<Self> {
         let file = AtomicFile::create(path)?;
         let samples =
-            tempfile::tempfile_in(folder_of(path)).map_err(|error| write_error(path, error))?;
+            tempfile::tempfile_in(parent_folder(path)).map_err(|error| write_error(path, error))?;
         Ok(Self {
             file,
             samples: BufWriter::new(samples),
@@ -219,7 +219,7 @@ impl WaveformSink for NpzSink {
         }
         self.write_archive()
             .map_err(|error| write_error(self.file.path(), error))?;
-        truth::write_beside(self.file.path(), truth)?;
+        truth::write_truth_files(self.file.path(), truth)?;
         self.file.commit()
     }
 }

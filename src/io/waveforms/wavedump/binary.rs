@@ -5,7 +5,7 @@
 //! and are not supported.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
 use super::BLOCK_SAMPLES;

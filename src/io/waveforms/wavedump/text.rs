@@ -109,8 +109,8 @@ impl Text {
                 Line::Sample(value) => {
                     text.integers = is_count(value);
                     let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
-                    let of_waveform = begin + samples * (text.position - begin);
-                    text.info.extent = Extent::bytes(n_bytes, of_waveform, samples);
+                    let per_waveform = begin + samples * (text.position - begin);
+                    text.info.extent = Extent::bytes(n_bytes, per_waveform, samples);
                     break;
                 }
                 Line::Header(key, value) if key == FIRST_KEY => samples = value.parse().ok(),

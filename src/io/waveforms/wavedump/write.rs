@@ -129,6 +129,6 @@ fn finish(file: BufWriter<AtomicFile>, truth: &Truth) -> Result<()> {
     let file = file
         .into_inner()
         .map_err(|error| write_error(&path, error.into_error()))?;
-    truth::write_beside(&path, truth)?;
+    truth::write_truth_files(&path, truth)?;
     file.commit()
 }
