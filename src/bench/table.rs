@@ -218,9 +218,9 @@ mod tests {
         ] {
             assert!(text.contains(expected), "no `{expected}` in\n{text}");
         }
-        let sanity = text.lines().find(|line| line.contains("sanity"));
+        let load_samples = text.lines().find(|line| line.contains("load_samples"));
         assert!(
-            sanity.is_some_and(|line| line.contains("3,000,000 25.0 %")),
+            load_samples.is_some_and(|line| line.contains("3,000,000 25.0 %")),
             "{text}"
         );
     }

@@ -45,7 +45,7 @@ pub(crate) fn report() -> Report {
                 rows[last].share_of_limit = share;
             }
         }
-        for (stage, waveforms_s) in [("sanity", 3e6), ("deconvolve", 1e6)] {
+        for (stage, waveforms_s) in [("load_samples", 3e6), ("deconvolve", 1e6)] {
             rows.push(Row {
                 stage: Some(stage),
                 ..row(Measurement::CpuOneThread, mean_pe, waveforms_s)
