@@ -44,7 +44,7 @@ impl ErrorKind {
     }
 }
 
-/// What the user can do about an error.
+/// Remedies that the user can try after an error.
 ///
 /// Variants other than [`Text`](Hint::Text) concern settings, which each program names differently: options of the command
 /// line, fields of a request, arguments of a function.
