@@ -1,4 +1,4 @@
-// The fused extraction kernel: raw samples to hits, one workgroup per waveform. Twin: src/extract/workspace.rs.
+// The fused extraction kernel: raw samples to hits, one workgroup per waveform. Twin: src/extract/extract_waveform.rs.
 // Stages outside FIRST_STAGE..=LAST_STAGE are removed at compile time; their results are then read from device memory.
 
 #import baseline

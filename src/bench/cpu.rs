@@ -135,9 +135,10 @@ fn once(extractor: &Extractor, batch: &Batch) -> Spent {
                         }
                         last = now;
                     };
-                    let summary = extractor.extract_one(waveform, work, hits, &mut |stage, _| {
-                        note(stage as usize);
-                    });
+                    let summary =
+                        extractor.extract_waveform(waveform, work, hits, &mut |stage, _| {
+                            note(stage as usize);
+                        });
                     black_box(summary);
                     note(PARTS - 1);
                 }

@@ -17,14 +17,23 @@ pub(crate) const EMPTY_MIN_BLOCKS: usize = 12;
 /// Least significance of a pulse in the mean of the block that holds it, as a share of what a matched filter would give.
 pub(crate) const EMPTY_MIN_SHARE: f32 = 0.6;
 
-/// The level, in counts as recorded, and its standard deviation, if there is no light. `sign` is that of the pulses; `noise_adc` that of a sample.
+/// Baseline of an empty waveform.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EmptyBaseline {
+    /// Level in ADC counts as recorded.
+    pub level_adc: f32,
+    /// Standard deviation of that level.
+    pub sigma_adc: f32,
+}
+
+/// Returns the baseline if the waveform is empty. `sign` is the polarity of pulses, `noise_adc` the noise of a sample.
 #[must_use]
 pub fn find_empty_baseline(
     loaded: &LoadedSamples,
     template: &Template,
     sign: f32,
     noise_adc: f32,
-) -> Option<(f32, f32)> {
+) -> Option<EmptyBaseline> {
     let means = loaded.block_mean.as_slice();
     let block = BLOCKS[loaded.class] as f32;
     let samples = loaded.even.len() + loaded.odd.len();
@@ -51,5 +60,8 @@ pub fn find_empty_baseline(
         }
         before = above;
     }
-    Some((mean, noise_adc / (samples as f32).sqrt()))
+    Some(EmptyBaseline {
+        level_adc: mean,
+        sigma_adc: noise_adc / (samples as f32).sqrt(),
+    })
 }

@@ -20,7 +20,9 @@ mod backend;
 pub(crate) mod baseline;
 pub(crate) mod deconvolution;
 pub(crate) mod empty_waveform;
+mod extract_waveform;
 pub(crate) mod extractor;
+pub(crate) mod finalize;
 pub(crate) mod load_samples;
 mod parameters;
 mod select_nth;
@@ -32,6 +34,7 @@ pub(crate) mod threshold;
 pub(crate) mod workspace;
 
 pub use backend::{Backend, BackendReport, Retry};
-pub use extractor::{Extractor, Trace};
+pub use extract_waveform::Trace;
+pub use extractor::Extractor;
 pub use parameters::{Filter, Method, Parameters, ReadoutFacts};
 pub use stage_kind::Stage;

@@ -11,10 +11,9 @@ use super::device::Device;
 use super::kernels::numbers::{ANGLES_AT, MAX_BINS};
 use super::kernels::shared_types::TemplatePlan;
 use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, packed_factors, to_complex32};
-use crate::extract::deconvolution::{charge, residual_baseline};
+use crate::extract::deconvolution::{charge, hit_finding, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
 use crate::extract::template_fit::template::Template;
-use crate::extract::workspace::reach;
 
 /// The plans and tables of all templates so far.
 #[derive(Default)]
@@ -119,7 +118,7 @@ impl TemplateTables {
                 decimation: channel.design.decimation as u32,
                 smoothing: residual_baseline::smoothing(plan) as u32,
                 margin: residual_baseline::margin(plan) as u32,
-                reach: reach(plan) as u32,
+                reach: hit_finding::reach(plan) as u32,
                 edge_reach: charge::edge_reach(plan) as u32,
                 step_ns: plan.step_ns,
                 kernel_sigma_ns: plan.kernel_sigma_ns,

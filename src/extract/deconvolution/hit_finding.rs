@@ -5,7 +5,10 @@
 //! happens to cross zero keeps what is above and drops what is below, +2 % of charge at one photoelectron. Regions whose
 //! extensions meet share out at the lowest sample between them. Within a region hits are the peaks whose valleys are deep enough.
 
-use super::deconvolve::BLOCK;
+use super::deconvolve::{BLOCK, DeconvolutionPlan};
+
+/// Extension of a hit beyond threshold, in standard deviations of the kernel.
+const REACH_SIGMA: f32 = 1.7;
 
 /// What the trace is searched with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +34,14 @@ pub struct FoundHit {
     pub leads: bool,
     /// True if its first and last sample border on no other hit's.
     pub alone: (bool, bool),
+}
+
+/// Returns how far hits extend beyond threshold, in samples of the trace.
+#[must_use]
+pub fn reach(plan: &DeconvolutionPlan) -> usize {
+    (REACH_SIGMA * plan.kernel_sigma_ns / plan.step_ns)
+        .round()
+        .max(1.0) as usize
 }
 
 /// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of

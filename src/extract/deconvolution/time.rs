@@ -14,6 +14,9 @@ pub(crate) const EDGE_SIGMA: f32 = 6.0;
 /// And this share of the peak: a template is not known well enough to go lower.
 pub(crate) const EDGE_PEAK_SHARE: f32 = 0.04;
 
+/// A hit earlier than this many standard deviations of the kernel may lie in the samples of the baseline.
+pub(crate) const EARLY_SIGMA: f32 = 2.0;
+
 /// Time of a hit from the first sample of the window; `noise` is the trace's standard deviation in PE/ns.
 #[must_use]
 pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, noise: f32) -> f32 {

@@ -185,7 +185,7 @@ impl<'a> StageByStage<'a> {
             };
             self.gpu
                 .cpu()
-                .extract_one(waveform, &mut work, &mut Vec::new(), &mut keep);
+                .extract_waveform(waveform, &mut work, &mut Vec::new(), &mut keep);
             all.extend(state);
         }
         Some(all)

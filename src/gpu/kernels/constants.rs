@@ -11,7 +11,7 @@ use super::shared_types::LEFT_TO_CPU;
 use crate::extract::deconvolution::{charge, deconvolve, residual_baseline, time};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
-use crate::extract::{Stage, baseline, empty_waveform, load_samples, workspace};
+use crate::extract::{Stage, baseline, empty_waveform, load_samples};
 use crate::model::Flags;
 
 /// Lists constants of one module under their own names.
@@ -85,8 +85,7 @@ pub fn extraction() -> String {
     constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
         MIN_UNLIT_BLOCKS DRIFT_SIGMA);
     constants!(text, real, charge: EDGE_CHARGE_SHARE MIN_SEEN_SHARE PILE_UP_RATIO);
-    constants!(text, real, time: EDGE_SIGMA EDGE_PEAK_SHARE);
-    constants!(text, real, workspace: EARLY_SIGMA);
+    constants!(text, real, time: EDGE_SIGMA EDGE_PEAK_SHARE EARLY_SIGMA);
     constants!(text, real, over_threshold: EDGE_HEIGHT_SHARE);
     constants!(text, integer, config: MAX_PULSES);
     constants!(text, real, config: MIN_SEED_DISTANCE MIN_SEED_SHARE MIN_CHARGE_PE);

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::chunk::{Chunk, ChunkResults};
 use crate::extract::Extractor;
-use crate::extract::workspace::{self, finalize};
+use crate::extract::finalize::finalize;
+use crate::extract::workspace;
 use crate::gpu::kernels::shared_types::{Hit as DeviceHit, LEFT_TO_CPU, Summary};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 use crate::threads::in_pool;
@@ -41,7 +42,7 @@ pub fn extract_cpu_part(cpu: &Extractor, batch: &Batch, chunk: &Chunk) -> Vec<Cp
         let summary = batch
             .get(index as usize)
             .map_or_else(WaveformSummary::default, |waveform| {
-                cpu.extract_one(waveform, work, &mut hits, &mut |_, _| ())
+                cpu.extract_waveform(waveform, work, &mut hits, &mut |_, _| ())
             });
         (summary, hits)
     };
@@ -113,7 +114,7 @@ pub fn merge_results(
                                 match batch.get(index).filter(|_| left) {
                                     Some(waveform) => {
                                         part.left_to_cpu += 1;
-                                        cpu.extract_one(waveform, work, hits, &mut |_, _| ())
+                                        cpu.extract_waveform(waveform, work, hits, &mut |_, _| ())
                                     }
                                     None => finish(cpu, batch, index, summary, own, hits),
                                 }

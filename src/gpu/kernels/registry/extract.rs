@@ -15,7 +15,7 @@ static INFO: KernelInfo = KernelInfo {
     source: include_str!("../../../../shaders/extract.wgsl"),
     entry: "main",
     dispatch: DispatchSize::PerWaveform,
-    twins: &["extract/workspace.rs"],
+    twins: &["extract/extract_waveform.rs"],
 };
 
 /// Where the state of a waveform lives between stages.
