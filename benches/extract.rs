@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nuwave::detector;
-use nuwave::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use nuwave::model::{Batch, SamplesRef, Waveform};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -55,7 +55,7 @@ fn batch(detector: &detector::Detector, mu: f64) -> Batch {
 
 fn extract(criterion: &mut Criterion) {
     let detector = detector::load("juno").expect("a preset");
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend as _, DigitizerConfig, Extractor, Parameters};
 use nuwave::io::{self, BatchLimit, ReadOptions};
 
 fn main() -> nuwave::Result<()> {
     let file = std::env::args().nth(1);
     let file = file.map_or_else(|| PathBuf::from("testdata/juno64.h5"), PathBuf::from);
     let detector = nuwave::detector::load("juno")?;
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

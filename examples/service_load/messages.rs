@@ -10,7 +10,7 @@ use arrow_flight::{FlightData, FlightDescriptor};
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend as _, DigitizerConfig, Extractor, Parameters};
 use nuwave::io::{self, BatchLimit, ReadOptions};
 use nuwave::model::{Batch, Samples};
 use nuwave::service::kserve::messages::{InferRequest, InputTensor, RequestedOutput};
@@ -34,7 +34,7 @@ pub struct Message {
 /// Creates the messages, which are sent repeatedly, with the hits that this program finds in them.
 pub fn messages(args: &Args) -> Result<(FlightData, Arc<Vec<Message>>)> {
     let detector = nuwave::detector::load("juno")?;
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

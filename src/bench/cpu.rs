@@ -196,12 +196,12 @@ pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {
 mod tests {
     use super::super::input::{Occupancy, batch};
     use super::*;
-    use crate::extract::{Method, Parameters, ReadoutFacts};
+    use crate::extract::{DigitizerConfig, Method, Parameters};
 
     #[test]
     fn the_stages_take_time_and_together_about_as_long_as_the_whole() {
         let detector = crate::detector::load("juno").expect("a preset");
-        let readout = ReadoutFacts {
+        let readout = DigitizerConfig {
             sampling_ns: detector.readout.sampling_ns,
             polarity: detector.readout.polarity,
             adc_bits: Some(detector.readout.adc_bits),

@@ -22,7 +22,7 @@ pub use report::Report;
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
 use crate::gpu::adapter::Adapter;
 use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
@@ -121,7 +121,7 @@ impl Settings {
 /// # Errors
 /// If a parameter is out of range or the detector's pulse shape cannot be built.
 pub fn extractor(detector: &Detector, parameters: Parameters) -> Result<Extractor> {
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::event;
-use crate::extract::{Filter, Method, Parameters, ReadoutFacts};
+use crate::extract::{DigitizerConfig, Filter, Method, Parameters};
 use crate::io::atomic::AtomicFile;
 use crate::io::{ReadOptions, SourceInfo};
 use crate::model::Polarity;
@@ -16,6 +17,13 @@ use crate::pipeline::{DetectorContext, InputOptions};
 
 /// Maximum number of threads; starting many more takes longer than any run.
 const MAX_THREADS: usize = 1024;
+
+/// Returns the parser of `--method`, which lists the methods with their descriptions.
+pub(crate) fn method_parser() -> impl TypedValueParser<Value = Method> {
+    let values =
+        Method::ALL.map(|method| PossibleValue::new(method.name()).help(method.description()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Method>())
+}
 
 /// `--threads`.
 #[derive(Clone, Copy, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -86,7 +94,7 @@ pub(crate) fn write_files<'a>(
 #[serde(default)]
 pub(crate) struct ExtractionArgs {
     /// Method of extraction
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = method_parser())]
     pub method: Option<Method>,
     /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
     #[arg(long)]
@@ -271,7 +279,7 @@ impl DetectorArgs {
 
 impl InputArgs {
     /// Returns sampling, polarity and resolution of an input.
-    pub fn readout(&self, info: &SourceInfo, context: &DetectorContext) -> Result<ReadoutFacts> {
+    pub fn readout(&self, info: &SourceInfo, context: &DetectorContext) -> Result<DigitizerConfig> {
         context.readout(info, &self.input_options(ReadOptions::default()))
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Verbosity;
-use super::args::{ThreadArgs, refuse_existing, write_files};
+use super::args::{ThreadArgs, method_parser, refuse_existing, write_files};
 use super::backend::{BackendArg, BackendArgs};
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     )]
     batch: Vec<usize>,
     /// Method of the extraction [default: deconvolution; all methods with `--compare`]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = method_parser())]
     method: Option<Method>,
     /// Preset or detector file
     #[arg(long, short, value_name = "NAME|FILE", default_value = "juno")]

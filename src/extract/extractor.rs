@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use rayon::prelude::*;
 
 use super::baseline;
-use super::parameters::{Parameters, ReadoutFacts};
+use super::parameters::{DigitizerConfig, Parameters};
 use crate::error::{Error, Hint, Result};
 use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::filter::Design;
@@ -39,7 +39,7 @@ pub(crate) type PlanKey = (usize, usize);
 pub struct Extractor {
     calibration: Calibration,
     channels: Vec<Channel>,
-    readout: ReadoutFacts,
+    readout: DigitizerConfig,
     parameters: Parameters,
     /// Plans, created at the first waveform that needs them.
     plans: RwLock<HashMap<PlanKey, Arc<DeconvolutionPlan>>>,
@@ -80,7 +80,7 @@ impl Extractor {
     /// If a parameter is out of range, the calibration has no rows, or a row was made for another sampling interval.
     pub fn new(
         calibration: Calibration,
-        readout: ReadoutFacts,
+        readout: DigitizerConfig,
         parameters: Parameters,
     ) -> Result<Self> {
         parameters.validate()?;
@@ -155,7 +155,7 @@ impl Extractor {
 
     /// Returns the configuration of the digitizer.
     #[must_use]
-    pub fn readout(&self) -> &ReadoutFacts {
+    pub fn readout(&self) -> &DigitizerConfig {
         &self.readout
     }
 

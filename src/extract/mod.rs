@@ -36,5 +36,5 @@ pub(crate) mod workspace;
 pub use backend::{Backend, BackendReport, Retry};
 pub use extract_waveform::Trace;
 pub use extractor::Extractor;
-pub use parameters::{Filter, Method, Parameters, ReadoutFacts};
+pub use parameters::{DigitizerConfig, Filter, Method, Parameters};
 pub use stage_kind::Stage;

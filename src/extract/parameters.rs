@@ -1,4 +1,4 @@
-//! What the user can set about extraction, and the facts of the readout it needs.
+//! The parameters of extraction, and the configuration of the digitizer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,26 +8,34 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::Polarity;
 
-/// How charge and time are taken from a waveform.
+/// The method by which charges and times are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// Divide by the template's spectrum, low-pass, find hits in the deconvolved trace
+    /// Division by the spectrum of the template, low-pass, hit finding in the deconvolved trace.
     #[default]
     Deconvolution,
-    /// Deconvolution, then a fit of few templates to the whole waveform: separates what deconvolution lumps
+    /// Deconvolution, then a fit of few templates to the whole waveform, which separates pulses that overlap.
     Sparse,
-    /// As `sparse`; waveforms in which a first look finds no light cost next to nothing
+    /// As `sparse`, after a fast test for empty waveforms.
     Auto,
-    /// Baseline-subtracted integral of each pulse over threshold, one hit a pulse group
+    /// Baseline-subtracted integral of each pulse over threshold, one hit per group of pulses.
     Integral,
-    /// Continuous over-threshold integral: the online method, charge above threshold only
+    /// Continuous over-threshold integral: the online method, with the charge above threshold only.
     Coti,
 }
 
 impl Method {
-    /// The name as typed and reported.
+    /// Every method.
+    pub const ALL: [Self; 5] = [
+        Self::Deconvolution,
+        Self::Sparse,
+        Self::Auto,
+        Self::Integral,
+        Self::Coti,
+    ];
+
+    /// Returns the name, as in options, configuration files and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,24 +47,65 @@ impl Method {
         }
     }
 
-    /// True if it begins with the deconvolution.
+    /// Returns a description of one line, for help texts.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Deconvolution => {
+                "Division by the spectrum of the template, low-pass, hit finding in the deconvolved trace"
+            }
+            Self::Sparse => {
+                "Deconvolution, then a fit of few templates to the whole waveform: separates pulses that overlap"
+            }
+            Self::Auto => "As `sparse`, after a fast test for empty waveforms",
+            Self::Integral => {
+                "Baseline-subtracted integral of each pulse over threshold, one hit per group of pulses"
+            }
+            Self::Coti => {
+                "Continuous over-threshold integral: the online method, charge above threshold only"
+            }
+        }
+    }
+
+    /// True if the method begins with the deconvolution.
     #[must_use]
     pub fn deconvolves(self) -> bool {
         matches!(self, Self::Deconvolution | Self::Sparse | Self::Auto)
     }
 
-    /// True if it goes on to a fit of templates.
+    /// True if the method has a template fit.
     #[must_use]
     pub fn fits(self) -> bool {
         matches!(self, Self::Sparse | Self::Auto)
     }
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let names = || Self::ALL.map(Self::name).join("`, `");
+        Self::ALL
+            .into_iter()
+            .find(|method| method.name() == text)
+            .ok_or_else(|| {
+                Error::usage(format!("`{text}` is not a method"))
+                    .with_hint(format!("methods are `{}`", names()))
+            })
+    }
+}
+
 /// The low-pass filter of the deconvolution. Frequencies in MHz.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Filter {
-    /// A Gaussian, as wide as the noise allows: a single photoelectron stands
-    /// [`AUTO_SIGNIFICANCE`](crate::extract::deconvolution::filter::AUTO_SIGNIFICANCE) standard deviations high in the deconvolved trace.
+    /// A Gaussian as wide as the noise allows: a single photoelectron is
+    /// 14 standard deviations high in the deconvolved trace.
     #[default]
     Auto,
     /// exp(-f^2 / (2 sigma^2)).
@@ -136,19 +185,33 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
-/// Everything that can be set about extraction. The defaults are what the README's figures are made with.
+/// The parameters of extraction. The figures of the README are made with the defaults.
+///
+/// # Examples
+/// ```
+/// use nuwave::extract::{Filter, Method, Parameters};
+///
+/// let parameters = Parameters {
+///     method: Method::Sparse,
+///     filter: "gaussian:60".parse()?,
+///     ..Parameters::default()
+/// };
+/// assert_eq!(parameters.filter, Filter::Gaussian { sigma_mhz: 60.0 });
+/// parameters.validate()?;
+/// # Ok::<(), nuwave::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Parameters {
-    /// How charge and time are taken.
+    /// Method of extraction.
     pub method: Method,
-    /// The deconvolution's low-pass filter.
+    /// Low-pass filter of the deconvolution.
     pub filter: Filter,
     /// Least height of a hit, in standard deviations of the noise where the threshold is applied.
-    /// Lower finds smaller charges, and about 50 times as many false hits a unit.
+    /// A lower value finds smaller charges, and about 50 times as many false hits per unit.
     pub threshold_sigma: f32,
     /// Least depth of the valley between two hits, in standard deviations of the deconvolved noise.
-    /// Lower separates closer photoelectrons, and splits more single ones.
+    /// A lower value separates closer photoelectrons, and splits more single ones.
     pub split_sigma: f32,
 }
 
@@ -164,10 +227,10 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// Checks the ranges.
+    /// Checks that every parameter is in its range.
     ///
     /// # Errors
-    /// Names the parameter that is out of range.
+    /// If a parameter is out of range; the message names it.
     pub fn validate(&self) -> Result<()> {
         for (name, value, range) in [
             ("threshold_sigma", self.threshold_sigma, 1.0..=100.0),
@@ -185,13 +248,13 @@ impl Parameters {
     }
 }
 
-/// What extraction has to know about the digitiser.
+/// The properties of the digitizer that extraction uses.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ReadoutFacts {
-    /// Interval between samples.
+pub struct DigitizerConfig {
+    /// Sampling interval.
     pub sampling_ns: f64,
     /// Direction of the pulses.
     pub polarity: Polarity,
-    /// Resolution; gives the highest count, at which samples are saturated. `None`: only 0 is known as a rail.
+    /// Resolution, from which the highest count follows, at which samples are saturated. `None`: the samples are not counts.
     pub adc_bits: Option<u32>,
 }

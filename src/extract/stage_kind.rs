@@ -4,7 +4,6 @@ use std::fmt;
 
 /// A stage of extraction, in order. The number is the one the shaders know it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Stage {
     /// Floats, flags, blocks.
     LoadSamples,

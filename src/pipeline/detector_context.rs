@@ -5,7 +5,7 @@ use std::path::Path;
 use super::settings::InputOptions;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Hint, Result};
-use crate::extract::ReadoutFacts;
+use crate::extract::DigitizerConfig;
 use crate::io::{SourceInfo, calibration};
 use crate::model::Calibration;
 
@@ -65,7 +65,7 @@ impl DetectorContext {
     ///
     /// # Errors
     /// If none of them states the sampling interval or the polarity.
-    pub fn readout(&self, info: &SourceInfo, options: &InputOptions) -> Result<ReadoutFacts> {
+    pub fn readout(&self, info: &SourceInfo, options: &InputOptions) -> Result<DigitizerConfig> {
         let readout = self.detector.as_ref().map(|detector| &detector.readout);
         let of_calibration = || {
             self.calibration
@@ -102,7 +102,7 @@ impl DetectorContext {
         let of_detector = readout
             .filter(|_| is_counts)
             .map(|readout| readout.adc_bits);
-        Ok(ReadoutFacts {
+        Ok(DigitizerConfig {
             sampling_ns,
             polarity,
             adc_bits: options.adc_bits.or(info.adc_bits).or(of_detector),

@@ -17,7 +17,7 @@ use super::request::{PassOutcome, Request};
 use super::settings::{OnError, PassSettings};
 use super::unit::{UnitContext, run_unit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Backend, BackendReport, Extractor, ReadoutFacts};
+use crate::extract::{Backend, BackendReport, DigitizerConfig, Extractor};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, Source};
 
@@ -28,7 +28,7 @@ pub(super) fn plan(
 ) -> Result<(
     Vec<PlannedInput>,
     DetectorContext,
-    Vec<Option<ReadoutFacts>>,
+    Vec<Option<DigitizerConfig>>,
 )> {
     settings.parameters.validate()?;
     // Every input is opened before anything is written: a wrong name ends the pass at once.
@@ -118,7 +118,7 @@ struct Extractors<'a> {
     request: &'a Request,
     choice: &'a BackendChoice,
     context: &'a DetectorContext,
-    current: Option<(ReadoutFacts, Box<dyn Backend>)>,
+    current: Option<(DigitizerConfig, Box<dyn Backend>)>,
     gpu_report: Option<BackendReport>,
 }
 
@@ -126,7 +126,7 @@ impl Extractors<'_> {
     /// Returns a backend for `readout`: the one in use if it is for that.
     fn for_readout(
         &mut self,
-        readout: ReadoutFacts,
+        readout: DigitizerConfig,
         path: &Path,
         pool: &rayon::ThreadPool,
     ) -> Result<&dyn Backend> {
@@ -158,7 +158,7 @@ impl Extractors<'_> {
 /// Does the units that are to be done, input by input.
 fn all_units(
     job: &mut Job<'_>,
-    readouts: &[Option<ReadoutFacts>],
+    readouts: &[Option<DigitizerConfig>],
     extractors: &mut Extractors<'_>,
 ) -> Result<()> {
     let request = job.request;

@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
 use crate::error::Result;
 use crate::event::EventReconstructor;
-use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use crate::io::{SourceInfo, metadata};
 use crate::model::{Batch, Calibration, Samples};
 
@@ -33,9 +33,9 @@ pub struct Setup {
     /// The name of the calibration for requests that name none.
     pub default_calibration: String,
     /// The digitizer of waveforms of integer counts.
-    pub counts: ReadoutFacts,
+    pub counts: DigitizerConfig,
     /// The digitizer of floating-point waveforms, which may be in volts.
-    pub floats: ReadoutFacts,
+    pub floats: DigitizerConfig,
     /// The extraction parameters for requests that do not set them.
     pub parameters: Parameters,
     /// Constructs backends.

@@ -3,14 +3,14 @@
 //! With all features this test runs like the others; `cargo test --no-default-features --test core` runs it without.
 
 use nuwave::detector;
-use nuwave::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
 use nuwave::simulate::{LightLevel, Profile, WaveformPlan, waveforms};
 
 #[test]
 fn simulated_waveforms_give_their_charge_by_every_method() {
     let detector = detector::load("juno").expect("a preset");
     let calibration = detector.nominal_calibration().expect("of the preset");
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::windows::{Content, Window, batch, calibration_of, window};
 use nuwave::detector;
 use nuwave::extract::{
-    Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts, Stage,
+    Backend as _, BackendReport, DigitizerConfig, Extractor, Method, Parameters, Stage,
 };
 use nuwave::gpu::comparison::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
 use nuwave::gpu::comparison::stage_by_stage::StageByStage;
@@ -16,7 +16,7 @@ use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
-fn gpu(calibration: &Calibration, readout: ReadoutFacts, method: Method) -> GpuExtractor {
+fn gpu(calibration: &Calibration, readout: DigitizerConfig, method: Method) -> GpuExtractor {
     let parameters = Parameters {
         method,
         ..Parameters::default()
@@ -104,7 +104,7 @@ fn simulation(
 }
 
 fn extractor_for(plan: &WaveformPlan, method: Method) -> GpuExtractor {
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: plan.detector.readout.sampling_ns,
         polarity: plan.detector.readout.polarity,
         adc_bits: Some(plan.detector.readout.adc_bits),
@@ -211,7 +211,7 @@ fn windows_of_two_lengths(runner: &mut TestRunner, count: usize) -> Vec<Window> 
         .collect()
 }
 
-const READOUT: ReadoutFacts = ReadoutFacts {
+const READOUT: DigitizerConfig = DigitizerConfig {
     sampling_ns: 1.0,
     polarity: Polarity::Negative,
     adc_bits: Some(14),
@@ -223,7 +223,7 @@ fn any_window_has_the_same_hits() {
     let mut runner = TestRunner::deterministic();
     for method in METHODS {
         for (with_default, polarity) in [(true, Polarity::Negative), (false, Polarity::Positive)] {
-            let readout = ReadoutFacts {
+            let readout = DigitizerConfig {
                 polarity,
                 ..READOUT
             };

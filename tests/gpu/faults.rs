@@ -3,7 +3,9 @@
 
 use crate::support::reconstruct::{Run, nuwave, output, testdata};
 use nuwave::detector;
-use nuwave::extract::{Backend as _, BackendReport, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::extract::{
+    Backend as _, BackendReport, DigitizerConfig, Extractor, Method, Parameters,
+};
 use nuwave::gpu::{Fault, Faults, GpuExtractor, Options, adapter, driver_threads};
 use nuwave::model::{Batch, Extracted};
 use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
@@ -54,7 +56,7 @@ fn batches() -> Vec<Batch> {
 
 fn extractor() -> Extractor {
     let detector = plan().detector;
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

@@ -2,7 +2,7 @@
 
 use crate::support::reconstruct::{calibration, pulse};
 use crate::support::windows::{Content, Window, batch, calibration_of, window};
-use nuwave::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use nuwave::model::{Extracted, Flags, Hit, MIN_SAMPLES, Polarity, WaveformSummary};
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ proptest! {
         negative in prop::bool::weighted(0.8),
         method in prop_oneof![3 => Just(Method::Deconvolution), 1 => Just(Method::Integral), 1 => Just(Method::Coti)],
     ) {
-        let readout = ReadoutFacts {
+        let readout = DigitizerConfig {
             sampling_ns: 1.0,
             polarity: if negative { Polarity::Negative } else { Polarity::Positive },
             adc_bits: Some(14),
@@ -127,7 +127,7 @@ proptest! {
 /// Samples and padding that are both odd need one more than half of their sum at the halved rate.
 #[test]
 fn a_window_that_just_fits_its_transform_is_extracted() -> Result<(), TestCaseError> {
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: 1.0,
         polarity: Polarity::Negative,
         adc_bits: Some(14),
@@ -167,7 +167,7 @@ fn a_window_that_just_fits_its_transform_is_extracted() -> Result<(), TestCaseEr
 /// A slow template's kernel reaches over the whole of a short window.
 #[test]
 fn every_short_window_is_extracted_with_every_template() -> Result<(), TestCaseError> {
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: 1.0,
         polarity: Polarity::Negative,
         adc_bits: Some(14),

@@ -1,13 +1,13 @@
 //! The global thread pool of rayon belongs to the program: the library never starts it.
 
-use nuwave::extract::{Backend as _, Extractor, Parameters, ReadoutFacts};
+use nuwave::extract::{Backend as _, DigitizerConfig, Extractor, Parameters};
 use nuwave::model::{Batch, SamplesRef, Waveform};
 use rayon::ThreadPoolBuilder;
 
 #[test]
 fn extraction_leaves_the_global_pool_to_the_program() {
     let detector = nuwave::detector::load("juno").expect("a preset");
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: detector.readout.sampling_ns,
         polarity: detector.readout.polarity,
         adc_bits: Some(detector.readout.adc_bits),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Verbosity;
-use crate::cli::args::{DetectorArgs, InputArgs};
+use crate::cli::args::{DetectorArgs, InputArgs, method_parser};
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, Method, Parameters, Trace};
 use crate::io::atomic::AtomicFile;
@@ -32,7 +32,7 @@ pub(super) struct PlotArgs {
     #[arg(long, value_name = "N", requires = "plot")]
     pub input_id: Option<u32>,
     /// Method of the extraction
-    #[arg(long, value_enum, requires = "plot", default_value_t)]
+    #[arg(long, value_parser = method_parser(), requires = "plot", default_value_t)]
     method: Method,
     /// Number of waveforms to draw
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]

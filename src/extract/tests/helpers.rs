@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::extract::{Backend as _, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
 use crate::model::{
     Batch, Calibration, ChannelCalibration, Flags, Hit, Polarity, SamplesRef, Waveform,
 };
@@ -150,7 +150,7 @@ pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
         .expect("a valid row");
     calibration.set_default(row);
     calibration.assign(0, row);
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: 1.0,
         polarity: Polarity::Negative,
         adc_bits: Some(14),

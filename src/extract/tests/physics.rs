@@ -3,7 +3,7 @@
 use super::helpers::{
     Light, extractor_of, gaussian, hits, juno_row, scintillation, wasserstein_ns, waveform,
 };
-use crate::extract::{Backend, Extractor, Method, Parameters, ReadoutFacts};
+use crate::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use crate::model::{Batch, Calibration, ChannelCalibration, Polarity, SamplesRef, Waveform};
 
 fn extractor(undershoot: f32, noise: f32) -> Extractor {
@@ -54,7 +54,7 @@ fn a_pulse_that_fills_a_short_window_keeps_its_charge() {
         })
         .expect("a valid row");
     calibration.set_default(row);
-    let readout = ReadoutFacts {
+    let readout = DigitizerConfig {
         sampling_ns: 1.0,
         polarity: Polarity::Positive,
         adc_bits: Some(12),
@@ -131,7 +131,7 @@ fn baseline_and_polarity_change_nothing() {
             .add_row(juno_row(0.05, 0.1))
             .expect("a valid row");
         calibration.set_default(row);
-        let readout = ReadoutFacts {
+        let readout = DigitizerConfig {
             sampling_ns: 1.0,
             polarity,
             adc_bits: None,
