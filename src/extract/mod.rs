@@ -16,6 +16,7 @@
 //! | methods `integral` and `coti`, without deconvolution | [`threshold`] |
 
 pub(crate) mod aligned_buffer;
+mod arrays;
 mod backend;
 pub(crate) mod baseline;
 pub(crate) mod deconvolution;
@@ -33,6 +34,7 @@ mod tests;
 pub(crate) mod threshold;
 pub(crate) mod workspace;
 
+pub use arrays::{HitArrays, Sample};
 pub use backend::{Backend, BackendReport, Retry};
 pub use extract_waveform::Trace;
 pub use extractor::Extractor;
