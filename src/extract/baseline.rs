@@ -1,27 +1,26 @@
-//! Stage 2: baseline and noise from the raw samples, not fooled by pulses or their undershoot.
+//! Stage 2: baseline (pedestal) and noise from the raw samples, robust against pulses and their undershoot.
 //!
-//! A block of samples is quiet if its own variance is that of noise. Undershoot tails are quiet too, but
-//! their levels are spread out while the blocks without any light agree: the baseline is the densest cluster
-//! of the quiet blocks' means.
+//! A block of samples is quiet if its variance is that of noise. Undershoot tails are quiet too, but their levels are spread out while
+//! the blocks without light agree: the baseline is the densest cluster of the means of quiet blocks.
 
 use super::load_samples::{BLOCKS, LoadedSamples};
 use super::select_nth::select_nth;
 
-/// Where in the sorted block variances the noise is read. Low, so that light in up to 70 % of the blocks does not matter.
+/// Quantile of the block variances that gives the noise: low, so that light in up to 70 % of the blocks does not matter.
 pub(crate) const NOISE_QUANTILE: f32 = 0.25;
 /// The 25 % quantile of the variance of 8, 16 and 32 Gaussian samples (the sizes of [`BLOCKS`]), in units of the true
 /// variance (chi-square with 7, 15 and 31 degrees of freedom).
 pub(crate) const NOISE_QUANTILE_OF_GAUSSIAN: [f32; 3] = [0.6078, 0.7358, 0.8190];
-/// A quiet block's variance is below this many times the noise's (the 99.9 % quantiles).
+/// Largest variance of a quiet block, in units of the variance of the noise (the 99.9 % quantiles).
 pub(crate) const QUIET_VARIANCE: [f32; 3] = [3.475, 2.513, 1.971];
-/// Half width of the cluster of block means, in standard deviations of a block's mean.
+/// Half width of the cluster of block means, in standard deviations of the mean of a block.
 pub(crate) const CLUSTER_SIGMA: f32 = 2.0;
-/// Noise that rounding to whole counts leaves: 1 / sqrt(12), rounded up.
+/// Noise from rounding to whole counts: 1 / sqrt(12), rounded up.
 pub(crate) const ROUNDING_ADC: f32 = 0.29;
-/// With fewer agreeing blocks than this the baseline is flagged unstable.
+/// Number of agreeing blocks below which the baseline is flagged as unstable.
 pub(crate) const MIN_BASELINE_BLOCKS: usize = 4;
 
-/// What the raw samples say about baseline and noise.
+/// Baseline and noise from the raw samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Baseline {
     /// Level without light, in ADC counts as recorded.
@@ -34,9 +33,9 @@ pub struct Baseline {
     pub n_blocks: usize,
 }
 
-/// Noise of one sample, from the variances of the blocks; `sorted` is room to sort in.
+/// Returns the noise of a sample from the variances of the blocks; `sorted` is scratch memory.
 ///
-/// Formula: sqrt of the 25 % quantile of the block variances over that quantile of a Gaussian's.
+/// Formula: the square root of the 25 % quantile of the block variances over that of Gaussian noise.
 #[must_use]
 pub fn measured_noise_adc(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> f32 {
     if loaded.block_variance.is_empty() {
@@ -48,7 +47,7 @@ pub fn measured_noise_adc(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> f32 
     (select_nth(sorted, rank) / NOISE_QUANTILE_OF_GAUSSIAN[loaded.class]).sqrt()
 }
 
-/// The level of the quietest block: cheap, and good enough where a later stage refines it.
+/// Returns the level of the quietest block: fast, and good enough where a later stage corrects it.
 #[must_use]
 pub fn rough_level_adc(loaded: &LoadedSamples) -> f32 {
     let mut best = (f32::INFINITY, 0.0);
@@ -60,13 +59,13 @@ pub fn rough_level_adc(loaded: &LoadedSamples) -> f32 {
     best.1
 }
 
-/// Baseline and noise of a waveform from its blocks' means and variances; `sorted` is room to sort in.
+/// Returns baseline and noise of a waveform from means and variances of its blocks; `sorted` is scratch memory.
 #[must_use]
 pub fn estimate_baseline(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> Baseline {
     let noise_adc = measured_noise_adc(loaded, sorted);
     let quiet = QUIET_VARIANCE[loaded.class];
     let block = BLOCKS[loaded.class] as f32;
-    // Rounding leaves at least this much uncertainty even in a noiseless channel.
+    // Rounding adds this uncertainty even without noise.
     let noise_floor = noise_adc.max(ROUNDING_ADC);
     sorted.clear();
     sorted.extend(
@@ -96,7 +95,7 @@ pub fn estimate_baseline(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> Basel
             ..Baseline::default()
         };
     }
-    // Summed from the highest down: sums of whole levels would lose what the differences have.
+    // Differences to the highest level are summed: sums of whole levels would lose digits.
     let highest = cluster.last().copied().unwrap_or_default();
     let below: f32 = cluster.iter().map(|level| highest - level).sum();
     let level_adc = highest - below / cluster.len() as f32;

@@ -1,28 +1,28 @@
-//! Stage 1: samples to floats, and what is wrong with them: non-finite, flat, saturated.
+//! Stage 1: converts samples to floats and flags waveforms that are not finite, flat or saturated.
 //!
-//! The same pass sums blocks of 16 samples (8 in short waveforms, 32 in long ones), from which the next stage takes
-//! baseline and noise, and separates even from odd samples, as the decimation wants them.
+//! The same pass sums blocks of 16 samples (8 in short waveforms, 32 in long ones), from which the next stage estimates
+//! baseline and noise, and separates even from odd samples for the decimation.
 
 use multiversion::multiversion;
 
 use crate::model::{Flags, SamplesRef};
 
-/// The sizes of a block: in waveforms of up to 79 samples, of up to 511, and in longer ones.
+/// Block sizes: in waveforms of up to 79 samples, of up to 511, and in longer ones.
 pub const BLOCKS: [usize; 3] = [8, 16, 32];
 
-/// Place in [`BLOCKS`] of the size for a waveform of `length` samples.
+/// Returns the index in [`BLOCKS`] of the size for a waveform of `length` samples.
 ///
-/// Each size begins where there are enough of its blocks: 5 of 16 samples, 16 of 32. Blocks of 8 only where there are
-/// not, since one may lie in the plateau of a pulse's ringing and look quiet.
+/// Each size is used from the length with enough of its blocks: 5 of 16 samples, 16 of 32. Blocks of 8 are used only below, since one may lie
+/// in the plateau of the ringing of a pulse and look quiet.
 #[must_use]
 pub fn block_class(length: usize) -> usize {
     usize::from(length >= 80) + usize::from(length >= 512)
 }
 
-/// Samples at a rail that make a waveform saturated. One alone may be a digitiser's glitch or a value that happens to be 0.
+/// Number of samples at a rail from which a waveform is saturated. A single one may be a glitch or a value that happens to be 0.
 pub(crate) const MIN_SATURATED: usize = 2;
 
-/// The samples of one waveform as floats, even and odd ones apart, and the mean and variance of each whole block.
+/// The samples of one waveform as floats, even and odd ones separate, and mean and variance of each whole block.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedSamples {
     /// Samples 0, 2, 4, ...
@@ -33,15 +33,15 @@ pub struct LoadedSamples {
     pub block_mean: Vec<f32>,
     /// Variance of each whole block about its own mean (divided by one less than its samples).
     pub block_variance: Vec<f32>,
-    /// Size of the blocks, as a place in [`BLOCKS`].
+    /// Size of the blocks, as index in [`BLOCKS`].
     pub class: usize,
-    /// Sums and sums of squares about the block's first sample, a quarter each: room for [`sum_raw_blocks`].
+    /// Scratch memory of [`sum_raw_blocks`]: sums and sums of squares about the first sample of each block, in quarters.
     quarters: Vec<[[f32; 4]; 2]>,
 }
 
-/// Loads a waveform into `loaded` and says what is wrong with it.
+/// Loads a waveform into `loaded` and returns its flags.
 ///
-/// `rails` are the lowest and highest value the digitiser can give (`f32` infinities where not known).
+/// `rails` are the lowest and highest value of the digitizer (infinities if not known).
 pub fn load_samples(
     samples: SamplesRef<'_>,
     rails: (f32, f32),
@@ -57,7 +57,7 @@ pub fn load_samples(
     match samples {
         SamplesRef::U16(samples) => {
             separate_u16(samples, &mut loaded.even, &mut loaded.odd);
-            // The last sample of an odd number has no partner.
+            // The last sample of an odd number.
             if let (1, Some(&last), Some(even)) =
                 (length % 2, samples.last(), loaded.even.last_mut())
             {
@@ -88,7 +88,7 @@ pub fn load_samples(
     if extremes.lowest == extremes.highest {
         flags |= Flags::FLAT;
     }
-    // Rails are rare; only a waveform that touches one is looked at again.
+    // Saturation is rare: only a waveform that touches a rail is counted.
     if extremes.lowest <= rails.0 && count(loaded, |value| value <= rails.0) >= MIN_SATURATED {
         flags |= Flags::SATURATED_LOW;
     }
@@ -113,7 +113,7 @@ struct Extremes {
     finite: bool,
 }
 
-/// Separates even from odd counts; a pair is taken as one 32-bit word, which vectorises.
+/// Separates even from odd counts; a pair is read as one 32-bit word, which vectorizes.
 #[multiversion(targets = "simd")]
 fn separate_u16(samples: &[u16], even: &mut [f32], odd: &mut [f32]) {
     let words: &[u8] = bytemuck::cast_slice(samples);
@@ -124,7 +124,7 @@ fn separate_u16(samples: &[u16], even: &mut [f32], odd: &mut [f32]) {
         } else {
             (word >> 16, word & 0xffff)
         };
-        // Through `i32`, which every vector unit converts in one step.
+        // By way of `i32`, which every vector unit converts in one step.
         *even = first.cast_signed() as f32;
         *odd = second.cast_signed() as f32;
     }
@@ -139,13 +139,13 @@ fn separate_f32(samples: &[f32], even: &mut [f32], odd: &mut [f32]) {
     }
 }
 
-/// Mean and variance of each block, and the extremes. Lanes are summed in a fixed order, so that the result does not
-/// depend on the processor's vector width; the last two steps of a block's sums wait until several blocks can take them at once.
+/// Computes mean and variance of each block, and the extremes. Lanes are summed in a fixed order, so that the result does not
+/// depend on the vector width of the processor; the last two steps of the sums are made for several blocks at once.
 #[multiversion(targets = "simd")]
 fn sum_raw_blocks<const HALF: usize>(loaded: &mut LoadedSamples) -> Extremes {
     let mut low = [f32::INFINITY; HALF];
     let mut high = [f32::NEG_INFINITY; HALF];
-    // 0 x NaN and 0 x infinity are NaN: one sum tells whether all samples are finite.
+    // 0 x NaN and 0 x infinity are NaN: one sum shows whether all samples are finite.
     let mut poison = [0.0_f32; HALF];
     let size = 2.0 * HALF as f32;
     let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
@@ -178,7 +178,7 @@ fn sum_raw_blocks<const HALF: usize>(loaded: &mut LoadedSamples) -> Extremes {
             0.0,
         );
     }
-    // What no whole block holds: of an odd number of samples both halves may have some left.
+    // Samples after the last whole block: of an odd number both halves may have some.
     let rest = loaded.block_mean.len() * HALF;
     let rest = even[rest.min(even.len())..]
         .iter()
@@ -204,7 +204,7 @@ fn sum_raw_blocks<const HALF: usize>(loaded: &mut LoadedSamples) -> Extremes {
     }
 }
 
-/// The lesser of two numbers, in the form that is one instruction (`f32::min` has to mind NaN).
+/// Returns the lesser of two numbers, in a form that compiles to one instruction (`f32::min` handles NaN).
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"
@@ -214,7 +214,7 @@ fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
-/// The greater of two numbers, likewise.
+/// Returns the greater of two numbers, likewise.
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"
@@ -224,7 +224,7 @@ fn greater(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-/// The sums over every fourth of a power of two of lanes: all but the last two steps of [`tree_sum`].
+/// Returns the sums over every fourth lane of a power of two of lanes: all but the last two steps of [`tree_sum`].
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"
@@ -241,7 +241,7 @@ fn quarter_sums<const LANES: usize>(mut lanes: [f32; LANES]) -> [f32; 4] {
     [lanes[0], lanes[1], lanes[2], lanes[3]]
 }
 
-/// Sum of a power of two of lanes: each half is added to the other.
+/// Returns the sum of a power of two of lanes, halving their number in each step.
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"

@@ -1,13 +1,13 @@
-//! The n-th smallest of a few numbers, as the baseline and the floor need it once a waveform.
+//! The n-th smallest of a few numbers, which baseline and residual baseline need once per waveform.
 //!
-//! Sorting branches on every comparison, and on noise half of the guesses are wrong. For the few dozen blocks of a usual
-//! waveform it is faster to count for each value how many are smaller: n^2 comparisons, but none to guess.
+//! Sorting branches on every comparison, and on noise half of the branch predictions are wrong. For the few dozen blocks of a usual
+//! waveform it is faster to count for each value how many are smaller: n^2 comparisons without branches.
 
 use multiversion::multiversion;
 
 /// The `n`-th smallest of `values`, counted from 0. Values must not be NaN; their order is lost.
 ///
-/// 0 if there is no such place.
+/// 0 if there is no such value.
 #[must_use]
 pub fn select_nth(values: &mut [f32], n: usize) -> f32 {
     if n >= values.len() {
@@ -57,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_one_that_sorting_gives(mut values in prop::collection::vec(-3_i8..3, 1..100), n in 0_usize..100) {
+        fn it_is_the_value_that_sorting_gives(mut values in prop::collection::vec(-3_i8..3, 1..100), n in 0_usize..100) {
             let mut floats: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
             values.sort_unstable();
             let expected = values.get(n).map_or(0.0, |&value| f32::from(value));

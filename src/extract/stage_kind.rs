@@ -1,19 +1,19 @@
-//! The names of the stages, as reports, benchmarks and shaders use them.
+//! The stages by name, for benchmarks, comparisons and shaders.
 
 use std::fmt;
 
-/// A stage of extraction, in order. The number is the one the shaders know it by.
+/// The stages of extraction, in order. The shaders use the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Floats, flags, blocks.
+    /// Samples to floats, flags, sums of blocks.
     LoadSamples,
-    /// Noise and rough level.
+    /// Noise and first level.
     Baseline,
     /// Pulses upright, rate halved.
     Decimate,
     /// The template's spectrum divided out.
     Deconvolve,
-    /// What is left of the baseline.
+    /// Residual baseline and noise.
     ResidualBaseline,
     /// Regions over threshold, split into hits.
     HitFinding,
@@ -36,7 +36,7 @@ impl Stage {
         Self::Time,
     ];
 
-    /// The name of its file.
+    /// Returns the name, which is that of the file of the stage.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,28 +1,28 @@
-//! Stage 7a: the charge of a hit: the integral of its share of the trace, corrected for what window and filter cut.
+//! Stage 7a: the charge of a hit: the integral of its part of the trace, corrected for the parts that window and filter cut.
 
 use super::deconvolve::DeconvolutionPlan;
 use super::hit_finding::FoundHit;
 use crate::model::Flags;
 
-/// A hit that keeps less than this share of its charge inside the window is flagged.
+/// Share of the charge inside the window below which a hit is flagged.
 pub(crate) const EDGE_CHARGE_SHARE: f32 = 0.98;
-/// A charge of which less than this share is seen is left as it is: where in its pulse such a hit stands is not known
-/// well enough to scale it up, and scaling up would triple what noise and tails leave in the last samples.
+/// Share of the charge inside the window below which it is not corrected: the position of such a hit is not known well enough, and the
+/// correction would triple noise and tails in the last samples.
 pub(crate) const MIN_SEEN_SHARE: f32 = 0.5;
-/// A hit whose charge exceeds that of one kernel of its height by this factor is several photoelectrons.
+/// Ratio of the charge to that of a kernel of the same height above which a hit is several photoelectrons.
 pub(crate) const PILE_UP_RATIO: f32 = 1.25;
 
-/// Samples of the trace within which light before the window shows inside it.
+/// Returns the number of samples at the beginning of the trace in which light before the window may be seen.
 #[must_use]
 pub fn edge_reach(plan: &DeconvolutionPlan) -> usize {
     (2.0 * plan.kernel_sigma_ns / plan.step_ns) as usize
 }
 
-/// Charge of a hit, its standard deviation and what is special about it.
+/// Returns the charge of a hit, its standard deviation and flags.
 ///
-/// `q = sum(trace) step / share`, where `share` is what a photoelectron at that distance from the window's end
-/// shows inside it, less what its kernel has outside the hit where no other hit has taken that. The error is that of white noise of `noise_adc` through the same sum, and of a baseline that
-/// is wrong by `baseline_sigma_adc`.
+/// `q = sum(trace) step / share`, where `share` is the part of a photoelectron at that distance from the end inside the window, minus the
+/// part of its kernel outside the hit, unless that belongs to another hit. The error is that of white noise of `noise_adc` in the same sum,
+/// and of a baseline error of `baseline_sigma_adc`.
 #[must_use]
 pub fn measure_charge(
     trace: &[f32],
@@ -61,7 +61,7 @@ pub fn measure_charge(
     let one_kernel = height * plan.kernel_sigma_ns * (2.0 * std::f32::consts::PI).sqrt();
     let longest = plan.charge_noise.len() - 1;
     let width = samples.len();
-    // Beyond the table the noise of far samples is independent.
+    // Samples farther apart than the table reaches have independent noise.
     let noise = plan.charge_noise[width.min(longest)]
         * (width as f32 / longest as f32).max(1.0).sqrt()
         * noise_adc;

@@ -1,16 +1,16 @@
-//! Stage 3: pulses upright, baseline off, and every second sample dropped where the low-pass leaves nothing to lose.
+//! Stage 3: turns pulses upright, subtracts the level, and halves the sampling rate where the low-pass filter allows it.
 //!
-//! Before samples are dropped a binomial low-pass (1 6 15 20 15 6 1)/64 takes out what would fold back. Its response
-//! cos^6(pi f) is known exactly and divided out with the template's spectrum in the next stage.
+//! A binomial low-pass (1 6 15 20 15 6 1)/64 prevents aliasing. Its response cos^6(pi f) is known exactly and divided out with the
+//! spectrum of the template in the next stage.
 
 use multiversion::multiversion;
 
 use crate::extract::load_samples::LoadedSamples;
 
-/// The low-pass' weights, before division by their sum.
+/// Weights of the low-pass, before division by their sum.
 pub const LOW_PASS_WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
 
-/// Response of the low-pass at `frequency` in cycles a sample: cos^6(pi f).
+/// Returns the response of the low-pass at `frequency` in cycles per sample: cos^6(pi f).
 #[must_use]
 pub fn low_pass_response(frequency: f64) -> f64 {
     (std::f64::consts::PI * frequency).cos().powi(6)
@@ -33,7 +33,7 @@ pub fn keep_all(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32])
 }
 
 /// Writes the low-passed even samples of `scale * (sample - level)` to `out`, which must be as long as `loaded.even`.
-/// Beyond the window the samples count as the last one inside.
+/// Outside the window samples are equal to the nearest one inside.
 pub fn halve(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32]) {
     let (even, odd) = (loaded.even.as_slice(), loaded.odd.as_slice());
     let length = out.len();

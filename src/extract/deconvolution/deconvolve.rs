@@ -1,14 +1,13 @@
-//! Stage 4: divide by the template's spectrum, low-pass, and back: ADC counts in, PE per ns out.
+//! Stage 4: deconvolution by FFT: division by the spectrum of the template and low-pass; ADC counts in, PE per ns out.
 //!
 //! The transform of n real samples is that of n / 2 complex ones, even samples real and odd ones imaginary. What the
 //! filter H does to them needs no unpacking: with Z the packed transform and M = n / 2,
 //! Z'(k) = A(k) Z(k) + B(k) conj(Z(M - k)), A = P - Q sin(pi k / M), B = i Q cos(pi k / M),
-//! P and Q = (H(k) +- conj(H(M - k))) / 2. Waveforms are never packed with one another: rounding would make
-//! a waveform's hits depend on its neighbour.
+//! P and Q = (H(k) +- conj(H(M - k))) / 2. Two waveforms are never packed into one transform: by rounding, the hits of one would depend on
+//! the other.
 //!
-//! The window is continued beyond both ends at the level it has there and led to the baseline smoothly, so that an
-//! undershoot tail cut off by the window's end (or one that was there before its beginning) makes no edge. Behind
-//! that there is room for the inverse's tail, so that nothing wraps round.
+//! The window is extended at both ends from the level there smoothly to the baseline, so that an undershoot tail that the window cuts
+//! makes no edge. After that there is padding for the tail of the inverse filter, so that nothing wraps around.
 
 use std::sync::Arc;
 
@@ -22,12 +21,12 @@ use crate::extract::aligned_buffer::AlignedBuffer;
 pub(crate) const BLOCK: usize = 8;
 /// Samples whose mean is the level at an end of the window.
 pub(crate) const LEVEL_SAMPLES: usize = 8;
-/// Longest way from that level to the baseline, in decimated samples.
+/// Longest ramp from that level to the baseline, in decimated samples.
 const LONGEST_RAMP: usize = 64;
-/// Longest sum of samples whose noise is tabulated.
+/// Number of samples up to which the noise of sums is tabulated.
 const NOISE_TABLE: usize = 256;
 
-/// The deconvolution of one template for one length of transform.
+/// The deconvolution of one template for one length of the transform.
 pub struct DeconvolutionPlan {
     /// Samples of the transform, decimated.
     pub n_fft: usize,
@@ -35,16 +34,15 @@ pub struct DeconvolutionPlan {
     pub step_ns: f32,
     /// Standard deviation of the Gaussian with the kernel's height.
     pub kernel_sigma_ns: f32,
-    /// Noise of the deconvolved trace, in PE/ns for white noise of 1 ADC count a sample.
+    /// Noise of the deconvolved trace, in PE/ns for white noise of 1 ADC count per sample.
     pub noise_gain: f32,
-    /// Noise of the charge in 0, 1, .. samples of the trace, in PE for white noise of 1 ADC count a sample.
+    /// Noise of the charge in 0, 1, .. samples of the trace, in PE for white noise of 1 ADC count per sample.
     pub charge_noise: Vec<f32>,
-    /// Response of the trace to a baseline that is wrong by 1 ADC count, in PE/ns.
+    /// Response of the trace to a baseline error of 1 ADC count, in PE/ns.
     pub baseline_response: Vec<f32>,
-    /// The same, summed over each block of [`BLOCK`] samples.
+    /// The same summed over blocks of [`BLOCK`] samples.
     pub block_response: Vec<f32>,
-    /// Share of its charge that a photoelectron shows inside the window, by the distance (decimated samples) of its
-    /// trace's peak from the end.
+    /// Share of the charge of a photoelectron inside the window, by the distance of its peak from the end in decimated samples.
     pub share_before_end: Vec<f32>,
     pub(crate) kernel_integral: KernelIntegral,
     direct: AlignedBuffer,
@@ -55,7 +53,7 @@ pub struct DeconvolutionPlan {
     pub(crate) tail_ramp: Vec<f32>,
 }
 
-/// The kernel integrated from minus infinity, tabulated.
+/// A table of the integral of the kernel from minus infinity.
 pub(crate) struct KernelIntegral {
     pub(crate) lead_ns: f32,
     pub(crate) per_ns: f32,
@@ -86,17 +84,17 @@ impl KernelIntegral {
     }
 }
 
-/// Room for one waveform on its way through a plan.
+/// Buffers for the deconvolution of one waveform.
 #[derive(Debug, Default)]
 pub struct DeconvolutionWorkspace {
-    /// The decimated window going in (its length is set by the caller), the deconvolved trace coming out.
+    /// Input: the decimated window, whose length the caller sets. Result: the deconvolved trace.
     pub trace: AlignedBuffer,
     reversed: AlignedBuffer,
     scratch: AlignedBuffer,
 }
 
 impl DeconvolutionPlan {
-    /// The plan of `design` for transforms of `n_fft` decimated samples, an even number.
+    /// Creates the plan of `design` for transforms of `n_fft` decimated samples, an even number.
     #[must_use]
     pub fn new(design: &Design, n_fft: usize) -> Self {
         let mut planner = FftPlanner::<f32>::new();
@@ -148,14 +146,14 @@ impl DeconvolutionPlan {
         plan
     }
 
-    /// Longest window, in decimated samples, that fits.
+    /// Returns the length of the longest window in decimated samples.
     #[must_use]
     pub fn max_window(&self) -> usize {
         self.baseline_response.len()
     }
 
-    /// Share of its charge that a photoelectron shows inside the window, by the distance from the end at which its
-    /// trace has its peak. Pulses that are cut show it later than their own time; several times may share a place.
+    /// Returns the share of the charge of a photoelectron inside the window, by the distance of its peak from the end. The peak of a pulse that
+    /// the window cuts is later than its time, so that several times may have one peak.
     fn shares_before_end(&self, design: &Design, lead: usize) -> Vec<f32> {
         let longest = self.max_window();
         let count = (6 * lead).min(longest / 2);
@@ -179,7 +177,7 @@ impl DeconvolutionPlan {
                 *sum = (sum.0 + share, sum.1 + 1.0);
             }
         }
-        // Places at which no time shows its peak take the share of the one further in.
+        // A distance at which no time has its peak takes the share of the next larger one.
         let mut share = 1.0;
         let mut shares: Vec<f32> = sums
             .into_iter()
@@ -193,7 +191,7 @@ impl DeconvolutionPlan {
         shares
     }
 
-    /// Share of a photoelectron's charge that its kernel has before `time_ns` after it.
+    /// Returns the share of the kernel up to `time_ns` after its centre.
     #[must_use]
     pub fn kernel_integral(&self, time_ns: f32) -> f32 {
         self.kernel_integral.at(time_ns)
@@ -209,7 +207,7 @@ impl DeconvolutionPlan {
         let beyond = &mut trace[length..];
         let count = beyond.len();
         write_tail(beyond, last, decay, &self.tail_ramp);
-        // The transform is a circle: what stands at its end comes before the window.
+        // The transform is circular: its end precedes the window.
         let lead = self.lead_ramp.len().min(count);
         write_lead(
             &mut beyond[count - lead..],
@@ -237,7 +235,7 @@ impl DeconvolutionPlan {
     }
 }
 
-/// Continues a level that goes a share `decay` of itself a sample behind the window, faded out by `ramp`.
+/// Writes the samples after the window: a level that decays by the share `decay` per sample, faded out by `ramp`.
 #[multiversion::multiversion(targets = "simd")]
 fn write_tail(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
     for (index, (sample, weight)) in beyond.iter_mut().zip(ramp).enumerate() {
@@ -246,7 +244,7 @@ fn write_tail(beyond: &mut [f32], level: f32, decay: f32, ramp: &[f32]) {
     }
 }
 
-/// Leads from the baseline to a level along `ramp`, which is as long as `before`.
+/// Writes the samples before the window: from the baseline to a level along `ramp`, which is as long as `before`.
 #[multiversion::multiversion(targets = "simd")]
 fn write_lead(before: &mut [f32], level: f32, ramp: &[f32]) {
     for (sample, weight) in before.iter_mut().zip(ramp) {
@@ -258,9 +256,9 @@ fn mean(samples: &[f32]) -> f32 {
     samples.iter().sum::<f32>() / samples.len().max(1) as f32
 }
 
-/// Where the end of a window leads: its level just behind the last sample, and the share of it that goes a sample.
+/// Returns the level after the end of a window, and the share by which it decays per sample.
 ///
-/// A level that moves towards the baseline (an undershoot's tail) goes on doing so; any other stays.
+/// A level that moves towards the baseline (the tail of an undershoot) continues to do so; any other stays.
 fn level_and_decay(end: &[f32]) -> (f32, f32) {
     let (before, after) = end.split_at(end.len() / 2);
     let (before, after) = (mean(before), mean(after));
@@ -268,7 +266,7 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
     let slope = (after - before) / half;
     let level = after + 0.5 * slope * half;
     let decay = -slope / level;
-    // Faster than this it is no tail but a pulse, of which nothing behind the window is known.
+    // A faster decay is that of a pulse, of which nothing is known after the window.
     let fastest = 1.0 / half;
     if level * after > 0.0 && decay > 0.0 && decay < fastest {
         (level, decay)
@@ -277,8 +275,8 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
     }
 }
 
-/// The factors A and B (see the head of this file) of the filter with the bins 0 to n / 2 of `spectrum`, which holds
-/// the factor 1 / n of a transform of n samples; the packed one's is twice that.
+/// Returns the factors A and B (see the module docs) of the filter with the bins 0 to n / 2 of `spectrum`, which includes the factor
+/// 1 / n of a transform of n samples; that of the packed transform is twice as large.
 fn packed_filter(spectrum: &[Complex64]) -> (AlignedBuffer, AlignedBuffer) {
     let half = spectrum.len() - 1;
     let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
@@ -294,7 +292,7 @@ fn packed_filter(spectrum: &[Complex64]) -> (AlignedBuffer, AlignedBuffer) {
     (direct.into_iter().collect(), mirrored.into_iter().collect())
 }
 
-/// P and Q of bin `k` (see the head of this file), times two.
+/// Returns P and Q of bin `k` (see the module docs), times two.
 pub(crate) fn packed_factors(spectrum: &[Complex64], k: usize) -> (Complex64, Complex64) {
     let (here, there) = (spectrum[k], spectrum[spectrum.len() - 1 - k].conj());
     (here + there, here - there)
@@ -304,7 +302,7 @@ pub(crate) fn to_complex32(value: Complex64) -> Complex32 {
     Complex32::new(value.re as f32, value.im as f32)
 }
 
-/// conj(Z(M - k)) for every k.
+/// Writes conj(Z(M - k)) for every k.
 #[multiversion::multiversion(targets = "simd")]
 fn mirror(bins: &[Complex32], out: &mut [Complex32]) {
     let Some((first, rest)) = bins.split_first() else {

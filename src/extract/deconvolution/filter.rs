@@ -1,6 +1,6 @@
-//! Design of the deconvolution of one template: low-pass filter, decimation, kernel, and what they do to noise.
+//! Design of the deconvolution of one template: low-pass filter, decimation, kernel and noise.
 //!
-//! Runs once a template, in double precision. The deconvolved trace of a photoelectron at time t0 with charge q is
+//! Computed once per template in double precision. The deconvolved trace of a photoelectron at time t0 with charge q is
 //! q K(t - t0), in PE per ns, where K, the kernel, is the low-pass F in time: K = IFFT(F). For the Gaussian
 //! F(f) = exp(-f^2 / 2 s^2) it is a Gaussian with a standard deviation of 1 / (2 pi s). The filter's shape and the
 //! method follow arXiv:1707.03699 and arXiv:2411.07620.
@@ -13,61 +13,60 @@ use crate::error::{Error, Hint, Result};
 use crate::extract::parameters::Filter;
 use crate::model::ChannelCalibration;
 
-/// Height of a single photoelectron over the standard deviation of the deconvolved noise that `auto` aims at.
-/// Lower separates closer photoelectrons and times first hits worse; higher the other way round.
+/// Height of a single photoelectron over the standard deviation of the deconvolved noise for the filter `auto`. A lower value separates
+/// closer photoelectrons, a higher one times first hits better.
 pub const AUTO_SIGNIFICANCE: f64 = 14.0;
-/// `auto` goes no wider than this share of the frequency where the template's spectrum has fallen to 5 %:
-/// beyond it a template that is not quite right makes ringing.
+/// Largest width of `auto`, as a share of the frequency where the spectrum of the template has fallen to 5 %: a wider filter makes errors of the
+/// template ring.
 const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
-/// Noise that `auto` assumes, as a share of the template's peak, where the calibration has none.
+/// Noise for `auto` if the calibration has none, as a share of the peak of the template.
 const AUTO_NOISE: f64 = 0.1;
-/// Below this share of its maximum the template's spectrum is not divided by any more.
+/// Share of the maximum of the spectrum below which the division is regularized.
 const REGULARISATION: f64 = 1e-4;
-/// Half of the samples are dropped if the filter stays below this beyond [`HALVED_BAND`]: what folds back from there is
-/// a thousandth of the noise.
+/// Largest value of the filter beyond [`HALVED_BAND`] for which the rate is halved: aliasing is then a thousandth of the noise.
 const FILTER_END: f64 = 2e-3;
-/// In cycles a sample; a halved rate ends at 0.25.
+/// In cycles per sample; the band of the halved rate ends at 0.25.
 const HALVED_BAND: f64 = 0.22;
-/// Values of the kernel a sample.
+/// Values of the kernel per sample.
 const KERNEL_STEPS: usize = 8;
-/// Share of the inverse's absolute sum that may wrap round the end of the transform.
+/// Share of the absolute sum of the inverse that may wrap around the end of the transform.
 const WRAP: f64 = 0.01;
 
-/// The low-pass filter, frequencies in cycles a sample.
+/// The low-pass filter, frequencies in cycles per sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Flat { flat: f64, sigma: f64 },
     Wiener { noise_power: f64 },
 }
 
-/// How the waveforms of one template are deconvolved, whatever their length.
+/// The deconvolution of one template, for waveforms of any length.
 #[derive(Clone, Debug)]
 pub struct Design {
     template_adc: Vec<f64>,
     shape: Shape,
     /// Largest |S|, for the regularisation.
     peak_spectrum: f64,
-    /// Every how many samples the deconvolved trace has one: 1 or 2.
+    /// Samples of the waveform per sample of the deconvolved trace: 1 or 2.
     pub decimation: usize,
     /// Sampling interval.
     pub sampling_ns: f64,
-    /// Standard deviation of the Gaussian that has the kernel's height.
+    /// Standard deviation of the Gaussian with the height of the kernel.
     pub kernel_sigma_ns: f64,
-    /// Samples beyond the window that keep the inverse's tail from wrapping round.
+    /// Samples after the window that keep the tail of the inverse from wrapping around.
     pub padding: usize,
-    /// Kernel integrated from minus infinity, [`KERNEL_STEPS`] values a sample from `-kernel_lead`.
+    /// Integral of the kernel from minus infinity, [`KERNEL_STEPS`] values per sample from `-kernel_lead`.
     kernel_integral: Vec<f64>,
-    /// Samples after which the kernel and the inverse's response before its time are nothing.
+    /// Samples after which the kernel, and the response of the inverse before its time, vanish.
     pub kernel_lead: usize,
     /// Standard deviation of the deconvolved trace in PE/ns for white noise of 1 ADC count a sample.
     pub noise_gain: f64,
-    /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample: the second half of the
-    /// circle lies before time 0.
+    /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample: the second half is
+    /// before time 0, as the transform is circular.
     inverse: Vec<f64>,
 }
 
 impl Design {
-    /// Designs the deconvolution of `row`'s template with `filter`.
+    /// Designs the deconvolution of the template of `row` with `filter`.
     ///
     /// # Errors
     /// If the filter is wider than the sampling allows.
@@ -143,7 +142,7 @@ impl Design {
         Ok(design)
     }
 
-    /// The low-pass at `frequency` (cycles a sample), where the template's spectrum has the magnitude `magnitude`.
+    /// Returns the low-pass at `frequency` (cycles per sample), where the spectrum of the template has the magnitude `magnitude`.
     fn filter(&self, frequency: f64, magnitude: f64) -> f64 {
         match self.shape {
             Shape::Flat { flat, sigma } => {
@@ -156,7 +155,7 @@ impl Design {
         }
     }
 
-    /// F conj(S) / (|S|^2 + e^2) in PE/ns an ADC count.
+    /// Returns F conj(S) / (|S|^2 + e^2) in PE/ns per ADC count.
     fn inverse_at(&self, frequency: f64, bin: Complex64) -> Complex64 {
         let magnitude = bin.norm();
         let smallest = REGULARISATION * self.peak_spectrum;
@@ -168,7 +167,7 @@ impl Design {
 
     fn derive_kernels(&mut self, spectrum: &[Complex64]) {
         let length = spectrum.len();
-        // The kernel is wanted between the samples too: a longer transform with nothing beyond the band interpolates it.
+        // The kernel is needed between the samples too: a longer transform, zero beyond the band, interpolates it.
         let mut kernel = vec![Complex64::ZERO; KERNEL_STEPS * length];
         let mut inverse = vec![Complex64::ZERO; length];
         for bin in 0..length {
@@ -200,7 +199,7 @@ impl Design {
                 let value = kernel[(offset + kernel.len() - fine_lead) % kernel.len()].re * scale
                     / KERNEL_STEPS as f64;
                 sum += value;
-                // Half of each value stands before its time and half behind it.
+                // Half of each value lies before its time, half after it.
                 sum - 0.5 * value
             })
             .collect();
@@ -224,8 +223,8 @@ impl Design {
         self.padding = (after + before).max(4 * lead);
     }
 
-    /// The spectrum by which the decimated waveform's is multiplied, for a transform of `n_fft` decimated samples:
-    /// bins 0 to `n_fft / 2`, the transform's own factor `1 / n_fft` included.
+    /// Returns the spectrum that multiplies that of the decimated waveform, for a transform of `n_fft` decimated samples:
+    /// bins 0 to `n_fft / 2`, including the factor `1 / n_fft` of the transform.
     #[must_use]
     pub fn spectrum(&self, n_fft: usize) -> Vec<Complex64> {
         let full = n_fft * self.decimation;
@@ -238,7 +237,7 @@ impl Design {
                 } else {
                     1.0
                 };
-                // Both halves of the band come down on the last bin of a halved rate; the filter has ended there.
+                // Both halves of the band alias to the last bin of a halved rate; the filter has ended there.
                 if self.decimation == 2 && 2 * bin == n_fft {
                     return Complex64::ZERO;
                 }
@@ -248,13 +247,13 @@ impl Design {
             .collect()
     }
 
-    /// What decimated samples from a photoelectron's own time on hold of its pulse, in ADC counts.
+    /// Writes the decimated pulse of a photoelectron from its time on, in ADC counts.
     pub fn decimated_template(&self, out: &mut [f32]) {
         let at = |index: usize| self.template_adc.get(index).copied().unwrap_or(0.0);
         for (position, sample) in out.iter_mut().enumerate() {
             let centre = position * self.decimation;
             *sample = if self.decimation == 2 {
-                // Nothing stands before the photoelectron's time.
+                // There is no pulse before the time of the photoelectron.
                 let sum: f64 = decimate::LOW_PASS_WEIGHTS
                     .iter()
                     .enumerate()
@@ -267,14 +266,14 @@ impl Design {
         }
     }
 
-    /// Kernel integrated from minus infinity to `time_ns`.
+    /// Returns the integral of the kernel from minus infinity to `time_ns`.
     #[must_use]
     pub fn kernel_integral(&self, time_ns: f64) -> f64 {
         let position = time_ns / self.sampling_ns + self.kernel_lead as f64;
         interpolate(&self.kernel_integral, KERNEL_STEPS as f64 * position)
     }
 
-    /// Standard deviation of the charge summed over 0, 1, .. `longest` decimated samples, for white noise of 1 ADC count.
+    /// Returns the standard deviation of the charge in 0, 1, .. `longest` decimated samples, for white noise of 1 ADC count.
     #[must_use]
     pub fn charge_noise_pe(&self, longest: usize) -> Vec<f64> {
         let length = self.inverse.len();
@@ -305,20 +304,20 @@ impl Design {
         all
     }
 
-    /// Length of the transform, in decimated samples, for a window of `n_samples`: a power of two.
+    /// Returns the length of the transform in decimated samples for a window of `n_samples`: a power of two.
     ///
-    /// Lengths with a factor of 3 would waste less, but cost as much as the next power of two and fit shaders worse.
+    /// Lengths with a factor of 3 would pad less, but cost as much as the next power of two and suit shaders less.
     #[must_use]
     pub fn n_fft(&self, n_samples: usize) -> usize {
-        // Each rounded up for itself: half a sample of either is a whole one at the halved rate.
+        // Each is rounded up: half a sample of either is a whole one at the halved rate.
         let padding = self.padding.min(n_samples + self.template_adc.len());
         let least = n_samples.div_ceil(self.decimation) + padding.div_ceil(self.decimation);
         least.max(32).next_power_of_two()
     }
 }
 
-/// The discrete spectrum of `template` at the bins of a transform of `length` samples (a longer template is folded,
-/// which leaves the spectrum at these bins exact).
+/// Returns the discrete spectrum of `template` at the bins of a transform of `length` samples (a longer template is folded, which keeps the
+/// spectrum at these bins exact).
 fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
     let mut spectrum = vec![Complex64::ZERO; length];
     for (index, &value) in template.iter().enumerate() {
@@ -330,7 +329,7 @@ fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
     spectrum
 }
 
-/// The widest Gaussian (sigma in cycles a sample) in whose deconvolved trace a photoelectron has the wanted significance.
+/// Returns the widest Gaussian (sigma in cycles per sample) for which a photoelectron has the required significance in the deconvolved trace.
 fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     let length = 2 * (magnitude.len() - 1);
     let smallest = REGULARISATION * peak;

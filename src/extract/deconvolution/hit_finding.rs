@@ -1,16 +1,16 @@
-//! Stage 6: where in the deconvolved trace there are hits, and where one ends and the next begins.
+//! Stage 6: hit finding in the deconvolved trace.
 //!
-//! A region is where the smoothed trace exceeds the threshold. It is extended on both sides by as much as a
-//! photoelectron's kernel needs to fall to zero, not to the first zero crossing of the noisy trace: stopping where noise
-//! happens to cross zero keeps what is above and drops what is below, +2 % of charge at one photoelectron. Regions whose
-//! extensions meet share out at the lowest sample between them. Within a region hits are the peaks whose valleys are deep enough.
+//! A region is where the smoothed trace exceeds the threshold. It is extended on both sides by the length in which the kernel of a
+//! photoelectron falls to zero, not to the first zero crossing of the noisy trace: that would keep noise above zero and drop noise below,
+//! +2 % of the charge of one photoelectron. Regions whose extensions meet are divided at the lowest sample between them. Within a region the
+//! hits are the peaks separated by valleys that are deep enough.
 
 use super::deconvolve::{BLOCK, DeconvolutionPlan};
 
 /// Extension of a hit beyond threshold, in standard deviations of the kernel.
 const REACH_SIGMA: f32 = 1.7;
 
-/// What the trace is searched with.
+/// Parameters of hit finding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HitSearch {
     /// Least height of the smoothed trace, in PE/ns.
@@ -21,7 +21,7 @@ pub struct HitSearch {
     pub reach: usize,
 }
 
-/// One hit's share of the trace.
+/// The part of the trace that belongs to one hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundHit {
     /// First sample.
@@ -30,9 +30,9 @@ pub struct FoundHit {
     pub end: usize,
     /// The highest sample.
     pub peak: usize,
-    /// True if it does not begin in a valley within a region: its leading edge is its own.
+    /// True if the hit is the first one of its region, so that its leading edge is its own.
     pub leads: bool,
-    /// True if its first and last sample border on no other hit's.
+    /// True if no other hit adjoins before, and after.
     pub alone: (bool, bool),
 }
 
@@ -45,7 +45,7 @@ pub fn reach(plan: &DeconvolutionPlan) -> usize {
 }
 
 /// Finds the hits of a trace, in time order. `block_max` holds the largest value of `smooth` in each block of
-/// [`BLOCK`] samples; blocks below threshold are not looked at.
+/// [`BLOCK`] samples; blocks below threshold are skipped.
 pub fn find_hits(
     trace: &[f32],
     smooth: &[f32],
@@ -85,14 +85,14 @@ pub fn find_hits(
     }
 }
 
-/// Samples over threshold without a gap.
+/// Consecutive samples over threshold.
 #[derive(Clone, Copy)]
 struct Region {
     first: usize,
     last: usize,
 }
 
-/// Extends and splits a region; returns where it ends.
+/// Extends and splits a region; returns its end.
 fn close_region(
     trace: &[f32],
     region: Region,
@@ -140,7 +140,7 @@ fn close_region(
             peak = Some(index);
         }
     }
-    // A region without a peak of its own is the flank of light beyond the window.
+    // A region without a peak is the flank of light outside the window.
     let peak = peak.unwrap_or_else(|| {
         (region.first..=region.last).fold(region.first, |best, index| {
             if trace[index] > trace[best] {
@@ -168,7 +168,7 @@ fn is_peak(trace: &[f32], index: usize) -> bool {
     trace[index] >= previous && trace[index] > after
 }
 
-/// The lowest sample in `begin..end` (the first of equals), `begin` if there is none.
+/// Returns the index of the lowest sample in `begin..end` (the first of equals), `begin` if there is none.
 fn lowest_sample(trace: &[f32], begin: usize, end: usize) -> usize {
     (begin..end).fold(begin, |best, index| {
         if trace[index] < trace[best] {

@@ -1,8 +1,8 @@
-//! Stage 5: the baseline once more, from the deconvolved trace, and the noise that hits have to exceed.
+//! Stage 5: the residual baseline of the deconvolved trace, and its noise, from which the threshold of hits follows.
 //!
-//! The template's undershoot is gone from the deconvolved trace, so that what is left where there is no light is the
-//! response R to the baseline's error b: trace = b R + light + noise, light >= 0. Blocks without light give b as
-//! sum(trace) / sum(R): first a low quantile over all blocks, then the mean of the blocks that stay below threshold.
+//! The deconvolved trace has no undershoot, so that without light it is the response R to the error b of the baseline:
+//! trace = b R + light + noise, light >= 0. Blocks without light give b as sum(trace) / sum(R): first a low quantile over all blocks, then the
+//! mean of the blocks below threshold.
 
 use std::ops::Range;
 
@@ -12,39 +12,39 @@ use super::deconvolve::{BLOCK, DeconvolutionPlan};
 use crate::extract::load_samples::tree_sum;
 use crate::extract::select_nth::select_nth;
 
-/// From this many blocks on they are taken in pairs to start the search.
+/// Number of blocks from which the quantile uses pairs of blocks.
 pub(crate) const MIN_PAIRED_BLOCKS: usize = 32;
-/// Blocks from which on a minority of them without light is enough to know the floor.
+/// Number of blocks from which a minority of blocks without light is enough.
 pub(crate) const MIN_LONG_BLOCKS: usize = 8;
-/// Quantile of the blocks' values that starts the search: light in up to 70 % of the blocks does not matter.
+/// Quantile of the values of blocks that is the first estimate: light in up to 70 % of the blocks does not matter.
 pub(crate) const LEVEL_QUANTILE: f32 = 0.3;
-/// Where that quantile of a Gaussian lies, in standard deviations below the mean.
+/// That quantile of a Gaussian, in standard deviations below the mean.
 pub(crate) const LEVEL_QUANTILE_SIGMA: f32 = 0.5244;
 /// A block is lit if its smoothed trace exceeds this many standard deviations.
 pub(crate) const LIT_SIGMA: f32 = 3.0;
-/// The noise seen in the trace counts up to this many times what the calibration leads to expect.
+/// Largest ratio of the noise measured in the trace to the calibrated noise.
 pub(crate) const MAX_NOISE_RATIO: f32 = 4.0;
-/// Fewest samples below the floor from which the noise is measured.
+/// Least number of samples below 0 from which the noise is measured.
 pub(crate) const MIN_NOISE_SAMPLES: f32 = 24.0;
-/// Fewest unlit blocks for a baseline that is not flagged.
+/// Least number of unlit blocks for a baseline that is not flagged.
 pub(crate) const MIN_UNLIT_BLOCKS: f32 = 3.0;
-/// The two halves of the unlit blocks may differ by this many standard deviations before the baseline counts as drifting.
+/// Difference of the two halves of the unlit blocks from which the baseline drifts, in standard deviations.
 pub(crate) const DRIFT_SIGMA: f32 = 6.0;
 
-/// What is known of the trace's floor.
+/// Residual baseline and noise of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ResidualBaseline {
-    /// What the level used so far lacks, in ADC counts, upright.
+    /// Correction to the level used so far, in ADC counts with pulses upright.
     pub level_adc: f32,
     /// Standard deviation of the baseline.
     pub sigma_adc: f32,
-    /// Noise of the trace over what white noise of the calibration's size makes of it; at least 1.
+    /// Ratio of the noise of the trace to that of white noise with the calibrated size; at least 1.
     pub noise_ratio: f32,
     /// True if few blocks are without light, or their level drifts.
     pub unstable: bool,
 }
 
-/// Room for the floor's search, and its result's by-product: the smoothed trace.
+/// Buffers for the residual baseline; the smoothed trace and its maxima are used by later stages.
 #[derive(Clone, Debug, Default)]
 pub struct ResidualBaselineWorkspace {
     /// The trace smoothed over [`smoothing`] samples, where hits are looked for.
@@ -58,27 +58,27 @@ pub struct ResidualBaselineWorkspace {
     dark: Vec<f32>,
 }
 
-/// Samples of the trace over which it is smoothed to find hits: as wide as a matched filter would be, and odd.
+/// Returns the width in samples over which the trace is smoothed to find hits: that of a matched filter, odd.
 #[must_use]
 pub fn smoothing(plan: &DeconvolutionPlan) -> usize {
     let wanted = 2.8 * plan.kernel_sigma_ns / plan.step_ns;
     (2 * (0.5 * wanted) as usize + 1).max(3)
 }
 
-/// Standard deviation of the smoothed trace for white noise of `noise_adc`.
+/// Returns the standard deviation of the smoothed trace for white noise of `noise_adc`.
 #[must_use]
 pub fn smooth_noise(plan: &DeconvolutionPlan, noise_adc: f32) -> f32 {
     let width = smoothing(plan);
     plan.charge_noise.get(width).copied().unwrap_or(0.0) * noise_adc / (width as f32 * plan.step_ns)
 }
 
-/// How far the kernel of light just outside the window reaches into it, in samples of the trace.
+/// Returns how far the kernel of light just outside the window reaches into it, in samples of the trace.
 #[must_use]
 pub fn margin(plan: &DeconvolutionPlan) -> usize {
     (3.0 * plan.kernel_sigma_ns / plan.step_ns).ceil() as usize
 }
 
-/// The blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
+/// Returns the blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
 fn inner_blocks(plan: &DeconvolutionPlan, length: usize) -> Range<usize> {
     let margin = margin(plan);
     let first = margin.div_ceil(BLOCK);
@@ -86,14 +86,14 @@ fn inner_blocks(plan: &DeconvolutionPlan, length: usize) -> Range<usize> {
     first..last.min(plan.block_response.len()).max(first)
 }
 
-/// True if [`estimate_residual_baseline`] finds the floor of a trace of `length` samples whatever level it starts from. In a shorter one
-/// the light of a single pulse may be all there is: it starts from what the raw samples before and behind it tell.
+/// True if [`estimate_residual_baseline`] needs no first estimate of the level for a trace of `length` samples. A shorter one may hold nothing
+/// but the light of a single pulse: it starts from the level of the raw samples.
 #[must_use]
 pub fn is_long(plan: &DeconvolutionPlan, length: usize) -> bool {
     inner_blocks(plan, length).len() >= MIN_LONG_BLOCKS
 }
 
-/// Takes what is left of the baseline off `trace`, and smooths it into `work.smooth`.
+/// Subtracts the residual baseline from `trace`, and smooths it into `work.smooth`.
 ///
 /// `noise_adc` is the noise of one raw sample. The trace must not be longer than the plan's longest window.
 pub fn estimate_residual_baseline(
@@ -120,7 +120,7 @@ pub fn estimate_residual_baseline(
             ..ResidualBaseline::default()
         };
     }
-    // Noise of the sum of so many samples of the trace.
+    // Noise of the sum of a number of samples of the trace.
     let sum_noise = |samples: usize| {
         plan.charge_noise.get(samples).copied().unwrap_or(0.0) / plan.step_ns * noise_adc
     };
@@ -153,7 +153,7 @@ pub fn estimate_residual_baseline(
         } else {
             0.0
         };
-        // A channel without a known noise has the one that is seen.
+        // Without a calibrated noise the measured one is not limited.
         let max_noise = if sigma > 0.0 {
             MAX_NOISE_RATIO * sigma
         } else {
@@ -193,7 +193,7 @@ pub fn estimate_residual_baseline(
     }
 }
 
-/// What a low quantile of the blocks from `first` on says of the level.
+/// Returns the level from a low quantile of the blocks from `first` on.
 fn low_level(
     trace: &[f32],
     responses: &[f32],
@@ -204,7 +204,7 @@ fn low_level(
     let last = responses.len();
     work.block_sum.resize(trace.len().div_ceil(BLOCK), 0.0);
     sum_blocks_only(trace, &mut work.block_sum);
-    // In long waveforms two blocks make one value: half as many to rank.
+    // In long waveforms a value is that of two blocks, which halves the values to rank.
     let per_value = if last - first < MIN_PAIRED_BLOCKS {
         1
     } else {
@@ -246,7 +246,7 @@ impl UnlitSums {
         range: Range<usize>,
         threshold: f32,
     ) -> [Self; 2] {
-        // One more at either end, so that every block has neighbours; weights instead of branches.
+        // One more entry at either end, so that every block has neighbours; weights instead of branches.
         work.dark.clear();
         work.dark.resize(work.block_max.len() + 2, 1.0);
         mark_dark_blocks(&work.block_max, threshold, &mut work.dark[1..]);
@@ -273,7 +273,7 @@ impl UnlitSums {
     }
 }
 
-/// 1 for a block below `threshold`, 0 for one above.
+/// Writes 1 for a block below `threshold`, 0 for one above.
 #[multiversion(targets = "simd")]
 fn mark_dark_blocks(block_max: &[f32], threshold: f32, dark: &mut [f32]) {
     for (dark, &max) in dark.iter_mut().zip(block_max) {
@@ -281,7 +281,7 @@ fn mark_dark_blocks(block_max: &[f32], threshold: f32, dark: &mut [f32]) {
     }
 }
 
-/// Sums over the blocks that are dark and have dark neighbours. `dark` has one entry more at either end than the other slices.
+/// Returns the sums over the blocks that are dark and have dark neighbours. `dark` has one entry more at either end than the other slices.
 #[multiversion(targets = "simd")]
 fn sum_unlit(
     dark: &[f32],
@@ -335,7 +335,7 @@ fn subtract(trace: &mut [f32], response: &[f32], level: f32) {
     }
 }
 
-/// Smooths the trace, and sums it, its largest smoothed value and its squares below zero, block by block.
+/// Smooths the trace and computes the sums of its blocks.
 fn smooth_and_sum(trace: &[f32], width: usize, work: &mut ResidualBaselineWorkspace) {
     let length = trace.len();
     work.smooth.resize(length, 0.0);
@@ -355,7 +355,7 @@ fn smooth_and_sum(trace: &[f32], width: usize, work: &mut ResidualBaselineWorksp
     );
 }
 
-/// Mean over `width` samples round each; beyond the ends the trace counts as 0.
+/// Computes the mean over `width` samples around each; outside the window the trace is 0.
 fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
     let half = width / 2;
     let length = trace.len();
@@ -375,9 +375,9 @@ fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
     }
 }
 
-/// The samples that have `HALF` neighbours on both sides; pairs are added from the inside out.
+/// Smooths the samples with `HALF` neighbours on both sides; pairs are added from the inside out.
 ///
-/// Eight at a time: wider loads would cross a cache line nearly every time.
+/// Eight at a time: wider loads would nearly always cross a cache line.
 #[multiversion(targets = "simd")]
 fn smooth_inner<const HALF: usize>(trace: &[f32], scale: f32, out: &mut [f32]) {
     let Some(count) = trace.len().checked_sub(2 * HALF) else {
@@ -428,7 +428,7 @@ fn smooth_wide(trace: &[f32], half: usize, scale: f32, out: &mut [f32]) {
     }
 }
 
-/// Sum of the trace, block by block.
+/// Computes the sum of the trace per block.
 #[multiversion(targets = "simd")]
 fn sum_blocks_only(trace: &[f32], sums: &mut [f32]) {
     for (trace, sum) in trace.chunks_exact(BLOCK).zip(sums) {
@@ -438,7 +438,7 @@ fn sum_blocks_only(trace: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Sum of the trace, largest smoothed value, and number and squares of the smoothed values below 0, block by block.
+/// Computes per block: sum of the trace, largest smoothed value, number and squares of the smoothed values below 0.
 #[multiversion(targets = "simd")]
 fn sum_trace_blocks(
     trace: &[f32],
@@ -475,13 +475,13 @@ fn sum_trace_blocks(
         *squares_below = tree_sum(squares);
         *count_below = tree_sum(counts);
     }
-    // A last block that is not whole takes part in the search for hits only.
+    // A last block that is not whole is used only to find hits.
     if let (Some(max), rest) = (maxima.get_mut(whole), &smooth[whole * BLOCK..]) {
         *max = rest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     }
 }
 
-/// The largest of eight lanes.
+/// Returns the largest of eight lanes.
 #[expect(
     clippy::inline_always,
     reason = "has to take on the vector width of the function it is called from"

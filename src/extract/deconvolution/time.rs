@@ -1,23 +1,22 @@
-//! Stage 7b: the time of a hit: that of its first photoelectron, from the leading edge.
+//! Stage 7b: the time of a hit, that of its first photoelectron, from the leading edge.
 //!
 //! For a Gaussian kernel of standard deviation s every photoelectron at t0 has d/dt ln(trace) = (t0 - t) / s^2, so that
-//! t + s^2 d/dt ln(trace) is t0 wherever on the flank one looks, and whatever the charge. Far down the flank the
-//! earliest photoelectron of a group weighs most; how far down is set by the noise. Hits behind a valley stand on the
-//! flank of the one before and take their peak's time.
+//! t + s^2 d/dt ln(trace) is t0 everywhere on the flank, for any charge. Low on the flank the earliest photoelectron of a group has the
+//! largest weight; the noise limits how low. Hits after a valley are on the flank of the one before and have the time of their peak.
 
 use super::deconvolve::DeconvolutionPlan;
 use super::hit_finding::FoundHit;
 
-/// The edge is read where the trace exceeds this many standard deviations of its noise.
-/// Lower is nearer to the first photoelectron of a group and noisier for a single one.
+/// Least height at which the edge is read, in standard deviations of the noise. A lower value is closer to the first photoelectron of a group
+/// and noisier for a single one.
 pub(crate) const EDGE_SIGMA: f32 = 6.0;
-/// And this share of the peak: a template is not known well enough to go lower.
+/// The same as a share of the peak: templates are not known well enough below.
 pub(crate) const EDGE_PEAK_SHARE: f32 = 0.04;
 
 /// A hit earlier than this many standard deviations of the kernel may lie in the samples of the baseline.
 pub(crate) const EARLY_SIGMA: f32 = 2.0;
 
-/// Time of a hit from the first sample of the window; `noise` is the trace's standard deviation in PE/ns.
+/// Returns the time of a hit from the first sample of the window; `noise` is the standard deviation of the trace in PE/ns.
 #[must_use]
 pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, noise: f32) -> f32 {
     let peak_ns = peak_time_ns(trace, plan.step_ns, hit.peak);
@@ -33,14 +32,14 @@ pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, n
     if edge == hit.peak {
         return peak_ns;
     }
-    // Two samples apart where the flank is that long: half the noise, and little further from its foot.
+    // The slope over two samples, where the flank is that long: half the noise.
     let (a, b) = (edge, (edge + 2).min(hit.peak));
     let slope = (trace[b] / trace[a]).ln() / plan.step_ns / (b - a) as f32;
     let middle_ns = 0.5 * (a + b) as f32 * plan.step_ns;
     middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope
 }
 
-/// Time of the peak: the vertex of the parabola through the logarithms of the highest sample and its neighbours
+/// Returns the time of the peak: the vertex of the parabola through the logarithms of the highest sample and its neighbours
 /// (exact for a Gaussian), or through the values where one of them is not positive.
 fn peak_time_ns(trace: &[f32], step_ns: f32, peak: usize) -> f32 {
     let middle = peak as f32 * step_ns;

@@ -1,4 +1,4 @@
-//! What the stages' unit tests share: a JUNO-like template, reproducible noise and light, extraction of it.
+//! Helpers of unit tests: a JUNO-like template, reproducible noise and light, extraction of it.
 
 use rand::RngExt as _;
 use rand::SeedableRng;
@@ -10,16 +10,16 @@ use crate::model::{
     Batch, Calibration, ChannelCalibration, Flags, Hit, Polarity, SamplesRef, Waveform,
 };
 
-/// Peak of [`juno_template`].
+/// The peak of [`juno_template`].
 pub const PEAK_ADC: f32 = 115.0;
 
-/// `count` numbers of a standard normal distribution.
+/// Returns `count` numbers of a standard normal distribution.
 pub fn gaussian(seed: u64, count: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(|_| random.sample(StandardNormal)).collect()
 }
 
-/// Value at `t_ns` of a log-normal pulse (peak 1 at 13 ns) with an undershoot of `undershoot`, decaying in 100 ns.
+/// Returns the value at `t_ns` of a log-normal pulse (peak 1 at 13 ns) with an undershoot of `undershoot`, decaying in 100 ns.
 pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
     let log_normal = |t: f64| {
         if t > 0.0 {
@@ -53,7 +53,7 @@ pub fn juno_template(undershoot: f32) -> Vec<f32> {
         .collect()
 }
 
-/// A calibration row with that template, and noise of `noise` of its peak.
+/// Returns a calibration row with that template and a noise of `noise` times its peak.
 pub fn juno_row(undershoot: f32, noise: f32) -> ChannelCalibration {
     ChannelCalibration {
         template_adc: juno_template(undershoot),
@@ -67,13 +67,13 @@ pub fn juno_row(undershoot: f32, noise: f32) -> ChannelCalibration {
     }
 }
 
-/// A photoelectron's time and charge.
-pub type Light = (f64, f64);
+/// Time and charge of a photoelectron.
+pub type Photoelectron = (f64, f64);
 
-/// The waveform of `light`: negative pulses on a baseline of 11,000 counts, noise of `noise` of the peak.
+/// Returns the waveform of `light`: negative pulses on a baseline of 11,000 counts, with a noise of `noise` times the peak.
 pub fn waveform(
     seed: u64,
-    light: &[Light],
+    light: &[Photoelectron],
     undershoot: f64,
     noise: f32,
     length: usize,
@@ -117,14 +117,14 @@ fn fine_pulse(undershoot: f64) -> std::sync::Arc<Vec<f64>> {
     Arc::clone(known.entry(undershoot.to_bits()).or_insert_with(pulse))
 }
 
-/// Scintillation light of a Poisson number of photoelectrons with mean `mu`: JUNO's decay components, a transit-time
+/// Returns scintillation light of a Poisson number of photoelectrons with mean `mu`: JUNO's decay components, a transit-time
 /// spread of 2.5 ns, a charge spread of 30 %, the front at 300 ns plus a random part of a sample. In time order.
-pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Light> {
+pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Photoelectron> {
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let front = 300.0 + random.random::<f64>();
     let count = rand_distr::Poisson::new(mu).map_or(0.0, |poisson| random.sample::<f64, _>(poisson))
         as usize;
-    let mut light: Vec<Light> = (0..count)
+    let mut light: Vec<Photoelectron> = (0..count)
         .map(|_| {
             let which: f64 = random.random();
             let tau = [(0.707, 4.6), (0.912, 15.1), (0.972, 76.1)]
@@ -142,7 +142,7 @@ pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Light> {
     light
 }
 
-/// Extraction by `method` with [`juno_row`].
+/// Creates an extractor of `method` with [`juno_row`].
 pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
     let mut calibration = Calibration::new();
     let row = calibration
@@ -162,7 +162,7 @@ pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
     Extractor::new(calibration, readout, parameters).expect("valid")
 }
 
-/// A batch of waveforms, of one channel.
+/// Creates a batch of waveforms of one channel.
 pub fn batch_of<'a>(waveforms: impl IntoIterator<Item = &'a [u16]>) -> Batch {
     let mut batch = Batch::new_u16(0);
     for (event_id, samples) in waveforms.into_iter().enumerate() {
@@ -176,8 +176,8 @@ pub fn batch_of<'a>(waveforms: impl IntoIterator<Item = &'a [u16]>) -> Batch {
     batch
 }
 
-/// The waveforms of `light`, each with noise of its own.
-pub fn waveforms(light: &[Vec<Light>], undershoot: f64, noise: f32) -> Batch {
+/// Creates the waveforms of `light`, each with its own noise.
+pub fn waveforms(light: &[Vec<Photoelectron>], undershoot: f64, noise: f32) -> Batch {
     let samples: Vec<Vec<u16>> = (0..)
         .zip(light)
         .map(|(seed, light)| waveform(seed, light, undershoot, noise, 1000))
@@ -185,10 +185,10 @@ pub fn waveforms(light: &[Vec<Light>], undershoot: f64, noise: f32) -> Batch {
     batch_of(samples.iter().map(Vec::as_slice))
 }
 
-/// Hits of each waveform of `light`, one waveform an entry.
+/// Returns the hits of each waveform of `light`.
 pub fn hits(
     extractor: &Extractor,
-    light: &[Vec<Light>],
+    light: &[Vec<Photoelectron>],
     undershoot: f64,
     noise: f32,
 ) -> Vec<Vec<Hit>> {
@@ -206,8 +206,8 @@ pub fn hits(
         .collect()
 }
 
-/// W1 of charge-normalised hits and truth.
-pub fn wasserstein_ns(light: &[Light], hits: &[Hit]) -> f64 {
+/// Returns the Wasserstein distance of charge-normalized hits and truth.
+pub fn wasserstein_ns(light: &[Photoelectron], hits: &[Hit]) -> f64 {
     let total: f64 = light.iter().map(|one| one.1).sum();
     let found: f64 = hits.iter().map(|hit| f64::from(hit.charge_pe)).sum();
     let mut steps: Vec<(f64, f64)> = light.iter().map(|one| (one.0, one.1 / total)).collect();

@@ -1,7 +1,7 @@
-//! The stages together, tested as physics.
+//! Physics tests of the stages together.
 
 use super::helpers::{
-    Light, extractor_of, gaussian, hits, juno_row, scintillation, wasserstein_ns, waveform,
+    Photoelectron, extractor_of, gaussian, hits, juno_row, scintillation, wasserstein_ns, waveform,
 };
 use crate::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use crate::model::{Batch, Calibration, ChannelCalibration, Polarity, SamplesRef, Waveform};
@@ -11,7 +11,7 @@ fn extractor(undershoot: f32, noise: f32) -> Extractor {
 }
 
 /// One waveform with a unit pulse at each of `times`, without noise.
-fn quiet(times: &[f64]) -> Vec<Vec<Light>> {
+fn quiet(times: &[f64]) -> Vec<Vec<Photoelectron>> {
     times.iter().map(|&time| vec![(time, 1.0)]).collect()
 }
 
@@ -92,9 +92,9 @@ fn a_pulse_that_fills_a_short_window_keeps_its_charge() {
 
 #[test]
 fn a_shifted_waveform_has_shifted_hits() {
-    let light: Vec<Light> = vec![(300.2, 1.0), (304.0, 1.5), (330.0, 0.8), (420.0, 12.0)];
+    let light: Vec<Photoelectron> = vec![(300.2, 1.0), (304.0, 1.5), (330.0, 0.8), (420.0, 12.0)];
     let shifts = [0.0, 2.0, 40.0, 250.0];
-    let shifted: Vec<Vec<Light>> = shifts
+    let shifted: Vec<Vec<Photoelectron>> = shifts
         .iter()
         .map(|shift| {
             light
@@ -264,7 +264,7 @@ fn scintillation_light_is_measured_to_the_stated_accuracy() {
 fn time_does_not_walk_with_charge() {
     let extractor = extractor(0.05, 0.1);
     for charge in [0.5, 1.0, 2.0, 5.0, 20.0, 80.0] {
-        let light: Vec<Vec<Light>> = (0..600)
+        let light: Vec<Vec<Photoelectron>> = (0..600)
             .map(|step| vec![(400.0 + f64::from(step) / 300.0, charge)])
             .collect();
         let found = hits(&extractor, &light, 0.05, 0.1);
@@ -287,7 +287,7 @@ fn time_does_not_walk_with_charge() {
 fn the_stated_error_of_the_charge_is_its_spread() {
     let extractor = extractor(0.05, 0.1);
     for charge in [1.0, 5.0, 50.0] {
-        let light: Vec<Vec<Light>> = (0..600)
+        let light: Vec<Vec<Photoelectron>> = (0..600)
             .map(|step| vec![(400.0 + f64::from(step) / 300.0, charge)])
             .collect();
         let found = hits(&extractor, &light, 0.05, 0.1);
@@ -309,7 +309,7 @@ fn the_stated_error_of_the_charge_is_its_spread() {
 #[test]
 fn equal_pairs_ten_nanoseconds_apart_are_two_hits() {
     let extractor = extractor(0.05, 0.1);
-    let light: Vec<Vec<Light>> = (0..500)
+    let light: Vec<Vec<Photoelectron>> = (0..500)
         .map(|step| {
             let time = 300.0 + f64::from(step) / 250.0;
             vec![(time, 1.0), (time + 10.0, 1.0)]
@@ -320,7 +320,7 @@ fn equal_pairs_ten_nanoseconds_apart_are_two_hits() {
         .iter()
         .zip(&found)
         .filter(|(light, hits)| {
-            let near = |one: &Light| {
+            let near = |one: &Photoelectron| {
                 hits.iter()
                     .filter(|hit| (f64::from(hit.time_ns) - one.0).abs() < 5.0)
                     .count()

@@ -1,7 +1,7 @@
-//! The sparse fit, tested as physics.
+//! Physics tests of the template fit.
 
 use super::helpers::{
-    Light, batch_of, extractor_of, hits, scintillation, wasserstein_ns, waveform, waveforms,
+    Photoelectron, batch_of, extractor_of, hits, scintillation, wasserstein_ns, waveform, waveforms,
 };
 use crate::extract::{Backend as _, Extractor, Method};
 use crate::model::{Flags, Hit};
@@ -10,8 +10,8 @@ fn sparse(undershoot: f32, noise: f32) -> Extractor {
     extractor_of(Method::Sparse, undershoot, noise)
 }
 
-/// `count` waveforms, each with pulses of these charges at these times behind 300 ns and a part of a sample.
-fn pulses(count: u32, pulses: &[(f64, f64)]) -> Vec<Vec<Light>> {
+/// `count` waveforms, each with pulses of these charges at these times after 300 ns plus a fraction of a sample.
+fn pulses(count: u32, pulses: &[(f64, f64)]) -> Vec<Vec<Photoelectron>> {
     (0..count)
         .map(|step| {
             let begin = 300.0 + f64::from(step) / 250.0;
@@ -51,7 +51,7 @@ fn a_unit_pulse_has_charge_one_and_its_own_time() {
 
 #[test]
 fn a_shifted_waveform_has_shifted_hits() {
-    let light: Vec<Light> = vec![(300.2, 1.0), (306.0, 1.5), (330.0, 0.8), (420.0, 12.0)];
+    let light: Vec<Photoelectron> = vec![(300.2, 1.0), (306.0, 1.5), (330.0, 0.8), (420.0, 12.0)];
     let extractor = sparse(0.05, 0.1);
     // Without noise, which would not move along.
     let found = |shift: f64| {
@@ -101,7 +101,7 @@ fn charge_is_linear_for_photoelectrons_at_one_moment() {
                 .map(|hit| f64::from(hit.charge_pe))
                 .sum();
             let bias = sum / 100.0 / charge - 1.0;
-            // 0.033 PE of noise a waveform, a hundred waveforms; counts are whole numbers.
+            // 0.033 PE of noise per waveform, a hundred waveforms; counts are whole numbers.
             assert!(
                 bias.abs() < 2e-3 + 0.01 / charge,
                 "{undershoot}, {charge} PE: {bias:+.4}"
@@ -155,7 +155,7 @@ fn stated_errors_are_the_spreads_of_charge_and_time() {
 fn stated_errors_hold_among_photoelectrons_that_stand_close() {
     let extractor = sparse(0.05, 0.1);
     for mu in [1.0, 4.0] {
-        let light: Vec<Vec<Light>> = (0..3000)
+        let light: Vec<Vec<Photoelectron>> = (0..3000)
             .map(|seed| scintillation(seed, mu, 1000))
             .collect();
         let found = hits(&extractor, &light, 0.05, 0.1);
@@ -202,7 +202,7 @@ fn pairs_come_apart_and_single_photoelectrons_stay_whole() {
         .iter()
         .zip(&found)
         .filter(|(light, hits)| {
-            let near = |one: &Light| {
+            let near = |one: &Photoelectron| {
                 let near = hits
                     .iter()
                     .filter(|hit| (f64::from(hit.time_ns) - one.0).abs() < 2.5);
@@ -238,7 +238,7 @@ fn scintillation_light_is_measured_better_than_by_deconvolution() {
             let found = hits(extractor, &light, 0.05, 0.1);
             let charge =
                 |hits: &[Hit]| hits.iter().map(|hit| f64::from(hit.charge_pe)).sum::<f64>();
-            let truth = |light: &[Light]| light.iter().map(|one| one.1).sum::<f64>();
+            let truth = |light: &[Photoelectron]| light.iter().map(|one| one.1).sum::<f64>();
             let total: f64 = light.iter().map(|light| truth(light)).sum();
             let errors: Vec<f64> = light
                 .iter()

@@ -1,18 +1,18 @@
 //! The methods without deconvolution: `integral` and `coti`, on the baseline-subtracted waveform itself.
 //!
-//! A pulse begins where the waveform exceeds the threshold and ends where it falls below. `coti` sums what is over
-//! threshold, as a front end does it continuously; `integral` looks for pulses in the smoothed waveform, sums the whole
-//! pulse, from before the threshold crossing to behind its end, and makes up for what its window leaves out of the template.
+//! A pulse begins where the waveform exceeds the threshold and ends where it falls below. `coti` (continuous over-threshold integral) sums
+//! the samples over threshold, as a front end does; `integral` finds pulses in the smoothed waveform, sums the whole pulse, from before the
+//! threshold crossing to after its end, and corrects for the part of the template outside its window.
 
 use crate::model::{ChannelCalibration, Flags, Hit};
 
-/// Samples before the crossing and behind the end that belong to the pulse, as shares of the template's width at half its peak.
+/// Samples of a pulse before the crossing and after the end, as shares of the width of the template at half its peak.
 const BEFORE: f32 = 0.5;
 const AFTER: f32 = 1.0;
-/// The leading edge is read at this share of the pulse's height.
+/// Share of the height at which the leading edge is read.
 pub(crate) const EDGE_HEIGHT_SHARE: f32 = 0.2;
 
-/// What the methods need to know of a template.
+/// The properties of a template that these methods use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PulseShape {
     pub(crate) sampling_ns: f32,
@@ -20,16 +20,16 @@ pub struct PulseShape {
     pub(crate) gain: f32,
     pub(crate) before: usize,
     pub(crate) after: usize,
-    /// Share of the template's area in the integral's window for a photoelectron of charge 1.
+    /// Share of the area of the template in the window of the integral, for a photoelectron of charge 1.
     pub(crate) covered: f32,
-    /// When the template crosses [`EDGE_HEIGHT_SHARE`] of its peak.
+    /// Time at which the template crosses [`EDGE_HEIGHT_SHARE`] of its peak.
     pub(crate) edge_ns: f32,
-    /// Samples over which `integral` smooths to find pulses: half the template's width at half its peak.
+    /// Samples over which `integral` smooths to find pulses: half the width of the template at half its peak.
     pub(crate) smoothing: usize,
 }
 
 impl PulseShape {
-    /// What is needed of `row`'s template when the threshold is `threshold_sigma` times the noise.
+    /// Creates the properties of the template of `row` for a threshold of `threshold_sigma` times the noise.
     #[must_use]
     pub fn new(row: &ChannelCalibration, threshold_sigma: f32) -> Self {
         let template = &row.template_adc;
@@ -39,7 +39,7 @@ impl PulseShape {
             .filter(|&&value| value > 0.5 * peak_adc)
             .count()
             .max(1) as f32;
-        // The undershoot is not part of a pulse's charge here: the gain is the area of the positive pulse.
+        // The undershoot is not part of the charge here: the gain is the area of the positive pulse.
         let first = template.iter().position(|&value| value > 0.0).unwrap_or(0);
         let peak = template
             .iter()
@@ -70,14 +70,14 @@ impl PulseShape {
     }
 }
 
-/// First and last sample over `threshold` of the pulse that holds the highest sample.
+/// Returns the first and the last sample over `threshold`.
 fn span(pulse: &[f32], threshold: f32) -> Option<(usize, usize)> {
     let first = pulse.iter().position(|&value| value > threshold)?;
     let last = pulse.iter().rposition(|&value| value > threshold)?;
     Some((first, last))
 }
 
-/// Where `pulse` crosses `share` of its value at `peak` on the way up, in samples.
+/// Returns where `pulse` crosses `share` of its value at `peak` on the leading edge, in samples.
 fn leading_edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
     let Some(&height) = pulse.get(peak) else {
         return peak as f32;
@@ -98,7 +98,7 @@ fn leading_edge(pulse: &[f32], peak: usize, share: f32) -> f32 {
     }
 }
 
-/// What the methods need to know of a waveform's noise.
+/// Noise of a waveform, and the threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
     /// Standard deviation of one sample.
@@ -109,7 +109,7 @@ pub struct Noise {
     pub threshold_sigma: f32,
 }
 
-/// `integral`: the hits of an upright, baseline-subtracted waveform; `smooth` is room to work in.
+/// Finds the hits of the method `integral` in an upright, baseline-subtracted waveform; `smooth` is scratch memory.
 pub fn find_integral(
     upright: &[f32],
     pulse: &PulseShape,
@@ -121,7 +121,7 @@ pub fn find_integral(
     smooth.clear();
     let mut sum = 0.0_f64;
     let at = |index: usize| upright.get(index).copied().map_or(0.0, f64::from);
-    // A running sum in double precision; the window is centred.
+    // A running sum in double precision, centred.
     let ahead = width / 2;
     for index in 0..ahead {
         sum += at(index);
@@ -137,7 +137,7 @@ pub fn find_integral(
     find_pulses(upright, smooth, pulse, threshold_adc, noise, true, hits);
 }
 
-/// `coti`: the hits of an upright, baseline-subtracted waveform.
+/// Finds the hits of the method `coti` in an upright, baseline-subtracted waveform.
 pub fn find_coti(upright: &[f32], pulse: &PulseShape, noise: Noise, hits: &mut Vec<Hit>) {
     find_pulses(
         upright,
@@ -167,8 +167,7 @@ fn find_pulses(
             continue;
         }
         let first = index;
-        // A sample over threshold belongs to the pulse that ends at most so many samples before it: the next one, or for
-        // whole pulses whatever makes their windows overlap.
+        // Largest distance of two samples over threshold in one pulse: 1, or, for whole pulses, the distance at which windows overlap.
         let gap = if whole { pulse.before + pulse.after } else { 1 };
         let mut last = index;
         while index < upright.len() && index <= last + gap {
@@ -194,7 +193,7 @@ fn find_pulses(
                 best
             }
         });
-        // One sample over threshold is noise unless the template is as narrow as that.
+        // A single sample over threshold is noise unless the template is as narrow.
         if !whole && last == first && pulse.before > 1 {
             continue;
         }
