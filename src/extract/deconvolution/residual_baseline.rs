@@ -339,7 +339,7 @@ fn subtract(trace: &mut [f32], response: &[f32], level: f32) {
 fn smooth_and_sum(trace: &[f32], width: usize, work: &mut ResidualBaselineWorkspace) {
     let length = trace.len();
     work.smooth.resize(length, 0.0);
-    smooth(trace, width, &mut work.smooth);
+    smooth_trace(trace, width, &mut work.smooth);
     let blocks = length.div_ceil(BLOCK);
     work.block_max.resize(blocks, 0.0);
     work.block_sum.resize(blocks, 0.0);
@@ -356,7 +356,7 @@ fn smooth_and_sum(trace: &[f32], width: usize, work: &mut ResidualBaselineWorksp
 }
 
 /// Computes the mean over `width` samples around each; outside the window the trace is 0.
-fn smooth(trace: &[f32], width: usize, out: &mut [f32]) {
+fn smooth_trace(trace: &[f32], width: usize, out: &mut [f32]) {
     let half = width / 2;
     let length = trace.len();
     let scale = 1.0 / width as f32;
