@@ -115,7 +115,7 @@ fn region_end(region: u32, n_regions: u32, count: u32) -> u32 {
     return end | 0x10000u;
 }
 
-// Begin and end of the hits of a region, with ALONE_BEFORE and ALONE_AFTER in the bits of the begin.
+// First sample of the hits of a region and one past the last, with ALONE_BEFORE and ALONE_AFTER in the bits of the begin.
 fn region_extent(region: u32, n_regions: u32, count: u32) -> vec2<u32> {
     let reach = plans[plan].reach;
     let first = region_at(region) & 0xffffu;

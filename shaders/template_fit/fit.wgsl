@@ -75,7 +75,7 @@ fn main(
     // All threads have read hits and seeds.
     storageBarrier();
     let calibrated = plans[plan].noise_adc;
-    let succeeded = chi2_ndf >= 0.0 && chi2_ndf < 3e38;
+    let succeeded = chi2_ndf >= 0.0 && chi2_ndf < MAX_CHI2_NDF;
     if is_leader() {
         var first_hit = first;
         if succeeded {

@@ -1,4 +1,4 @@
-//! What runs extraction on a batch of waveforms: one trait, implemented on the CPU and on the GPU, and its report.
+//! The trait of backends, which extract a batch of waveforms on the CPU or on the GPU, and their report.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

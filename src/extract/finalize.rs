@@ -25,10 +25,16 @@ pub(crate) fn finalize(
         summary.baseline_adc,
         summary.baseline_sigma_adc,
         summary.noise_adc,
+        summary.chi2_ndf.unwrap_or(0.0),
     ];
-    let of_hits = hits[first_hit..]
-        .iter()
-        .flat_map(|hit| [hit.time_ns, hit.charge_pe, hit.charge_sigma_pe]);
+    let of_hits = hits[first_hit..].iter().flat_map(|hit| {
+        [
+            hit.time_ns,
+            hit.charge_pe,
+            hit.charge_sigma_pe,
+            hit.time_sigma_ns,
+        ]
+    });
     if !numbers.into_iter().chain(of_hits).all(f32::is_finite) {
         hits.truncate(first_hit);
         return WaveformSummary::unknown(flags | Flags::NON_FINITE);
@@ -38,4 +44,57 @@ pub(crate) fn finalize(
     summary.n_hits = (hits.len() - first_hit) as u32;
     summary.first_time_ns = hits.get(first_hit).map(|hit| hit.time_ns);
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_not_finite_leaves_no_hits() {
+        let hit = Hit {
+            time_ns: 300.0,
+            charge_pe: 1.0,
+            charge_sigma_pe: 0.1,
+            time_sigma_ns: 0.5,
+            flags: Flags::PILE_UP,
+        };
+        let summary = WaveformSummary {
+            chi2_ndf: Some(1.0),
+            flags: Flags::FITTED,
+            ..WaveformSummary::default()
+        };
+        let finalized = |hit: Hit, summary: WaveformSummary| {
+            let mut hits = vec![Hit::default(), hit];
+            let summary = finalize(summary, Flags::SHORT_WINDOW, &mut hits, 1, 10.0);
+            (summary, hits.len() - 1)
+        };
+        let (whole, n_hits) = finalized(hit, summary);
+        assert_eq!((whole.n_hits, n_hits, whole.chi2_ndf), (1, 1, Some(1.0)));
+        let spoil_hit: [fn(&mut Hit, f32); 4] = [
+            |hit, value| hit.time_ns = value,
+            |hit, value| hit.charge_pe = value,
+            |hit, value| hit.charge_sigma_pe = value,
+            |hit, value| hit.time_sigma_ns = value,
+        ];
+        let spoil_summary: [fn(&mut WaveformSummary, f32); 4] = [
+            |summary, value| summary.baseline_adc = value,
+            |summary, value| summary.baseline_sigma_adc = value,
+            |summary, value| summary.noise_adc = value,
+            |summary, value| summary.chi2_ndf = Some(value),
+        ];
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for index in 0..8 {
+                let (mut hit, mut summary) = (hit, summary);
+                match index {
+                    0..4 => spoil_hit[index](&mut hit, value),
+                    _ => spoil_summary[index - 4](&mut summary, value),
+                }
+                let (spoiled, n_hits) = finalized(hit, summary);
+                assert_eq!(n_hits, 0, "{index}: {value}");
+                assert_eq!(spoiled.flags, Flags::SHORT_WINDOW | Flags::NON_FINITE);
+                assert_eq!(spoiled.chi2_ndf, None);
+            }
+        }
+    }
 }

@@ -6,16 +6,17 @@ use nuwave::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use nuwave::model::{Extracted, Flags, Hit, MIN_SAMPLES, Polarity, WaveformSummary};
 use proptest::prelude::*;
 
-fn bits_of_hit(hit: &Hit) -> [u32; 4] {
+fn bits_of_hit(hit: &Hit) -> [u32; 5] {
     [
         hit.time_ns.to_bits(),
         hit.charge_pe.to_bits(),
         hit.charge_sigma_pe.to_bits(),
+        hit.time_sigma_ns.to_bits(),
         hit.flags.0,
     ]
 }
 
-fn bits_of_summary(summary: &WaveformSummary) -> [u32; 7] {
+fn bits_of_summary(summary: &WaveformSummary) -> [u32; 8] {
     [
         summary.charge_pe.to_bits(),
         summary.first_time_ns.map_or(u32::MAX, f32::to_bits),
@@ -23,12 +24,13 @@ fn bits_of_summary(summary: &WaveformSummary) -> [u32; 7] {
         summary.baseline_adc.to_bits(),
         summary.baseline_sigma_adc.to_bits(),
         summary.noise_adc.to_bits(),
+        summary.chi2_ndf.map_or(u32::MAX, f32::to_bits),
         summary.flags.0,
     ]
 }
 
 /// The result of each waveform, bit by bit.
-fn bits(extracted: &Extracted) -> Vec<([u32; 7], Vec<[u32; 4]>)> {
+fn bits(extracted: &Extracted) -> Vec<([u32; 8], Vec<[u32; 5]>)> {
     let mut hits = extracted.hits.iter();
     extracted
         .summaries
@@ -54,9 +56,14 @@ fn check(extracted: &Extracted, windows: &[Window]) -> Result<(), TestCaseError>
         .sum();
     prop_assert_eq!(n_hits, extracted.hits.len());
     for hit in &extracted.hits {
-        let finite = [hit.time_ns, hit.charge_pe, hit.charge_sigma_pe]
-            .iter()
-            .all(|value| value.is_finite());
+        let finite = [
+            hit.time_ns,
+            hit.charge_pe,
+            hit.charge_sigma_pe,
+            hit.time_sigma_ns,
+        ]
+        .iter()
+        .all(|value| value.is_finite());
         prop_assert!(finite, "{:?}", hit);
         prop_assert!((-2000.0..4000.0).contains(&hit.time_ns), "{:?}", hit);
     }
@@ -66,6 +73,7 @@ fn check(extracted: &Extracted, windows: &[Window]) -> Result<(), TestCaseError>
             summary.baseline_adc,
             summary.baseline_sigma_adc,
             summary.noise_adc,
+            summary.chi2_ndf.unwrap_or(0.0),
         ];
         let flagged = summary
             .flags
@@ -81,7 +89,7 @@ fn check(extracted: &Extracted, windows: &[Window]) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_waveforms_give_finite_hits_that_are_the_same_alone_and_in_company(
@@ -89,7 +97,7 @@ proptest! {
         counts in any::<bool>(),
         with_default in any::<bool>(),
         negative in prop::bool::weighted(0.8),
-        method in prop_oneof![3 => Just(Method::Deconvolution), 1 => Just(Method::Integral), 1 => Just(Method::Coti)],
+        method in prop::sample::select(Method::ALL.to_vec()),
     ) {
         let readout = DigitizerConfig {
             sampling_ns: 1.0,

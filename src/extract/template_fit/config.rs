@@ -55,6 +55,9 @@ pub(crate) const MAX_MISFIT_NOISE: f32 = 1.5;
 /// ... plus this share of the root mean square of the pulses: templates are not known better.
 pub(crate) const MAX_MISFIT_SHARE: f32 = 0.003;
 
+/// Chi-square per degree of freedom above which it has overflowed and the fit fails. Shaders cannot test for infinity.
+pub(crate) const MAX_CHI2_NDF: f32 = 3e38;
+
 // Normal equations.
 
 /// Relative increase of the diagonal.

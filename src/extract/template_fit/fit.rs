@@ -10,7 +10,8 @@
 //! must not depend on the rounding of sums, or a GPU would find other hits.
 
 use super::config::{
-    FINAL_CHI2_TOL, MAX_FINAL_STEPS, MAX_MISFIT_NOISE, MAX_MISFIT_SHARE, MAX_PULSES, MAX_ROUNDS,
+    FINAL_CHI2_TOL, MAX_CHI2_NDF, MAX_FINAL_STEPS, MAX_MISFIT_NOISE, MAX_MISFIT_SHARE, MAX_PULSES,
+    MAX_ROUNDS,
 };
 use super::state::{FitProblem, FitWorkspace};
 
@@ -42,7 +43,8 @@ impl FitWorkspace {
         let noise2 = problem.noise_adc * problem.noise_adc;
         let freedom = self.upright.len().saturating_sub(self.columns()).max(1) as f32;
         self.chi2_ndf = self.residual_squares / noise2 / freedom;
-        converged && !self.too_many_pulses && self.describes_waveform(noise2 * freedom)
+        let is_finite = self.chi2_ndf < MAX_CHI2_NDF;
+        converged && is_finite && !self.too_many_pulses && self.describes_waveform(noise2 * freedom)
     }
 
     /// True if the residual is noise, with squares of `noise2`, plus the error of the templates.

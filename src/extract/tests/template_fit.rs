@@ -1,10 +1,11 @@
 //! Physics tests of the template fit.
 
 use super::helpers::{
-    Photoelectron, batch_of, extractor_of, hits, scintillation, wasserstein_ns, waveform, waveforms,
+    PEAK_ADC, Photoelectron, batch_of, extractor_of, hits, juno_row, juno_template, scintillation,
+    wasserstein_ns, waveform, waveforms,
 };
-use crate::extract::{Backend as _, Extractor, Method};
-use crate::model::{Flags, Hit};
+use crate::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
+use crate::model::{Batch, Calibration, Flags, Hit, Polarity, SamplesRef, Waveform};
 
 fn sparse(undershoot: f32, noise: f32) -> Extractor {
     extractor_of(Method::Sparse, undershoot, noise)
@@ -378,4 +379,58 @@ fn a_waveform_is_fitted_alike_in_any_company() {
             together[seed]
         );
     }
+}
+
+/// The noise of floats may be so small that chi-square overflows.
+#[test]
+fn noiseless_floats_have_finite_results() {
+    let template = juno_template(0.05);
+    let samples: Vec<f32> = (0..1000_usize)
+        .map(|sample| {
+            let pulse = |start: usize| {
+                let index = sample.checked_sub(start)?;
+                template.get(index).copied()
+            };
+            11_000.0 - pulse(300).unwrap_or(0.0) - 1.3 * pulse(312).unwrap_or(0.0)
+        })
+        .collect();
+    let mut batch = Batch::new_f32(0);
+    batch.push(Waveform {
+        event_id: 0,
+        channel_id: 0,
+        start_ns: 0.0,
+        samples: SamplesRef::F32(&samples),
+    });
+    let mut n_fitted = 0;
+    for exponent in 0..25 {
+        let mut calibration = Calibration::new();
+        let row = juno_row(0.05, 10.0_f32.powi(-exponent) / PEAK_ADC);
+        let row = calibration.add_row(row).expect("a valid row");
+        calibration.set_default(row);
+        let digitizer = DigitizerConfig {
+            sampling_ns: 1.0,
+            polarity: Polarity::Negative,
+            adc_bits: None,
+        };
+        let parameters = Parameters {
+            method: Method::Sparse,
+            ..Parameters::default()
+        };
+        let extractor = Extractor::new(calibration, digitizer, parameters).expect("valid");
+        let extracted = extractor.extract(&batch).expect("extracts");
+        let summary = extracted.summaries[0];
+        assert!(!extracted.hits.is_empty(), "1e-{exponent}: {summary:?}");
+        assert!(
+            summary.chi2_ndf.is_none_or(f32::is_finite),
+            "1e-{exponent}: {summary:?}"
+        );
+        for hit in &extracted.hits {
+            assert!(hit.time_sigma_ns.is_finite(), "1e-{exponent}: {hit:?}");
+        }
+        n_fitted += u32::from(summary.flags.contains(Flags::FITTED));
+    }
+    assert!(
+        n_fitted > 0,
+        "where the noise is not too small the fit succeeds"
+    );
 }
