@@ -46,7 +46,7 @@ pub fn halve(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32]) {
     }
     let count = even.len() + odd.len();
     // The sample `before` before or `after` after `index`, or the last one inside.
-    let at = |index: usize, before: usize, after: usize| {
+    let tap = |index: usize, before: usize, after: usize| {
         let index = (index + after)
             .saturating_sub(before)
             .min(count.saturating_sub(1));
@@ -55,10 +55,10 @@ pub fn halve(loaded: &LoadedSamples, level: f32, scale: f32, out: &mut [f32]) {
     };
     for index in (0..inner.start.min(length)).chain(inner.end..length) {
         let k = 2 * index;
-        let sum = 20.0 * at(k, 0, 0)
-            + 15.0 * (at(k, 1, 0) + at(k, 0, 1))
-            + 6.0 * (at(k, 2, 0) + at(k, 0, 2))
-            + (at(k, 3, 0) + at(k, 0, 3));
+        let sum = 20.0 * tap(k, 0, 0)
+            + 15.0 * (tap(k, 1, 0) + tap(k, 0, 1))
+            + 6.0 * (tap(k, 2, 0) + tap(k, 0, 2))
+            + (tap(k, 3, 0) + tap(k, 0, 3));
         out[index] = scale * sum;
     }
 }
