@@ -31,10 +31,7 @@ fn test_data_that_the_examples_name_exists() {
     let mut named = 0;
     for entry in std::fs::read_dir(root.join("examples")).expect("the examples") {
         let path = entry.expect("an example").path();
-<<<<<<< Updated upstream
-=======
         // `service_load` is a folder, and names no test data.
->>>>>>> Stashed changes
         if path.is_dir() {
             continue;
         }
