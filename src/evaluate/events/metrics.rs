@@ -14,6 +14,7 @@ use crate::evaluate::stats::{Estimate, quantile};
 const MIN_IN_FIT: u64 = 30;
 
 /// Reconstructed minus true vertex, in mm.
+#[expect(clippy::struct_field_names, reason = "the unit is part of every name")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct VertexMetrics {
     /// Along x.
