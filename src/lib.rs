@@ -52,6 +52,8 @@
 //! - `plots`: plots as SVG
 //! - `cli`: the program; needs the other three
 
+#![deny(clippy::disallowed_methods)]
+
 #[cfg(feature = "cli")]
 mod bench;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Limit, Measurement, Report, Row};
+use crate::math;
 use crate::text::thousands;
 
 /// Width of the column of names.
@@ -187,7 +188,10 @@ fn stages(text: &mut String, report: &Report, shape: (usize, usize), measurement
 
 /// Returns a rate rounded to four digits, with separated thousands.
 fn rounded(rate: f64) -> String {
-    let step = 10.0_f64.powf((rate.max(1.0).log10().floor() - 3.0).max(0.0));
+    let step = math::powf(
+        10.0_f64,
+        (math::log10(rate.max(1.0)).floor() - 3.0).max(0.0),
+    );
     thousands(((rate / step).round() * step) as u64)
 }
 

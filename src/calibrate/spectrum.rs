@@ -4,6 +4,7 @@
 use std::f64::consts::PI;
 
 use super::nelder_mead::minimize;
+use crate::math;
 
 /// Number of bins of a spectrum; fixed, so that memory does not grow with the run.
 pub const N_BINS: usize = 2000;
@@ -110,7 +111,7 @@ impl SpectrumFit {
     /// bin of width `bin_width` is added (Sheppard's correction).
     #[must_use]
     pub fn component(&self, n: usize, q: f64, bin_width: f64) -> f64 {
-        let mut weight = (-self.mean_pe).exp();
+        let mut weight = math::exp(-self.mean_pe);
         for k in 1..=n {
             weight *= self.mean_pe / k as f64;
         }
@@ -119,7 +120,7 @@ impl SpectrumFit {
             + n * self.gain_sigma.powi(2)
             + bin_width * bin_width / 12.0;
         let distance = q - self.pedestal - n * self.gain;
-        weight * (-0.5 * distance * distance / variance).exp() / (2.0 * PI * variance).sqrt()
+        weight * math::exp(-0.5 * distance * distance / variance) / (2.0 * PI * variance).sqrt()
     }
 
     /// Returns the range of charge in which exactly one photoelectron contributes at least the share `purity` to the density;
@@ -158,7 +159,7 @@ fn densities(spectrum: &Spectrum, fit: &SpectrumFit, first_n: usize, bins: &[usi
     let (Some(&first_bin), Some(&last_bin)) = (bins.first(), bins.last()) else {
         return density;
     };
-    let mut weight = (-fit.mean_pe).exp();
+    let mut weight = math::exp(-fit.mean_pe);
     for n in 0..=MAX_PHOTOELECTRONS {
         if n > 0 {
             weight *= fit.mean_pe / n as f64;
@@ -177,7 +178,7 @@ fn densities(spectrum: &Spectrum, fit: &SpectrumFit, first_n: usize, bins: &[usi
         let to = (bin_of(center + reach) + 1).clamp(first_bin, last_bin + 1) - first_bin;
         for (value, &bin) in density[from..to].iter_mut().zip(&bins[from..to]) {
             let distance = spectrum.center(bin) - center;
-            *value += scale * (-0.5 * distance * distance / variance).exp();
+            *value += scale * math::exp(-0.5 * distance * distance / variance);
         }
     }
     density
@@ -196,16 +197,16 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
         .sum();
     let with_pedestal = first_n == 0;
     let unpack = |x: &[f64]| SpectrumFit {
-        mean_pe: x[0].exp(),
-        gain: start.gain * x[1].exp(),
-        gain_sigma: start.gain * x[2].exp(),
+        mean_pe: math::exp(x[0]),
+        gain: start.gain * math::exp(x[1]),
+        gain_sigma: start.gain * math::exp(x[2]),
         pedestal: if with_pedestal {
             x[3] * start.pedestal_sigma
         } else {
             0.0
         },
         pedestal_sigma: if with_pedestal {
-            start.pedestal_sigma * x[4].exp()
+            start.pedestal_sigma * math::exp(x[4])
         } else {
             start.pedestal_sigma
         },
@@ -221,15 +222,15 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
             if count > 0.0 {
                 // The lower limit keeps one outlier from dominating the fit.
                 let expected = entries * (density / total).max(1e-7);
-                sum += count * (count / expected).ln();
+                sum += count * math::ln(count / expected);
             }
         }
         2.0 * sum
     };
     let mut at = vec![
-        start.mean_pe.ln(),
+        math::ln(start.mean_pe),
         0.0,
-        (start.gain_sigma / start.gain).ln(),
+        math::ln(start.gain_sigma / start.gain),
     ];
     let mut steps = vec![0.1, 0.1, 0.2];
     if with_pedestal {
@@ -241,7 +242,7 @@ pub(super) fn fit(spectrum: &Spectrum, content: Content) -> Option<SpectrumFit> 
     let filled = bins.iter().filter(|&&bin| spectrum.counts[bin] > 0).count();
     fit.quality = minimum.value / (filled.saturating_sub(at.len() + 1).max(1)) as f64;
     fit.entries = entries;
-    let single = entries * fit.mean_pe * (-fit.mean_pe).exp();
+    let single = entries * fit.mean_pe * math::exp(-fit.mean_pe);
     let is_spectrum = minimum.converged
         && fit.gain > 2.5 * fit.pedestal_sigma
         && fit.gain_sigma < fit.gain
@@ -282,7 +283,7 @@ fn starting_values(spectrum: &Spectrum, content: Content) -> Option<(SpectrumFit
                 // A Gaussian cut at 2.5 sigma has 0.923 of its spread left.
                 sigma = (spread.sqrt() / 0.923).clamp(0.5 * pedestal_sigma, 2.0 * pedestal_sigma);
             }
-            let mean_pe = (entries / n_pedestal).ln().max(1e-3);
+            let mean_pe = math::ln(entries / n_pedestal).max(1e-3);
             let gain = (mean - pedestal) / mean_pe;
             if !(gain > 0.0 && gain.is_finite()) {
                 return None;

@@ -248,12 +248,13 @@ fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math;
 
     fn log_normal(t: f64, width: f64, spread: f64) -> f64 {
         if t <= 0.0 {
             0.0
         } else {
-            (-0.5 * ((t / width).ln() / spread).powi(2)).exp()
+            math::exp(-0.5 * (math::ln(t / width) / spread).powi(2))
         }
     }
 
@@ -313,7 +314,7 @@ mod tests {
     fn an_undershoot_stays_and_a_noisy_end_goes() {
         let undershoot = |t: f64| {
             if t > 0.0 {
-                -0.05 * (-t / 40.0).exp()
+                -0.05 * math::exp(-t / 40.0)
             } else {
                 0.0
             }

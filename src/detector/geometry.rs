@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
+use crate::math;
 
 /// The detector's shape and the positions of its PMTs, as the file describes them. The centre is the origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ pub struct Nonlinearity {
 impl Nonlinearity {
     fn curve(&self, energy_mev: f64) -> f64 {
         (1.0 + self.p_linear_per_mev * energy_mev)
-            / (1.0 + self.p_low * (-self.p_rate_per_mev * energy_mev).exp())
+            / (1.0 + self.p_low * math::exp(-self.p_rate_per_mev * energy_mev))
     }
 
     /// Returns the visible energy of an electron that deposits `energy_mev`.
@@ -142,11 +143,11 @@ impl Sensors {
         let n = detector.n_channels();
         let rings = ((PI / (4.0 * PI / f64::from(n)).sqrt()).round() as u32).clamp(1, n.max(1));
         let theta = |ring: u32| PI * (f64::from(ring) + 0.5) / f64::from(rings);
-        let total: f64 = (0..rings).map(|ring| theta(ring).sin()).sum();
+        let total: f64 = (0..rings).map(|ring| math::sin(theta(ring))).sum();
         let mut all = Vec::with_capacity(n as usize);
         let (mut wanted, mut placed) = (0.0, 0);
         for ring in 0..rings {
-            wanted += f64::from(n) * theta(ring).sin() / total;
+            wanted += f64::from(n) * math::sin(theta(ring)) / total;
             // The last ring takes the rest from rounding.
             let upto = if ring + 1 == rings {
                 n
@@ -154,11 +155,11 @@ impl Sensors {
                 (wanted.round() as u32).min(n)
             };
             let count = upto - placed;
-            let (sin_theta, cos_theta) = theta(ring).sin_cos();
+            let (sin_theta, cos_theta) = math::sin_cos(theta(ring));
             for place in 0..count {
                 let turn = 0.5 * f64::from(ring % 2);
                 let (sin_phi, cos_phi) =
-                    (TAU * (f64::from(place) + turn) / f64::from(count)).sin_cos();
+                    math::sin_cos(TAU * (f64::from(place) + turn) / f64::from(count));
                 let channel_id = placed + place;
                 all.push(Sensor {
                     channel_id,

@@ -17,6 +17,7 @@ pub use presets::PRESETS;
 pub use pulse::{Pulse, PulseShape, Undershoot};
 
 use crate::error::Result;
+use crate::math;
 use crate::model::{Calibration, ChannelCalibration, Flags, Polarity};
 
 /// Maximum number of samples of a template made by [`Detector::nominal_calibration`].
@@ -242,7 +243,7 @@ fn cut_gaussian_moments(sigma: f64) -> (f64, f64) {
     let (mut weight, mut first, mut second) = (0.0, 0.0, 0.0);
     for step in 0..steps {
         let charge = low + (f64::from(step) + 0.5) * width;
-        let density = (-0.5 * ((charge - 1.0) / sigma).powi(2)).exp();
+        let density = math::exp(-0.5 * ((charge - 1.0) / sigma).powi(2));
         weight += density;
         first += density * charge;
         second += density * charge * charge;

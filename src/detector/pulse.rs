@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::math;
 
 /// Maximum number of entries of a table; enough for a tail a thousand times as long as the pulse.
 const MAX_ENTRIES: usize = 1 << 21;
@@ -92,17 +93,17 @@ impl Pulse {
     fn step_and_end_ns(&self) -> (f64, f64) {
         match self {
             Self::LogNormal { peak_ns, width, .. } => {
-                let fwhm_ns = 2.0 * peak_ns * (0.5 * GAUSSIAN_FWHM * width).sinh();
-                let end_ns = peak_ns * (width * (2.0 * 1e7_f64.ln()).sqrt()).exp();
+                let fwhm_ns = 2.0 * peak_ns * math::sinh(0.5 * GAUSSIAN_FWHM * width);
+                let end_ns = peak_ns * math::exp(width * (2.0 * math::ln(1e7_f64)).sqrt());
                 // The rise of a wide log-normal is much faster than its fall.
-                let rise_ns = peak_ns * (1.0 - (-0.5 * GAUSSIAN_FWHM * width).exp());
+                let rise_ns = peak_ns * (1.0 - math::exp(-0.5 * GAUSSIAN_FWHM * width));
                 ((fwhm_ns.min(4.0 * rise_ns)) / ENTRIES_PER_WIDTH, end_ns)
             }
             Self::Exponential {
                 tau_ns, sigma_ns, ..
             } => (
                 GAUSSIAN_FWHM * sigma_ns / (0.5 * ENTRIES_PER_WIDTH),
-                12.0 * sigma_ns + tau_ns * 1e7_f64.ln(),
+                12.0 * sigma_ns + tau_ns * math::ln(1e7_f64),
             ),
             Self::Tabulated {
                 samples, step_ns, ..
@@ -117,7 +118,7 @@ impl Pulse {
                 .map(|entry| {
                     let time_ns = entry as f64 * step_ns;
                     // At 0 the logarithm is -infinity and the value 0, as it should be.
-                    (-0.5 * ((time_ns / peak_ns).ln() / width).powi(2)).exp()
+                    math::exp(-0.5 * (math::ln(time_ns / peak_ns) / width).powi(2))
                 })
                 .collect(),
             Self::Exponential {
@@ -126,7 +127,7 @@ impl Pulse {
                 let gaussian: Vec<f64> = (0..entries)
                     .map(|entry| {
                         let distance = entry as f64 * step_ns / sigma_ns - 5.0;
-                        (-0.5 * distance.powi(2)).exp()
+                        math::exp(-0.5 * distance.powi(2))
                     })
                     .collect();
                 convolve_with_exponential(&gaussian, step_ns, *tau_ns)
@@ -149,7 +150,7 @@ impl Pulse {
 
 /// Returns `values` convolved with `exp(-t / tau_ns)` for `t >= 0` (trapezoids, exact decay from entry to entry).
 fn convolve_with_exponential(values: &[f64], step_ns: f64, tau_ns: f64) -> Vec<f64> {
-    let decay = (-step_ns / tau_ns).exp();
+    let decay = math::exp(-step_ns / tau_ns);
     let (mut sum, mut last) = (0.0, 0.0);
     values
         .iter()
@@ -199,7 +200,7 @@ impl PulseShape {
             .undershoots()
             .iter()
             .map(|tail| {
-                main_end_ns + tail.tau_ns * (tail.amplitude.abs() / TABLE_TAIL).max(1.0).ln()
+                main_end_ns + tail.tau_ns * math::ln((tail.amplitude.abs() / TABLE_TAIL).max(1.0))
             })
             .fold(main_end_ns, f64::max);
         let entries = (end_ns / step_ns).ceil() + 2.0;
@@ -356,11 +357,11 @@ mod tests {
             shape.fwhm_ns()
         );
         let area_ns =
-            13.0 * 0.43 * (2.0 * std::f64::consts::PI).sqrt() * (0.5 * 0.43_f64.powi(2)).exp();
+            13.0 * 0.43 * (2.0 * std::f64::consts::PI).sqrt() * math::exp(0.5 * 0.43_f64.powi(2));
         assert!((area_ns - 15.37).abs() < 0.01);
         assert!((shape.area_ns() / area_ns - 1.0).abs() < 1e-5);
         assert!((shape.peak_time_ns() - 13.0).abs() < 0.05);
-        let rise_ns = 13.0 * (1.0 - (-1.1774 * 0.43_f64).exp());
+        let rise_ns = 13.0 * (1.0 - math::exp(-1.1774 * 0.43_f64));
         assert!((rise_ns - 5.2).abs() < 0.1);
     }
 
@@ -369,7 +370,7 @@ mod tests {
         let shape = log_normal(Vec::new()).shape().expect("a plain pulse");
         for step in 1..12_000 {
             let time_ns = f64::from(step) * 0.010_37;
-            let exact = (-0.5 * ((time_ns / 13.0).ln() / 0.43).powi(2)).exp();
+            let exact = math::exp(-0.5 * (math::ln(time_ns / 13.0) / 0.43).powi(2));
             assert!(
                 (shape.value(time_ns) - exact).abs() < 1.1e-5,
                 "{time_ns} ns"
@@ -390,8 +391,8 @@ mod tests {
         assert!((shape.area_ns() - expected_ns).abs() < 0.005);
         // After the pulse: -A x (mean of exp(t' / tau) over the pulse) x exp(-t / tau).
         let ratio = shape.value(400.0) / shape.value(300.0);
-        assert!((ratio - (-0.5_f64).exp()).abs() < 1e-4, "{ratio}");
-        let start = shape.value(200.0) * 1.0_f64.exp();
+        assert!((ratio - math::exp(-0.5_f64)).abs() < 1e-4, "{ratio}");
+        let start = shape.value(200.0) * math::exp(1.0_f64);
         assert!((-0.056..-0.05).contains(&start), "{start}");
     }
 
@@ -404,7 +405,7 @@ mod tests {
         };
         let shape = pulse.shape().expect("a plain pulse");
         let ratio = shape.value(40.0) / shape.value(30.5);
-        assert!((ratio - (-1.0_f64).exp()).abs() < 1e-5, "{ratio}");
+        assert!((ratio - math::exp(-1.0_f64)).abs() < 1e-5, "{ratio}");
         assert!((shape.value(shape.peak_time_ns()) - 1.0).abs() < 1e-6);
         assert!(shape.value(0.0) < 1e-5);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::math;
 use crate::model::{Batch, Polarity, SamplesRef, Waveform};
 
 /// Skewness from which the data are taken to show the direction of the pulses.
@@ -137,7 +138,7 @@ impl Survey {
         let n = self.lengths.len() as f64;
         let samples = self.n_samples as f64;
         let skewness = (self.moments.0 > 0.0)
-            .then(|| self.moments.1 / samples / (self.moments.0 / samples).powf(1.5));
+            .then(|| self.moments.1 / samples / math::powf(self.moments.0 / samples, 1.5));
         Some(SurveyResult {
             n_waveforms: self.lengths.len() as u64,
             samples_min: *self.lengths.first()?,

@@ -4,6 +4,7 @@ use num_complex::Complex64;
 
 use super::harmonics::{Harmonics, gauss_legendre, legendre_coefficients};
 use crate::detector::Sensors;
+use crate::math;
 use crate::model::light_maps::{LightTables, Surface};
 use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
@@ -160,6 +161,6 @@ fn coefficients_at_radius(
     legendre_coefficients(DEGREE, rule, |cosine| {
         let square =
             (r_mm * r_mm + radius_mm * radius_mm - 2.0 * r_mm * radius_mm * cosine).max(1.0);
-        map.at(&u, 0.5 * square.ln()).0.exp() * 1e6 / square
+        math::exp(map.at(&u, 0.5 * math::ln(square)).0) * 1e6 / square
     })
 }

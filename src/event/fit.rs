@@ -9,6 +9,7 @@ use super::prepare::{Prepared, prepare};
 use super::{EventMethod, LightModel, seed};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
+use crate::math;
 use crate::model::vector::{Vector, minus, norm, scaled};
 use crate::model::{Event, EventHits, Flags};
 
@@ -298,7 +299,7 @@ impl EventReconstructor {
             hits,
             cut_ns,
             ends_ns,
-            seed: [vertex[0], vertex[1], vertex[2], t0_ns, energy_mev.ln()],
+            seed: [vertex[0], vertex[1], vertex[2], t0_ns, math::ln(energy_mev)],
         };
         Ok((fit, result))
     }
@@ -325,7 +326,7 @@ impl EventReconstructor {
         let (u, _) = light.u(vertex);
         let energy = &light.tables.energy;
         let response = energy.response_at(u, vertex[2] / radius_mm);
-        let visible_mev = point[4].exp() / response;
+        let visible_mev = math::exp(point[4]) / response;
         let (energy_mev, slope) = energy.deposited(visible_mev);
         result.energy_mev = energy_mev;
         if norm(vertex) > EDGE * radius_mm {

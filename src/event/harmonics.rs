@@ -9,6 +9,7 @@
 
 use num_complex::Complex64;
 
+use crate::math;
 use crate::model::vector::Vector;
 
 /// Place of `(l, m)`, `0 <= m <= l`, in a triangle.
@@ -118,7 +119,7 @@ impl Harmonics {
 pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     (0..n)
         .map(|k| {
-            let mut x = (std::f64::consts::PI * (k as f64 + 0.75) / (n as f64 + 0.5)).cos();
+            let mut x = math::cos(std::f64::consts::PI * (k as f64 + 0.75) / (n as f64 + 0.5));
             let mut slope = 1.0;
             for _ in 0..100 {
                 let (value, value_slope) = legendre_with_slope(n, x);
@@ -177,8 +178,12 @@ mod tests {
         (0..40)
             .map(|k| {
                 let k = f64::from(k);
-                let v = [(1.7 * k).sin(), (2.9 * k + 1.0).cos(), (0.37 * k).sin()];
-                (scaled(1.0 / norm(v), v), 1.0 + 0.3 * (5.0 * k).sin())
+                let v = [
+                    math::sin(1.7 * k),
+                    math::cos(2.9 * k + 1.0),
+                    math::sin(0.37 * k),
+                ];
+                (scaled(1.0 / norm(v), v), 1.0 + 0.3 * math::sin(5.0 * k))
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use super::surface::SurfaceSlice;
 use super::times::{Arrival, QuadraticTaps};
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
+use crate::math;
 use crate::model::light_maps::{LightTables, TypeLight};
 use crate::model::vector::{Vector, dot, minus, plus_scaled, scaled};
 
@@ -73,14 +74,14 @@ impl VertexTerms<'_> {
         let (slice, taps) = self.slices.get(sensor.type_index)?;
         let displacement = minus(self.vertex, sensor.position_mm);
         let square = dot(displacement, displacement).max(1.0);
-        let log_distance = 0.5 * square.ln();
+        let log_distance = 0.5 * math::ln(square);
         let (value, slope_u, slope_v) = slice.at(log_distance);
         let (flight_ns, flight_gradient) = tables.flight.time_ns(self.vertex, sensor.position_mm);
         Some(ChannelExpectation {
             kind,
             taps,
             dark_per_ns: channel.dark_per_ns,
-            pe: channel.efficiency * value.exp() * 1e6 / square,
+            pe: channel.efficiency * math::exp(value) * 1e6 / square,
             slope_u,
             slope_v: slope_v - 2.0,
             log_distance,
@@ -211,10 +212,10 @@ impl LightModel {
         let map = &self.tables.types[sensor.type_index].map;
         let displacement = minus(vertex, sensor.position_mm);
         let square = dot(displacement, displacement).max(1.0);
-        let log_distance = 0.5 * square.ln();
+        let log_distance = 0.5 * math::ln(square);
         let log_distance_gradient = scaled(1.0 / square, displacement);
         let (value, slope_u, slope_v) = map.at(&map.u.cubic_taps(u), log_distance);
-        let pe = channel.efficiency * value.exp() * 1e6 / square;
+        let pe = channel.efficiency * math::exp(value) * 1e6 / square;
         let slope = slope_v - 2.0;
         Expected {
             pe,

@@ -20,6 +20,7 @@ use super::EventMethod;
 use super::charges::FewPe;
 use super::light::{ChannelExpectation, LightModel, VertexTerms};
 use super::prepare::{HitChannel, Prepared};
+use crate::math;
 use crate::model::vector::{Vector, norm};
 
 /// Number of parameters: x, y, z in mm, t in ns, the logarithm of the energy in MeV.
@@ -97,13 +98,13 @@ impl LogSum {
     fn add_log_of(&mut self, factor: f64) {
         self.product *= factor;
         if !(1e-200..1e200).contains(&self.product) {
-            self.sum += self.product.ln();
+            self.sum += math::ln(self.product);
             self.product = 1.0;
         }
     }
 
     fn sum(&self) -> f64 {
-        self.sum + self.product.ln()
+        self.sum + math::ln(self.product)
     }
 }
 
@@ -180,7 +181,7 @@ impl Likelihood<'_> {
     /// Returns -ln L and its gradient at `point`, with the information if `with_information`.
     pub(super) fn at(&self, point: &Point, with_information: bool) -> Value {
         let vertex = [point[0], point[1], point[2]];
-        let energy_mev = point[4].exp();
+        let energy_mev = math::exp(point[4]);
         let mut sum = Value::default();
         let window_ns = self.light.tables.window_ns;
 
@@ -200,7 +201,7 @@ impl Likelihood<'_> {
             let charge_pe = self.hits.charge_pe();
             let mean = all + dark;
             sum.add_log(-mean, -1.0, &all_slope);
-            sum.add_log(charge_pe * mean.ln(), charge_pe / mean, &all_slope);
+            sum.add_log(charge_pe * math::ln(mean), charge_pe / mean, &all_slope);
             sum.add_information(charge_pe / mean.powi(2), &all_slope);
         } else {
             sum.add_log(-(all + dark), -1.0, &all_slope);
@@ -312,9 +313,9 @@ impl Likelihood<'_> {
                 let (before, intensity) = at(channel.first_ns);
                 terms.add_hit(&intensity);
                 // Given that there is at least one hit.
-                let missing = (-end.value).exp();
+                let missing = math::exp(-end.value);
                 let any = (1.0 - missing).max(1e-300);
-                log -= before.value + any.ln();
+                log -= before.value + math::ln(any);
                 terms.add_slope(-1.0, &before);
                 terms.add_slope(-missing / any, &end);
             }
@@ -376,9 +377,9 @@ impl Likelihood<'_> {
             log -= between.value;
             terms.add_slope(-1.0, &between);
             let rest = end.minus(ended);
-            let missing = (-rest.value.max(1e-9)).exp();
+            let missing = math::exp(-rest.value.max(1e-9));
             let any = 1.0 - missing;
-            log -= any.ln();
+            log -= math::ln(any);
             terms.add_slope(-missing / any, &rest);
             terms.add_information(-missing / (any * any), &rest);
             last_ns = time_ns;

@@ -158,6 +158,7 @@ fn spline([left, middle, right, edge]: [f64; 4], t: f64) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math;
 
     #[test]
     fn densities_are_the_slopes_of_the_integrals_and_add_up_to_one() {
@@ -171,9 +172,9 @@ mod tests {
                 .map(|k| {
                     let t = FROM_NS + STEP_NS * f64::from(k);
                     if t < 0.0 {
-                        (t / 2.0).exp()
+                        math::exp(t / 2.0)
                     } else {
-                        (-t / tau).exp()
+                        math::exp(-t / tau)
                     }
                 })
                 .collect()

@@ -14,6 +14,7 @@ use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, packed_factor
 use crate::extract::deconvolution::{charge, hit_finding, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
 use crate::extract::template_fit::template::Template;
+use crate::math;
 
 /// The plans and tables of all templates so far.
 #[derive(Default)]
@@ -265,11 +266,12 @@ fn twiddles() -> Vec<[f32; 2]> {
     let mut n = 1;
     while n <= MAX_BINS {
         for j in 0..n {
-            let (sin, cos) = (-2.0 * std::f64::consts::PI * j as f64 / n as f64).sin_cos();
+            let (sin, cos) = math::sin_cos(-2.0 * std::f64::consts::PI * j as f64 / n as f64);
             twiddles[n + j] = [cos as f32, sin as f32];
         }
         for pair in 0..n / 2 {
-            let (sin, cos) = (std::f64::consts::PI * bin_of(pair, n) as f64 / n as f64).sin_cos();
+            let (sin, cos) =
+                math::sin_cos(std::f64::consts::PI * bin_of(pair, n) as f64 / n as f64);
             twiddles[ANGLES_AT + n / 2 + pair] = [cos as f32, sin as f32];
         }
         n *= 2;

@@ -2,6 +2,7 @@
 //!
 //! `calibrate light` fills them, `io` keeps them in files, and the event fit evaluates them (`event`).
 
+use crate::math;
 use serde::{Deserialize, Serialize};
 
 /// Light maps, time distributions and channels' constants of one detector, as files hold them.
@@ -310,8 +311,8 @@ impl EnergyScale {
         // The ratio is linear in the logarithm of the energy: it changes fast where energies are low.
         let (low, high) = (above - 1, above);
         let (left, right) = (there[low] / seen[low], there[high] / seen[high]);
-        let width = (seen[high] / seen[low]).ln();
-        let t = (visible_mev / seen[low]).ln() / width;
+        let width = math::ln(seen[high] / seen[low]);
+        let t = math::ln(visible_mev / seen[low]) / width;
         let ratio = left + t * (right - left);
         (visible_mev * ratio, ratio + (right - left) / width)
     }

@@ -1,5 +1,7 @@
 //! Axes: the position of a value on a linear or logarithmic scale, and the ticks.
 
+use crate::math;
+
 /// The scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -101,7 +103,9 @@ impl Axis {
     pub fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
-            Scale::Logarithmic => (value.max(1e-300) / self.low).ln() / (self.high / self.low).ln(),
+            Scale::Logarithmic => {
+                math::ln(value.max(1e-300) / self.low) / math::ln(self.high / self.low)
+            }
         }
     }
 
@@ -115,13 +119,13 @@ impl Axis {
 
     fn linear_ticks(&self, wanted: usize) -> Vec<Tick> {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
-        let decade = 10.0_f64.powf(rough.log10().floor());
+        let decade = math::powf(10.0_f64, math::log10(rough).floor());
         let step = [1.0, 2.0, 5.0, 10.0]
             .map(|factor| factor * decade)
             .into_iter()
             .find(|step| *step >= rough * 0.999)
             .unwrap_or(10.0 * decade);
-        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        let decimals = (-math::log10(step).floor()).max(0.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         (first..=last.min(first + 200))
@@ -137,10 +141,10 @@ impl Axis {
 
     fn logarithmic_ticks(&self) -> Vec<Tick> {
         let (first, last) = (
-            self.low.log10().floor() as i32,
-            self.high.log10().ceil() as i32,
+            math::log10(self.low).floor() as i32,
+            math::log10(self.high).ceil() as i32,
         );
-        let span = self.high.log10() - self.low.log10();
+        let span = math::log10(self.high) - math::log10(self.low);
         let mut ticks = Vec::new();
         for decade in first..=last {
             for factor in 1..10 {

@@ -7,6 +7,7 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke};
 use super::figure::{Colour, GREY, INK};
 use crate::error::Result;
+use crate::math;
 
 const WIDTH_PX: f64 = 1040.0;
 const LEFT_PX: f64 = 268.0;
@@ -174,7 +175,7 @@ fn draw_dot(dot: &Dot, y: f64, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '
     let disc: Vec<(f64, f64)> = (0..24)
         .map(|corner| {
             let angle = std::f64::consts::TAU * f64::from(corner) / 24.0;
-            (x + 6.0 * angle.cos(), y + 6.0 * angle.sin())
+            (x + 6.0 * math::cos(angle), y + 6.0 * math::sin(angle))
         })
         .collect();
     canvas.polygon(&disc, dot.colour, 1.0)?;

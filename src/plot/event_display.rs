@@ -13,6 +13,7 @@ use super::colour_scale::{STEPS, Scale, bar};
 use super::figure::{Colour, GREY, INK, PALETTE};
 use super::hammer_projection::hammer;
 use crate::error::{Error, Result};
+use crate::math;
 
 const WIDTH_PX: f64 = 1120.0;
 const LEFT_PX: f64 = 40.0;
@@ -276,8 +277,8 @@ fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
 /// Draws the edge of a map with its meridians and parallels, and the labels of the axes.
 fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let direction = |longitude: f64, latitude: f64| {
-        let (sin, cos) = latitude.sin_cos();
-        [cos * longitude.cos(), cos * longitude.sin(), sin]
+        let (sin, cos) = math::sin_cos(latitude);
+        [cos * math::cos(longitude), cos * math::sin(longitude), sin]
     };
     let line = |points: &mut dyn Iterator<Item = (f64, f64)>, alpha: f64| {
         let points: Vec<_> = points
@@ -303,7 +304,7 @@ fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
         )?;
     }
     let edge: Vec<_> = (0..=180)
-        .map(|k| (f64::from(k) * PI / 90.0).sin_cos())
+        .map(|k| math::sin_cos(f64::from(k) * PI / 90.0))
         .map(|(sin, cos)| pixel((cos, sin), top))
         .collect();
     canvas.path(&edge, stroke(INK, 1.3, 0.9))?;
@@ -329,7 +330,7 @@ fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
 
 fn circle((x, y): (f64, f64), radius: f64) -> Vec<(f64, f64)> {
     (0..=32)
-        .map(|k| (f64::from(k) * PI / 16.0).sin_cos())
+        .map(|k| math::sin_cos(f64::from(k) * PI / 16.0))
         .map(|(sin, cos)| (x + radius * cos, y + radius * sin))
         .collect()
 }

@@ -1,5 +1,7 @@
 //! The Hammer projection of the sphere: directions on a plane, equal solid angles on equal areas.
 
+use crate::math;
+
 /// Returns a direction in the Hammer projection, in units of its half-axes: x from -1 to 1 to the right, y from -1 to 1 up.
 /// `None` for the centre, which has no direction. The map shows the sphere from outside with +z on top, +x in the middle
 /// and +y to the right of it.
@@ -9,15 +11,15 @@
 #[must_use]
 pub fn hammer(position: [f64; 3]) -> Option<(f64, f64)> {
     let [x, y, z] = position;
-    let radius = x.hypot(y).hypot(z);
+    let radius = math::hypot(math::hypot(x, y), z);
     if !(radius > 0.0 && radius.is_finite()) {
         return None;
     }
     let sin_phi = (z / radius).clamp(-1.0, 1.0);
     let cos_phi = (1.0 - sin_phi * sin_phi).max(0.0).sqrt();
-    let half = y.atan2(x) / 2.0;
-    let w = (1.0 + cos_phi * half.cos()).sqrt();
-    Some((cos_phi * half.sin() / w, sin_phi / w))
+    let half = math::atan2(y, x) / 2.0;
+    let w = (1.0 + cos_phi * math::cos(half)).sqrt();
+    Some((cos_phi * math::sin(half) / w, sin_phi / w))
 }
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_map_has_its_axes_where_it_says() {
-        let near = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).hypot(a.1 - b.1) < 1e-7;
+        let near = |a: (f64, f64), b: (f64, f64)| math::hypot(a.0 - b.0, a.1 - b.1) < 1e-7;
         assert!(near(hammer([5.0, 0.0, 0.0]).unwrap(), (0.0, 0.0)));
         assert!(near(hammer([0.0, 0.0, 2.0]).unwrap(), (0.0, 1.0)));
         assert!(near(hammer([0.0, 0.0, -2.0]).unwrap(), (0.0, -1.0)));
@@ -42,8 +44,8 @@ mod tests {
         let place = |longitude: f64, sin_phi: f64| {
             let cos_phi = (1.0 - sin_phi * sin_phi).sqrt();
             let direction = [
-                cos_phi * longitude.cos(),
-                cos_phi * longitude.sin(),
+                cos_phi * math::cos(longitude),
+                cos_phi * math::sin(longitude),
                 sin_phi,
             ];
             hammer(direction).unwrap()

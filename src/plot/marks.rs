@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Anchor, Canvas, Frame, LETTER, stroke};
 use super::figure::{Colour, Look, Panel, Point, Series};
 use crate::error::Result;
+use crate::math;
 
 /// Opacity of the bars of a histogram.
 const BAR_ALPHA: f64 = 0.45;
@@ -207,7 +208,7 @@ fn dashed(points: &[(f64, f64)], style: ShapeStyle, canvas: &Canvas<'_, '_>) -> 
     let mut walked = 0.0;
     for pair in points.windows(2) {
         let (from, to) = (pair[0], pair[1]);
-        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let length = math::hypot(to.0 - from.0, to.1 - from.1);
         let at = |s: f64| {
             let share = (s / length).clamp(0.0, 1.0);
             (
@@ -254,8 +255,8 @@ fn shape(kind: usize, (x, y): (f64, f64), radius: f64) -> Vec<(f64, f64)> {
         .map(|corner| {
             let angle = std::f64::consts::TAU * (f64::from(corner) / f64::from(corners) + turn);
             (
-                x + radius * scale * angle.cos(),
-                y + radius * scale * angle.sin(),
+                x + radius * scale * math::cos(angle),
+                y + radius * scale * math::sin(angle),
             )
         })
         .collect()

@@ -11,6 +11,7 @@ use super::random::{Purpose, add_white_noise, stream};
 use super::{LightLevel, Profile};
 use crate::detector::{ColouredNoise, PmtType, PulseShape, Readout};
 use crate::error::Result;
+use crate::math;
 use crate::model::{Photoelectron, Polarity};
 
 /// Minimum number of phases of the pulse per sampling interval.
@@ -194,7 +195,7 @@ impl ChannelModel {
                 correlation_ns,
             }) => {
                 let mut rng = rng(Purpose::ColouredNoise);
-                let memory = (-self.readout.sampling_ns / correlation_ns).exp();
+                let memory = math::exp(-self.readout.sampling_ns / correlation_ns);
                 let fresh = sigma_adc * (1.0 - memory * memory).sqrt();
                 let start: f64 = StandardNormal.sample(&mut rng);
                 let mut level = sigma_adc * start;
@@ -209,9 +210,9 @@ impl ChannelModel {
                 period_ns,
             }) => {
                 let mut rng = rng(Purpose::ColouredNoise);
-                let (mut sine, mut cosine) = (TAU * rng.random::<f64>()).sin_cos();
+                let (mut sine, mut cosine) = math::sin_cos(TAU * rng.random::<f64>());
                 let (step_sine, step_cosine) =
-                    (TAU * self.readout.sampling_ns / period_ns).sin_cos();
+                    math::sin_cos(TAU * self.readout.sampling_ns / period_ns);
                 for sample in light_adc {
                     *sample += (amplitude_adc * sine) as f32;
                     (sine, cosine) = (
@@ -271,7 +272,7 @@ impl LightSampler {
             }
             LightLevel::FixedPe(number) => (u64::from(number), None),
             LightLevel::ChargeRange { low_pe, high_pe } => {
-                let total_pe = low_pe * (high_pe / low_pe).powf(rng.random::<f64>());
+                let total_pe = low_pe * math::powf(high_pe / low_pe, rng.random::<f64>());
                 (total_pe.round().max(1.0) as u64, Some(total_pe))
             }
             LightLevel::Pair { .. } => (2, None),

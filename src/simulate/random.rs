@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
 
+use crate::math;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -86,7 +87,7 @@ static NORMAL: LazyLock<NormalTable> = LazyLock::new(NormalTable::new);
 
 impl NormalTable {
     fn new() -> Self {
-        let density = |z: f64| (-0.5 * z * z).exp() / TAU.sqrt();
+        let density = |z: f64| math::exp(-0.5 * z * z) / TAU.sqrt();
         let steps = (-TAIL_FROM / TAIL_STEP) as usize;
         let mut tail = vec![0.0];
         for step in 0..steps {

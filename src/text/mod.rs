@@ -1,5 +1,7 @@
 //! Numbers and tables as text for people.
 
+use crate::math;
+
 pub(crate) mod table;
 
 /// Returns the text for a number that does not exist.
@@ -16,7 +18,7 @@ pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
 
 /// Returns `value` with its `error`, with at least `decimals` decimals and at most two more, so that the error is not 0.
 pub(crate) fn value_with_error(value: f64, error: f64, decimals: usize) -> String {
-    let first_digit = -error.abs().log10().floor();
+    let first_digit = -math::log10(error.abs()).floor();
     let decimals = if first_digit.is_finite() {
         (first_digit.max(0.0) as usize).clamp(decimals, decimals + 2)
     } else {

@@ -3,6 +3,7 @@
 use crate::detector::Sensors;
 use crate::event::LightModel;
 use crate::event::prepare::Prepared;
+use crate::math;
 use crate::model::vector::Vector;
 
 /// Maximum number of steps, maximum length of a step, and tolerance.
@@ -31,7 +32,7 @@ impl FirstHit {
         let rate = self.light_pe * arrival.density + self.dark_per_ns + MIN_PER_NS;
         let change = -self.light_pe * arrival.density_slope / rate;
         (
-            rate.ln() - self.light_pe * arrival.before,
+            math::ln(rate) - self.light_pe * arrival.before,
             change + self.light_pe * arrival.density,
             change * change,
         )

@@ -6,6 +6,7 @@ use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::event::prepare::{self, Prepared};
 use crate::event::{light_path, seed};
+use crate::math;
 use crate::model::light_maps::STEP_PE;
 use crate::model::vector::{Vector, minus, norm, plus_scaled};
 use crate::model::{EventHits, Flags};
@@ -202,7 +203,7 @@ impl FirstPass {
                 && channel.first_ns >= summary.stretch_ns.0
             {
                 fill(&mut self.dim_charges[sensor.type_index], channel.charge_pe);
-                self.dim_mean -= (1.0 - lit).ln();
+                self.dim_mean -= math::ln(1.0 - lit);
                 self.dim_hits += 1.0;
             }
             let mut last_ns = channel.first_ns;

@@ -9,6 +9,7 @@ use super::constants::towards_mean;
 use super::runs::Runs;
 use crate::detector::Sensors;
 use crate::error::{Error, Result};
+use crate::math;
 use crate::math::matrix::{Matrix, add_multiple, dot as inner};
 use crate::model::light_maps::{SplineAxis, Surface};
 use crate::model::vector::{dot, minus};
@@ -76,8 +77,8 @@ pub(super) fn axes(sensors: &Sensors, radius_mm: f64) -> (SplineAxis, SplineAxis
         intervals: PIECES[0],
     };
     let v = SplineAxis {
-        low: least_mm.ln(),
-        high: (farthest + radius_mm).ln(),
+        low: math::ln(least_mm),
+        high: math::ln(farthest + radius_mm),
         intervals: PIECES[1],
     };
     (u, v)
@@ -153,7 +154,7 @@ impl MapFit<'_> {
                     continue;
                 }
                 let square = self.square(number, index);
-                let distance = 0.5 * square.ln();
+                let distance = 0.5 * math::ln(square);
                 let exposure = energy * maps.efficiency[index] * 1e6 / square;
                 let bin = ((distance - v.low) * per_bin).clamp(0.0, n_bins as f64 - 1.0) as usize;
                 let bin = &mut bins[bin];
@@ -189,8 +190,8 @@ impl MapFit<'_> {
             for (index, sensor) in self.sensors.all().iter().enumerate() {
                 let square = self.square(number, index);
                 let (value, _, _) = maps.surfaces[sensor.type_index]
-                    .at(&taps[sensor.type_index], 0.5 * square.ln());
-                let deposited = events * run.energy_mev * value.exp() * 1e6 / square;
+                    .at(&taps[sensor.type_index], 0.5 * math::ln(square));
+                let deposited = events * run.energy_mev * math::exp(value) * 1e6 / square;
                 let pe = self.pe[number][index] - events * self.dark_pe[index];
                 found[index] += pe;
                 dark[index] += events * self.dark_pe[index];
@@ -245,7 +246,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
     if surface.coefficients.len() != n {
         let light: f64 = bins.iter().map(|bin| bin.pe - bin.dark_pe).sum();
         let exposure: f64 = bins.iter().map(|bin| bin.exposure).sum();
-        let level = (light / exposure).ln();
+        let level = math::ln(light / exposure);
         if !level.is_finite() {
             return None;
         }
@@ -267,8 +268,8 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
         let mut sum = 0.5 * inner(&stiffness.times(coefficients), coefficients);
         for (bin, taps) in bins.iter().zip(&taps) {
             let value: f64 = taps.iter().map(|(k, w)| w * coefficients[*k]).sum();
-            let all = bin.exposure * value.min(100.0).exp() + bin.dark_pe;
-            sum += all - bin.pe * all.max(1e-12).ln();
+            let all = bin.exposure * math::exp(value.min(100.0)) + bin.dark_pe;
+            sum += all - bin.pe * math::ln(all.max(1e-12));
         }
         sum
     };
@@ -278,7 +279,7 @@ fn fit_surface(surface: &mut Surface, bins: &[Bin]) -> Option<()> {
         let mut slope: Vec<f64> = stiffness.times(&coefficients).iter().map(|x| -x).collect();
         for (bin, taps) in bins.iter().zip(&taps) {
             let value: f64 = taps.iter().map(|(k, w)| w * coefficients[*k]).sum();
-            let light = bin.exposure * value.min(100.0).exp();
+            let light = bin.exposure * math::exp(value.min(100.0));
             let all = (light + bin.dark_pe).max(1e-12);
             let pull = (bin.pe / all - 1.0) * light;
             let weight = light * light / all;
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_map_is_found_again_between_its_sources() {
-        let truth = |u: f64, v: f64| 3.5 - 0.8 * u * u + 0.4 * (2.0 * v).sin();
+        let truth = |u: f64, v: f64| 3.5 - 0.8 * u * u + 0.4 * math::sin(2.0 * v);
         let mut surface = Surface {
             u: SplineAxis {
                 low: 0.0,
@@ -375,7 +376,7 @@ mod tests {
                     u,
                     v,
                     exposure,
-                    pe: exposure * truth(u, v).exp() + 30.0,
+                    pe: exposure * math::exp(truth(u, v)) + 30.0,
                     dark_pe: 30.0,
                 });
             }

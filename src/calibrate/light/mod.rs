@@ -25,6 +25,7 @@ use rayon::prelude::*;
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
 use crate::event::{EventMethod, EventReconstructor, LightModel};
+use crate::math;
 use crate::model::light_maps::{EnergyScale, LightTables};
 use crate::model::vector::{dot, norm};
 use crate::model::{EventHits, TrueEvent};
@@ -182,7 +183,7 @@ fn run_first_pass(
     let window_ns = detector.readout.window_ns();
     let (_, v) = maps::axes(sensors, radius_mm);
     let bin_of = |distance_mm: f64| {
-        let share = (distance_mm.max(1.0).ln() - v.low) / (v.high - v.low);
+        let share = (math::ln(distance_mm.max(1.0)) - v.low) / (v.high - v.low);
         let last = first_pass::DISTANCE_BINS as f64 - 1.0;
         (share * first_pass::DISTANCE_BINS as f64).clamp(0.0, last) as usize
     };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
+use crate::math;
 use crate::model::TrueEvent;
 use crate::model::vector::Vector;
 
@@ -40,7 +41,7 @@ impl Runs {
             let index = [event.x_mm, event.y_mm, event.z_mm];
             (
                 index.map(|x| (x / SAME_MM).round() as i64),
-                (event.energy_mev.ln() / SAME_ENERGY).round() as i64,
+                (math::ln(event.energy_mev) / SAME_ENERGY).round() as i64,
             )
         };
         let good = |event: &&TrueEvent| {

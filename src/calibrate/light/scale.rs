@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::runs::Runs;
 use crate::event::EventReconstructor;
+use crate::math;
 use crate::math::matrix::Matrix;
 use crate::model::EventHits;
 use crate::model::light_maps::EnergyScale;
@@ -58,7 +59,7 @@ impl Refit {
                     let (run, truth) = runs.find(event.event_id)?;
                     let fit = reconstructor.fit(event)?.ok()?;
                     let (point, converged) = fit.best();
-                    Some((run, point[4].exp() / truth.energy_mev, converged))
+                    Some((run, math::exp(point[4]) / truth.energy_mev, converged))
                 })
                 .collect()
         });

@@ -5,6 +5,7 @@
 //! amount of light (the estimate of Nelson and Aalen, doi:10.1214/aos/1176344247). Each hit is shared among the
 //! surrounding nodes with the weights of the later interpolation.
 
+use crate::math;
 use crate::model::light_maps::{FROM_NS, Nodes, STEP_NS, TimeTable};
 
 /// Nodes in `(r / R)^2` and in the logarithm of the distance.
@@ -194,7 +195,7 @@ impl FirstHits {
                 let weight = if other == node {
                     1.0
                 } else if reach > 0.0 {
-                    (-0.5 * square / (reach * reach)).exp()
+                    math::exp(-0.5 * square / (reach * reach))
                 } else {
                     0.0
                 };
@@ -337,8 +338,8 @@ fn go_on(density: &mut [f64], end: usize, usual: Option<&[f64]>) {
         return;
     }
     let fall = (mean(density, end - length) / last.max(1e-300)).max(1.02);
-    let a_bin = fall.powf(-1.0 / length as f64);
-    let mut level = last * a_bin.powf(0.5 * length as f64);
+    let a_bin = math::powf(fall, -1.0 / length as f64);
+    let mut level = last * math::powf(a_bin, 0.5 * length as f64);
     for density in &mut density[end..] {
         *density = level;
         level *= a_bin;
@@ -361,9 +362,9 @@ mod tests {
             for k in 0..events {
                 let share = (f64::from(k) + 0.5) / f64::from(events);
                 // exp(-mu F) = share, F = 1 - exp(-t / tau).
-                let before = -share.ln() / light_pe;
+                let before = -math::ln(share) / light_pe;
                 if before < 1.0 {
-                    let time_ns = -tau_ns * (1.0_f64 - before).ln();
+                    let time_ns = -tau_ns * math::ln(1.0_f64 - before);
                     if time_ns < end_ns {
                         sums.hit(&corners, time_ns, light_pe, 1e-5, end_ns);
                     }
@@ -371,7 +372,7 @@ mod tests {
             }
             let table = sums.table(3).expect("hits");
             for t in [5.0, 20.0, 60.0] {
-                let expected = (-t / tau_ns).exp() / tau_ns;
+                let expected = math::exp(-t / tau_ns) / tau_ns;
                 let found = table.at(0.4, 8.3, t).density;
                 assert!(
                     (found / expected - 1.0).abs() < 0.04,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::join::Pair;
 use crate::evaluate::stats::bin_of;
+use crate::math;
 use crate::model::TrueEvent;
 
 /// Maximum number of different energies that get a group each.
@@ -64,7 +65,7 @@ impl Binning {
     ) -> Self {
         let largest_mm = truth
             .iter()
-            .map(|event| event.x_mm.hypot(event.y_mm).hypot(event.z_mm))
+            .map(|event| math::hypot(math::hypot(event.x_mm, event.y_mm), event.z_mm))
             .filter(|radius| radius.is_finite())
             .fold(0.0, f64::max);
         let radius_mm = scintillator_mm.unwrap_or(largest_mm);
@@ -74,7 +75,9 @@ impl Binning {
             Some(scintillator_mm) => FIDUCIAL_OF_SCINTILLATOR * scintillator_mm,
             None => FIDUCIAL_OF_LARGEST * radius_mm,
         });
-        let mut radius_edges_mm = VOLUME_EDGES.map(|share| radius_mm * share.cbrt()).to_vec();
+        let mut radius_edges_mm = VOLUME_EDGES
+            .map(|share| radius_mm * math::cbrt(share))
+            .to_vec();
         if let Some(last) = radius_edges_mm.last_mut() {
             // The outermost true event belongs to the last bin, not beyond it.
             *last = last.max(largest_mm) * (1.0 + 1e-9);

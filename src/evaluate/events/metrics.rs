@@ -9,6 +9,7 @@ use super::residuals::{
     CENTRAL, Core, Histogram, Residuals, ascending, gaussian_core, quantile_with_error,
 };
 use crate::evaluate::stats::{Estimate, quantile};
+use crate::math;
 
 /// Minimum number of events of an energy group in the fit: the error of a width from fewer is not Gaussian.
 const MIN_IN_FIT: u64 = 30;
@@ -35,7 +36,11 @@ impl VertexMetrics {
     pub fn from_pairs(pairs: &[Pair]) -> Self {
         let offsets: Vec<[f64; 3]> = pairs.iter().filter_map(Pair::offset_mm).collect();
         let along = |axis: usize| Residuals::from_values(offsets.iter().map(|offset| offset[axis]));
-        let distances = ascending(offsets.iter().map(|[x, y, z]| x.hypot(*y).hypot(*z)));
+        let distances = ascending(
+            offsets
+                .iter()
+                .map(|[x, y, z]| math::hypot(math::hypot(*x, *y), *z)),
+        );
         Self {
             x_mm: along(0),
             y_mm: along(1),

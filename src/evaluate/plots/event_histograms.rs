@@ -4,6 +4,7 @@ use crate::evaluate::events::EventResult;
 use crate::evaluate::events::metrics::Pull;
 use crate::evaluate::events::residuals::{Histogram, Residuals};
 use crate::evaluate::stats::Estimate;
+use crate::math;
 use crate::plot::axis::{Axis, with_minus};
 use crate::plot::figure::values;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
@@ -119,7 +120,7 @@ pub(super) fn pulls(results: &[EventResult]) -> Figure {
             let curve: Vec<Point> = (-100..=100)
                 .map(|place| f64::from(place) / 20.0)
                 .map(|pull| {
-                    let density = (-0.5 * pull * pull).exp() / std::f64::consts::TAU.sqrt();
+                    let density = math::exp(-0.5 * pull * pull) / std::f64::consts::TAU.sqrt();
                     Point::new(pull, 100.0 * step * density)
                 })
                 .collect();

@@ -6,6 +6,7 @@ use crate::evaluate::events::bins::Binned;
 use crate::evaluate::events::metrics::{EnergyMetrics, VertexMetrics};
 use crate::evaluate::events::residuals::Residuals;
 use crate::evaluate::stats::Estimate;
+use crate::math;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
 use crate::plot::figure::{count_axis, heights};
@@ -229,7 +230,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
             continue;
         };
         let points = (0..=120)
-            .map(|step| x.low() * (x.high() / x.low()).powf(f64::from(step) / 120.0))
+            .map(|step| x.low() * math::powf(x.high() / x.low(), f64::from(step) / 120.0))
             .map(|energy_mev| Point::new(energy_mev, 100.0 * fit.at(energy_mev)))
             .collect();
         curves.push(Series::new("", index, Look::Line, points));

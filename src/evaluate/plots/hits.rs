@@ -1,6 +1,7 @@
 //! The plots of an evaluation of hits, one function each.
 
 use crate::evaluate::summary::{Evaluation, ReconstructionResult};
+use crate::math;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
 
@@ -121,7 +122,7 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
         .unwrap_or(0.0);
     let curve = |variance: f64| -> Vec<Point> {
         (0..=100)
-            .map(|step| x.low() * (x.high() / x.low()).powf(f64::from(step) / 100.0))
+            .map(|step| x.low() * math::powf(x.high() / x.low(), f64::from(step) / 100.0))
             .map(|n| Point::new(n, 100.0 * (variance / n).sqrt()))
             .collect()
     };

@@ -2,6 +2,7 @@
 
 use super::deconvolve::DeconvolutionPlan;
 use super::hit_finding::FoundHit;
+use crate::math;
 use crate::model::Flags;
 
 /// Share of the charge inside the window below which a hit is flagged.
@@ -70,5 +71,5 @@ pub fn measure_charge(
     }
     let response = plan.baseline_response.get(hit.peak).copied().unwrap_or(0.0);
     let baseline = baseline_sigma_adc * response * width as f32 * plan.step_ns;
-    (sum / share, noise.hypot(baseline) / share, flags)
+    (sum / share, math::hypot(noise, baseline) / share, flags)
 }

@@ -6,6 +6,7 @@
 use multiversion::multiversion;
 
 use crate::extract::load_samples::LoadedSamples;
+use crate::math;
 
 /// Weights of the low-pass, before division by their sum.
 pub const LOW_PASS_WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
@@ -13,7 +14,7 @@ pub const LOW_PASS_WEIGHTS: [f64; 7] = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
 /// Returns the response of the low-pass at `frequency` in cycles per sample: cos^6(pi f).
 #[must_use]
 pub fn low_pass_response(frequency: f64) -> f64 {
-    (std::f64::consts::PI * frequency).cos().powi(6)
+    math::cos(std::f64::consts::PI * frequency).powi(6)
 }
 
 /// Writes `scale * (sample - level)` to `out`, which must be as long as the waveform.
@@ -158,9 +159,9 @@ mod tests {
         for frequency in [0.0, 0.1, 0.25, 0.4, 0.5] {
             let angle = 2.0 * std::f64::consts::PI * frequency;
             let sum = (20.0
-                + 30.0 * angle.cos()
-                + 12.0 * (2.0 * angle).cos()
-                + 2.0 * (3.0 * angle).cos())
+                + 30.0 * math::cos(angle)
+                + 12.0 * math::cos(2.0 * angle)
+                + 2.0 * math::cos(3.0 * angle))
                 / 64.0;
             assert!((low_pass_response(frequency) - sum).abs() < 1e-12);
         }

@@ -16,6 +16,7 @@ use rustfft::{Fft, FftPlanner};
 
 use super::filter::Design;
 use crate::extract::aligned_buffer::AlignedBuffer;
+use crate::math;
 
 /// Samples of the trace per block, over which the later stages sum.
 pub(crate) const BLOCK: usize = 8;
@@ -106,7 +107,7 @@ impl DeconvolutionPlan {
             (0..length)
                 .map(|index| {
                     let angle = std::f64::consts::PI * (index as f64 + 0.5) / length as f64;
-                    (0.5 + 0.5 * angle.cos()) as f32
+                    (0.5 + 0.5 * math::cos(angle)) as f32
                 })
                 .collect()
         };
@@ -282,7 +283,7 @@ fn packed_filter(spectrum: &[Complex64]) -> (AlignedBuffer, AlignedBuffer) {
     let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
         .map(|k| {
             let (p, q) = packed_factors(spectrum, k);
-            let (sin, cos) = (std::f64::consts::PI * k as f64 / half as f64).sin_cos();
+            let (sin, cos) = math::sin_cos(std::f64::consts::PI * k as f64 / half as f64);
             (
                 to_complex32(p - q * sin),
                 to_complex32(Complex64::I * q * cos),
@@ -374,7 +375,7 @@ mod tests {
             let height = charge / (sigma * (2.0 * std::f64::consts::PI).sqrt());
             for (index, &value) in trace.iter().enumerate() {
                 let distance = (2.0 * index as f64 - t0) / sigma;
-                let expected = height * (-0.5 * distance * distance).exp();
+                let expected = height * math::exp(-0.5 * distance * distance);
                 assert!(
                     (f64::from(value) - expected).abs() < 2e-3 * height,
                     "{t0}, {charge}, {index}: {value} for {expected}"

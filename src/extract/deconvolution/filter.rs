@@ -11,6 +11,7 @@ use rustfft::FftPlanner;
 use super::decimate;
 use crate::error::{Error, Hint, Result};
 use crate::extract::parameters::Filter;
+use crate::math;
 use crate::model::ChannelCalibration;
 
 /// Height of a single photoelectron over the standard deviation of the deconvolved noise for the filter `auto`. A lower value separates
@@ -81,7 +82,7 @@ impl Design {
         let spectrum = spectrum_of(&template_adc, length);
         let magnitude: Vec<f64> = spectrum[..=length / 2]
             .iter()
-            .map(|bin| bin.norm())
+            .map(|bin| math::hypot(bin.re, bin.im))
             .collect();
         let peak_spectrum = magnitude.iter().copied().fold(0.0, f64::max);
         let noise_adc = if row.noise_adc > 0.0 {
@@ -147,7 +148,7 @@ impl Design {
         match self.shape {
             Shape::Flat { flat, sigma } => {
                 let over = ((frequency - flat) / sigma).max(0.0);
-                (-0.5 * over * over).exp()
+                math::exp(-0.5 * over * over)
             }
             Shape::Wiener { noise_power } => {
                 magnitude * magnitude / (magnitude * magnitude + noise_power)
@@ -157,7 +158,7 @@ impl Design {
 
     /// Returns F conj(S) / (|S|^2 + e^2) in PE/ns per ADC count.
     fn inverse_at(&self, frequency: f64, bin: Complex64) -> Complex64 {
-        let magnitude = bin.norm();
+        let magnitude = math::hypot(bin.re, bin.im);
         let smallest = REGULARISATION * self.peak_spectrum;
         bin.conj()
             * (self.filter(frequency, magnitude)
@@ -178,7 +179,9 @@ impl Design {
             } else {
                 bin + (KERNEL_STEPS - 1) * length
             };
-            kernel[position] = Complex64::from(self.filter(frequency, spectrum[bin].norm()));
+            kernel[position] = Complex64::from(
+                self.filter(frequency, math::hypot(spectrum[bin].re, spectrum[bin].im)),
+            );
         }
         let power: f64 = inverse.iter().map(Complex64::norm_sqr).sum();
         self.noise_gain = (power / length as f64).sqrt();
@@ -339,7 +342,7 @@ fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
             .enumerate()
             .map(|(bin, &s)| {
                 let over = bin as f64 / length as f64 / sigma;
-                let gain = (-0.5 * over * over).exp() * s / (s * s + smallest * smallest);
+                let gain = math::exp(-0.5 * over * over) * s / (s * s + smallest * smallest);
                 gain * gain * if bin == 0 { 1.0 } else { 2.0 }
             })
             .sum();

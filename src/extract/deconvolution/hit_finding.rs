@@ -182,6 +182,7 @@ fn lowest_sample(trace: &[f32], begin: usize, end: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math;
 
     const SEARCH: HitSearch = HitSearch {
         threshold: 0.02,
@@ -191,7 +192,7 @@ mod tests {
 
     fn kernel(height: f32, at: f32, length: usize) -> Vec<f32> {
         (0..length)
-            .map(|index| height * (-0.5 * ((index as f32 - at) / 1.7).powi(2)).exp())
+            .map(|index| height * math::exp(-0.5 * ((index as f32 - at) / 1.7).powi(2)))
             .collect()
     }
 

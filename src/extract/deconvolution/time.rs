@@ -6,6 +6,7 @@
 
 use super::deconvolve::DeconvolutionPlan;
 use super::hit_finding::FoundHit;
+use crate::math;
 
 /// Least height at which the edge is read, in standard deviations of the noise. A lower value is closer to the first photoelectron of a group
 /// and noisier for a single one.
@@ -34,7 +35,7 @@ pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, n
     }
     // The slope over two samples, where the flank is that long: half the noise.
     let (a, b) = (edge, (edge + 2).min(hit.peak));
-    let slope = (trace[b] / trace[a]).ln() / plan.step_ns / (b - a) as f32;
+    let slope = math::ln(trace[b] / trace[a]) / plan.step_ns / (b - a) as f32;
     let middle_ns = 0.5 * (a + b) as f32 * plan.step_ns;
     middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope
 }
@@ -54,7 +55,7 @@ fn peak_time_ns(trace: &[f32], step_ns: f32, peak: usize) -> f32 {
         return middle;
     };
     let [a, b, c] = if values.iter().all(|&value| value > 0.0) {
-        values.map(f32::ln)
+        values.map(math::ln)
     } else {
         values
     };

@@ -75,12 +75,13 @@ mod tests {
     use super::super::template::Template;
     use super::*;
     use crate::extract::tests::helpers::juno_template;
+    use crate::math;
 
     /// The posterior median with a uniform prior where the fit ends at `m`, by summing the density.
     fn median(m: f64) -> f64 {
         let y = m * m - 0.5 * f64::from(REPULSION) / (m * m);
         let step = 1e-3;
-        let density = |d: f64| (-0.5 * (y - d * d).powi(2)).exp();
+        let density = |d: f64| math::exp(-0.5 * (y - d * d).powi(2));
         let total: f64 = (0..8000)
             .map(|index| density(step * f64::from(index)))
             .sum();

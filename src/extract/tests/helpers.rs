@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use crate::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
+use crate::math;
 use crate::model::{
     Batch, Calibration, ChannelCalibration, Flags, Hit, Polarity, SamplesRef, Waveform,
 };
@@ -23,7 +24,7 @@ pub fn gaussian(seed: u64, count: usize) -> Vec<f32> {
 pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
     let log_normal = |t: f64| {
         if t > 0.0 {
-            (-0.5 * ((t / 13.0).ln() / 0.43).powi(2)).exp()
+            math::exp(-0.5 * (math::ln(t / 13.0) / 0.43).powi(2))
         } else {
             0.0
         }
@@ -37,7 +38,7 @@ pub fn juno_pulse(t_ns: f64, undershoot: f64) -> f64 {
         .map(|index| {
             let at = (index as f64 + 0.5) * step;
             if at < t_ns {
-                log_normal(at) * (-(t_ns - at) / 100.0).exp() * step
+                log_normal(at) * math::exp(-(t_ns - at) / 100.0) * step
             } else {
                 0.0
             }
@@ -133,7 +134,7 @@ pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Photoelectron> {
                 .map_or(397.0, |(_, tau)| tau);
             let spread: f64 = random.sample(StandardNormal);
             let charge: f64 = random.sample(StandardNormal);
-            let time = front - tau * (1.0 - random.random::<f64>()).ln() + 2.5 * spread;
+            let time = front - tau * math::ln(1.0 - random.random::<f64>()) + 2.5 * spread;
             (time, (1.0 + 0.3 * charge).abs())
         })
         .filter(|(time, _)| *time < length as f64)

@@ -4,6 +4,7 @@
 //! the samples over threshold, as a front end does; `integral` finds pulses in the smoothed waveform, sums the whole pulse, from before the
 //! threshold crossing to after its end, and corrects for the part of the template outside its window.
 
+use crate::math;
 use crate::model::{ChannelCalibration, Flags, Hit};
 
 /// Samples of a pulse before the crossing and after the end, as shares of the width of the template at half its peak.
@@ -208,8 +209,10 @@ fn find_pulses(
             time_ns: leading_edge(upright, peak, EDGE_HEIGHT_SHARE) * pulse.sampling_ns
                 - pulse.edge_ns,
             charge_pe: sum / (pulse.gain * covered),
-            charge_sigma_pe: (noise.sample_adc * width.sqrt()).hypot(noise.baseline_adc * width)
-                / (pulse.gain * covered),
+            charge_sigma_pe: math::hypot(
+                noise.sample_adc * width.sqrt(),
+                noise.baseline_adc * width,
+            ) / (pulse.gain * covered),
             time_sigma_ns: 0.0,
             flags,
         });

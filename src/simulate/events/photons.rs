@@ -10,6 +10,7 @@ use rand_distr::{Distribution as _, Exp1};
 use super::sensor_grid::SensorGrid;
 use crate::detector::{Detector, PmtType};
 use crate::error::{Error, Result};
+use crate::math;
 use crate::model::vector::{Vector, dot, norm, plus_scaled, scaled};
 
 /// Speed of light.
@@ -206,7 +207,7 @@ fn reflect(direction: Vector, normal: Vector) -> Vector {
 /// Draws an isotropic direction.
 pub(super) fn isotropic(rng: &mut ChaCha8Rng) -> Vector {
     let z = 2.0 * rng.random::<f64>() - 1.0;
-    let (sine, cosine) = (TAU * rng.random::<f64>()).sin_cos();
+    let (sine, cosine) = math::sin_cos(TAU * rng.random::<f64>());
     let across = (1.0 - z * z).sqrt();
     [across * cosine, across * sine, z]
 }
@@ -227,7 +228,7 @@ fn interpolated(response: &[[f64; 2]], facing: f64) -> f64 {
     let (Some(first), Some(last)) = (response.first(), response.last()) else {
         return 1.0;
     };
-    let angle = facing.clamp(-1.0, 1.0).acos().to_degrees();
+    let angle = math::acos(facing.clamp(-1.0, 1.0)).to_degrees();
     if angle <= first[0] {
         return first[1];
     }

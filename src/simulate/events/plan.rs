@@ -7,6 +7,7 @@ use super::deposit::Particle;
 use super::photons::isotropic;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
+use crate::math;
 use crate::model::vector::{Vector, norm};
 
 /// Maximum energy of an event.
@@ -153,7 +154,7 @@ impl EventPlan {
 impl Vertex {
     pub(super) fn draw(self, rng: &mut ChaCha8Rng) -> Vector {
         // The same numbers are drawn in both cases, so that later ones do not depend on it.
-        let r = rng.random::<f64>().cbrt();
+        let r = math::cbrt(rng.random::<f64>());
         let direction = isotropic(rng);
         match self {
             Self::Fixed(position) => position,

@@ -3,6 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 use crate::detector::Sensors;
+use crate::math;
 use crate::model::vector::{Vector, dot, minus, norm, scaled};
 
 /// PMTs by direction. A PMT is a disc that faces the centre.
@@ -34,7 +35,7 @@ impl SensorGrid {
             rings: (0..n_rings)
                 .map(|ring| {
                     let theta = PI * (ring as f64 + 0.5) / n_rings as f64;
-                    vec![Vec::new(); ((TAU * theta.sin() / cell).ceil() as usize).max(1)]
+                    vec![Vec::new(); ((TAU * math::sin(theta) / cell).ceil() as usize).max(1)]
                 })
                 .collect(),
             radius_mm,
@@ -52,16 +53,16 @@ impl SensorGrid {
 
     fn insert(&mut self, index: u32, axis: Vector, reach: f64) {
         let n_rings = self.rings.len();
-        let theta = axis[2].clamp(-1.0, 1.0).acos();
+        let theta = math::acos(axis[2].clamp(-1.0, 1.0));
         let height = PI / n_rings as f64;
         let from = ((theta - reach) / height).floor().max(0.0) as usize;
         let upto = (((theta + reach) / height) as usize).min(n_rings - 1);
-        let phi = axis[1].atan2(axis[0]);
+        let phi = math::atan2(axis[1], axis[0]);
         for (ring, cells) in self.rings.iter_mut().enumerate().take(upto + 1).skip(from) {
             let count = cells.len();
             // Half the width in phi of all points of the ring's band within reach.
             let low = (ring as f64 * height).min((ring + 1) as f64 * height);
-            let narrowest = low.sin().min((low + height).sin()).max(0.0);
+            let narrowest = math::sin(low).min(math::sin(low + height)).max(0.0);
             let half = if narrowest * 2.0 <= reach {
                 PI
             } else {
@@ -95,10 +96,10 @@ impl SensorGrid {
         let sphere_mm = square.max(0.0).sqrt() - along;
         let point = [0, 1, 2].map(|k| from[k] + sphere_mm * direction[k]);
         let cosine = (point[2] / norm(point)).clamp(-1.0, 1.0);
-        let ring =
-            ((cosine.acos() / PI * self.rings.len() as f64) as usize).min(self.rings.len() - 1);
+        let ring = ((math::acos(cosine) / PI * self.rings.len() as f64) as usize)
+            .min(self.rings.len() - 1);
         let cells = &self.rings[ring];
-        let phi = point[1].atan2(point[0]).rem_euclid(TAU);
+        let phi = math::atan2(point[1], point[0]).rem_euclid(TAU);
         let cell = ((phi / TAU * cells.len() as f64) as usize).min(cells.len() - 1);
         let mut best: Option<(usize, f64, f64)> = None;
         for &index in &cells[cell] {
@@ -133,11 +134,15 @@ mod tests {
         for k in 0..3000 {
             let k = f64::from(k);
             let from = [
-                9000.0 * (1.3 * k).sin(),
-                9000.0 * (2.1 * k).cos(),
-                9000.0 * (0.7 * k + 2.0).sin(),
+                9000.0 * math::sin(1.3 * k),
+                9000.0 * math::cos(2.1 * k),
+                9000.0 * math::sin(0.7 * k + 2.0),
             ];
-            let direction = [(3.3 * k).sin(), (1.9 * k).cos(), (5.1 * k + 1.0).sin()];
+            let direction = [
+                math::sin(3.3 * k),
+                math::cos(1.9 * k),
+                math::sin(5.1 * k + 1.0),
+            ];
             let direction = scaled(1.0 / norm(direction), direction);
             let found = grid.intersect(from, direction).map(|(index, _, _)| index);
             let mut all: Vec<(f64, usize)> = Vec::new();
