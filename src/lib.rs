@@ -99,7 +99,7 @@ pub use error::{Error, ErrorKind, Hint, Result};
 #[doc(inline)]
 pub use event::{EventFit, EventReconstructor, LightModel};
 #[doc(inline)]
-pub use extract::{Backend, Extractor, Method, Parameters, ReadoutFacts as DigitizerConfig};
+pub use extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 #[cfg(feature = "gpu")]
 #[doc(inline)]
 pub use gpu::{GpuExtractor, Options as GpuOptions};
