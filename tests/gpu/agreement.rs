@@ -278,7 +278,7 @@ fn every_length_has_the_same_hits() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn samples_that_are_no_counts_go_to_the_cpu_and_say_so() {
+fn samples_that_are_not_counts_are_left_to_the_cpu() {
     let mut runner = TestRunner::deterministic();
     let gpu = gpu(&calibration_of(true), READOUT, Method::Deconvolution);
     let floats = batch(&windows(&mut runner, 40), false);

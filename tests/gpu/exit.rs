@@ -32,7 +32,7 @@ fn given_up(folder: &Path, ms: u32) -> Run {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn a_driver_that_takes_its_time_is_waited_for() {
+fn the_process_waits_for_a_slow_driver() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = given_up(folder.path(), 700).ended_with(6);
     assert_eq!(run.stderr.matches(DESTROYED).count(), 3, "{}", run.stderr);
@@ -41,7 +41,7 @@ fn a_driver_that_takes_its_time_is_waited_for() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn a_driver_that_never_lets_go_is_left_behind() {
+fn the_process_does_not_wait_forever() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = Instant::now();
     let run = given_up(folder.path(), 300_000).ended_with(6);
@@ -52,7 +52,7 @@ fn a_driver_that_never_lets_go_is_left_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a GPU adapter"]
-async fn a_service_ends_when_the_driver_has_let_go() {
+async fn a_service_waits_for_a_slow_driver() {
     let folder = tempfile::tempdir().expect("a folder");
     let library = slow_driver(folder.path());
     let environment = [

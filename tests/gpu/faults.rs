@@ -118,7 +118,7 @@ fn same(found: &[(Batch, Extracted)], expected: &[(Batch, Extracted)], what: &st
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn a_failure_at_any_step_is_made_good() {
+fn a_failure_at_any_step_changes_no_result() {
     let _settled = Settled;
     let (expected, report) = run(Vec::new(), None);
     assert!(
@@ -199,7 +199,7 @@ fn a_device_that_vanishes_is_noticed_at_once() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn what_takes_longer_than_its_time_limit_is_done_by_the_cpu() {
+fn a_chunk_over_the_time_limit_is_left_to_the_cpu() {
     let _settled = Settled;
     let options = Options {
         time_limit: std::time::Duration::from_nanos(1),
@@ -226,7 +226,7 @@ fn what_takes_longer_than_its_time_limit_is_done_by_the_cpu() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn what_fails_twice_goes_to_the_cpu() {
+fn a_chunk_that_fails_twice_is_left_to_the_cpu() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     // The first chunk fails when it goes up, and on the new device again.
@@ -240,7 +240,7 @@ fn what_fails_twice_goes_to_the_cpu() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn a_gpu_that_fails_again_and_again_is_given_up() {
+fn a_gpu_that_keeps_failing_is_given_up() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     let faults = (0..40).map(|step| (step, Fault::Lose)).collect();
@@ -254,7 +254,7 @@ fn a_gpu_that_fails_again_and_again_is_given_up() {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn chunks_of_a_batch_come_back_in_order_whatever_fails() {
+fn chunks_of_a_batch_stay_in_order_whatever_fails() {
     let _settled = Settled;
     let (expected, _) = run(Vec::new(), None);
     let faults = vec![(9, Fault::Lose), (40, Fault::Hang), (77, Fault::Lose)];
@@ -276,7 +276,7 @@ fn reconstructed(folder: &std::path::Path, faults: &str) -> Run {
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn the_report_and_the_user_hear_of_it() {
+fn failures_are_in_the_report_and_on_stderr() {
     let folder = tempfile::tempdir().expect("a folder");
     let (whole, disturbed, lost) = (
         folder.path().join("whole"),
