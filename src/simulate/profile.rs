@@ -189,6 +189,7 @@ mod tests {
             );
         }
         let error = Profile::named("flash", &detector).expect_err("not listed");
-        assert!(error.to_string().contains("ls-alpha"), "{error}");
+        let hints = format!("{:?}", error.hints());
+        assert!(hints.contains("ls-alpha"), "{error}: {hints}");
     }
 }
