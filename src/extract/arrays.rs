@@ -121,6 +121,10 @@ impl Extractor {
     /// assert!((hits.charge_pe[0] - 1.0).abs() < 0.1);
     /// # Ok::<(), nuwave::Error>(())
     /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "views are passed by value, as in ndarray"
+    )]
     pub fn extract_array<S: Sample>(
         &self,
         samples: ArrayView2<'_, S>,
@@ -156,6 +160,10 @@ impl Extractor {
     }
 
     /// Extracts an array whose rows are contiguous.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "views are passed by value, as in ndarray"
+    )]
     fn extract_rows<S: Sample>(
         &self,
         samples: ArrayView2<'_, S>,
