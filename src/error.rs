@@ -44,7 +44,7 @@ impl ErrorKind {
     }
 }
 
-/// Remedies that the user can try after an error.
+/// Advice on what the user can do about an error.
 ///
 /// Variants other than [`Text`](Hint::Text) concern settings, which each program names differently: options of the command
 /// line, fields of a request, arguments of a function.
@@ -140,7 +140,7 @@ impl From<String> for Hint {
     }
 }
 
-/// An error: what went wrong, in which file and where in it, why, and what to do about it.
+/// An error: kind, file, place in the file, message, cause and hints.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -249,14 +249,14 @@ impl Error {
         self
     }
 
-    /// Sets what the user can do about it, instead of what was set before.
+    /// Sets the hint, replacing all earlier ones.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hints = vec![hint.into()];
         self
     }
 
-    /// Adds something else that the user can do about it.
+    /// Adds a hint.
     #[must_use]
     pub fn and_hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hints.push(hint.into());
@@ -297,7 +297,7 @@ impl Error {
         &self.message
     }
 
-    /// Returns what the user can do about it.
+    /// Returns the hints.
     #[must_use]
     pub fn hints(&self) -> &[Hint] {
         &self.hints
