@@ -90,7 +90,7 @@ fn read_rows(
     for index in 0..batch.num_rows() {
         let row = first_row + index;
         let at = |column: &str, message: &str| {
-            Error::input(path, format!("row {row}, column `{column}`: {message}"))
+            Error::input(path, message).at_place(format!("row {row}, column `{column}`"))
         };
         let channel_id = integer_at(channels, index).map_err(|message| {
             at("channel_id", &message)
@@ -139,9 +139,10 @@ fn read_rows(
             sampling_ns: float(sampling, DEFAULT_SAMPLING_NS)?,
             flags: Flags(flags),
         };
-        let place = calibration
-            .add_row(channel)
-            .map_err(|cause| Error::input(path, format!("row {row}: {cause}")))?;
+        let place = calibration.add_row(channel).map_err(|cause| {
+            let error = Error::input(path, cause.message()).at_place(format!("row {row}"));
+            cause.hints().iter().cloned().fold(error, Error::and_hint)
+        })?;
         let (is_new, who) = match channel_id {
             Some(channel_id) => (
                 calibration.assign(channel_id, place),
