@@ -80,7 +80,7 @@ pub fn spe(
     read_all(&mut |waveform| {
         let first_pass = first_passes.entry(waveform.channel_id).or_default();
         with_upright(waveform, &mut |samples| {
-            first_pass.add(samples, &mut scratch)
+            first_pass.add(samples, &mut scratch);
         });
     })?;
 

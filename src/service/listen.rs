@@ -246,7 +246,7 @@ impl Acceptor {
                     match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => connection.serve(stream).await,
                         Ok(Err(error)) => {
-                            debug!("the TLS handshake of a connection failed: {error}")
+                            debug!("the TLS handshake of a connection failed: {error}");
                         }
                         Err(_) => debug!("the TLS handshake of a connection timed out"),
                     }

@@ -276,7 +276,7 @@ fn contribution(
         |_, _| true,
     );
     let visible_mev = truth.energy_mev * input.visible_ratio[run.class];
-    let event_time_ns = if input.refine {
+    let time_ns = if input.refine {
         fit_event_time_ns(
             light,
             input.sensors,
@@ -306,12 +306,12 @@ fn contribution(
                 dark_per_ns: light.tables.channels[channel.index].dark_per_ns,
                 time_ns: channel.first_ns - flight_ns,
             };
-            let (_, slope, information) = hit.at(light, u, event_time_ns);
+            let (_, slope, information) = hit.at(light, u, time_ns);
             HitContribution {
                 index: channel.index,
                 kind: hit.kind,
                 corners: first[hit.kind].corners(u, hit.v),
-                time_ns: hit.time_ns - event_time_ns,
+                time_ns: hit.time_ns - time_ns,
                 light_pe: hit.light_pe,
                 dark_per_ns: hit.dark_per_ns,
                 end_ns: light.tables.window_ns - input.mean_event_time_ns - flight_ns,
@@ -322,7 +322,7 @@ fn contribution(
         .collect();
     Some(Contribution {
         event_id: event.event_id,
-        event_time_ns,
+        event_time_ns: time_ns,
         hits,
     })
 }
