@@ -202,7 +202,7 @@ fn findings_are_refused_for_what_is_wrong_with_them() {
         });
         let said = match found {
             Ok(losses) => format!("{losses:?}"),
-            Err(error) => error.to_string(),
+            Err(error) => error.reason(),
         };
         assert!(said.contains(expected), "{file}: {said}");
     }

@@ -1,6 +1,7 @@
 //! The schema of `report.json`: names and types of all that it holds.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -41,10 +42,11 @@ fn collect(value: &Value, path: &str, schema: &mut BTreeMap<String, Vec<&'static
 fn schema(report: &Value) -> String {
     let mut schema = BTreeMap::new();
     collect(report, "", &mut schema);
-    schema
-        .iter()
-        .map(|(path, kinds)| format!("{path}: {}\n", kinds.join(" | ")))
-        .collect()
+    let mut text = String::new();
+    for (path, kinds) in &schema {
+        let _ = writeln!(text, "{path}: {}", kinds.join(" | "));
+    }
+    text
 }
 
 #[test]

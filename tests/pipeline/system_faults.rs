@@ -118,7 +118,7 @@ fn errors_of_reading_end_a_run_which_resumes() {
     let bench = Bench::new();
     for name in ["a.dat", "b.h5"] {
         let mut after = Vec::new();
-        for n in (1..).step_by(9) {
+        for n in (1..).step_by(3) {
             // The name of the input must not be in that of the output.
             let target = bench.folder.path(&format!("out-{}-{n}", &name[..1]));
             let run = bench.run(&target, Some(("read", n, EIO, name)), &[]);

@@ -1,6 +1,7 @@
 //! Circles in a graph of files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -73,7 +74,7 @@ pub fn describe(imports: &Graph, circle: &BTreeSet<String>) -> String {
             .intersection(circle)
             .map(String::as_str)
             .collect();
-        text += &format!("    {file} -> {}\n", targets.join(", "));
+        let _ = writeln!(text, "    {file} -> {}", targets.join(", "));
     }
     text
 }

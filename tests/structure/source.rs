@@ -50,7 +50,8 @@ fn read_module(
     path: ModulePath,
     modules: &mut BTreeMap<ModulePath, Module>,
 ) {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+    let text =
+        std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let tokens = without_tests(&tokens(&text));
     let mut module = Module {
         file: file.to_owned(),
@@ -64,7 +65,7 @@ fn read_module(
             folder.join(&child).join("mod.rs"),
         );
         let child_file = if flat.is_file() { flat } else { nested };
-        let child_path = [&path[..], &[child.clone()]].concat();
+        let child_path = [&path[..], std::slice::from_ref(&child)].concat();
         read_module(&child_file, &folder.join(&child), child_path, modules);
     }
     modules.insert(path, module);

@@ -23,16 +23,16 @@ pub fn assert_next(text: &str) {
     let number = COUNT.get() + 1;
     COUNT.set(number);
     let thread = std::thread::current();
-    let test = thread.name().expect("a test has a thread of its name");
-    let name = test.replace("::", "-");
-    assert(&format!("{name}-{number}"), text);
+    let thread_name = thread.name().expect("a test has a thread of its name");
+    let name = format!("{}-{number}", thread_name.replace("::", "-"));
+    assert(&name, text);
 }
 
 /// Replaces temporary folders, the folder of the sources, version and commit.
 fn redacted(text: &str) -> String {
     let mut text = text
         .replace(env!("CARGO_MANIFEST_DIR"), "[NUWAVE]")
-        .replace(nuwave::COMMIT, "[COMMIT]")
+        .replace(&format!("({})", nuwave::COMMIT), "([COMMIT])")
         .replace(nuwave::VERSION, "[VERSION]");
     let temporary = std::env::temp_dir().join(".tmp");
     let temporary = temporary.to_string_lossy().into_owned();
