@@ -12,7 +12,7 @@ pub enum RunKind {
     Dark,
 }
 
-/// The parameters of [`spe`].
+/// The parameters of [`spe`](super::spe::spe).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpeParameters {
     /// Direction of the pulses.

@@ -35,7 +35,7 @@ pub struct ChannelSpe {
     pub calibration: ChannelCalibration,
 }
 
-/// The result of [`spe`].
+/// The result of [`spe`](super::spe::spe).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpeResult {
     /// The kind of run.
