@@ -1,6 +1,6 @@
 //! The error type of the library: a kind, the file and the place in it, a message, the cause, and hints.
 //!
-//! [`Error`] displays its own message only. [`Error::report`] adds the causes; hints are data that a program words in its
+//! [`Error`] displays its own message only. [`Error::reason`] adds the causes; hints are data that a program words in its
 //! own terms, as the command line does with its options.
 
 use std::borrow::Cow;
@@ -30,7 +30,7 @@ pub enum ErrorKind {
 pub const EXIT_PARTIAL: u8 = 4;
 
 impl ErrorKind {
-    /// The exit code of a command that fails with this kind.
+    /// Returns the exit code of a command that fails with this kind.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -219,19 +219,25 @@ impl Error {
         self
     }
 
-    /// Returns message and causes without the hints, for lists.
+    /// Returns the message and its causes, each once, without the hints.
     #[must_use]
     pub fn reason(&self) -> String {
-        self.report().to_string()
+        let mut text = self.to_string();
+        let mut last = text.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let next = error.to_string();
+            // Many errors print their own cause as part of themselves.
+            if !last.contains(&next) {
+                text = format!("{text}: {next}");
+                last = next;
+            }
+            cause = error.source();
+        }
+        text
     }
 
-    /// Returns a display of the message and its causes, each once.
-    #[must_use]
-    pub fn report(&self) -> Report<'_> {
-        Report(self)
-    }
-
-    /// Sets the file that the error happened in. An error that has one already becomes an error of the outer file.
+    /// Sets the file that the error happened in. A file that was set before becomes part of the message.
     #[must_use]
     pub fn in_file(mut self, path: &Path) -> Self {
         if self.path.is_some() {
@@ -304,7 +310,7 @@ impl Error {
     }
 }
 
-/// Whether an error or one of its causes is one of the operating system.
+/// Returns true if an error or one of its causes comes from the operating system.
 pub(crate) fn has_os_error(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<std::io::Error>() {
         // The error that an `io::Error` wraps is not its source: the source is that error's own.
@@ -336,28 +342,6 @@ impl std::error::Error for Error {
     }
 }
 
-/// Displays an error with its causes, without its hints; see [`Error::report`].
-#[derive(Clone, Copy, Debug)]
-pub struct Report<'a>(&'a Error);
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Many errors print their own cause as part of themselves.
-            if !last.contains(&text) {
-                write!(f, ": {text}")?;
-                last = text;
-            }
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -369,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_displays_its_own_message_and_a_report_each_cause_once() {
+    fn an_error_displays_its_own_message_and_its_reason_has_each_cause_once() {
         let error = Error::input(Path::new("run.h5"), "cannot be read")
             .at_place("row 7")
             .with_source(io::Error::other(disk()))

@@ -1,167 +1,80 @@
-//! Mathematics that results stand on.
+//! Mathematical functions with the same results on every machine.
 //!
-//! The functions of the standard library call the system's C library, whose versions differ in the last bits. Those here
-//! are compiled in, so that two machines get the same bytes. Square roots, absolute values and rounding are exact everywhere;
-//! for them the standard library's methods are right.
+//! The functions of the standard library call the system's C library, whose versions differ in the last bits. The functions
+//! here are compiled in, so that two machines get the same bytes. Square roots, absolute values and rounding are exact
+//! everywhere; for them the standard library's methods are right.
 
+#[cfg(all(feature = "gpu", target_os = "linux", target_env = "gnu"))]
+mod glibc;
 pub(crate) mod matrix;
 
-/// A floating-point number that the functions of this module take.
-pub(crate) trait Real: Copy {
-    fn acos(self) -> Self;
-    fn atan2(self, x: Self) -> Self;
-    fn cbrt(self) -> Self;
-    fn cos(self) -> Self;
-    fn exp(self) -> Self;
-    fn hypot(self, other: Self) -> Self;
-    fn ln(self) -> Self;
-    fn log10(self) -> Self;
-    fn powf(self, exponent: Self) -> Self;
-    fn sin(self) -> Self;
-    fn sinh(self) -> Self;
+/// A floating-point number that the functions of this module take. All of them compute in double precision; a result in
+/// single precision is rounded once.
+pub(crate) trait Real: Copy + Into<f64> {
+    /// Returns the nearest number.
+    fn from_f64(x: f64) -> Self;
 }
 
 impl Real for f64 {
-    fn acos(self) -> Self {
-        libm::acos(self)
-    }
-
-    fn atan2(self, x: Self) -> Self {
-        libm::atan2(self, x)
-    }
-
-    fn cbrt(self) -> Self {
-        libm::cbrt(self)
-    }
-
-    fn cos(self) -> Self {
-        libm::cos(self)
-    }
-
-    fn exp(self) -> Self {
-        libm::exp(self)
-    }
-
-    fn hypot(self, other: Self) -> Self {
-        libm::hypot(self, other)
-    }
-
-    fn ln(self) -> Self {
-        libm::log(self)
-    }
-
-    fn log10(self) -> Self {
-        libm::log10(self)
-    }
-
-    fn powf(self, exponent: Self) -> Self {
-        libm::pow(self, exponent)
-    }
-
-    fn sin(self) -> Self {
-        libm::sin(self)
-    }
-
-    fn sinh(self) -> Self {
-        libm::sinh(self)
+    fn from_f64(x: f64) -> Self {
+        x
     }
 }
 
-/// Computed in double precision and rounded once.
 impl Real for f32 {
-    fn acos(self) -> Self {
-        Real::acos(f64::from(self)) as f32
-    }
-
-    fn atan2(self, x: Self) -> Self {
-        Real::atan2(f64::from(self), f64::from(x)) as f32
-    }
-
-    fn cbrt(self) -> Self {
-        Real::cbrt(f64::from(self)) as f32
-    }
-
-    fn cos(self) -> Self {
-        Real::cos(f64::from(self)) as f32
-    }
-
-    fn exp(self) -> Self {
-        Real::exp(f64::from(self)) as f32
-    }
-
-    fn hypot(self, other: Self) -> Self {
-        Real::hypot(f64::from(self), f64::from(other)) as f32
-    }
-
-    fn ln(self) -> Self {
-        Real::ln(f64::from(self)) as f32
-    }
-
-    fn log10(self) -> Self {
-        Real::log10(f64::from(self)) as f32
-    }
-
-    fn powf(self, exponent: Self) -> Self {
-        Real::powf(f64::from(self), f64::from(exponent)) as f32
-    }
-
-    fn sin(self) -> Self {
-        Real::sin(f64::from(self)) as f32
-    }
-
-    fn sinh(self) -> Self {
-        Real::sinh(f64::from(self)) as f32
+    fn from_f64(x: f64) -> Self {
+        x as Self
     }
 }
 
 /// Returns the arc cosine in radians.
 pub(crate) fn acos<T: Real>(x: T) -> T {
-    T::acos(x)
+    T::from_f64(libm::acos(x.into()))
 }
 
 /// Returns the angle of the point (`x`, `y`) in radians.
 pub(crate) fn atan2<T: Real>(y: T, x: T) -> T {
-    T::atan2(y, x)
+    T::from_f64(libm::atan2(y.into(), x.into()))
 }
 
 /// Returns the cube root.
 pub(crate) fn cbrt<T: Real>(x: T) -> T {
-    T::cbrt(x)
+    T::from_f64(libm::cbrt(x.into()))
 }
 
 /// Returns the cosine of an angle in radians.
 pub(crate) fn cos<T: Real>(x: T) -> T {
-    T::cos(x)
+    T::from_f64(libm::cos(x.into()))
 }
 
 /// Returns e to the power of `x`.
 pub(crate) fn exp<T: Real>(x: T) -> T {
-    T::exp(x)
+    T::from_f64(libm::exp(x.into()))
 }
 
 /// Returns the root of the sum of the squares.
 pub(crate) fn hypot<T: Real>(x: T, y: T) -> T {
-    T::hypot(x, y)
+    T::from_f64(libm::hypot(x.into(), y.into()))
 }
 
 /// Returns the natural logarithm.
 pub(crate) fn ln<T: Real>(x: T) -> T {
-    T::ln(x)
+    T::from_f64(libm::log(x.into()))
 }
 
 /// Returns the logarithm to base 10.
 pub(crate) fn log10<T: Real>(x: T) -> T {
-    T::log10(x)
+    T::from_f64(libm::log10(x.into()))
 }
 
 /// Returns `base` to the power of `exponent`.
 pub(crate) fn powf<T: Real>(base: T, exponent: T) -> T {
-    T::powf(base, exponent)
+    T::from_f64(libm::pow(base.into(), exponent.into()))
 }
 
 /// Returns the sine of an angle in radians.
 pub(crate) fn sin<T: Real>(x: T) -> T {
-    T::sin(x)
+    T::from_f64(libm::sin(x.into()))
 }
 
 /// Returns sine and cosine of an angle in radians.
@@ -171,7 +84,7 @@ pub(crate) fn sin_cos(x: f64) -> (f64, f64) {
 
 /// Returns the hyperbolic sine.
 pub(crate) fn sinh<T: Real>(x: T) -> T {
-    T::sinh(x)
+    T::from_f64(libm::sinh(x.into()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,19 @@ use std::sync::OnceLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::error::{Error, Result};
+
+/// Builds a pool of `threads` threads.
+///
+/// # Errors
+/// If the system cannot start them.
+pub(crate) fn thread_pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
+}
+
 /// Runs `work` in the current thread pool; outside of any, in the pool of the library, which has one thread per core.
 pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();

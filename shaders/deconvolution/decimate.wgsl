@@ -1,4 +1,5 @@
-// Stage 3: pulses upright, baseline off, every second sample dropped after a binomial low-pass. Twin: src/extract/deconvolution/decimate.rs.
+// Stage 3: turns pulses upright, subtracts the level, and halves the rate after a binomial low-pass.
+// Twin: src/extract/deconvolution/decimate.rs.
 
 #import common/fft
 #import common/layout

@@ -1,5 +1,5 @@
-// Stage 4: divide by the template's spectrum, low-pass, and back. Twin: src/extract/deconvolution/deconvolve.rs, which explains the
-// packed transform and the factors A and B.
+// Stage 4: deconvolution by FFT: division by the spectrum of the template and low-pass.
+// Twin: src/extract/deconvolution/deconvolve.rs, which explains the packed transform and the factors A and B.
 
 #import common/fft
 #import common/layout

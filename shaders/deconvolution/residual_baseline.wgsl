@@ -1,4 +1,5 @@
-// Stage 5: residual baseline and noise, from the deconvolved trace. Twin: src/extract/deconvolution/residual_baseline.rs.
+// Stage 5: residual baseline and noise, from the deconvolved trace.
+// Twins: src/extract/deconvolution/residual_baseline.rs and trace_blocks.rs.
 
 #import common/layout
 #import common/prefix_sum

@@ -22,7 +22,7 @@ fn write_timed_hits(first: u32) {
         let found = found_hit(index);
         let time_ns = measure_time_ns(found, noise);
         let charge_pe = hit_charge(index);
-        // The part of a shoulder can have no charge; the host drops such a hit.
+        // A shoulder may have no charge of its own; the host drops such a hit.
         if charge_pe > 0.0 && time_ns < EARLY_SIGMA * plans[plan].kernel_sigma_ns {
             atomicOr(&sh_atomics[0], PULSE_IN_BASELINE);
         }

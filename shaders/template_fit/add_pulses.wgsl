@@ -11,11 +11,11 @@
 #import template_fit/state
 #import template_fit/template
 
-// Gain, time, kind (SPLIT_PULSE + index of the pulse, or ADDED_PULSE), and offset of a split or charge of an added pulse.
+// A proposal to add a pulse.
 struct Proposal {
     gain: f32,
     time: f32,
-    // ADDED_PULSE, or the pulse to split.
+    // ADDED_PULSE, or the index of the pulse to split.
     kind: u32,
     // Charge of an added pulse, or half the distance of a split.
     value: f32,

@@ -1,4 +1,4 @@
-// Capacities of a kernel of the fit. Overrides stand before those that are computed from them: naga 30 does not sort them.
+// Capacities of a kernel of the fit. Overrides come before those that are computed from them: naga 30 does not sort them.
 
 // Pulses.
 override PULSE_CAPACITY: u32 = 8u;

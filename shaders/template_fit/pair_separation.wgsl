@@ -38,11 +38,12 @@ fn correct_separations() {
 // How much closer two pulses (time, charge) move, in samples, and the derivative of the corrected distance.
 fn separation_correction(first: vec2<f32>, second: vec2<f32>, near: f32, m_per_sample: f32) -> vec2<f32> {
     let distance = second.x - first.x;
-    let total = first.y + second.y;
-    let is_pair = clamp((MIN_SEVERAL_PE - total) / (MIN_SEVERAL_PE - MAX_PAIR_PE), 0.0, 1.0);
+    let total_pe = first.y + second.y;
+    let is_pair = clamp((MIN_SEVERAL_PE - total_pe) / (MIN_SEVERAL_PE - MAX_PAIR_PE), 0.0, 1.0);
     let weight = is_pair * neighbour_weight(distance, near);
-    let charge = first.y * second.y / total;
-    let m = distance * sqrt(m_per_sample * charge);
+    let charge_pe = first.y * second.y / total_pe;
+    // separation_bias of the twin.
+    let m = distance * sqrt(m_per_sample * charge_pe);
     let z = (m - SEPARATION_BIAS_CENTRE) / SEPARATION_BIAS_WIDTH;
     let q = max(1.0 - z * z, 0.0);
     let part = weight * SEPARATION_BIAS * q * q * q;

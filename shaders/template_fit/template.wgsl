@@ -1,4 +1,4 @@
-// The template between its samples, a cubic spline. Twin: src/extract/template_fit/template.rs, which explains the spline.
+// The template as a cubic spline. Twins: src/extract/template_fit/template.rs and spline.rs, which explains the spline.
 
 #import common/layout
 #import generated/template_fit

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::input::{self, Occupancy};
-use super::{cpu, extractor, machine};
+use super::{extractor, machine};
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::extract::{Backend as _, Method, Parameters, Stage};
@@ -14,6 +14,7 @@ use crate::gpu::comparison::compare::{Comparison, ERROR_SHARE};
 use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 use crate::text::thousands;
+use crate::threads::thread_pool;
 
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;
@@ -114,7 +115,7 @@ pub fn run(
         .find(|&&samples| samples > MAX_GPU_SAMPLES)
     {
         return Err(Error::usage(format!(
-            "{samples} samples: the GPU takes waveforms of up to {MAX_GPU_SAMPLES} samples, longer ones are the CPU's"
+            "{samples} samples: the GPU takes waveforms of up to {MAX_GPU_SAMPLES} samples, longer ones run on the CPU"
         )));
     }
     let mut agreement = Agreement {
@@ -128,7 +129,7 @@ pub fn run(
         settings,
     };
     let settings = &agreement.settings;
-    let pool = cpu::pool(settings.threads)?;
+    let pool = thread_pool(settings.threads)?;
     for &samples in &settings.lengths {
         let detector = input::with_window(&settings.detector, samples)?;
         for &method in &settings.methods {

@@ -1,8 +1,8 @@
-//! How fast is the CPU, as a whole and stage by stage?
+//! Times the CPU: the whole extraction, and each stage.
 //!
-//! The whole is timed from outside. The stages are timed within the extraction: the clock is read after each one, and
-//! what reading it costs, measured beforehand, is taken off each time. The compiler sees one more call between two stages
-//! than in a plain run; the sum of the stages exceeds the whole by some per cent for that.
+//! The whole is timed from outside. The stages are timed within the extraction: the clock is read after each one, and the
+//! cost of a reading, measured beforehand, is subtracted each time. The compiler sees one more call between two stages
+//! than in a plain run, so that the sum of the stages exceeds the whole by a few per cent.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::quantiles::Quantiles;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::extract::workspace::Workspace;
 use crate::extract::{Backend as _, Extractor, Stage};
 use crate::model::Batch;
@@ -26,18 +26,7 @@ pub const MIN_STAGE_NS: f64 = 1.0;
 /// everything after the first one.
 const PARTS: usize = Stage::ALL.len() + 1;
 
-/// Starts a pool of `threads` threads.
-///
-/// # Errors
-/// If the threads cannot be started.
-pub fn pool(threads: usize) -> Result<ThreadPool> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
-}
-
-/// Seconds that each of `repetitions` extractions of `batch` takes, after two that do not count.
+/// Returns the seconds that each of `repetitions` extractions of `batch` takes, after two warm-up runs.
 ///
 /// # Errors
 /// If the extractor fails.
@@ -69,8 +58,8 @@ pub struct Part {
     pub waveform_ns: Vec<f64>,
 }
 
-/// Time of each stage in `repetitions` extractions of `batch`, after one that does not count. `clock_ns` is measurement reading
-/// the clock costs.
+/// Times each stage in `repetitions` extractions of `batch`, after one warm-up run. `clock_ns` is the cost of one reading of
+/// the clock.
 #[must_use]
 pub fn stages(
     pool: &ThreadPool,
@@ -170,7 +159,7 @@ pub fn clock_ns() -> f64 {
 }
 
 /// Measures how fast the threads of `pool` copy within host memory, in GB/s, counting bytes read and bytes written: the
-/// median of `repetitions` copies of `bytes`, after one that does not count.
+/// median of `repetitions` copies of `bytes`, after one warm-up copy.
 #[must_use]
 pub fn copy_gb_s(pool: &ThreadPool, bytes: usize, repetitions: usize) -> f64 {
     pool.install(|| {
@@ -197,6 +186,7 @@ mod tests {
     use super::super::input::{Occupancy, batch};
     use super::*;
     use crate::extract::{DigitizerConfig, Method, Parameters};
+    use crate::threads::thread_pool;
 
     #[test]
     fn the_stages_take_time_and_together_about_as_long_as_the_whole() {
@@ -207,7 +197,7 @@ mod tests {
             adc_bits: Some(detector.readout.adc_bits),
         };
         let batch = batch(&detector, Occupancy::MeanPe(3.0), 300, 0).expect("waveforms");
-        let pool = pool(1).expect("a thread");
+        let pool = thread_pool(1).expect("a thread");
         for (method, expected) in [(Method::Deconvolution, 8), (Method::Coti, 2)] {
             let parameters = Parameters {
                 method,

@@ -18,7 +18,7 @@ use crate::model::Batch;
 const STREAM_BYTES: usize = 512 << 20;
 /// Minimum and maximum number of copies.
 const COPIES: (usize, usize) = (4, 16);
-/// Maximum number of batches of a pass.
+/// Maximum number of batches per pass.
 const MAX_BATCHES: usize = 1024;
 
 /// The amount of data streamed per pass.
@@ -220,7 +220,7 @@ fn kernel_s(gpu: &GpuExtractor) -> f64 {
 pub fn reservation(before: &BackendReport, after: &BackendReport) -> Option<String> {
     if after.device_failures > before.device_failures {
         return Some(format!(
-            "the device failed {} times{}; the figures of the GPU are not to be used",
+            "the device failed {} times{}; the results of the GPU cannot be used",
             after.device_failures - before.device_failures,
             after
                 .given_up

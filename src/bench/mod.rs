@@ -27,12 +27,13 @@ use crate::gpu::adapter::Adapter;
 use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
 use crate::model::Batch;
+use crate::threads::thread_pool;
 use quantiles::Quantiles;
 use report::{Limits, Measurement, Row};
 
-/// Maximum number of bytes of samples of a batch.
+/// Maximum number of bytes of samples per batch.
 const MAX_BATCH_BYTES: usize = 1 << 30;
-/// Maximum number of waveforms of a batch.
+/// Maximum number of waveforms per batch.
 const MAX_BATCH_WAVEFORMS: usize = 1 << 20;
 /// Maximum number of repetitions.
 const MAX_REPETITIONS: usize = 10_000;
@@ -58,7 +59,7 @@ pub struct Settings {
     pub lengths: Vec<usize>,
     /// Their occupancies.
     pub mean_pe: Vec<Occupancy>,
-    /// Waveforms of a batch.
+    /// Waveforms per batch.
     pub batches: Vec<usize>,
     /// Repetitions, without warm-up.
     pub repetitions: usize,
@@ -97,7 +98,7 @@ impl Settings {
             ("batch", self.batches.is_empty()),
         ] {
             if is_empty {
-                return Err(Error::usage(format!("`{name}` names nothing")));
+                return Err(Error::usage(format!("`{name}` is empty")));
             }
         }
         for &batch in &self.batches {
@@ -152,7 +153,7 @@ pub fn run(
         settings,
     };
     let settings = report.settings.clone();
-    let pools = (cpu::pool(1)?, cpu::pool(settings.threads)?);
+    let pools = (thread_pool(1)?, thread_pool(settings.threads)?);
     let copy_bytes = if settings.quick {
         COPY_BYTES_SHORT
     } else {

@@ -100,14 +100,14 @@ fn shape_text((samples, batch): (usize, usize)) -> String {
 }
 
 fn colour(measurement: Measurement) -> Colour {
-    let place = match measurement {
+    let index = match measurement {
         Measurement::CpuOneThread => 5,
         Measurement::CpuAllThreads => 0,
         Measurement::GpuKernel => 4,
         Measurement::GpuOneBatch => 3,
         Measurement::GpuStream => 1,
     };
-    PALETTE.get(place).copied().unwrap_or(GREY)
+    PALETTE.get(index).copied().unwrap_or(GREY)
 }
 
 #[cfg(test)]

@@ -48,11 +48,11 @@ impl Measurement {
     }
 }
 
-/// A measured rate that bounds a figure: the samples have to come through there at least once.
+/// A measured rate that limits a measurement: the samples are transferred there at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
-    /// Copies within the host's memory, by one thread or by all as the figure itself.
+    /// Copies within host memory, by one thread or by all threads like the measurement itself.
     HostCopy,
     /// Copies from the host to the device.
     HostToDevice,
@@ -60,10 +60,10 @@ pub enum Limit {
     DeviceCopy,
 }
 
-/// One figure.
+/// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// A kind of measurement.
+    /// The kind of measurement.
     pub measurement: Measurement,
     /// The stage; `null` for the whole.
     pub stage: Option<&'static str>,
@@ -71,7 +71,7 @@ pub struct Row {
     pub samples: usize,
     /// Light of the waveforms.
     pub mean_pe: Occupancy,
-    /// Waveforms of a batch.
+    /// Waveforms per batch.
     pub batch: usize,
     /// Waveforms per second.
     pub waveforms_s: Quantiles,
@@ -81,7 +81,7 @@ pub struct Row {
     pub limit: Option<Limit>,
     /// The share.
     pub share_of_limit: Option<f64>,
-    /// Time of a batch; for a stream between being handed over and coming back.
+    /// Time per batch; for a stream, from submitting a batch to receiving its hits.
     pub batch_ms: Quantiles,
 }
 
@@ -96,7 +96,7 @@ pub struct Limits {
     pub gpu: Option<Bandwidth>,
 }
 
-/// Everything.
+/// The report of a benchmark.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// nuwave's version.
@@ -122,7 +122,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Lengths and batch sizes that there are figures of, in order.
+    /// Returns the lengths and batch sizes of the rows, in their order.
     #[must_use]
     pub fn shapes(&self) -> Vec<(usize, usize)> {
         let mut shapes = Vec::new();
@@ -134,14 +134,14 @@ impl Report {
         shapes
     }
 
-    /// The rows of a length and a batch size.
+    /// Returns the rows with a length and a batch size.
     pub fn of_shape(&self, (samples, batch): (usize, usize)) -> impl Iterator<Item = &Row> {
         self.rows
             .iter()
             .filter(move |row| (row.samples, row.batch) == (samples, batch))
     }
 
-    /// The rate that a row's samples are held against.
+    /// Returns the limit of a measurement and its rate.
     #[must_use]
     pub fn limit_gb_s(&self, measurement: Measurement) -> (Limit, Option<f64>) {
         let limits = &self.limits;

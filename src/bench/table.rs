@@ -48,8 +48,8 @@ pub fn text(report: &Report) -> String {
     }
     text.push('\n');
     text.push_str(
-"p10 and p90: 10th and 90th percentile of the repetitions. GB/s: raw samples, two \
-         bytes each.\nEnd to end: several batches in flight; its ms are from submitting a batch to receiving its \
+        "p10 and p90: 10th and 90th percentile of the repetitions. GB/s: raw samples, two bytes \
+         each.\nEnd to end: several batches in flight; its ms are from submitting a batch to receiving its \
          hits.\n",
     );
     for note in &report.notes {

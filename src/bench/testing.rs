@@ -8,7 +8,7 @@ use super::report::{Limit, Limits, Measurement, Report, Row};
 use crate::extract::Parameters;
 use crate::gpu::bandwidth::Bandwidth;
 
-/// Figures of a CPU and a GPU that do not exist.
+/// Results of a CPU and a GPU that do not exist.
 pub(crate) fn report() -> Report {
     let rate = |median: f64| Quantiles {
         median,

@@ -13,7 +13,7 @@ const MIN_BASELINE_SAMPLES: usize = 16;
 /// Minimum share of single photoelectrons among the selected pulses; the second is used if the first selects nothing.
 const PURITIES: [f64; 2] = [0.75, 0.5];
 
-/// Sums and histograms of one channel, and what the survey found out about it.
+/// Sums and histograms of one channel, and the results of its first pass.
 pub(super) struct ChannelSums {
     run: RunKind,
     n_samples: usize,
@@ -44,7 +44,7 @@ pub(super) struct ChannelSums {
 
 impl ChannelSums {
     /// Takes the light window from the `first_pass` of the channel itself or, if that has too little light, from the `source`.
-    /// `None` where there is no light at all.
+    /// `None` without any light.
     pub fn new(
         first_pass: &FirstPass,
         source: &FirstPass,

@@ -16,7 +16,8 @@ const CLIP_SIGMA: f64 = 3.5;
 const CLIP_CORRECTION: f64 = 1.001;
 
 /// Returns mean and standard deviation of the samples (upright: light is positive) within 3.5 sigma of the median, where
-/// sigma comes from the samples below the median, which contain no pulses. `None` if a sample is not finite or there are fewer than 8.
+/// sigma comes from the samples below the median, which contain no pulses. `None` if a sample is not finite or there are fewer
+/// than 8.
 pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Option<Pedestal> {
     if samples.len() < 8 || samples.iter().any(|sample| !sample.is_finite()) {
         return None;

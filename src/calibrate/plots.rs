@@ -9,7 +9,7 @@ use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
 use crate::plot::layout;
 
-/// The components of the fit, each with its place in the palette.
+/// The components of the fit, each with its index in the palette.
 const COMPONENTS: [(&str, usize); 5] = [
     ("pedestal", 0),
     ("1 PE", 2),
@@ -17,7 +17,7 @@ const COMPONENTS: [(&str, usize); 5] = [
     ("3 PE", 3),
     ("4 PE", 5),
 ];
-/// Place of the sum of all components in the palette.
+/// Index of the sum of all components in the palette.
 const FIT: usize = 1;
 /// Entries per bin, on average, over the single-PE peak.
 const ENTRIES_PER_BIN: f64 = 20.0;

@@ -89,8 +89,8 @@ impl Spectrum {
 /// The fitted spectrum. Charges in ADC counts x samples, within the integration window.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct SpectrumFit {
-    /// Mean number of photoelectrons per trigger; in a dark run the mean of the Poisson distribution, conditional on at
-    /// least one, per pulse.
+    /// Mean number of photoelectrons per trigger; in a dark run the Poisson mean per pulse, before pulses without
+    /// photoelectrons are excluded.
     pub mean_pe: f64,
     /// Mean charge of one photoelectron.
     pub gain: f64,

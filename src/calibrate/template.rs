@@ -146,8 +146,8 @@ pub(super) struct Template {
 }
 
 /// Interpolates between the samples.
-fn at(pulse: &[f64], index: f64) -> Option<f64> {
-    let (whole, weights) = cubic(index)?;
+fn at(pulse: &[f64], position: f64) -> Option<f64> {
+    let (whole, weights) = cubic(position)?;
     let part = pulse.get(whole.checked_sub(1)?..whole + 3)?;
     Some(part.iter().zip(&weights).map(|(a, b)| a * b).sum())
 }
@@ -178,7 +178,7 @@ fn crossing(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> Option<f
 /// the rise time from 10 % to 90 %.
 ///
 /// For a log-normal pulse `exp(-ln(t / w)^2 / (2 mu^2))` a fraction f of the height is reached at
-/// `w exp(-mu sqrt(2 ln(1 / f)))`. With w = 13 ns and mu = 0.43 the half height stands 1.4235 rise times after the
+/// `w exp(-mu sqrt(2 ln(1 / f)))`. With w = 13 ns and mu = 0.43 the half height is 1.4235 rise times after the
 /// photoelectron; an undershoot of 5 %, which begins with the pulse, makes that 1.45. So the convention is true for such a
 /// pulse, 0.15 ns early without undershoot and as much late with one of 10 %. Other shapes have another difference (0.8 ns for
 /// w = 8 ns, mu = 0.5), always the same for all charges and all pulses of a channel.

@@ -1,12 +1,15 @@
 //! Arguments that several commands share, and their resolution into a configuration.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
+use super::error_text::error_text;
 use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{DigitizerConfig, Filter, Method, Parameters};
@@ -23,6 +26,11 @@ pub(crate) fn method_parser() -> impl TypedValueParser<Value = Method> {
     let values =
         Method::ALL.map(|method| PossibleValue::new(method.name()).help(method.description()));
     PossibleValuesParser::new(values).try_map(|name| name.parse::<Method>())
+}
+
+/// Parses `--filter`. The error lists the filters.
+fn parse_filter(text: &str) -> std::result::Result<Filter, String> {
+    text.parse::<Filter>().map_err(|error| error_text(&error))
 }
 
 /// `--threads`.
@@ -47,14 +55,6 @@ impl ThreadArgs {
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         }
     }
-}
-
-/// Builds a pool of `threads` threads.
-pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Error::internal(format!("{threads} threads: {error}")))
 }
 
 /// Refuses an output folder that is not empty, unless it may be overwritten.
@@ -97,7 +97,7 @@ pub(crate) struct ExtractionArgs {
     #[arg(long, value_parser = method_parser())]
     pub method: Option<Method>,
     /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
-    #[arg(long)]
+    #[arg(long, value_parser = parse_filter)]
     pub filter: Option<Filter>,
     /// Minimum height of a hit in standard deviations of the noise [default: 5]
     #[arg(long, value_name = "N")]
@@ -350,12 +350,27 @@ fn read_config<T: DeserializeOwned>(path: &Path) -> Result<toml::Table> {
     let file = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::usage(format!("`{file}` cannot be read")).with_source(error))?;
-    let wrong = |error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
+    let wrong = |start: Option<usize>, message: &str| {
+        let before = start.and_then(|start| text.get(..start));
         let line = 1 + before.map_or(0, |before| before.matches('\n').count());
-        Error::usage(format!("`{file}`: line {line}: {}", error.message()))
+        Error::usage(format!("`{file}`: line {line}: {message}"))
             .with_hint("`--print-config` shows every key")
     };
-    toml::from_str::<T>(&text).map_err(wrong)?;
-    toml::from_str(&text).map_err(wrong)
+    let keys: BTreeMap<Spanned<String>, toml::Value> = toml::from_str(&text)
+        .map_err(|error| wrong(error.span().map(|span| span.start), error.message()))?;
+    // Flattened settings lose the position of a value, so that each key is checked by itself.
+    let mut table = toml::Table::new();
+    for (key, value) in keys {
+        let single = toml::Table::from_iter([(key.get_ref().clone(), value.clone())]);
+        if let Err(error) = single.try_into::<T>() {
+            let quoted = format!("`{}`", key.get_ref());
+            let mut message = error.message().to_owned();
+            if !message.contains(&quoted) {
+                message = format!("{quoted}: {message}");
+            }
+            return Err(wrong(Some(key.span().start), &message));
+        }
+        table.insert(key.into_inner(), value);
+    }
+    Ok(table)
 }

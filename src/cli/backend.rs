@@ -11,42 +11,16 @@ use crate::pipeline::{BackendChoice, BackendKind};
 pub(crate) struct BackendArgs {
     /// Where to compute: `auto` uses a GPU if there is one
     #[arg(long, value_enum)]
-    pub backend: Option<BackendArg>,
+    pub backend: Option<BackendKind>,
     /// The GPU to use: its index in `nuwave devices`, or a part of its name
     #[arg(long, value_name = "INDEX|NAME")]
     pub adapter: Option<String>,
 }
 
-/// `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum BackendArg {
-    /// A GPU if there is one that is not a software rasteriser, else the CPU
-    #[default]
-    Auto,
-    /// The CPU
-    Cpu,
-    /// A GPU, software included, or an error
-    Gpu,
-}
-
-impl From<BackendArg> for BackendKind {
-    fn from(backend: BackendArg) -> Self {
-        match backend {
-            BackendArg::Auto => Self::Auto,
-            BackendArg::Cpu => Self::Cpu,
-            BackendArg::Gpu => Self::Gpu,
-        }
-    }
-}
-
 impl BackendArgs {
     /// Chooses a backend of this machine.
     pub fn choose(&self) -> Result<BackendChoice> {
-        BackendChoice::new(
-            self.backend.unwrap_or_default().into(),
-            self.adapter.as_deref(),
-        )
+        BackendChoice::new(self.backend.unwrap_or_default(), self.adapter.as_deref())
     }
 }
 

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::Verbosity;
 use super::args::{ThreadArgs, method_parser, refuse_existing, write_files};
-use super::backend::{BackendArg, BackendArgs};
+use super::backend::BackendArgs;
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Parameters};
 use crate::gpu::adapter::Adapter;
+use crate::pipeline::BackendKind;
 
 /// Default number of waveforms per batch: for a GPU; in software and without a GPU; for a quick run.
 const BATCH: usize = 16_384;
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         (adapter, _) => adapter,
     };
     if args.compare.compare {
-        if args.backend.backend == Some(BackendArg::Cpu) {
+        if args.backend.backend == Some(BackendKind::Cpu) {
             return Err(
                 Error::usage("`--compare` needs a GPU").with_hint("leave `--backend cpu` out")
             );
@@ -133,7 +134,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if !verbosity.quiet {
         match &adapter {
             Some(adapter) => status!("backends: cpu, gpu: {}", adapter.info.description()),
-            None if args.backend.backend == Some(BackendArg::Cpu) => status!("backends: cpu"),
+            None if args.backend.backend == Some(BackendKind::Cpu) => status!("backends: cpu"),
             None => status!("backends: cpu (there is no GPU; `--backend gpu` takes software too)"),
         }
     }

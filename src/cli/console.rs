@@ -27,7 +27,7 @@ impl Console {
 
 impl Observer for Console {
     fn notice(&self, notice: &Notice) {
-        if self.verbosity.quiet && !notice.is_warning() {
+        if self.verbosity.quiet && !notice.is_important() {
             return;
         }
         if let Notice::Events {
@@ -35,6 +35,8 @@ impl Observer for Console {
         } = notice
         {
             status!("{notice} (`--light-maps DIR` gives some)");
+        } else if notice.is_warning() {
+            status!("warning: {notice}");
         } else {
             status!("{notice}");
         }

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::Verbosity;
+use super::{Verbosity, print, print_json};
 use crate::detector;
-use crate::error::{Error, Result};
+
+/// The context of an error of JSON.
+const JSON: &str = "cannot write the detector as JSON";
 
 /// List the detector presets, or print one as a file for editing
 #[derive(Debug, clap::Args)]
@@ -18,38 +20,33 @@ pub(crate) struct Args {
     detector: Option<String>,
 }
 
-pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
-    let printed = match args.detector {
+pub(crate) fn run(args: Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
+    match args.detector {
         None => list(verbosity)?,
         Some(name) => {
             let (text, origin) = detector::text(&name)?;
             let detector = detector::parse(&text, &origin)?;
             if verbosity.json {
-                to_json(&detector)?
+                print_json(JSON, &detector)?;
             } else {
-                text
+                print(&text)?;
             }
         }
-    };
-    super::print(&printed)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(verbosity: Verbosity) -> Result<String> {
+fn list(verbosity: Verbosity) -> anyhow::Result<()> {
     let mut detectors = Vec::new();
     for (name, text) in detector::PRESETS {
         detectors.push(detector::parse(text, &format!("preset {name}"))?);
     }
     if verbosity.json {
-        return to_json(&detectors);
+        return print_json(JSON, &detectors);
     }
-    Ok(detectors.iter().fold(String::new(), |list, detector| {
+    let lines = detectors.iter().fold(String::new(), |list, detector| {
         list + &format!("{:<10} {}\n", detector.name, detector.description)
-    }))
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|json| json + "\n")
-        .map_err(|error| Error::internal("cannot write the detector as JSON").with_source(error))
+    });
+    print(&lines)?;
+    Ok(())
 }

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Verbosity;
-use crate::error::{Error, Result};
+use super::{Verbosity, print, print_json};
 use crate::gpu::adapter::{self, AdapterInfo};
 use crate::pipeline::BackendChoice;
 
 /// List the GPUs of this machine, and the one that `auto` selects
 ///
-/// Any Vulkan adapter can be used, on macOS any Metal one, on Windows any DX12 one. The place or a part of the name
-/// is what `--adapter` takes.
+/// Any Vulkan adapter can be used, on macOS any Metal one, on Windows any DX12 one. `--adapter` takes the
+/// index or a part of the name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -26,7 +25,7 @@ struct Listing<'a> {
     why: String,
 }
 
-pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(_: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let all = adapter::list();
     let choice = BackendChoice::automatic(&all);
     let adapters: Vec<&AdapterInfo> = all.iter().map(|adapter| &adapter.info).collect();
@@ -40,14 +39,12 @@ pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             auto,
             why: choice.line,
         };
-        let text = serde_json::to_string_pretty(&listing)
-            .map_err(|error| Error::internal(format!("the listing: {error}")))?;
-        super::print(&(text + "\n"))?;
+        print_json("the listing", &listing)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
-    for (place, info) in adapters.iter().enumerate() {
-        describe(&mut text, place, info);
+    for (index, info) in adapters.iter().enumerate() {
+        describe(&mut text, index, info);
     }
     if adapters.is_empty() {
         text.push_str(
@@ -57,11 +54,11 @@ pub(crate) fn run(_: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "auto takes {}", choice.line.replacen(": ", " ", 1));
-    super::print(&text)?;
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(text: &mut String, place: usize, info: &AdapterInfo) {
+fn describe(text: &mut String, index: usize, info: &AdapterInfo) {
     const MIB: u64 = 1 << 20;
     let (smallest, largest) = info.subgroup;
     let features = if info.features.is_empty() {
@@ -82,7 +79,7 @@ fn describe(text: &mut String, place: usize, info: &AdapterInfo) {
         (
             "limits",
             format!(
-                "{} MiB a binding, {} MiB a buffer, {} KiB and {} threads a workgroup, subgroups of {smallest} to {largest}",
+                "{} MiB per binding, {} MiB per buffer, {} KiB and {} threads per workgroup, subgroups of {smallest} to {largest}",
                 info.binding_bytes / MIB,
                 info.buffer_bytes / MIB,
                 info.workgroup_bytes / 1024,
@@ -92,7 +89,7 @@ fn describe(text: &mut String, place: usize, info: &AdapterInfo) {
         ("features", features),
         ("nuwave", use_of_it),
     ];
-    let _ = writeln!(text, "{place}  {}", info.name);
+    let _ = writeln!(text, "{index}  {}", info.name);
     for (name, value) in lines {
         let _ = writeln!(text, "   {name:<9} {value}");
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The units with their length in seconds, the longer suffix of two before the shorter.
+/// The units with their length in seconds.
 const UNITS: [(&str, f64); 6] = [
     ("us", 1e-6),
     ("ms", 1e-3),
@@ -17,6 +17,8 @@ const UNITS: [(&str, f64); 6] = [
     ("h", 3600.0),
     ("s", 1.0),
 ];
+/// The maximum duration. Adding it to the current time cannot overflow.
+const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A duration, as text with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +31,12 @@ impl FromStr for DurationArg {
     fn from_str(text: &str) -> Result<Self, Error> {
         let number_of = |(suffix, seconds): &(&str, f64)| {
             let number: f64 = text.strip_suffix(suffix)?.trim_end().parse().ok()?;
-            Duration::try_from_secs_f64(number * seconds).ok()
+            let duration = Duration::try_from_secs_f64(number * seconds).ok()?;
+            (duration <= MAX).then_some(duration)
         };
         UNITS.iter().find_map(number_of).map(Self).ok_or_else(|| {
             Error::usage(format!(
-                "`{text}` is not a duration; write for example `60s`, `1ms` or `2min`"
+                "`{text}` is not a duration of at most a year; write for example `60s`, `1ms` or `2min`"
             ))
         })
     }
@@ -84,7 +87,9 @@ mod tests {
             assert_eq!(duration.as_micros(), micros, "{text}");
             assert_eq!(DurationArg(duration).to_string(), printed);
         }
-        for wrong in ["", "60", "s", "-1s", "1e30h", "1 week", "nans", "1.5.2s"] {
+        for wrong in [
+            "", "60", "s", "-1s", "8761h", "1e30h", "1 week", "nans", "1.5.2s",
+        ] {
             assert!(wrong.parse::<DurationArg>().is_err(), "{wrong}");
         }
     }

@@ -209,8 +209,8 @@ fn labels(args: &Args) -> Result<Vec<String>> {
 }
 
 fn write_all(output: &Path, evaluation: &Evaluation, table: &str, json: &str) -> Result<()> {
-    let metrics = plots::evaluation_svgs(evaluation)?;
-    let metrics = metrics.iter().map(|(name, svg)| (*name, svg.as_str()));
+    let svgs = plots::evaluation_svgs(evaluation)?;
+    let svgs = svgs.iter().map(|(name, svg)| (*name, svg.as_str()));
     let texts = [("evaluation.txt", table), ("evaluation.json", json)];
-    write_files(output, metrics.chain(texts))
+    write_files(output, svgs.chain(texts))
 }

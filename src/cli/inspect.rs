@@ -84,9 +84,9 @@ fn inspect(args: &Args) -> Result<Inspection> {
     if let Some(columns) = tables::read::parquet_columns(path)? {
         let has = |name: &str| columns.iter().any(|column| column == name);
         if has("template_adc") {
-            return Ok(Inspection::Calibration(calibration(&calibration::read(
-                path,
-            )?)));
+            return Ok(Inspection::Calibration(calibration_file(
+                &calibration::read(path)?,
+            )));
         }
         let named = args.input.columns.is_some();
         if !named && has("time_ns") && has("charge_pe") && !has("samples") {
@@ -232,7 +232,7 @@ fn truth(path: &Path) -> Result<TruthFile> {
     })
 }
 
-fn calibration(calibration: &Calibration) -> CalibrationFile {
+fn calibration_file(calibration: &Calibration) -> CalibrationFile {
     let row = |channel_id: Option<u32>, row: usize| {
         let row = calibration.rows().get(row)?;
         Some(CalibrationRow {
@@ -248,7 +248,7 @@ fn calibration(calibration: &Calibration) -> CalibrationFile {
         })
     };
     let own = calibration.channels();
-    let default = calibration.default_row().and_then(|place| row(None, place));
+    let default = calibration.default_row().and_then(|index| row(None, index));
     CalibrationFile {
         channels: own.len(),
         has_default: default.is_some(),
@@ -256,7 +256,7 @@ fn calibration(calibration: &Calibration) -> CalibrationFile {
             .into_iter()
             .chain(
                 own.into_iter()
-                    .filter_map(|(channel, place)| row(Some(channel), place)),
+                    .filter_map(|(channel, index)| row(Some(channel), index)),
             )
             .collect(),
     }

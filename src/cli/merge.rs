@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Verbosity;
-use crate::error::{Error, Result};
+use super::{Verbosity, print_json};
 use crate::pipeline::{Mode, merge};
 
 /// Join the outputs of shards into one, identical to that of a single run
@@ -31,16 +30,14 @@ pub(crate) struct Args {
     resume: bool,
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let mode = Mode {
         resume: args.resume,
         overwrite: args.overwrite,
     };
     let report = merge(&args.shards, &args.output, mode)?;
     if verbosity.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::internal(format!("the report: {error}")))?;
-        super::print(&(text + "\n"))?;
+        print_json("the report", &report)?;
     }
     if !verbosity.quiet {
         status!("{}\n{}", args.output.display(), report.summary().trim_end());

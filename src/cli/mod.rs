@@ -17,6 +17,7 @@ mod console;
 mod detector;
 mod devices;
 mod duration;
+mod error_text;
 mod evaluate;
 mod inspect;
 mod log;
@@ -24,7 +25,6 @@ mod merge;
 mod plan;
 mod progress;
 mod reconstruct;
-mod report;
 mod serve;
 mod simulate;
 mod verify;
@@ -32,7 +32,9 @@ mod verify;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::driver_threads;
@@ -94,6 +96,13 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Prints the result of a command as JSON on stdout. `what` names the result in an error.
+pub(crate) fn print_json(what: &'static str, value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context(what)?;
+    print(&(text + "\n"))?;
+    Ok(())
+}
+
 /// Runs the command line of this process and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -114,8 +123,8 @@ pub fn main() -> ExitCode {
     let code = match run(cli.command, verbosity) {
         Ok(code) => code,
         Err(error) => {
-            status!("error: {}", report::report(&error));
-            ExitCode::from(error.kind().exit_code())
+            status!("error: {}", error_text::chain_text(&error));
+            ExitCode::from(error_text::exit_code(&error))
         }
     };
     if !driver_threads::wait_for_driver_threads(CLOSING) {
@@ -145,19 +154,19 @@ pub fn read_configuration(path: &std::path::Path) -> Result<()> {
     reconstruct::read_configuration(path)
 }
 
-fn run(command: Command, verbosity: Verbosity) -> Result<ExitCode> {
-    match command {
-        Command::Reconstruct(args) => reconstruct::run(&args, verbosity),
-        Command::Plan(args) => plan::run(&args, verbosity),
-        Command::Merge(args) => merge::run(&args, verbosity),
-        Command::Verify(args) => verify::run(&args, verbosity),
-        Command::Serve(args) => serve::run(&args, verbosity),
-        Command::Simulate(args) => simulate::run(args, verbosity),
-        Command::Calibrate(args) => calibrate::run(args, verbosity),
-        Command::Evaluate(args) => evaluate::run(&args, verbosity),
-        Command::Inspect(args) => inspect::run(&args, verbosity),
-        Command::Detector(args) => detector::run(args, verbosity),
-        Command::Devices(args) => devices::run(&args, verbosity),
-        Command::Bench(args) => bench::run(&args, verbosity),
-    }
+fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
+    Ok(match command {
+        Command::Reconstruct(args) => reconstruct::run(&args, verbosity)?,
+        Command::Plan(args) => plan::run(&args, verbosity)?,
+        Command::Merge(args) => merge::run(&args, verbosity)?,
+        Command::Verify(args) => verify::run(&args, verbosity)?,
+        Command::Serve(args) => serve::run(&args, verbosity)?,
+        Command::Simulate(args) => simulate::run(args, verbosity)?,
+        Command::Calibrate(args) => calibrate::run(args, verbosity)?,
+        Command::Evaluate(args) => evaluate::run(&args, verbosity)?,
+        Command::Inspect(args) => inspect::run(&args, verbosity)?,
+        Command::Detector(args) => detector::run(args, verbosity)?,
+        Command::Devices(args) => devices::run(&args, verbosity)?,
+        Command::Bench(args) => bench::run(&args, verbosity)?,
+    })
 }

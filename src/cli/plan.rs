@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Verbosity;
 use super::reconstruct::JobArgs;
-use crate::error::{Error, Result};
+use super::{Verbosity, print, print_json};
 use crate::pipeline::{PlannedInput, units};
 
 /// Print the units of a run, or those of one shard
@@ -47,7 +46,7 @@ struct Line {
     end_position: Option<u64>,
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let Some(inputs) = args.job.plan(verbosity)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -70,42 +69,36 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             })
         })
         .collect();
-    let text = if verbosity.json {
+    if verbosity.json {
         let printed = Printed {
             inputs: &inputs,
             total_units: all.len(),
             selection: selection.to_string(),
             units: lines,
         };
-        serde_json::to_string_pretty(&printed)
-            .map_err(|error| Error::internal(format!("the plan: {error}")))?
-            + "\n"
-    } else {
-        let mut text = String::from("  unit  input  block  from position  input file\n");
-        for line in &lines {
-            let path = inputs
-                .get(line.input_id as usize)
-                .map(|input| input.path.display());
-            // Writing to a `String` cannot fail.
-            let _ = writeln!(
-                text,
-                "{:>6} {:>6} {:>6} {:>14}  {}",
-                line.unit,
-                line.input_id,
-                line.block,
-                line.first_position,
-                path.map_or_else(String::new, |path| path.to_string())
-            );
-        }
-        for input in inputs.iter().filter(|input| input.unusable.is_some()) {
-            let _ = writeln!(
-                text,
-                "cannot be read: {}",
-                input.unusable.as_deref().unwrap_or_default()
-            );
-        }
-        text + &format!("{} of {} units, {selection}\n", lines.len(), all.len())
-    };
-    super::print(&text)?;
+        print_json("the plan", &printed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::from("  unit  input  block  from position  input file\n");
+    for line in &lines {
+        let path = inputs
+            .get(line.input_id as usize)
+            .map(|input| input.path.display());
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(
+            text,
+            "{:>6} {:>6} {:>6} {:>14}  {}",
+            line.unit,
+            line.input_id,
+            line.block,
+            line.first_position,
+            path.map_or_else(String::new, |path| path.to_string())
+        );
+    }
+    for reason in inputs.iter().filter_map(|input| input.unusable.as_ref()) {
+        let _ = writeln!(text, "cannot be read: {reason}");
+    }
+    let _ = writeln!(text, "{} of {} units, {selection}", lines.len(), all.len());
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

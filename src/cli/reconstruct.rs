@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::Verbosity;
 use super::args::merge_config;
 use super::console::Console;
+use super::{Verbosity, print, print_json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io;
 use crate::pipeline::{CancelToken, Pass, PassSettings, PlannedInput, Selection};
@@ -92,9 +92,7 @@ impl JobArgs {
     /// Prints the settings if that is all that is asked for.
     fn prints_config(&self, settings: &PassSettings) -> Result<bool> {
         if self.print_config {
-            let text = toml::to_string(&settings.resolved())
-                .map_err(|error| Error::internal(format!("settings: {error}")))?;
-            super::print(&text)?;
+            print(&config_text(settings)?)?;
         }
         Ok(self.print_config)
     }
@@ -125,14 +123,14 @@ impl JobArgs {
     }
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let settings = args.job.settings()?;
     let pass_settings = settings.pass_settings()?;
     if args.job.prints_config(&pass_settings)? {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = &args.output else {
-        return Err(Error::usage("`--output DIR` is missing"));
+        return Err(Error::usage("`--output DIR` is missing").into());
     };
     let console = Console::new(verbosity, settings.progress_interval()?);
     let outcome = args
@@ -143,7 +141,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         .cancel_token(&CancelToken::on_signals())
         .run()?;
     if verbosity.json {
-        summary::print_json(&outcome.report)?;
+        print_json("the report", &outcome.report)?;
     }
     if !outcome.was_finished {
         summary::print_summary(&outcome.report, output, verbosity);
@@ -156,13 +154,18 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// Returns the settings as a configuration file.
+fn config_text(settings: &PassSettings) -> Result<String> {
+    toml::to_string(&settings.resolved())
+        .map_err(|error| Error::internal(format!("settings: {error}")))
+}
+
 /// Reads the settings of a file and checks everything that needs no input.
 pub(super) fn read_configuration(path: &Path) -> Result<()> {
     let settings: Settings = merge_config(Some(path), &Settings::default())?;
     let settings = settings
         .pass_settings()
         .map_err(|error| error.in_file(path))?;
-    toml::to_string(&settings.resolved())
-        .map_err(|error| Error::internal(format!("settings: {error}")))?;
+    config_text(&settings)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod settings;
+mod source_files;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -12,13 +13,14 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use super::Verbosity;
-use super::args::merge_exclusive_config;
+use super::args::{ThreadArgs, merge_exclusive_config};
 use super::progress::style as progress_style;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
 use crate::simulate::{PROFILES, WaveformPlan, waveforms};
+use crate::threads::thread_pool;
 use settings::{LIGHT_KEYS, Settings};
 
 /// Interval of progress lines if stderr is not a terminal.
@@ -59,7 +61,7 @@ struct WaveformArgs {
     #[arg(long, value_name = "FILE")]
     write_detector: Option<PathBuf>,
     #[command(flatten)]
-    threads: super::args::ThreadArgs,
+    threads: ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -94,10 +96,7 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let Some(output) = args.output else {
         return Err(Error::usage("no output file was given").with_hint("add `-o FILE`"));
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.count()?)
-        .build()
-        .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    let pool = thread_pool(args.threads.count()?)?;
     if let Some(path) = &args.write_detector {
         let text = toml::to_string(&plan.detector)
             .map_err(|error| Error::internal(format!("the detector: {error}")))?;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Verbosity;
-use crate::error::{Error, ErrorKind, Result};
+use super::{Verbosity, print_json};
+use crate::error::ErrorKind;
 use crate::pipeline::{Finding, verify};
 
 /// Check finished outputs: files, checksums, counts, every waveform and event once, inputs unchanged
@@ -37,7 +37,7 @@ struct Printed {
     findings: Vec<Finding>,
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let mut all = Vec::new();
     for dir in &args.dirs {
         let (report, findings) = verify(dir, !args.no_inputs)?;
@@ -71,9 +71,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         });
     }
     if verbosity.json {
-        let text = serde_json::to_string_pretty(&all)
-            .map_err(|error| Error::internal(format!("the findings: {error}")))?;
-        super::print(&(text + "\n"))?;
+        print_json("the findings", &all)?;
     }
     let holds = all.iter().all(|one| one.holds);
     Ok(ExitCode::from(if holds {

@@ -8,7 +8,7 @@ use super::{
     ColouredNoise, Detector, Geometry, Medium, PRESETS, Placement, PmtType, Pulse, Sensors,
     sensor_table,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::model::{MAX_SAMPLES, MIN_SAMPLES};
 
 /// Maximum size of a detector file; a real one has a few kilobytes.
@@ -431,9 +431,16 @@ impl PmtType {
             check(&format!("{place}.tau_ns"), tail.tau_ns, 1e-2..=1e6)?;
         }
         self.pulse.shape().map(drop).map_err(|error| {
+            let mut found = format!("unusable: {error}");
+            for hint in error.hints() {
+                if let Hint::Text(advice) = hint {
+                    found.push_str("; ");
+                    found.push_str(advice);
+                }
+            }
             Problem::new(
                 format!("{key}.pulse"),
-                format!("unusable: {error}"),
+                found,
                 "a pulse with positive charge and a tail of sensible length",
             )
         })

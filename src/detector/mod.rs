@@ -276,7 +276,7 @@ impl Detector {
         matches!(placement, Some(Placement::Table { .. }))
     }
 
-    /// Returns the type of `channel_id`. With a sensor table it is that of the table. Else types are interleaved in proportion
+    /// Returns the type of `channel_id`. With a sensor table, the table states it. Otherwise types are interleaved in proportion
     /// to their numbers, so that any range of channels has the mixture of the whole detector; a number past the last channel
     /// wraps.
     ///
@@ -319,7 +319,7 @@ impl Detector {
     }
 
     /// Returns the calibration that follows from the description alone: templates sampled from the described pulse, true
-    /// noise and spreads, no time offsets. Channels of a type share a row; the default row is that of the most common type.
+    /// noise and spreads, no time offsets. Channels of a type share a row; the default row belongs to the most common type.
     ///
     /// # Errors
     /// If a pulse shape cannot be built, see [`PulseShape::new`].

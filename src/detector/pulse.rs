@@ -51,7 +51,7 @@ pub enum Pulse {
 }
 
 /// A slow tail of the other sign, `-(amplitude / area) (V convolved with exp(-t / tau_ns))` with `area` the pulse's own:
-/// just after the pulse it stands at about `-amplitude` times the peak.
+/// just after the pulse it is about `-amplitude` times the peak.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Undershoot {
@@ -215,7 +215,7 @@ impl PulseShape {
         if !(main_area_ns.is_finite() && main_area_ns > 0.0) {
             return Err(
                 Error::usage("the pulse has no positive area and peak").with_hint(
-                    "pulses are described upright; `polarity` in `[readout]` turns them over",
+                    "pulses are described as positive; `polarity` in `[readout]` inverts them",
                 ),
             );
         }

@@ -58,14 +58,14 @@ pub(super) fn read(
             return Err(usage(
                 path,
                 format!(
-                    "channel {} is at {:?} mm, expected a place within {MAX_DISTANCE_MM} mm of the centre, but not there",
+                    "channel {} is at {:?} mm, expected a position within {MAX_DISTANCE_MM} mm of the centre, but not at it",
                     sensor.channel_id, sensor.position_mm
                 ),
             ));
         }
     }
     Sensors::new(sensors).map_err(|channel| {
-        usage(path, format!("channel {channel} is there twice"))
+        usage(path, format!("channel {channel} occurs twice"))
             .with_hint("a channel is one PMT; every row needs a number of its own")
     })
 }
@@ -195,7 +195,7 @@ fn from_hdf5(path: &Path) -> Result<Vec<Sensor>> {
         .map(|(&id, place)| {
             Ok(Sensor {
                 channel_id: u32::try_from(id)
-                    .map_err(|_| usage(path, format!("{id} is no channel number")))?,
+                    .map_err(|_| usage(path, format!("{id} is not a channel number")))?,
                 type_index: 0,
                 position_mm: [place[0], place[1], place[2]],
             })

@@ -62,7 +62,7 @@ pub struct HitsBin {
     pub hits_per_pe: Estimate,
 }
 
-/// All figures of detection.
+/// The results for the detection.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DetectionResult {
     /// Share of the true photoelectrons with a hit near.

@@ -61,7 +61,7 @@ pub struct Counts {
     pub waveforms_missed: u64,
     /// Waveforms with hits and no truth.
     pub waveforms_with_hits_without_truth: u64,
-    /// Waveforms flagged saturated, left out of the charge figures.
+    /// Waveforms flagged saturated, left out of the charge metrics.
     pub waveforms_saturated: u64,
     /// Hits compared.
     pub hits: u64,

@@ -90,7 +90,7 @@ pub fn warnings(result: &ReconstructionResult) -> Vec<String> {
     warn(
         counts.waveforms_saturated,
         format!(
-            "{} saturated waveforms are left out of the charge figures",
+            "{} saturated waveforms are left out of the charge metrics",
             thousands(counts.waveforms_saturated)
         ),
     );

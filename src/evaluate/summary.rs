@@ -1,7 +1,7 @@
 //! All results of an evaluation in one structure, the content of `evaluation.json`.
 //!
 //! The JSON is stable: fields are added, never renamed; a change of meaning raises [`SCHEMA_VERSION`]. Numbers that do
-//! not exist (an error from one entry, the upper edge of an open bin, a figure without data) are `null`. Shares and
+//! not exist (an error from one entry, the upper edge of an open bin, a result without data) are `null`. Shares and
 //! relative deviations are fractions, not percent.
 
 use std::path::Path;

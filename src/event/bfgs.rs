@@ -19,7 +19,7 @@ pub(super) struct Minimum {
     pub converged: bool,
 }
 
-/// Minimises `function` from `start`, taking the information there as curvature; `function` is told whether that is wanted.
+/// Minimises `function` from `start`, with the information there as curvature; the second argument of `function` requests it.
 pub(super) fn minimize(mut function: impl FnMut(&Point, bool) -> Value, start: Point) -> Minimum {
     let mut point = start;
     let mut value = function(&point, true);

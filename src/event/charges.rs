@@ -116,9 +116,8 @@ impl ChargeTable {
         let sum = sum + MIN_DENSITY;
         Sum {
             log: math::ln(sum) + log_top,
-            slope: slope / sum / m
-// The derivative of the factor that was divided out is included in n - k; MIN_DENSITY scales with it.
-                + MIN_DENSITY * (top - taken) as f64 / sum / m,
+            // The derivative of the factor that was divided out is included in n - k; MIN_DENSITY scales with it.
+            slope: slope / sum / m + MIN_DENSITY * (top - taken) as f64 / sum / m,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Fast sums over all PMTs of a sphere: the convolution theorem on the sphere.
 //!
-//! With `f(r, cos gamma) = sum_l a_l(r) P_l(cos gamma)` what a PMT of efficiency 1 sees, all of them together see
-//! `sum_i e_i f(r, v.p_i) = sum_l a_l(r) S_l(v)`, `S_l(v) = sum_m c_lm R_lm(v)`, where the `c_lm` hold the PMTs' places and
-//! efficiencies and are computed once (addition theorem of spherical harmonics).
+//! If `f(r, cos gamma) = sum_l a_l(r) P_l(cos gamma)` is the light of a PMT of efficiency 1, the light of all PMTs is
+//! `sum_i e_i f(r, v.p_i) = sum_l a_l(r) S_l(v)`, `S_l(v) = sum_m c_lm R_lm(v)`. The `c_lm` contain the positions and
+//! efficiencies of the PMTs and are computed once (addition theorem of spherical harmonics).
 //!
 //! `R_lm` are regular solid harmonics, `r^l P_lm(cos theta) exp(i m phi) / (l + m)!` without the sign `(-1)^m`; they
 //! have no poles, and their derivatives are harmonics of the degree below (arXiv:1808.07061, appendix).
@@ -12,12 +12,12 @@ use num_complex::Complex64;
 use crate::math;
 use crate::model::vector::Vector;
 
-/// Place of `(l, m)`, `0 <= m <= l`, in a triangle.
+/// Returns the index of `(l, m)`, `0 <= m <= l`, in a triangle.
 fn coefficient_index(l: usize, m: usize) -> usize {
     l * (l + 1) / 2 + m
 }
 
-/// All `R_lm` up to degree `degree` at `v`, in the order of `coefficient_index`.
+/// Computes all `R_lm` up to degree `degree` at `v`, in the order of `coefficient_index`.
 fn solid(degree: usize, v: Vector, harmonics: &mut Vec<Complex64>) {
     harmonics.clear();
     harmonics.resize(coefficient_index(degree, degree) + 1, Complex64::ZERO);

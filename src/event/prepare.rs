@@ -16,7 +16,7 @@ pub(crate) struct HitChannel {
     pub index: usize,
     /// Time of the first hit.
     pub first_ns: f64,
-    /// Returns the charge of all hits.
+    /// Charge of all hits.
     pub charge_pe: f64,
     /// Its later hits, a range of `Prepared::later`.
     pub later: (usize, usize),

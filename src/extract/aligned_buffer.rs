@@ -64,10 +64,10 @@ impl DerefMut for AlignedBuffer {
 impl FromIterator<Complex32> for AlignedBuffer {
     fn from_iter<I: IntoIterator<Item = Complex32>>(values: I) -> Self {
         let values: Vec<Complex32> = values.into_iter().collect();
-        let mut lines = Self::default();
-        lines.resize(2 * values.len(), 0.0);
-        lines.as_complex_mut().copy_from_slice(&values);
-        lines
+        let mut buffer = Self::default();
+        buffer.resize(2 * values.len(), 0.0);
+        buffer.as_complex_mut().copy_from_slice(&values);
+        buffer
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn it_behaves_as_a_vector_and_begins_on_a_cache_line() {
-        let mut lines = AlignedBuffer::default();
+        let mut buffer = AlignedBuffer::default();
         let mut vector = Vec::new();
         for (length, value) in [
             (5, 1.0),
@@ -87,11 +87,11 @@ mod tests {
             (0, 5.0),
             (17, 6.0),
         ] {
-            lines.resize(length, value);
+            buffer.resize(length, value);
             vector.resize(length, value);
-            assert_eq!(lines.as_ref(), vector.as_slice());
-            assert_eq!(lines.as_ptr().align_offset(64), 0);
+            assert_eq!(buffer.as_ref(), vector.as_slice());
+            assert_eq!(buffer.as_ptr().align_offset(64), 0);
         }
-        assert_eq!(lines.as_complex().len(), 8);
+        assert_eq!(buffer.as_complex().len(), 8);
     }
 }

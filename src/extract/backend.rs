@@ -39,7 +39,7 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// Returns the report of the work so far; `None` where the backend has nothing to report, as the CPU.
+    /// Returns the report of the work so far; `None` if the backend has nothing to report, such as the CPU.
     fn report(&self) -> Option<BackendReport> {
         None
     }

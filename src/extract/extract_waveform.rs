@@ -276,7 +276,7 @@ impl Extractor {
         let early_ns = time::EARLY_SIGMA * plan.kernel_sigma_ns;
         let trace = &work.deconvolve.trace;
         for (&found, &(charge_pe, charge_sigma_pe, flags)) in work.found.iter().zip(&work.charges) {
-            // The part of a shoulder can have no charge; it is not a hit.
+            // A shoulder may have no charge of its own; it is then not a hit.
             if charge_pe <= 0.0 {
                 continue;
             }

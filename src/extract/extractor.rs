@@ -17,7 +17,7 @@ use crate::extract::threshold::over_threshold::PulseShape;
 use crate::model::{Calibration, Flags};
 use crate::threads::in_pool;
 
-/// Relative difference up to which two sampling intervals are equal.
+/// Relative difference up to which two sampling intervals count as equal.
 const SAMPLING_TOLERANCE: f64 = 1e-3;
 /// Limits of the single-photoelectron charge spread in a fit, whatever the calibration says.
 const CHARGE_SIGMA_RANGE: (f32, f32) = (0.15, 0.6);
@@ -45,7 +45,7 @@ pub struct Extractor {
     plans: RwLock<HashMap<PlanKey, Arc<DeconvolutionPlan>>>,
 }
 
-/// A plan used by one thread. Threads share plans, but not its reference count: every waveform would write to it, and threads would
+/// A plan as one thread uses it. Threads share the plan, but not its reference count: every waveform would write to it, and threads would
 /// wait for one another.
 pub(crate) struct ThreadPlan(Arc<DeconvolutionPlan>);
 

@@ -285,28 +285,28 @@ mod tests {
     }
 
     #[test]
-    fn every_sample_is_looked_at() {
+    fn every_sample_counts() {
         let mut loaded = LoadedSamples::default();
         for length in 32..600 {
-            for place in 0..length {
+            for index in 0..length {
                 let mut samples = vec![500_u16; length];
-                samples[place] = 0;
-                if let Some(next) = samples.get_mut(place + 1) {
+                samples[index] = 0;
+                if let Some(next) = samples.get_mut(index + 1) {
                     *next = 0;
                 }
                 let flags = load_samples(SamplesRef::U16(&samples), RAILS, &mut loaded);
-                let expected = if place + 1 < length {
+                let expected = if index + 1 < length {
                     Flags::SATURATED_LOW
                 } else {
                     Flags::NONE
                 };
-                assert_eq!(flags, expected, "{length} samples, {place}");
+                assert_eq!(flags, expected, "{length} samples, {index}");
             }
         }
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn bad_samples_are_flagged() {
         let mut loaded = LoadedSamples::default();
         let mut flags =
             |samples: &[f32]| load_samples(SamplesRef::F32(samples), RAILS, &mut loaded);

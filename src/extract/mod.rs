@@ -8,11 +8,11 @@
 //! | baseline (pedestal) and noise | [`baseline`] |
 //! | test for light, method `auto` | [`empty_waveform`] |
 //! | pulses upright, rate halved | [`deconvolution::decimate`] |
-//! | division by the template's spectrum, low-pass ([`deconvolution::filter`]) | [`deconvolution::deconvolve`] |
+//! | division by the spectrum of the template, low-pass ([`deconvolution::filter`]) | [`deconvolution::deconvolve`] |
 //! | residual baseline and noise | [`deconvolution::residual_baseline`] |
 //! | hit finding | [`deconvolution::hit_finding`] |
 //! | charge and time of a hit | [`deconvolution::charge`], [`deconvolution::time`] |
-//! | pile-up fit of the methods `sparse` and `auto` | [`template_fit`] |
+//! | template fit of the methods `sparse` and `auto` | [`template_fit`] |
 //! | methods `integral` and `coti`, without deconvolution | [`threshold`] |
 
 pub(crate) mod aligned_buffer;

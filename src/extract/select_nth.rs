@@ -5,9 +5,7 @@
 
 use multiversion::multiversion;
 
-/// The `n`-th smallest of `values`, counted from 0. Values must not be NaN; their order is lost.
-///
-/// 0 if there is no such value.
+/// Returns the `n`-th smallest of `values`, counted from 0, or 0 if there is no such value. Values must not be NaN; their order is lost.
 #[must_use]
 pub fn select_nth(values: &mut [f32], n: usize) -> f32 {
     if n >= values.len() {
@@ -28,7 +26,7 @@ fn padded<const N: usize>(values: &[f32]) -> [f32; N] {
     all
 }
 
-/// The largest value with at most `n` smaller ones.
+/// Returns the largest value with at most `n` smaller ones.
 #[multiversion(targets = "simd")]
 fn select_by_rank<const N: usize>(values: &[f32; N], n: u32) -> f32 {
     let mut smaller = [0_u32; N];

@@ -82,7 +82,7 @@ impl AdapterInfo {
             WIDTH_HARDWARE
         };
         let unusable = [
-            (!compute, "it runs no compute shaders".to_owned()),
+            (!compute, "it has no compute shaders".to_owned()),
             (
                 limits.max_storage_buffers_per_shader_stage < STORAGE_BUFFERS,
                 format!(
@@ -229,7 +229,7 @@ pub fn find(wanted: Option<&str>) -> Result<Adapter> {
                 let name = adapter.info.name.to_lowercase();
                 name.contains(&wanted.to_lowercase())
             };
-            // A number beyond the list is part of a name, as `3090`. If several names match, a usable adapter is preferred.
+            // A number beyond the list is part of a name, for example `3090`. If several names match, a usable adapter is preferred.
             index
                 .and_then(|index| all.get(index))
                 .or_else(|| {

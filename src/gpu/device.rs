@@ -200,7 +200,7 @@ impl Device {
         self.layouts.get(group.name)
     }
 
-    /// Has the polling thread wait for `submission`. Buffers have to be requested for mapping before.
+    /// Makes the polling thread wait for `submission`. Mapping of buffers has to be requested before.
     pub fn wait_for(&self, submission: wgpu::SubmissionIndex) {
         let sent = self.poller.as_ref().map(|poller| poller.send(submission));
         if !matches!(sent, Some(Ok(()))) {
@@ -210,18 +210,18 @@ impl Device {
     }
 }
 
-/// Has errors and the loss of `device` recorded in `health`.
+/// Makes `device` record its errors and its loss in `health`.
 fn report_failures_to(device: &wgpu::Device, health: &Health) {
-    let of_errors = health.clone();
+    let error_health = health.clone();
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        of_errors.fail(match error {
+        error_health.fail(match error {
             wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory(error.to_string()),
             _ => Failure::Refused(error.to_string()),
         });
     }));
-    let of_losses = health.clone();
+    let loss_health = health.clone();
     device.set_device_lost_callback(move |reason, message| {
-        of_losses.fail(Failure::Lost(
+        loss_health.fail(Failure::Lost(
             format!("{reason:?} {message}").trim().to_owned(),
         ));
     });
@@ -247,7 +247,7 @@ pub fn wait(
         Ok(Ok(_)) => Ok(()),
         Ok(Err(wgpu::PollError::Timeout)) => Err(Failure::Hang),
         Ok(Err(error)) => Err(Failure::Lost(error.to_string())),
-        Err(_) => Err(Failure::Lost("the driver gave it up".to_owned())),
+        Err(_) => Err(Failure::Lost("the driver reported its loss".to_owned())),
     }
 }
 
@@ -258,7 +258,7 @@ fn spawn_poll_thread(
     time_limit: Duration,
 ) -> (Sender<wgpu::SubmissionIndex>, Option<JoinHandle<()>>) {
     let (sender, submissions) = channel();
-    let of_thread = health.clone();
+    let thread_health = health.clone();
     let guard = DriverCallGuard::enter();
     let spawned = std::thread::Builder::new()
         .name("gpu poll".to_owned())
@@ -267,7 +267,7 @@ fn spawn_poll_thread(
             let (_guard, device) = (guard, device);
             for submission in submissions {
                 if let Err(failure) = wait(&device, submission, time_limit) {
-                    of_thread.fail(failure);
+                    thread_health.fail(failure);
                     return;
                 }
             }

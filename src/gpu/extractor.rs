@@ -1,5 +1,5 @@
-//! The GPU backend: keeps a few chunks of waveforms in flight on a device and hands their hits on in order. What a failing device
-//! loses it extracts again: on a new device first, then on the CPU.
+//! The GPU backend: keeps a few chunks of waveforms in flight on a device and passes their hits on in order. Chunks that a failing
+//! device loses are extracted again: on a new device first, then on the CPU.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -131,7 +131,7 @@ impl GpuExtractor {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // What a panicking thread left is checked before it is used: slots by the health of their device.
+        // State left by a panicking thread is checked before it is used: slots by the health of their device.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,17 +145,17 @@ impl GpuExtractor {
         };
         // Buffers are made in powers of two.
         let room = info.binding_bytes.min(info.buffer_bytes / 2).max(1);
-        let most_words = wanted.min(1 << room.ilog2()) as usize / 4;
-        let most = self
+        let max_words = wanted.min(1 << room.ilog2()) as usize / 4;
+        let max_waveforms = self
             .options
             .chunk_waveforms
             .unwrap_or(CHUNK_WAVEFORMS)
             .clamp(1, CHUNK_WAVEFORMS);
         let mut words = 0;
         let mut end = begin;
-        while end < batch.len() && end - begin < most {
+        while end < batch.len() && end - begin < max_waveforms {
             words += (batch.offsets()[end + 1] - batch.offsets()[end]).div_ceil(2);
-            if words > most_words && end > begin {
+            if words > max_words && end > begin {
                 break;
             }
             end += 1;
@@ -322,7 +322,7 @@ impl GpuExtractor {
     }
 }
 
-/// Returns what all dispatches with the parameters of `cpu` share.
+/// Returns the parameters that all dispatches share, except for `first`, `count` and `capacity`.
 pub(super) fn run_parameters(cpu: &Extractor) -> DispatchParameters {
     let (lowest, highest) = cpu.rails();
     let parameters = cpu.parameters();

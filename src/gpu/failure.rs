@@ -31,7 +31,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Lost(why) => write!(f, "device lost: {why}"),
             Self::OutOfMemory(why) => write!(f, "out of device memory: {why}"),
-            Self::Hang => f.write_str("nothing came back within the time limit"),
+            Self::Hang => f.write_str("no result within the time limit"),
             Self::Refused(why) => write!(f, "refused by the device: {why}"),
         }
     }

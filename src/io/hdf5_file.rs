@@ -9,7 +9,7 @@ use hdf5_pure::{
 };
 
 use crate::error::{Error, Result};
-use crate::io::system_errors::Noting;
+use crate::io::system_errors::NotingReader;
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
 /// Bytes of decompressed chunks that a dataset may cache. A row of chunks is read at once, so the cache serves the small
@@ -27,7 +27,7 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     let access = FileAccessProperties::new()
         .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(521, CHUNK_CACHE_BYTES));
     let open = || {
-        let file = Noting(std::fs::File::open(path)?);
+        let file = NotingReader(std::fs::File::open(path)?);
         let source = ReadSeekSource::new(file).map_err(hdf5_pure::Error::Format)?;
         File::from_source_with_options(source, access)
     };
@@ -91,7 +91,7 @@ impl Entry {
 }
 
 /// Lists all datasets, groups in alphabetical order. `path` names the file in messages.
-pub(crate) fn all(file: &File, path: &Path) -> Result<Vec<Entry>> {
+pub(crate) fn datasets(file: &File, path: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     walk(&file.root(), "", 0, &mut entries).map_err(|error| {
         Error::input(path, "is an HDF5 file whose contents cannot be listed")

@@ -15,7 +15,7 @@ const OUTPUT_MARKERS: [&str; 3] = ["report.json", "manifest.json", "light.json"]
 pub struct Inputs {
     /// The files, in their order.
     pub files: Vec<PathBuf>,
-    /// Files in the folders that are no waveforms by their names, and outputs of nuwave; these are left out.
+    /// Entries of the folders that are left out: files without the ending of a format, and outputs of nuwave.
     pub left_out: Vec<PathBuf>,
     /// Files that are named more than once; they are read once per mention.
     pub repeated: Vec<PathBuf>,
@@ -79,7 +79,7 @@ fn add(inputs: &mut Inputs, path: &Path) -> Result<()> {
     let mut files = Vec::new();
     for file in matches {
         let file = file.map_err(|error| {
-            Error::input(path, "what matches cannot be read").with_source(error)
+            Error::input(path, "a path that matches cannot be read").with_source(error)
         })?;
         if file.is_file() && !is_truth(&file) {
             files.push(file);
@@ -129,7 +129,7 @@ fn add_folder(inputs: &mut Inputs, folder: &Path) -> Result<()> {
     if inputs.files.len() == before {
         return Err(
             Error::input(folder, "is a folder without a file of waveforms").with_hint(format!(
-                "of a folder the files that end in `.{}` are taken; name others one by one",
+                "the inputs in a folder are its files that end in `.{}`; name others one by one",
                 endings(FORMATS).collect::<Vec<_>>().join("`, `.")
             )),
         );

@@ -19,7 +19,7 @@ pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<P
     let file = File::open(path)
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let unreadable = || {
-        Error::input(path, "is a Parquet file whose footer cannot be read")
+        Error::input(path, "cannot be read as a Parquet file")
             .with_hint("a file that was cut off while it was written or copied looks like this")
     };
     let pages = Pages::new(file).map_err(|error| unreadable().with_source(error))?;

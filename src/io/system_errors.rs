@@ -1,8 +1,11 @@
 //! Failures of the operating system below decoders that pass errors on as text.
 //!
 //! The decoders of HDF5 and Parquet turn an `io::Error` into a sentence, so that the caller cannot tell a bad disk from a
-//! damaged file. What they read from notes such failures here, and [`guarded`](super::catch_panic::guarded) marks the error
+//! damaged file. The readers below them note such failures here, and [`guarded`](super::catch_panic::guarded) marks the error
 //! that the decoder ends with.
+//!
+//! The mark belongs to a thread, because these decoders read in the thread that calls them. `guarded` clears it first, so
+//! that only failures during the decoder's own run count.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -27,19 +30,24 @@ pub(crate) fn take() -> bool {
 
 /// A file whose failures are noted.
 #[derive(Debug)]
-pub(crate) struct Noting<R>(pub R);
+pub(crate) struct NotingReader<R>(pub R);
 
 fn noted<T>(result: io::Result<T>) -> io::Result<T> {
-    result.inspect_err(|error| note(error))
+    result.inspect_err(|error| {
+        // The caller repeats an interrupted read.
+        if error.kind() != io::ErrorKind::Interrupted {
+            note(error);
+        }
+    })
 }
 
-impl<R: Read> Read for Noting<R> {
+impl<R: Read> Read for NotingReader<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         noted(self.0.read(bytes))
     }
 }
 
-impl<R: Seek> Seek for Noting<R> {
+impl<R: Seek> Seek for NotingReader<R> {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
         noted(self.0.seek(position))
     }
@@ -62,7 +70,7 @@ mod tests {
     #[test]
     fn only_failures_of_the_system_are_noted_and_each_once() {
         let _ = take();
-        let read = |broken| Noting(broken).read(&mut [0]);
+        let read = |broken| NotingReader(broken).read(&mut [0]);
         assert!(read(Broken(io::ErrorKind::UnexpectedEof, None)).is_err());
         assert!(!take());
         assert!(read(Broken(io::ErrorKind::Other, Some(5))).is_err());

@@ -50,7 +50,7 @@ impl ChannelCalibration {
         if peak_adc <= 0.0 {
             return Err(
                 Error::usage("the template has no positive sample").with_hint(
-                    "templates are stored upright, whatever the polarity of the waveforms",
+                    "templates are stored as positive pulses, for either polarity of the waveforms",
                 ),
             );
         }
@@ -152,7 +152,7 @@ impl Calibration {
         self.default_row
     }
 
-    /// Iterates over the channels with a row of their own, in ascending order, each with the index of the row.
+    /// Returns the channels with a row of their own, in ascending order, each with the index of the row.
     #[must_use]
     pub fn channels(&self) -> Vec<(u32, usize)> {
         let mut channels: Vec<_> = self

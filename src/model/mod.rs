@@ -8,7 +8,6 @@ mod flags;
 mod hit;
 pub mod light_maps;
 mod tables;
-mod timed_charge;
 mod truth;
 pub mod vector;
 
@@ -17,7 +16,6 @@ pub use calibration::{Calibration, ChannelCalibration};
 pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
 pub use flags::Flags;
-pub use hit::{Extracted, Hit, WaveformSummary};
+pub use hit::{Extracted, Hit, TimedCharge, WaveformSummary};
 pub use tables::{HitTable, Reconstruction, WaveformTable};
-pub use timed_charge::TimedCharge;
 pub use truth::{Photoelectron, TrueEvent, Truth};

@@ -14,6 +14,9 @@ macro_rules! table {
         }
 
         impl $name {
+            /// The names of the columns.
+            pub(crate) const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
+
             /// Returns the number of rows.
             #[must_use]
             pub fn len(&self) -> usize {

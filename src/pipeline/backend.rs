@@ -14,14 +14,15 @@ const FAULTS: &str = "NUWAVE_GPU_FAULTS";
 
 /// Where to compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum BackendKind {
-    /// A GPU if there is one that is not a software rasteriser, else the CPU.
+    /// A GPU if there is one that is not a software rasteriser, else the CPU
     #[default]
     Auto,
-    /// The CPU.
+    /// The CPU
     Cpu,
-    /// A GPU, software included, or an error.
+    /// A GPU, software included, or an error
     Gpu,
 }
 

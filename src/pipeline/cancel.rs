@@ -39,7 +39,7 @@ impl CancelToken {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// The error of a cancelled pass; it names the signal, if one was the reason.
+    /// Returns the error of a cancelled pass; it names the signal, if one was the reason.
     #[must_use]
     pub fn error(&self) -> Error {
         let number = self.0.load(Ordering::Relaxed);

@@ -25,7 +25,7 @@ const BLOCK_HITS: usize = 1 << 20;
 ///
 /// # Errors
 /// If the output cannot be written, or the run is cancelled.
-pub fn run_events(
+pub(super) fn run_events(
     events: &mut EventBuilder,
     (input, positions): (u32, &Range<u64>),
     reconstructor: &EventReconstructor,

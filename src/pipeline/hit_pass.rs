@@ -21,8 +21,7 @@ use crate::io::Loss;
 use crate::io::atomic::parent_folder;
 use crate::io::hits::{self, HitSource};
 
-/// Divides the inputs into units; returns them with the tables they are in. A table that tells several inputs apart is several
-/// inputs.
+/// Divides the inputs into units; returns them with the tables that contain them. A table may contain several inputs.
 pub(super) fn plan(
     settings: &PassSettings,
     files: &[PathBuf],
@@ -53,7 +52,7 @@ pub(super) fn plan(
     Ok((inputs, tables))
 }
 
-/// A table of hits, and the places of its inputs in the list of inputs.
+/// A table of hits, and the indices of its inputs in the list of inputs.
 type Table = (HitSource, Range<usize>);
 
 /// Runs the pass that is requested.
@@ -90,7 +89,7 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
     };
     let outcome = tables
         .iter()
-        .try_for_each(|(source, inputs)| one_table(&mut job, source, inputs.clone()));
+        .try_for_each(|(source, inputs)| run_table(&mut job, source, inputs.clone()));
     Ok(PassOutcome {
         report: job.finish(outcome, None)?,
         was_finished: false,
@@ -98,8 +97,7 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
     })
 }
 
-/// Refuses to put events where the hits are that they come from, which would be replaced, or into a folder of hits, which
-/// would be another one then.
+/// Refuses an output that would replace one of its inputs, or that lies in a folder of hits and so would change it.
 fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
     let refused = |input: &Path, what: &str| {
         Err(Error::output(
@@ -131,8 +129,8 @@ fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The units of one table, whose inputs have the places `places`.
-fn one_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Result<()> {
+/// Does the units of one table, whose inputs have the indices `places`.
+fn run_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Result<()> {
     let request = job.request;
     let observer = request.observer.as_ref();
     let todo: BTreeSet<Unit> = job
@@ -145,7 +143,7 @@ fn one_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Res
         return Ok(());
     }
     let mut events = EventBuilder::new(source).map_err(Error::into_retryable)?;
-    // Nothing follows where the table cannot be read any further.
+    // Once the table cannot be read any further, the units after that are lost.
     let mut cut: Option<Error> = None;
     for unit in todo {
         request.check_cancelled()?;

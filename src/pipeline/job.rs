@@ -18,6 +18,7 @@ use crate::detector::Detector;
 use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::extract::BackendReport;
 use crate::model::Calibration;
+use crate::threads::thread_pool;
 
 /// A pass in progress.
 pub(super) struct Job<'a> {
@@ -84,10 +85,7 @@ impl<'a> Job<'a> {
             InputKind::Waveforms => waveforms_in(&manifest.inputs, &todo),
             InputKind::Hits => None,
         };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|error| Error::internal(format!("{threads} threads: {error}")))?;
+        let pool = thread_pool(threads)?;
         observer.start(waveforms, todo.len() as u64);
         Ok(ControlFlow::Continue(Self {
             start,

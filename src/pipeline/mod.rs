@@ -5,7 +5,7 @@
 //! hold few batches: a slow stage slows down the others and memory stays constant. Batches leave in the order they came in.
 //! Where the detector has a geometry, events are then reconstructed from the hits that were written (`events.rs`). Each
 //! finished unit is recorded in the staging folder (`staging.rs`), where a later run finds it; the report is made from those
-//! records (`report.rs`).
+//! records (`report/`).
 
 mod backend;
 mod cancel;
@@ -43,19 +43,16 @@ pub use event_stage::EventStage;
 #[cfg(feature = "cli")]
 pub(crate) use memory::memory_mib;
 pub use merge::merge;
-pub use observer::{Notice, Observer, Silent};
-pub use outcome::{EventsOutcome, UnitOutcome};
-pub use output::{OutputFolder, REPORT};
+pub use observer::{Notice, Observer};
+pub use output::OutputFolder;
 pub use pass::Pass;
 pub use plan::{PlannedInput, Selection, Unit, units};
 pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
 pub use report::{
-    EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Provenance, Report, Timings,
-    Totals,
+    EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Report, Timings, Totals,
 };
 pub use request::PassOutcome;
 pub use run_manifest::RunManifest;
 pub use settings::{InputKind, InputOptions, OnError, PassSettings};
-pub use staging::{Mode, OpenOutcome, StagingDir};
-pub use unit::{UnitContext, run_unit, stopped_at};
+pub use staging::Mode;
 pub use verify::{Finding, verify};

@@ -31,15 +31,22 @@ pub trait Observer: Send + Sync {
     /// Called when one more unit is finished.
     fn finish_unit(&self) {}
 
-    /// Called after the last unit, or when the pass fails.
+    /// Called after the last unit, or when a unit fails.
     fn finish(&self) {}
 }
 
-/// An observer that ignores everything.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+/// The observer of a pass that is given none: notices go to the log.
+pub(super) struct NoticeLog;
 
-impl Observer for Silent {}
+impl Observer for NoticeLog {
+    fn notice(&self, notice: &Notice) {
+        if notice.is_warning() {
+            tracing::warn!("{notice}");
+        } else {
+            tracing::info!("{notice}");
+        }
+    }
+}
 
 /// Something that the user of a pass may want to know.
 #[derive(Debug)]
@@ -85,7 +92,13 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Returns true for warnings, false for what is said for information only.
+    /// Returns true for notices that a quiet program prints as well: warnings, and inputs that cannot be divided.
+    #[must_use]
+    pub fn is_important(&self) -> bool {
+        self.is_warning() || matches!(self, Self::Scattered(_))
+    }
+
+    /// Returns true if the result may not be what the user expects.
     #[must_use]
     pub fn is_warning(&self) -> bool {
         matches!(
@@ -99,7 +112,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(line) => f.write_str(line),
-            Self::GpuUnavailable(error) => write!(f, "warning: {}\nbackend: cpu", error.report()),
+            Self::GpuUnavailable(error) => write!(f, "{}\nbackend: cpu", error.reason()),
             Self::Calibration(origin) => write!(f, "templates: {origin}"),
             Self::Events { method, light_maps } => {
                 write!(f, "method for events: {}, ", event_method_name(*method))?;
@@ -115,7 +128,7 @@ impl fmt::Display for Notice {
             ),
             Self::Repeated(path) => write!(
                 f,
-                "warning: `{}` is named more than once, and read as often",
+                "`{}` is named more than once, and read as often",
                 path.display()
             ),
             Self::Resuming { finished, total } => {
@@ -136,7 +149,7 @@ impl fmt::Display for Notice {
                 "note: the events of `{}` are not in ascending order; its hits are sorted in memory",
                 path.display()
             ),
-            Self::NoHits(path) => write!(f, "warning: `{}` holds no hits", path.display()),
+            Self::NoHits(path) => write!(f, "`{}` holds no hits", path.display()),
         }
     }
 }

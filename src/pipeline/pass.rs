@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cancel::CancelToken;
-use super::observer::{Notice, Observer, Silent};
+use super::observer::{Notice, NoticeLog, Observer};
 use super::plan::{PlannedInput, Selection};
 use super::request::{PassOutcome, Request};
 use super::settings::{InputKind, PassSettings};
@@ -74,7 +74,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Returns a pass over `inputs` (files, folders or patterns; tables of hits may be folders) into the folder `output`.
+    /// Returns a pass over `inputs` (files, folders or patterns; tables of hits may be folders) into the folder `output`. Its
+    /// notices go to the log (`tracing`), unless it is given an [`observer`](Self::observer).
     #[must_use]
     pub fn new<P: Into<PathBuf>>(
         settings: PassSettings,
@@ -88,7 +89,7 @@ impl Pass {
                 selection: Selection::All,
                 mode: Mode::default(),
                 cancel: CancelToken::default(),
-                observer: Arc::new(Silent),
+                observer: Arc::new(NoticeLog),
             },
             named: inputs.into_iter().map(Into::into).collect(),
             list: None,

@@ -43,6 +43,8 @@ pub struct PlannedInput {
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
+    /// Resolution of the digitizer, as used; absent for hits and where it is unknown.
+    pub adc_bits: Option<u32>,
     /// The input's number in a table of hits that distinguishes several inputs.
     pub input_of_table: Option<u32>,
     /// Waveforms, or hits, where the format says so.
@@ -110,6 +112,7 @@ impl PlannedInput {
             crc32c: None,
             sampling_ns: None,
             polarity: None,
+            adc_bits: None,
             input_of_table: None,
             rows: None,
             unit_size,
@@ -239,8 +242,9 @@ impl Selection {
         match self {
             Self::All => Ok(0..total),
             Self::Shard { index, of } => {
-                let at = |k: u64| (u128::from(total) * u128::from(k) / u128::from(of)) as u64;
-                Ok(at(index - 1)..at(index))
+                let of = u128::from(of.max(1));
+                let at = |k: u64| (u128::from(total) * u128::from(k) / of) as u64;
+                Ok(at(index.saturating_sub(1))..at(index))
             }
             Self::Units { from, to } if to <= total => Ok(from..to),
             Self::Units { from, to } => Err(Error::usage(format!(

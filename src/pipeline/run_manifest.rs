@@ -23,7 +23,7 @@ pub struct RunManifest {
     pub from: String,
     /// The settings that the result depends on.
     pub configuration: serde_json::Value,
-    /// Checksums of what the settings name: the calibration, the detector's geometry, the light maps.
+    /// Checksums of the files that the settings name: calibration, detector, geometry, light maps.
     pub sums: BTreeMap<String, String>,
     /// The units that the run does.
     pub selection: String,
@@ -147,10 +147,10 @@ impl RunManifest {
             if divided(here) != divided(there) || here.format != there.format {
                 return Ok(Some(format!("`{name}` is divided into other units")));
             }
-            let used = |input: &PlannedInput| (input.sampling_ns, input.polarity);
+            let used = |input: &PlannedInput| (input.sampling_ns, input.polarity, input.adc_bits);
             if used(here) != used(there) {
                 return Ok(Some(format!(
-                    "the sampling interval or polarity of `{name}` has changed"
+                    "the sampling interval, polarity or resolution of `{name}` has changed"
                 )));
             }
             let times = |input: &PlannedInput| (input.modified_ns, input.changed_ns);

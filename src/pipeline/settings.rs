@@ -14,12 +14,13 @@ use crate::model::Polarity;
 
 /// The contents of the inputs, and so where reconstruction begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum InputKind {
-    /// Waveforms: hits are extracted from them, then events from the hits.
+    /// Waveforms: extract hits, then reconstruct events
     #[default]
     Waveforms,
-    /// Hits, of nuwave or of other programs: events only.
+    /// Hits, of nuwave or of other programs: reconstruct events only
     Hits,
 }
 

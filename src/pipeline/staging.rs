@@ -84,7 +84,8 @@ impl StagingDir {
             let is_new = make_folder(&path)?;
             let lock = lock(&path)?;
             // Another process may have finished, and the folder been renamed, between the lines above.
-            if !is_still(&path, lock.as_ref()) || is_new && !mode.overwrite && target.exists() {
+            if !is_same_folder(&path, lock.as_ref()) || is_new && !mode.overwrite && target.exists()
+            {
                 if is_new {
                     let _ = std::fs::remove_dir(&path);
                 }
@@ -339,7 +340,7 @@ fn lock(folder: &Path) -> Result<Option<File>> {
 }
 
 /// Returns true if the folder at `path` is still the one that was opened.
-fn is_still(path: &Path, opened: Option<&File>) -> bool {
+fn is_same_folder(path: &Path, opened: Option<&File>) -> bool {
     #[cfg(unix)]
     if let Some(opened) = opened {
         use std::os::unix::fs::MetadataExt as _;

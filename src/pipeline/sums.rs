@@ -35,7 +35,7 @@ pub(super) fn collect(
     Ok(sums)
 }
 
-/// Returns the CRC32C of a detector's description, without the text for people, and of the places of its PMTs.
+/// Returns the CRC32C of a detector's description, without the text for people, and of the positions of its PMTs.
 fn checksum_detector(detector: &Detector) -> Result<String> {
     let described = Detector {
         description: String::new(),

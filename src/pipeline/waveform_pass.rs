@@ -60,6 +60,7 @@ pub(super) fn plan(
                 let input = PlannedInput {
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
+                    adc_bits: readout.adc_bits,
                     ..PlannedInput::from_waveforms(&info, settings.unit_size)
                 };
                 (input, Some(readout))
@@ -101,7 +102,7 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
         current: None,
         gpu_report: None,
     };
-    let outcome = all_units(&mut job, &readouts, &mut extractors);
+    let outcome = run_units(&mut job, &readouts, &mut extractors);
     let gpu_report = extractors.finish();
     let given_up = gpu_report
         .as_ref()
@@ -123,7 +124,7 @@ struct Extractors<'a> {
 }
 
 impl Extractors<'_> {
-    /// Returns a backend for `readout`: the one in use if it is for that.
+    /// Returns the backend for `readout`; keeps the one in use if it fits.
     fn for_readout(
         &mut self,
         readout: DigitizerConfig,
@@ -156,7 +157,7 @@ impl Extractors<'_> {
 }
 
 /// Does the units that are to be done, input by input.
-fn all_units(
+fn run_units(
     job: &mut Job<'_>,
     readouts: &[Option<DigitizerConfig>],
     extractors: &mut Extractors<'_>,

@@ -40,7 +40,7 @@ pub(crate) fn stroke(colour: Colour, width_px: f64, alpha: f64) -> ShapeStyle {
 #[derive(Clone, Copy)]
 pub(crate) struct Anchor(pub HPos, pub VPos);
 
-/// Returns the SVG text of a picture that `draw` draws on a white canvas.
+/// Returns the SVG text of a plot that `draw` draws on a white canvas.
 ///
 /// # Errors
 /// Only on an internal error of the drawing library.
@@ -60,7 +60,7 @@ pub(crate) fn render(
         draw(&Canvas { area: &area })?;
         area.present().map_err(|error| failed(&error))?;
     }
-    // Coordinates are in fine units; the picture is shown in pixels.
+    // Coordinates are in fine units; the plot is shown in pixels.
     Ok(text.replacen(
         &format!("width=\"{}\" height=\"{}\"", size.0, size.1),
         &format!("width=\"{width_px}\" height=\"{height_px}\""),

@@ -246,7 +246,7 @@ mod tests {
         let dots = Dots {
             title: "Title".to_owned(),
             subtitle: vec!["below".to_owned()],
-            axis: "waveforms a second".to_owned(),
+            axis: "waveforms per second".to_owned(),
             groups: vec![Group {
                 heading: "heading".to_owned(),
                 dots: vec![dot("one", 3e5), dot("nothing", 0.0), dot("two", 4e7)],

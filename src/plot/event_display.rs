@@ -141,7 +141,7 @@ impl Panel {
         times.sort_by(f64::total_cmp);
         let (low, high) = densest(&times, TIME_SCALE_SHARE).unwrap_or((0.0, 1.0));
         Self {
-            heading: "Time of the first hit (on the scale: the densest 70 %; what is earlier or later has the colours of its ends)"
+            heading: "Time of the first hit (scale: the densest 70 %; earlier and later hits have the colours of its ends)"
                 .to_owned(),
             axis: Axis::linear("First hit (ns)", low, high),
             scale: Scale::Viridis,
@@ -266,7 +266,9 @@ fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
         canvas.polygon(&circle(at, radius), UNLIT, 1.0)
     })?;
     if event.found_mm.and_then(hammer).is_some() {
-        entry("direction of the vertex found", &|at| cross(at, canvas))?;
+        entry("direction of the reconstructed vertex", &|at| {
+            cross(at, canvas)
+        })?;
     }
     if event.true_mm.and_then(hammer).is_some() {
         entry("direction of the true vertex", &|at| ring(at, canvas))?;

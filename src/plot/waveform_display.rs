@@ -191,13 +191,13 @@ fn residual_of(trace: &TraceDisplay, x: &Axis, step: f64) -> Option<Panel> {
     let space = (0.08 * (high - low)).max(1.0);
     let mut panel = Panel::new(
         x.clone().untitled(),
-        Axis::linear("left (ADC)", low - space, high + space),
+        Axis::linear("residual (ADC)", low - space, high + space),
     );
     panel.weight = 0.5;
     panel.guides.push(0.0);
     let line = thinned(&trace.residual_adc, step);
-    let left = Series::new("samples less fit", 0, Look::Line, line);
-    panel.series.push(left.coloured(GREY));
+    let series = Series::new("samples minus fit", 0, Look::Line, line);
+    panel.series.push(series.coloured(GREY));
     Some(panel)
 }
 
@@ -269,7 +269,7 @@ mod tests {
             "0.97",
             "baseline",
             "fit",
-            "samples less fit",
+            "samples minus fit",
             "threshold (of the smoothed trace)",
             "true photoelectrons",
         ] {

@@ -11,7 +11,7 @@ use super::budget::SharedPermit;
 use super::command::{Command, Output};
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::EventReconstructor;
 use crate::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use crate::io::{SourceInfo, metadata};
@@ -187,7 +187,7 @@ impl Backends {
     ///
     /// # Errors
     /// If it cannot be created.
-    pub async fn warm_up(&self) -> std::result::Result<(), Rejection> {
+    pub async fn warm_up(&self) -> Result<()> {
         let setup = &self.setup;
         let key = BackendKey {
             method: setup.parameters.method,
@@ -209,7 +209,7 @@ impl Backends {
         &self,
         cell: &'a OnceCell<Batcher>,
         key: &BackendKey,
-    ) -> std::result::Result<&'a Batcher, Rejection> {
+    ) -> Result<&'a Batcher> {
         cell.get_or_try_init(|| async {
             let (setup, of) = (Arc::clone(&self.setup), key.clone());
             let pool = Arc::clone(&self.pool);
@@ -228,13 +228,13 @@ impl Backends {
                 let extractor = || Extractor::new(calibration.clone(), readout, parameters);
                 pool.install(|| (setup.make)(&extractor))
             });
-            let backend = backend.await.map_err(|_| {
-                Rejection::internal("internal error: a backend could not be created")
-            })??;
+            let backend = backend
+                .await
+                .map_err(|_| Error::internal("a backend could not be created"))??;
             let name = format!("batcher-{}", key.method.name());
             let metrics = Arc::clone(&self.metrics);
             let pool = Arc::clone(&self.pool);
-            Ok(Batcher::start(name, backend, pool, self.batching, metrics)?)
+            Batcher::start(name, backend, pool, self.batching, metrics)
         })
         .await
     }

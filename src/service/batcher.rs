@@ -109,8 +109,8 @@ struct PendingJob {
     _permit: SharedPermit,
 }
 
-/// Runs `backend` on the jobs of `queue` until the queue is closed. Waits for jobs outside of `pool`, so that its threads are
-/// free for other work.
+/// Runs `backend` on the jobs of `queue` until the queue is closed. Waits outside of `pool` while the queue is empty, so that
+/// its threads are free for other work.
 fn run(
     backend: &dyn Backend,
     pool: &ThreadPool,
@@ -175,18 +175,16 @@ fn run_batches(
     let failed = match catch_unwind(AssertUnwindSafe(extract)) {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(Rejection::from(error)),
-        Err(_) => Some(Rejection::internal(
-            "internal error: the extraction of a batch panicked",
-        )),
+        Err(_) => Some(Rejection::internal("the extraction of a batch panicked")),
     };
     for job in in_flight
         .into_inner()
         .into_iter()
         .flat_map(|group: InFlightBatch| group.jobs)
     {
-        let rejection = failed.clone().unwrap_or_else(|| {
-            Rejection::internal("internal error: the backend did not return a batch")
-        });
+        let rejection = failed
+            .clone()
+            .unwrap_or_else(|| Rejection::internal("the backend did not return a batch"));
         let _ = job.reply.send(Err(rejection));
     }
 }
@@ -341,7 +339,7 @@ fn deliver(
             })
         } else {
             Err(Rejection::internal(
-                "internal error: the backend's result does not match its batch",
+                "the backend's result does not match its batch",
             ))
         };
         if reply.send(outcome).is_err() {

@@ -25,7 +25,7 @@ pub struct LocalFiles {
     root: PathBuf,
     /// The settings of every pass, except for the method and the calibration that a client sets.
     settings: PassSettings,
-    /// The files of the named calibrations; `None` is that of the settings.
+    /// The files of the named calibrations; `None` stands for the calibration of the settings.
     calibrations: BTreeMap<String, Option<PathBuf>>,
     /// One pass at a time, because a pass uses all cores.
     pass_permit: Arc<Semaphore>,
@@ -228,8 +228,7 @@ impl PreparedPass {
                 }
             }
         };
-        let report =
-            result.map_err(|_| Rejection::internal("internal error: the pass panicked"))??;
+        let report = result.map_err(|_| Rejection::internal("the pass panicked"))??;
         let state = serde_json::json!({"state": "done", "report": report});
         responses.send(state.to_string().into_bytes()).await
     }

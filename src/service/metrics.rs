@@ -332,7 +332,7 @@ impl Metrics {
         text
     }
 
-    /// The numbers on the status page.
+    /// Returns the numbers on the status page.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let history = self.history();

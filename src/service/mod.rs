@@ -157,7 +157,10 @@ async fn serve(
         router: router::build(&state, tokens.map(Arc::new), health),
         state: Arc::clone(&state),
         tls,
-        connection_slots: Arc::new(Semaphore::new(limits.connections)),
+        // `Semaphore::new` panics above this number.
+        connection_slots: Arc::new(Semaphore::new(
+            limits.connections.min(Semaphore::MAX_PERMITS),
+        )),
         graceful: GracefulShutdown::new(),
     });
     let accept_tasks: Vec<_> = listeners
@@ -178,8 +181,7 @@ async fn serve(
         }
     });
     // Liveness is already served while the backend warms up.
-    let warm_up = state.backends.warm_up().await;
-    warm_up.map_err(|rejection| Error::usage(rejection.message))?;
+    state.backends.warm_up().await?;
     state.set_ready();
     for service in HEALTH_SERVICES {
         reporter

@@ -6,14 +6,16 @@ use std::time::Duration;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Hint};
 
 /// The response header with the reason, with the same labels as the metrics.
 pub const REASON: &str = "nuwave-reason";
 /// The response header with the name and the value of the limit that a request exceeds, as `client_memory_bytes=268435456`.
 pub const LIMIT: &str = "nuwave-limit";
-/// The maximum length of a message in bytes. It may quote the request, and is sent in a header.
-const MAX_MESSAGE_BYTES: usize = 1024;
+/// The response header with advice on how to change the request.
+pub const HINT: &str = "nuwave-hint";
+/// The maximum length of a message or a hint in bytes. A message may quote the request, and both are sent in headers.
+const MAX_TEXT_BYTES: usize = 1024;
 
 /// The reason of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,26 +148,22 @@ impl fmt::Display for Limit {
 pub struct Rejection {
     /// The reason.
     pub reason: Reason,
-    /// The message: what was found where, what was expected, and how to go on.
+    /// The message: the place of the error, the expected and the received values.
     pub message: String,
     /// The limit that the request exceeds, if that is the reason.
     pub limit: Option<Limit>,
+    /// Advice on how to change the request.
+    pub hint: Option<String>,
 }
 
 impl Rejection {
     /// Creates a rejection for `reason`.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > MAX_MESSAGE_BYTES {
-            let ends = (0..=MAX_MESSAGE_BYTES).rev();
-            let end = ends.into_iter().find(|&it| message.is_char_boundary(it));
-            message.truncate(end.unwrap_or(0));
-            message.push_str(" ..");
-        }
         Self {
             reason,
-            message,
+            message: shorten(message.into()),
             limit: None,
+            hint: None,
         }
     }
 
@@ -181,9 +179,12 @@ impl Rejection {
         Self::new(Reason::Malformed, message)
     }
 
-    /// An internal error.
+    /// Creates a rejection because of an internal error.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(Reason::Internal, message)
+        Self::new(
+            Reason::Internal,
+            format!("internal error: {}", message.into()),
+        )
     }
 
     /// Converts a status of the transport about a broken or oversized message; `limit` is the largest message in bytes.
@@ -215,19 +216,85 @@ impl From<Error> for Rejection {
             ErrorKind::TryAgain | ErrorKind::Output => Reason::Unavailable,
             ErrorKind::Gpu | ErrorKind::Internal => Reason::Internal,
         };
-        Self::new(reason, error.reason())
+        let hints: Vec<String> = error.hints().iter().filter_map(advice).collect();
+        let mut rejection = Self::new(reason, error.reason());
+        rejection.hint = (!hints.is_empty()).then(|| shorten(hints.join("; ")));
+        rejection
     }
 }
 
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
         let limit = rejection.limit.map(|limit| limit.to_string());
+        let fields = [(LIMIT, limit), (HINT, rejection.hint)];
         let mut status = Self::new(rejection.reason.code(), rejection.message);
         let reason = MetadataValue::from_static(rejection.reason.label());
         status.metadata_mut().insert(REASON, reason);
-        if let Some(limit) = limit.and_then(|limit| limit.parse().ok()) {
-            status.metadata_mut().insert(LIMIT, limit);
+        for (name, text) in fields {
+            // A text that is not ASCII cannot be sent in a header.
+            if let Some(value) = text.and_then(|text| text.parse().ok()) {
+                status.metadata_mut().insert(name, value);
+            }
         }
         status
+    }
+}
+
+/// Truncates a text to the maximum length.
+fn shorten(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let mut ends = (0..=MAX_TEXT_BYTES).rev();
+        let end = ends.find(|&it| text.is_char_boundary(it));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" ..");
+    }
+    text
+}
+
+/// Words a hint in terms of a request. Returns `None` if it concerns the configuration of the service.
+fn advice(hint: &Hint) -> Option<String> {
+    let text = match hint {
+        Hint::Text(text) => return Some(text.clone().into_owned()),
+        Hint::NameColumns { roles, .. } => {
+            return Some(format!("columns for {} are needed", roles.join(", ")));
+        }
+        Hint::Resume {
+            finished, units, ..
+        } => {
+            return Some(format!(
+                "{finished} of {units} units are finished; the same request continues from there"
+            ));
+        }
+        Hint::SamplingInterval => "select a calibration of this digitizer",
+        Hint::OtherOutput | Hint::ReplaceOutput | Hint::MoveEntry => "name another output folder",
+        Hint::SameSettings => {
+            "send the inputs, the method and the calibration of the earlier request, or name another output folder"
+        }
+        Hint::ResumeLater => "send the same request again once the file can be read",
+        Hint::ResumeOnceClosed => "send the same request again once no program writes to the file",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn hints_are_worded_for_clients() {
+        let error = Error::input(Path::new("run.h5"), "cannot be read")
+            .with_hint(Hint::ResumeLater)
+            .and_hint(Hint::UseCpu)
+            .and_hint("check the disk");
+        let status = Status::from(Rejection::from(error));
+        assert_eq!(status.message(), "`run.h5`: cannot be read");
+        let hint = status.metadata().get(HINT).and_then(|it| it.to_str().ok());
+        let expected = "send the same request again once the file can be read; check the disk";
+        assert_eq!(hint, Some(expected));
+        let error = Error::usage("no adapter").with_hint(Hint::ListAdapters);
+        assert_eq!(Rejection::from(error).hint, None);
     }
 }

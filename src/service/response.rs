@@ -171,9 +171,9 @@ pub async fn reconstruct(
             })
         };
         let more = tokio::task::spawn_blocking(work).await;
-        found.extend(more.map_err(|_| {
-            Rejection::internal("internal error: the reconstruction of an event panicked")
-        })?);
+        found.extend(
+            more.map_err(|_| Rejection::internal("the reconstruction of an event panicked"))?,
+        );
     }
 }
 

@@ -41,7 +41,7 @@ impl FlowWindow {
         let bytes = bytes.clamp(MIN_MESSAGE_BYTES.min(self.capacity), self.capacity);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.free).acquire_many_owned(bytes).await;
-        permit.map_err(|_| Rejection::internal("internal error: a closed flow window"))
+        permit.map_err(|_| Rejection::internal("a closed flow window"))
     }
 
     /// Returns true if messages are in flight, whose responses the client is waiting for.

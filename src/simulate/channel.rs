@@ -122,7 +122,7 @@ impl ChannelModel {
     }
 
     fn draw_light(&self, task: WaveformTask<'_>, truth: &mut Vec<Photoelectron>) {
-        let mut rng = task.key.stream(Purpose::LightLevel);
+        let mut rng = task.key.stream(Purpose::Light);
         let rng = &mut rng;
         let photoelectron = |time_ns: f64, charge_pe: f64| Photoelectron {
             event_id: task.key.event_id,

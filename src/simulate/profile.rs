@@ -152,7 +152,7 @@ mod tests {
     fn mean_ns(name: &str) -> f64 {
         let detector = crate::detector::load("juno").expect("a preset");
         let profile = Profile::named(name, &detector).expect("a profile");
-        let mut rng = stream(5, 0, 0, Purpose::LightLevel);
+        let mut rng = stream(5, 0, 0, Purpose::Light);
         let n = 100_000;
         (0..n).map(|_| profile.draw_ns(&mut rng)).sum::<f64>() / f64::from(n)
     }

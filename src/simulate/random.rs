@@ -3,9 +3,10 @@
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
 
-use crate::math;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+use crate::math;
 
 /// The purpose of a stream of random numbers. Purposes do not share numbers, so that changing the noise leaves
 /// the light as it was. The numbers are part of the key: append only.
@@ -13,7 +14,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 #[repr(u32)]
 pub(super) enum Purpose {
     /// Number, times and charges of the photoelectrons of an event.
-    LightLevel = 1,
+    Light = 1,
     /// Dark photoelectrons.
     Dark = 2,
     /// White noise.
@@ -171,11 +172,11 @@ mod tests {
     fn streams_differ_in_every_part_of_their_key() {
         let first =
             |seed, event, channel, purpose| stream(seed, event, channel, purpose).next_u64();
-        let one = first(1, 2, 3, Purpose::LightLevel);
-        assert_eq!(one, first(1, 2, 3, Purpose::LightLevel));
-        assert_ne!(one, first(2, 2, 3, Purpose::LightLevel));
-        assert_ne!(one, first(1, 3, 3, Purpose::LightLevel));
-        assert_ne!(one, first(1, 2, 4, Purpose::LightLevel));
+        let one = first(1, 2, 3, Purpose::Light);
+        assert_eq!(one, first(1, 2, 3, Purpose::Light));
+        assert_ne!(one, first(2, 2, 3, Purpose::Light));
+        assert_ne!(one, first(1, 3, 3, Purpose::Light));
+        assert_ne!(one, first(1, 2, 4, Purpose::Light));
         assert_ne!(one, first(1, 2, 3, Purpose::Dark));
     }
 }

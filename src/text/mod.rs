@@ -4,12 +4,12 @@ use crate::math;
 
 pub(crate) mod table;
 
-/// Returns the text for a number that does not exist.
+/// Returns the text for a missing number.
 pub(crate) fn missing() -> String {
     "-".to_owned()
 }
 
-/// Returns `value` with `decimals` decimals, or a dash where there is none or it is not finite.
+/// Returns `value` with `decimals` decimals, or a dash if it is missing or not finite.
 pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
     value
         .filter(|value| value.is_finite())

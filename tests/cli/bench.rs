@@ -1,4 +1,4 @@
-//! `nuwave bench` on the CPU: a table, JSON, files, and what it refuses.
+//! `nuwave bench` on the CPU: a table, JSON, files, refusals.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -124,8 +124,9 @@ fn an_adapter_that_is_not_there_is_a_gpu_error() {
         for more in [&[][..], &["--compare"]] {
             let folder = tempfile::tempdir().unwrap();
             // The text differs where there is no adapter at all.
-            Run::from(bench(folder.path(), &[&arguments[..], more].concat()))
+            let run = Run::from(bench(folder.path(), &[&arguments[..], more].concat()))
                 .refused_with(6, &["adapter", "hint: "]);
+            assert!(run.stdout.is_empty(), "{arguments:?}");
         }
     }
 }

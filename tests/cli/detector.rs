@@ -293,7 +293,7 @@ fn a_sensor_table_gives_places_and_types_and_names_the_line_that_is_wrong() {
         ),
         (
             "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,mcp\n1,0,19000,0,mcp\n",
-            "channel 1 is there twice",
+            "channel 1 occurs twice",
         ),
         (
             "channel_id,x_mm,y_mm,z_mm,type\n1,0,0,19000,veto\n",

@@ -1,4 +1,4 @@
-//! The choice of where to compute, on a machine without any GPU: a Vulkan loader that finds no driver.
+//! The choice of the backend on a machine without a GPU: a Vulkan loader that finds no driver.
 
 use std::process::Command;
 

@@ -203,7 +203,7 @@ fn an_output_folder_shows_its_report_and_an_unfinished_one_is_refused() {
 }
 
 #[test]
-fn what_is_no_file_of_ours_is_refused() {
+fn other_kinds_of_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.h5");
     assert_eq!(inspect(&path, &[]).status.code(), Some(3), "absent");

@@ -209,7 +209,7 @@ fn the_picture_has_a_dot_a_pmt_and_says_what_was_found() {
         "E = 2.500 \u{b1} 0.125 MeV",
         "flags: not converged, no light maps",
         "true: x = \u{2212}300 mm",
-        "direction of the vertex found",
+        "direction of the reconstructed vertex",
         "direction of the true vertex",
         "Charge (PE)",
         "First hit (ns)",
@@ -232,9 +232,9 @@ fn the_picture_has_a_dot_a_pmt_and_says_what_was_found() {
     let svg = std::fs::read_to_string(folder.path().join("b.svg")).unwrap();
     assert!(
         svg.contains("no event was reconstructed")
-            && svg.contains("1 hits of channels without a place")
+            && svg.contains("1 hits of channels without a position")
     );
-    assert!(!svg.contains("vertex found"));
+    assert!(!svg.contains("reconstructed vertex"));
     done(&inspect(
         folder.path(),
         &["out", "--event", "20", "--plot", "c.svg"],
@@ -265,7 +265,7 @@ fn a_large_detector_stays_a_small_file() {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_said_and_leaves_no_file() {
+fn impossible_pictures_are_refused_and_leave_no_file() {
     let folder = bench();
     let plot = |more: &[&str]| inspect(folder.path(), &[more, &["--plot", "no.svg"]].concat());
     Run::from(plot(&["out", "--event", "8"])).refused(3);

@@ -23,13 +23,7 @@ fn simulated_waveforms_give_their_charge_by_every_method() {
         channels: vec![0, 1, 2],
         light: LightLevel::FixedPe(3),
     };
-    for method in [
-        Method::Deconvolution,
-        Method::Sparse,
-        Method::Auto,
-        Method::Integral,
-        Method::Coti,
-    ] {
+    for method in Method::ALL {
         let parameters = Parameters {
             method,
             ..Parameters::default()

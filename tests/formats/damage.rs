@@ -1,7 +1,7 @@
 //! Damage of every kind to files of every format: what is lost is listed exactly, what is left is what was there.
 //!
-//! `NUWAVE_DAMAGE=1000 cargo test --release --test formats damage::` makes so many random cuts of each format, and damages as many of its blocks;
-//! here there are fewer.
+//! `NUWAVE_DAMAGE=1000 cargo test --release --test formats damage::` makes 1000 random cuts per format, and damages
+//! as many of its blocks; the default is fewer.
 
 use std::path::{Path, PathBuf};
 
@@ -217,6 +217,29 @@ fn a_flipped_bit_in_a_block_costs_that_block_and_is_listed() {
                 _ => assert!(changed + missing <= 1024, "{place}"),
             }
         }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_table_of_contents_of_an_archive_is_noticed_or_harmless() {
+    let whole = Whole::new("npz");
+    let contents = whole
+        .bytes
+        .windows(4)
+        .position(|bytes| bytes == b"PK\x01\x02")
+        .expect("a table of contents");
+    for at in contents..whole.bytes.len() {
+        let mut bytes = whole.bytes.clone();
+        bytes[at] ^= 1 << (at % 8);
+        let Some(read) = whole.read(&bytes) else {
+            continue;
+        };
+        let (changed, missing) = whole.compare(&read);
+        let lost: u64 = read.losses.iter().map(|loss| loss.n_waveforms).sum();
+        assert!(
+            changed + missing == 0 || lost > 0,
+            "npz at {at}: {changed} changed, {missing} missing, {lost} lost"
+        );
     }
 }
 

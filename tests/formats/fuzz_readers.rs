@@ -1,5 +1,4 @@
-//! Damaged seeds of the fuzz targets, and what `tests/fuzz/` asks of everything that nuwave reads: `scripts/fuzz` for a
-//! few seconds, without its tools.
+//! Damaged seeds of the fuzz targets, with the checks of `tests/fuzz/`: a few seconds of `scripts/fuzz`, without its tools.
 
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
@@ -188,7 +187,7 @@ fn findings_are_refused_for_what_is_wrong_with_them() {
         ("hdf5/chunk.h5", "claims more bytes than the file has"),
         ("hdf5/chunks.h5", "more than a file of 588 bytes can hold"),
         ("parquet/schema.parquet", "the footer's schema is damaged"),
-        ("npy/nested.npy", "the header is not that of an array"),
+        ("npy/nested.npy", "the header cannot be understood"),
         ("parquet/list.parquet", "the footer's schema is damaged"),
         (
             "parquet/longer_list.parquet",

@@ -1,4 +1,4 @@
-//! The shapes in which waveforms stand in files of others: tables, arrays, lists.
+//! The layouts in which other programs store waveforms: tables, arrays, lists.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Damaged files: an error or a loss, never a panic, a hang, or a waveform that was never there.
+//! Damaged files: an error or a loss, never a panic, a hang, or an invented waveform.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -329,10 +329,10 @@ fn files_that_hold_no_waveforms_are_refused_with_a_hint() {
     let folder = Folder::new();
     let cases: [(&str, &[u8], &str); 7] = [
         ("empty", b"", "is empty"),
-        ("letter", b"Dear colleague,\n", "no format"),
+        ("letter", b"Dear colleague,\n", "not in a format"),
         ("root", b"root\x00\x00\xec\x00", "ROOT"),
         ("gzip", b"\x1f\x8b\x08\x00", "gzip"),
-        ("noise", &[0x5a; 5000], "no format"),
+        ("noise", &[0x5a; 5000], "not in a format"),
         ("numbers", b"1\n2\n3\n", "text of numbers"),
         (
             "zip",

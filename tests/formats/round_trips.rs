@@ -126,7 +126,7 @@ fn window_starts_are_kept() {
 }
 
 #[test]
-fn what_the_file_says_of_the_readout_comes_back() {
+fn readout_values_of_a_file_come_back() {
     let folder = folder();
     for ending in ["h5", "parquet", "arrow", "npz"] {
         let path = folder.path().join(format!("run.{ending}"));
@@ -146,7 +146,7 @@ fn what_the_file_says_of_the_readout_comes_back() {
 }
 
 #[test]
-fn truth_comes_back_from_the_file_or_from_sidecar_it() {
+fn truth_comes_back_from_the_file_or_its_sidecar() {
     for ending in ["h5", "parquet", "arrow", "npy", "npz", "dat", "txt"] {
         let folder = folder();
         let path = folder.path().join(format!("run.{ending}"));

@@ -130,14 +130,6 @@ fn compare_lights(
     extractor.and_then(|gpu| gpu.report()).expect("a GPU's")
 }
 
-const METHODS: [Method; 5] = [
-    Method::Deconvolution,
-    Method::Sparse,
-    Method::Auto,
-    Method::Integral,
-    Method::Coti,
-];
-
 #[test]
 #[ignore = "needs a GPU adapter"]
 fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
@@ -174,13 +166,13 @@ fn every_preset_and_method_has_the_same_hits() {
         },
     ];
     for (name, _) in detector::PRESETS {
-        for method in METHODS {
+        for method in Method::ALL {
             for (place, change) in changes.iter().enumerate() {
                 let light = LightLevel::ChargeRange {
                     low_pe: 0.5,
                     high_pe: 100.0,
                 };
-                let plan = simulation(name, 250, light, change, place as u64);
+                let plan = simulation(name, 100, light, change, place as u64);
                 let gpu = extractor_for(&plan, method);
                 let mut comparison = Comparison::default();
                 for block in waveforms(&plan).expect("a valid plan") {
@@ -221,7 +213,7 @@ const READOUT: DigitizerConfig = DigitizerConfig {
 #[ignore = "needs a GPU adapter"]
 fn any_window_has_the_same_hits() {
     let mut runner = TestRunner::deterministic();
-    for method in METHODS {
+    for method in Method::ALL {
         for (with_default, polarity) in [(true, Polarity::Negative), (false, Polarity::Positive)] {
             let readout = DigitizerConfig {
                 polarity,

@@ -67,11 +67,12 @@ fn the_hits_of_cpu_and_gpu_are_compared() {
     assert!(text.status.success());
     let text = String::from_utf8(text.stdout).unwrap();
     for stage in [
-        "sanity",
+        "load_samples",
         "baseline",
+        "decimate",
         "deconvolve",
-        "floor",
-        "find",
+        "residual_baseline",
+        "hit_finding",
         "charge",
         "time",
     ] {

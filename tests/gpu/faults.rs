@@ -1,5 +1,5 @@
-//! GPU failures in the middle of a run: nothing is lost, nothing is doubled, and the report says what was done
-//! again. Needs a GPU adapter, software included.
+//! GPU failures during a run: nothing is lost, nothing is duplicated, and the report lists the repeated work. Needs a GPU
+//! adapter, software included.
 
 use crate::support::reconstruct::{Run, nuwave, output, testdata};
 use nuwave::detector;
@@ -13,7 +13,7 @@ use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 /// Steps of one chunk at which something can fail: prepare, upload, submit, read.
 const STEPS: u64 = 4;
 const BATCHES: u64 = 6;
-/// Batches in flight, each of one chunk: so many reads follow the last submission.
+/// Batches in flight, each of one chunk, and thus the number of reads after the last submission.
 const IN_FLIGHT: u64 = 3;
 
 fn plan() -> WaveformPlan {

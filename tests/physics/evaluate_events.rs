@@ -336,7 +336,7 @@ fn a_response_that_falls_to_the_edge_is_found_and_chance_is_not() {
 }
 
 #[test]
-fn what_is_not_known_is_counted_and_left_out() {
+fn unknown_values_are_counted_and_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let (truth, mut found) = smeared(600, 0.0);
     for event in &mut found[..30] {
@@ -445,7 +445,7 @@ fn several_reconstructions_stand_side_by_side_with_their_pictures() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_events_and_columns_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (truth, found) = smeared(100, 0.0);
     let out = folder.path().join("out");

@@ -1,4 +1,4 @@
-//! The fit of events on light maps that are known exactly: what they expect is what the hits are drawn from.
+//! The fit of events with exactly known light maps: the hits are drawn from the expectation of the maps.
 
 use std::sync::Arc;
 

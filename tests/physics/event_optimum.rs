@@ -1,4 +1,4 @@
-//! The optimum that the fit finds is that of an independent minimiser.
+//! The event fit and an independent minimiser find the same optimum.
 
 use crate::support::light::{drawn, model};
 use argmin::core::{CostFunction, Error, Executor, Gradient, State as _};

@@ -1,4 +1,4 @@
-//! Extraction of whatever comes: no panic, no NaN without a flag, and the same result in any company.
+//! Extraction of arbitrary waveforms: no panic, no NaN without a flag, and the same result in any batch.
 
 use crate::support::reconstruct::{calibration, pulse};
 use crate::support::windows::{Content, Window, batch, calibration_of, window};

@@ -1,4 +1,4 @@
-//! Simulated waveforms: what a detector's description promises is what comes out.
+//! Simulated waveforms have the properties that the detector's description states.
 
 use std::process::Command;
 

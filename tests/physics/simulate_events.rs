@@ -222,7 +222,7 @@ fn efficiencies_spread_as_the_detector_says_and_are_its_own() {
 }
 
 #[test]
-fn what_cannot_be_simulated_is_refused() {
+fn impossible_simulations_are_refused() {
     let refused = |change: &dyn Fn(&mut EventPlan), expected: &str| {
         let mut plan = plan(1, [0.0; 3], 1.0);
         change(&mut plan);

@@ -1,4 +1,4 @@
-//! `nuwave reconstruct` to events: from waveforms, from hits of any make, and from hits as they should not be.
+//! `nuwave reconstruct` to events: from waveforms, from hits of other programs, and from invalid hits.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -424,7 +424,7 @@ fn a_table_without_rows_has_no_events() {
 }
 
 #[test]
-fn tables_that_are_no_hits_are_refused() {
+fn tables_without_hits_are_refused() {
     let folder = Folder::new();
     let path = folder.path("hits.parquet");
     let floats = || -> ArrayRef { Arc::new(Float64Array::from(vec![1.0; 3])) };

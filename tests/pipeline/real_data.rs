@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::correlation;
 use crate::support::formats::{Owned, Values, file, read, values};
 use crate::support::reconstruct::{
     Output, Run, calibration, names_in, nuwave, output, reconstruct, write_calibration,
@@ -26,20 +27,6 @@ fn led_calibration(folder: &Path) -> PathBuf {
     )
     .ended_with(0);
     path
-}
-
-fn correlation(pairs: &[(f64, f64)]) -> f64 {
-    let n = pairs.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / n;
-    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for pair in pairs {
-        let (dx, dy) = (pair.0 - x, pair.1 - y);
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
-    }
-    xy / (xx * yy).sqrt()
 }
 
 /// Sum of the samples over the mean of the first `n_baseline`, upright for `sign`.
@@ -411,7 +398,7 @@ fn two_gains_agree(
     waveforms: &[Owned],
     (least, least_low): (f64, f64),
 ) {
-    // The first sample of a window is a marker of the camera's, not light. Behind the pulse comes an undershoot.
+    // The first sample of a window is a marker of the camera's, not light. An undershoot follows the pulse.
     let area = |waveform: &Owned| plain_integral(&values(waveform)[1..46], 15, 1.0);
     let charge_pe = |row: usize| -> f64 {
         let light = found.hits_of(row).iter().filter(|hit| hit.time_ns > 5.0);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::correlation;
 use crate::support::formats::file;
 use crate::support::reconstruct::events::{EventRow, events};
 use crate::support::reconstruct::{Folder, Run, nuwave, reconstruct};
@@ -24,20 +25,6 @@ fn detector(folder: &Folder, table: &Path) -> String {
         .replace("trigger_ns = 280.0", "trigger_ns = 5.0");
     let path = folder.file("liquido.toml", text.as_bytes());
     path.to_str().expect("a plain path").to_owned()
-}
-
-fn correlation(pairs: &[(f64, f64)]) -> f64 {
-    let n = pairs.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / n;
-    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for pair in pairs {
-        let (dx, dy) = (pair.0 - x, pair.1 - y);
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
-    }
-    xy / (xx * yy).sqrt()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `nuwave reconstruct`: what comes out, and that it is always the same.
+//! `nuwave reconstruct`: its output, which never depends on batches, threads or the format of the input.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What `nuwave reconstruct` says to input that it cannot use: exit code, message, nothing left.
+//! Inputs that `nuwave reconstruct` refuses: exit code, message, nothing left.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

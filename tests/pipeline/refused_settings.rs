@@ -1,4 +1,4 @@
-//! What `nuwave reconstruct` says to settings and targets that it cannot use: exit code, message, nothing left.
+//! Settings and targets that `nuwave reconstruct` refuses: exit code, message, nothing left.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     with(&["--threads", "0"]).refused(2);
     with(&["--threads", "100000"]).refused(2);
     // With a GPU or without.
-    with(&["--adapter", "nosuch"]).refused_with(6, &["there is no", "hint: "]);
+    with(&["--adapter", "nosuch"]).refused_with(6, &["there is no", "hint: ", "--backend cpu"]);
     with(&["--threshold-sigma", "0"]).refused(2);
     with(&["--filter", "boxcar"]).refused(2);
     with(&["--detector", "nemo"]).refused(2);

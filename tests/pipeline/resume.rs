@@ -1,4 +1,4 @@
-//! Runs that end in the middle, by a signal or by an error, and go on.
+//! Runs that are interrupted, by a signal or by an error, and resumed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -157,7 +157,7 @@ fn resume_words<'a>(path: &'a str, target: &'a Path) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_differs_from_what_a_run_was_begun_with_is_named() {
+fn a_run_is_not_resumed_with_changed_settings_or_inputs() {
     let folder = Folder::new();
     let (path, target) = stopped(&folder, "run.dat");
     let words = resume_words(&path, &target);
@@ -338,7 +338,7 @@ fn a_changed_detector_file_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_written_to_meanwhile_is_read_anew() {
+fn an_input_that_changes_during_the_run_is_read_again() {
     for grow in [true, false] {
         let folder = Folder::new();
         let path = simulated(&folder, "run.dat", 800, 3);
@@ -445,7 +445,7 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
     assert!(
         report["inputs"][2]["cut"]
             .as_str()
-            .is_some_and(|cut| cut.contains("no format"))
+            .is_some_and(|cut| cut.contains("not in a format"))
     );
     // A name that is wrong is never skipped, and without any input there is nothing to do.
     let absent = folder.path("absent.h5");
@@ -463,7 +463,7 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
 }
 
 #[test]
-fn a_record_that_has_not_got_its_name_yet_is_none() {
+fn a_record_without_its_final_name_is_ignored() {
     let folder = Folder::new();
     let (path, target) = stopped(&folder, "run.arrow");
     let units = partial(&target).join("units");
@@ -485,7 +485,7 @@ fn a_record_that_has_not_got_its_name_yet_is_none() {
 }
 
 #[test]
-fn what_is_unfinished_is_begun_anew_when_told_so() {
+fn overwrite_discards_an_unfinished_run() {
     let folder = Folder::new();
     let (path, target) = stopped(&folder, "run.arrow");
     let mut words = resume_words(&path, &target);

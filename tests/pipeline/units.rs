@@ -1,4 +1,4 @@
-//! Units of work: shards, plans, merging and verifying; every way to divide the work gives the same bytes.
+//! Units of work: shards, plans, merging and verifying; every division of the work gives the same bytes.
 
 use std::path::Path;
 
@@ -285,6 +285,9 @@ fn events_that_come_scattered_are_whole() {
     };
     let run = of(&single, &[]).ended_with(0);
     assert!(run.stderr.contains("ascending"), "{}", run.stderr);
+    // Shards cannot divide this input, so the note is printed in any case.
+    let quiet = of(&folder.path("quiet"), &["--quiet"]).ended_with(0);
+    assert!(quiet.stderr.contains("as one unit"), "{}", quiet.stderr);
     let found = output(&single);
     assert_eq!(found.report["events"]["events"], 5);
     assert_eq!(found.report["inputs"][0]["units"], 4);

@@ -1,4 +1,4 @@
-//! The workflow for production: a pass under Snakemake that is killed in the middle makes what an undisturbed one makes.
+//! The workflow for production: a pass under Snakemake that is killed gives the same output as an uninterrupted one.
 //! Needs Snakemake, in `PATH` or named by `SNAKEMAKE`, and Python.
 #![cfg(unix)]
 
@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 #[ignore = "needs snakemake"]
-fn a_pass_that_is_killed_makes_what_an_undisturbed_one_makes() {
+fn a_killed_pass_gives_the_output_of_an_uninterrupted_one() {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/workflow/test"))
         .env("NUWAVE", env!("CARGO_BIN_EXE_nuwave"))
         .output()

@@ -219,6 +219,14 @@ async fn files_below_the_data_root_are_reconstructed_in_place() {
             "{name}"
         );
     }
+    act("{\"input\": [\"a.arrow\", \"a.arrow\"], \"output\": \"twice\"}")
+        .await
+        .expect("a repeated input is read twice");
+    let log = server.stderr();
+    assert!(
+        log.contains("WARN") && log.contains("is named more than once"),
+        "{log}"
+    );
     for (body, code) in [
         (
             "{\"input\": \"../plain/report.json\", \"output\": \"x\"}",

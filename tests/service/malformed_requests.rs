@@ -14,7 +14,7 @@ use nuwave::service::kserve::messages::{
 };
 use tonic::Code;
 
-/// A part of the message of the rejection, its code, and the change that makes a valid request invalid.
+/// A part of the message of the rejection, as a label; its code, and the change that makes a valid request invalid.
 type Case = (&'static str, Code, fn(&mut InferRequest));
 
 const NAMES: [Case; 8] = [

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The groups of files that import each other in a circle. A module and its parent may: a folder's `mod.rs` and a file in it.
+/// The groups of files that import each other in a circle. A parent module and its child, as a folder's `mod.rs` and a file in it, may do so.
 pub fn circles(imports: &Graph) -> Vec<BTreeSet<String>> {
     let graph: Graph = imports
         .iter()
@@ -37,7 +37,7 @@ pub fn circles(imports: &Graph) -> Vec<BTreeSet<String>> {
     circles
 }
 
-/// Whether the module of `file` is declared in `other`.
+/// True if the module of `file` is declared in `other`.
 fn is_parent(other: &str, file: &str) -> bool {
     let module = module_of(file);
     let parent = match module.rsplit_once('/') {
@@ -66,7 +66,7 @@ fn reachable<'a>(graph: &'a Graph, from: &String) -> BTreeSet<&'a String> {
     seen
 }
 
-/// The files of a circle, one a line, each with those it imports.
+/// The files of a circle, one per line, each with those it imports.
 pub fn describe(imports: &Graph, circle: &BTreeSet<String>) -> String {
     let mut text = format!("{} files import each other:\n", circle.len());
     for file in circle {

@@ -1,7 +1,7 @@
 //! A reader of Rust source text: the modules of a crate, what they define, what they import.
 //!
-//! It knows as much of the grammar as the sources of nuwave need: comments and literals are skipped, items under `#[cfg(test)]` are left
-//! out, and a path is followed through re-exports to the file that defines its item.
+//! It supports the part of the grammar that the sources of nuwave use: comments, literals and items under `#[cfg(test)]` are skipped, and a
+//! path is followed through re-exports to the file that defines its item.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

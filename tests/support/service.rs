@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Its output on stderr.
+    /// Returns its output on stderr.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -232,7 +232,7 @@ pub async fn messages(command: &str, batches: Vec<RecordBatch>) -> Vec<FlightDat
         .expect("messages")
 }
 
-/// Returns the answers to `messages`, or the status that ended them.
+/// Returns the responses to `messages`, or the status that ended them.
 pub async fn exchange(
     mut client: FlightServiceClient<Channel>,
     messages: Vec<FlightData>,

@@ -1,9 +1,9 @@
-//! Snapshots of texts: the expected ones stand in `snapshots/` of the area (insta's format).
+//! Snapshots of texts in insta's format, in the folder `snapshots/` of each area.
 
 use std::cell::Cell;
 use std::path::Path;
 
-/// Asserts that `text` is that of the snapshot `name`, but for what differs from machine to machine.
+/// Asserts that `text` equals the snapshot `name`, except for what differs from build to build or from machine to machine.
 #[track_caller]
 pub fn assert(name: &str, text: &str) {
     let mut settings = insta::Settings::new();
@@ -14,7 +14,7 @@ pub fn assert(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, redacted(text)));
 }
 
-/// Asserts that `text` is that of the next snapshot of the test that is running: they are counted.
+/// Asserts that `text` equals the next snapshot of the running test; the snapshots of a test are numbered.
 #[track_caller]
 pub fn assert_next(text: &str) {
     thread_local! {
@@ -23,16 +23,16 @@ pub fn assert_next(text: &str) {
     let number = COUNT.get() + 1;
     COUNT.set(number);
     let thread = std::thread::current();
-    let thread_name = thread.name().expect("a test has a thread of its name");
+    let thread_name = thread.name().expect("the name of the test");
     let name = format!("{}-{number}", thread_name.replace("::", "-"));
     assert(&name, text);
 }
 
-/// Replaces temporary folders, the folder of the sources, version and commit.
+/// Replaces temporary folders, the folder of the sources, the version, and the commit that a refusal of other versions ends with.
 fn redacted(text: &str) -> String {
     let mut text = text
         .replace(env!("CARGO_MANIFEST_DIR"), "[NUWAVE]")
-        .replace(&format!("({})", nuwave::COMMIT), "([COMMIT])")
+        .replace(&format!(", is {}\n", nuwave::COMMIT), ", is [COMMIT]\n")
         .replace(nuwave::VERSION, "[VERSION]");
     let temporary = std::env::temp_dir().join(".tmp");
     let temporary = temporary.to_string_lossy().into_owned();

@@ -44,14 +44,14 @@ pub fn assert_same(one: &Path, other: &Path) {
     }
 }
 
-/// The folder in which the unfinished output `target` waits.
+/// The staging folder of the output `target`.
 pub fn partial(target: &Path) -> PathBuf {
     let mut name = target.file_name().expect("a name").to_owned();
     name.push(".partial");
     target.with_file_name(name)
 }
 
-/// Asserts that nothing is in the folder of `target` that a finished run should not leave.
+/// Asserts that a finished run has left no temporary files in `target` or next to it.
 #[track_caller]
 pub fn assert_nothing_temporary(target: &Path) {
     assert!(!partial(target).exists(), "{}", partial(target).display());
@@ -69,7 +69,7 @@ pub fn run(words: &[&str]) -> Run {
     Run::new(nuwave().args(words))
 }
 
-/// Finished units in the work folder of `target`.
+/// The number of finished units in the staging folder of `target`.
 pub fn finished(target: &Path) -> usize {
     let is_record = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|it| !it.file_name().to_string_lossy().starts_with('.'))

@@ -1,4 +1,5 @@
 //! Waveforms of any kind, and calibrations of several templates, for property tests of extraction.
+
 use nuwave::model::{Batch, Calibration, MIN_SAMPLES, SamplesRef, Waveform};
 use proptest::prelude::*;
 

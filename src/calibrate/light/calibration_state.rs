@@ -209,7 +209,7 @@ impl<'a> CalibrationState<'a> {
     }
 
     /// Runs one time calibration pass.
-    pub(super) fn learn_times(
+    pub(super) fn calibrate_times(
         &mut self,
         read_all: &mut ReadEvents<'_>,
         runs: &Runs,

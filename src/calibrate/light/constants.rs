@@ -66,7 +66,7 @@ pub(super) fn charges(first_pass: &FirstPass, names: &[&str]) -> Result<Vec<Char
                 return Err(Error::usage(format!(
                     "PMT type `{name}`: fewer than {MIN_HITS} hits before the light, and no light dim enough to see single photoelectrons"
                 ))
-.with_hint("take more events, a run of less energy, or a window that begins earlier before the light"));
+                .with_hint("take more events, a run of less energy, or a window that begins earlier before the light"));
             }
             ChargeTable::new(&without_pairs(&smoothed(counts), pairs)).ok_or_else(|| {
                 Error::usage(format!("PMT type `{name}`: no single photoelectrons in the hits"))

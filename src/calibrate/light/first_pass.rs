@@ -7,7 +7,7 @@ use crate::detector::Sensors;
 use crate::event::prepare::{self, Prepared};
 use crate::event::{light_path, seed};
 use crate::math;
-use crate::model::light_maps::STEP_PE;
+use crate::model::light_maps::{CHARGE_BINS, STEP_PE};
 use crate::model::vector::{Vector, minus, norm, plus_scaled};
 use crate::model::{EventHits, Flags};
 
@@ -15,8 +15,6 @@ use crate::model::{EventHits, Flags};
 pub(super) const ROUGH_NS_PER_MM: f64 = 1.5 / 299.792_458;
 /// Hits earlier than this before the first light are dark.
 const BEFORE_LIGHT_NS: f64 = 40.0;
-/// Bins of a charge spectrum, `STEP_PE` each.
-pub(super) const CHARGE_BINS: usize = 640;
 /// Number and width of the bins of time between successive hits of a channel.
 const GAP_BINS: usize = 400;
 const GAP_NS: f64 = 0.25;
@@ -50,7 +48,9 @@ pub(super) struct FirstPass {
     pub dark_charges: Vec<Vec<f64>>,
     /// Charges of channels with a single hit in dim events, by PMT type.
     pub dim_charges: Vec<Vec<f64>>,
+    /// Sum over these hits of the mean number of photoelectrons per channel in their event.
     pub dim_mean: f64,
+    /// Number of these hits.
     pub dim_hits: f64,
     /// Histogram of the time between successive hits of a channel.
     pub gaps: Vec<u64>,

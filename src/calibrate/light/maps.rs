@@ -92,11 +92,11 @@ impl MapFit<'_> {
 
     /// Returns the square of the distance from a run to a channel.
     fn square(&self, run: usize, index: usize) -> f64 {
-        let direction = minus(
+        let displacement = minus(
             self.runs.all[run].position_mm,
             self.sensors.all()[index].position_mm,
         );
-        dot(direction, direction).max(1.0)
+        dot(displacement, displacement).max(1.0)
     }
 
     /// Fits maps and constants.

@@ -1,11 +1,11 @@
 //! Light maps, time distributions, channel constants and the energy scale, from sources at known positions.
 //!
 //! The hits are read seven times. `first_pass` sums charges by run and channel, and the hits before the light;
-//! `constants`, `flight` and `map` make dark rates, charge spectra, slownesses, maps and efficiencies of that. Five passes
-//! (`learn`, `start`, `times`) find when each event happened and when its light arrives, in turn. The last one (`scale`)
-//! fits the runs as any event is fitted. Of the truth only places and energies are used, and the times where they go
-//! with the hits': those fix where time zero is. The detector's description gives the PMTs' places and the
-//! scintillator's radius, nothing else.
+//! `constants`, `light_speed` and `maps` compute dark rates, charge spectra, slownesses, maps and efficiencies from these sums.
+//! Five passes (`time_calibration`, `event_time`, `times`) alternately determine the time of each event and the arrival times
+//! of its light. The last pass (`scale`) fits the runs like any event. From the truth only positions and energies are used,
+//! and the times if they have the same origin as those of the hits: they define time zero. From the detector only the
+//! positions and types of the PMTs and the radius of the scintillator are used.
 
 mod calibration_state;
 mod constants;
@@ -131,7 +131,7 @@ pub fn light(
     )?;
     let mut event_times_ns = state.first_event_times(&first_pass, &runs, truth);
     for pass_kind in TIME_PASSES {
-        state.learn_times(read_all, &runs, &mut event_times_ns, pass_kind)?;
+        state.calibrate_times(read_all, &runs, &mut event_times_ns, pass_kind)?;
         state.anchor(&mut event_times_ns, truth, &runs);
     }
     let model = LightModel::new(state.tables.clone(), Arc::clone(sensors))?;

@@ -38,9 +38,9 @@ impl Runs {
     /// Groups the events of the truth.
     pub(super) fn new(truth: &[TrueEvent]) -> Result<Self> {
         let key = |event: &TrueEvent| {
-            let index = [event.x_mm, event.y_mm, event.z_mm];
+            let position = [event.x_mm, event.y_mm, event.z_mm];
             (
-                index.map(|x| (x / SAME_MM).round() as i64),
+                position.map(|x| (x / SAME_MM).round() as i64),
                 (math::ln(event.energy_mev) / SAME_ENERGY).round() as i64,
             )
         };

@@ -184,13 +184,13 @@ impl FirstHits {
 
     /// Returns the sums of a node, with weighted sums of its neighbours if it has too few hits.
     fn pooled(&self, rows: &[Sums], node: usize) -> Sums {
-        let index = |node: usize| ((node / self.v.count) as f64, (node % self.v.count) as f64);
-        let here = index(node);
+        let position = |node: usize| ((node / self.v.count) as f64, (node % self.v.count) as f64);
+        let here = position(node);
         let mut reach = 0.0;
         loop {
             let mut sums = Sums::none(self.times);
             for (other, row) in rows.iter().enumerate() {
-                let there = index(other);
+                let there = position(other);
                 let square = (here.0 - there.0).powi(2) + (here.1 - there.1).powi(2);
                 let weight = if other == node {
                     1.0

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::calibrate::light::{LightResult, light};
 use crate::cli::Verbosity;
-use crate::cli::args::{ThreadArgs, thread_pool};
+use crate::cli::args::ThreadArgs;
 use crate::cli::progress::Progress;
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
@@ -17,6 +17,7 @@ use crate::io::hits::{self, HitSource};
 use crate::io::{self, ReadOptions};
 use crate::model::EventHits;
 use crate::pipeline::{EventBuilder, OutputFolder};
+use crate::threads::thread_pool;
 
 /// Events per block.
 const BLOCK_EVENTS: usize = 512;
@@ -66,7 +67,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let truth = io::read_truth(&args.truth)?.events;
     if truth.is_empty() {
         return Err(Error::input(&args.truth, "holds no events").with_hint(
-"light is calibrated with sources at known positions: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
+            "light is calibrated with sources at known positions: `event_id`, `x_mm`, `y_mm`, `z_mm`, `energy_mev`",
         ));
     }
     let options = crate::cli::args::InputArgs {

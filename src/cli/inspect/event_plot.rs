@@ -77,7 +77,7 @@ pub(super) fn draw(
         .as_deref()
         .map(|truth| true_event(truth, event_id))
         .transpose()?;
-    let picture = picture(
+    let display = event_display(
         path,
         &detector,
         sensors,
@@ -86,7 +86,7 @@ pub(super) fn draw(
         content.event,
         truth,
     );
-    let svg = event_svg(&picture)?;
+    let svg = event_svg(&display)?;
     let mut file = AtomicFile::create(output)?;
     file.file_mut()
         .write_all(svg.as_bytes())
@@ -172,7 +172,7 @@ fn origin(dir: &Path, report: &serde_json::Value, input_id: u32) -> Result<(Path
 fn geometry(path: &Path, named: Option<&str>) -> Result<Detector> {
     let named = named.ok_or_else(|| {
         Error::usage(format!(
-            "`{}` does not say which detector it comes from, and a picture of an event needs the places of its PMTs",
+            "`{}` does not say which detector it comes from, and an event display needs the positions of the PMTs",
             path.display()
         ))
         .with_hint("give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)")
@@ -186,7 +186,7 @@ fn geometry(path: &Path, named: Option<&str>) -> Result<Detector> {
 
 fn no_geometry(detector: &Detector) -> Error {
     Error::usage(format!(
-        "detector `{}` has no geometry, and a picture of an event needs the places of its PMTs",
+        "detector `{}` has no geometry, and an event display needs the positions of the PMTs",
         detector.name
     ))
     .with_hint("add `[geometry]` to the detector file, as `nuwave detector juno` shows it, or name another with `--detector`")
@@ -266,7 +266,7 @@ fn true_event(path: &Path, event_id: u64) -> Result<TrueEvent> {
     })
 }
 
-fn picture(
+fn event_display(
     path: &Path,
     detector: &Detector,
     sensors: &Sensors,
@@ -278,7 +278,7 @@ fn picture(
     let mut light: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
     let (mut unknown, mut bad) = (0, 0);
     for hit in hits {
-        let Some(place) = sensors.index_of(hit.channel_id) else {
+        let Some(index) = sensors.index_of(hit.channel_id) else {
             unknown += 1;
             continue;
         };
@@ -287,7 +287,7 @@ fn picture(
             continue;
         }
         let (time_ns, charge_pe) = (f64::from(hit.time_ns), f64::from(hit.charge_pe));
-        let sum = light.entry(place).or_insert((0.0, time_ns));
+        let sum = light.entry(index).or_insert((0.0, time_ns));
         sum.0 += charge_pe;
         sum.1 = sum.1.min(time_ns);
     }
@@ -303,7 +303,7 @@ fn picture(
     if unknown > 0 {
         let _ = write!(
             subtitle,
-            "; {unknown} hits of channels without a place are not drawn"
+            "; {unknown} hits of channels without a position are not drawn"
         );
     }
     if bad > 0 {
@@ -316,8 +316,8 @@ fn picture(
         .all()
         .iter()
         .enumerate()
-        .map(|(place, sensor)| {
-            let own = light.get(&place);
+        .map(|(index, sensor)| {
+            let own = light.get(&index);
             DisplaySensor {
                 position_mm: sensor.position_mm,
                 charge_pe: own.map_or(0.0, |(charge_pe, _)| *charge_pe),
@@ -334,7 +334,7 @@ fn picture(
         sensors,
         found_mm: event
             .map(|event| [event.x_mm, event.y_mm, event.z_mm])
-            .filter(|place| place.iter().all(|value| value.is_finite())),
+            .filter(|vertex| vertex.iter().all(|value| value.is_finite())),
         true_mm: truth.map(|truth| [truth.x_mm, truth.y_mm, truth.z_mm]),
         caption: caption(event.as_ref(), truth.as_ref()),
     }

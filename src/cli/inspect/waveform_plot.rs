@@ -70,7 +70,7 @@ pub(super) fn draw(
         .map(|(_, ns)| *ns)
         .or(input.sampling_ns)
         .or(info.sampling_ns);
-    let mut pictures = Vec::new();
+    let mut displays = Vec::new();
     'file: while let Some(batch) = source.next_batch(BatchLimit {
         waveforms: 1024,
         ..BatchLimit::default()
@@ -86,13 +86,18 @@ pub(super) fn draw(
             let trace = extractor
                 .as_ref()
                 .map(|(extractor, _)| extractor.trace(waveform));
-            pictures.push(picture(waveform, trace, &truth, sampling_ns.unwrap_or(0.0)));
-            if pictures.len() >= plot.plot_count as usize {
+            displays.push(waveform_display(
+                waveform,
+                trace,
+                &truth,
+                sampling_ns.unwrap_or(0.0),
+            ));
+            if displays.len() >= plot.plot_count as usize {
                 break 'file;
             }
         }
     }
-    if pictures.is_empty() {
+    if displays.is_empty() {
         return Err(
             Error::input(path, "no waveform of the event and channel asked for")
                 .with_hint("`nuwave inspect FILE` shows which events and channels there are"),
@@ -102,7 +107,7 @@ pub(super) fn draw(
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let subtitle = format!("{}, {}", info.format, info.layout);
-    let svg = waveforms_svg(&name, &subtitle, &pictures)?;
+    let svg = waveforms_svg(&name, &subtitle, &displays)?;
     let mut file = AtomicFile::create(output)?;
     file.file_mut()
         .write_all(svg.as_bytes())
@@ -111,7 +116,7 @@ pub(super) fn draw(
     if !verbosity.quiet {
         status!(
             "drew {} waveforms into `{}`",
-            pictures.len(),
+            displays.len(),
             output.display()
         );
     }
@@ -147,7 +152,7 @@ fn extractor(
     Ok(Some((extractor, sampling_ns)))
 }
 
-fn picture(
+fn waveform_display(
     waveform: Waveform<'_>,
     trace: Option<Trace>,
     truth: &[Photoelectron],

@@ -13,26 +13,6 @@ use crate::pipeline::{InputKind, InputOptions, OnError, PassSettings};
 /// Heading of the options about units.
 pub(super) const WORK: &str = "Units of work";
 
-/// `--from`: where reconstruction begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum FromArg {
-    /// Waveforms: extract hits, then reconstruct events
-    #[default]
-    Waveforms,
-    /// Hits, of nuwave or of other programs: reconstruct events only
-    Hits,
-}
-
-impl From<FromArg> for InputKind {
-    fn from(from: FromArg) -> Self {
-        match from {
-            FromArg::Waveforms => Self::Waveforms,
-            FromArg::Hits => Self::Hits,
-        }
-    }
-}
-
 /// `--on-error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,7 +29,7 @@ pub(crate) enum OnErrorArg {
 pub(crate) struct Settings {
     /// Contents of the inputs [default: waveforms]
     #[arg(long, value_enum, value_name = "WHAT")]
-    pub from: Option<FromArg>,
+    pub from: Option<InputKind>,
     #[command(flatten)]
     #[serde(flatten)]
     pub extraction: ExtractionArgs,
@@ -89,7 +69,7 @@ impl Settings {
     /// Returns the settings of the pass without those that are checked first: the reader's options and the threads.
     pub fn unchecked(&self) -> PassSettings {
         PassSettings {
-            from: self.from.map(InputKind::from).unwrap_or_default(),
+            from: self.from.unwrap_or_default(),
             parameters: self.extraction.parameters(),
             events: self.no_events != Some(true),
             event_method: self.events.event_method,
@@ -103,7 +83,7 @@ impl Settings {
                 Some(OnErrorArg::Skip) => OnError::SkipInputs,
                 Some(OnErrorArg::Stop) => OnError::Stop,
             },
-            backend: self.backend.backend.unwrap_or_default().into(),
+            backend: self.backend.backend.unwrap_or_default(),
             adapter: self.backend.adapter.clone(),
             threads: None,
             batch: self.batch,

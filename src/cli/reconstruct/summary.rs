@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::cli::Verbosity;
-use crate::error::{Error, Result};
 use crate::extract::BackendReport;
 use crate::pipeline::Report;
 
@@ -46,13 +45,6 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
     if !verbosity.quiet {
         status!("\n{}\n{}", output.display(), report.summary().trim_end());
     }
-}
-
-/// Prints the report on stdout.
-pub(super) fn print_json(report: &Report) -> Result<()> {
-    let text = serde_json::to_string_pretty(report)
-        .map_err(|error| Error::internal(format!("the report: {error}")))?;
-    crate::cli::print(&(text + "\n"))
 }
 
 /// Prints which waveforms the GPU could not extract, and how often it failed.

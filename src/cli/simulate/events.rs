@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Verbosity;
 use super::super::args::{ThreadArgs, merge_config};
 use super::create;
+use super::source_files::{read_csv, read_sources};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::tables::event_hits::EventHitsFile;
@@ -16,6 +17,7 @@ use crate::model::{Batch, Truth};
 use crate::simulate::{
     Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, ReadoutChannels, Vertex, events,
 };
+use crate::threads::thread_pool;
 
 /// The defaults.
 const DETECTOR: &str = "juno";
@@ -157,23 +159,20 @@ pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
             .with_hint("add `--level waveforms`, or leave it out"));
     }
     let plan = settings.plan()?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.count()?)
-        .build()
-        .map_err(|error| Error::internal("cannot start the threads").with_source(error))?;
+    let pool = thread_pool(args.threads.count()?)?;
     let begin = Instant::now();
-    let mut made = pool.install(|| match settings.level {
+    let mut summary = pool.install(|| match settings.level {
         Some(Level::Waveforms) => write_waveforms(&settings, &plan, &output),
         _ => write_hits(&settings.finder()?, &plan, &output),
     })?;
-    made.seconds = begin.elapsed().as_secs_f64();
-    made.print(&plan, &output, verbosity)?;
+    summary.seconds = begin.elapsed().as_secs_f64();
+    summary.print(&plan, &output, verbosity)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The summary of a simulation.
 #[derive(Debug, Default, serde::Serialize)]
-struct Made {
+struct Summary {
     events: u64,
     photoelectrons: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +183,7 @@ struct Made {
     seconds: f64,
 }
 
-impl Made {
+impl Summary {
     fn print(&self, plan: &EventPlan, output: &Path, verbosity: Verbosity) -> Result<()> {
         if verbosity.json {
             let json = serde_json::to_string(self)
@@ -218,19 +217,19 @@ impl Made {
     }
 }
 
-fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Made> {
+fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Summary> {
     let window_ns = plan.detector.readout.window_ns();
     let mut file = EventHitsFile::create(output)?;
-    let mut made = Made {
+    let mut summary = Summary {
         events: plan.n_events(),
-        ..Made::default()
+        ..Summary::default()
     };
     let mut hits = 0;
     for event in events(plan)?.flatten() {
         let found = event.hits(finder, plan.seed, window_ns);
         hits += found.hits.len() as u64;
-        made.photoelectrons += event.photoelectrons.len() as u64;
-        made.charge_pe += found
+        summary.photoelectrons += event.photoelectrons.len() as u64;
+        summary.charge_pe += found
             .hits
             .iter()
             .map(|hit| f64::from(hit.charge_pe))
@@ -238,11 +237,11 @@ fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Mad
         file.write(&found, event.truth)?;
     }
     file.finish()?;
-    made.hits = Some(hits);
-    Ok(made)
+    summary.hits = Some(hits);
+    Ok(summary)
 }
 
-fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Made> {
+fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Summary> {
     let origin = toml::to_string(&settings.resolved()?)
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
     let channels = settings.channels.unwrap_or_default();
@@ -259,7 +258,7 @@ fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) ->
         truth.events.push(event.truth);
     }
     sink.finish(&truth)?;
-    Ok(Made {
+    Ok(Summary {
         events: plan.n_events(),
         photoelectrons: truth.photoelectrons.len() as u64,
         waveforms: Some(waveforms),
@@ -268,7 +267,7 @@ fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) ->
             .iter()
             .map(|one| f64::from(one.charge_pe))
             .sum(),
-        ..Made::default()
+        ..Summary::default()
     })
 }
 
@@ -391,90 +390,4 @@ fn numbers<const N: usize>(option: &str, text: &str, expected: &str) -> Result<[
     values
         .and_then(|values| values.try_into().ok())
         .ok_or_else(|| Error::usage(format!("`{option} {text}`: expected {expected}")))
-}
-
-/// Reads the rows of a CSV file: the named columns as numbers, and the column `particle` if there is one.
-fn read_csv(path: &Path, columns: &[&str]) -> Result<Vec<(Vec<f64>, Option<String>)>> {
-    let wrong = |message: String| {
-        Error::usage(format!("`{}`: {message}", path.display())).with_hint(format!(
-            "expected CSV with the columns {}",
-            columns.join(",")
-        ))
-    };
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_path(path)
-        .map_err(|error| wrong("cannot be read".to_owned()).with_source(error))?;
-    let header = reader
-        .headers()
-        .map_err(|error| wrong("is not CSV".to_owned()).with_source(error))?
-        .clone();
-    let place = |name: &str| header.iter().position(|found| found == name);
-    let places = columns
-        .iter()
-        .map(|name| place(name).ok_or_else(|| wrong(format!("no column `{name}`"))))
-        .collect::<Result<Vec<_>>>()?;
-    let particle = place("particle");
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| wrong("is not CSV".to_owned()).with_source(error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let values = places
-            .iter()
-            .zip(columns)
-            .map(|(&place, name)| {
-                let text = record.get(place).unwrap_or("");
-                text.parse::<f64>()
-                    .ok()
-                    .filter(|value| value.is_finite())
-                    .ok_or_else(|| {
-                        wrong(format!(
-                            "line {line}: `{name}` is `{text}`, expected a number"
-                        ))
-                    })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let particle = particle
-            .and_then(|place| record.get(place))
-            .map(str::to_owned);
-        rows.push((values, particle));
-    }
-    if rows.is_empty() {
-        return Err(wrong("has no rows".to_owned()));
-    }
-    Ok(rows)
-}
-
-fn read_sources(path: &Path) -> Result<Vec<EventSource>> {
-    read_csv(path, &["x_mm", "y_mm", "z_mm", "energy_mev", "events"])?
-        .into_iter()
-        .map(|(values, particle)| {
-            let particle = match particle.as_deref() {
-                None | Some("") => Particle::default(),
-                Some(name) => {
-                    <Particle as clap::ValueEnum>::from_str(name, true).map_err(|_| {
-                        Error::usage(format!(
-                            "`{}`: there is no particle `{name}`",
-                            path.display()
-                        ))
-                        .with_hint("particles are electron, gamma and positron")
-                    })?
-                }
-            };
-            let events = values[4];
-            if !(0.0..=1e12).contains(&events) || events.fract() != 0.0 {
-                return Err(Error::usage(format!(
-                    "`{}`: the number of events is {events}, expected a whole number",
-                    path.display()
-                )));
-            }
-            Ok(EventSource {
-                events: events as u64,
-                vertex: Vertex::Fixed([values[0], values[1], values[2]]),
-                energy: Energy::Fixed(values[3]),
-                particle,
-            })
-        })
-        .collect()
 }

@@ -38,27 +38,22 @@ pub(super) struct Settings {
     pub channels: Option<String>,
 
     /// Poisson-distributed number of photoelectrons per waveform with this mean [default: 1]
-    #[arg(long, value_name = "MU", group = "light", help_heading = "LightLevel")]
+    #[arg(long, value_name = "MU", group = "light", help_heading = "Light")]
     pub mean_pe: Option<f64>,
     /// The same number of photoelectrons in every waveform
-    #[arg(long, value_name = "K", group = "light", help_heading = "LightLevel")]
+    #[arg(long, value_name = "K", group = "light", help_heading = "Light")]
     pub fixed_pe: Option<u32>,
     /// Two photoelectrons of equal charge this many ns apart, without time profile and transit-time spread
-    #[arg(long, value_name = "NS", group = "light", help_heading = "LightLevel")]
+    #[arg(long, value_name = "NS", group = "light", help_heading = "Light")]
     pub pair_separation_ns: Option<f64>,
     /// With `--pair-separation-ns`: both have exactly 1 PE
-    #[arg(long, help_heading = "LightLevel")]
+    #[arg(long, help_heading = "Light")]
     pub equal_charge: bool,
     /// Total true charge per waveform, log-uniform from LO to HI, as `1:200`
-    #[arg(
-        long,
-        value_name = "LO:HI",
-        group = "light",
-        help_heading = "LightLevel"
-    )]
+    #[arg(long, value_name = "LO:HI", group = "light", help_heading = "Light")]
     pub charge_range: Option<String>,
     /// When the light is emitted; see the list below [default: ls]
-    #[arg(long, value_name = "NAME", help_heading = "LightLevel")]
+    #[arg(long, value_name = "NAME", help_heading = "Light")]
     pub profile: Option<String>,
 
     /// White noise as a share of the single-photoelectron peak; coloured noise is dropped
@@ -236,7 +231,7 @@ impl Settings {
     }
 }
 
-/// Returns the channels of `text`: `N` for the first N, else numbers and ranges with commas between.
+/// Returns the channels of `text`: `N` for the first N, else numbers and ranges separated by commas.
 fn parse_channels(text: &str, detector: &Detector) -> Result<Vec<u32>> {
     let wrong = |part: &str| {
         Error::usage(format!(

@@ -81,7 +81,7 @@ pub fn fit(groups: &[Group]) -> Result<ResolutionFit, String> {
     let mut best = None;
     for _ in 0..ROUNDS {
         let found = non_negative(&usable, &errors)
-            .ok_or("the groups' energies are too alike to tell the parts from each other")?;
+            .ok_or("the energies of the groups are too similar to separate the terms")?;
         for (error, group) in errors.iter_mut().zip(&usable) {
             let relative = group.resolution.error / group.resolution.value;
             *error = 2.0 * relative * curve(&found.squares, group.energy_mev);

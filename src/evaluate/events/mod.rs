@@ -1,7 +1,7 @@
 //! Reconstructed events compared with true ones.
 //!
 //! [`join`] puts both together; [`metrics`], [`uniformity`] and [`fit`] are pure functions of the joined events, in the
-//! bins of [`bins`] and with the statistics of [`spread`]; [`report`] is their part of the table.
+//! bins of [`bins`] and with the statistics of [`residuals`]; [`report`] is their part of the table.
 
 pub mod bins;
 pub mod fit;

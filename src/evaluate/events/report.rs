@@ -170,7 +170,7 @@ const PULLS: [(&str, Cell); 5] = [
     ("x", |m| pull(&m.pulls.x)),
     ("y", |m| pull(&m.pulls.y)),
     ("z", |m| pull(&m.pulls.z)),
-    ("time, less its mean offset", |m| pull(&m.pulls.time)),
+    ("time, minus its mean offset", |m| pull(&m.pulls.time)),
     ("energy", |m| pull(&m.pulls.energy)),
 ];
 
@@ -251,19 +251,19 @@ pub fn warnings(result: &EventResult) -> Vec<String> {
         ),
         (
             counts.true_without_energy,
-            "true events without positive energy are left out of the energy's metrics",
+            "true events without positive energy are left out of the energy metrics",
         ),
         (
             counts.without_vertex,
-            "events without a vertex are left out of the vertex's metrics",
+            "events without a vertex are left out of the vertex metrics",
         ),
         (
             counts.without_time,
-            "events without a time are left out of the time's metrics",
+            "events without a time are left out of the time metrics",
         ),
         (
             counts.without_energy,
-            "events without an energy are left out of the energy's metrics",
+            "events without an energy are left out of the energy metrics",
         ),
         (
             without_sigma.unwrap_or(0),

@@ -119,9 +119,9 @@ pub struct Core {
     pub sigma: Estimate,
 }
 
-/// A Gaussian fitted to what of ascending `sorted` lies within two of its standard deviations: the maximum of the likelihood
-/// of a Gaussian that is cut there, whose mean and variance must be those of the entries within. The window follows until
-/// it no longer moves. `None` for fewer than ten entries, or if there is no spread.
+/// Fits a Gaussian to the entries of ascending `sorted` within two of its standard deviations: the maximum of the likelihood
+/// of a truncated Gaussian, whose mean and variance must be those of the entries within. The window follows the fit until it
+/// no longer moves. `None` for fewer than ten entries, or if there is no spread.
 #[must_use]
 pub fn gaussian_core(sorted: &[f64]) -> Option<Core> {
     const MAX_STEPS: usize = 100;

@@ -6,8 +6,7 @@ use crate::evaluate::events::residuals::{Histogram, Residuals};
 use crate::evaluate::stats::Estimate;
 use crate::math;
 use crate::plot::axis::{Axis, with_minus};
-use crate::plot::figure::values;
-use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
+use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, values};
 
 /// The outline of a histogram: the share of all entries per bin, in percent.
 fn outline(histogram: &Histogram, n: u64) -> Vec<Point> {
@@ -89,7 +88,7 @@ pub(super) fn pulls(results: &[EventResult]) -> Figure {
         ("x", |result| &result.pulls.x),
         ("y", |result| &result.pulls.y),
         ("z", |result| &result.pulls.z),
-        ("time, less its mean offset", |result| &result.pulls.time),
+        ("time, minus its mean offset", |result| &result.pulls.time),
         ("energy", |result| &result.pulls.energy),
     ];
     let panels = all
@@ -118,7 +117,7 @@ pub(super) fn pulls(results: &[EventResult]) -> Figure {
                 .first()
                 .map_or(0.2, |result| of(result).histogram.step);
             let curve: Vec<Point> = (-100..=100)
-                .map(|place| f64::from(place) / 20.0)
+                .map(|step| f64::from(step) / 20.0)
                 .map(|pull| {
                     let density = math::exp(-0.5 * pull * pull) / std::f64::consts::TAU.sqrt();
                     Point::new(pull, 100.0 * step * density)
@@ -156,7 +155,7 @@ pub(super) fn vertex_residuals(results: &[EventResult]) -> Figure {
                 let (histogram, residuals) = of(result);
                 (histogram.clone(), residuals.n)
             };
-            let title = "Found \u{2212} true (mm)";
+            let title = "Reconstructed \u{2212} true (mm)";
             let mut panel = histograms(results, &heading, title, &histogram, 1.0);
             panel.heading = format!("{axis}: {}", panel.heading);
             panel
@@ -164,7 +163,7 @@ pub(super) fn vertex_residuals(results: &[EventResult]) -> Figure {
         .collect();
     stacked(
         "Vertex residuals",
-        "half-width: half of the central 68 %; what lies beyond six of them is not drawn",
+        "half-width: half of the central 68 %; entries beyond six half-widths are not drawn",
         panels,
     )
 }
@@ -199,7 +198,7 @@ pub(super) fn energy_residuals(results: &[EventResult]) -> Figure {
         }
     };
     let energy = |result: &EventResult| (result.histograms.energy.clone(), result.energy.overall.n);
-    let title = "Found / true energy \u{2212} 1 (%)";
+    let title = "Reconstructed / true energy \u{2212} 1 (%)";
     let mut energy = histograms(results, &label, title, &energy, 100.0);
     energy.heading = format!("energy: {}", energy.heading);
     let words = |result: &EventResult| {
@@ -216,7 +215,8 @@ pub(super) fn energy_residuals(results: &[EventResult]) -> Figure {
         }
     };
     let time = |result: &EventResult| (result.histograms.time_ns.clone(), result.time_ns.overall.n);
-    let mut time = histograms(results, &words, "Found \u{2212} true time (ns)", &time, 1.0);
+    let title = "Reconstructed \u{2212} true time (ns)";
+    let mut time = histograms(results, &words, title, &time, 1.0);
     time.heading = format!("time: {}", time.heading);
     let mut figure = Figure::new(
         "Energy and time residuals",

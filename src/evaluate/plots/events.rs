@@ -8,8 +8,7 @@ use crate::evaluate::events::residuals::Residuals;
 use crate::evaluate::stats::Estimate;
 use crate::math;
 use crate::plot::axis::Axis;
-use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series};
-use crate::plot::figure::{count_axis, heights};
+use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights};
 
 /// Residuals along a direction, of a bin.
 type Along = fn(&VertexMetrics) -> Residuals;
@@ -77,12 +76,12 @@ fn vertex(
     title: &str,
     axis: &dyn Fn(&[Series]) -> Axis,
     bins: fn(&EventResult) -> &[Binned<VertexMetrics>],
-    place: fn(f64) -> f64,
+    x_of: fn(f64) -> f64,
 ) -> Figure {
     let points = |result: &EventResult, of: &dyn Fn(&VertexMetrics) -> Option<Estimate>| {
         bins(result)
             .iter()
-            .filter_map(|bin| point(place(bin.mean), of(&bin.metrics), 1.0))
+            .filter_map(|bin| point(x_of(bin.mean), of(&bin.metrics), 1.0))
             .collect::<Vec<_>>()
     };
     let (mut biases, mut widths) = (Vec::new(), Vec::new());
@@ -254,7 +253,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
     upper.weight = 1.6;
     let mut lower = panel(x, "Bias (%)", biases, -0.5, 0.5);
     lower.guides = vec![0.0];
-    let subtitle = "half-width of the central 68 % of found / true energy; curve: sqrt(a\u{b2}/E + b\u{b2} + c\u{b2}/E\u{b2}), E in MeV";
+    let subtitle = "half-width of the central 68 % of reconstructed / true energy; curve: sqrt(a\u{b2}/E + b\u{b2} + c\u{b2}/E\u{b2}), E in MeV";
     let mut figure = Figure::new("Energy resolution", subtitle, upper);
     figure.panels.push(lower);
     figure.height = 720;
@@ -285,8 +284,7 @@ fn energy_by_radius(results: &[EventResult]) -> Figure {
         0.0,
         1.0,
     );
-    let subtitle =
-        "found / true energy of all energies together; resolution: half-width of the central 68 %";
+    let subtitle = "reconstructed / true energy of all energies together; resolution: half-width of the central 68 %";
     let mut figure = Figure::new(
         "Energy against the distance from the centre",
         subtitle,

@@ -322,7 +322,7 @@ fn hits_per_pe(evaluation: &Evaluation) -> Figure {
     panel.series = series;
     Figure::new(
         "Hits per photoelectron",
-        "1: every photoelectron a hit of its own",
+        "1: each photoelectron has its own hit",
         panel,
     )
 }
@@ -351,7 +351,7 @@ fn wasserstein(evaluation: &Evaluation) -> Figure {
     panel.series = series;
     let subtitle = "1-Wasserstein distance between hits and true photoelectrons, both charge-normalised; mean by waveform";
     Figure::new(
-        "How far the charge lies from the truth in time",
+        "Distance of the hits from the truth in time",
         subtitle,
         panel,
     )

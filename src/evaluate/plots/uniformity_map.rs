@@ -64,8 +64,8 @@ fn draw(results: &[EventResult], canvas: &Canvas<'_, '_>) -> Result<()> {
         })
         .fold(0.05, |largest: f64, value| largest.max(value.abs()));
     let scale = Axis::linear("Deviation (%)", -largest, largest);
-    for (place, result) in results.iter().enumerate() {
-        let y = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * place as f64;
+    for (index, result) in results.iter().enumerate() {
+        let y = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * index as f64;
         canvas.text(&heading(result), (LEFT_PX, y), TEXT_PX, top_left, bold)?;
         let frame = Frame {
             left: LEFT_PX,

@@ -70,6 +70,10 @@ pub fn measure_charge(
         flags |= Flags::PILE_UP;
     }
     let response = plan.baseline_response.get(hit.peak).copied().unwrap_or(0.0);
-    let baseline = baseline_sigma_adc * response * width as f32 * plan.step_ns;
-    (sum / share, math::hypot(noise, baseline) / share, flags)
+    let baseline_error = baseline_sigma_adc * response * width as f32 * plan.step_ns;
+    (
+        sum / share,
+        math::hypot(noise, baseline_error) / share,
+        flags,
+    )
 }

@@ -1,7 +1,7 @@
 //! Stage 4: deconvolution by FFT: division by the spectrum of the template and low-pass; ADC counts in, PE per ns out.
 //!
-//! The transform of n real samples is that of n / 2 complex ones, even samples real and odd ones imaginary. What the
-//! filter H does to them needs no unpacking: with Z the packed transform and M = n / 2,
+//! The transform of n real samples is that of n / 2 complex ones, even samples real and odd ones imaginary. The
+//! filter H is applied without unpacking: with Z the packed transform and M = n / 2,
 //! Z'(k) = A(k) Z(k) + B(k) conj(Z(M - k)), A = P - Q sin(pi k / M), B = i Q cos(pi k / M),
 //! P and Q = (H(k) +- conj(H(M - k))) / 2. Two waveforms are never packed into one transform: by rounding, the hits of one would depend on
 //! the other.
@@ -23,7 +23,7 @@ pub(crate) const BLOCK: usize = 8;
 /// Samples whose mean is the level at an end of the window.
 pub(crate) const LEVEL_SAMPLES: usize = 8;
 /// Longest ramp from that level to the baseline, in decimated samples.
-const LONGEST_RAMP: usize = 64;
+const MAX_RAMP: usize = 64;
 /// Number of samples up to which the noise of sums is tabulated.
 const NOISE_TABLE: usize = 256;
 
@@ -103,7 +103,7 @@ impl DeconvolutionPlan {
         let lead = design.kernel_lead.div_ceil(design.decimation);
         let padding = design.padding.div_ceil(design.decimation).min(n_fft / 2);
         let ramp = |longest: usize| -> Vec<f32> {
-            let length = longest.clamp(1, LONGEST_RAMP);
+            let length = longest.clamp(1, MAX_RAMP);
             (0..length)
                 .map(|index| {
                     let angle = std::f64::consts::PI * (index as f64 + 0.5) / length as f64;
@@ -198,7 +198,7 @@ impl DeconvolutionPlan {
         self.kernel_integral.at(time_ns)
     }
 
-    /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`max_window`](Self::longest_window).
+    /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`max_window`](Self::max_window).
     pub fn deconvolve(&self, work: &mut DeconvolutionWorkspace) {
         let length = work.trace.len();
         let trace = &mut work.trace;

@@ -23,7 +23,7 @@ const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
 /// Noise for `auto` if the calibration has none, as a share of the peak of the template.
 const AUTO_NOISE: f64 = 0.1;
 /// Share of the maximum of the spectrum below which the division is regularized.
-const REGULARISATION: f64 = 1e-4;
+const REGULARIZATION: f64 = 1e-4;
 /// Largest value of the filter beyond [`HALVED_BAND`] for which the rate is halved: aliasing is then a thousandth of the noise.
 const FILTER_END: f64 = 2e-3;
 /// In cycles per sample; the band of the halved rate ends at 0.25.
@@ -45,7 +45,7 @@ enum Shape {
 pub struct Design {
     template_adc: Vec<f64>,
     shape: Shape,
-    /// Largest |S|, for the regularisation.
+    /// Largest |S|, for the regularization.
     peak_spectrum: f64,
     /// Samples of the waveform per sample of the deconvolved trace: 1 or 2.
     pub decimation: usize,
@@ -59,7 +59,7 @@ pub struct Design {
     kernel_integral: Vec<f64>,
     /// Samples after which the kernel, and the response of the inverse before its time, vanish.
     pub kernel_lead: usize,
-    /// Standard deviation of the deconvolved trace in PE/ns for white noise of 1 ADC count a sample.
+    /// Standard deviation of the deconvolved trace in PE/ns for white noise of 1 ADC count per sample.
     pub noise_gain: f64,
     /// Full-rate response of the inverse, low-passed, in PE/ns for one ADC count in one sample: the second half is
     /// before time 0, as the transform is circular.
@@ -159,7 +159,7 @@ impl Design {
     /// Returns F conj(S) / (|S|^2 + e^2) in PE/ns per ADC count.
     fn inverse_at(&self, frequency: f64, bin: Complex64) -> Complex64 {
         let magnitude = math::hypot(bin.re, bin.im);
-        let smallest = REGULARISATION * self.peak_spectrum;
+        let smallest = REGULARIZATION * self.peak_spectrum;
         bin.conj()
             * (self.filter(frequency, magnitude)
                 / (magnitude * magnitude + smallest * smallest)
@@ -335,7 +335,7 @@ fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
 /// Returns the widest Gaussian (sigma in cycles per sample) for which a photoelectron has the required significance in the deconvolved trace.
 fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
     let length = 2 * (magnitude.len() - 1);
-    let smallest = REGULARISATION * peak;
+    let smallest = REGULARIZATION * peak;
     let significance = |sigma: f64| {
         let noise_power: f64 = magnitude
             .iter()

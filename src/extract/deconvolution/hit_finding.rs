@@ -32,7 +32,7 @@ pub struct FoundHit {
     pub peak: usize,
     /// True if the hit is the first one of its region, so that its leading edge is its own.
     pub leads: bool,
-    /// True if no other hit adjoins before, and after.
+    /// True if no other hit adjoins this one before it, and after it.
     pub alone: (bool, bool),
 }
 

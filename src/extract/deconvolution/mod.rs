@@ -1,4 +1,4 @@
-//! The method `deconvolution`: division by the template's spectrum, then hits of the deconvolved trace.
+//! The method `deconvolution`: division by the spectrum of the template, then hit finding in the deconvolved trace.
 
 pub(crate) mod charge;
 pub(crate) mod decimate;
@@ -7,3 +7,4 @@ pub(crate) mod filter;
 pub(crate) mod hit_finding;
 pub(crate) mod residual_baseline;
 pub(crate) mod time;
+mod trace_blocks;

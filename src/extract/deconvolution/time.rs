@@ -13,7 +13,6 @@ use crate::math;
 pub(crate) const EDGE_SIGMA: f32 = 6.0;
 /// The same as a share of the peak: templates are not known well enough below.
 pub(crate) const EDGE_PEAK_SHARE: f32 = 0.04;
-
 /// A hit earlier than this many standard deviations of the kernel may lie in the samples of the baseline.
 pub(crate) const EARLY_SIGMA: f32 = 2.0;
 
@@ -34,9 +33,9 @@ pub fn measure_time_ns(trace: &[f32], plan: &DeconvolutionPlan, hit: FoundHit, n
         return peak_ns;
     }
     // The slope over two samples, where the flank is that long: half the noise.
-    let (a, b) = (edge, (edge + 2).min(hit.peak));
-    let slope = math::ln(trace[b] / trace[a]) / plan.step_ns / (b - a) as f32;
-    let middle_ns = 0.5 * (a + b) as f32 * plan.step_ns;
+    let after = (edge + 2).min(hit.peak);
+    let slope = math::ln(trace[after] / trace[edge]) / plan.step_ns / (after - edge) as f32;
+    let middle_ns = 0.5 * (edge + after) as f32 * plan.step_ns;
     middle_ns + plan.kernel_sigma_ns * plan.kernel_sigma_ns * slope
 }
 

@@ -23,8 +23,8 @@ use super::config::{
     RINGING_ERROR, RINGING_LENGTH, SEARCH_RANGE, SPLIT_GAIN, SPLIT_ISOLATION,
     SPLIT_OFFSET_THRESHOLD, TEMPLATE_ERROR,
 };
+use super::spline::SplinePosition;
 use super::state::{FitProblem, FitWorkspace, FittedPulse, Proposal, ProposalKind};
-use super::template::SplinePosition;
 
 impl FitWorkspace {
     /// Finds splits and missed photoelectrons and adds them; returns the number of added pulses.

@@ -1,4 +1,4 @@
-//! The constants of the template fit, one list for the Rust code and (by `gpu`) for the WGSL text.
+//! The constants of the template fit, for the Rust code and, through `gpu`, for the WGSL text.
 //!
 //! Charges are in mean charges of a photoelectron (PE). Times and distances of pulses are in units of the template's scale, the distance
 //! at which two pulses look different (`Template::scale`), unless stated otherwise. Gains are in chi-square.
@@ -97,7 +97,7 @@ pub(crate) const ADD_GAIN: f32 = 12.0;
 pub(crate) const ADD_SEARCH_SHARE: f32 = 0.3;
 /// Least share of a column's squares that counts as unexplained by the other columns.
 pub(crate) const MIN_UNEXPLAINED_SHARE: f32 = 0.02;
-/// Error of the template where the pulse stands, as a share of its height.
+/// Error of the template at the pulse itself, as a share of its height.
 pub(crate) const TEMPLATE_ERROR: f32 = 0.005;
 /// Error of the template after the pulse, where cables and bases ring.
 pub(crate) const RINGING_ERROR: f32 = 0.03;

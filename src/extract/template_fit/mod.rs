@@ -1,7 +1,7 @@
-//! The pile-up fit of the methods `sparse` and `auto`: a waveform as a sum of few templates ([`fit`]).
+//! The template fit of the methods `sparse` and `auto`: a waveform as a sum of few templates ([`fit`]).
 //!
-//! [`config`] and [`state`] have the constants and the data, [`template`] and [`normal_equations`] the linear algebra; the other files are the
-//! steps of the fit.
+//! [`config`] and [`state`] have the constants and the data, [`template`], [`spline`] and [`normal_equations`] the linear algebra; the other
+//! files are the steps of the fit.
 
 pub(crate) mod add_pulses;
 pub(crate) mod config;
@@ -12,5 +12,6 @@ pub(crate) mod pair_separation;
 pub(crate) mod priors;
 pub(crate) mod prune;
 pub(crate) mod seeds;
+pub(crate) mod spline;
 pub(crate) mod state;
 pub(crate) mod template;

@@ -5,7 +5,8 @@
 use multiversion::multiversion;
 
 use super::config::{MIN_INSIDE_SHARE, MIN_PIVOT, RIDGE};
-use super::template::{SplinePosition, Template};
+use super::spline::SplinePosition;
+use super::template::Template;
 use crate::extract::load_samples::tree_sum;
 
 /// Numbers per vector operation; rows are padded to multiples of it.

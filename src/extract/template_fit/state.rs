@@ -1,7 +1,8 @@
 //! The state of a fit: its input, the pulses, the residual and the buffers. The other files of the fit are functions on it.
 
 use super::normal_equations::{NormalEquations, sums};
-use super::template::{SplinePosition, Template};
+use super::spline::SplinePosition;
+use super::template::Template;
 
 /// A photoelectron, or several that cannot be separated.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -86,11 +86,12 @@ pub fn waveform(
         .collect();
     for &(t0, charge) in light {
         for (t, sample) in upright.iter_mut().enumerate() {
-            let place = (t as f64 - t0) * 16.0;
-            if place > 0.0
-                && let (Some(a), Some(b)) = (fine.get(place as usize), fine.get(place as usize + 1))
+            let position = (t as f64 - t0) * 16.0;
+            let index = position as usize;
+            if position > 0.0
+                && let (Some(a), Some(b)) = (fine.get(index), fine.get(index + 1))
             {
-                *sample += charge * (a + (b - a) * place.fract());
+                *sample += charge * (a + (b - a) * position.fract());
             }
         }
     }
@@ -143,18 +144,50 @@ pub fn scintillation(seed: u64, mu: f64, length: usize) -> Vec<Photoelectron> {
     light
 }
 
+/// Returns the light of `count` waveforms, each with `pulses` (time and charge) after the same time plus a fraction of a sample. That time is
+/// `begin_ns`, and grows by a nanosecond in `per_ns` waveforms.
+pub fn repeated_pulses(
+    (begin_ns, per_ns): (f64, f64),
+    count: u32,
+    pulses: &[Photoelectron],
+) -> Vec<Vec<Photoelectron>> {
+    (0..count)
+        .map(|step| {
+            let begin_ns = begin_ns + f64::from(step) / per_ns;
+            let at = |&(time, charge): &Photoelectron| (begin_ns + time, charge);
+            pulses.iter().map(at).collect()
+        })
+        .collect()
+}
+
+/// Returns the light of `count` waveforms with [`scintillation`].
+pub fn scintillations(count: u64, mu: f64) -> Vec<Vec<Photoelectron>> {
+    (0..count)
+        .map(|seed| scintillation(seed, mu, 1000))
+        .collect()
+}
+
 /// Creates an extractor of `method` with [`juno_row`].
 pub fn extractor_of(method: Method, undershoot: f32, noise: f32) -> Extractor {
+    let row = juno_row(undershoot, noise);
+    extractor_with(row, method, Polarity::Negative, Some(14))
+}
+
+/// Creates an extractor for samples of 1 ns whose channels all have `row`.
+pub fn extractor_with(
+    row: ChannelCalibration,
+    method: Method,
+    polarity: Polarity,
+    adc_bits: Option<u32>,
+) -> Extractor {
     let mut calibration = Calibration::new();
-    let row = calibration
-        .add_row(juno_row(undershoot, noise))
-        .expect("a valid row");
+    let row = calibration.add_row(row).expect("a valid row");
     calibration.set_default(row);
     calibration.assign(0, row);
     let readout = DigitizerConfig {
         sampling_ns: 1.0,
-        polarity: Polarity::Negative,
-        adc_bits: Some(14),
+        polarity,
+        adc_bits,
     };
     let parameters = Parameters {
         method,
@@ -174,6 +207,18 @@ pub fn batch_of<'a>(waveforms: impl IntoIterator<Item = &'a [u16]>) -> Batch {
             samples: SamplesRef::U16(samples),
         });
     }
+    batch
+}
+
+/// Creates a batch of one waveform of floats.
+pub fn batch_of_floats(samples: &[f32]) -> Batch {
+    let mut batch = Batch::new_f32(0);
+    batch.push(Waveform {
+        event_id: 0,
+        channel_id: 0,
+        start_ns: 0.0,
+        samples: SamplesRef::F32(samples),
+    });
     batch
 }
 
@@ -205,6 +250,41 @@ pub fn hits(
             mine.to_vec()
         })
         .collect()
+}
+
+/// Returns the number of waveforms in which every photoelectron has exactly one hit within `within_ns`.
+pub fn n_resolved(light: &[Vec<Photoelectron>], found: &[Vec<Hit>], within_ns: f64) -> usize {
+    let is_resolved = |one: &Photoelectron, hits: &[Hit]| {
+        let is_near = |hit: &&Hit| (f64::from(hit.time_ns) - one.0).abs() < within_ns;
+        hits.iter().filter(is_near).count() == 1
+    };
+    light
+        .iter()
+        .zip(found)
+        .filter(|(light, hits)| light.iter().all(|one| is_resolved(one, hits)))
+        .count()
+}
+
+/// Returns the error of the charge in units of the stated one.
+pub fn charge_pull(hit: &Hit, charge_pe: f64) -> f64 {
+    (f64::from(hit.charge_pe) - charge_pe) / f64::from(hit.charge_sigma_pe)
+}
+
+/// Returns the error of the time in units of the stated one.
+pub fn time_pull(hit: &Hit, time_ns: f64) -> f64 {
+    (f64::from(hit.time_ns) - time_ns) / f64::from(hit.time_sigma_ns)
+}
+
+/// Returns the root of the mean square.
+pub fn rms(values: &[f64]) -> f64 {
+    (values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// Returns half of the width of the central 68 %.
+pub fn spread(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let quantile = |share: f64| values[(share * values.len() as f64) as usize];
+    0.5 * (quantile(0.8413) - quantile(0.1587))
 }
 
 /// Returns the Wasserstein distance of charge-normalized hits and truth.

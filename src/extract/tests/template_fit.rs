@@ -1,36 +1,20 @@
 //! Physics tests of the template fit.
 
 use super::helpers::{
-    PEAK_ADC, Photoelectron, batch_of, extractor_of, hits, juno_row, juno_template, scintillation,
-    wasserstein_ns, waveform, waveforms,
+    PEAK_ADC, Photoelectron, batch_of, batch_of_floats, charge_pull, extractor_of, extractor_with,
+    hits, juno_row, juno_template, n_resolved, repeated_pulses, rms, scintillations, spread,
+    time_pull, wasserstein_ns, waveform, waveforms,
 };
-use crate::extract::{Backend as _, DigitizerConfig, Extractor, Method, Parameters};
-use crate::model::{Batch, Calibration, Flags, Hit, Polarity, SamplesRef, Waveform};
+use crate::extract::{Backend as _, Extractor, Method};
+use crate::model::{Flags, Hit, Polarity};
 
 fn sparse(undershoot: f32, noise: f32) -> Extractor {
     extractor_of(Method::Sparse, undershoot, noise)
 }
 
 /// `count` waveforms, each with pulses of these charges at these times after 300 ns plus a fraction of a sample.
-fn pulses(count: u32, pulses: &[(f64, f64)]) -> Vec<Vec<Photoelectron>> {
-    (0..count)
-        .map(|step| {
-            let begin = 300.0 + f64::from(step) / 250.0;
-            let at = |&(time, charge): &(f64, f64)| (begin + time, charge);
-            pulses.iter().map(at).collect()
-        })
-        .collect()
-}
-
-fn rms(values: &[f64]) -> f64 {
-    (values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64).sqrt()
-}
-
-/// Half of the width of the central 68 %.
-fn spread(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let quantile = |share: f64| values[(share * values.len() as f64) as usize];
-    0.5 * (quantile(0.8413) - quantile(0.1587))
+fn pulses(count: u32, pulses: &[Photoelectron]) -> Vec<Vec<Photoelectron>> {
+    repeated_pulses((300.0, 250.0), count, pulses)
 }
 
 #[test]
@@ -107,7 +91,7 @@ fn charge_is_linear_for_photoelectrons_at_one_moment() {
                 bias.abs() < 2e-3 + 0.01 / charge,
                 "{undershoot}, {charge} PE: {bias:+.4}"
             );
-            // A charge of several becomes several hits: about that moment, together.
+            // The charge of several photoelectrons becomes several hits, at that moment on average.
             let mean = |hits: &[Hit]| {
                 let moment = hits
                     .iter()
@@ -134,14 +118,10 @@ fn stated_errors_are_the_spreads_of_charge_and_time() {
         let single = || light.iter().zip(&found).filter(|(_, hits)| hits.len() == 1);
         assert!(single().count() > 990, "{charge} PE: {}", single().count());
         let charges: Vec<f64> = single()
-            .map(|(_, hits)| {
-                (f64::from(hits[0].charge_pe) - charge) / f64::from(hits[0].charge_sigma_pe)
-            })
+            .map(|(_, hits)| charge_pull(&hits[0], charge))
             .collect();
         let times: Vec<f64> = single()
-            .map(|(light, hits)| {
-                (f64::from(hits[0].time_ns) - light[0].0) / f64::from(hits[0].time_sigma_ns)
-            })
+            .map(|(light, hits)| time_pull(&hits[0], light[0].0))
             .collect();
         for (what, width) in [("charge", rms(&charges)), ("time", rms(&times))] {
             assert!(
@@ -153,20 +133,18 @@ fn stated_errors_are_the_spreads_of_charge_and_time() {
 }
 
 #[test]
-fn stated_errors_hold_among_photoelectrons_that_stand_close() {
+fn stated_errors_of_close_photoelectrons_are_the_spreads() {
     let extractor = sparse(0.05, 0.1);
     for mu in [1.0, 4.0] {
-        let light: Vec<Vec<Photoelectron>> = (0..3000)
-            .map(|seed| scintillation(seed, mu, 1000))
-            .collect();
+        let light = scintillations(3000, mu);
         let found = hits(&extractor, &light, 0.05, 0.1);
-        let told_apart = light
+        let resolved = light
             .iter()
             .zip(&found)
             .filter(|(light, hits)| light.len() == hits.len());
-        // Within 16 ns of another one, by how close: nearly one, told apart by their charge, told apart by their shape.
+        // Within 16 ns of another one, by distance: hardly resolved, resolved by their charge, resolved by their shape.
         let mut pulls = [const { (Vec::new(), Vec::new()) }; 3];
-        for (light, hits) in told_apart {
+        for (light, hits) in resolved {
             for (index, (one, hit)) in light.iter().zip(hits).enumerate() {
                 let neighbours = [index.wrapping_sub(1), index + 1];
                 let gap_ns = neighbours
@@ -178,8 +156,8 @@ fn stated_errors_hold_among_photoelectrons_that_stand_close() {
                     continue;
                 };
                 let (charges, times) = &mut pulls[class];
-                charges.push((f64::from(hit.charge_pe) - one.1) / f64::from(hit.charge_sigma_pe));
-                times.push((f64::from(hit.time_ns) - one.0) / f64::from(hit.time_sigma_ns));
+                charges.push(charge_pull(hit, one.1));
+                times.push(time_pull(hit, one.0));
             }
         }
         for (class, (charges, times)) in pulls.into_iter().enumerate() {
@@ -195,23 +173,11 @@ fn stated_errors_hold_among_photoelectrons_that_stand_close() {
 }
 
 #[test]
-fn pairs_come_apart_and_single_photoelectrons_stay_whole() {
+fn pairs_are_resolved_and_single_photoelectrons_are_not_split() {
     let extractor = sparse(0.05, 0.05);
     let light = pulses(500, &[(0.0, 1.0), (5.0, 1.0)]);
     let found = hits(&extractor, &light, 0.05, 0.05);
-    let resolved = light
-        .iter()
-        .zip(&found)
-        .filter(|(light, hits)| {
-            let near = |one: &Photoelectron| {
-                let near = hits
-                    .iter()
-                    .filter(|hit| (f64::from(hit.time_ns) - one.0).abs() < 2.5);
-                near.count()
-            };
-            light.iter().all(|one| near(one) == 1)
-        })
-        .count();
+    let resolved = n_resolved(&light, &found, 2.5);
     assert!(resolved >= 400, "{resolved} of 500 pairs");
     for noise in [0.05, 0.1] {
         for charge in [0.6, 1.0, 1.3] {
@@ -232,9 +198,7 @@ fn scintillation_light_is_measured_better_than_by_deconvolution() {
     let plain = extractor_of(Method::Deconvolution, 0.05, 0.1);
     let fitted = sparse(0.05, 0.1);
     for (mu, count, most_ns) in [(1.0, 4000, 0.6), (5.0, 1500, 1.25), (20.0, 400, 1.5)] {
-        let light: Vec<_> = (0..count)
-            .map(|seed| scintillation(seed, mu, 1000))
-            .collect();
+        let light = scintillations(count, mu);
         let measure = |extractor: &Extractor| {
             let found = hits(extractor, &light, 0.05, 0.1);
             let charge =
@@ -252,7 +216,7 @@ fn scintillation_light_is_measured_better_than_by_deconvolution() {
                     .zip(&found)
                     .filter(|(light, hits)| !light.is_empty() && !hits.is_empty())
             };
-            // The last pulse's width of the window shows too little of a photoelectron to be measured.
+            // Of a photoelectron in the last nanoseconds too little is inside the window to be measured.
             let whole = || both().filter(|(light, _)| light.iter().all(|one| one.0 < 985.0));
             let w1 = whole()
                 .map(|(light, hits)| wasserstein_ns(light, hits))
@@ -291,9 +255,7 @@ fn scintillation_light_is_measured_better_than_by_deconvolution() {
 
 #[test]
 fn chi_square_is_that_of_the_noise() {
-    let light: Vec<_> = (0..300)
-        .map(|seed| scintillation(seed, 10.0, 1000))
-        .collect();
+    let light = scintillations(300, 10.0);
     let extractor = sparse(0.05, 0.1);
     let batch = waveforms(&light, 0.05, 0.1);
     let extracted = extractor.extract(&batch).expect("extracts");
@@ -311,9 +273,7 @@ fn chi_square_is_that_of_the_noise() {
 
 #[test]
 fn auto_does_as_sparse_where_there_is_light_and_says_where_there_is_none() {
-    let light: Vec<_> = (0..600)
-        .map(|seed| scintillation(seed, 0.7, 1000))
-        .collect();
+    let light = scintillations(600, 0.7);
     let batch = waveforms(&light, 0.05, 0.1);
     let fitted = sparse(0.05, 0.1).extract(&batch).expect("extracts");
     let auto = extractor_of(Method::Auto, 0.05, 0.1)
@@ -365,11 +325,9 @@ fn a_saturated_waveform_keeps_its_deconvolved_hits_and_says_so() {
 }
 
 #[test]
-fn a_waveform_is_fitted_alike_in_any_company() {
+fn a_waveform_is_fitted_alike_in_any_batch() {
     let extractor = sparse(0.05, 0.1);
-    let light: Vec<_> = (0..300)
-        .map(|seed| scintillation(seed, 6.0, 1000))
-        .collect();
+    let light = scintillations(300, 6.0);
     let together = hits(&extractor, &light, 0.05, 0.1);
     for seed in [0, 1, 127, 128, 299] {
         let samples = waveform(seed as u64, &light[seed], 0.05, 0.1, 1000);
@@ -394,29 +352,11 @@ fn noiseless_floats_have_finite_results() {
             11_000.0 - pulse(300).unwrap_or(0.0) - 1.3 * pulse(312).unwrap_or(0.0)
         })
         .collect();
-    let mut batch = Batch::new_f32(0);
-    batch.push(Waveform {
-        event_id: 0,
-        channel_id: 0,
-        start_ns: 0.0,
-        samples: SamplesRef::F32(&samples),
-    });
+    let batch = batch_of_floats(&samples);
     let mut n_fitted = 0;
     for exponent in 0..25 {
-        let mut calibration = Calibration::new();
         let row = juno_row(0.05, 10.0_f32.powi(-exponent) / PEAK_ADC);
-        let row = calibration.add_row(row).expect("a valid row");
-        calibration.set_default(row);
-        let digitizer = DigitizerConfig {
-            sampling_ns: 1.0,
-            polarity: Polarity::Negative,
-            adc_bits: None,
-        };
-        let parameters = Parameters {
-            method: Method::Sparse,
-            ..Parameters::default()
-        };
-        let extractor = Extractor::new(calibration, digitizer, parameters).expect("valid");
+        let extractor = extractor_with(row, Method::Sparse, Polarity::Negative, None);
         let extracted = extractor.extract(&batch).expect("extracts");
         let summary = extracted.summaries[0];
         assert!(!extracted.hits.is_empty(), "1e-{exponent}: {summary:?}");

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{Method, Stage, workspace};
+use crate::extract::workspace::Workspace;
+use crate::extract::{Method, Stage};
 use crate::gpu::device::Device;
 use crate::gpu::extractor::{GpuExtractor, run_parameters};
 use crate::gpu::failure::Failure;
@@ -13,10 +14,10 @@ use crate::gpu::kernels::registry::extract::{ExtractVariant, Memory};
 use crate::gpu::routing::Router;
 use crate::gpu::template_tables::{DeviceTables, TemplateTables};
 use crate::gpu::transfer::chunk::{Chunk, ChunkInput, ChunkResults, KernelGroup};
-use crate::gpu::transfer::dispatch::STATE_WORDS;
+use crate::gpu::transfer::dispatch::MAX_STATE_WORDS;
 use crate::gpu::transfer::merge_results::{extract_cpu_part, merge_results};
 use crate::gpu::transfer::ring_slot::RingSlot;
-use crate::model::{Batch, Extracted, Flags};
+use crate::model::{Batch, Extracted, Flags, SamplesRef};
 
 /// A second device, on which stages run one by one.
 pub struct StageByStage<'a> {
@@ -61,7 +62,7 @@ impl<'a> StageByStage<'a> {
         let mut all = Extracted::default();
         for chunk in self.chunks(batch, (from, Stage::Time)) {
             let state = self.state_before(from, batch, &chunk);
-            // If there is no room for the hits, there is the next time.
+            // If there was no room for the hits, the next run makes room.
             let results = loop {
                 let run = self.run(batch, &chunk, state.as_deref());
                 if let Some(results) = run.map_err(|failure| failed(&failure))? {
@@ -129,7 +130,7 @@ impl<'a> StageByStage<'a> {
                 group.sequence.extract.memory = Memory::Device;
                 group.sequence.extract.stages = stages;
             }
-            let fits = |group: &KernelGroup| group.state_words() <= STATE_WORDS;
+            let fits = |group: &KernelGroup| group.state_words() <= MAX_STATE_WORDS;
             // One kernel per chunk: the state of a second one would overwrite the first one's.
             if length > 1 && (chunk.groups.len() > 1 || !chunk.groups.iter().all(fits)) {
                 length = length.div_ceil(2);
@@ -142,7 +143,7 @@ impl<'a> StageByStage<'a> {
         chunks
     }
 
-    /// Runs a chunk; `None` if there was no room for its hits, as there is the next time.
+    /// Runs a chunk; `None` if there was no room for its hits: the next run makes room.
     fn run(
         &mut self,
         batch: &Batch,
@@ -174,11 +175,11 @@ impl<'a> StageByStage<'a> {
         }
         let variant = chunk.groups.first()?.sequence.extract;
         let mut all = Vec::new();
-        let mut work = workspace::Workspace::default();
+        let mut work = Workspace::default();
         for &index in &chunk.indices {
             let mut state = Vec::new();
             let waveform = batch.get(index as usize)?;
-            let mut keep = |stage: Stage, work: &workspace::Workspace| {
+            let mut keep = |stage: Stage, work: &Workspace| {
                 if stage < from {
                     state = state_of(variant, batch, index as usize, work, stage);
                 }
@@ -194,7 +195,7 @@ impl<'a> StageByStage<'a> {
 
 fn failed(failure: &Failure) -> Error {
     Error::new(ErrorKind::Gpu, failure.to_string()).with_hint(
-        "the comparison stage by stage ends at a failure of the GPU; a comparison of hits goes on",
+        "the comparison stage by stage ends when the GPU fails; the comparison of hits continues",
     )
 }
 
@@ -203,7 +204,7 @@ fn state_of(
     variant: ExtractVariant,
     batch: &Batch,
     index: usize,
-    work: &workspace::Workspace,
+    work: &Workspace,
     stage: Stage,
 ) -> Vec<u32> {
     let layout = variant.state_layout();
@@ -215,11 +216,11 @@ fn state_of(
             *slot = value;
         }
     };
-    let of = |value: f32| value.to_bits();
+    let bits = |value: f32| value.to_bits();
 
     let from_samples = Flags::SATURATED_HIGH | Flags::SATURATED_LOW | Flags::FLAT;
     let samples: Vec<u32> = match batch.get(index).map(|waveform| waveform.samples) {
-        Some(crate::model::SamplesRef::U16(samples)) => samples
+        Some(SamplesRef::U16(samples)) => samples
             .chunks(2)
             .map(|pair| u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 16)
             .collect(),
@@ -228,14 +229,14 @@ fn state_of(
     let summary = &work.summary;
     all[Header::Flags as usize] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
     if stage == Stage::LoadSamples {
-        all[Header::Baseline as usize] = of(work.loaded.even.first().copied().unwrap_or(0.0));
+        all[Header::Baseline as usize] = bits(work.loaded.even.first().copied().unwrap_or(0.0));
     } else {
-        all[Header::Level as usize] = of(work.level_adc);
-        all[Header::MeasuredNoise as usize] = of(summary.noise_adc);
-        all[Header::Noise as usize] = of(work.noise_adc);
-        all[Header::Baseline as usize] = of(summary.baseline_adc);
-        all[Header::BaselineSigma as usize] = of(summary.baseline_sigma_adc);
-        all[Header::Threshold as usize] = of(work.threshold);
+        all[Header::Level as usize] = bits(work.level_adc);
+        all[Header::MeasuredNoise as usize] = bits(summary.noise_adc);
+        all[Header::Noise as usize] = bits(work.noise_adc);
+        all[Header::Baseline as usize] = bits(summary.baseline_adc);
+        all[Header::BaselineSigma as usize] = bits(summary.baseline_sigma_adc);
+        all[Header::Threshold as usize] = bits(work.threshold);
     }
     if stage < Stage::Deconvolve {
         put(&mut all, words_at, &mut samples.into_iter());
@@ -247,24 +248,24 @@ fn state_of(
         put(
             &mut all,
             blocks_at,
-            &mut blocks.flat_map(|(&mean, &variance)| [of(mean), of(variance), 0, 0]),
+            &mut blocks.flat_map(|(&mean, &variance)| [bits(mean), bits(variance), 0, 0]),
         );
     } else {
         let values = work.deconvolve.trace.iter();
-        put(&mut all, words_at, &mut values.map(|&value| of(value)));
+        put(&mut all, words_at, &mut values.map(|&value| bits(value)));
     }
     if stage == Stage::Decimate {
         let values = work.deconvolve.trace.iter();
-        put(&mut all, bins_at, &mut values.map(|&value| of(value)));
+        put(&mut all, bins_at, &mut values.map(|&value| bits(value)));
     }
     if stage >= Stage::ResidualBaseline {
         let values = work.residual_baseline.smooth.iter();
-        put(&mut all, smooth_at, &mut values.map(|&value| of(value)));
+        put(&mut all, smooth_at, &mut values.map(|&value| bits(value)));
         let maxima = work.residual_baseline.block_max.iter();
         put(
             &mut all,
             blocks_at,
-            &mut maxima.flat_map(|&max| [0, of(max), 0, 0]),
+            &mut maxima.flat_map(|&max| [0, bits(max), 0, 0]),
         );
     }
     if stage >= Stage::HitFinding {
@@ -287,8 +288,8 @@ fn state_of(
     }
     if stage >= Stage::Charge {
         for (index, &(charge_pe, sigma_pe, _)) in work.charges.iter().enumerate() {
-            all[smooth_at + 2 * index] = of(charge_pe);
-            all[smooth_at + 2 * index + 1] = of(sigma_pe);
+            all[smooth_at + 2 * index] = bits(charge_pe);
+            all[smooth_at + 2 * index + 1] = bits(sigma_pe);
         }
     }
     all

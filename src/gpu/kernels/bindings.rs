@@ -1,5 +1,5 @@
 //! The buffers that kernels see: one list per bind group, from which both the layout on the device and the WGSL declarations
-//! are made. `transfer/buffers.rs` has a buffer of every name.
+//! are made. `transfer/buffers.rs` has a buffer for every name.
 
 use std::fmt::Write as _;
 
@@ -30,11 +30,11 @@ pub struct Binding {
 /// How kernels use a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// A uniform of so many bytes; if `dynamic`, at an offset that each dispatch gives.
+    /// A uniform; if `dynamic`, at an offset that each dispatch sets.
     Uniform {
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// True if dispatches give an offset.
+        /// True if dispatches set an offset.
         dynamic: bool,
     },
     /// Storage that is read.

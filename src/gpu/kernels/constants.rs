@@ -1,23 +1,22 @@
-//! The numbers that host and shaders share, as WGSL text. Constants of a stage are defined once, in its file under `src/extract`;
-//! those of the host side here or in the file of the kernel.
+//! The constants that host and shaders share, as WGSL text. Constants of a stage are defined once, in its file under `src/extract`;
+//! the others in `numbers.rs`.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::numbers::{
     ALONE_AFTER, ALONE_BEFORE, ANGLES_AT, FLAGS_SHIFT, FitNumber, HEADER_WORDS, Header, LANES,
-    LEADS, MethodNumber, TILE,
+    LEADS, LEFT_TO_CPU, MethodNumber, TILE,
 };
-use super::shared_types::LEFT_TO_CPU;
 use crate::extract::deconvolution::{charge, deconvolve, residual_baseline, time};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
 use crate::extract::{Stage, baseline, empty_waveform, load_samples};
 use crate::model::Flags;
 
-/// Lists constants of one module under their own names.
+/// Writes constants of one module under their own names.
 macro_rules! constants {
-    ($text:expr, $write:ident, $module:ident: $($name:ident)*) => {
-        $($write($text, stringify!($name), $module::$name);)*
+    ($text:ident, $write:ident, $module:ident: $($name:ident)*) => {
+        $($write(&mut $text, stringify!($name), $module::$name);)*
     };
 }
 
@@ -26,7 +25,7 @@ macro_rules! constants {
 pub fn state() -> String {
     let mut text = String::new();
     for (word, name) in Header::ALL {
-        number(&mut text, name, word as u32);
+        integer(&mut text, name, word as u32);
     }
     for (name, value) in [
         ("HEADER_WORDS", HEADER_WORDS),
@@ -35,7 +34,7 @@ pub fn state() -> String {
         ("ALONE_AFTER", ALONE_AFTER),
         ("FLAGS_SHIFT", FLAGS_SHIFT),
     ] {
-        number(&mut text, name, value);
+        integer(&mut text, name, value);
     }
     text
 }
@@ -45,9 +44,9 @@ pub fn state() -> String {
 pub fn flags() -> String {
     let mut text = String::new();
     for (flag, name, _) in Flags::ALL {
-        number(&mut text, &name.to_uppercase(), flag.0);
+        integer(&mut text, &name.to_uppercase(), flag.0);
     }
-    number(&mut text, "LEFT_TO_CPU", LEFT_TO_CPU);
+    integer(&mut text, "LEFT_TO_CPU", LEFT_TO_CPU);
     text
 }
 
@@ -56,14 +55,14 @@ pub fn flags() -> String {
 pub fn methods() -> String {
     let mut text = String::new();
     for (method, name) in MethodNumber::ALL {
-        number(&mut text, name, method as u32);
+        integer(&mut text, name, method as u32);
     }
     for (fit, name) in FitNumber::ALL {
-        number(&mut text, name, fit as u32);
+        integer(&mut text, name, fit as u32);
     }
     for stage in Stage::ALL {
         let name = format!("STAGE_{}", stage.name().to_uppercase());
-        number(&mut text, &name, stage as u32);
+        integer(&mut text, &name, stage as u32);
     }
     text
 }
@@ -72,8 +71,7 @@ pub fn methods() -> String {
 #[must_use]
 pub fn extraction() -> String {
     let mut text = String::new();
-    let text = &mut text;
-    integer(text, "ANGLES_AT", ANGLES_AT);
+    integer(&mut text, "ANGLES_AT", ANGLES_AT);
     constants!(text, integer, load_samples: MIN_SATURATED);
     constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
     constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
@@ -89,16 +87,15 @@ pub fn extraction() -> String {
     constants!(text, real, over_threshold: EDGE_HEIGHT_SHARE);
     constants!(text, integer, config: MAX_PULSES);
     constants!(text, real, config: MIN_SEED_DISTANCE MIN_SEED_SHARE MIN_CHARGE_PE);
-    std::mem::take(text)
+    text
 }
 
 /// Returns the constants of the kernel of the template fit.
 #[must_use]
 pub fn template_fit() -> String {
     let mut text = String::new();
-    let text = &mut text;
-    number(text, "LANES", LANES);
-    number(text, "TILE", TILE);
+    integer(&mut text, "LANES", LANES);
+    integer(&mut text, "TILE", TILE);
     constants!(text, integer, template: PADDING);
     constants!(text, integer, config: MAX_PULSES MAX_PROPOSALS MAX_ROUNDS MAX_STEPS MAX_FINAL_STEPS MAX_SOLVES MIN_PULSES_FOR_SHAPE);
     constants!(text, real, config: CONTAINED_SHARE PILE_UP_PE MIN_CHARGE_PE DROPPED_CHARGE_PE MIN_COLUMN_CHARGE_PE CHI2_TOL
@@ -107,14 +104,10 @@ pub fn template_fit() -> String {
         MIN_DISTANCE SPLIT_GAIN MIN_SPLIT_GAIN ADD_GAIN ADD_SEARCH_SHARE MIN_UNEXPLAINED_SHARE TEMPLATE_ERROR RINGING_ERROR
         RINGING_LENGTH SPLIT_ISOLATION MIN_SPLIT_OFFSET MAX_SPLIT_OFFSET SPLIT_OFFSET_THRESHOLD SEARCH_RANGE MIN_SIGNIFICANCE
         MAX_MERGED_PE SEPARATION_BIAS SEPARATION_BIAS_CENTRE SEPARATION_BIAS_WIDTH MAX_PAIR_PE MIN_SEVERAL_PE);
-    std::mem::take(text)
+    text
 }
 
-fn number(text: &mut String, name: &str, value: u32) {
-    let _ = writeln!(text, "const {name}: u32 = {value}u;");
-}
-
-fn integer(text: &mut String, name: &str, value: usize) {
+fn integer(text: &mut String, name: &str, value: impl Display + Copy) {
     let _ = writeln!(text, "const {name}: u32 = {value}u;");
 }
 

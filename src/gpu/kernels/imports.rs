@@ -2,12 +2,15 @@
 //!
 //! A module is a file under `shaders/` (its path without the ending), or text that is generated from Rust definitions
 //! (`generated/...`). Each module is taken once, after the modules that it imports itself. A kernel may choose between
-//! implementations: it says for which name it takes which module, e.g. `common/memory_device` for `memory`.
+//! implementations: it states which module to take for a name, e.g. `common/memory_device` for `memory`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{bindings, constants, shared_types};
+use super::shared_types::{
+    CompactionSize, DispatchParameters, Hit, SharedStruct as _, Summary, TemplatePlan, Waveform,
+};
+use super::{bindings, constants};
 
 macro_rules! shader_files {
     ($($name:literal)*) => {
@@ -48,22 +51,23 @@ const FILES: &[(&str, &str)] = shader_files![
     "threshold/over_threshold"
 ];
 
-/// Bindings use the types of the results.
-const RESULTS: &str = "#import generated/results\n";
-
-/// Returns the text of a module.
+/// Returns the text of a generated module.
 type Generate = fn() -> String;
+
+/// The buffers of results have its types.
+const RESULTS: &str = "#import generated/results\n";
 
 /// The modules that are generated.
 const GENERATED: &[(&str, Generate)] = &[
-    ("generated/results", shared_types::results),
+    ("generated/results", || Summary::wgsl() + &Hit::wgsl()),
     ("generated/waveforms", || {
-        RESULTS.to_owned() + &shared_types::waveforms() + &bindings::WAVEFORMS.wgsl()
+        let structs = Waveform::wgsl() + &TemplatePlan::wgsl() + &DispatchParameters::wgsl();
+        RESULTS.to_owned() + &structs + &bindings::WAVEFORMS.wgsl()
     }),
     ("generated/state", constants::state),
     ("generated/state_buffer", || bindings::STATE.wgsl()),
     ("generated/compaction", || {
-        RESULTS.to_owned() + &shared_types::compaction() + &bindings::COMPACTION.wgsl()
+        RESULTS.to_owned() + &CompactionSize::wgsl() + &bindings::COMPACTION.wgsl()
     }),
     ("generated/flags", constants::flags),
     ("generated/methods", constants::methods),
@@ -71,8 +75,8 @@ const GENERATED: &[(&str, Generate)] = &[
     ("generated/template_fit", constants::template_fit),
 ];
 
-/// Returns the text of a kernel's shader with its imports, and theirs, in place; its modules may import the shader itself by `name`.
-/// `choices` are pairs of an imported name and the module to take for it.
+/// Returns the text of a kernel's shader with all imports resolved, those of its modules too; modules may import the shader itself by
+/// `name`. `choices` are pairs of an imported name and the module to take for it.
 ///
 /// # Errors
 /// If there is no module of an imported name.
@@ -83,7 +87,7 @@ pub fn resolve(name: &str, shader: &str, choices: &[(&str, &str)]) -> Result<Str
     Ok(constants_first(&text))
 }
 
-/// Moves constants to the top, then override constants with a value of their own, then those that are computed from others. naga
+/// Moves constants to the top, then override constants with a literal value or none, then those that are computed from others. naga
 /// does not sort them: it refuses an array whose length is an override constant if the type of a constant comes later.
 fn constants_first(text: &str) -> String {
     let mut parts = [const { String::new() }; 4];

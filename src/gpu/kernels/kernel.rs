@@ -5,7 +5,7 @@ use std::fmt;
 use super::bindings::BindGroup;
 use super::imports;
 
-/// The description of a kernel that all its forms share.
+/// The description that all variants of a kernel share.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct KernelInfo {
     /// Its name in labels and messages.
@@ -27,7 +27,7 @@ pub struct KernelInfo {
 pub enum DispatchSize {
     /// One per waveform.
     PerWaveform,
-    /// One per tile of so many waveforms.
+    /// One per tile; a tile has this number of waveforms.
     PerTile(u32),
     /// One in all.
     Single,
@@ -51,12 +51,12 @@ impl DispatchSize {
     }
 }
 
-/// A kernel as it is compiled: one pipeline on the device.
+/// A variant of a kernel as it is compiled: one pipeline on the device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
-    /// The description that all forms of the kernel share.
+    /// The description that all variants share.
     pub info: &'static KernelInfo,
-    /// The modules it takes for imported names, see [`imports`].
+    /// Imported names, and the modules to take for them, see [`imports`].
     pub choices: Vec<(&'static str, &'static str)>,
     /// The values of its override constants.
     pub constants: Vec<(&'static str, u32)>,
@@ -97,16 +97,4 @@ pub struct Target {
     pub subgroups: bool,
     /// True if it computes on the CPU.
     pub is_software: bool,
-}
-
-/// A registered kernel.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the tests of every kernel read it")
-)]
-pub struct Registered {
-    /// The kernel.
-    pub info: &'static KernelInfo,
-    /// Returns its forms for a device, for the tests that every kernel has to pass.
-    pub forms: fn(&Target) -> Vec<Kernel>,
 }

@@ -1,6 +1,7 @@
 //! Numbers that host and shaders share and that no stage defines.
 
 use crate::extract::Method;
+use crate::model::Flags;
 
 /// Complex points of the longest transform.
 pub const MAX_BINS: usize = 4096;
@@ -59,7 +60,19 @@ pub const ALONE_AFTER: u32 = 1 << 18;
 /// Bits below the flags.
 pub const FLAGS_SHIFT: u32 = 20;
 
-/// The methods as the kernel numbers them: those with a fit extract as the deconvolution does.
+/// A flag of a [`Summary`](super::shared_types::Summary) that only device and host exchange: the fit is left to the CPU.
+pub const LEFT_TO_CPU: u32 = 1 << 31;
+
+// No flag of the tables has this bit.
+const _: () = {
+    let mut index = 0;
+    while index < Flags::ALL.len() {
+        assert!(Flags::ALL[index].0.0 & LEFT_TO_CPU == 0);
+        index += 1;
+    }
+};
+
+/// The methods as the kernel numbers them: methods with a fit begin with the deconvolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodNumber {
     /// `METHOD_DECONVOLUTION`.

@@ -5,8 +5,6 @@ use std::fmt::Write as _;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::model::Flags;
-
 /// A struct that shaders have too.
 pub trait SharedStruct: Pod {
     /// Its name in Rust and in WGSL.
@@ -45,36 +43,6 @@ macro_rules! shared_structs {
     )*};
 }
 
-/// A flag of a [`Summary`] between device and host alone: the fit is left to the CPU.
-pub const LEFT_TO_CPU: u32 = 1 << 31;
-
-// No flag of the tables has this bit.
-const _: () = {
-    let mut index = 0;
-    while index < Flags::ALL.len() {
-        assert!(Flags::ALL[index].0.0 & LEFT_TO_CPU == 0);
-        index += 1;
-    }
-};
-
-/// Returns the structs of the results in WGSL.
-#[must_use]
-pub fn results() -> String {
-    Summary::wgsl() + &Hit::wgsl()
-}
-
-/// Returns the structs of the extraction's input in WGSL.
-#[must_use]
-pub fn waveforms() -> String {
-    Waveform::wgsl() + &TemplatePlan::wgsl() + &DispatchParameters::wgsl()
-}
-
-/// Returns the struct of the compaction in WGSL.
-#[must_use]
-pub fn compaction() -> String {
-    CompactionSize::wgsl()
-}
-
 shared_structs! {
     /// A waveform to extract.
     pub struct Waveform {
@@ -88,10 +56,10 @@ shared_structs! {
         pub index: u32,
     }
 
-    /// The numbers of a template for one length of transform. `*_at` are indices of the first number in `tables`, with
-    /// `n_*` numbers each; `spectrum_at` is one in `spectra`.
+    /// The numbers of a template for one length of transform. `*_at` is the index of the first of `n_*` numbers in `tables`;
+    /// `spectrum_at` is an index in `spectra`.
     ///
-    /// The fields are those of `deconvolve::DeconvolutionPlan`, `over_threshold::Pulse` and `template::Template` in `extract`.
+    /// The fields come from `deconvolve::DeconvolutionPlan`, `over_threshold::Pulse` and `template::Template` in `extract`.
     pub struct TemplatePlan {
         pub spectrum_at: u32,
         pub response_at: u32,

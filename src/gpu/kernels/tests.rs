@@ -6,7 +6,7 @@ use wgpu::naga;
 use wgpu::naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use super::bindings::{Access, BindGroup, Binding};
-use super::kernel::{DispatchSize, Kernel, KernelInfo, Registered, Target};
+use super::kernel::{DispatchSize, Kernel, KernelInfo, Target};
 use super::registry::KERNELS;
 use super::registry::extract::{ExtractVariant, Memory};
 use super::registry::template_fit::FitVariant;
@@ -51,57 +51,69 @@ fn filled(kernel: &Kernel) -> naga::Module {
     module.into_owned()
 }
 
+/// The variants of all kernels.
+fn all_kernels() -> Vec<Kernel> {
+    KERNELS
+        .iter()
+        .flat_map(|variants| variants(&TARGET))
+        .collect()
+}
+
 /// The checks that every kernel has to pass.
-fn check(registered: &Registered) {
-    for kernel in (registered.forms)(&TARGET) {
-        let (module, info) = parse(&kernel);
-        let entry = module
-            .entry_points
+fn check(kernel: &Kernel) {
+    let (module, info) = parse(kernel);
+    let entry = module
+        .entry_points
+        .iter()
+        .position(|entry| entry.name == kernel.info.entry)
+        .unwrap_or_else(|| panic!("{kernel}: no entry point"));
+    for name in kernel.constants.iter().map(|(name, _)| Some(*name)) {
+        let mut overrides = module.overrides.iter();
+        let exists = overrides.any(|(_, constant)| constant.name.as_deref() == name);
+        assert!(exists, "{kernel}: no override constant {name:?}");
+    }
+    filled(kernel);
+    for (handle, variable) in module.global_variables.iter() {
+        let used = !info.get_entry_point(entry)[handle].is_empty();
+        let Some(place) = variable.binding.as_ref().filter(|_| used) else {
+            continue;
+        };
+        let name = variable.name.as_deref().unwrap_or_default();
+        let group = kernel
+            .bind_groups
             .iter()
-            .position(|entry| entry.name == kernel.info.entry)
-            .unwrap_or_else(|| panic!("{kernel}: no entry point"));
-        for name in kernel.constants.iter().map(|(name, _)| Some(*name)) {
-            let mut overrides = module.overrides.iter();
-            let exists = overrides.any(|(_, constant)| constant.name.as_deref() == name);
-            assert!(exists, "{kernel}: no override constant {name:?}");
-        }
-        filled(&kernel);
-        for (handle, variable) in module.global_variables.iter() {
-            let used = !info.get_entry_point(entry)[handle].is_empty();
-            let Some(place) = variable.binding.as_ref().filter(|_| used) else {
-                continue;
-            };
-            let name = variable.name.as_deref().unwrap_or_default();
-            let group = kernel
-                .bind_groups
-                .iter()
-                .find(|group| group.index == place.group)
-                .unwrap_or_else(|| panic!("{kernel}: no bind group of `{name}`"));
-            let binding = &group.bindings[place.binding as usize];
-            assert_eq!(binding.name, name, "{kernel}");
-            let writes = matches!(
-                variable.space,
-                naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE)
-            );
-            assert_eq!(
-                binding.access == Access::ReadWrite,
-                writes,
-                "{kernel}: `{name}`"
-            );
-        }
-        for twin in kernel.info.twins {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(twin);
-            assert!(path.is_file(), "{kernel}: no twin `{twin}`");
-        }
+            .find(|group| group.index == place.group)
+            .unwrap_or_else(|| panic!("{kernel}: no bind group of `{name}`"));
+        let binding = &group.bindings[place.binding as usize];
+        assert_eq!(binding.name, name, "{kernel}");
+        let writes = matches!(
+            variable.space,
+            naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE)
+        );
+        assert_eq!(
+            binding.access == Access::ReadWrite,
+            writes,
+            "{kernel}: `{name}`"
+        );
+    }
+    for twin in kernel.info.twins {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(twin);
+        assert!(path.is_file(), "{kernel}: no twin `{twin}`");
     }
 }
 
 #[test]
 fn every_kernel_is_valid_and_as_described() {
-    for (index, registered) in KERNELS.iter().enumerate() {
-        check(registered);
-        let mut others = KERNELS[..index].iter();
-        assert!(others.all(|other| other.info.name != registered.info.name));
+    let kernels = all_kernels();
+    for kernel in &kernels {
+        check(kernel);
+        let mut namesakes = kernels
+            .iter()
+            .filter(|other| other.info.name == kernel.info.name);
+        assert!(
+            namesakes.all(|other| std::ptr::eq(other.info, kernel.info)),
+            "{kernel}: another kernel has its name"
+        );
     }
 }
 
@@ -136,18 +148,16 @@ fn has_the_layout_of<T: SharedStruct>(module: &naga::Module) {
 
 #[test]
 fn host_and_shaders_agree_on_every_struct() {
-    for registered in KERNELS {
-        for kernel in (registered.forms)(&TARGET) {
-            let (module, _) = parse(&kernel);
-            has_the_layout_of::<shared_types::Summary>(&module);
-            has_the_layout_of::<shared_types::Hit>(&module);
-            if members(&module, "CompactionSize").is_some() {
-                has_the_layout_of::<shared_types::CompactionSize>(&module);
-            } else {
-                has_the_layout_of::<shared_types::Waveform>(&module);
-                has_the_layout_of::<shared_types::TemplatePlan>(&module);
-                has_the_layout_of::<shared_types::DispatchParameters>(&module);
-            }
+    for kernel in all_kernels() {
+        let (module, _) = parse(&kernel);
+        has_the_layout_of::<shared_types::Summary>(&module);
+        has_the_layout_of::<shared_types::Hit>(&module);
+        if members(&module, "CompactionSize").is_some() {
+            has_the_layout_of::<shared_types::CompactionSize>(&module);
+        } else {
+            has_the_layout_of::<shared_types::Waveform>(&module);
+            has_the_layout_of::<shared_types::TemplatePlan>(&module);
+            has_the_layout_of::<shared_types::DispatchParameters>(&module);
         }
     }
 }
@@ -186,8 +196,13 @@ fn the_host_knows_the_workgroup_memory_of_the_extraction() {
 
 #[test]
 fn the_host_knows_the_workgroup_memory_of_the_fit() {
-    for width in [64, 128, 256] {
-        let target = Target { width, ..TARGET };
+    for width in WIDTHS {
+        // The fit has at least 64 threads, unless workgroups are smaller.
+        let target = Target {
+            width,
+            max_width: width,
+            ..TARGET
+        };
         for fit in [32, 1000, 4096].map(FitVariant::new) {
             let module = filled(&fit.kernel(&target));
             let (bytes, expected) = (workgroup_bytes(&module), fit.workgroup_bytes(width));
@@ -228,7 +243,7 @@ fn workgroups_go_into_two_dimensions() {
     assert_eq!(workgroups(DispatchSize::Single, 1_000_000), (1, 1));
 }
 
-// A kernel as in docs/developer/adding-a-kernel.md: a shader, a description, an entry of the registry.
+// A kernel as in docs/developer/adding-a-kernel.md: a shader and a description.
 
 static DOUBLING: KernelInfo = KernelInfo {
     name: "doubling",
@@ -258,11 +273,6 @@ static VALUES: BindGroup = BindGroup {
     }],
 };
 
-const REGISTERED: Registered = Registered {
-    info: &DOUBLING,
-    forms: |_| vec![doubling()],
-};
-
 fn doubling() -> Kernel {
     Kernel {
         info: &DOUBLING,
@@ -274,7 +284,7 @@ fn doubling() -> Kernel {
 
 #[test]
 fn a_new_kernel_is_described_in_one_place() {
-    check(&REGISTERED);
+    check(&doubling());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::gpu::template_tables::DeviceTables;
 
 /// Distance between the uniform structs in the upload: every device allows it for dynamic offsets.
 pub const UNIFORM_STEP: u64 = 256;
-/// Bytes before the summaries in what is read back: the number of hits, two timestamps.
+/// Bytes before the summaries in the read-back buffer: the number of hits, two timestamps.
 pub const PREAMBLE: u64 = 32;
 
 /// The buffers.
@@ -105,7 +105,7 @@ impl Sizes {
         self.samples_at() + 4 * self.words
     }
 
-    /// Returns the offset of the hits in what is read back.
+    /// Returns the offset of the hits in the read-back buffer.
     #[must_use]
     pub fn hits_at(n_waveforms: u64) -> u64 {
         (PREAMBLE + size_of::<Summary>() as u64 * n_waveforms).next_multiple_of(16)

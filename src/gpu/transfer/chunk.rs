@@ -1,9 +1,10 @@
-//! A chunk of waveforms: what goes to the device, and what comes back.
+//! A chunk of waveforms: its input for the device, and its results.
 
 use std::time::Duration;
 
+use crate::gpu::kernels::numbers::LEFT_TO_CPU;
 use crate::gpu::kernels::registry::Sequence;
-use crate::gpu::kernels::shared_types::{DispatchParameters, Hit, LEFT_TO_CPU, Summary, Waveform};
+use crate::gpu::kernels::shared_types::{DispatchParameters, Hit, Summary, Waveform};
 use crate::model::Batch;
 
 /// Why waveforms go to the CPU although there is a GPU.

@@ -3,8 +3,8 @@
 use super::chunk::KernelGroup;
 use crate::gpu::device::Device;
 
-/// Words of state in all, where waveforms keep it in device memory: 64 MiB.
-pub const STATE_WORDS: u64 = 16 << 20;
+/// Words of state at most, of all waveforms together, where it is in device memory: 64 MiB.
+pub const MAX_STATE_WORDS: u64 = 16 << 20;
 
 /// Returns the groups of a chunk, cut where the memory for the state has room for fewer waveforms.
 #[must_use]
@@ -14,7 +14,7 @@ pub fn split_into_dispatches(device: &Device, groups: &[KernelGroup]) -> Vec<Ker
     for group in groups {
         let max_count = match group.sequence.state_words() {
             0 => group.count,
-            words => (binding_words.min(STATE_WORDS) / u64::from(words)).max(1) as u32,
+            words => (binding_words.min(MAX_STATE_WORDS) / u64::from(words)).max(1) as u32,
         };
         let mut done = 0;
         while done < group.count {

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::chunk::{Chunk, ChunkResults};
 use crate::extract::Extractor;
 use crate::extract::finalize::finalize;
-use crate::extract::workspace;
-use crate::gpu::kernels::shared_types::{Hit as DeviceHit, LEFT_TO_CPU, Summary};
+use crate::extract::workspace::Workspace;
+use crate::gpu::kernels::numbers::LEFT_TO_CPU;
+use crate::gpu::kernels::shared_types::{Hit as DeviceHit, Summary};
 use crate::model::{Batch, Extracted, Flags, Hit, WaveformSummary};
 use crate::threads::in_pool;
 
@@ -37,7 +38,7 @@ impl ResultSource<'_> {
 /// Extracts the waveforms of a chunk that the kernels do not take.
 #[must_use]
 pub fn extract_cpu_part(cpu: &Extractor, batch: &Batch, chunk: &Chunk) -> Vec<CpuResult> {
-    let one = |work: &mut workspace::Workspace, index: u32| {
+    let one = |work: &mut Workspace, index: u32| {
         let mut hits = Vec::new();
         let summary = batch
             .get(index as usize)
@@ -50,9 +51,7 @@ pub fn extract_cpu_part(cpu: &Extractor, batch: &Batch, chunk: &Chunk) -> Vec<Cp
         chunk
             .on_cpu
             .par_iter()
-            .map_init(workspace::Workspace::default, |work, (index, _)| {
-                one(work, *index)
-            })
+            .map_init(Workspace::default, |work, (index, _)| one(work, *index))
             .collect()
     })
 }
@@ -93,39 +92,35 @@ pub fn merge_results(
             .par_chunks(TASK)
             .zip(first_hits)
             .enumerate()
-            .map_init(
-                workspace::Workspace::default,
-                |work, (task, (sources, first_hit))| {
-                    let mut device_hits = results.hits.get(first_hit..).unwrap_or_default();
-                    let mut part = Extracted::default();
-                    for (index, source) in (chunk.begin + task * TASK..).zip(sources) {
-                        let (own, rest) =
-                            device_hits.split_at(source.n_hits().min(device_hits.len()));
-                        device_hits = rest;
-                        let hits = &mut part.hits;
-                        let summary = match source {
-                            ResultSource::Cpu((summary, own)) => {
-                                hits.extend_from_slice(own);
-                                part.left_to_cpu += 1;
-                                *summary
-                            }
-                            ResultSource::Device(summary) => {
-                                let left = summary.flags & LEFT_TO_CPU != 0;
-                                match batch.get(index).filter(|_| left) {
-                                    Some(waveform) => {
-                                        part.left_to_cpu += 1;
-                                        cpu.extract_waveform(waveform, work, hits, &mut |_, _| ())
-                                    }
-                                    None => finish(cpu, batch, index, summary, own, hits),
+            .map_init(Workspace::default, |work, (task, (sources, first_hit))| {
+                let mut device_hits = results.hits.get(first_hit..).unwrap_or_default();
+                let mut part = Extracted::default();
+                for (index, source) in (chunk.begin + task * TASK..).zip(sources) {
+                    let (own, rest) = device_hits.split_at(source.n_hits().min(device_hits.len()));
+                    device_hits = rest;
+                    let hits = &mut part.hits;
+                    let summary = match source {
+                        ResultSource::Cpu((summary, own)) => {
+                            hits.extend_from_slice(own);
+                            part.left_to_cpu += 1;
+                            *summary
+                        }
+                        ResultSource::Device(summary) => {
+                            let left = summary.flags & LEFT_TO_CPU != 0;
+                            match batch.get(index).filter(|_| left) {
+                                Some(waveform) => {
+                                    part.left_to_cpu += 1;
+                                    cpu.extract_waveform(waveform, work, hits, &mut |_, _| ())
                                 }
+                                None => finish(cpu, batch, index, summary, own, hits),
                             }
-                            ResultSource::Missing => WaveformSummary::unknown(Flags::NON_FINITE),
-                        };
-                        part.summaries.push(summary);
-                    }
-                    part
-                },
-            )
+                        }
+                        ResultSource::Missing => WaveformSummary::unknown(Flags::NON_FINITE),
+                    };
+                    part.summaries.push(summary);
+                }
+                part
+            })
             .collect()
     });
     Extracted::joined(parts)

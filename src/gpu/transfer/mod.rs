@@ -1,4 +1,4 @@
-//! Chunks of waveforms to the device and back.
+//! Moves chunks of waveforms to the device and their results back.
 //!
 //! A [`RingSlot`](ring_slot::RingSlot) has the buffers of one chunk ([`buffers`]): it writes the chunk ([`upload`]), records the kernels
 //! ([`record`], cut into dispatches by [`dispatch`]) and reads the results ([`read_back`]). [`merge_results`] joins them with

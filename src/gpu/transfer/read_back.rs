@@ -1,4 +1,4 @@
-//! The results of a chunk, from the bytes that come back.
+//! Parses the results of a chunk.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use super::buffers::{PREAMBLE, Sizes};
 use super::chunk::ChunkResults;
 use crate::gpu::kernels::shared_types::{Hit, Summary};
 
-/// The content of the bytes.
+/// The content of the read-back buffer.
 pub struct ReadBack {
     /// The results, with as many of the hits as were copied.
     pub results: ChunkResults,
     /// Hits of all waveforms.
     pub n_hits: u64,
-    /// Room that hits and seeds took.
+    /// Room that hits and seeds took, in hits.
     pub room: u64,
 }
 
-/// Parses the bytes of `n_waveforms` and `copied_hits`. `tick_ns` is that of the timestamps, if there are any.
+/// Parses the results of `n_waveforms` with `copied_hits`. `tick_ns` is the length of a tick of the timestamps, if there are any.
 #[must_use]
 pub fn parse(bytes: &[u8], n_waveforms: u64, copied_hits: u64, tick_ns: Option<f32>) -> ReadBack {
     let end = PREAMBLE as usize + size_of::<Summary>() * n_waveforms as usize;
@@ -38,7 +38,7 @@ pub fn parse(bytes: &[u8], n_waveforms: u64, copied_hits: u64, tick_ns: Option<f
     }
 }
 
-/// The time between the two timestamps.
+/// Returns the time between the two timestamps.
 fn kernel_time(bytes: &[u8], tick_ns: f32) -> Duration {
     let stamp = |offset| u64::from(word(bytes, offset)) | u64::from(word(bytes, offset + 4)) << 32;
     let ticks = stamp(24).saturating_sub(stamp(16));

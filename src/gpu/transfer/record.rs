@@ -112,7 +112,7 @@ impl Recording<'_> {
         Ok(())
     }
 
-    /// Runs a kernel over `n_waveforms`; `offset` is that of its dispatch's parameters.
+    /// Runs a kernel over `n_waveforms`; the parameters of the dispatch are at `offset`.
     fn run(
         &self,
         pass: &mut wgpu::ComputePass<'_>,

@@ -18,7 +18,7 @@ use crate::gpu::failure::{Failure, Fault};
 use crate::gpu::kernels::shared_types::Hit;
 use crate::gpu::template_tables::DeviceTables;
 
-/// How long to wait before asking whether the device still exists.
+/// Time between two checks whether the device still works.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A slot, with what is known of the chunk in it.
@@ -37,7 +37,7 @@ pub struct RingSlot {
     copied_hits: u64,
     /// Hits of the last chunk.
     last_hits: u64,
-    /// The room that they took: with a fit, seeds and the hits that it replaced took some too.
+    /// The room that they took, in hits: with a fit, seeds and the hits that it replaced took some too.
     last_room: u64,
     /// True if a fit runs.
     fits: bool,
@@ -317,9 +317,9 @@ fn no_buffers() -> Failure {
 }
 
 /// The reason of an injected failure.
-const INJECTED: &str = "brought about by a test";
+const INJECTED: &str = "injected by a test";
 
-/// Brings a failure about, where a test wants one.
+/// Injects a failure, if a test wants one.
 fn inject(fault: Option<Fault>, device: &Device) -> Result<(), Failure> {
     match fault {
         None | Some(Fault::Vanish) => {}

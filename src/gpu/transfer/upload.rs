@@ -14,8 +14,8 @@ use crate::threads::in_pool;
 /// Bytes of samples that one task copies.
 const COPY_BYTES: u64 = 1 << 20;
 
-/// Writes a chunk into `upload`: the parameters of its dispatches, the compaction's, the waveforms, and the samples, each waveform's
-/// from a whole word on.
+/// Writes a chunk into `upload`: the parameters of its dispatches, the size of the compaction, the waveforms and the samples. The
+/// samples of each waveform begin at a whole word.
 ///
 /// # Errors
 /// If the buffer is not mapped.
@@ -84,7 +84,7 @@ struct Piece {
     range: std::ops::Range<usize>,
 }
 
-/// The samples of a chunk in pieces of about [`COPY_BYTES`], which begin where a mapping may begin.
+/// Returns the samples of a chunk in pieces of about [`COPY_BYTES`], which begin where a mapping may begin.
 fn pieces(input: &ChunkInput<'_>) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let (mut begin, mut offset, mut bytes) = (0, 0, 0);
@@ -104,7 +104,7 @@ fn pieces(input: &ChunkInput<'_>) -> Vec<Piece> {
     pieces
 }
 
-/// Copies the samples of some of a chunk's waveforms, each waveform's from a whole word on.
+/// Copies the samples of some waveforms of a chunk; those of each waveform begin at a whole word.
 fn copy_samples(
     mut view: wgpu::BufferViewMut,
     input: &ChunkInput<'_>,

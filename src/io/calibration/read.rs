@@ -155,7 +155,7 @@ fn read_rows(
         };
         if !is_new {
             return Err(at("channel_id", &format!("{who} a row already"))
-                .with_hint("a calibration has at most one row a channel and one with a null"));
+                .with_hint("a calibration has at most one row per channel and one with a null"));
         }
     }
     Ok(())

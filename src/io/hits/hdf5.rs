@@ -10,16 +10,14 @@ use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::ReadOptions;
 use crate::io::catch_panic::guarded;
-use crate::io::hdf5_file::{self as listing, Entry, open_file};
-use crate::io::limits::hdf5::{oversized, oversized_chunks};
+use crate::io::hdf5_file::{self, Entry, open_file};
+use crate::io::limits::hdf5::{MAX_COMPRESSION, oversized, oversized_chunks};
 use crate::io::waveforms::scalar::ScalarType;
 
 /// Rows read at a time if chunks have fewer.
 const WINDOW_ROWS: u64 = 65_536;
 /// Rows of the largest chunk that is read at once. Larger chunks are decompressed several times.
 const MAX_WINDOW_ROWS: u64 = 1 << 23;
-/// Maximum ratio of deflate.
-const MAX_COMPRESSION: u64 = 1100;
 const NEEDED: [Role; 3] = [Role::Event, Role::Channel, Role::Time];
 const HINT: Hint = Hint::NameColumns {
     table: true,
@@ -48,7 +46,7 @@ struct Array {
 /// Finds the hits.
 pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays> {
     let file = open_file(path)?;
-    let entries = listing::all(&file, path)?;
+    let entries = hdf5_file::datasets(&file, path)?;
     let wanted = options
         .table
         .as_deref()
@@ -73,7 +71,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
                 path,
                 format!(
                     "has no arrays with the events, channels and times of hits; it holds {}",
-                    listing::describe(&entries)
+                    hdf5_file::describe(&entries)
                 ),
             )
             .with_hint(HINT));
@@ -134,7 +132,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
         } else {
             "numbers"
         };
-        let kind = listing::numbers(&entry.datatype)
+        let kind = hdf5_file::numbers(&entry.datatype)
             .filter(|numbers| !numbers.is_array)
             .map(|numbers| numbers.kind)
             .ok_or_else(|| bad(format!("does not hold plain {expected}")))?;
@@ -146,7 +144,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
         }
         let [rows] = entry.shape.as_slice() else {
             return Err(bad(format!(
-                "has the shape {:?}, expected one entry a hit",
+                "has the shape {:?}, expected one entry per hit",
                 entry.shape
             )));
         };

@@ -15,6 +15,7 @@ use names::Role;
 use raw::RawRows;
 
 use crate::error::{Error, Result};
+use crate::io::catch_panic::guarded;
 use crate::io::tables;
 use crate::io::tables::read::{part_files, read_report};
 use crate::io::waveforms::{FORMATS, HDF5, PARQUET, detect};
@@ -77,7 +78,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
                 path,
                 "is a folder of `nuwave reconstruct` without a table of hits",
             )
-            .with_hint("it was made from hits itself; give what it was made from"));
+            .with_hint("it was made from hits; name these hits instead"));
         }
         return open_tables(path, &table("hits"), Some(&table("waveforms")));
     }
@@ -85,18 +86,18 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
         return HitSource::from_parquet(path, part_files(path)?, options);
     }
     let (format, n_bytes) = detect::detect(FORMATS, path, Some(crate::model::MIN_SAMPLES))?;
-    match format {
-        format if *format == PARQUET => HitSource::from_parquet(path, vec![path.to_owned()], options),
-        format if *format == HDF5 => {
-            let arrays = crate::io::catch_panic::guarded(path, || hdf5::find_hits(path, options))?;
-            let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
-            info.layout.clone_from(&arrays.layout);
-            HitSource::look(info, Content::Hdf5(arrays), None)
-        }
-        _ => Err(Error::input(path, "is not a table of hits").with_hint(
-            "hits are read from Parquet and HDF5 files, and from folders that `nuwave reconstruct` made",
-        )),
+    if *format == PARQUET {
+        return HitSource::from_parquet(path, vec![path.to_owned()], options);
     }
+    if *format == HDF5 {
+        let arrays = guarded(path, || hdf5::find_hits(path, options))?;
+        let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
+        info.layout.clone_from(&arrays.layout);
+        return HitSource::first_pass(info, Content::Hdf5(arrays), None);
+    }
+    Err(Error::input(path, "is not a table of hits").with_hint(
+        "hits are read from Parquet and HDF5 files, and from folders that `nuwave reconstruct` made",
+    ))
 }
 
 /// Opens the tables that `reconstruct` writes, `hits` and perhaps `waveforms`, each a file or a folder of parts.
@@ -114,7 +115,7 @@ pub fn open_tables(path: &Path, hits_at: &Path, waveforms_at: Option<&Path>) -> 
         .filter(|at| at.exists())
         .map(|at| files(at, &[Role::Event]))
         .transpose()?;
-    HitSource::look(
+    HitSource::first_pass(
         info,
         files(hits_at, &[Role::Event, Role::Channel, Role::Time])?,
         events,
@@ -127,17 +128,17 @@ impl HitSource {
         let needed = [Role::Event, Role::Channel, Role::Time];
         let files = parquet::Files::open(files, &needed, options)?;
         info.layout = files.layout();
-        Self::look(info, Content::Parquet(files), None)
+        Self::first_pass(info, Content::Parquet(files), None)
     }
 
     /// Runs the first pass, over event numbers alone.
-    fn look(info: SourceInfo, hits: Content, events: Option<Content>) -> Result<Self> {
+    fn first_pass(info: SourceInfo, hits: Content, events: Option<Content>) -> Result<Self> {
         let mut inputs = BTreeMap::new();
         let mut losses = Vec::new();
-        let hits = Table::look(hits, &info.path, &mut inputs, &mut losses)?;
+        let hits = Table::first_pass(hits, &info.path, &mut inputs, &mut losses)?;
         let mut of_events = BTreeMap::new();
         let events = events
-            .map(|events| Table::look(events, &info.path, &mut of_events, &mut losses))
+            .map(|events| Table::first_pass(events, &info.path, &mut of_events, &mut losses))
             .transpose()?;
         for input in of_events.into_keys() {
             inputs.entry(input).or_default();
@@ -175,7 +176,7 @@ impl HitSource {
     pub fn hits(&self) -> Result<HitRows> {
         let mut rows = self.hits.rows(Role::HIT_ROLES)?;
         if self.hits.is_sorted {
-            return Ok(HitRows(Rows::AsTheyCome(Box::new(rows))));
+            return Ok(HitRows(Rows::Streamed(Box::new(rows))));
         }
         let mut all = Vec::new();
         while let Some(block) = rows.next()? {
@@ -225,7 +226,8 @@ impl HitSource {
 }
 
 impl Table {
-    fn look(
+    /// Counts the rows of each input, and finds out whether the rows are sorted by event.
+    fn first_pass(
         content: Content,
         path: &Path,
         inputs: &mut BTreeMap<u32, u64>,
@@ -237,12 +239,12 @@ impl Table {
             is_sorted: true,
         };
         let mut last = None;
-        let mut homeless: Option<Loss> = None;
+        let mut without_event: Option<Loss> = None;
         let mut reader = table.rows(Role::EVENT_ROLES)?;
         while let Some(block) = reader.next()? {
             for (row, key) in block.keys().enumerate() {
                 let Some(key) = key else {
-                    let loss = homeless.get_or_insert_with(|| Loss {
+                    let loss = without_event.get_or_insert_with(|| Loss {
                         place: format!("{} and later", block.place(row)),
                         event_id: None,
                         channel_id: None,
@@ -268,7 +270,7 @@ impl Table {
                 .with_hint("`input_id` says which file of a run a row came from"));
             }
         }
-        losses.extend(homeless);
+        losses.extend(without_event);
         Ok(table)
     }
 
@@ -298,7 +300,7 @@ impl RawReader {
 pub struct HitRows(Rows);
 
 enum Rows {
-    AsTheyCome(Box<RawReader>),
+    Streamed(Box<RawReader>),
     Sorted(Option<Vec<HitRow>>),
 }
 
@@ -309,7 +311,7 @@ impl HitRows {
     /// If the table cannot be read any further.
     pub fn next_block(&mut self) -> Result<Option<Vec<HitRow>>> {
         match &mut self.0 {
-            Rows::AsTheyCome(reader) => Ok(reader.next()?.map(|block| block.hits().collect())),
+            Rows::Streamed(reader) => Ok(reader.next()?.map(|block| block.hits().collect())),
             Rows::Sorted(all) => Ok(all.take()),
         }
     }

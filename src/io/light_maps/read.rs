@@ -5,9 +5,8 @@ use std::path::Path;
 use super::{FORMAT, MANIFEST, MAX_AXIS, Manifest, TABLES, VERSION};
 use crate::detector::{Detector, Sensors};
 use crate::error::{Error, Result};
-use crate::io::catch_panic::guarded;
 use crate::io::tables::checksum;
-use crate::io::tables::read::{Rows, stream};
+use crate::io::tables::read::stream;
 use crate::model::light_maps::{
     ChannelLight, ChargeTable, FROM_NS, LightTables, STEP_NS, STEP_PE, Surface, TimeTable,
     TypeLight,
@@ -29,7 +28,7 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightTables> {
         let error = Error::input(&path, "cannot be read").with_source(error);
         if dir.is_dir() && !path.exists() {
             error.with_hint(format!(
-                "`{}` is no folder of light maps; `nuwave calibrate light` makes one",
+                "`{}` is not a folder of light maps; `nuwave calibrate light` makes one",
                 dir.display()
             ))
         } else {
@@ -37,7 +36,10 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightTables> {
         }
     })?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| {
-        Error::input(&path, format!("is no description of light maps: {error}"))
+        Error::input(
+            &path,
+            format!("is not a description of light maps: {error}"),
+        )
     })?;
     let bad = |what: &str| Error::input(&path, what);
     if manifest.format != FORMAT || manifest.version != VERSION {
@@ -78,7 +80,7 @@ pub fn read(dir: &Path, detector: &Detector) -> Result<LightTables> {
         if (bytes, crc32c.as_str()) != (file.bytes, file.crc32c.as_str()) {
             return Err(Error::input(
                 &path,
-                "is not the file that `calibrate light` wrote: its checksum is another",
+                "is not the file that `calibrate light` wrote: its checksum differs",
             )
             .with_hint("copy the folder again, or calibrate again"));
         }
@@ -119,10 +121,10 @@ impl<'a> Filled<'a> {
                 *slot = Some(value);
                 Ok(())
             }
-            Some(Some(_)) => Err(Error::input(self.path, "has two rows for one place")),
+            Some(Some(_)) => Err(Error::input(self.path, "has two rows for the same index")),
             None => Err(Error::input(
                 self.path,
-                format!("has a row of a place that `{MANIFEST}` does not know"),
+                format!("has a row for an index that `{MANIFEST}` does not have"),
             )),
         }
     }
@@ -190,7 +192,7 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
         .iter()
         .map(|one| Filled::new(&charges, one.charges))
         .collect();
-    stream_guarded(
+    stream(
         &charges,
         &["type_id", "charge_pe", "density_per_pe"],
         |part| {
@@ -226,9 +228,9 @@ fn read_types(dir: &Path, manifest: &Manifest) -> Result<Vec<TypeLight>> {
                     coefficients: coefficients.all()?,
                 },
                 times: TimeTable::new(one.times_u, one.times_v, &rows)
-                    .ok_or_else(|| bad(&times, "the densities are none"))?,
+                    .ok_or_else(|| bad(&times, "the densities are not valid"))?,
                 charges: ChargeTable::new(&spectrum.all()?)
-                    .ok_or_else(|| bad(&charges, "the charges are no spectrum"))?,
+                    .ok_or_else(|| bad(&charges, "the charges are not a valid spectrum"))?,
             })
         })
         .collect()
@@ -256,7 +258,7 @@ fn each_row(
 ) -> Result<()> {
     let mut columns = vec!["type_id", "u_index", "v_index"];
     columns.extend(values);
-    stream_guarded(path, &columns, |part| {
+    stream(path, &columns, |part| {
         let kind: Vec<u32> = part.unsigned("type_id")?;
         let row: Vec<u32> = part.unsigned("u_index")?;
         let column: Vec<u32> = part.unsigned("v_index")?;
@@ -275,19 +277,11 @@ fn each_row(
     })
 }
 
-fn stream_guarded(
-    path: &Path,
-    columns: &[&str],
-    each: impl FnMut(Rows<'_>) -> Result<()>,
-) -> Result<()> {
-    guarded(path, || stream(path, columns, each))
-}
-
 fn read_channels(path: &Path, sensors: &Sensors) -> Result<Vec<ChannelLight>> {
     let mut channels = [(); 3].map(|()| Filled::new(path, sensors.len()));
     let names = ["efficiency", "time_offset_ns", "dark_rate_hz"];
     let columns: Vec<&str> = ["channel_id"].into_iter().chain(names).collect();
-    stream_guarded(path, &columns, |part| {
+    stream(path, &columns, |part| {
         let ids: Vec<u32> = part.unsigned("channel_id")?;
         for (name, column) in names.iter().zip(&mut channels) {
             for (id, value) in ids.iter().zip(part.doubles(name)?) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use hdf5_pure::Dataset;
 
 /// Maximum ratio of deflate.
-const MAX_COMPRESSION: u64 = 1100;
+pub(crate) const MAX_COMPRESSION: u64 = 1100;
 
 /// Returns the rows of the chunks of `dataset` that declare more bytes than the file of `n_bytes` has.
 ///

@@ -25,7 +25,7 @@ pub(super) type Shape = &'static [(i64, Is)];
 
 use Is::{Byte, Bytes, Double, Integer, List, Structure, Truth};
 
-/// Reads `FileMetaData`.
+/// `FileMetaData`.
 pub(super) const FILE: Shape = &[
     (1, Integer),
     (2, List(&Structure(SCHEMA_ELEMENT))),

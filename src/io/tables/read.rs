@@ -14,11 +14,10 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
-use crate::io::limits::parquet::Pages;
+use crate::io::parquet_file::open_file;
 use crate::model::{Flags, HitTable, Reconstruction, WaveformTable};
 
 /// Reads a whole output folder: the report, all hits and all waveforms.
@@ -78,15 +77,7 @@ pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
 /// # Errors
 /// If a file cannot be read or lacks a column, and any error of `each`.
 pub fn stream_hits(path: &Path, mut each: impl FnMut(HitTable) -> Result<()>) -> Result<()> {
-    let columns = [
-        "input_id",
-        "event_id",
-        "channel_id",
-        "time_ns",
-        "charge_pe",
-        "flags",
-    ];
-    stream(path, &columns, |part| {
+    stream(path, HitTable::COLUMNS, |part| {
         each(HitTable {
             input_id: part.unsigned("input_id")?,
             event_id: part.unsigned("event_id")?,
@@ -106,18 +97,7 @@ pub fn stream_waveforms(
     path: &Path,
     mut each: impl FnMut(WaveformTable) -> Result<()>,
 ) -> Result<()> {
-    let columns = [
-        "input_id",
-        "event_id",
-        "channel_id",
-        "charge_pe",
-        "first_time_ns",
-        "n_hits",
-        "baseline_adc",
-        "noise_adc",
-        "flags",
-    ];
-    stream(path, &columns, |part| {
+    stream(path, WaveformTable::COLUMNS, |part| {
         each(WaveformTable {
             input_id: part.unsigned("input_id")?,
             event_id: part.unsigned("event_id")?,
@@ -171,9 +151,10 @@ pub fn part_files(path: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// If there is no such table or a file cannot be read.
 pub fn count_rows(path: &Path) -> Result<u64> {
-    let mut rows = 0;
+    let mut rows = 0_u64;
     for file in part_files(path)? {
-        rows += u64::try_from(reader(&file)?.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let of_file = open_file(&file)?.metadata().file_metadata().num_rows();
+        rows = rows.saturating_add(u64::try_from(of_file).unwrap_or(0));
     }
     Ok(rows)
 }
@@ -190,22 +171,13 @@ pub fn parquet_columns(path: &Path) -> Result<Option<Vec<String>>> {
     if magic != b"PAR1" {
         return Ok(None);
     }
-    let names = reader(path)?;
+    let names = open_file(path)?;
     let names = names.schema().fields().iter();
     Ok(Some(names.map(|field| field.name().clone()).collect()))
 }
 
-fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
-    let handle = File::open(file)
-        .map_err(|error| Error::input(file, "cannot be opened").with_source(error))?;
-    let pages = Pages::new(handle).map_err(|error| unreadable(file, error))?;
-    guarded(file, || {
-        ParquetRecordBatchReaderBuilder::try_new(pages).map_err(|error| unreadable(file, error))
-    })
-}
-
 fn unreadable(file: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::input(file, "cannot be read as Parquet").with_source(error)
+    Error::input(file, "cannot be read as a Parquet file").with_source(error)
 }
 
 /// Passes the rows of the table at `path` to `each`, with `columns` alone, part by part.
@@ -215,7 +187,7 @@ pub(crate) fn stream(
     mut each: impl FnMut(Rows<'_>) -> Result<()>,
 ) -> Result<()> {
     for file in part_files(path)? {
-        let builder = reader(&file)?;
+        let builder = open_file(&file)?;
         let schema = builder.schema();
         for column in columns {
             if schema.column_with_name(column).is_none() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use hdf5_pure::File;
 
 use crate::error::{Error, Result};
-use crate::io::hdf5_file::{self as listing, open_file};
+use crate::io::hdf5_file::{self, open_file};
 use crate::io::limits;
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
@@ -183,7 +183,7 @@ impl Table<'_> {
         let shape = dataset.shape().map_err(unreadable)?;
         limits::hdf5::check_whole(&dataset, self.n_bytes)
             .map_err(|reason| self.error(format!("`{name}` cannot be read: {reason}")))?;
-        let numbers = listing::numbers(&datatype)
+        let numbers = hdf5_file::numbers(&datatype)
             .filter(|numbers| !numbers.is_array)
             .ok_or_else(|| self.error(format!("`{name}` does not hold numbers")))?;
         if !matches!(shape.as_slice(), [n_rows] if *n_rows <= MAX_ROWS) {
@@ -215,7 +215,9 @@ impl Table<'_> {
         }
         let numbers = kind.floats(&bytes);
         if let Some(other) = numbers.iter().find(|number| number.fract() != 0.0) {
-            return Err(self.error(format!("`{name}` holds {other}, which is no event number")));
+            return Err(self.error(format!(
+                "`{name}` holds {other}, which is not an event number"
+            )));
         }
         Ok(numbers.into_iter().map(|number| number as i128).collect())
     }

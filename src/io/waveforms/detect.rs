@@ -25,7 +25,7 @@ pub(crate) fn detect(
         }
     }
     Err(
-        Error::input(path, "is of no format that nuwave knows").with_hint(Hint::RecordSamples {
+        Error::input(path, "is not in a format that nuwave knows").with_hint(Hint::RecordSamples {
             formats: Some(families(formats)),
         }),
     )

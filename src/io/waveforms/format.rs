@@ -74,7 +74,8 @@ impl<'a> Probe<'a> {
             return Err(Error::input(path, "is empty")
                 .with_hint("check whether the writing program finished"));
         }
-        let mut head = Vec::new();
+        // With the capacity, one read gets the whole head.
+        let mut head = Vec::with_capacity(HEAD_BYTES);
         (&file)
             .take(HEAD_BYTES as u64)
             .read_to_end(&mut head)
@@ -88,11 +89,17 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// Reads all of `bytes` from the byte `offset` on.
+    /// Fills `bytes` from the byte `offset` on, from the head if it has them.
     ///
     /// # Errors
     /// If the file cannot be read, or ends earlier.
     pub fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        if let Some(known) = self.head.get(start..end) {
+            bytes.copy_from_slice(known);
+            return Ok(());
+        }
         let mut read = || -> io::Result<()> {
             self.file.seek(SeekFrom::Start(offset))?;
             self.file.read_exact(bytes)

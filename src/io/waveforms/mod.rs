@@ -13,6 +13,7 @@ mod format;
 mod hdf5;
 mod numpy;
 mod parquet;
+mod record_sink;
 pub(crate) mod scalar;
 mod sink;
 mod source;
@@ -73,7 +74,7 @@ pub fn writable_endings() -> String {
 /// ```
 ///
 /// # Errors
-/// If the file cannot be opened, is of no known format, or holds no waveforms.
+/// If the file cannot be opened, is not in a known format, or holds no waveforms.
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn Source>> {
     open_among(FORMATS, path, options)
 }

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -18,15 +19,14 @@ use super::block_source::BlockSource;
 use super::blocks::{BLOCK_BYTES, Block, BlockReader};
 use super::columns::{self, Columns};
 use super::format::Format;
-use super::sink::{Pieces, cannot_hold};
-use super::{Extent, Loss, ReadOptions, Source, SourceInfo, WaveformSink, WriteInfo};
+use super::record_sink::{RecordSink, RecordWriter, Written};
+use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
-use crate::io::atomic::{AtomicFile, write_error};
+use crate::io::atomic::AtomicFile;
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
 use crate::io::parquet_file::{open_file, properties};
-use crate::io::truth;
-use crate::model::{Batch, Samples, Truth};
+use crate::model::Samples;
 
 /// Parquet, identified by its magic word.
 pub(crate) const FORMAT: Format = Format {
@@ -45,7 +45,7 @@ const MAX_ROWS: usize = 8192;
 /// Opens a file of waveforms.
 fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let builder = open_file(path)?;
-    let mut info = SourceInfo::new(path.to_owned(), "Parquet", n_bytes);
+    let mut info = SourceInfo::new(path.to_owned(), FORMAT.name, n_bytes);
     let columns = Columns::find(builder.schema(), path, options, &mut info)?;
     let metadata = builder.metadata();
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -254,104 +254,27 @@ impl BlockReader for Rows {
 }
 
 /// Writes a Parquet file, one row group per piece.
-struct ParquetSink {
-    /// The file, until the first waveform determines the type of the samples.
-    target: Option<AtomicFile>,
-    writer: Option<ArrowWriter<AtomicFile>>,
-    path: PathBuf,
-    schema: SchemaRef,
-    is_float: bool,
-    info: WriteInfo,
-    pieces: Pieces,
-}
+type ParquetSink = RecordSink<ArrowWriter<AtomicFile>>;
 
-impl ParquetSink {
-    pub fn create(path: &Path, info: &WriteInfo) -> Result<Self> {
-        Ok(Self {
-            target: Some(AtomicFile::create(path)?),
-            writer: None,
-            path: path.to_owned(),
-            schema: columns::schema(info, false),
-            is_float: false,
-            info: info.clone(),
-            pieces: Pieces::new(),
-        })
-    }
-
-    /// Opens the writer for samples of the first batch's type.
-    fn start(&mut self, is_float: bool) -> Result<()> {
-        let Some(target) = self.target.take() else {
-            return Ok(());
-        };
-        let schema = columns::schema(&self.info, is_float);
+impl RecordWriter for ArrowWriter<AtomicFile> {
+    fn begin(target: AtomicFile, schema: &SchemaRef) -> Written<Self> {
         let metadata = schema
             .metadata()
             .iter()
             .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))
             .collect();
-        self.schema = schema;
-        self.is_float = is_float;
-        let writer =
-            ArrowWriter::try_new(target, Arc::clone(&self.schema), Some(properties(metadata)))
-                .map_err(|error| write_error(&self.path, error))?;
-        self.writer = Some(writer);
+        let writer = Self::try_new(target, Arc::clone(schema), Some(properties(metadata)))?;
+        Ok(writer)
+    }
+
+    fn append(&mut self, records: &RecordBatch) -> Written<()> {
+        self.write(records)?;
+        self.flush()?;
         Ok(())
     }
 
-    fn write_piece(
-        writer: Option<&mut ArrowWriter<AtomicFile>>,
-        schema: &SchemaRef,
-        piece: &Batch,
-        path: &Path,
-    ) -> Result<()> {
-        let Some(writer) = writer else {
-            return Ok(());
-        };
-        let records = columns::encode(schema, piece).map_err(|error| write_error(path, error))?;
-        writer
-            .write(&records)
-            .and_then(|()| writer.flush())
-            .map_err(|error| write_error(path, error))
-    }
-}
-
-impl WaveformSink for ParquetSink {
-    fn write(&mut self, batch: &Batch) -> Result<()> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.start(columns::is_float(batch))?;
-        if columns::is_float(batch) != self.is_float {
-            return Err(cannot_hold(
-                &self.path,
-                "integer and float samples together",
-            ));
-        }
-        let Self {
-            writer,
-            schema,
-            pieces,
-            path,
-            ..
-        } = self;
-        pieces.add(batch, |piece| {
-            Self::write_piece(writer.as_mut(), schema, piece, path)
-        })
-    }
-
-    fn finish(mut self: Box<Self>, truth: &Truth) -> Result<()> {
-        self.start(false)?;
-        if let Some(rest) = self.pieces.rest() {
-            Self::write_piece(self.writer.as_mut(), &self.schema, &rest, &self.path)?;
-        }
-        let writer = self
-            .writer
-            .take()
-            .ok_or_else(|| Error::internal("a Parquet file that was never opened"))?;
-        let target = writer
-            .into_inner()
-            .map_err(|error| write_error(&self.path, error))?;
-        truth::write_truth_files(&self.path, truth)?;
-        target.commit()
+    fn complete(self) -> Written<AtomicFile> {
+        let target = self.into_inner()?;
+        Ok(target)
     }
 }

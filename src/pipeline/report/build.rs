@@ -83,7 +83,7 @@ impl Report {
             flags,
             outputs,
             events: EventsReport::new(events, records),
-            backend: backend_of(records),
+            backend: backend_names(records),
             adapter: gpu.as_ref().map(|gpu| gpu.adapter.clone()),
             gpu,
             configuration: manifest.configuration,
@@ -125,6 +125,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
             .or_else(|| RangeChecksum::combined(parts, input.bytes)),
         sampling_ns: input.sampling_ns,
         polarity: input.polarity,
+        adc_bits: input.adc_bits,
         input_of_table: input.input_of_table,
         rows: input.rows,
         units: input.units,
@@ -139,7 +140,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
 }
 
 /// Returns the names of the backends that did the units.
-fn backend_of(records: &[UnitRecord]) -> String {
+fn backend_names(records: &[UnitRecord]) -> String {
     let mut names: Vec<&str> = records
         .iter()
         .map(|record| record.done.backend.as_str())

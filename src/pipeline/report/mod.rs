@@ -56,9 +56,10 @@ pub struct Report {
     pub gpu: Option<BackendReport>,
     /// The configuration as resolved.
     pub configuration: serde_json::Value,
-    /// CRC32C of the configuration, the checksums in `sums`, the version and the results version: equal means equal results from equal inputs.
+    /// CRC32C of the configuration, the checksums in `sums`, the version and the results version: if it is equal, equal inputs give
+    /// equal results.
     pub configuration_crc32c: String,
-    /// CRC32C of the calibration, the geometry, the light maps, as far as they were used.
+    /// CRC32C of the calibration, the detector, the geometry and the light maps, as far as they were used.
     pub sums: BTreeMap<String, String>,
     /// Waveforms that were not used, each with location and reason.
     pub losses: Vec<ListedLoss>,
@@ -89,6 +90,8 @@ pub struct InputReport {
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
+    /// Resolution of the digitizer, as used; absent for hits and where it is unknown.
+    pub adc_bits: Option<u32>,
     /// The input's number in a table of hits that distinguishes several inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input_of_table: Option<u32>,
@@ -196,7 +199,7 @@ pub struct Provenance {
     pub manifest: RunManifest,
     /// The plan for events.
     pub events: EventsPlan,
-    /// Checksum of the configuration, calibration and version included.
+    /// CRC32C of the configuration, the checksums in `sums`, the version and the results version.
     pub configuration_crc32c: String,
     /// The report of the GPU backend, where it was used.
     pub gpu: Option<BackendReport>,
@@ -233,6 +236,7 @@ impl Report {
             crc32c: input.crc32c.clone().filter(|_| self.from == "hits"),
             sampling_ns: input.sampling_ns,
             polarity: input.polarity,
+            adc_bits: input.adc_bits,
             input_of_table: input.input_of_table,
             rows: input.rows,
             unit_size: input.unit_size,

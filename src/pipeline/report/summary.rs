@@ -52,7 +52,8 @@ impl Report {
 
     fn waveform_lines(&self) -> Vec<(&'static str, String)> {
         let totals = &self.totals;
-        let lit = totals.waveforms - totals.empty;
+        // A damaged report may state more empty waveforms than there are.
+        let lit = totals.waveforms.saturating_sub(totals.empty);
         let share = |part: u64| 100.0 * part as f64 / totals.waveforms.max(1) as f64;
         let mut lines = vec![
             (

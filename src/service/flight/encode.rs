@@ -38,9 +38,7 @@ pub fn records(batch: &RecordBatch, metadata: &str) -> Result<Vec<FlightData>, R
                 &mut IpcWriteContext::default(),
             )
             .map_err(|error| {
-                Rejection::internal(format!(
-                    "internal error: a response cannot be encoded: {error}"
-                ))
+                Rejection::internal(format!("a response cannot be encoded: {error}"))
             })?;
         messages.push(
             FlightData::new()

@@ -150,7 +150,7 @@ async fn write(
     let mut grouper = EventGrouper::default();
     while let Some(next) = pending.recv().await {
         let (outcome, window_permit) = next?;
-        let lost = |_| Rejection::internal("internal error: the backend did not return a batch");
+        let lost = |_| Rejection::internal("the backend did not return a batch");
         let JobResult {
             batch,
             mut extracted,
@@ -161,9 +161,7 @@ async fn write(
             (Output::Hits, _) => response::hits(&batch, &extracted)?,
             (Output::Waveforms, _) => response::waveforms(&batch, &extracted)?,
             (Output::Events, None) => {
-                return Err(Rejection::internal(
-                    "internal error: no event reconstruction",
-                ));
+                return Err(Rejection::internal("no event reconstruction"));
             }
             (Output::Events, Some(reconstructor)) => {
                 grouper.add(&batch, &extracted)?;

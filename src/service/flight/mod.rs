@@ -199,13 +199,9 @@ impl FlightService for Flight {
         };
         let prepared = tokio::task::spawn_blocking(prepare)
             .await
-            .unwrap_or_else(|_| {
-                Err(Rejection::internal(
-                    "internal error: the files could not be checked",
-                ))
-            });
-        let job = active.or_reject(prepared)?;
-        let responses = active.respond_stream(|responses| job.run(responses));
+            .unwrap_or_else(|_| Err(Rejection::internal("the files could not be checked")));
+        let pass = active.or_reject(prepared)?;
+        let responses = active.respond_stream(|responses| pass.run(responses));
         let responses = responses.map(|it| it.map(arrow_flight::Result::new));
         Ok(Response::new(responses.boxed()))
     }

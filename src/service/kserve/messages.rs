@@ -221,7 +221,7 @@ pub struct StreamInferResponse {
     /// The error message; empty on success.
     #[prost(string, tag = "1")]
     pub error_message: String,
-    /// The response; of a rejected request its identifier and the parameters `reason` and, if a limit is exceeded, `limit`.
+    /// The response; of a rejected request only its identifier and the parameters `reason`, `limit` and `hint`.
     #[prost(message, optional, tag = "2")]
     pub infer_response: Option<InferResponse>,
 }

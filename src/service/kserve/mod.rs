@@ -3,17 +3,15 @@
 mod codec;
 pub mod messages;
 mod results;
+mod stream_infer;
 mod tensors;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body as AxumBody;
-use futures::Stream;
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::codec::Codec;
 use tonic::server::Grpc;
@@ -21,19 +19,18 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::batcher::JobOutcome;
-use super::budget::{BudgetPermit, SharedPermit};
+use super::budget::SharedPermit;
 use super::command::Command;
 use super::rejection::{Reason, Rejection};
-use super::request::{ActiveRequest, next_message};
+use super::request::ActiveRequest;
 use super::response::{self, EventGrouper};
-use super::state::{Client, RequestPermit, ServiceState};
-use super::stream::{FlowWindow, Next, ResponseSender, read_and_respond};
+use super::state::{RequestPermit, ServiceState};
 use crate::io::SourceInfo;
 use crate::pipeline::DuplicateFilter;
 use codec::InferCodec;
 use messages::{
     BoolResponse, EmptyRequest, InferRequest, InferResponse, ModelMetadata, ModelRequest,
-    Parameter, ServerMetadata, StreamInferResponse, TensorMetadata, Value,
+    ServerMetadata, StreamInferResponse, TensorMetadata, Value,
 };
 
 /// The name of the gRPC service.
@@ -67,8 +64,6 @@ pub struct KServe {
     state: Arc<ServiceState>,
 }
 
-type ResponseStream = Pin<Box<dyn Stream<Item = Result<StreamInferResponse, Status>> + Send>>;
-
 impl KServe {
     /// Creates the service.
     #[must_use]
@@ -86,7 +81,7 @@ impl KServe {
         match method {
             "ServerLive" => {
                 unary(
-                    prost_codec(),
+                    ProstCodec::default(),
                     max_bytes,
                     request,
                     |_: Request<EmptyRequest>| async { Ok(TRUE) },
@@ -97,11 +92,11 @@ impl KServe {
                 let value = self.state.is_ready();
                 let handler =
                     move |_: Request<EmptyRequest>| async move { Ok(BoolResponse { value }) };
-                unary(prost_codec(), max_bytes, request, handler).await
+                unary(ProstCodec::default(), max_bytes, request, handler).await
             }
             "ServerMetadata" => {
                 unary(
-                    prost_codec(),
+                    ProstCodec::default(),
                     max_bytes,
                     request,
                     |_: Request<EmptyRequest>| async { Ok(server()) },
@@ -114,14 +109,14 @@ impl KServe {
                     let value = self.state.is_ready();
                     async move { known.map(|_| BoolResponse { value }).map_err(Status::from) }
                 };
-                unary(prost_codec(), max_bytes, request, handler).await
+                unary(ProstCodec::default(), max_bytes, request, handler).await
             }
             "ModelMetadata" => {
                 let handler = |it: Request<ModelRequest>| {
                     let known = self.model(&it.get_ref().name, &it.get_ref().version);
                     async move { known.map(metadata).map_err(Status::from) }
                 };
-                unary(prost_codec(), max_bytes, request, handler).await
+                unary(ProstCodec::default(), max_bytes, request, handler).await
             }
             "ModelInfer" => {
                 let handler = |it: Request<InferRequest>| {
@@ -134,7 +129,7 @@ impl KServe {
             }
             "ModelStreamInfer" => {
                 let handler = |it: Request<Streaming<InferRequest>>| {
-                    std::future::ready(self.stream(it).map(Response::new))
+                    std::future::ready(self.stream_infer(it).map(Response::new))
                 };
                 Grpc::new(InferCodec::<StreamInferResponse>::default())
                     .max_decoding_message_size(max_bytes)
@@ -211,7 +206,7 @@ impl KServe {
             requested,
             response,
         } = submitted;
-        let lost = |_| Rejection::internal("internal error: the backend did not return a batch");
+        let lost = |_| Rejection::internal("the backend did not return a batch");
         let mut result = outcome.await.map_err(lost)??;
         DuplicateFilter::default().mark(&result.batch, &mut result.extracted);
         let backend = result.backend;
@@ -255,109 +250,10 @@ impl KServe {
     ) -> Result<InferResponse, Rejection> {
         self.state.check_ready()?;
         let Some(RequestPermit(permit)) = request_permit else {
-            return Err(Rejection::internal(
-                "internal error: a request without reserved memory",
-            ));
+            return Err(Rejection::internal("a request without reserved memory"));
         };
         let submitted = self.submit(request, permit).await?;
         self.finish(submitted).await
-    }
-
-    /// Processes a stream of requests. Each has its own response, in order.
-    fn stream(&self, request: Request<Streaming<InferRequest>>) -> Result<ResponseStream, Status> {
-        let metadata = request.metadata();
-        let mut active = ActiveRequest::start(&self.state, PROTOCOL, "ModelStreamInfer", metadata);
-        let client = request.extensions().get::<Client>();
-        let permit = active.or_reject(self.state.admit_stream(client))?;
-        let (service, messages) = (self.clone(), request.into_inner());
-        Ok(Box::pin(active.respond_stream(|responses| {
-            service.exchange(messages, responses, permit)
-        })))
-    }
-
-    async fn exchange(
-        self,
-        messages: Streaming<InferRequest>,
-        responses: ResponseSender<StreamInferResponse>,
-        permit: BudgetPermit,
-    ) -> Result<(), Rejection> {
-        // Jobs share the permit, because they may be in the queue after the request has ended.
-        let permit: SharedPermit = Arc::new(permit);
-        read_and_respond(
-            |sender| self.read(messages, &permit, sender),
-            |pending| self.write(pending, &responses),
-        )
-        .await
-    }
-
-    /// Sends one response per request, in order.
-    async fn write(
-        &self,
-        mut pending: mpsc::Receiver<Next<Pending>>,
-        responses: &ResponseSender<StreamInferResponse>,
-    ) -> Result<(), Rejection> {
-        while let Some(next) = pending.recv().await {
-            let Pending {
-                id,
-                submitted,
-                window_permit,
-            } = next?;
-            let result = match submitted {
-                Ok(submitted) => self.finish(submitted).await,
-                Err(rejection) => Err(rejection),
-            };
-            let response = match result {
-                Ok(response) => StreamInferResponse {
-                    error_message: String::new(),
-                    infer_response: Some(response),
-                },
-                Err(rejection) => {
-                    self.state.metrics.record_rejection(&rejection);
-                    let mut response = InferResponse {
-                        id,
-                        ..InferResponse::default()
-                    };
-                    let label = rejection.reason.label();
-                    response.parameters = text_parameters([
-                        ("reason", Some(label.to_owned())),
-                        ("limit", rejection.limit.map(|limit| limit.to_string())),
-                    ]);
-                    StreamInferResponse {
-                        error_message: format!("{label}: {}", rejection.message),
-                        infer_response: Some(response),
-                    }
-                }
-            };
-            responses.send(response).await?;
-            drop(window_permit);
-        }
-        Ok(())
-    }
-
-    async fn read(
-        &self,
-        mut messages: Streaming<InferRequest>,
-        permit: &SharedPermit,
-        pending: mpsc::Sender<Next<Pending>>,
-    ) -> Result<(), Rejection> {
-        let state = &self.state;
-        let window = FlowWindow::new(state.limits.message);
-        while let Some(request) =
-            next_message(state, &mut messages, || window.has_pending()).await?
-        {
-            let window_permit = window.acquire(request.encoded_len()).await?;
-            let id = request.id.clone();
-            let submitted = self.submit(request, Arc::clone(permit)).await;
-            let next = Pending {
-                id,
-                submitted,
-                window_permit,
-            };
-            if pending.send(Ok(next)).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -367,24 +263,6 @@ struct Submitted {
     outcome: oneshot::Receiver<JobOutcome>,
     requested: Vec<String>,
     response: InferResponse,
-}
-
-/// A request of a stream that is in flight.
-struct Pending {
-    id: String,
-    submitted: Result<Submitted, Rejection>,
-    window_permit: OwnedSemaphorePermit,
-}
-
-/// Returns the parameters that have a value.
-fn text_parameters<const N: usize>(
-    texts: [(&str, Option<String>); N],
-) -> HashMap<String, Parameter> {
-    let parameter = |(name, text): (&str, Option<String>)| {
-        let value = Some(Value::Text(text?));
-        Some((name.to_owned(), Parameter { value }))
-    };
-    texts.into_iter().filter_map(parameter).collect()
 }
 
 /// Processes a unary request.
@@ -408,11 +286,6 @@ where
         .max_encoding_message_size(usize::MAX)
         .unary(service, request)
         .await
-}
-
-/// Returns the codec of small messages.
-fn prost_codec<A, Q>() -> ProstCodec<A, Q> {
-    ProstCodec::default()
 }
 
 fn server() -> ServerMetadata {

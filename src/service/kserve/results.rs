@@ -153,7 +153,7 @@ fn event_bytes<const N: usize>(events: &Events, number: fn(&Event) -> [u8; N]) -
     bytes(events.iter().map(number))
 }
 
-/// The tensors of the model `event`: one number an event.
+/// The tensors of the model `event`, with one value per event.
 pub const EVENT_OUTPUTS: [OutputSpec<Events>; 15] = [
     OutputSpec {
         name: "event_id",

@@ -60,8 +60,8 @@ pub(super) fn draw_deposits(
     (deposits, deposited_mev)
 }
 
-/// Adds a gamma's electrons: each takes a uniform share of up to Compton's edge, `2 k / (1 + 2 k)` of the energy, `k` the energy over
-/// the electron's rest energy; the gamma goes on in a new direction.
+/// Adds a gamma's electrons: each takes a uniform share of up to the Compton edge, `2 k / (1 + 2 k)` of the energy, where `k` is
+/// the energy over the electron's rest energy; the gamma continues in a new direction.
 fn add_gamma(
     from: Vector,
     direction: Vector,

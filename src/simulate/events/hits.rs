@@ -10,7 +10,7 @@ use crate::model::{ChannelHit, Flags, Photoelectron};
 pub struct HitFinder {
     /// Photoelectrons closer than this to the previous one belong to the same hit.
     pub separation_ns: f64,
-    /// Standard deviation of a hit's time round its first photoelectron's.
+    /// Standard deviation of a hit's time around that of its first photoelectron.
     pub time_sigma_ns: f64,
     /// Standard deviation of a hit's charge.
     pub charge_sigma_pe: f64,

@@ -76,7 +76,7 @@ impl EventPlan {
             .fold(0, |sum, source| sum.saturating_add(source.events))
     }
 
-    /// Checks what does not depend on the detector file.
+    /// Checks the ranges of the values.
     pub(super) fn validate(&self) -> Result<()> {
         let out_of_range = |what: &str, found: String, expected: String| {
             Err(Error::usage(format!(
@@ -130,6 +130,13 @@ impl EventPlan {
                     format!("0 to {MAX_MEV}"),
                 );
             }
+        }
+        if self.first_event.checked_add(self.n_events()).is_none() {
+            return out_of_range(
+                "the number of the first event",
+                self.first_event.to_string(),
+                "a smaller one".to_owned(),
+            );
         }
         if !(0.0..=1e6).contains(&self.time_spread_ns) {
             return out_of_range(

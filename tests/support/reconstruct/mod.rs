@@ -46,7 +46,7 @@ impl Run {
         self
     }
 
-    /// Asserts that the run was refused with `code`, and that its error is the one of the test's next snapshot.
+    /// Asserts that the run was refused with `code`, and that its error equals the next snapshot of the test.
     #[track_caller]
     pub fn refused(self, code: i32) -> Self {
         let run = self.ended_with(code);
@@ -54,8 +54,8 @@ impl Run {
         run
     }
 
-    /// Asserts that the run was refused with `code`, and that the error holds each of `parts`: for texts that differ from machine to machine or
-    /// from run to run.
+    /// Asserts that the run was refused with `code`, and that the error contains each of `parts`: for texts that differ from machine to machine
+    /// or from run to run.
     #[track_caller]
     pub fn refused_with(self, code: i32, parts: &[&str]) -> Self {
         let run = self.ended_with(code);

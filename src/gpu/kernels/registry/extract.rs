@@ -1,13 +1,10 @@
-//! The extraction kernel: a waveform from raw samples to hits in one workgroup. It is compiled in many forms: by method, length
+//! The extraction kernel: a waveform from raw samples to hits in one workgroup. It is compiled in many variants: by method, length
 //! of the transform, kind of memory and stages.
 
 use crate::extract::{Method, Stage};
 use crate::gpu::kernels::bindings;
-use crate::gpu::kernels::kernel::{DispatchSize, Kernel, KernelInfo, Registered, Target};
+use crate::gpu::kernels::kernel::{DispatchSize, Kernel, KernelInfo, Target};
 use crate::gpu::kernels::numbers::{FitNumber, HEADER_WORDS, MethodNumber};
-
-/// The kernel in the registry.
-pub const REGISTERED: Registered = Registered { info: &INFO, forms };
 
 static INFO: KernelInfo = KernelInfo {
     name: "extract",
@@ -27,14 +24,14 @@ pub enum Memory {
     Device,
 }
 
-/// A form of the kernel.
+/// A variant of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExtractVariant {
     /// How charge and time are measured.
     pub method: Method,
     /// Complex points of the transform, as a power of two.
     pub log2_bins: u32,
-    /// Samples of the trace that there is room for.
+    /// Capacity for samples of the trace.
     pub trace: u32,
     /// Where the state is.
     pub memory: Memory,
@@ -45,7 +42,7 @@ pub struct ExtractVariant {
 }
 
 /// All stages.
-pub const ALL_STAGES: (Stage, Stage) = (Stage::ALL[0], Stage::ALL[Stage::ALL.len() - 1]);
+const ALL_STAGES: (Stage, Stage) = (Stage::ALL[0], Stage::ALL[Stage::ALL.len() - 1]);
 
 /// Offsets of the parts of a waveform's state in device memory, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ pub struct StateLayout {
 }
 
 impl ExtractVariant {
-    /// Returns the form for waveforms of `n_samples` whose transform has `n_fft` samples (methods without a transform ignore it), with
+    /// Returns the variant for waveforms of `n_samples` whose transform has `n_fft` samples (methods without a transform ignore it), with
     /// all stages in workgroup memory.
     #[must_use]
     pub fn new(method: Method, n_samples: usize, decimation: usize, n_fft: usize) -> Self {
@@ -92,7 +89,7 @@ impl ExtractVariant {
         }
     }
 
-    /// Returns the form for `target`: in workgroup memory if the state fits there.
+    /// Returns the variant for `target`: in workgroup memory if the state fits there.
     #[must_use]
     pub fn on(self, target: &Target) -> Self {
         let memory = if self.workgroup_bytes(target.width) <= target.workgroup_bytes {
@@ -113,10 +110,10 @@ impl ExtractVariant {
         1 << self.log2_bins
     }
 
-    /// Returns the bytes of workgroup memory that it takes with `width` threads, rounded up.
+    /// Returns the bytes of workgroup memory that the variant takes with `width` threads, rounded up.
     #[must_use]
     pub fn workgroup_bytes(&self, width: u32) -> u32 {
-        // Reductions, as common/layout.wgsl and residual_baseline.wgsl have them, and what alignment may add.
+        // Reductions of common/layout.wgsl and residual_baseline.wgsl, and what alignment may add.
         let common = 4 * width + 4 * 4 + 4 + 4 * 80 + 4 * 10 + 128;
         match self.memory {
             Memory::Device => common,
@@ -210,7 +207,8 @@ impl ExtractVariant {
     }
 }
 
-fn forms(target: &Target) -> Vec<Kernel> {
+/// Returns variants of every method, kind of memory and stage, for the tests that all kernels have to pass.
+pub fn variants(target: &Target) -> Vec<Kernel> {
     let mut variants = Vec::new();
     for method in [
         Method::Deconvolution,

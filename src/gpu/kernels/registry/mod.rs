@@ -1,36 +1,31 @@
 //! The registry of kernels, and the order in which they run over a waveform.
 //!
 //! A new kernel needs its shader, a file here that describes it, and its line in [`KERNELS`] (and in [`Sequence::kernels`] if
-//! it is to run over every waveform). docs/developer/adding-a-kernel.md goes through the steps.
+//! it is to run over every waveform). docs/developer/adding-a-kernel.md describes the steps.
 
 use self::extract::{ExtractVariant, Memory};
 use self::template_fit::FitVariant;
-use super::kernel::{Kernel, Registered, Target};
+use super::kernel::{Kernel, Target};
 use crate::extract::Method;
 
 pub mod compact;
 pub mod extract;
 pub mod template_fit;
 
-/// Every kernel.
+/// For every kernel the function that returns its variants on a device.
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the tests of every kernel read it")
 )]
-pub const KERNELS: &[Registered] = &[
-    extract::REGISTERED,
-    template_fit::REGISTERED,
-    compact::COUNT,
-    compact::PREFIX,
-    compact::SCATTER,
-];
+pub const KERNELS: &[fn(&Target) -> Vec<Kernel>] =
+    &[extract::variants, template_fit::variants, compact::variants];
 
 /// The kernels that turn waveforms into hits. Waveforms with equal sequences are dispatched together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequence {
-    /// The form of the extraction.
+    /// The variant of the extraction.
     pub extract: ExtractVariant,
-    /// The form of the fit, where the method has one.
+    /// The variant of the fit, where the method has one.
     pub fit: Option<FitVariant>,
 }
 

@@ -2,11 +2,8 @@
 
 use crate::extract::template_fit::config::MAX_PROPOSALS;
 use crate::gpu::kernels::bindings;
-use crate::gpu::kernels::kernel::{DispatchSize, Kernel, KernelInfo, Registered, Target};
+use crate::gpu::kernels::kernel::{DispatchSize, Kernel, KernelInfo, Target};
 use crate::gpu::kernels::numbers::{LANES, TILE};
-
-/// The kernel in the registry.
-pub const REGISTERED: Registered = Registered { info: &INFO, forms };
 
 static INFO: KernelInfo = KernelInfo {
     name: "template fit",
@@ -17,28 +14,29 @@ static INFO: KernelInfo = KernelInfo {
     twins: &["extract/template_fit/fit.rs"],
 };
 
-/// A form of the kernel.
+/// A variant of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FitVariant {
-    /// Samples that there is room for.
+    /// Capacity for samples.
     pub samples: u32,
 }
 
-/// Room for samples comes in multiples of this; each multiple is compiled on its own.
+/// The capacity for samples is a multiple of this; each multiple is compiled on its own.
 const SAMPLES_STEP: u32 = 256;
-/// Photoelectrons that there is room for; a waveform with more is left to the CPU. With many close photoelectrons the last
-/// digits, and now and then decisions, depend on the order of rounding: beyond this number CPU and GPU would not agree as often as
-/// is promised. Most waveforms have fewer.
+/// Capacity for photoelectrons; a waveform with more is left to the CPU. With many close photoelectrons the last digits, and
+/// occasionally decisions, depend on the order of rounding: beyond this number CPU and GPU would not agree as often as is
+/// promised. Most waveforms have fewer.
 const PULSE_CAPACITY: u32 = 8;
 /// Threads per workgroup at least.
 const MIN_WIDTH: u32 = 64;
-/// Steps of a fit at most; a fit that needs more is left to the CPU. In software each step has hundreds of loop iterations,
-/// and Mesa's llvmpipe ends the loops of a thread after 65,535 iterations in all, without an error.
-const MAX_STEPS_SOFTWARE: u32 = 45;
-const MAX_STEPS: u32 = 1000;
+/// Steps of a fit at most, in all rounds together; a fit that needs more is left to the CPU.
+const MAX_TOTAL_STEPS: u32 = 1000;
+/// The same in software: each step has hundreds of loop iterations, and Mesa's llvmpipe ends the loops of a thread after 65,535
+/// iterations in all, without an error.
+const MAX_TOTAL_STEPS_SOFTWARE: u32 = 45;
 
 impl FitVariant {
-    /// Returns the form for waveforms of `n_samples`.
+    /// Returns the variant for waveforms of `n_samples`.
     #[must_use]
     pub fn new(n_samples: usize) -> Self {
         Self {
@@ -54,7 +52,7 @@ impl FitVariant {
         self.workgroup_bytes(width(target)) <= target.workgroup_bytes
     }
 
-    /// Returns the bytes of workgroup memory that it takes with `width` threads, rounded up.
+    /// Returns the bytes of workgroup memory that the variant takes with `width` threads, rounded up.
     #[must_use]
     pub fn workgroup_bytes(self, width: u32) -> u32 {
         let columns = 2 * PULSE_CAPACITY + 1;
@@ -71,16 +69,16 @@ impl FitVariant {
     #[must_use]
     pub fn kernel(self, target: &Target) -> Kernel {
         let width = width(target);
-        let max_steps = if target.is_software {
-            MAX_STEPS_SOFTWARE
+        let max_total_steps = if target.is_software {
+            MAX_TOTAL_STEPS_SOFTWARE
         } else {
-            MAX_STEPS
+            MAX_TOTAL_STEPS
         };
         Kernel {
             info: &INFO,
             choices: Vec::new(),
             constants: vec![
-                ("MAX_TOTAL_STEPS", max_steps),
+                ("MAX_TOTAL_STEPS", max_total_steps),
                 ("WIDTH", width),
                 ("SAMPLE_CAPACITY", self.samples),
                 ("PULSE_CAPACITY", PULSE_CAPACITY),
@@ -101,7 +99,8 @@ fn partials(width: u32) -> u32 {
     width.max(LANES)
 }
 
-fn forms(target: &Target) -> Vec<Kernel> {
+/// Returns variants of short and long waveforms, for the tests that all kernels have to pass.
+pub fn variants(target: &Target) -> Vec<Kernel> {
     [32, 1000, 4096]
         .map(|n_samples| FitVariant::new(n_samples).kernel(target))
         .to_vec()

@@ -49,10 +49,10 @@ impl Messages {
             cut: false,
         };
         if is_file {
-            let end = messages.behind_last(n_bytes);
+            let end = messages.footer(n_bytes);
             messages.cut = end.is_none();
             messages.end = end.unwrap_or(n_bytes);
-            messages.position = messages.behind_padding();
+            messages.position = messages.first_message();
         }
         messages
             .reader
@@ -62,7 +62,7 @@ impl Messages {
     }
 
     /// Returns the offset of the first message of a file, after the magic word and its zeros.
-    fn behind_padding(&mut self) -> u64 {
+    fn first_message(&mut self) -> u64 {
         let mut position = FILE_MAGIC_BYTES;
         let mut word = [0; 8];
         while position < MAX_PADDING
@@ -76,7 +76,7 @@ impl Messages {
     }
 
     /// Returns the offset of the footer of a complete file.
-    fn behind_last(&mut self, n_bytes: u64) -> Option<u64> {
+    fn footer(&mut self, n_bytes: u64) -> Option<u64> {
         let mut tail = [0; 10];
         let begin = n_bytes.checked_sub(tail.len() as u64)?;
         self.reader.seek(SeekFrom::Start(begin)).ok()?;

@@ -179,7 +179,7 @@ impl Batches {
     }
 
     /// Replaces the decoder after a failure, which leaves it in an unknown state.
-    fn begin_anew(&mut self) {
+    fn reset_decoder(&mut self) {
         self.decoder = StreamDecoder::new();
         let mut schema = Buffer::from(self.schema.as_slice());
         // It accepted the same bytes before.
@@ -207,7 +207,7 @@ impl BlockReader for Batches {
             let ids = guarded(&path, || {
                 let records = self.decode(bytes).unwrap_or_else(|_| {
                     // Its waveforms are lost and belong to no event.
-                    self.begin_anew();
+                    self.reset_decoder();
                     None
                 });
                 Ok(records.and_then(|records| integers(records.columns().get(column)?)))
@@ -253,7 +253,7 @@ impl BlockReader for Batches {
                 }
                 // Messages are delimited before they are decoded: a failure does not move the next one.
                 Err(reason) => {
-                    self.begin_anew();
+                    self.reset_decoder();
                     let rows = rows.unwrap_or(0);
                     let block = self.lose(
                         begin,

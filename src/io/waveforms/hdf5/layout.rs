@@ -7,8 +7,8 @@ use hdf5_pure::{Dataset, Datatype, File};
 
 use crate::error::{Error, Hint, Result};
 use crate::io::ReadOptions;
-use crate::io::hdf5_file::{self as listing, Entry, Numbers};
-use crate::io::limits::hdf5::oversized_chunks;
+use crate::io::hdf5_file::{self, Entry, Numbers};
+use crate::io::limits::hdf5::{MAX_COMPRESSION, oversized_chunks};
 use crate::io::waveforms::blocks::check_fixed_length;
 use crate::io::waveforms::scalar::ScalarType;
 
@@ -51,9 +51,6 @@ const SAMPLES_NAMES: [&str; 10] = [
 ];
 const START_NAMES: [&str; 1] = ["startns"];
 const N_SAMPLES_NAMES: [&str; 1] = ["nsamples"];
-
-/// Maximum ratio of deflate.
-const MAX_COMPRESSION: u64 = 1100;
 
 /// A column of numbers that is a dataset.
 pub(super) struct Column {
@@ -122,7 +119,7 @@ struct Candidate<'a> {
 
 /// Finds the waveforms.
 pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Found> {
-    let entries = listing::all(file, path)?;
+    let entries = hdf5_file::datasets(file, path)?;
     let wanted = options
         .table
         .as_deref()
@@ -172,7 +169,7 @@ fn none_found(path: &Path, entries: &[Entry], options: &ReadOptions) -> Error {
         .table
         .as_deref()
         .map_or_else(String::new, |table| format!(" in `{table}`"));
-    let content = listing::describe(entries);
+    let content = hdf5_file::describe(entries);
     Error::input(
         path,
         format!("has no table of waveforms{wanted}; it holds {content}"),
@@ -203,7 +200,7 @@ fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Optio
     if let Datatype::Compound { members, .. } = &entry.datatype {
         let arrays: Vec<_> = members
             .iter()
-            .filter(|member| listing::numbers(&member.datatype).is_some_and(|it| it.is_array))
+            .filter(|member| hdf5_file::numbers(&member.datatype).is_some_and(|it| it.is_array))
             .map(|member| member.name.as_str())
             .collect();
         let field = arrays
@@ -226,7 +223,7 @@ fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Optio
             field: Some((*field).to_owned()),
         });
     }
-    let numbers = listing::numbers(&entry.datatype)?;
+    let numbers = hdf5_file::numbers(&entry.datatype)?;
     let two_dimensional = entry.shape.len() == if numbers.is_array { 1 } else { 2 };
     let named = is_named(entry.name(), samples, &SAMPLES_NAMES) || chosen;
     (two_dimensional && named).then_some(Candidate { entry, field: None })
@@ -250,7 +247,7 @@ fn table(
         let member = members
             .iter()
             .find(|member| is_named(&member.name, wanted, usual))?;
-        let numbers = listing::numbers(&member.datatype)?;
+        let numbers = hdf5_file::numbers(&member.datatype)?;
         let offset = usize::try_from(member.byte_offset).ok()?;
         let length = usize::try_from(numbers.length).ok()?;
         let end = offset.checked_add(length.checked_mul(numbers.kind.size())?)?;
@@ -321,7 +318,7 @@ fn arrays(
     options: &ReadOptions,
 ) -> Result<Found> {
     let mut layout = format!("arrays next to `/{}`", entry.path);
-    let numbers = listing::numbers(&entry.datatype)
+    let numbers = hdf5_file::numbers(&entry.datatype)
         .ok_or_else(|| Error::internal("waveforms that are no numbers"))?;
     let n_rows = entry.shape.first().copied().unwrap_or(0);
     let row_samples = if numbers.is_array {
@@ -340,7 +337,7 @@ fn arrays(
     };
     let column = |other: &Entry, integer: bool| {
         let what = format!("`/{}`", other.path);
-        match listing::numbers(&other.datatype) {
+        match hdf5_file::numbers(&other.datatype) {
             _ if other.shape != [n_rows] => Err(Error::input(
                 path,
                 format!(
@@ -369,7 +366,7 @@ fn arrays(
             path,
             format!(
                 "has no array `{wanted}`; it holds {}",
-                listing::describe(entries)
+                hdf5_file::describe(entries)
             ),
         )),
         (None, None) => Ok(None),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hdf5_pure::{AttrValue, Dataset, File};
 
+use super::FORMAT;
 use super::layout::{Arrays, Column, Columns, Field, Fields, Found};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
@@ -15,7 +16,7 @@ use crate::io::waveforms::numpy::slice;
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo, metadata};
 use crate::model::Samples;
 
-/// Maximum rows of a window that is enlarged to whole chunks; larger chunks are decompressed several times.
+/// Maximum size of a window that is enlarged to whole chunks; larger chunks are decompressed several times.
 const MAX_WINDOW_BYTES: u64 = 64 << 20;
 /// Event numbers read at a time if nothing else is read.
 const EVENTS_AT_A_TIME: u64 = 1 << 16;
@@ -39,7 +40,7 @@ impl Reader {
         found: Found,
         options: &ReadOptions,
     ) -> Result<Self> {
-        let mut info = SourceInfo::new(path.to_owned(), "HDF5", n_bytes);
+        let mut info = SourceInfo::new(path.to_owned(), FORMAT.name, n_bytes);
         info.layout.clone_from(&found.layout);
         info.n_waveforms = Some(found.n_rows);
         info.extent = Extent::rows(found.n_rows, found.row_samples as u64);
@@ -103,7 +104,7 @@ impl Reader {
             Err(Error::input(
                 &self.info.path,
                 format!(
-                    "{}: {} bytes instead of {row_bytes} a row",
+                    "{}: {} bytes instead of {row_bytes} per row",
                     place(),
                     bytes.len()
                 ),

@@ -1,5 +1,6 @@
 //! NumPy: a `.npy` array of waveforms x samples, or the arrays of an `.npz`.
 
+mod header;
 pub(super) mod npy;
 mod npz;
 mod write;

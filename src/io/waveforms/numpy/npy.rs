@@ -3,8 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
-
+use super::header::{Header, Kind};
 use crate::error::{Error, Result};
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
@@ -12,9 +11,6 @@ use crate::io::waveforms::scalar::{Scalar, ScalarType};
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// Maximum length of a header; NumPy's own limit is 10,000.
 const MAX_HEADER_BYTES: usize = 10_000;
-/// Maximum number of brackets in a header; a plain array has two. The time of the parser grows severalfold with each nested
-/// bracket: sixteen took a minute.
-const MAX_HEADER_BRACKETS: usize = 6;
 
 /// The type of the elements of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,29 +58,23 @@ impl Array {
         header.resize(n_start + n_text, 0);
         let text = header.get_mut(n_start..).unwrap_or_default();
         reader.read_exact(text).map_err(unreadable)?;
-        let n_brackets = text.iter().filter(|byte| b"([{".contains(byte)).count();
-        if n_brackets > MAX_HEADER_BRACKETS {
-            return Err(bad(
-                "the header is not that of an array of numbers".to_owned()
-            ));
+        let text = header.get(n_start..).unwrap_or_default();
+        let parsed = match header.get(6..8) {
+            Some([1..=3, 0]) => Header::parse(text),
+            version => Err(format!("unknown version {version:?}")),
         }
-        let header_bytes = header.len() as u64;
-        let header = NpyHeader::from_reader(header.as_slice()).map_err(|error| {
-            bad("the header cannot be understood".to_owned()).with_source(error)
-        })?;
-        let element = element(&header.dtype()).ok_or_else(|| {
-            bad(format!(
-                "holds elements of type `{}`, not numbers",
-                header.dtype().descr()
-            ))
-            .with_hint("save a plain array of integers or floats")
+        .map_err(|reason| bad("the header cannot be understood".to_owned()).with_source(reason))?;
+        let element = element(&parsed.kind).ok_or_else(|| {
+            let (Kind::Plain { text, .. } | Kind::Record(text)) = &parsed.kind;
+            bad(format!("holds elements of type `{text}`, not numbers"))
+                .with_hint("save a plain array of integers or floats")
         })?;
         Ok(Self {
             reader,
             element,
-            shape: header.shape().to_vec(),
-            header_bytes,
-            fortran_order: header.order() == Order::Fortran,
+            shape: parsed.shape,
+            header_bytes: header.len() as u64,
+            fortran_order: parsed.fortran_order,
         })
     }
 
@@ -128,17 +118,21 @@ pub(crate) fn read_up_to(reader: &mut dyn Read, bytes: &mut [u8]) -> io::Result<
     Ok(n_read)
 }
 
-fn element(dtype: &DType) -> Option<Element> {
-    let DType::Plain(dtype) = dtype else {
+fn element(kind: &Kind) -> Option<Element> {
+    let &Kind::Plain {
+        big_endian,
+        letter,
+        size,
+        ..
+    } = kind
+    else {
         return None;
     };
-    let big_endian = dtype.endianness() == Endianness::Big;
-    let size = dtype.size_field();
-    let scalar = match dtype.type_char() {
-        TypeChar::Uint => Scalar::integer(size, false),
-        TypeChar::Int => Scalar::integer(size, true),
-        TypeChar::Float => Scalar::float(size),
-        TypeChar::UnicodeStr => {
+    let scalar = match letter {
+        'u' => Scalar::integer(size, false),
+        'i' => Scalar::integer(size, true),
+        'f' => Scalar::float(size),
+        'U' => {
             return Some(Element::Text {
                 characters: usize::try_from(size).ok()?,
                 big_endian,

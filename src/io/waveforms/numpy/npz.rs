@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::{Crc, read::DeflateDecoder};
-use npyz::zip::{CompressionMethod, ZipArchive};
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::npy::{Array, Element};
 use super::{Reader, boxed, read_small, shape_of_waveforms};
@@ -139,6 +139,45 @@ struct Member {
     crc32: u32,
 }
 
+/// Checks that a member has the same name in its own header as in the table of contents. No checksum covers the names, and an array
+/// that is not found by its name would be taken as absent.
+fn check_name(
+    reader: &mut (impl Read + Seek),
+    header_start: u64,
+    name: &[u8],
+) -> std::result::Result<(), ZipError> {
+    // Of the header, of 30 bytes before the name, the last four are the lengths of the name and of further fields.
+    reader.seek(SeekFrom::Start(header_start.saturating_add(26)))?;
+    let mut lengths = [0; 4];
+    reader.read_exact(&mut lengths)?;
+    let mut own_name = vec![0; name.len()];
+    reader.read_exact(&mut own_name)?;
+    if usize::from(u16::from_le_bytes([lengths[0], lengths[1]])) != name.len() || own_name != name {
+        return Err(ZipError::InvalidArchive(
+            "a member has two different names".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that both numbers of members in the record at the end of an archive are the same. The record ends with a comment.
+fn check_member_count(
+    reader: &mut (impl Read + Seek),
+    comment_bytes: usize,
+) -> std::result::Result<(), ZipError> {
+    let length = reader.seek(SeekFrom::End(0))?;
+    let record_start = length.saturating_sub(22 + comment_bytes as u64);
+    reader.seek(SeekFrom::Start(record_start))?;
+    let mut record = [0; 12];
+    reader.read_exact(&mut record)?;
+    if record.starts_with(b"PK\x05\x06") && record[8..10] != record[10..12] {
+        return Err(ZipError::InvalidArchive(
+            "two different numbers of members".into(),
+        ));
+    }
+    Ok(())
+}
+
 struct Archive<'a> {
     path: &'a Path,
     members: Vec<Member>,
@@ -146,19 +185,27 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let bad = |error: npyz::zip::result::ZipError| {
+        let bad = |error: ZipError| {
             Error::input(path, "is damaged: its table of contents cannot be read")
                 .with_source(error)
         };
-        let file = File::open(path)
-            .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(bad)?;
+        let open = || {
+            File::open(path)
+                .map(BufReader::new)
+                .map_err(|error| Error::input(path, "cannot be opened").with_source(error))
+        };
+        let mut zip = ZipArchive::new(open()?).map_err(bad)?;
+        let mut headers = open()?;
+        check_member_count(&mut headers, zip.comment().len()).map_err(bad)?;
         let mut members = Vec::new();
         for index in 0..zip.len() {
             let member = zip.by_index_raw(index).map_err(bad)?;
+            check_name(&mut headers, member.header_start(), member.name_raw()).map_err(bad)?;
             members.push(Member {
-                name: member.name().to_owned(),
-                start: member.data_start(),
+                name: member.name().map_err(bad)?.into_owned(),
+                start: member.data_start().ok_or_else(|| {
+                    Error::input(path, "is damaged: the position of a member is unknown")
+                })?,
                 compressed_bytes: member.compressed_size(),
                 bytes: member.size(),
                 method: member.compression(),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use npyz::zip::{CompressionMethod, DateTime, ZipWriter, write::FileOptions};
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 use crate::error::Result;
 use crate::io::atomic::{AtomicFile, parent_folder, write_error};
@@ -131,7 +131,7 @@ impl NpzSink {
         let samples = self.samples.get_mut();
         samples.seek(SeekFrom::Start(0))?;
         // All files have the same date, so that the bytes depend on the content alone.
-        let options = FileOptions::default()
+        let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .last_modified_time(DateTime::default())
             .large_file(true);

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use super::BLOCK_SAMPLES;
+use super::{BINARY, BINARY_WITHOUT_HEADERS, BLOCK_SAMPLES};
 use crate::error::{Error, Result};
 use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
 use crate::io::waveforms::format::Probe;
@@ -20,7 +20,7 @@ use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: u64 = 24;
 /// Maximum number of channels of a board (V1740).
-const MAX_CHANNELS: u32 = 64;
+pub(super) const MAX_CHANNELS: u32 = 64;
 
 const U16: ScalarType = ScalarType {
     scalar: Scalar::U16,
@@ -109,7 +109,7 @@ impl Records {
     pub fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Self> {
         let file = File::open(path)
             .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
-        let mut info = SourceInfo::new(path.to_owned(), "CAEN WaveDump binary", n_bytes);
+        let mut info = SourceInfo::new(path.to_owned(), BINARY.name, n_bytes);
         "records with headers, event = event counter".clone_into(&mut info.layout);
         "u16".clone_into(&mut info.sample_type);
         let mut records = Self {
@@ -337,11 +337,7 @@ impl Bare {
         check_fixed_length(path, "the stated record length", record_samples)?;
         let file = File::open(path)
             .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
-        let mut info = SourceInfo::new(
-            path.to_owned(),
-            "CAEN WaveDump binary without headers",
-            n_bytes,
-        );
+        let mut info = SourceInfo::new(path.to_owned(), BINARY_WITHOUT_HEADERS.name, n_bytes);
         info.layout =
             format!("records of {record_samples} samples, event = record number, channel = 0");
         info.n_waveforms = Some(n_bytes / (2 * record_samples as u64));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::BLOCK_SAMPLES;
+use super::{BLOCK_SAMPLES, TEXT, TEXT_WITHOUT_HEADERS};
 use crate::error::{Error, Result};
 use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
@@ -82,8 +82,12 @@ impl Text {
         if let Some(record_samples) = record_samples {
             check_fixed_length(path, "the stated record length", record_samples)?;
         }
+        let format = match record_samples {
+            None => TEXT,
+            Some(_) => TEXT_WITHOUT_HEADERS,
+        };
         let mut text = Self {
-            info: SourceInfo::new(path.to_owned(), "CAEN WaveDump text", n_bytes),
+            info: SourceInfo::new(path.to_owned(), format.name, n_bytes),
             input_id: options.input_id,
             reader: open(path)?,
             record_samples,

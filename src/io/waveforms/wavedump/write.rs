@@ -6,15 +6,12 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::binary::HEADER_BYTES;
+use super::binary::{HEADER_BYTES, MAX_CHANNELS};
 use crate::error::Result;
 use crate::io::atomic::{AtomicFile, write_error};
 use crate::io::waveforms::sink::cannot_hold;
 use crate::io::{WaveformSink, truth};
 use crate::model::{Batch, SamplesRef, Truth, Waveform};
-
-/// Maximum number of channels of a board.
-const MAX_CHANNELS: u32 = 64;
 
 /// The fields of a waveform that both formats can hold: event counter, channel, counts.
 fn record<'a>(path: &Path, waveform: &Waveform<'a>) -> Result<(u32, u32, &'a [u16])> {

@@ -1,9 +1,32 @@
 //! Errors as the command line prints them: the message, its causes, and hints that name options.
 
-use crate::error::{Error, Hint};
+use crate::error::{Error, ErrorKind, Hint};
 
-/// The text of an error: message and causes in a line, hints below it.
-pub(crate) fn report(error: &Error) -> String {
+/// Returns the text of an error that ends a command: its contexts before the text of the library's error, if there is one
+/// among them.
+pub(crate) fn chain_text(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            parts.push(error_text(error));
+            break;
+        }
+        parts.push(cause.to_string());
+    }
+    parts.join(": ")
+}
+
+/// Returns the exit code of an error that ends a command. An error that is not the library's is a defect of nuwave.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Error>())
+        .map_or(ErrorKind::Internal, Error::kind)
+        .exit_code()
+}
+
+/// Returns the text of an error of the library: message and causes in one line, hints below it.
+pub(crate) fn error_text(error: &Error) -> String {
     let mut text = error.reason();
     for (index, hint) in error.hints().iter().enumerate() {
         let begin = if index == 0 { "\n\nhint: " } else { "\n      " };
@@ -13,7 +36,7 @@ pub(crate) fn report(error: &Error) -> String {
     text
 }
 
-/// A hint in terms of the options of the command line.
+/// Returns a hint in terms of the options of the command line.
 fn advice(hint: &Hint) -> String {
     let text = match hint {
         Hint::Text(text) => text,
@@ -23,13 +46,13 @@ fn advice(hint: &Hint) -> String {
             return format!("choose one with `--table {name}`");
         }
         Hint::RecordSamples { formats: None } => {
-            "say with `--record-samples N` how many samples make a waveform"
+            "give the number of samples per waveform with `--record-samples N`"
         }
         Hint::RecordSamples {
             formats: Some(formats),
         } => {
             return format!(
-                "it reads {formats}; for a WaveDump binary without headers say `--record-samples N`"
+                "nuwave reads {formats}; for a WaveDump binary without headers, give `--record-samples N`"
             );
         }
         Hint::SamplingInterval => {
@@ -83,10 +106,10 @@ fn advice(hint: &Hint) -> String {
                 folder.display()
             );
         }
-        Hint::ResumeLater => "when the file can be read again, `--resume` goes on",
+        Hint::ResumeLater => "once the file can be read again, `--resume` continues",
         Hint::ResumeOnceClosed => "once no program writes to it, `--resume` reads it again",
         Hint::SkipDamage => {
-            "the run ends here as `--on-error stop` says; `--on-error skip` lists what is lost and goes on"
+            "the run ends here because of `--on-error stop`; `--on-error skip` lists losses and continues"
         }
         Hint::OneShardedRun => "shards are made by the same command, apart from `--shard`",
     };
@@ -118,10 +141,28 @@ mod tests {
             })
             .and_hint(Hint::UseCpu);
         assert_eq!(
-            report(&error),
+            error_text(&error),
             "`run.h5`: has no table of waveforms\n\n\
              hint: name the table with `--table NAME` and its columns with `--columns event=NAME,samples=NAME`\n      \
              `--backend cpu` gives the same hits without a GPU"
         );
+    }
+
+    #[test]
+    fn contexts_precede_the_error_and_keep_its_exit_code() {
+        use anyhow::Context as _;
+        let own = Error::usage("no input").with_hint(Hint::NameInputs);
+        let error = Err::<(), _>(own).context("the plan").expect_err("an error");
+        assert_eq!(
+            chain_text(&error),
+            "the plan: no input\n\nhint: name files, or `--inputs-from FILE`"
+        );
+        assert_eq!(exit_code(&error), 2);
+        let foreign = std::io::Error::other("closed");
+        let error = Err::<(), _>(foreign)
+            .context("the report")
+            .expect_err("an error");
+        assert_eq!(chain_text(&error), "the report: closed");
+        assert_eq!(exit_code(&error), 70);
     }
 }
