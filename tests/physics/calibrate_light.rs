@@ -20,8 +20,8 @@ fn nuwave(folder: &Path, arguments: &[&str]) -> Run {
     )
 }
 
-/// A detector of 60 PMTs whose clocks differ, with sources on and off its axis, and the maps that come of them.
-fn calibrated() -> &'static Path {
+/// A detector of 60 PMTs whose clocks differ, with the hits of sources on and off its axis.
+fn sources() -> &'static Path {
     static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -72,8 +72,6 @@ fn calibrated() -> &'static Path {
             ],
         )
         .ended_with(0);
-        let run = nuwave(&path, &calibrate("maps")).ended_with(0);
-        assert!(run.stdout.contains("written: `maps`"), "{}", run.stdout);
         (folder, path)
     });
     path
@@ -101,9 +99,19 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// One test, because the maps take half a minute.
 #[test]
-fn constants_of_the_channels_are_found() {
-    let path = calibrated();
+fn maps_of_sources_describe_the_detector_and_are_checked_when_read() {
+    let path = sources();
+    let run = nuwave(path, &calibrate("maps")).ended_with(0);
+    assert!(run.stdout.contains("written: `maps`"), "{}", run.stdout);
+    constants_of_the_channels_are_found(path);
+    other_events_are_found_without_bias(path);
+    threads_change_no_byte_and_an_output_is_not_overwritten(path);
+    damaged_and_foreign_maps_are_refused(path);
+}
+
+fn constants_of_the_channels_are_found(path: &Path) {
     let detector =
         detector::load(&path.join("detector.toml").to_string_lossy()).expect("a detector");
     let tables = light_maps::read(&path.join("maps"), &detector).expect("light maps");
@@ -130,9 +138,7 @@ fn constants_of_the_channels_are_found() {
     assert!((tables.separation_ns - 10.0).abs() < 1.0);
 }
 
-#[test]
-fn other_events_are_found_without_bias() {
-    let path = calibrated();
+fn other_events_are_found_without_bias(path: &Path) {
     nuwave(
         path,
         &[
@@ -207,9 +213,7 @@ fn other_events_are_found_without_bias() {
     assert!(lost <= 6, "{lost}");
 }
 
-#[test]
-fn threads_change_no_byte_and_an_output_is_not_overwritten() {
-    let path = calibrated();
+fn threads_change_no_byte_and_an_output_is_not_overwritten(path: &Path) {
     let mut arguments = calibrate("again").to_vec();
     arguments.extend(["--threads", "1"]);
     nuwave(path, &arguments).ended_with(0);
@@ -220,9 +224,7 @@ fn threads_change_no_byte_and_an_output_is_not_overwritten() {
     nuwave(path, &arguments).refused(5);
 }
 
-#[test]
-fn damaged_and_foreign_maps_are_refused() {
-    let path = calibrated();
+fn damaged_and_foreign_maps_are_refused(path: &Path) {
     let reconstruct = |maps: &str, detector: &str| {
         let out = format!("out-{maps}");
         nuwave(
@@ -279,8 +281,8 @@ fn damaged_and_foreign_maps_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_calibrated_says_why() {
-    let path = calibrated();
+fn unusable_calibration_runs_are_refused() {
+    let path = sources();
     let try_with = |hits: &str, truth: &str, detector: &str| {
         nuwave(
             path,
