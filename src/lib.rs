@@ -82,12 +82,17 @@ pub mod model;
 #[doc(hidden)]
 pub mod pipeline;
 #[cfg(feature = "plots")]
+#[cfg_attr(
+    not(feature = "cli"),
+    expect(dead_code, reason = "only the command line draws every kind of plot")
+)]
 mod plot;
 #[doc(hidden)]
 #[cfg(feature = "service")]
 pub mod service;
 #[doc(hidden)]
 pub mod simulate;
+#[cfg(feature = "cli")]
 mod text;
 mod threads;
 mod version;

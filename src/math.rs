@@ -63,6 +63,7 @@ pub(crate) fn ln<T: Real>(x: T) -> T {
 }
 
 /// Returns the logarithm to base 10.
+#[cfg(feature = "plots")]
 pub(crate) fn log10<T: Real>(x: T) -> T {
     T::from_f64(libm::log10(x.into()))
 }

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
-use super::Verbosity;
 use super::args::{ThreadArgs, method_parser, refuse_existing, write_files};
 use super::backend::BackendArgs;
+use super::{Verbosity, json_text};
 use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
@@ -144,7 +142,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         }
     })?;
     let text = table::text(&report);
-    let json = to_json(&report)?;
+    let json = json_text(&report)?;
     if let Some(output) = &args.output {
         let svg = plot::svg(&report)?;
         let files = [
@@ -177,7 +175,7 @@ fn compare(args: &Args, adapter: Option<Adapter>, verbosity: Verbosity) -> Resul
         }
     })?;
     let text = agreement::table(&found);
-    let json = to_json(&found)?;
+    let json = json_text(&found)?;
     if let Some(output) = &args.output {
         let files = [
             ("compare.json", json.as_str()),
@@ -291,12 +289,6 @@ impl Args {
             threads: self.threads.count()?,
         })
     }
-}
-
-fn to_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|json| json + "\n")
-        .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))
 }
 
 fn say_where(output: &Path, verbosity: Verbosity) {

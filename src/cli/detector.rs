@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use super::{Verbosity, print, print_json};
 use crate::detector;
 
-/// The context of an error of JSON.
-const JSON: &str = "cannot write the detector as JSON";
-
 /// List the detector presets, or print one as a file for editing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "To describe your own detector:\n  \
@@ -27,7 +24,7 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> 
             let (text, origin) = detector::text(&name)?;
             let detector = detector::parse(&text, &origin)?;
             if verbosity.json {
-                print_json(JSON, &detector)?;
+                print_json("the detector", &detector)?;
             } else {
                 print(&text)?;
             }
@@ -42,7 +39,7 @@ fn list(verbosity: Verbosity) -> anyhow::Result<()> {
         detectors.push(detector::parse(text, &format!("preset {name}"))?);
     }
     if verbosity.json {
-        return print_json(JSON, &detectors);
+        return print_json("the detectors", &detectors);
     }
     let lines = detectors.iter().fold(String::new(), |list, detector| {
         list + &format!("{:<10} {}\n", detector.name, detector.description)

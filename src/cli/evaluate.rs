@@ -94,8 +94,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     let evaluation = Evaluation::new(&args.truth, methods, events);
     let table = report::table(&evaluation);
-    let json = serde_json::to_string_pretty(&evaluation)
-        .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))?;
+    let json = super::json_text(&evaluation)?;
     if let Some(output) = &args.output {
         write_all(output, &evaluation, &table, &json)?;
         if !verbosity.quiet {
@@ -103,7 +102,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         }
     }
     if verbosity.json {
-        super::print(&(json + "\n"))?;
+        super::print(&json)?;
     } else if !verbosity.quiet || args.output.is_none() {
         super::print(&table)?;
     }

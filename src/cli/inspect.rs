@@ -49,9 +49,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let found = inspect(args)?;
     let printed = if verbosity.json {
-        serde_json::to_string_pretty(&found)
-            .map_err(|error| Error::internal(format!("the JSON could not be written: {error}")))?
-            + "\n"
+        super::json_text(&found)?
     } else {
         text(&args.path, &found, args.rows)
     };

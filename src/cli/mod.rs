@@ -96,10 +96,16 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Returns the result of a command as JSON.
+pub(crate) fn json_text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::internal("the JSON cannot be written").with_source(error))
+}
+
 /// Prints the result of a command as JSON on stdout. `what` names the result in an error.
 pub(crate) fn print_json(what: &'static str, value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value).context(what)?;
-    print(&(text + "\n"))?;
+    print(&json_text(value).context(what)?)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@
 //! | residual baseline and noise | [`deconvolution::residual_baseline`] |
 //! | hit finding | [`deconvolution::hit_finding`] |
 //! | charge and time of a hit | [`deconvolution::charge`], [`deconvolution::time`] |
-//! | template fit of the methods `sparse` and `auto` | [`template_fit`] |
+//! | template fit of pile-up, methods `sparse` and `auto` | [`template_fit`] |
 //! | methods `integral` and `coti`, without deconvolution | [`threshold`] |
 
 pub(crate) mod aligned_buffer;

@@ -6,6 +6,7 @@
 //! driver before the process ends. [`comparison`] compares the results with those of the CPU.
 
 pub mod adapter;
+#[cfg(feature = "cli")]
 pub(crate) mod bandwidth;
 #[doc(hidden)]
 pub mod comparison;

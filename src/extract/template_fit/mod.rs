@@ -1,4 +1,4 @@
-//! The template fit of the methods `sparse` and `auto`: a waveform as a sum of few templates ([`fit`]).
+//! The template fit of the methods `sparse` and `auto`, which resolves pile-up: a waveform as a sum of few templates ([`fit`]).
 //!
 //! [`config`] and [`state`] have the constants and the data, [`template`], [`spline`] and [`normal_equations`] the linear algebra; the other
 //! files are the steps of the fit.

@@ -128,15 +128,8 @@ fn moved(samples: &[f32], share: f32, together: usize, random: &mut ChaCha8Rng) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::hit_matching::tests::hit;
     use super::*;
-
-    fn hit(time_ns: f32, charge_pe: f32) -> Hit {
-        Hit {
-            time_ns,
-            charge_pe,
-            ..Hit::default()
-        }
-    }
 
     #[test]
     fn samples_move_by_a_rounding_error_however_small_their_range() {

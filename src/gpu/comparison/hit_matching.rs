@@ -103,10 +103,10 @@ pub fn difference_of_baselines(a: &WaveformSummary, b: &WaveformSummary) -> f32 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn hit(time_ns: f32, charge_pe: f32) -> Hit {
+    pub fn hit(time_ns: f32, charge_pe: f32) -> Hit {
         Hit {
             time_ns,
             charge_pe,

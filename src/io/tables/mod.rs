@@ -5,6 +5,7 @@ pub mod events;
 pub mod read;
 mod write;
 
+#[cfg(feature = "service")]
 pub(crate) use write::{HitColumns, WaveformColumns};
 pub use write::{
     Part, TablesWriter, checksum, folder_checksum, hits_schema, path_checksum, waveforms_schema,

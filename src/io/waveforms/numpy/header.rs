@@ -3,14 +3,14 @@
 /// The header of an array.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    pub kind: Kind,
+    pub dtype: Dtype,
     pub fortran_order: bool,
     pub shape: Vec<u64>,
 }
 
 /// The type of an array's elements.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Dtype {
     /// One value per element: byte order, letter of the type and size, as in `<u2`.
     Plain {
         big_endian: bool,
@@ -28,19 +28,19 @@ impl Header {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
         let mut parser = Parser { rest: text };
-        let (mut kind, mut fortran_order, mut shape) = (None, None, None);
-        parser.expect('{')?;
+        let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
+        parser.require('{')?;
         while !parser.accept('}') {
             let key = parser.string()?;
-            parser.expect(':')?;
+            parser.require(':')?;
             match key {
-                "descr" => kind = Some(parser.kind()?),
+                "descr" => dtype = Some(parser.dtype()?),
                 "fortran_order" => fortran_order = Some(parser.boolean()?),
                 "shape" => shape = Some(parser.shape()?),
                 _ => return Err(format!("unknown key `{key}`")),
             }
             if !parser.accept(',') {
-                parser.expect('}')?;
+                parser.require('}')?;
                 break;
             }
         }
@@ -49,14 +49,14 @@ impl Header {
             return Err("text after the dictionary".to_owned());
         }
         Ok(Self {
-            kind: kind.ok_or("no `descr`")?,
+            dtype: dtype.ok_or("no `descr`")?,
             fortran_order: fortran_order.ok_or("no `fortran_order`")?,
             shape: shape.ok_or("no `shape`")?,
         })
     }
 }
 
-/// The text that is not read yet.
+/// Reads Python literals; `rest` is the text that is not read yet.
 struct Parser<'a> {
     rest: &'a str,
 }
@@ -74,7 +74,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn expect(&mut self, wanted: char) -> Result<(), String> {
+    fn require(&mut self, wanted: char) -> Result<(), String> {
         if self.accept(wanted) {
             return Ok(());
         }
@@ -100,11 +100,11 @@ impl<'a> Parser<'a> {
         let quote = if self.accept('"') {
             '"'
         } else {
-            self.expect('\'')?;
+            self.require('\'')?;
             '\''
         };
         let text = self.take_while(|character| character != quote && character != '\\');
-        self.expect(quote)?;
+        self.require(quote)?;
         Ok(text)
     }
 
@@ -132,21 +132,21 @@ impl<'a> Parser<'a> {
         let close = if self.accept('[') {
             ']'
         } else {
-            self.expect('(')?;
+            self.require('(')?;
             ')'
         };
         let mut shape = Vec::new();
         while !self.accept(close) {
             shape.push(self.integer()?);
             if !self.accept(',') {
-                self.expect(close)?;
+                self.require(close)?;
                 break;
             }
         }
         Ok(shape)
     }
 
-    fn kind(&mut self) -> Result<Kind, String> {
+    fn dtype(&mut self) -> Result<Dtype, String> {
         self.skip_space();
         if self.rest.starts_with('[') {
             return self.record();
@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
         if order == '|' && size > 1 && "biufcU".contains(letter) {
             return Err(format!("`{text}` does not state its byte order"));
         }
-        Ok(Kind::Plain {
+        Ok(Dtype::Plain {
             big_endian: order == '>',
             letter,
             size,
@@ -173,7 +173,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The list of a record's fields, taken as text.
-    fn record(&mut self) -> Result<Kind, String> {
+    fn record(&mut self) -> Result<Dtype, String> {
         let whole = self.rest;
         let mut depth = 0_usize;
         let mut quote = None;
@@ -188,7 +188,7 @@ impl<'a> Parser<'a> {
             if depth == 0 {
                 let (record, rest) = whole.split_at(index + character.len_utf8());
                 self.rest = rest;
-                return Ok(Kind::Record(record.to_owned()));
+                return Ok(Dtype::Record(record.to_owned()));
             }
         }
         Err("the list of fields does not end".to_owned())
@@ -199,8 +199,8 @@ impl<'a> Parser<'a> {
 mod tests {
     use super::*;
 
-    fn plain(big_endian: bool, letter: char, size: u64, text: &str) -> Kind {
-        Kind::Plain {
+    fn plain(big_endian: bool, letter: char, size: u64, text: &str) -> Dtype {
+        Dtype::Plain {
             big_endian,
             letter,
             size,
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn headers_of_every_spelling_are_read() {
-        for (text, kind, fortran_order, shape) in [
+        for (text, dtype, fortran_order, shape) in [
             (
                 "{'descr': '<u2', 'fortran_order': False, 'shape': (12, 1000), }      \n",
                 plain(false, 'u', 2, "'<u2'"),
@@ -237,13 +237,13 @@ mod tests {
             ),
             (
                 "{'descr': [('a]', '<i4'), ('b', '<f8', (2, 3))], 'fortran_order': False, 'shape': (1,)}",
-                Kind::Record("[('a]', '<i4'), ('b', '<f8', (2, 3))]".to_owned()),
+                Dtype::Record("[('a]', '<i4'), ('b', '<f8', (2, 3))]".to_owned()),
                 false,
                 vec![1],
             ),
         ] {
             let expected = Header {
-                kind,
+                dtype,
                 fortran_order,
                 shape,
             };

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::header::{Header, Kind};
+use super::header::{Dtype, Header};
 use crate::error::{Error, Result};
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
 
@@ -61,11 +61,11 @@ impl Array {
         let text = header.get(n_start..).unwrap_or_default();
         let parsed = match header.get(6..8) {
             Some([1..=3, 0]) => Header::parse(text),
-            version => Err(format!("unknown version {version:?}")),
+            _ => Err("the version of the format is not known".to_owned()),
         }
         .map_err(|reason| bad("the header cannot be understood".to_owned()).with_source(reason))?;
-        let element = element(&parsed.kind).ok_or_else(|| {
-            let (Kind::Plain { text, .. } | Kind::Record(text)) = &parsed.kind;
+        let element = element(&parsed.dtype).ok_or_else(|| {
+            let (Dtype::Plain { text, .. } | Dtype::Record(text)) = &parsed.dtype;
             bad(format!("holds elements of type `{text}`, not numbers"))
                 .with_hint("save a plain array of integers or floats")
         })?;
@@ -118,13 +118,13 @@ pub(crate) fn read_up_to(reader: &mut dyn Read, bytes: &mut [u8]) -> io::Result<
     Ok(n_read)
 }
 
-fn element(kind: &Kind) -> Option<Element> {
-    let &Kind::Plain {
+fn element(dtype: &Dtype) -> Option<Element> {
+    let &Dtype::Plain {
         big_endian,
         letter,
         size,
         ..
-    } = kind
+    } = dtype
     else {
         return None;
     };

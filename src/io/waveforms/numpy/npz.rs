@@ -139,14 +139,14 @@ struct Member {
     crc32: u32,
 }
 
-/// Checks that a member has the same name in its own header as in the table of contents. No checksum covers the names, and an array
-/// that is not found by its name would be taken as absent.
+/// Checks that a member has the same name in its local header as in the table of contents. No checksum covers the names, and an
+/// array whose name is damaged would be taken as absent.
 fn check_name(
     reader: &mut (impl Read + Seek),
     header_start: u64,
     name: &[u8],
 ) -> std::result::Result<(), ZipError> {
-    // Of the header, of 30 bytes before the name, the last four are the lengths of the name and of further fields.
+    // The name is preceded by 30 bytes, which end with the lengths of the name and of the extra field.
     reader.seek(SeekFrom::Start(header_start.saturating_add(26)))?;
     let mut lengths = [0; 4];
     reader.read_exact(&mut lengths)?;
@@ -160,7 +160,7 @@ fn check_name(
     Ok(())
 }
 
-/// Checks that both numbers of members in the record at the end of an archive are the same. The record ends with a comment.
+/// Checks that the two numbers of members in the record at the end of an archive are equal. The record ends with a comment.
 fn check_member_count(
     reader: &mut (impl Read + Seek),
     comment_bytes: usize,
