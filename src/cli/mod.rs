@@ -13,14 +13,17 @@ mod args;
 mod backend;
 mod bench;
 mod calibrate;
+mod completions;
 mod console;
 mod detector;
 mod devices;
 mod duration;
 mod error_text;
 mod evaluate;
+mod flags;
 mod inspect;
 mod log;
+mod man;
 mod merge;
 mod plan;
 mod progress;
@@ -36,7 +39,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{EXIT_CODES, Error, ErrorKind, Result};
 use crate::gpu::driver_threads;
 
 /// Time that GPU drivers have to close their devices before the process ends anyway.
@@ -44,7 +47,12 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// Waveform reconstruction for neutrino detectors: raw photomultiplier waveforms in, photoelectron hits out
 #[derive(Debug, Parser)]
-#[command(name = "nuwave", version = crate::version::VERSION_AND_COMMIT, max_term_width = 110)]
+#[command(
+    name = "nuwave",
+    version = crate::version::VERSION_AND_COMMIT,
+    max_term_width = 110,
+    after_help = exit_codes()
+)]
 struct Cli {
     /// Print warnings and errors only
     #[arg(long, short, global = true)]
@@ -70,6 +78,27 @@ enum Command {
     Detector(detector::Args),
     Devices(devices::Args),
     Bench(bench::Args),
+    Flags(flags::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Returns the exit codes as a list, for `--help`.
+fn exit_codes() -> String {
+    EXIT_CODES
+        .iter()
+        .fold("Exit codes:".to_owned(), |list, code| {
+            list + &format!("\n  {:>2}  {}", code.code, code.meaning)
+        })
+}
+
+/// Returns the whole command line, for completion scripts, manual pages and the command reference; not part of the library's
+/// interface.
+#[doc(hidden)]
+#[must_use]
+pub fn command() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command()
 }
 
 /// How much a command prints.
@@ -101,6 +130,12 @@ pub(crate) fn json_text(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
         .map_err(|error| Error::internal("the JSON cannot be written").with_source(error))
+}
+
+/// Returns text that another crate made as bytes.
+pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes)
+        .map_err(|error| Error::internal("the text is not UTF-8").with_source(error))
 }
 
 /// Prints the result of a command as JSON on stdout. `what` names the result in an error.
@@ -174,5 +209,8 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Detector(args) => detector::run(args, verbosity)?,
         Command::Devices(args) => devices::run(&args, verbosity)?,
         Command::Bench(args) => bench::run(&args, verbosity)?,
+        Command::Flags(args) => flags::run(&args, verbosity)?,
+        Command::Completions(args) => completions::run(&args)?,
+        Command::Man(args) => man::run(&args, verbosity)?,
     })
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
 use super::atomic::{AtomicFile, write_error};
 use super::limits::parquet::Pages;
@@ -31,18 +32,32 @@ pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<P
 
 /// Returns the properties of the Parquet files that are written, with `metadata` in the footer.
 pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
+    builder()
+        .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
+        .build()
+}
+
+fn builder() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         // Noise repeats too little for a dictionary to be useful.
         .set_dictionary_enabled(false)
-        .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
-        .build()
 }
 
 /// Writes one table as a file.
 pub(crate) fn write_table(path: &Path, records: &arrow_array::RecordBatch) -> Result<()> {
     let target = AtomicFile::create(path)?;
-    let mut writer = ArrowWriter::try_new(target, records.schema(), Some(properties(Vec::new())))
+    let schema = records.schema();
+    let properties = schema
+        .fields()
+        .iter()
+        .filter(|field| field.data_type().is_floating())
+        .fold(builder(), |properties, field| {
+            let column = ColumnPath::from(field.name().as_str());
+            properties.set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT)
+        })
+        .build();
+    let mut writer = ArrowWriter::try_new(target, schema, Some(properties))
         .map_err(|error| write_error(path, error))?;
     writer
         .write(records)

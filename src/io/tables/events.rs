@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 
+use super::columns;
 use super::read::stream;
 use super::write::{Part, SLICE_ROWS, TableFile};
 use crate::error::Result;
@@ -33,20 +34,7 @@ const MEASURED: [Column; 11] = [
 /// Returns the schema of the `events` table.
 #[must_use]
 pub fn events_schema() -> SchemaRef {
-    let measured = MEASURED
-        .iter()
-        .map(|(name, _)| Field::new(*name, DataType::Float64, false));
-    let mut fields = vec![
-        Field::new("input_id", DataType::UInt32, false),
-        Field::new("event_id", DataType::UInt64, false),
-    ];
-    fields.extend(measured);
-    fields.extend([
-        Field::new("n_channels_hit", DataType::UInt32, false),
-        Field::new("fit_quality", DataType::Float64, false),
-        Field::new("flags", DataType::UInt32, false),
-    ]);
-    Arc::new(Schema::new(fields))
+    columns::schema(&columns::EVENTS)
 }
 
 /// Writes one part of the `events` table.

@@ -1,5 +1,6 @@
 //! The tables of `reconstruct`: `hits`, `waveforms` and `events`, written and read.
 
+pub mod columns;
 pub mod event_hits;
 pub mod events;
 pub mod read;

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use super::columns;
 use crate::error::{Error, Result};
 use crate::io::atomic::{AtomicFile, write_error};
 use crate::model::{Batch, Extracted, Hit, WaveformSummary};
@@ -29,45 +30,13 @@ const GROUP_ROWS: usize = 1 << 20;
 /// Returns the schema of the `hits` table. A quantity that a method does not estimate is null.
 #[must_use]
 pub fn hits_schema() -> SchemaRef {
-    schema(&[
-        ("time_ns", DataType::Float32, false),
-        ("charge_pe", DataType::Float32, false),
-        ("charge_sigma_pe", DataType::Float32, true),
-        ("time_sigma_ns", DataType::Float32, true),
-    ])
+    columns::schema(&columns::HITS)
 }
 
 /// Returns the schema of the `waveforms` table.
 #[must_use]
 pub fn waveforms_schema() -> SchemaRef {
-    schema(&[
-        ("charge_pe", DataType::Float32, false),
-        ("first_time_ns", DataType::Float32, true),
-        ("n_hits", DataType::UInt32, false),
-        ("baseline_adc", DataType::Float32, false),
-        ("noise_adc", DataType::Float32, false),
-        ("chi2_ndf", DataType::Float32, true),
-    ])
-}
-
-/// Returns a schema: the ids, `columns`, and the flags.
-fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
-    let begin = [
-        ("input_id", DataType::UInt32),
-        ("event_id", DataType::UInt64),
-        ("channel_id", DataType::UInt32),
-    ];
-    let fields: Vec<Field> = begin
-        .into_iter()
-        .map(|(name, kind)| Field::new(name, kind, false))
-        .chain(
-            columns
-                .iter()
-                .map(|(name, kind, nullable)| Field::new(*name, kind.clone(), *nullable)),
-        )
-        .chain([Field::new("flags", DataType::UInt32, false)])
-        .collect();
-    Arc::new(Schema::new(fields))
+    columns::schema(&columns::WAVEFORMS)
 }
 
 /// Returns the encoding of the tables.

@@ -1,0 +1,178 @@
+//! Renders what the code knows about tables, flags, exit codes, the report and the command line, as Markdown.
+
+use std::fmt::Write as _;
+
+use nuwave::error::EXIT_CODES;
+use nuwave::io::tables::columns::{Column, EVENTS, HITS, WAVEFORMS};
+use nuwave::model::{FLAG_DESCRIPTIONS, Flags};
+
+/// The structs of `report.json`, in the order of their description: title, source file, name.
+const REPORT: [(&str, &str, &str); 10] = [
+    ("", "src/pipeline/report/mod.rs", "Report"),
+    ("`inputs[]`", "src/pipeline/report/mod.rs", "InputReport"),
+    ("`totals`", "src/pipeline/report/mod.rs", "Totals"),
+    (
+        "`events`, where there is a table",
+        "src/pipeline/report/events.rs",
+        "Present",
+    ),
+    (
+        "`outputs[]` and `units[].parts[]`",
+        "src/io/tables/write.rs",
+        "Part",
+    ),
+    ("`gpu`", "src/extract/backend.rs", "BackendReport"),
+    (
+        "`losses[]`, with `input_id` and `block`",
+        "src/io/waveforms/source.rs",
+        "Loss",
+    ),
+    ("`units[]`", "src/pipeline/record.rs", "UnitReport"),
+    ("`timings`", "src/pipeline/report/mod.rs", "Timings"),
+    (
+        "`timings.units[]`, with `input_id`, `block` and `waveforms_per_s`",
+        "src/pipeline/record.rs",
+        "UnitTimings",
+    ),
+];
+
+/// Returns the generated parts of `docs/output.md` by name.
+pub fn parts() -> Vec<(&'static str, String)> {
+    vec![
+        ("hits", columns_table(&HITS)),
+        ("waveforms", columns_table(&WAVEFORMS)),
+        ("events", columns_table(&EVENTS)),
+        ("flags", flags_table()),
+        ("flag-details", flag_details()),
+        ("report", report()),
+        ("exit-codes", exit_codes()),
+    ]
+}
+
+/// Returns the command reference.
+pub fn command_reference() -> String {
+    let options = clap_markdown::MarkdownOptions::new()
+        .title("Command reference".to_owned())
+        .show_footer(false)
+        .show_table_of_contents(false);
+    let reference = clap_markdown::help_markdown_command_custom(&nuwave::cli::command(), &options);
+    let mut text = String::new();
+    for line in reference.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    while text.contains("\n\n\n") {
+        text = text.replace("\n\n\n", "\n\n");
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn columns_table(columns: &[Column]) -> String {
+    let mut table =
+        "| column | type | unit | missing | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for column in columns {
+        let kind = match column.data_type.to_string().as_str() {
+            "UInt32" => "u32",
+            "UInt64" => "u64",
+            "Float32" => "f32",
+            "Float64" => "f64",
+            other => panic!("{other} has no name here"),
+        };
+        let _ = writeln!(
+            table,
+            "| `{}` | {kind} | {} | {} | {} |",
+            column.name, column.unit, column.missing, column.description
+        );
+    }
+    table
+}
+
+fn flags_table() -> String {
+    let mut table =
+        "| value | bit | flag | tables | meaning |\n|---:|---:|---|---|---|\n".to_owned();
+    for (description, (flag, name, meaning)) in FLAG_DESCRIPTIONS.iter().zip(Flags::ALL) {
+        let _ = writeln!(
+            table,
+            "| {} | {} | `{name}` | {} | {meaning} |",
+            flag.0,
+            flag.0.trailing_zeros(),
+            description.tables.join(", ")
+        );
+    }
+    table
+}
+
+fn flag_details() -> String {
+    let mut table = "| flag | cause | what to do |\n|---|---|---|\n".to_owned();
+    for (description, (_, name, _)) in FLAG_DESCRIPTIONS.iter().zip(Flags::ALL) {
+        let _ = writeln!(
+            table,
+            "| `{name}` | {} | {} |",
+            description.cause, description.advice
+        );
+    }
+    table
+}
+
+fn exit_codes() -> String {
+    let mut table = "| code | meaning | what a script should do |\n|---:|---|---|\n".to_owned();
+    for code in EXIT_CODES {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} |",
+            code.code, code.meaning, code.advice
+        );
+    }
+    table
+}
+
+fn report() -> String {
+    let mut text = String::new();
+    for (title, path, name) in REPORT {
+        if !title.is_empty() {
+            let _ = writeln!(text, "\n**{title}**\n");
+        }
+        text.push_str("| key | meaning |\n|---|---|\n");
+        let source = super::read(&super::root().join(path));
+        let fields = fields(&source, name);
+        assert!(!fields.is_empty(), "{path} has no fields of {name}");
+        for (key, meaning) in fields {
+            let _ = writeln!(text, "| `{key}` | {meaning} |");
+        }
+    }
+    text
+}
+
+/// Returns the fields of the struct or variant `name` with their doc comments, without those that are not serialized.
+fn fields(source: &str, name: &str) -> Vec<(String, String)> {
+    let begin = [format!("pub struct {name} {{"), format!("    {name} {{")];
+    let mut lines = source
+        .lines()
+        .skip_while(|line| !begin.iter().any(|begin| line == begin))
+        .skip(1);
+    let mut fields = Vec::new();
+    let (mut doc, mut skip) = (Vec::new(), false);
+    for line in &mut lines {
+        let line = line.trim();
+        if let Some(text) = line.strip_prefix("///") {
+            doc.push(text.trim());
+        } else if line == "#[serde(skip)]" || line == "#[serde(flatten)]" {
+            skip = true;
+        } else if let Some((key, _)) = line.trim_start_matches("pub ").split_once(": ") {
+            if !skip {
+                let meaning = doc
+                    .join(" ")
+                    .replace("[`crate::RESULTS_VERSION`]", "The results version");
+                fields.push((
+                    key.to_owned(),
+                    meaning.trim_end_matches('.').replace('|', "\\|"),
+                ));
+            }
+            doc.clear();
+            skip = false;
+        } else if line.starts_with('}') {
+            break;
+        }
+    }
+    fields
+}
