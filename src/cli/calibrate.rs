@@ -31,6 +31,15 @@ pub(crate) fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
 }
 
+/// Returns the command line of this process, for the file that it writes. The folder of the program is left out.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1);
+    std::iter::once("nuwave".to_owned())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// Prints the result to stdout in the requested form, and where it was written.
 fn tell(
     verbosity: Verbosity,

@@ -56,10 +56,41 @@ pub fn command_reference() -> String {
         .show_footer(false)
         .show_table_of_contents(false);
     let reference = clap_markdown::help_markdown_command_custom(&nuwave::cli::command(), &options);
+    let reference = reference.replacen(
+        "This document contains the help content for the `nuwave` command-line program.",
+        "All commands and options, made from `nuwave COMMAND --help`. Options of `reconstruct` and `serve` are also keys of their `--config` files, with `_` \
+         for `-`.",
+        1,
+    );
     let mut text = String::new();
-    for line in reference.lines() {
-        text.push_str(line.trim_end());
+    // After the usage come examples and notes, which are laid out for a terminal.
+    let mut notes: Option<Vec<&str>> = None;
+    for line in reference.lines().map(str::trim_end) {
+        if let Some(kept) = &mut notes {
+            if !line.starts_with('#') {
+                kept.push(line);
+                continue;
+            }
+            let kept = kept.join("\n");
+            if !kept.trim().is_empty() {
+                let _ = write!(text, "\n```text\n{}\n```\n", kept.trim_matches('\n'));
+            }
+            text.push('\n');
+            notes = None;
+        }
+        let line = line.trim_start_matches("###### ");
+        let line = match line
+            .strip_prefix("**")
+            .and_then(|line| line.strip_suffix(":**"))
+        {
+            Some(title) => format!("**{title}**"),
+            None => line.to_owned(),
+        };
+        text.push_str(&line);
         text.push('\n');
+        if line.starts_with("**Usage:**") {
+            notes = Some(Vec::new());
+        }
     }
     while text.contains("\n\n\n") {
         text = text.replace("\n\n\n", "\n\n");

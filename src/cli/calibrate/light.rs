@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     };
     let result = pool.install(|| light(&mut read_all, &truth, &detector))?;
     progress.finish();
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = super::command_line();
     let summary = as_json(&result);
     let text = io::light_maps::write_tables(
         folder.path(),

@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     };
     let result = spe(&mut read_all, &parameters, &type_of)?;
     bar.finish_and_clear();
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = super::command_line();
     calibration::write(&args.output, &result.to_calibration()?, &command)?;
     if let Some(folder) = &args.plots_dir {
         for channel in &result.channels {
