@@ -40,14 +40,14 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
     describe(
         Flags::SATURATED_HIGH,
         HITS_AND_WAVEFORMS,
-        "A sample has the highest value that the resolution of the digitiser (`adc_bits`) allows. For positive pulses the top of the pulse is cut.",
+        "At least two samples have the highest value that the resolution of the digitiser (`adc_bits`) allows. For positive pulses the top of the pulse is cut.",
         "For positive pulses the charge is a lower limit: use a channel with lower gain, or leave the waveform out. The template fit is not tried. \
          For negative pulses the overshoot is cut, which matters less.",
     ),
     describe(
         Flags::SATURATED_LOW,
         HITS_AND_WAVEFORMS,
-        "A sample is 0, the lowest value of the digitiser. For negative pulses the top of the pulse is cut.",
+        "At least two samples are 0, the lowest value of the digitiser. For negative pulses the top of the pulse is cut.",
         "As `saturated_high`, with the polarities exchanged.",
     ),
     describe(
@@ -187,7 +187,7 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
     describe(
         Flags::FIT_FAILED,
         WAVEFORMS,
-        "The template fit was tried, but did not converge, does not describe the waveform, or the waveform is saturated. The hits are those of the deconvolution.",
+        "The template fit did not converge, does not describe the waveform, or was not tried because the waveform is saturated. The hits are those of the deconvolution.",
         "The hits are usable with the accuracy of `--method deconvolution`. If a channel has it often, its template does not fit its pulses: calibrate it.",
     ),
     describe(

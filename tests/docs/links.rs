@@ -98,7 +98,9 @@ fn a_link_that_leads_nowhere_is_found() {
             .filter_map(|target| fault(&page, target))
             .collect()
     };
-    assert!(found("[a](output.md#exit-codes) ![b](images/waveforms.svg) [c](https://x.y)").is_empty());
+    assert!(
+        found("[a](output.md#exit-codes) ![b](images/waveforms.svg) [c](https://x.y)").is_empty()
+    );
     assert_eq!(
         found("[a](none.md) ![b](images/none.svg) [c](output.md#none)").len(),
         3

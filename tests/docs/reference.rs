@@ -55,7 +55,8 @@ pub fn command_reference() -> String {
         .title("Command reference".to_owned())
         .show_footer(false)
         .show_table_of_contents(false);
-    let reference = clap_markdown::help_markdown_command_custom(&nuwave::cli::command(), &options);
+    let command = nuwave::cli::command();
+    let reference = clap_markdown::help_markdown_command_custom(&command, &options);
     let reference = reference.replacen(
         "This document contains the help content for the `nuwave` command-line program.",
         "All commands and options, made from `nuwave COMMAND --help`. Options of `reconstruct` and `serve` are also keys of their `--config` files, with `_` \
@@ -92,10 +93,25 @@ pub fn command_reference() -> String {
             notes = Some(Vec::new());
         }
     }
+    for name in switches(&command) {
+        text = text
+            .replace(&format!("` <{name}>`"), "`")
+            .replace(&format!(" <{name}>`"), "`");
+    }
     while text.contains("\n\n\n") {
         text = text.replace("\n\n\n", "\n\n");
     }
     text.trim_end().to_owned() + "\n"
+}
+
+/// Returns the value names of options that take no value, which the reference states nevertheless.
+fn switches(command: &clap::Command) -> Vec<String> {
+    let own = command
+        .get_arguments()
+        .filter(|argument| argument.get_num_args() == Some(0.into()))
+        .map(|argument| argument.get_id().as_str().to_uppercase());
+    let below = command.get_subcommands().flat_map(switches);
+    own.chain(below).collect()
 }
 
 fn columns_table(columns: &[Column]) -> String {

@@ -85,7 +85,7 @@ pub static HITS: [Column; 8] = [
         "ns",
         "",
         "time of the photoelectron: start of the window in the input (0 if it states none) plus the position in the window, \
-         minus the time offset of the channel; the beginning of the channel's template is the time of the photoelectron",
+         minus the time offset of the channel; see \"time zero\" in the documentation",
     ),
     column(
         "charge_pe",
@@ -98,14 +98,14 @@ pub static HITS: [Column; 8] = [
         "charge_sigma_pe",
         DataType::Float32,
         "PE",
-        "null if the method does not estimate it",
+        "null in tables that `simulate events` writes",
         "standard deviation of charge_pe from noise and baseline, without the charge spread of single photoelectrons",
     ),
     column(
         "time_sigma_ns",
         DataType::Float32,
         "ns",
-        "null if the method does not estimate it",
+        "null without a template fit",
         "standard deviation of time_ns from the noise, without the transit-time spread of the PMT",
     ),
     FLAGS,
@@ -167,7 +167,7 @@ pub static EVENTS: [Column; 16] = [
         DataType::Float64,
         "ns",
         "NaN",
-        "time of the energy deposit, on the time axis of the hits; its zero at each position is defined by the calibration sources",
+        "time of the energy deposit, on the time axis of the hits, up to a constant offset that is defined by the times of the sources of the light maps",
     ),
     column(
         "energy_mev",
@@ -206,7 +206,7 @@ pub static EVENTS: [Column; 16] = [
         DataType::Float64,
         "",
         "NaN without a fit",
-        "-2 ln L of the fit divided by the number of hits minus 5. L is a product of densities, so the value is not a chi-square: \
+        "-2 ln L of the fit divided by the number of hits minus the 5 fitted parameters. L is a product of densities, so the value is not a chi-square: \
          compare it with that of events of similar energy",
     ),
     FLAGS,
