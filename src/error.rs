@@ -34,9 +34,9 @@ pub const EXIT_PARTIAL: u8 = 4;
 pub struct ExitCodeDescription {
     /// The code.
     pub code: u8,
-    /// What has happened.
+    /// The cause.
     pub meaning: &'static str,
-    /// What a script or a batch system should do.
+    /// The reaction that a script or a batch system should have.
     pub advice: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What each flag means for a user: where it occurs, its cause, and what to do. The documentation and `nuwave flags` are made of
+//! The meaning of each flag for a user: where it occurs, its cause, and what to do. The documentation and `nuwave flags` are made of
 //! it.
 
 use super::Flags;
@@ -12,7 +12,7 @@ pub struct FlagDescription {
     pub tables: &'static [&'static str],
     /// Why it is set.
     pub cause: &'static str,
-    /// What to do.
+    /// Advice to the user.
     pub advice: &'static str,
 }
 
