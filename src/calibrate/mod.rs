@@ -18,6 +18,8 @@ pub mod plots;
 mod result;
 pub mod spe;
 mod spectrum;
+#[cfg(feature = "plots")]
+mod spectrum_quality;
 mod template;
 
 pub use spectrum::{Spectrum, SpectrumFit};

@@ -154,7 +154,12 @@ pub(super) enum Content {
 }
 
 /// Returns the density of all components at every bin centre, summed over the number of photoelectrons.
-fn densities(spectrum: &Spectrum, fit: &SpectrumFit, first_n: usize, bins: &[usize]) -> Vec<f64> {
+pub(super) fn densities(
+    spectrum: &Spectrum,
+    fit: &SpectrumFit,
+    first_n: usize,
+    bins: &[usize],
+) -> Vec<f64> {
     let mut density = vec![0.0; bins.len()];
     let (Some(&first_bin), Some(&last_bin)) = (bins.first(), bins.last()) else {
         return density;

@@ -45,6 +45,9 @@ pub struct CountBin {
     pub mean_n_pe: f64,
     /// Mean and RMS of (reconstructed charge / number of photoelectrons) - 1.
     pub deviation: SampleStats,
+    /// RMS of (true charge / number of photoelectrons) - 1 of the same waveforms, for the picture; not in the JSON.
+    #[serde(skip)]
+    pub true_rms: f64,
 }
 
 /// The reference of the nonlinearity.
@@ -100,7 +103,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> ChargeResult {
     // Reconstructed charge, true charge.
     let mut pairs = Vec::new();
     let mut by_charge = vec![Vec::new(); CHARGE_EDGES_PE.len() - 1];
-    // Reconstructed charge, number of photoelectrons.
+    // Reconstructed charge, true charge, number of photoelectrons.
     let mut by_count = vec![Vec::new(); COUNT_EDGES.len() - 1];
     let (mut n_saturated, mut n_without_charge) = (0, 0);
     let mut single = Vec::new();
@@ -121,7 +124,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> ChargeResult {
         }
         let n_pe = waveform.truth.len() as f64;
         if let Some(bin) = bin_of(&COUNT_EDGES, n_pe) {
-            by_count[bin].push((found_pe, n_pe));
+            by_count[bin].push((found_pe, true_pe, n_pe));
         }
     }
     let reference = reference(&pairs, REFERENCE_PE)
@@ -148,7 +151,7 @@ pub fn evaluate(waveforms: &[MatchedWaveform<'_>]) -> ChargeResult {
         by_n_pe: COUNT_EDGES
             .windows(2)
             .zip(&by_count)
-            .filter_map(|(edge, pairs)| count_bin(edge, pairs))
+            .filter_map(|(edge, waveforms)| count_bin(edge, waveforms))
             .collect(),
         reference,
     }
@@ -189,13 +192,17 @@ fn charge_bin(
     })
 }
 
-fn count_bin(edge: &[f64], pairs: &[(f64, f64)]) -> Option<CountBin> {
-    let deviations: Vec<f64> = pairs.iter().map(|(found, n)| found / n - 1.0).collect();
+fn count_bin(edge: &[f64], waveforms: &[(f64, f64, f64)]) -> Option<CountBin> {
+    let relative = |of: fn(&(f64, f64, f64)) -> f64| {
+        let deviations: Vec<f64> = waveforms.iter().map(|one| of(one) / one.2 - 1.0).collect();
+        SampleStats::from_values(&deviations)
+    };
     Some(CountBin {
         low: edge[0],
         high: edge[1],
-        mean_n_pe: pairs.iter().map(|pair| pair.1).sum::<f64>() / pairs.len() as f64,
-        deviation: SampleStats::from_values(&deviations)?,
+        mean_n_pe: waveforms.iter().map(|one| one.2).sum::<f64>() / waveforms.len() as f64,
+        deviation: relative(|one| one.0)?,
+        true_rms: relative(|one| one.1)?.rms,
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Trace {
     pub step_ns: f32,
     /// The deconvolved trace; empty for the methods without deconvolution.
     pub deconvolved_pe_per_ns: Vec<f32>,
+    /// The smoothed deconvolved trace, in which hits are looked for; empty without one.
+    pub smoothed_pe_per_ns: Vec<f32>,
     /// Threshold of the smoothed deconvolved trace.
     pub threshold_pe_per_ns: f32,
     /// Samples minus the fit, in counts as recorded; empty without a fit.
@@ -98,6 +100,9 @@ impl Extractor {
         let mut keep = |stage: Stage, work: &Workspace| {
             if stage == Stage::ResidualBaseline {
                 trace.deconvolved_pe_per_ns = work.deconvolve.trace.to_vec();
+                trace
+                    .smoothed_pe_per_ns
+                    .clone_from(&work.residual_baseline.smooth);
             }
         };
         let summary = self.extract_waveform(waveform, &mut work, &mut trace.hits, &mut keep);

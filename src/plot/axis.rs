@@ -2,6 +2,9 @@
 
 use crate::math;
 
+/// Fewest labelled ticks of an axis that has room for them.
+const MIN_TICKS: usize = 3;
+
 /// The scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -113,18 +116,31 @@ impl Axis {
     pub fn ticks(&self, wanted: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear => self.linear_ticks(wanted),
-            Scale::Logarithmic => self.logarithmic_ticks(),
+            Scale::Logarithmic => {
+                let ticks = self.logarithmic_ticks();
+                let labelled = ticks.iter().filter(|tick| !tick.label.is_empty()).count();
+                // Over less than a decade round differences are more than round ratios.
+                if labelled < MIN_TICKS {
+                    self.linear_ticks(wanted)
+                } else {
+                    ticks
+                }
+            }
         }
     }
 
     fn linear_ticks(&self, wanted: usize) -> Vec<Tick> {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
         let decade = math::powf(10.0_f64, math::log10(rough).floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .map(|factor| factor * decade)
-            .into_iter()
-            .find(|step| *step >= rough * 0.999)
-            .unwrap_or(10.0 * decade);
+        let round = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade);
+        // Of the round steps the largest that gives enough ticks, and none finer than `wanted` allows unless it has to be.
+        let wide = round.iter().copied().find(|step| *step >= rough * 0.999);
+        let fine = round.iter().copied().rev().find(|step| {
+            let ticks = (self.high / step + 1e-9).floor() - (self.low / step - 1e-9).ceil() + 1.0;
+            ticks >= wanted.min(MIN_TICKS) as f64
+        });
+        let wide = wide.unwrap_or(10.0 * decade);
+        let step = wide.min(fine.unwrap_or(wide));
         let decimals = (-math::log10(step).floor()).max(0.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
@@ -199,6 +215,21 @@ mod tests {
             labels(&axis, 5),
             ["0.5", "1", "2", "5", "10", "20", "50", "100", "200"]
         );
+    }
+
+    #[test]
+    fn every_axis_has_at_least_three_labels() {
+        for (low, high) in [
+            (3490.0, 4830.0),
+            (-0.05, 0.38),
+            (0.0, 1.9),
+            (4700.0, 4815.0),
+        ] {
+            let found = labels(&Axis::linear("x", low, high), 3);
+            assert!((3..=6).contains(&found.len()), "{low} {high}: {found:?}");
+        }
+        let found = labels(&Axis::logarithmic("x", 0.8, 1.25), 7);
+        assert!((3..=10).contains(&found.len()), "{found:?}");
     }
 
     #[test]

@@ -11,8 +11,6 @@ use crate::error::{Error, Result};
 
 /// Drawing units per pixel: coordinates are whole units, and whole pixels would make lines ragged.
 const UNITS: f64 = 4.0;
-/// Average width of a letter relative to its size, for the layout of texts.
-pub(crate) const LETTER: f64 = 0.54;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 

@@ -15,7 +15,7 @@ const TICK_PX: f64 = 15.0;
 /// A scale of colours from 0 to 1, linear between its corners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// From dark to light: viridis (S. van der Walt and N. Smith, CC0).
+    /// From dark to light: viridis (S. van der Walt and N. Smith, CC0) up to a green that is visible on white.
     Viridis,
     /// The same from light to dark.
     ViridisReversed,
@@ -23,7 +23,7 @@ pub(crate) enum Scale {
     Diverging,
 }
 
-const VIRIDIS: [Colour; 9] = [
+const VIRIDIS: [Colour; 8] = [
     (68, 1, 84),
     (71, 45, 123),
     (59, 82, 139),
@@ -31,8 +31,7 @@ const VIRIDIS: [Colour; 9] = [
     (33, 145, 140),
     (40, 174, 128),
     (94, 201, 98),
-    (173, 220, 48),
-    (253, 231, 37),
+    (150, 196, 30),
 ];
 const DIVERGING: [Colour; 5] = [
     (0, 76, 130),
@@ -105,13 +104,26 @@ pub(crate) fn bar(scale: Scale, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math;
 
     #[test]
     fn a_scale_ends_at_its_corners() {
         assert_eq!(Scale::Viridis.colour(0.0), VIRIDIS[0]);
-        assert_eq!(Scale::Viridis.colour(7.0), VIRIDIS[8]);
-        assert_eq!(Scale::ViridisReversed.colour(0.0), VIRIDIS[8]);
+        assert_eq!(Scale::Viridis.colour(7.0), VIRIDIS[7]);
+        assert_eq!(Scale::ViridisReversed.colour(0.0), VIRIDIS[7]);
         assert_eq!(Scale::Diverging.colour(0.5), DIVERGING[2]);
-        assert_eq!(Scale::Viridis.colour(0.5), VIRIDIS[4]);
+    }
+
+    #[test]
+    fn every_colour_of_the_dots_is_visible_on_white() {
+        // Relative luminance, weights of sRGB.
+        let channel = |value: u8| math::powf(f64::from(value) / 255.0, 2.2);
+        for step in 0..=STEPS {
+            let (red, green, blue) = Scale::Viridis.colour(step as f64 / STEPS as f64);
+            let luminance =
+                0.2126 * channel(red) + 0.7152 * channel(green) + 0.0722 * channel(blue);
+            let contrast = 1.05 / (luminance + 0.05);
+            assert!(contrast > 1.9, "{step}: {contrast}");
+        }
     }
 }

@@ -4,8 +4,9 @@ use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke};
+use super::canvas::{Anchor, Canvas, Frame, render, stroke};
 use super::figure::{Colour, GREY, INK};
+use super::lettering::text_width;
 use crate::error::Result;
 use crate::math;
 
@@ -118,7 +119,7 @@ fn draw(dots: &Dots, height: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
     let mut y = frame.top + 6.0;
     for group in &dots.groups {
         let middle = y + HEADING_PX / 2.0;
-        let width = 1.15 * LETTER * TEXT_PX * group.heading.chars().count() as f64;
+        let width = 1.1 * text_width(&group.heading, TEXT_PX);
         draw_background((28.0, middle), width, canvas)?;
         canvas.text(
             &group.heading,
@@ -180,7 +181,7 @@ fn draw_dot(dot: &Dot, y: f64, axis: &Axis, frame: &Frame, canvas: &Canvas<'_, '
         .collect();
     canvas.polygon(&disc, dot.colour, 1.0)?;
     let from = high.max(x) + 12.0;
-    let width = LETTER * TICK_PX * dot.text.chars().count() as f64;
+    let width = text_width(&dot.text, TICK_PX);
     draw_background((from, y), width, canvas)?;
     canvas.plain(
         &dot.text,

@@ -1,28 +1,26 @@
 //! Event display: the sphere of PMTs on a plane, coloured by charge and by the time of the first hit.
 
 use std::collections::BTreeMap;
-use std::f64::consts::{PI, SQRT_2};
+use std::f64::consts::PI;
 use std::fmt::Write as _;
 
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::canvas::{Anchor, Canvas, Frame, LETTER, render, stroke, units};
+use super::canvas::{Anchor, Canvas, Frame, render, units};
 use super::colour_scale::{STEPS, Scale, bar};
-use super::figure::{Colour, GREY, INK, PALETTE};
+use super::figure::{Colour, GREY, INK};
 use super::hammer_projection::hammer;
+use super::lettering::{FOOT_PX, foot, text_width, wrapped};
+use super::sphere_map::{LEFT_PX, MAP_PX, circle, cross, outline, pixel, ring};
 use crate::error::{Error, Result};
-use crate::math;
 
 const WIDTH_PX: f64 = 1120.0;
-const LEFT_PX: f64 = 40.0;
-/// Size of the map of the sphere, twice as wide as high.
-const MAP_PX: (f64, f64) = (920.0, 460.0);
 const TITLE_PX: f64 = 23.0;
 const TEXT_PX: f64 = 16.0;
 const SMALL_PX: f64 = 15.0;
-const TOP_PX: f64 = 112.0;
+const TOP_PX: f64 = 132.0;
 const HEADING_PX: f64 = 30.0;
 const GAP_PX: f64 = 28.0;
 const LINE_PX: f64 = 23.0;
@@ -70,6 +68,7 @@ pub fn event_svg(event: &EventDisplay) -> Result<String> {
     let height = TOP_PX
         + 2.0 * (HEADING_PX + MAP_PX.1 + GAP_PX)
         + LINE_PX * event.caption.len() as f64
+        + FOOT_PX
         + 14.0;
     let mut text = render(WIDTH_PX, height, |canvas| {
         draw(event, &panels, height, canvas)
@@ -90,13 +89,6 @@ pub fn event_svg(event: &EventDisplay) -> Result<String> {
 /// Returns the top of the map of panel `place`.
 fn top_of(place: usize) -> f64 {
     TOP_PX + HEADING_PX + place as f64 * (HEADING_PX + MAP_PX.1 + GAP_PX)
-}
-
-fn pixel((x, y): (f64, f64), top: f64) -> (f64, f64) {
-    (
-        LEFT_PX + MAP_PX.0 / 2.0 * (1.0 + x),
-        top + MAP_PX.1 / 2.0 * (1.0 - y),
-    )
 }
 
 /// One of the two maps: its quantity and its colours.
@@ -141,7 +133,7 @@ impl Panel {
         times.sort_by(f64::total_cmp);
         let (low, high) = densest(&times, TIME_SCALE_SHARE).unwrap_or((0.0, 1.0));
         Self {
-            heading: "Time of the first hit (scale: the densest 70 %; earlier and later hits have the colours of its ends)"
+            heading: "Time of the first hit (earlier and later hits: colours of the ends)"
                 .to_owned(),
             axis: Axis::linear("First hit (ns)", low, high),
             scale: Scale::Viridis,
@@ -217,7 +209,13 @@ fn draw(
     let bold = (INK, FontStyle::Bold, true);
     let grey = (GREY, FontStyle::Normal, true);
     canvas.text(&event.title, (LEFT_PX, 16.0), TITLE_PX, top_left, bold)?;
-    canvas.text(&event.subtitle, (LEFT_PX, 47.0), SMALL_PX, top_left, grey)?;
+    for (line, text) in wrapped(&event.subtitle, SMALL_PX, WIDTH_PX - 2.0 * LEFT_PX)
+        .iter()
+        .enumerate()
+    {
+        let at = (LEFT_PX, 46.0 + 19.0 * line as f64);
+        canvas.text(text, at, SMALL_PX, top_left, grey)?;
+    }
     key(event, canvas)?;
     for (place, panel) in panels.iter().enumerate() {
         let top = top_of(place);
@@ -240,15 +238,15 @@ fn draw(
         bar(panel.scale, &panel.axis, &bar_frame, canvas)?;
     }
     for (line, text) in event.caption.iter().enumerate() {
-        let below = height - 14.0 - LINE_PX * (event.caption.len() - line) as f64;
+        let below = height - FOOT_PX - 14.0 - LINE_PX * (event.caption.len() - line) as f64;
         canvas.plain(text, (LEFT_PX, below), TEXT_PX, top_left)?;
     }
-    Ok(())
+    foot("1 event", LEFT_PX, height, canvas)
 }
 
 /// Draws the legend of dots and marks in one line.
 fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
-    let y = 86.0;
+    let y = 104.0;
     let radius = dot_radius_px(event.sensors.len()).clamp(3.0, 6.0);
     let mut x = LEFT_PX;
     let mut entry = |text: &str, mark: &dyn Fn((f64, f64)) -> Result<()>| -> Result<()> {
@@ -259,7 +257,7 @@ fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
             SMALL_PX,
             Anchor(HPos::Left, VPos::Center),
         )?;
-        x += 26.0 + LETTER * SMALL_PX * text.chars().count() as f64 + 26.0;
+        x += 26.0 + text_width(text, SMALL_PX) + 24.0;
         Ok(())
     };
     entry("PMT without a hit", &|at| {
@@ -272,91 +270,6 @@ fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
     }
     if event.true_mm.and_then(hammer).is_some() {
         entry("direction of the true vertex", &|at| ring(at, canvas))?;
-    }
-    Ok(())
-}
-
-/// Draws the edge of a map with its meridians and parallels, and the labels of the axes.
-fn outline(top: f64, canvas: &Canvas<'_, '_>) -> Result<()> {
-    let direction = |longitude: f64, latitude: f64| {
-        let (sin, cos) = math::sin_cos(latitude);
-        [cos * math::cos(longitude), cos * math::sin(longitude), sin]
-    };
-    let line = |points: &mut dyn Iterator<Item = (f64, f64)>, alpha: f64| {
-        let points: Vec<_> = points
-            .filter_map(|(longitude, latitude)| hammer(direction(longitude, latitude)))
-            .map(|place| pixel(place, top))
-            .collect();
-        canvas.path(&points, stroke(INK, 1.0, alpha))
-    };
-    // Short of 180 degrees, where a longitude changes its sign.
-    let longest = PI * (1.0 - 1e-9);
-    for meridian in -2..=2 {
-        let longitude = f64::from(meridian) * PI / 3.0;
-        line(
-            &mut (-45..=45).map(|k| (longitude, f64::from(k) * PI / 90.0)),
-            0.22,
-        )?;
-    }
-    for parallel in -2..=2 {
-        let latitude = f64::from(parallel) * PI / 6.0;
-        line(
-            &mut (-60..=60).map(|k| (f64::from(k) / 60.0 * longest, latitude)),
-            0.22,
-        )?;
-    }
-    let edge: Vec<_> = (0..=180)
-        .map(|k| math::sin_cos(f64::from(k) * PI / 90.0))
-        .map(|(sin, cos)| pixel((cos, sin), top))
-        .collect();
-    canvas.path(&edge, stroke(INK, 1.3, 0.9))?;
-    let (middle, bottom) = (LEFT_PX + MAP_PX.0 / 2.0, top + MAP_PX.1);
-    let above = Anchor(HPos::Left, VPos::Bottom);
-    canvas.plain("+z", (middle + 40.0, top + 1.0), SMALL_PX, above)?;
-    let below = Anchor(HPos::Left, VPos::Top);
-    canvas.plain("\u{2212}z", (middle + 40.0, bottom + 1.0), SMALL_PX, below)?;
-    let centred = Anchor(HPos::Center, VPos::Center);
-    for (name, position) in [
-        ("+x", [1.0, 0.0, 0.0]),
-        ("+y", [0.0, 1.0, 0.0]),
-        ("\u{2212}y", [0.0, -1.0, 0.0]),
-    ] {
-        if let Some(place) = hammer(position) {
-            let at = pixel(place, top);
-            canvas.polygon(&circle(at, 11.0), (255, 255, 255), 0.75)?;
-            canvas.plain(name, at, SMALL_PX, centred)?;
-        }
-    }
-    Ok(())
-}
-
-fn circle((x, y): (f64, f64), radius: f64) -> Vec<(f64, f64)> {
-    (0..=32)
-        .map(|k| math::sin_cos(f64::from(k) * PI / 16.0))
-        .map(|(sin, cos)| (x + radius * cos, y + radius * sin))
-        .collect()
-}
-
-/// A cross with a light outline, visible on any background.
-fn cross((x, y): (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
-    let arm = 9.0 / SQRT_2;
-    let lines = [
-        [(x - arm, y - arm), (x + arm, y + arm)],
-        [(x - arm, y + arm), (x + arm, y - arm)],
-    ];
-    for (colour, width) in [((255, 255, 255), 7.0), (PALETTE[1], 3.4)] {
-        for line in &lines {
-            canvas.path(line, stroke(colour, width, 1.0))?;
-        }
-    }
-    Ok(())
-}
-
-/// A ring with a light outline.
-fn ring(at: (f64, f64), canvas: &Canvas<'_, '_>) -> Result<()> {
-    let points = circle(at, 10.5);
-    for (colour, width) in [((255, 255, 255), 6.4), (PALETTE[3], 3.0)] {
-        canvas.path(&points, stroke(colour, width, 1.0))?;
     }
     Ok(())
 }

@@ -59,16 +59,18 @@ impl Point {
 pub(crate) enum Look {
     /// A line through the points.
     Line,
+    /// A wide, light line through the points, on which others can be seen.
+    Wide,
     /// A dashed line through the points.
     Dashed,
     /// Filled markers, with their intervals, joined by a thin line.
     Marked,
+    /// Small filled markers with their intervals.
+    Dots,
     /// Open markers, with their intervals.
     Open,
     /// A histogram's outline; each point is the left edge and the height of a bin, the last repeats the height.
     Steps,
-    /// A histogram's filled bars from the bottom of the panel; points as for `Steps`.
-    Bars,
     /// Lines from 0 up to the point, with a head and the series' label texts.
     Stems,
     /// Short strokes at the foot of the panel.
@@ -128,6 +130,8 @@ pub(crate) struct Panel {
     pub band: Option<(f64, f64)>,
     /// Height relative to the other panels.
     pub weight: f64,
+    /// Histogram of the vertical values, to the right of the panel: lower end, upper end and entries of each bin. Empty: none.
+    pub marginal: Vec<(f64, f64, u64)>,
 }
 
 impl Panel {
@@ -141,6 +145,7 @@ impl Panel {
             guides: Vec::new(),
             band: None,
             weight: 1.0,
+            marginal: Vec::new(),
         }
     }
 }
@@ -150,8 +155,10 @@ impl Panel {
 pub(crate) struct Figure {
     /// Title.
     pub title: String,
-    /// The line below the title: what exactly is shown.
+    /// What exactly is shown, below the title; in several lines if it is long.
     pub subtitle: String,
+    /// Number of events, waveforms or the like, for the line at the foot.
+    pub entries: String,
     /// The panels, top to bottom.
     pub panels: Vec<Panel>,
     /// Width in pixels.
@@ -166,6 +173,7 @@ impl Figure {
         Self {
             title: title.into(),
             subtitle: subtitle.into(),
+            entries: String::new(),
             panels: vec![panel],
             width: 960,
             height: 600,

@@ -1,38 +1,68 @@
 //! Drawing of series: lines, markers, steps, bars, stems, ticks, and their keys in the legend.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Anchor, Canvas, Frame, LETTER, stroke};
+use super::canvas::{Canvas, Frame, stroke};
 use super::figure::{Colour, Look, Panel, Point, Series};
+use super::stems;
 use crate::error::Result;
 use crate::math;
 
-/// Opacity of the bars of a histogram.
-const BAR_ALPHA: f64 = 0.45;
+/// Radius of a small marker.
+const DOT_PX: f64 = 2.6;
+/// Number of dots from which they are drawn as cells of this size.
+const MAX_DOTS: usize = 1500;
+const CELL_PX: f64 = 3.0;
+
+/// Width of the lines of a series, in the panel and in the legend.
+fn line_width(look: Look) -> f64 {
+    match look {
+        Look::Line => 1.6,
+        Look::Marked => 1.5,
+        Look::Wide => 5.0,
+        _ => 2.2,
+    }
+}
+
+fn wide(colour: Colour) -> ShapeStyle {
+    stroke(colour, line_width(Look::Wide), 0.55)
+}
+
+/// Width of the key of a series in the legend.
+pub(super) fn key_width(look: Look) -> f64 {
+    match look {
+        Look::Open | Look::Dots | Look::Stems | Look::Ticks => 12.0,
+        _ => 32.0,
+    }
+}
 
 /// Draws the key of a series in the legend.
 pub(super) fn sample(series: &Series, canvas: &Canvas<'_, '_>, x: f64, y: f64) -> Result<()> {
-    let line = [(x, y), (x + 32.0, y)];
-    let style = stroke(series.colour, 2.5, 1.0);
+    let width = key_width(series.look);
+    let middle = x + width / 2.0;
+    let line = [(x, y), (x + width, y)];
+    let style = stroke(series.colour, line_width(series.look), 1.0);
     match series.look {
         Look::Line | Look::Steps => canvas.path(&line, style),
+        Look::Wide => canvas.path(&line, wide(series.colour)),
         Look::Dashed => dashed(&line, style, canvas),
         Look::Marked => {
             canvas.path(&line, stroke(series.colour, 1.5, 0.5))?;
-            marker(series, (x + 16.0, y), canvas)
+            marker(series, (middle, y), canvas)
         }
-        Look::Open => marker(series, (x + 16.0, y), canvas),
+        Look::Open => marker(series, (middle, y), canvas),
+        Look::Dots => {
+            canvas.path(
+                &[(middle, y + 7.0), (middle, y - 7.0)],
+                stroke(series.colour, 1.2, 0.9),
+            )?;
+            disc((middle, y), DOT_PX, series.colour, canvas)
+        }
         Look::Stems => {
-            canvas.path(&[(x + 16.0, y + 8.0), (x + 16.0, y - 6.0)], style)?;
-            disc((x + 16.0, y - 6.0), 4.0, series.colour, canvas)
+            canvas.path(&[(middle, y + 8.0), (middle, y - 6.0)], style)?;
+            disc((middle, y - 6.0), 4.0, series.colour, canvas)
         }
-        Look::Ticks => canvas.path(&[(x + 16.0, y + 7.0), (x + 16.0, y - 7.0)], style),
-        Look::Bars => {
-            let (right, low, high) = (x + 32.0, y + 6.0, y - 6.0);
-            let corners = [(x, low), (right, low), (right, high), (x, high)];
-            canvas.polygon(&corners, series.colour, BAR_ALPHA)
-        }
+        Look::Ticks => canvas.path(&[(middle, y + 7.0), (middle, y - 7.0)], style),
     }
 }
 
@@ -49,11 +79,14 @@ pub(super) fn draw_series(
         .filter(|point| point.x.is_finite() && point.y.is_finite())
         .map(place)
         .collect();
-    let style = stroke(series.colour, 2.2, 1.0);
+    let style = stroke(series.colour, line_width(series.look), 1.0);
     match series.look {
         Look::Line => visible(&points, frame)
             .iter()
-            .try_for_each(|run| canvas.path(run, stroke(series.colour, 1.6, 1.0))),
+            .try_for_each(|run| canvas.path(run, style)),
+        Look::Wide => visible(&points, frame)
+            .iter()
+            .try_for_each(|run| canvas.path(run, wide(series.colour))),
         Look::Dashed => visible(&points, frame)
             .iter()
             .try_for_each(|run| dashed(run, style, canvas)),
@@ -66,95 +99,98 @@ pub(super) fn draw_series(
                 .iter()
                 .try_for_each(|run| canvas.path(run, style))
         }
-        Look::Bars => bars(series, &points, frame, canvas),
-        Look::Marked | Look::Open => {
-            if series.look == Look::Marked {
-                for run in visible(&points, frame) {
-                    canvas.path(&run, stroke(series.colour, 1.5, 0.5))?;
-                }
-            }
-            for point in &series.points {
-                let at = place(point);
-                if let Some((low, high)) = point.interval {
-                    let inside = |value| frame.y(&panel.y, value).clamp(frame.top, frame.bottom);
-                    if at.0 >= frame.left && at.0 <= frame.right {
-                        canvas.path(
-                            &[(at.0, inside(low)), (at.0, inside(high))],
-                            stroke(series.colour, 1.6, 0.9),
-                        )?;
-                    }
-                }
-                if frame.holds(at) {
-                    marker(series, at, canvas)?;
-                }
-            }
-            Ok(())
-        }
+        Look::Dots if points.len() > MAX_DOTS => cells(series, &points, frame, canvas),
+        Look::Marked | Look::Open | Look::Dots => markers(series, panel, frame, canvas),
         Look::Ticks => points
             .iter()
             .filter(|point| point.0 >= frame.left && point.0 <= frame.right)
             .try_for_each(|&(x, _)| {
                 canvas.path(&[(x, frame.bottom), (x, frame.bottom - 16.0)], style)
             }),
-        Look::Stems => stems(series, &points, frame, canvas, frame.y(&panel.y, 0.0)),
+        Look::Stems => stems::draw(series, &points, frame, canvas, frame.y(&panel.y, 0.0)),
     }
 }
 
-/// Filled bars from the bottom of the panel.
-fn bars(
-    series: &Series,
-    points: &[(f64, f64)],
-    frame: &Frame,
-    canvas: &Canvas<'_, '_>,
-) -> Result<()> {
-    for pair in points.windows(2) {
-        let (left, right) = (pair[0].0.max(frame.left), pair[1].0.min(frame.right));
-        let top = pair[0].1.max(frame.top);
-        if right > left && top < frame.bottom {
-            let corners = [
-                (left, frame.bottom),
-                (right, frame.bottom),
-                (right, top),
-                (left, top),
-            ];
-            canvas.polygon(&corners, series.colour, BAR_ALPHA)?;
+/// True if a point of a series with markers lies above or below the panel.
+pub(super) fn is_beyond(look: Look, point: &Point, panel: &Panel) -> bool {
+    matches!(look, Look::Marked | Look::Open | Look::Dots)
+        && (panel.x.low()..=panel.x.high()).contains(&point.x)
+        && point.y.is_finite()
+        && !(panel.y.low()..=panel.y.high()).contains(&point.y)
+}
+
+/// Markers with their intervals; an arrow at the edge where the point lies beyond it.
+fn markers(series: &Series, panel: &Panel, frame: &Frame, canvas: &Canvas<'_, '_>) -> Result<()> {
+    let place = |point: &Point| (frame.x(&panel.x, point.x), frame.y(&panel.y, point.y));
+    let within = |value: f64| (panel.y.low()..=panel.y.high()).contains(&value);
+    if series.look == Look::Marked {
+        for pair in series.points.windows(2) {
+            let ends = [place(&pair[0]), place(&pair[1])];
+            if ends.iter().all(|end| frame.holds(*end)) {
+                canvas.path(&ends, stroke(series.colour, line_width(series.look), 0.5))?;
+            }
+        }
+    }
+    let width_px = if series.look == Look::Dots { 1.1 } else { 1.6 };
+    for point in &series.points {
+        let (x, y) = place(point);
+        if let Some((low, high)) = point.interval
+            && (frame.left..=frame.right).contains(&x)
+            && (within(low) || within(high) || within(point.y))
+        {
+            let inside = |value| frame.y(&panel.y, value).clamp(frame.top, frame.bottom);
+            let line = [(x, inside(low)), (x, inside(high))];
+            canvas.path(&line, stroke(series.colour, width_px, 0.9))?;
+        }
+        if is_beyond(series.look, point, panel) {
+            let up = point.y > panel.y.high();
+            let edge = if up { frame.top } else { frame.bottom };
+            arrow((x, edge), up, series.colour, canvas)?;
+        } else if !frame.holds((x, y)) {
+        } else if series.look == Look::Dots {
+            disc((x, y), DOT_PX, series.colour, canvas)?;
+        } else {
+            marker(series, (x, y), canvas)?;
         }
     }
     Ok(())
 }
 
-fn stems(
+/// An arrow with its point at `(x, y)`.
+pub(super) fn arrow(
+    (x, y): (f64, f64),
+    up: bool,
+    colour: Colour,
+    canvas: &Canvas<'_, '_>,
+) -> Result<()> {
+    let length = if up { 11.0 } else { -11.0 };
+    let corners = [(x, y), (x + 5.5, y + length), (x - 5.5, y + length)];
+    canvas.polygon(&corners, colour, 1.0)
+}
+
+/// The cells of a grid that hold a point; cells above each other are one area, so that many points are a small file.
+fn cells(
     series: &Series,
     points: &[(f64, f64)],
     frame: &Frame,
     canvas: &Canvas<'_, '_>,
-    foot: f64,
 ) -> Result<()> {
-    let foot = foot.clamp(frame.top, frame.bottom);
-    let mut free_from = f64::NEG_INFINITY;
-    for (place, &(x, y)) in points.iter().enumerate() {
-        if x < frame.left || x > frame.right {
-            continue;
-        }
-        let y = y.clamp(frame.top, frame.bottom);
-        canvas.path(&[(x, foot), (x, y)], stroke(series.colour, 2.0, 0.9))?;
-        disc((x, y), 3.6, series.colour, canvas)?;
-        let Some(text) = series.texts.get(place) else {
+    let mut occupied: Vec<(i64, i64)> = points
+        .iter()
+        .filter(|point| frame.holds(**point))
+        .map(|(x, y)| ((x / CELL_PX).floor() as i64, (y / CELL_PX).floor() as i64))
+        .collect();
+    occupied.sort_unstable();
+    occupied.dedup();
+    let next = |a: &(i64, i64), b: &(i64, i64)| a.0 == b.0 && a.1 + 1 == b.1;
+    for run in occupied.chunk_by(next) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
             continue;
         };
-        // Labels that would lie on the one before are left out.
-        let half = LETTER * 13.0 * text.chars().count() as f64 / 2.0 + 2.0;
-        if x - half >= free_from {
-            let look = (series.colour, FontStyle::Normal, true);
-            canvas.text(
-                text,
-                (x, y - 6.0),
-                13.0,
-                Anchor(HPos::Center, VPos::Bottom),
-                look,
-            )?;
-            free_from = x + half;
-        }
+        let (left, top) = (first.0 as f64 * CELL_PX, first.1 as f64 * CELL_PX);
+        let (right, bottom) = (left + CELL_PX, (last.1 + 1) as f64 * CELL_PX);
+        let corners = [(left, top), (right, top), (right, bottom), (left, bottom)];
+        canvas.polygon(&corners, series.colour, 0.8)?;
     }
     Ok(())
 }
@@ -228,7 +264,12 @@ fn dashed(points: &[(f64, f64)], style: ShapeStyle, canvas: &Canvas<'_, '_>) -> 
     Ok(())
 }
 
-fn disc(at: (f64, f64), radius: f64, colour: Colour, canvas: &Canvas<'_, '_>) -> Result<()> {
+pub(super) fn disc(
+    at: (f64, f64),
+    radius: f64,
+    colour: Colour,
+    canvas: &Canvas<'_, '_>,
+) -> Result<()> {
     canvas.polygon(&shape(0, at, radius), colour, 1.0)
 }
 

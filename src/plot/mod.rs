@@ -14,6 +14,11 @@ pub(crate) mod figure;
 #[cfg(feature = "cli")]
 mod hammer_projection;
 pub(crate) mod layout;
+pub(crate) mod lettering;
+mod marginal;
 mod marks;
+#[cfg(feature = "cli")]
+mod sphere_map;
+mod stems;
 #[cfg(feature = "cli")]
 pub(crate) mod waveform_display;

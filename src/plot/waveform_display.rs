@@ -9,6 +9,8 @@ use crate::model::TimedCharge;
 
 /// Maximum number of columns of a line; of more samples the range of each column is drawn.
 const COLUMNS: usize = 2000;
+/// Maximum number of hits with a label.
+const MAX_LABELS: usize = 20;
 
 /// One waveform to be drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +21,8 @@ pub struct WaveformDisplay {
     pub samples_adc: Vec<f32>,
     /// Interval between samples; 0 if it is not known: the axis then counts samples.
     pub sampling_ns: f64,
+    /// Part of the time axis that is drawn; `None`: the whole waveform.
+    pub range_ns: Option<(f64, f64)>,
     /// True photoelectrons, if the file has them.
     pub truth: Vec<TimedCharge>,
     /// The result of the extraction, if there is a calibration.
@@ -34,6 +38,8 @@ pub struct TraceDisplay {
     pub step_ns: f64,
     /// The deconvolved trace; empty for a method without one.
     pub deconvolved_pe_per_ns: Vec<f32>,
+    /// The smoothed trace, in which hits are looked for; empty for a method without one.
+    pub smoothed_pe_per_ns: Vec<f32>,
     /// Threshold of the smoothed trace for a hit.
     pub threshold_pe_per_ns: f64,
     /// Samples minus fit, in ADC counts; empty without a fit.
@@ -48,7 +54,7 @@ pub struct TraceDisplay {
 /// Only on an internal error of the drawing library.
 pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformDisplay]) -> Result<String> {
     let panels: Vec<_> = waveforms.iter().flat_map(panels_of).collect();
-    let height: f64 = 110.0
+    let height: f64 = 140.0
         + panels
             .iter()
             .map(|panel| {
@@ -60,6 +66,10 @@ pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformDisplay])
     layout::svg(&Figure {
         title: title.to_owned(),
         subtitle: subtitle.to_owned(),
+        entries: match waveforms.len() {
+            1 => "1 waveform".to_owned(),
+            n => format!("{n} waveforms"),
+        },
         panels,
         width: 1120,
         height: height as u32,
@@ -73,8 +83,9 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
         (1.0, "Sample")
     };
     let end = step * waveform.samples_adc.len().max(1) as f64;
-    let x = Axis::linear(unit, 0.0, end);
-    let (low, high) = range(&waveform.samples_adc);
+    let range_ns = waveform.range_ns.unwrap_or((0.0, end));
+    let x = Axis::linear(unit, range_ns.0, range_ns.1);
+    let (low, high) = range(part(&waveform.samples_adc, step, range_ns));
     let space = (0.08 * (high - low)).max(2.0);
     let mut raw = Panel::new(
         x.clone(),
@@ -121,8 +132,8 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
 
     raw.x = raw.x.untitled();
     let residual = residual_of(trace, &x, step);
-    let values = &trace.deconvolved_pe_per_ns;
-    let (mut low, mut high) = range(values);
+    let (values, smoothed) = (&trace.deconvolved_pe_per_ns, &trace.smoothed_pe_per_ns);
+    let (mut low, mut high) = range(part(values, trace.step_ns, range_ns));
     low = low.min(0.0);
     high = high.max(1.5 * trace.threshold_pe_per_ns).max(1e-6);
     let mut lower = Panel::new(
@@ -130,7 +141,7 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
         Axis::linear(
             "PE / ns",
             low - 0.06 * (high - low),
-            high + 0.22 * (high - low),
+            high + 0.25 * (high - low),
         ),
     );
     lower.guides.push(0.0);
@@ -141,11 +152,15 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
         lower
             .series
             .push(Series::new("deconvolved", 0, Look::Line, line));
+    }
+    if !smoothed.is_empty() {
+        let line = thinned(smoothed, trace.step_ns);
+        let line = Series::new("smoothed", 4, Look::Line, line);
+        lower.series.push(line);
         let level = trace.threshold_pe_per_ns;
         let level = vec![Point::new(0.0, level), Point::new(end, level)];
-        lower.series.push(
-            Series::new("threshold (of the smoothed trace)", 0, Look::Dashed, level).coloured(GREY),
-        );
+        let level = Series::new("threshold of the smoothed", 4, Look::Dashed, level);
+        lower.series.push(level.coloured(GREY));
     }
     let hits = hits_of(trace, high);
     if !truth.points.is_empty() {
@@ -172,12 +187,31 @@ fn hits_of(trace: &TraceDisplay, high: f64) -> Series {
         .iter()
         .map(|hit| Point::new(hit.time_ns, high * (hit.charge_pe / largest_pe).max(0.05)))
         .collect();
-    let mut hits = Series::new("hits (height: charge; label: PE)", 3, Look::Stems, stems);
+    // Of many hits the smallest have no label: those of the largest must be readable.
+    let mut largest: Vec<f64> = trace.hits.iter().map(|hit| hit.charge_pe).collect();
+    largest.sort_by(|a, b| b.total_cmp(a));
+    let (least_pe, name) = match largest.get(MAX_LABELS) {
+        Some(_) => (
+            largest.get(MAX_LABELS - 1).copied().unwrap_or(0.0),
+            format!("hits (height: charge; label: PE, the largest {MAX_LABELS})"),
+        ),
+        None => (
+            f64::NEG_INFINITY,
+            "hits (height: charge; label: PE)".to_owned(),
+        ),
+    };
+    let mut hits = Series::new(name, 3, Look::Stems, stems);
     hits.colour = PALETTE[3];
     hits.texts = trace
         .hits
         .iter()
-        .map(|hit| format!("{:.2}", hit.charge_pe))
+        .map(|hit| {
+            if hit.charge_pe >= least_pe {
+                format!("{:.2}", hit.charge_pe)
+            } else {
+                String::new()
+            }
+        })
         .collect();
     hits
 }
@@ -187,18 +221,25 @@ fn residual_of(trace: &TraceDisplay, x: &Axis, step: f64) -> Option<Panel> {
     if trace.residual_adc.is_empty() {
         return None;
     }
-    let (low, high) = range(&trace.residual_adc);
+    let (low, high) = range(part(&trace.residual_adc, step, (x.low(), x.high())));
     let space = (0.08 * (high - low)).max(1.0);
     let mut panel = Panel::new(
         x.clone().untitled(),
-        Axis::linear("residual (ADC)", low - space, high + space),
+        Axis::linear("Residual (ADC)", low - space, high + space),
     );
-    panel.weight = 0.5;
+    panel.weight = 0.6;
     panel.guides.push(0.0);
     let line = thinned(&trace.residual_adc, step);
     let series = Series::new("samples minus fit", 0, Look::Line, line);
     panel.series.push(series.coloured(GREY));
     Some(panel)
+}
+
+/// Returns the values, `step` apart, whose times are within a range.
+fn part(values: &[f32], step: f64, (from, to): (f64, f64)) -> &[f32] {
+    let first = ((from / step).floor().max(0.0) as usize).min(values.len());
+    let last = ((to / step).ceil().max(0.0) as usize + 1).clamp(first, values.len());
+    values.get(first..last).unwrap_or_default()
 }
 
 fn range(values: &[f32]) -> (f64, f64) {
@@ -242,6 +283,7 @@ mod tests {
     #[test]
     fn a_picture_shows_the_hits_charges_and_the_truth() {
         let picture = WaveformDisplay {
+            range_ns: None,
             heading: "event 7, channel 3".to_owned(),
             samples_adc: (0..200)
                 .map(|k| if k == 60 { 380.0 } else { 500.0 })
@@ -255,6 +297,7 @@ mod tests {
                 baseline_adc: 500.0,
                 step_ns: 2.0,
                 deconvolved_pe_per_ns: vec![0.01; 100],
+                smoothed_pe_per_ns: vec![0.01; 100],
                 threshold_pe_per_ns: 0.05,
                 residual_adc: vec![1.0; 200],
                 hits: vec![TimedCharge {
@@ -270,11 +313,30 @@ mod tests {
             "baseline",
             "fit",
             "samples minus fit",
-            "threshold (of the smoothed trace)",
+            "threshold of the smoothed",
             "true photoelectrons",
         ] {
             assert!(svg.contains(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_part_of_the_time_axis_has_its_own_range_of_values() {
+        let mut samples_adc = vec![500.0_f32; 1000];
+        samples_adc[900] = 100.0;
+        let mut picture = WaveformDisplay {
+            samples_adc,
+            sampling_ns: 2.0,
+            range_ns: Some((200.0, 400.0)),
+            ..WaveformDisplay::default()
+        };
+        let y = |picture: &WaveformDisplay| {
+            let panel = panels_of(picture).remove(0);
+            (panel.x.low(), panel.x.high(), panel.y.low())
+        };
+        assert_eq!(y(&picture), (200.0, 400.0, 498.0));
+        picture.range_ns = None;
+        assert_eq!(y(&picture), (0.0, 2000.0, 68.0));
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn calibrate(extra: &[&str]) -> serde_json::Value {
     assert!(run.status.success(), "{errors}");
     let calibration = nuwave::io::calibration::read(&output).expect("a calibration");
     assert_eq!(calibration.channels().len(), 2);
-    assert_eq!(std::fs::read_dir(&plots).expect("plots").count(), 4);
+    assert_eq!(std::fs::read_dir(&plots).expect("plots").count(), 5);
     serde_json::from_slice(&run.stdout).expect("JSON")
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 
-use crate::calibrate::plots;
+use crate::calibrate::plots::{self, SpePlots};
 use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::Verbosity;
 use crate::cli::args::InputArgs;
@@ -46,12 +46,16 @@ pub(super) struct Args {
     /// Detector (a preset or a detector file): channels with too few pulses then use the mean template of their PMT type
     #[arg(long, short, value_name = "NAME|FILE")]
     detector: Option<String>,
-    /// Folder for plots of each channel's charge spectrum and template (SVG)
+    /// Folder for plots (SVG): an overview of all channels, and each channel's charge spectrum and template; of more than 16
+    /// channels, of 16: up to eight flagged ones and the first of the others
     #[arg(long, value_name = "DIR")]
     plots_dir: Option<PathBuf>,
-    /// Draw the charge spectra with a logarithmic axis
+    /// Draw charge spectrum and template of every channel, two files a channel
     #[arg(long, requires = "plots_dir")]
-    log_y: bool,
+    plots_all: bool,
+    /// Draw the charge spectra with a linear axis, cut at three times the single-photoelectron peak [default: logarithmic]
+    #[arg(long, requires = "plots_dir")]
+    linear_y: bool,
     #[command(flatten)]
     reading: InputArgs,
 }
@@ -128,8 +132,14 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let command = super::command_line();
     calibration::write(&args.output, &result.to_calibration()?, &command)?;
     if let Some(folder) = &args.plots_dir {
-        for channel in &result.channels {
-            plots::write(folder, channel, parameters.sampling_ns, args.log_y)?;
+        let plots = SpePlots {
+            sampling_ns: parameters.sampling_ns,
+            linear_y: args.linear_y,
+            all_channels: args.plots_all,
+        };
+        let written = plots::write(folder, &result, &plots)?;
+        if !verbosity.quiet {
+            status!("drew {} plots into `{}`", written.len(), folder.display());
         }
     }
     for (path, loss) in &losses {

@@ -29,6 +29,8 @@ struct Content {
     event: Option<Event>,
     /// The detector named there.
     detector: Option<String>,
+    /// Name of the input that the event comes from.
+    name: String,
 }
 
 /// Draws the event that `plot` chooses from `path`: an output folder of `reconstruct`, or a table of hits.
@@ -78,7 +80,7 @@ pub(super) fn draw(
         .map(|truth| true_event(truth, event_id))
         .transpose()?;
     let display = event_display(
-        path,
+        &content.name,
         &detector,
         sensors,
         event_id,
@@ -106,6 +108,7 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
             input_of_hits: plot.input_id,
             event: None,
             detector: None,
+            name: file_name(path),
         });
     }
     let report = tables::read::read_report(path)?;
@@ -141,7 +144,16 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
         input_of_hits,
         event: event.map(|(_, event)| event),
         detector: detector_of_report(&report),
+        name: report
+            .pointer(&format!("/inputs/{}/path", input_id.unwrap_or(0)))
+            .and_then(serde_json::Value::as_str)
+            .map_or_else(|| file_name(path), |input| file_name(Path::new(input))),
     })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Returns the hits that input `input_id` of a folder without hits was made from, and its input in that table.
@@ -267,7 +279,7 @@ fn true_event(path: &Path, event_id: u64) -> Result<TrueEvent> {
 }
 
 fn event_display(
-    path: &Path,
+    name: &str,
     detector: &Detector,
     sensors: &Sensors,
     event_id: u64,
@@ -325,9 +337,6 @@ fn event_display(
             }
         })
         .collect();
-    let name = path
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     EventDisplay {
         title: format!("Event {event_id} of {name}"),
         subtitle,

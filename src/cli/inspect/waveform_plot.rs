@@ -37,12 +37,55 @@ pub(super) struct PlotArgs {
     /// Number of waveforms to draw
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
     plot_count: u32,
+    /// Draw the waveforms from this time on, in ns after the first sample
+    #[arg(
+        long,
+        value_name = "NS",
+        requires = "plot",
+        allow_negative_numbers = true
+    )]
+    from_ns: Option<f64>,
+    /// Draw the waveforms up to this time, in ns after the first sample
+    #[arg(
+        long,
+        value_name = "NS",
+        requires = "plot",
+        allow_negative_numbers = true
+    )]
+    to_ns: Option<f64>,
 }
 
 impl PlotArgs {
     /// Returns true if a plot was requested.
     pub fn is_wanted(&self) -> bool {
         self.plot.is_some()
+    }
+
+    /// Returns the part of a waveform of `n_samples` to draw; `None` for all of it.
+    fn range_ns(&self, n_samples: usize, sampling_ns: f64) -> Option<(f64, f64)> {
+        if self.from_ns.is_none() && self.to_ns.is_none() {
+            return None;
+        }
+        let end_ns = sampling_ns * n_samples as f64;
+        Some((self.from_ns.unwrap_or(0.0), self.to_ns.unwrap_or(end_ns)))
+    }
+
+    /// Checks the part of the waveforms to draw.
+    fn check_range(&self, sampling_ns: Option<f64>) -> Result<()> {
+        let Some((from_ns, to_ns)) = self.range_ns(usize::MAX, sampling_ns.unwrap_or(1.0)) else {
+            return Ok(());
+        };
+        if sampling_ns.is_none() {
+            return Err(Error::usage("the sampling interval is not known, so that `--from-ns` and `--to-ns` have no meaning")
+                .with_hint("give it with `--sampling-ns NS`"));
+        }
+        if from_ns.is_finite() && to_ns.is_finite() && from_ns < to_ns {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "`--from-ns {from_ns}` is not before `--to-ns {to_ns}`"
+        ))
+        .with_hint("give the part to draw as `--from-ns 250 --to-ns 400`"))
     }
 }
 
@@ -70,6 +113,7 @@ pub(super) fn draw(
         .map(|(_, ns)| *ns)
         .or(input.sampling_ns)
         .or(info.sampling_ns);
+    plot.check_range(sampling_ns)?;
     let mut displays = Vec::new();
     'file: while let Some(batch) = source.next_batch(BatchLimit {
         waveforms: 1024,
@@ -86,12 +130,12 @@ pub(super) fn draw(
             let trace = extractor
                 .as_ref()
                 .map(|(extractor, _)| extractor.trace(waveform));
-            displays.push(waveform_display(
-                waveform,
-                trace,
-                &truth,
-                sampling_ns.unwrap_or(0.0),
-            ));
+            let sampling_ns = sampling_ns.unwrap_or(0.0);
+            let range_ns = plot.range_ns(waveform.samples.len(), sampling_ns);
+            displays.push(WaveformDisplay {
+                range_ns,
+                ..waveform_display(waveform, trace, &truth, sampling_ns)
+            });
             if displays.len() >= plot.plot_count as usize {
                 break 'file;
             }
@@ -170,6 +214,7 @@ fn waveform_display(
         heading,
         samples_adc: waveform.samples.to_f32(),
         sampling_ns,
+        range_ns: None,
         truth: truth
             .iter()
             .filter(|pe| (pe.event_id, pe.channel_id) == (waveform.event_id, waveform.channel_id))
@@ -192,6 +237,7 @@ fn waveform_display(
                 })
                 .collect(),
             deconvolved_pe_per_ns: trace.deconvolved_pe_per_ns,
+            smoothed_pe_per_ns: trace.smoothed_pe_per_ns,
             residual_adc: trace.residual_adc,
         }),
     }

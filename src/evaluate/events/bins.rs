@@ -114,6 +114,34 @@ impl Binning {
     }
 }
 
+/// Returns `metrics` of the events in bins of `edges`, neighbours of which are joined until each has enough events for a
+/// picture.
+pub(super) fn joined<T>(
+    edges: &[f64],
+    pairs: &[Pair],
+    quantity: impl Fn(&Pair) -> f64,
+    metrics: impl Fn(&[Pair]) -> T,
+) -> Vec<Binned<T>> {
+    let mut kept: Vec<f64> = edges.iter().copied().take(1).collect();
+    let mut n = 0;
+    for edge in edges.windows(2) {
+        let inside = |pair: &&Pair| (edge[0]..edge[1]).contains(&quantity(pair));
+        n += pairs.iter().filter(inside).count();
+        if n >= EVENTS_PER_BIN {
+            kept.push(edge[1]);
+            n = 0;
+        }
+    }
+    if kept.last() != edges.last() {
+        // The rest joins the bin before it, if there is one.
+        if kept.len() > 1 {
+            kept.pop();
+        }
+        kept.extend(edges.last());
+    }
+    binned(&kept, pairs, quantity, metrics)
+}
+
 /// Returns the edges of `n` bins of the cosine; the last is a little above 1, so that the pole itself is in a bin.
 #[must_use]
 pub fn cos_edges(n: usize) -> Vec<f64> {
@@ -211,6 +239,31 @@ mod tests {
         assert!((binning.fiducial_mm - 351.0).abs() < 1e-9);
         assert!(bin_of(&binning.radius_edges_mm, 390.0).is_some());
         assert!(bin_of(&binning.cos_theta_edges, 1.0).is_some());
+    }
+
+    #[test]
+    fn bins_of_a_picture_have_enough_events() {
+        let found = crate::model::Event::default();
+        let pair = |z_mm: f64| Pair {
+            truth: at(1.0, z_mm),
+            found,
+        };
+        let pairs: Vec<_> = (0..130).map(|k| pair(f64::from(k))).collect();
+        let edges = [0.0, 50.0, 60.0, 75.0, 100.0, 110.0, 120.0, 130.0];
+        let counts = |pairs: &[Pair]| -> Vec<(f64, f64, usize)> {
+            let bins = joined(&edges, pairs, Pair::true_radius_mm, <[Pair]>::len);
+            bins.iter()
+                .map(|bin| (bin.low, bin.high, bin.metrics))
+                .collect()
+        };
+        let expected = [
+            (0.0, 50.0, 50),
+            (50.0, 75.0, 25),
+            (75.0, 100.0, 25),
+            (100.0, 130.0, 30),
+        ];
+        assert_eq!(counts(&pairs), expected);
+        assert_eq!(counts(&pairs[..5]), [(0.0, 130.0, 5)]);
     }
 
     #[test]

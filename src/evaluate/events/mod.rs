@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use bins::Binning;
+use bins::{Binned, Binning, joined};
 use join::{EventCounts, JoinedEvents, Pair};
 use metrics::{ByBin, EnergyMetrics, FitResult, Pulls, VertexMetrics};
 use residuals::{Histogram, Residuals};
@@ -48,6 +48,46 @@ pub struct EventResult {
     pub pulls: Pulls,
     /// Distributions of the residuals.
     pub histograms: Histograms,
+    /// The bins of the pictures, not in the JSON.
+    #[serde(skip)]
+    pub joined_bins: JoinedBins,
+}
+
+/// Vertex and energy in bins of at least 20 events, where there are so many: neighbours are joined.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JoinedBins {
+    /// Vertex by true distance from the centre.
+    pub vertex_by_radius: Vec<Binned<VertexMetrics>>,
+    /// Vertex by the cosine of the true polar angle.
+    pub vertex_by_cos_theta: Vec<Binned<VertexMetrics>>,
+    /// Energy by true distance from the centre.
+    pub energy_by_radius: Vec<Binned<EnergyMetrics>>,
+}
+
+impl JoinedBins {
+    fn new(pairs: &[Pair], binning: &Binning) -> Self {
+        let with = |is_known: &dyn Fn(&Pair) -> bool| -> Vec<Pair> {
+            pairs
+                .iter()
+                .filter(|pair| is_known(pair))
+                .copied()
+                .collect()
+        };
+        let vertices = with(&|pair| pair.offset_mm().is_some());
+        let energies = with(&|pair| pair.response().is_some());
+        let (radii, cosines) = (&binning.radius_edges_mm, &binning.cos_theta_edges);
+        let vertex = VertexMetrics::from_pairs;
+        Self {
+            vertex_by_radius: joined(radii, &vertices, Pair::true_radius_mm, vertex),
+            vertex_by_cos_theta: joined(cosines, &vertices, Pair::true_cos_theta, vertex),
+            energy_by_radius: joined(
+                radii,
+                &energies,
+                Pair::true_radius_mm,
+                EnergyMetrics::from_pairs,
+            ),
+        }
+    }
 }
 
 /// Histograms of the residuals.
@@ -90,6 +130,7 @@ impl EventResult {
             uniformity: uniformity::evaluate(pairs, binning),
             pulls: Pulls::from_pairs(pairs),
             histograms: Histograms::from_pairs(pairs),
+            joined_bins: JoinedBins::new(pairs, binning),
         }
     }
 }

@@ -67,6 +67,7 @@ fn stacked(title: &str, subtitle: &str, mut panels: Vec<Panel>) -> Figure {
     Figure {
         title: title.to_owned(),
         subtitle: subtitle.to_owned(),
+        entries: String::new(),
         height: 150 + 205 * panels.len() as u32,
         panels,
         width: 960,

@@ -8,7 +8,8 @@ use crate::evaluate::events::residuals::Residuals;
 use crate::evaluate::stats::Estimate;
 use crate::math;
 use crate::plot::axis::Axis;
-use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights};
+use crate::plot::figure::{Figure, Look, Panel, Point, Series, count_axis, heights};
+use crate::text::thousands;
 
 /// Residuals along a direction, of a bin.
 type Along = fn(&VertexMetrics) -> Residuals;
@@ -19,6 +20,10 @@ const AXES: [(&str, Along); 3] = [
     ("y", |metrics| metrics.y_mm),
     ("z", |metrics| metrics.z_mm),
 ];
+
+/// Distance of two markers of the same energy from it, and the width of a panel.
+const ASIDE_PX: f64 = 4.0;
+const PANEL_PX: f64 = 828.0;
 
 /// Returns all plots with their file names.
 pub(super) fn all(results: &[EventResult]) -> Vec<(&'static str, Figure)> {
@@ -115,6 +120,8 @@ fn vertex(
         });
     }
     let x = axis(&biases);
+    let counts = results.iter().flat_map(bins).map(|bin| bin.metrics.x_mm.n);
+    let counts = events_per_bin(counts);
     let (above, below, subtitle) = if results.len() == 1 {
         (
             "Bias (mm)",
@@ -131,10 +138,26 @@ fn vertex(
     let mut upper = panel(x.clone().untitled(), above, biases, -10.0, 10.0);
     upper.guides = vec![0.0];
     let lower = panel(x, below, widths, 0.0, 20.0);
-    let mut figure = Figure::new(title, subtitle, upper);
+    let mut figure = Figure::new(title, format!("{subtitle}; {counts}"), upper);
     figure.panels.push(lower);
-    figure.height = 720;
+    figure.height = 740;
     figure
+}
+
+/// The numbers of events per bin in words.
+fn events_per_bin(counts: impl Iterator<Item = u64>) -> String {
+    let filled = counts.filter(|n| *n > 0);
+    let range = filled.fold(None, |range: Option<(u64, u64)>, n| {
+        let (low, high) = range.unwrap_or((n, n));
+        Some((low.min(n), high.max(n)))
+    });
+    match range {
+        Some((low, high)) if low < high => {
+            format!("{} to {} events per bin", thousands(low), thousands(high))
+        }
+        Some((n, _)) => format!("{} events per bin", thousands(n)),
+        None => "no events".to_owned(),
+    }
 }
 
 fn radius_axis(results: &[EventResult]) -> Axis {
@@ -152,7 +175,7 @@ fn vertex_by_radius(results: &[EventResult]) -> Figure {
         results,
         title,
         &axis,
-        |result| &result.vertex.by_radius,
+        |result| &result.joined_bins.vertex_by_radius,
         |radius_mm| 1e-3 * radius_mm,
     )
 }
@@ -176,7 +199,7 @@ fn vertex_by_angle(results: &[EventResult]) -> Figure {
         results,
         title,
         &axis,
-        |result| &result.vertex.by_cos_theta,
+        |result| &result.joined_bins.vertex_by_cos_theta,
         |cos_theta| cos_theta,
     )
 }
@@ -206,13 +229,6 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
                 .collect()
         },
     );
-    for series in &mut core {
-        series.look = Look::Open;
-        // Shifted, so that it does not cover the filled marker.
-        for point in &mut series.points {
-            point.x *= 1.03;
-        }
-    }
     let biases = series_of(
         results,
         |_| String::new(),
@@ -223,6 +239,16 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
         },
     );
     let x = count_axis("True energy (MeV)", &robust);
+    // Both are at the same energy: four pixels to either side, so that neither covers the other.
+    let aside = math::powf(x.high() / x.low(), ASIDE_PX / PANEL_PX);
+    for (series, factor) in [(&mut robust, 1.0 / aside), (&mut core, aside)] {
+        for point in series.iter_mut().flat_map(|series| &mut series.points) {
+            point.x *= factor;
+        }
+    }
+    for series in &mut core {
+        series.look = Look::Dots;
+    }
     let mut curves = Vec::new();
     for (index, result) in results.iter().enumerate() {
         let Some(fit) = &result.resolution_fit.fit else {
@@ -237,10 +263,6 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
         if let Some(series) = robust.get_mut(index) {
             series.look = Look::Open;
         }
-        if let Some(series) = core.get_mut(index) {
-            series.marker += 2;
-            series.colour = GREY;
-        }
     }
     let drawn: Vec<Series> = curves.into_iter().chain(core).chain(robust).collect();
     let shown: Vec<Series> = drawn
@@ -253,7 +275,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
     upper.weight = 1.6;
     let mut lower = panel(x, "Bias (%)", biases, -0.5, 0.5);
     lower.guides = vec![0.0];
-    let subtitle = "half-width of the central 68 % of reconstructed / true energy; curve: sqrt(a\u{b2}/E + b\u{b2} + c\u{b2}/E\u{b2}), E in MeV";
+    let subtitle = "half-width of the central 68 % of reconstructed / true energy; curve: sqrt(a\u{b2}/E + b\u{b2} + c\u{b2}/E\u{b2}), E in MeV; small dots: width of a Gaussian fitted to the core";
     let mut figure = Figure::new("Energy resolution", subtitle, upper);
     figure.panels.push(lower);
     figure.height = 720;
@@ -263,7 +285,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
 fn energy_by_radius(results: &[EventResult]) -> Figure {
     let series = |of: fn(&EnergyMetrics) -> Option<Estimate>| {
         series_of(results, name, |result| {
-            let bins = result.energy.by_radius.iter();
+            let bins = result.joined_bins.energy_by_radius.iter();
             bins.filter_map(|bin| point(1e-3 * bin.mean, of(&bin.metrics), 100.0))
                 .collect()
         })
@@ -284,7 +306,14 @@ fn energy_by_radius(results: &[EventResult]) -> Figure {
         0.0,
         1.0,
     );
-    let subtitle = "reconstructed / true energy of all energies together; resolution: half-width of the central 68 %";
+    let counts = results
+        .iter()
+        .flat_map(|result| &result.joined_bins.energy_by_radius)
+        .map(|bin| bin.metrics.n);
+    let subtitle = format!(
+        "reconstructed / true energy of all energies together; resolution: half-width of the central 68 %; {}",
+        events_per_bin(counts)
+    );
     let mut figure = Figure::new(
         "Energy against the distance from the centre",
         subtitle,

@@ -1,9 +1,16 @@
 //! The plots of an evaluation of hits, one function each.
 
+use crate::evaluate::pairs::PairBin;
+use crate::evaluate::stats::Share;
 use crate::evaluate::summary::{Evaluation, ReconstructionResult};
-use crate::math;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
+
+/// Fewest waveforms of a point of charge, and fewest pairs of one of pair separation.
+const MIN_ENTRIES: u64 = 5;
+const MIN_PAIRS: u64 = 20;
+/// Largest distance of pairs that is drawn.
+const MAX_DISTANCE_NS: f64 = 60.0;
 
 /// Returns all plots with their file names.
 pub(crate) fn all(evaluation: &Evaluation) -> Vec<(&'static str, Figure)> {
@@ -43,10 +50,7 @@ fn name(result: &ReconstructionResult) -> String {
 
 fn charge_linearity(evaluation: &Evaluation) -> Figure {
     let series = series_of(evaluation, Look::Marked, name, |result| {
-        result
-            .charge
-            .by_charge
-            .iter()
+        enough(&result.charge.by_charge, |bin| bin.deviation.n)
             .filter_map(|bin| {
                 let deviation = bin.nonlinearity?;
                 Some(Point::with_error(
@@ -65,7 +69,7 @@ fn charge_linearity(evaluation: &Evaluation) -> Figure {
         .collect();
     let reference = references.first().map_or("-", String::as_str);
     let subtitle = format!(
-        "reconstructed / true charge, relative to its value at {reference}; tinted: within 1 %"
+        "reconstructed / true charge, relative to its value at {reference}; tinted: within 1 %; bins of at least {MIN_ENTRIES} waveforms"
     );
     // Charges below half a photoelectron are affected by the threshold; the axis covers the larger ones.
     let above = |series: &Series| Series {
@@ -92,9 +96,9 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
     let against_charge = series_of(
         evaluation,
         Look::Marked,
-        |result| format!("{}: against true charge", result.label),
+        |result| format!("{}: at one true charge", result.label),
         |result| {
-            let bins = result.charge.by_charge.iter();
+            let bins = enough(&result.charge.by_charge, |bin| bin.deviation.n);
             bins.map(|bin| rms_point(bin.mean_true_pe, bin.deviation.rms, bin.deviation.n))
                 .collect()
         },
@@ -102,37 +106,29 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
     let against_count = series_of(
         evaluation,
         Look::Open,
-        |result| format!("{}: against number of PEs", result.label),
+        |result| format!("{}: at one number N of photoelectrons", result.label),
         |result| {
-            let bins = result.charge.by_n_pe.iter();
+            let bins = enough(&result.charge.by_n_pe, |bin| bin.deviation.n);
             bins.map(|bin| rms_point(bin.mean_n_pe, bin.deviation.rms, bin.deviation.n))
                 .collect()
         },
     );
-    let mut series: Vec<_> = against_charge.into_iter().chain(against_count).collect();
+    let bound = evaluation.methods.first().map(|result| {
+        let bins = enough(&result.charge.by_n_pe, |bin| bin.deviation.n);
+        let points = bins.map(|bin| Point::new(bin.mean_n_pe, 100.0 * bin.true_rms));
+        let name = "true charge at N: the bound for open markers";
+        Series::new(name, 0, Look::Dashed, points.collect()).coloured(GREY)
+    });
+    let mut series: Vec<_> = bound
+        .into_iter()
+        .chain(against_charge)
+        .chain(against_count)
+        .collect();
     for line in &mut series {
         line.points
             .retain(|point| point.y.is_finite() && point.y > 1e-3);
     }
     let x = count_axis("True charge (PE), or number of photoelectrons", &series);
-    let sigma = evaluation
-        .methods
-        .iter()
-        .find_map(|result| result.charge.single_pe_sigma)
-        .unwrap_or(0.0);
-    let curve = |variance: f64| -> Vec<Point> {
-        (0..=100)
-            .map(|step| x.low() * math::powf(x.high() / x.low(), f64::from(step) / 100.0))
-            .map(|n| Point::new(n, 100.0 * (variance / n).sqrt()))
-            .collect()
-    };
-    let poisson = Series::new(
-        "Poisson + single-PE spread",
-        0,
-        Look::Line,
-        curve(1.0 + sigma * sigma),
-    );
-    let single = Series::new("single-PE spread", 0, Look::Dashed, curve(sigma * sigma));
     let ys = values(&series, |point| point.y);
     let lowest = ys.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = ys.iter().copied().fold(90.0, f64::max);
@@ -141,13 +137,16 @@ fn charge_resolution(evaluation: &Evaluation) -> Figure {
         x,
         Axis::logarithmic("Charge resolution, RMS (%)", lowest / 1.4, highest * 1.4),
     );
-    panel.series = vec![poisson.coloured(GREY), single.coloured(GREY)];
-    panel.series.extend(series);
+    panel.series = series;
     let subtitle = format!(
-        "lines: sqrt((1 + s\u{b2}) / N) and s / sqrt(N) with the true single-PE spread s = {:.0} %",
-        100.0 * sigma
+        "filled: RMS of reconstructed / true charge; open: RMS of reconstructed charge / N, which holds the spread of the photoelectrons' own charges; bins of at least {MIN_ENTRIES} waveforms"
     );
     Figure::new("Charge resolution", subtitle, panel)
+}
+
+/// Returns the bins with enough entries for a point.
+fn enough<T>(bins: &[T], n: impl Fn(&T) -> u64) -> impl Iterator<Item = &T> {
+    bins.iter().filter(move |bin| n(bin) >= MIN_ENTRIES)
 }
 
 /// An RMS with its error, rms / sqrt(2 (n - 1)), in percent.
@@ -264,22 +263,47 @@ fn pair_separation(evaluation: &Evaluation) -> Figure {
         None => result.label.clone(),
     };
     let series = series_of(evaluation, Look::Marked, label, |result| {
-        let bins = result.pairs.by_distance.iter();
-        bins.map(|bin| Point {
-            x: bin.mean_ns,
-            y: 100.0 * bin.resolved.value,
-            interval: Some((100.0 * bin.resolved.low, 100.0 * bin.resolved.high)),
-        })
-        .collect()
+        joined_pairs(&result.pairs.by_distance)
+            .into_iter()
+            .map(|(distance_ns, resolved)| Point {
+                x: distance_ns,
+                y: 100.0 * resolved.value,
+                interval: Some((100.0 * resolved.low, 100.0 * resolved.high)),
+            })
+            .filter(|point| point.x <= MAX_DISTANCE_NS)
+            .collect()
     });
     let mut panel = Panel::new(
-        Axis::linear("True distance of the two photoelectrons (ns)", 0.0, 60.0),
+        Axis::linear(
+            "True distance of the two photoelectrons (ns)",
+            0.0,
+            MAX_DISTANCE_NS,
+        ),
         Axis::linear("Pairs resolved (%)", 0.0, 104.0),
     );
     panel.guides = vec![50.0, 90.0];
     panel.series = series;
-    let subtitle = "waveforms with exactly two photoelectrons; resolved: each has its own hit within min(5 ns, d/2)";
+    let subtitle = format!(
+        "waveforms with exactly two photoelectrons; resolved: each has its own hit within min(5 ns, d/2); bins of at least {MIN_PAIRS} pairs, up to {MAX_DISTANCE_NS} ns"
+    );
     Figure::new("Pair separation", subtitle, panel)
+}
+
+/// Returns distance and resolved share of bins that are joined until each has [`MIN_PAIRS`] pairs; a rest at the end is left
+/// out.
+fn joined_pairs(bins: &[PairBin]) -> Vec<(f64, Share)> {
+    let mut joined = Vec::new();
+    let (mut k, mut n, mut sum_ns) = (0, 0, 0.0);
+    for bin in bins {
+        k += bin.resolved.k;
+        n += bin.resolved.n;
+        sum_ns += bin.mean_ns * bin.resolved.n as f64;
+        if n >= MIN_PAIRS {
+            joined.extend(Share::new(k, n).map(|share| (sum_ns / n as f64, share)));
+            (k, n, sum_ns) = (0, 0, 0.0);
+        }
+    }
+    joined
 }
 
 fn efficiency(evaluation: &Evaluation) -> Figure {
@@ -355,4 +379,28 @@ fn wasserstein(evaluation: &Evaluation) -> Figure {
         subtitle,
         panel,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_of_a_handful_of_pairs_are_joined() {
+        let bin = |mean_ns: f64, k, n| PairBin {
+            low_ns: mean_ns - 1.0,
+            high_ns: mean_ns + 1.0,
+            mean_ns,
+            resolved: Share::new(k, n).unwrap(),
+        };
+        let bins = [
+            bin(2.0, 5, 40),
+            bin(10.0, 6, 10),
+            bin(14.0, 8, 10),
+            bin(30.0, 1, 3),
+        ];
+        let joined = joined_pairs(&bins);
+        assert_eq!(joined.len(), 2, "the three at the end are too few");
+        assert_eq!((joined[1].0, joined[1].1.value), (12.0, 0.7));
+    }
 }

@@ -8,6 +8,7 @@ mod uniformity_map;
 use super::summary::Evaluation;
 use crate::error::Result;
 use crate::plot::layout;
+use crate::text::thousands;
 
 /// Returns all plots of `evaluation`, each as file name and SVG text.
 ///
@@ -19,16 +20,33 @@ pub fn evaluation_svgs(evaluation: &Evaluation) -> Result<Vec<(&'static str, Str
     } else {
         hits::all(evaluation)
     };
-    let mut svgs = hits
-        .into_iter()
-        .chain(events::all(&evaluation.events))
-        .map(|(name, figure)| Ok((name, layout::svg(&figure)?)))
+    let counts = evaluation.methods.iter().map(|result| &result.counts);
+    let n_waveforms = entries(counts.map(|counts| counts.waveforms), "waveforms");
+    let counts = evaluation.events.iter().map(|result| &result.counts);
+    let n_events = entries(counts.map(|counts| counts.matched), "events");
+    let of_hits = hits.into_iter().map(|plot| (plot, &n_waveforms));
+    let of_events = events::all(&evaluation.events);
+    let of_events = of_events.into_iter().map(|plot| (plot, &n_events));
+    let mut svgs = of_hits
+        .chain(of_events)
+        .map(|((name, mut figure), entries)| {
+            figure.entries.clone_from(entries);
+            Ok((name, layout::svg(&figure)?))
+        })
         .collect::<Result<Vec<_>>>()?;
     if !evaluation.events.is_empty() {
         svgs.push((
             "energy_uniformity.svg",
-            uniformity_map::svg(&evaluation.events)?,
+            uniformity_map::svg(&evaluation.events, &n_events)?,
         ));
     }
     Ok(svgs)
+}
+
+/// The number of waveforms or events for the foot of a picture; one per reconstruction if they differ.
+fn entries(counts: impl Iterator<Item = u64>, what: &str) -> String {
+    let mut counts: Vec<u64> = counts.collect();
+    counts.dedup();
+    let counts: Vec<String> = counts.into_iter().map(thousands).collect();
+    format!("{} {what}", counts.join(" / "))
 }

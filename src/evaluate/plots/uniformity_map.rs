@@ -10,6 +10,7 @@ use crate::plot::axis::Axis;
 use crate::plot::canvas::{Anchor, Canvas, Frame, render, stroke};
 use crate::plot::colour_scale::{Scale, bar};
 use crate::plot::figure::{GREY, INK};
+use crate::plot::lettering::{FOOT_PX as VERSION_PX, foot, text_width, wrapped};
 
 const WIDTH_PX: f64 = 960.0;
 const LEFT_PX: f64 = 104.0;
@@ -17,18 +18,21 @@ const RIGHT_PX: f64 = 152.0;
 const TITLE_PX: f64 = 23.0;
 const TEXT_PX: f64 = 16.0;
 const TICK_PX: f64 = 15.0;
-const TOP_PX: f64 = 84.0;
+const TOP_PX: f64 = 104.0;
 const PANEL_PX: f64 = 330.0;
 const HEADING_PX: f64 = 26.0;
 const FOOT_PX: f64 = 70.0;
 
-/// Returns the SVG text of the maps of `results`.
+/// Returns the SVG text of the maps of `results`, with the number of `entries` at the foot.
 ///
 /// # Errors
 /// Only on an internal error of the drawing library.
-pub(super) fn svg(results: &[EventResult]) -> Result<String> {
-    let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * results.len() as f64;
-    render(WIDTH_PX, height, |canvas| draw(results, canvas))
+pub(super) fn svg(results: &[EventResult], entries: &str) -> Result<String> {
+    let height = TOP_PX + (HEADING_PX + PANEL_PX + FOOT_PX) * results.len() as f64 + VERSION_PX;
+    render(WIDTH_PX, height, |canvas| {
+        draw(results, canvas)?;
+        foot(entries, LEFT_PX, height, canvas)
+    })
 }
 
 /// Returns the mean response of the parts that have one.
@@ -53,7 +57,13 @@ fn draw(results: &[EventResult], canvas: &Canvas<'_, '_>) -> Result<()> {
     canvas.text(title, (LEFT_PX, 16.0), TITLE_PX, top_left, bold)?;
     let subtitle = "mean of found / true energy in parts of equal volume, relative to the mean of the parts; crossed: too few events";
     let grey = (GREY, FontStyle::Normal, true);
-    canvas.text(subtitle, (LEFT_PX, 47.0), TICK_PX, top_left, grey)?;
+    for (line, text) in wrapped(subtitle, TICK_PX, WIDTH_PX - LEFT_PX - 28.0)
+        .iter()
+        .enumerate()
+    {
+        let at = (LEFT_PX, 47.0 + 20.0 * line as f64);
+        canvas.text(text, at, TICK_PX, top_left, grey)?;
+    }
     // One scale for all panels, so that they can be compared.
     let largest = results
         .iter()
@@ -122,7 +132,14 @@ fn panel(result: &EventResult, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, 
         canvas.path(&[(x, frame.top), (x, frame.bottom)], stroke(INK, 1.6, 0.9))?;
         let anchor = Anchor(HPos::Right, VPos::Top);
         let text = format!("fiducial, {:.2} m", 1e-3 * result.binning.fiducial_mm);
-        canvas.plain(&text, (x - 6.0, frame.top + 6.0), TICK_PX, anchor)?;
+        let (right, top) = (x - 6.0, frame.top + 6.0);
+        let (left, bottom) = (
+            right - text_width(&text, TICK_PX) - 6.0,
+            top + TICK_PX + 5.0,
+        );
+        let corners = [(left, top), (right, top), (right, bottom), (left, bottom)];
+        canvas.polygon(&corners, (255, 255, 255), 0.9)?;
+        canvas.plain(&text, (right - 4.0, top + 2.0), TICK_PX, anchor)?;
     }
     for tick in volume.ticks(6) {
         let x = frame.x(&volume, tick.value);
