@@ -20,7 +20,7 @@ const WIDTH_PX: f64 = 1120.0;
 const TITLE_PX: f64 = 23.0;
 const TEXT_PX: f64 = 16.0;
 const SMALL_PX: f64 = 15.0;
-const TOP_PX: f64 = 132.0;
+const TOP_PX: f64 = 118.0;
 const HEADING_PX: f64 = 30.0;
 const GAP_PX: f64 = 28.0;
 const LINE_PX: f64 = 23.0;
@@ -213,7 +213,7 @@ fn draw(
         .iter()
         .enumerate()
     {
-        let at = (LEFT_PX, 46.0 + 19.0 * line as f64);
+        let at = (LEFT_PX, 46.0 + 18.0 * line as f64);
         canvas.text(text, at, SMALL_PX, top_left, grey)?;
     }
     key(event, canvas)?;
@@ -246,7 +246,7 @@ fn draw(
 
 /// Draws the legend of dots and marks in one line.
 fn key(event: &EventDisplay, canvas: &Canvas<'_, '_>) -> Result<()> {
-    let y = 104.0;
+    let y = 92.0;
     let radius = dot_radius_px(event.sensors.len()).clamp(3.0, 6.0);
     let mut x = LEFT_PX;
     let mut entry = |text: &str, mark: &dyn Fn((f64, f64)) -> Result<()>| -> Result<()> {

@@ -21,7 +21,7 @@ pub(crate) fn text_width(text: &str, size_px: f64) -> f64 {
         'm' | 'w' | 'M' | 'W' | '%' => 0.88,
         '+' | '=' | '<' | '>' | '\u{b1}' | '\u{2212}' => 0.80,
         letter if letter.is_uppercase() => 0.68,
-        _ => 0.61,
+        _ => 0.63,
     });
     size_px * ems.sum::<f64>()
 }

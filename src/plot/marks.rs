@@ -52,10 +52,10 @@ pub(super) fn sample(series: &Series, canvas: &Canvas<'_, '_>, x: f64, y: f64) -
         }
         Look::Open => marker(series, (middle, y), canvas),
         Look::Dots => {
-            canvas.path(
-                &[(middle, y + 7.0), (middle, y - 7.0)],
-                stroke(series.colour, 1.2, 0.9),
-            )?;
+            if series.points.iter().any(|point| point.interval.is_some()) {
+                let bar = [(middle, y + 7.0), (middle, y - 7.0)];
+                canvas.path(&bar, stroke(series.colour, 1.1, 0.9))?;
+            }
             disc((middle, y), DOT_PX, series.colour, canvas)
         }
         Look::Stems => {

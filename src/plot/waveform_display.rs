@@ -6,6 +6,7 @@ use super::figure::{Figure, GREY, INK, Look, PALETTE, Panel, Point, Series};
 use super::layout;
 use crate::error::Result;
 use crate::model::TimedCharge;
+use crate::text::counted;
 
 /// Maximum number of columns of a line; of more samples the range of each column is drawn.
 const COLUMNS: usize = 2000;
@@ -66,10 +67,7 @@ pub fn waveforms_svg(title: &str, subtitle: &str, waveforms: &[WaveformDisplay])
     layout::svg(&Figure {
         title: title.to_owned(),
         subtitle: subtitle.to_owned(),
-        entries: match waveforms.len() {
-            1 => "1 waveform".to_owned(),
-            n => format!("{n} waveforms"),
-        },
+        entries: counted(waveforms.len() as u64, "waveform"),
         panels,
         width: 1120,
         height: height as u32,
@@ -155,11 +153,11 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
     }
     if !smoothed.is_empty() {
         let line = thinned(smoothed, trace.step_ns);
-        let line = Series::new("smoothed", 4, Look::Line, line);
+        let line = Series::new("smoothed trace", 4, Look::Line, line);
         lower.series.push(line);
         let level = trace.threshold_pe_per_ns;
         let level = vec![Point::new(0.0, level), Point::new(end, level)];
-        let level = Series::new("threshold of the smoothed", 4, Look::Dashed, level);
+        let level = Series::new("threshold (smoothed trace)", 4, Look::Dashed, level);
         lower.series.push(level.coloured(GREY));
     }
     let hits = hits_of(trace, high);
@@ -313,7 +311,7 @@ mod tests {
             "baseline",
             "fit",
             "samples minus fit",
-            "threshold of the smoothed",
+            "threshold (smoothed trace)",
             "true photoelectrons",
         ] {
             assert!(svg.contains(text), "{text}");

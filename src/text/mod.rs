@@ -41,9 +41,22 @@ pub(crate) fn thousands(count: u64) -> String {
     text
 }
 
+/// Returns a count with its noun in the singular or plural: `1 event`, `1,200 events`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", thousands(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(counted(1, "event"), "1 event");
+        assert_eq!(counted(1200, "event"), "1,200 events");
+        assert_eq!(counted(0, "event"), "0 events");
+    }
 
     #[test]
     fn thousands_are_separated() {

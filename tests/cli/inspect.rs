@@ -138,13 +138,46 @@ fn a_picture_shows_samples_trace_hits_and_truth() {
         "event 2, channel 5",
         "baseline",
         "deconvolved",
-        "threshold",
+        "threshold (smoothed trace)",
         "true photoelectrons",
         "hits (",
     ] {
         assert!(svg.contains(part), "{part}");
     }
     assert!(!svg.contains("event 2, channel 9"));
+}
+
+#[test]
+fn a_part_of_the_waveform_can_be_drawn_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_waveforms(folder.path(), "run.h5", -100);
+    let draw = |range: &[&str]| {
+        let plot = ["--plot", "out.svg", "--event", "2", "--channel", "5"];
+        inspect(&path, &[&plot, range].concat())
+    };
+    let svg = |range: &[&str]| {
+        let output = draw(range);
+        assert!(output.status.success());
+        std::fs::read_to_string(folder.path().join("out.svg")).unwrap()
+    };
+    // The ends of the axis are labelled, and the foot names what is drawn.
+    let label = |text: &str| format!("\n{text}\n</text>");
+    let part = svg(&["--from-ns", "90", "--to-ns", "140"]);
+    assert!(part.contains(&label("90")) && part.contains(&label("140")));
+    assert!(!part.contains(&label("400")));
+    assert!(svg(&[]).contains(&label("400")));
+    let foot = format!(
+        "nuwave {}, 1 waveform\n",
+        nuwave::version::VERSION_AND_COMMIT
+    );
+    assert!(part.contains(&foot));
+    let refused = draw(&["--from-ns", "140", "--to-ns", "90"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        errors.contains("`--from-ns 140` is not before `--to-ns 90`"),
+        "{errors}"
+    );
 }
 
 #[test]

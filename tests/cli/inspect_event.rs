@@ -203,7 +203,7 @@ fn the_picture_has_a_dot_a_pmt_and_says_what_was_found() {
     let svg = std::fs::read_to_string(folder.path().join("a.svg")).unwrap();
     assert_eq!(svg.matches("<circle").count(), 2 * sensors());
     for part in [
-        "Event 7 of out",
+        "Event 7 of hits.parquet",
         "x = \u{2212}312 \u{b1} 11 mm",
         "t = 301.2 \u{b1} 0.4 ns",
         "E = 2.500 \u{b1} 0.125 MeV",

@@ -434,6 +434,11 @@ fn several_methods_stand_side_by_side_in_table_plots_and_json() {
             "{name} lacks a legend"
         );
         assert!(!svg.contains("NaN"), "{name}");
+        let version = format!("nuwave {}, ", nuwave::version::VERSION_AND_COMMIT);
+        assert!(
+            svg.contains(&version) && svg.contains(" waveforms\n"),
+            "{name} lacks its foot"
+        );
     }
     let again = bench.run(&[&one, &two], &truth, &["-o", "plots"]);
     assert_eq!(

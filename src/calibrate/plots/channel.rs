@@ -7,7 +7,7 @@ use crate::calibrate::{Spectrum, SpectrumFit};
 use crate::model::Flags;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, INK, Look, Panel, Point, Series};
-use crate::text::thousands;
+use crate::text::{counted, thousands};
 
 /// The components of the fit, each with its index in the palette.
 const COMPONENTS: [(&str, usize); 5] = [
@@ -133,10 +133,13 @@ pub(super) fn spectrum(
         None => Figure::new(title, "no fit", panel),
     };
     figure.entries = format!(
-        "{} waveforms, {} charges, {} charges above the axis, {} below",
-        thousands(channel.n_waveforms),
-        thousands(spectrum.entries() + spectrum.overflow + spectrum.underflow),
-        thousands(above as u64 + spectrum.overflow),
+        "{}, {}, {} above the axis, {} below",
+        counted(channel.n_waveforms, "waveform"),
+        counted(
+            spectrum.entries() + spectrum.overflow + spectrum.underflow,
+            "charge"
+        ),
+        counted(above as u64 + spectrum.overflow, "charge"),
         thousands(spectrum.underflow)
     );
     figure
@@ -148,7 +151,7 @@ fn words(fit: &SpectrumFit, quality: &Quality) -> String {
         format!(" \u{b1} {error:.0} (statistical)")
     });
     let agreement = match quality.degrees_of_freedom {
-        Some(degrees) => format!("\u{3c7}\u{b2} / ndf = {:.1} / {degrees}", quality.chi2),
+        Some(degrees) => format!("\u{3c7}\u{b2}/ndf = {:.1}/{degrees}", quality.chi2),
         None => "too few bins for a \u{3c7}\u{b2}".to_owned(),
     };
     format!(
@@ -251,9 +254,9 @@ pub(super) fn template(channel: &ChannelSpe, sampling_ns: f64) -> Figure {
     };
     let mut figure = Figure::new(title, subtitle, panel);
     figure.entries = format!(
-        "{} waveforms, {} pulses",
-        thousands(channel.n_waveforms),
-        thousands(channel.n_pulses)
+        "{}, {}",
+        counted(channel.n_waveforms, "waveform"),
+        counted(channel.n_pulses, "pulse")
     );
     figure
 }

@@ -169,7 +169,7 @@ mod tests {
             "Channel 1: charge spectrum",
             "pedestal",
             "gain 101 \u{b1} ",
-            "\u{3c7}\u{b2} / ndf = ",
+            "\u{3c7}\u{b2}/ndf = ",
             "505 waveforms",
             "3 charges above the axis",
             "Pull",

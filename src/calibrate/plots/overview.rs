@@ -5,12 +5,15 @@ use crate::calibrate::result::{ChannelSpe, SpeResult};
 use crate::model::Flags;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, Look, Panel, Point, Series};
-use crate::text::thousands;
+use crate::text::counted;
 
 /// Number of bins of a histogram.
 const BINS: usize = 30;
 /// Values farther from the median than so many half-widths of the central 68 % are beyond the axis.
 const MAX_WIDTHS: f64 = 8.0;
+
+/// Fewest channels that an axis spans.
+const MIN_CHANNELS: f64 = 8.0;
 
 /// A quantity of a channel; `None` where it is not known.
 struct Quantity {
@@ -51,7 +54,7 @@ const OFFSET: Quantity = Quantity {
     },
 };
 const LIGHT: Quantity = Quantity {
-    name: "Time of the light, from the first sample (offsets are 0 without `--light-ns`)",
+    name: "Time of the light (no `--light-ns`, all offsets are 0)",
     axis: "ns",
     decimals: 2,
     of: |channel| channel.light_time_ns,
@@ -84,14 +87,13 @@ pub(super) fn figure(result: &SpeResult) -> Figure {
     Figure {
         title: "Single-photoelectron calibration".to_owned(),
         subtitle: format!(
-            "{kind}; {} of {} channels are flagged; right: number of channels; half-width: half of the central 68 %",
-            thousands(flagged.count() as u64),
-            thousands(channels.len() as u64)
+            "{kind}; {} flagged; right: number of channels; half-width: half of the central 68 %",
+            counted(flagged.count() as u64, "channel")
         ),
         entries: format!(
-            "{} channels, {} waveforms",
-            thousands(channels.len() as u64),
-            thousands(n_waveforms)
+            "{}, {}",
+            counted(channels.len() as u64, "channel"),
+            counted(n_waveforms, "waveform")
         ),
         height: 190 + 215 * panels.len() as u32,
         panels,
@@ -128,7 +130,8 @@ fn panel(channels: &[ChannelSpe], quantity: &Quantity) -> Panel {
     let (first, last) = ids.fold((f64::INFINITY, 0.0_f64), |(first, last), id| {
         (first.min(id), last.max(id))
     });
-    let space = 0.02 * (last - first) + 0.5;
+    // Few channels do not fill the axis, whose ticks are whole numbers then.
+    let space = (0.02 * (last - first) + 0.5).max((MIN_CHANNELS - last + first) / 2.0);
     let mut panel = Panel::new(
         Axis::linear("Channel", first - space, last + space),
         Axis::linear(quantity.axis, low, high),
@@ -136,9 +139,9 @@ fn panel(channels: &[ChannelSpe], quantity: &Quantity) -> Panel {
     let decimals = quantity.decimals;
     panel.heading = match summary {
         Some(_) => format!(
-            "{}: median {median:.decimals$}, half-width {half_width:.decimals$}, {} channels",
+            "{}: median {median:.decimals$}, half-width {half_width:.decimals$}, {}",
             quantity.name,
-            thousands(sorted.len() as u64)
+            counted(sorted.len() as u64, "channel")
         ),
         None => format!("{}: not known for any channel", quantity.name),
     };

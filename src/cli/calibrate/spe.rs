@@ -137,10 +137,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             linear_y: args.linear_y,
             all_channels: args.plots_all,
         };
-        let written = plots::write(folder, &result, &plots)?;
-        if !verbosity.quiet {
-            status!("drew {} plots into `{}`", written.len(), folder.display());
-        }
+        plots::write(folder, &result, &plots)?;
     }
     for (path, loss) in &losses {
         status!(

@@ -1,14 +1,16 @@
 //! The plots of an evaluation.
 
+mod charge;
 mod event_histograms;
 mod events;
 mod hits;
+mod method_series;
 mod uniformity_map;
 
 use super::summary::Evaluation;
 use crate::error::Result;
 use crate::plot::layout;
-use crate::text::thousands;
+use crate::text::{counted, thousands};
 
 /// Returns all plots of `evaluation`, each as file name and SVG text.
 ///
@@ -21,9 +23,9 @@ pub fn evaluation_svgs(evaluation: &Evaluation) -> Result<Vec<(&'static str, Str
         hits::all(evaluation)
     };
     let counts = evaluation.methods.iter().map(|result| &result.counts);
-    let n_waveforms = entries(counts.map(|counts| counts.waveforms), "waveforms");
+    let n_waveforms = entries(counts.map(|counts| counts.waveforms), "waveform");
     let counts = evaluation.events.iter().map(|result| &result.counts);
-    let n_events = entries(counts.map(|counts| counts.matched), "events");
+    let n_events = entries(counts.map(|counts| counts.matched), "event");
     let of_hits = hits.into_iter().map(|plot| (plot, &n_waveforms));
     let of_events = events::all(&evaluation.events);
     let of_events = of_events.into_iter().map(|plot| (plot, &n_events));
@@ -47,6 +49,11 @@ pub fn evaluation_svgs(evaluation: &Evaluation) -> Result<Vec<(&'static str, Str
 fn entries(counts: impl Iterator<Item = u64>, what: &str) -> String {
     let mut counts: Vec<u64> = counts.collect();
     counts.dedup();
-    let counts: Vec<String> = counts.into_iter().map(thousands).collect();
-    format!("{} {what}", counts.join(" / "))
+    match counts.as_slice() {
+        [one] => counted(*one, what),
+        several => {
+            let several: Vec<String> = several.iter().copied().map(thousands).collect();
+            format!("{} {what}s", several.join(" / "))
+        }
+    }
 }

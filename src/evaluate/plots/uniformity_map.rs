@@ -134,7 +134,7 @@ fn panel(result: &EventResult, scale: &Axis, frame: &Frame, canvas: &Canvas<'_, 
         let text = format!("fiducial, {:.2} m", 1e-3 * result.binning.fiducial_mm);
         let (right, top) = (x - 6.0, frame.top + 6.0);
         let (left, bottom) = (
-            right - text_width(&text, TICK_PX) - 6.0,
+            right - text_width(&text, TICK_PX) - 10.0,
             top + TICK_PX + 5.0,
         );
         let corners = [(left, top), (right, top), (right, bottom), (left, bottom)];
