@@ -6,7 +6,7 @@ use crate::evaluate::pairs::PairBin;
 use crate::evaluate::stats::Share;
 use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::plot::axis::Axis;
-use crate::plot::figure::{Figure, Look, Panel, Point, Series, count_axis, heights, values};
+use crate::plot::figure::{Figure, Look, Panel, Point, count_axis, heights, values};
 
 /// Fewest pairs of a point.
 const MIN_PAIRS: u64 = 20;
