@@ -155,7 +155,7 @@ impl Panel {
 pub(crate) struct Figure {
     /// Title.
     pub title: String,
-    /// What exactly is shown, below the title; in several lines if it is long.
+    /// Text below the title that says what exactly is shown; in several lines if it is long.
     pub subtitle: String,
     /// Number of events, waveforms or the like, for the line at the foot.
     pub entries: String,

@@ -7,7 +7,8 @@ use super::canvas::{Anchor, Canvas, Frame, render, stroke};
 use super::figure::{Figure, GREY, INK, Panel};
 use super::lettering::{FOOT_PX, foot, text_width, wrapped};
 use super::marginal;
-use super::marks::{arrow, draw_series, is_beyond, key_width, sample};
+use super::markers::arrow;
+use super::marks::{draw_series, is_beyond, key_width, sample};
 use crate::error::Result;
 
 const TITLE_PX: f64 = 23.0;
@@ -72,14 +73,14 @@ fn draw(figure: &Figure, width: f64, height: f64, canvas: &Canvas<'_, '_>) -> Re
             )?;
             y += heading(panel);
         }
-        let beside = if panel.marginal.is_empty() {
+        let histogram_px = if panel.marginal.is_empty() {
             0.0
         } else {
             marginal::WIDTH_PX
         };
         let frame = Frame {
             left: LEFT_PX,
-            right: width - RIGHT_PX - beside,
+            right: width - RIGHT_PX - histogram_px,
             top: y,
             bottom: y + share * panel.weight,
         };

@@ -16,6 +16,7 @@ mod hammer_projection;
 pub(crate) mod layout;
 pub(crate) mod lettering;
 mod marginal;
+mod markers;
 mod marks;
 #[cfg(feature = "cli")]
 mod sphere_map;

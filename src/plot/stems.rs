@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Anchor, Canvas, Frame, stroke};
 use super::figure::Series;
 use super::lettering::text_width;
-use super::marks::disc;
+use super::markers::disc;
 use crate::error::Result;
 
 const LABEL_PX: f64 = 13.0;

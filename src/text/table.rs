@@ -69,7 +69,7 @@ mod tests {
         let mut text = String::new();
         append_table(&mut text, 10, &["first", "second"], &rows);
         let expected = format!(
-            "            first    second\n\nHeading\n  events    120      7\n  chi2      {long}  3.1 / 4\n"
+            "            first  second\n\nHeading\n  events    120    7\n  chi2      {long}  3.1 / 4\n"
         );
         assert_eq!(text, expected);
     }

@@ -166,10 +166,7 @@ fn a_part_of_the_waveform_can_be_drawn_alone() {
     assert!(part.contains(&label("90")) && part.contains(&label("140")));
     assert!(!part.contains(&label("400")));
     assert!(svg(&[]).contains(&label("400")));
-    let foot = format!(
-        "nuwave {}, 1 waveform\n",
-        nuwave::version::VERSION_AND_COMMIT
-    );
+    let foot = format!("nuwave {}, 1 waveform\n", nuwave::VERSION_AND_COMMIT);
     assert!(part.contains(&foot));
     let refused = draw(&["--from-ns", "140", "--to-ns", "90"]);
     assert_eq!(refused.status.code(), Some(2));

@@ -434,7 +434,7 @@ fn several_methods_stand_side_by_side_in_table_plots_and_json() {
             "{name} lacks a legend"
         );
         assert!(!svg.contains("NaN"), "{name}");
-        let version = format!("nuwave {}, ", nuwave::version::VERSION_AND_COMMIT);
+        let version = format!("nuwave {}, ", nuwave::VERSION_AND_COMMIT);
         assert!(
             svg.contains(&version) && svg.contains(" waveforms\n"),
             "{name} lacks its foot"

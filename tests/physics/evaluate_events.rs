@@ -424,10 +424,7 @@ fn several_reconstructions_stand_side_by_side_with_their_pictures() {
                 "{name}"
             );
             assert!(!svg.contains("NaN"), "{name}");
-            let foot = format!(
-                "nuwave {}, 6,000 events",
-                nuwave::version::VERSION_AND_COMMIT
-            );
+            let foot = format!("nuwave {}, 6,000 events", nuwave::VERSION_AND_COMMIT);
             assert!(svg.contains(&foot), "{name} lacks its foot");
             assert!(
                 dirs.len() == 1 || svg.contains("centroid"),

@@ -201,7 +201,7 @@ fn pulls(quality: &Quality, x: Axis) -> Panel {
     let pulls = Series::new("", 0, Look::Dots, points.collect());
     let y = Axis::linear("Pull", -MAX_PULL, MAX_PULL);
     let mut panel = Panel::new(x, y);
-    panel.heading = "(data \u{2212} fit) / sqrt(fit)".to_owned();
+    "(data \u{2212} fit) / sqrt(fit)".clone_into(&mut panel.heading);
     panel.guides = vec![0.0];
     panel.band = Some((-1.0, 1.0));
     panel.series = vec![pulls.coloured(INK)];

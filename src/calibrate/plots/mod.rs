@@ -145,8 +145,8 @@ mod tests {
             let chosen = single_channels(&result.channels, all);
             chosen.iter().map(|channel| channel.channel_id).collect()
         };
-        assert_eq!(ids(16, false), Vec::from_iter(0..16));
-        let mut expected = Vec::from_iter(0..12);
+        assert_eq!(ids(16, false), (0..16).collect::<Vec<_>>());
+        let mut expected: Vec<u32> = (0..12).collect();
         expected.extend([49, 99, 149, 199]);
         assert_eq!(ids(200, false), expected);
         assert_eq!(ids(2000, false).len(), 16);

@@ -54,7 +54,7 @@ const OFFSET: Quantity = Quantity {
     },
 };
 const LIGHT: Quantity = Quantity {
-    name: "Time of the light (no `--light-ns`, all offsets are 0)",
+    name: "Time of the light (all time offsets are 0)",
     axis: "ns",
     decimals: 2,
     of: |channel| channel.light_time_ns,
@@ -131,7 +131,7 @@ fn panel(channels: &[ChannelSpe], quantity: &Quantity) -> Panel {
         (first.min(id), last.max(id))
     });
     // Few channels do not fill the axis, whose ticks are whole numbers then.
-    let space = (0.02 * (last - first) + 0.5).max((MIN_CHANNELS - last + first) / 2.0);
+    let space = (0.02 * (last - first) + 0.5).max(0.5 * (MIN_CHANNELS - (last - first)));
     let mut panel = Panel::new(
         Axis::linear("Channel", first - space, last + space),
         Axis::linear(quantity.axis, low, high),
