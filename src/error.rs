@@ -173,6 +173,10 @@ pub enum Hint {
         /// The folder with the finished units.
         folder: PathBuf,
     },
+    /// Complete an unfinished output by resuming the run that makes it.
+    CompleteOutput,
+    /// Divide the run into smaller units, so that the first is finished earlier and kept.
+    SmallerUnits,
     /// Resume once the file can be read again.
     ResumeLater,
     /// Resume once no program writes to the file any more.

@@ -12,6 +12,16 @@
 //! | do all of it over files, with resume, tables and a report | [`Pass`] |
 //! | simulate waveforms with truth | [`WaveformPlan`], [`simulate_waveforms`] |
 //!
+//! # Where to start
+//! A program that extracts hits in its own loop needs three steps: describe the waveforms and the detector ([`DigitizerConfig`],
+//! [`Calibration`], from a file made by `nuwave calibrate spe` or [`Detector::nominal_calibration`]), make an [`Extractor`], and call
+//! [`Backend::extract`] with one [`Batch`] after another. A batch comes from a file ([`open`]) or from memory ([`Batch::push`]);
+//! [`Extractor::extract_array`] takes an array of samples instead. A program that only wants tables on disk runs a [`Pass`].
+//! `examples/extract.rs` and `examples/events.rs` are complete programs.
+//!
+//! Extraction uses the caller's rayon thread pool, or a pool of the library with one thread per core. It never starts the global
+//! pool of rayon. Errors are values of [`Error`]; bad waveforms are no errors but get [`Flags`].
+//!
 //! # Example
 //! Simulates waveforms of three photoelectrons each and finds their charge again:
 //! ```
@@ -92,7 +102,10 @@ mod plot;
 pub mod service;
 #[doc(hidden)]
 pub mod simulate;
-#[cfg(feature = "cli")]
+#[cfg_attr(
+    not(feature = "cli"),
+    expect(dead_code, reason = "only the command line prints tables")
+)]
 mod text;
 mod threads;
 mod version;

@@ -18,6 +18,14 @@ use crate::io::{ReadOptions, SourceInfo};
 use crate::model::Polarity;
 use crate::pipeline::{DetectorContext, InputOptions};
 
+/// Headings of options in the help.
+pub(crate) const INPUT: &str = "Input";
+pub(crate) const OUTPUT: &str = "Output";
+pub(crate) const METHOD: &str = "Method";
+pub(crate) const PERFORMANCE: &str = "Performance";
+pub(crate) const CONFIGURATION: &str = "Configuration";
+pub(crate) const DETECTOR: &str = "Detector and calibration";
+
 /// Maximum number of threads; starting many more takes longer than any run.
 const MAX_THREADS: usize = 1024;
 
@@ -38,7 +46,7 @@ fn parse_filter(text: &str) -> std::result::Result<Filter, String> {
 #[serde(default)]
 pub(crate) struct ThreadArgs {
     /// CPU threads; the result does not depend on their number [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = PERFORMANCE)]
     pub threads: Option<usize>,
 }
 
@@ -93,17 +101,17 @@ pub(crate) fn write_files<'a>(
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ExtractionArgs {
-    /// Method of extraction
-    #[arg(long, value_parser = method_parser())]
+    /// Method of extraction [default: deconvolution]
+    #[arg(long, value_parser = method_parser(), help_heading = METHOD)]
     pub method: Option<Method>,
-    /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ`
-    #[arg(long, value_parser = parse_filter)]
+    /// Low-pass filter of the deconvolution: `auto`, `wiener`, `gaussian:SIGMA_MHZ`, `flat:FLAT_MHZ:SIGMA_MHZ` [default: auto]
+    #[arg(long, value_parser = parse_filter, help_heading = METHOD)]
     pub filter: Option<Filter>,
     /// Minimum height of a hit in standard deviations of the noise [default: 5]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = METHOD)]
     pub threshold_sigma: Option<f32>,
     /// Minimum depth of the valley between two hits in standard deviations of the noise [default: 2]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = METHOD)]
     pub split_sigma: Option<f32>,
 }
 
@@ -155,25 +163,24 @@ pub(crate) struct EventArgs {
 /// How to read inputs whose files do not say it themselves.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
-#[command(next_help_heading = "How to read the input")]
 pub(crate) struct InputArgs {
     /// Table to read if a file holds several (HDF5 path, as `Readout/Waveform`)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = INPUT)]
     pub table: Option<String>,
     /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; for hits also `time` and `charge`
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = INPUT)]
     pub columns: Option<String>,
     /// Samples per record, for WaveDump binaries without headers
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = INPUT)]
     pub record_samples: Option<usize>,
     /// Sampling interval in ns; overrides that of the file
-    #[arg(long, value_name = "NS")]
+    #[arg(long, value_name = "NS", help_heading = INPUT)]
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses; overrides that of the file
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", help_heading = INPUT)]
     pub polarity: Option<PolarityArg>,
     /// Resolution of the digitiser in bits; overrides that of the file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = INPUT)]
     pub adc_bits: Option<u32>,
 }
 
@@ -260,13 +267,12 @@ impl InputArgs {
 /// The detector and the calibration.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
-#[command(next_help_heading = "Detector and calibration")]
 pub(crate) struct DetectorArgs {
     /// Detector: a preset (`nuwave detector` lists them) or a detector file
-    #[arg(long, short, value_name = "NAME|FILE")]
+    #[arg(long, short, value_name = "NAME|FILE", help_heading = DETECTOR)]
     pub detector: Option<String>,
     /// Calibration file made by `nuwave calibrate spe` [default: the detector's nominal templates]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = DETECTOR)]
     pub calibration: Option<PathBuf>,
 }
 

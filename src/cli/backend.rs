@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::args::PERFORMANCE;
 use crate::error::Result;
 use crate::pipeline::{BackendChoice, BackendKind};
 
@@ -9,11 +10,11 @@ use crate::pipeline::{BackendChoice, BackendKind};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct BackendArgs {
-    /// Where to compute: `auto` uses a GPU if there is one
-    #[arg(long, value_enum)]
+    /// Where to compute: `auto` uses a GPU if there is one [default: auto]
+    #[arg(long, value_enum, help_heading = PERFORMANCE)]
     pub backend: Option<BackendKind>,
     /// The GPU to use: its index in `nuwave devices`, or a part of its name
-    #[arg(long, value_name = "INDEX|NAME")]
+    #[arg(long, value_name = "INDEX|NAME", help_heading = PERFORMANCE)]
     pub adapter: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use crate::bench::{self, Occupancy, agreement, plot, table};
 use crate::detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Method, Parameters};
-use crate::gpu::adapter::Adapter;
+use crate::gpu::adapter::{self, Adapter};
 use crate::pipeline::BackendKind;
 
 /// Default number of waveforms per batch: for a GPU; in software and without a GPU; for a quick run.
@@ -159,11 +159,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 
 fn compare(args: &Args, adapter: Option<Adapter>, verbosity: Verbosity) -> Result<ExitCode> {
     let Some(adapter) = adapter else {
-        return Err(
-            Error::new(ErrorKind::Gpu, "there is no GPU to compare the CPU with").with_hint(
-                "a software Vulkan does for correctness: `--backend gpu` takes it where one is installed",
-            ),
-        );
+        return Err(no_gpu());
     };
     let settings = args.to_compare()?;
     if !verbosity.quiet {
@@ -205,6 +201,23 @@ fn compare(args: &Args, adapter: Option<Adapter>, verbosity: Verbosity) -> Resul
     } else {
         error
     })
+}
+
+/// Returns the error of a comparison without a GPU: it names the software adapter that checks the same.
+fn no_gpu() -> Error {
+    let software = adapter::list()
+        .into_iter()
+        .find(|adapter| adapter.info.is_software() && adapter.info.unusable.is_none());
+    let hint = match software {
+        Some(adapter) => format!(
+            "`--backend gpu` compares with {}, which computes in software: slow, but it checks that the hits are the same",
+            adapter.info.name
+        ),
+        None => "install a GPU driver with Vulkan; or lavapipe, which computes in software (on Debian and Ubuntu \
+                 `mesa-vulkan-drivers`), and add `--backend gpu`: slow, but it checks that the hits are the same"
+            .to_owned(),
+    };
+    Error::new(ErrorKind::Gpu, "there is no GPU to compare the CPU with").with_hint(hint)
 }
 
 impl Args {

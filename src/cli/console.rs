@@ -54,9 +54,9 @@ impl Observer for Console {
         }
     }
 
-    fn advance_events(&self, events: u64, hits: u64) {
+    fn advance_events(&self, events: u64, _hits: u64) {
         if let Some(progress) = self.progress.get() {
-            progress.advance_events(events, hits);
+            progress.advance_events(events);
         }
     }
 

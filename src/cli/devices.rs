@@ -53,7 +53,19 @@ pub(crate) fn run(_: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         );
     }
     // Writing to a `String` cannot fail.
-    let _ = writeln!(text, "auto takes {}", choice.line.replacen(": ", " ", 1));
+    let skipped = adapters
+        .iter()
+        .find(|info| info.is_software())
+        .filter(|_| choice.adapter.is_none());
+    let line = choice.line.replacen(": ", " ", 1);
+    let _ = match skipped {
+        Some(info) => writeln!(
+            text,
+            "auto takes {line}; `--backend gpu` takes {}, a software rasteriser",
+            info.name
+        ),
+        None => writeln!(text, "auto takes {line}"),
+    };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

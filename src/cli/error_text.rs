@@ -106,6 +106,13 @@ fn advice(hint: &Hint) -> String {
                 folder.display()
             );
         }
+        Hint::CompleteOutput => {
+            "the command that makes it completes it with `--resume`: the units that are finished are kept"
+        }
+        Hint::SmallerUnits => {
+            "no unit was finished, so nothing is kept; with a smaller `--unit-size` finished units are kept, and \
+             `--resume` continues with them"
+        }
         Hint::ResumeLater => "once the file can be read again, `--resume` continues",
         Hint::ResumeOnceClosed => "once no program writes to it, `--resume` reads it again",
         Hint::SkipDamage => {

@@ -14,10 +14,10 @@ use super::args::{DetectorArgs, InputArgs};
 use crate::error::{Error, Result};
 use crate::evaluate::survey::Survey;
 use crate::io::{self, BatchLimit, SourceInfo, calibration, hits, tables};
-use crate::model::Calibration;
+use crate::model::{Calibration, Polarity};
 use inspection::{
-    CalibrationFile, CalibrationRow, EventsTable, HitsFile, Inspection, OutputFolder, TruthFile,
-    WaveformFile,
+    CalibrationFile, CalibrationRow, EventsTable, Given, HitsFile, Inspection, OutputFolder,
+    TruthFile, WaveformFile,
 };
 use text::text;
 use waveform_plot::PlotArgs;
@@ -29,7 +29,7 @@ use waveform_plot::PlotArgs;
 /// folders it draws the event display of `--event`, if the detector has a geometry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct`
+    /// A file of waveforms, hits, truth or calibration, or an output folder of `nuwave reconstruct` or its table `hits`
     #[arg(value_name = "FILE")]
     path: PathBuf,
     /// Maximum number of waveforms to read
@@ -77,7 +77,13 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 fn inspect(args: &Args) -> Result<Inspection> {
     let path = &args.path;
     if path.is_dir() {
-        return Ok(Inspection::Output(output_folder(path)?));
+        // Without a report, parts of a table of hits are all that a folder can be.
+        let is_table = !path.join("report.json").exists() && has_hits(path)?;
+        return Ok(if is_table {
+            Inspection::Hits(hits_file(args)?)
+        } else {
+            Inspection::Output(output_folder(path)?)
+        });
     }
     if let Some(columns) = tables::read::parquet_columns(path)? {
         let has = |name: &str| columns.iter().any(|column| column == name);
@@ -97,6 +103,22 @@ fn inspect(args: &Args) -> Result<Inspection> {
         }
     }
     Ok(Inspection::Waveforms(Box::new(waveforms(args)?)))
+}
+
+/// Returns true for a folder of Parquet files with the columns of hits, those that truth lacks included.
+fn has_hits(folder: &Path) -> Result<bool> {
+    let Ok(files) = tables::read::part_files(folder) else {
+        return Ok(false);
+    };
+    for file in files {
+        let columns = tables::read::parquet_columns(&file)?.unwrap_or_default();
+        let has = |name: &str| columns.iter().any(|column| column == name);
+        let is_truth = !has("flags") && !has("input_id");
+        if !has("time_ns") || !has("charge_pe") || has("samples") || is_truth {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the numbers of rows of a folder's tables. A folder without events must have the two others.
@@ -202,9 +224,14 @@ fn waveforms(args: &Args) -> Result<WaveformFile> {
         layout: info.layout,
         bytes: info.n_bytes,
         n_waveforms: info.n_waveforms.or(counted),
-        sampling_ns: info.sampling_ns,
-        adc_bits: info.adc_bits,
-        polarity: info.polarity,
+        sampling_ns: args.input.sampling_ns.or(info.sampling_ns),
+        adc_bits,
+        polarity: args.input.polarity.map(Polarity::from).or(info.polarity),
+        given: Given {
+            sampling_ns: args.input.sampling_ns.is_some(),
+            adc_bits: args.input.adc_bits.is_some(),
+            polarity: args.input.polarity.is_some(),
+        },
         detector: info.detector,
         survey: survey.finish(!info.sample_type.starts_with('f'), adc_bits),
         sample_type: info.sample_type,

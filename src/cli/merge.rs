@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Verbosity, print_json};
+use super::{Verbosity, print_json, print_summary};
 use crate::pipeline::{Mode, merge};
 
 /// Join the outputs of shards into one, identical to that of a single run
@@ -39,8 +39,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
     if verbosity.json {
         print_json("the report", &report)?;
     }
-    if !verbosity.quiet {
-        status!("{}\n{}", args.output.display(), report.summary().trim_end());
-    }
+    let text = format!("{}\n{}", args.output.display(), report.summary());
+    print_summary(&text, verbosity);
     Ok(ExitCode::from(report.exit_code()))
 }

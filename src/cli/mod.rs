@@ -15,6 +15,7 @@ mod bench;
 mod calibrate;
 mod completions;
 mod console;
+mod counter;
 mod detector;
 mod devices;
 mod duration;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::error::{EXIT_CODES, Error, ErrorKind, Result};
@@ -125,6 +126,14 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Prints the summary of a result that is in a folder or file on stdout, unless JSON is wanted there. Errors are ignored: the result is
+/// complete without it.
+pub(crate) fn print_summary(text: &str, verbosity: Verbosity) {
+    if !verbosity.quiet && !verbosity.json {
+        let _ = print(text);
+    }
+}
+
 /// Returns the result of a command as JSON.
 pub(crate) fn json_text(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
@@ -144,11 +153,33 @@ pub(crate) fn print_json(what: &'static str, value: &impl Serialize) -> anyhow::
     Ok(())
 }
 
+/// Takes `-5` as the value of an option: the command then checks the number and names its range.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            // A switch of the configuration file has an action for values, and none on the command line.
+            let takes_values = arg.get_action().takes_values()
+                && arg.get_num_args().is_none_or(|range| range.takes_values());
+            if arg.get_long().is_some() && takes_values {
+                arg.allow_negative_numbers(true)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
+/// Parses the arguments of this process.
+fn parse() -> std::result::Result<Cli, clap::Error> {
+    let matches: ArgMatches = with_negative_numbers(Cli::command()).try_get_matches()?;
+    Cli::from_arg_matches(&matches)
+}
+
 /// Runs the command line of this process and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     backend::quiet_vulkan_layer();
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` arrive here too; clap knows which stream and code each takes.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::pipeline::memory_mib;
+use crate::text::{counted, thousands};
 
 /// Returns a bar's style with indicatif's keys and `{rate}`, the number done per second. An invalid template gives
 /// indicatif's default style.
@@ -25,6 +26,23 @@ pub(crate) fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
+/// Returns the memory of the process now and at its peak, where the system states it.
+#[must_use]
+pub(crate) fn memory() -> Option<String> {
+    let mib = |line: &str| Some(thousands(memory_mib(line)? as u64));
+    Some(format!("{} MiB (peak {})", mib("VmRSS:")?, mib("VmHWM:")?))
+}
+
+/// Returns a time in seconds, or in minutes if it is long.
+#[must_use]
+pub(crate) fn seconds(time_s: f64) -> String {
+    if time_s < 600.0 {
+        format!("{time_s:.0} s")
+    } else {
+        format!("{:.0} min", time_s / 60.0)
+    }
+}
+
 /// The progress of a run.
 pub(crate) struct Progress(Kind);
 
@@ -34,11 +52,14 @@ enum Kind {
     Lines(Mutex<Lines>),
 }
 
-/// A bar, and the number of finished units.
+/// A bar, and the numbers that its bar does not show.
 struct Units {
     bar: ProgressBar,
     done: AtomicU64,
     of: Option<u64>,
+    waveforms: AtomicU64,
+    hits: AtomicU64,
+    events: AtomicU64,
 }
 
 struct Lines {
@@ -94,6 +115,9 @@ impl Progress {
             bar,
             done: AtomicU64::new(0),
             of: units,
+            waveforms: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            events: AtomicU64::new(0),
         }))
     }
 
@@ -103,8 +127,10 @@ impl Progress {
             Kind::Silent => {}
             Kind::Bar(units) => {
                 units.bar.inc(waveforms);
+                let waveforms = waveforms + units.waveforms.fetch_add(waveforms, Ordering::Relaxed);
+                let hits = hits + units.hits.fetch_add(hits, Ordering::Relaxed);
                 units.bar.set_message(format!(
-                    "{:.2} hits each",
+                    "{:.2} hits per waveform",
                     hits as f64 / waveforms.max(1) as f64
                 ));
             }
@@ -112,14 +138,16 @@ impl Progress {
         }
     }
 
-    /// Counts `events` more, with `hits` hits.
-    pub(crate) fn advance_events(&self, events: u64, hits: u64) {
+    /// Counts `events` more.
+    pub(crate) fn advance_events(&self, events: u64) {
         match &self.0 {
             Kind::Silent => {}
-            Kind::Bar(units) => units.bar.set_message(format!(
-                "events: {:.0} hits each",
-                hits as f64 / events.max(1) as f64
-            )),
+            Kind::Bar(units) => {
+                let events = events + units.events.fetch_add(events, Ordering::Relaxed);
+                units
+                    .bar
+                    .set_message(format!("{} reconstructed", counted(events, "event")));
+            }
             Kind::Lines(lines) => Lines::add(lines, |lines| lines.events += events),
         }
     }
@@ -165,40 +193,42 @@ impl Lines {
 
     /// Returns the line to print after `took_s`.
     fn line(&self, took_s: f64) -> String {
-        let of =
-            |total: Option<u64>| total.map_or_else(String::new, |total| format!(" of {total}"));
         let mut parts = Vec::new();
-        if let Some(units) = self.of_units {
-            parts.push(format!("{} of {units} units", self.units));
+        if let Some(units) = self.of_units.filter(|&units| units > 1) {
+            parts.push(format!(
+                "{} of {}",
+                thousands(self.units),
+                counted(units, "unit")
+            ));
         }
         let mut done = self.units as f64 / self.of_units.unwrap_or(0).max(1) as f64;
+        let rate = |count: u64| thousands((count as f64 / took_s) as u64);
         if self.waveforms > 0 {
-            parts.push(format!(
-                "{}{} waveforms, {:.0} per second",
-                self.waveforms,
-                of(self.of_waveforms),
-                self.waveforms as f64 / took_s
-            ));
-            if let Some(total) = self.of_waveforms {
-                done = self.waveforms as f64 / total as f64;
-            }
+            let count = match self.of_waveforms {
+                Some(total) => {
+                    done = self.waveforms as f64 / total as f64;
+                    format!(
+                        "{} of {}",
+                        thousands(self.waveforms),
+                        counted(total, "waveform")
+                    )
+                }
+                None => counted(self.waveforms, "waveform"),
+            };
+            parts.push(format!("{count}, {} per second", rate(self.waveforms)));
         }
         if self.events > 0 {
             parts.push(format!(
-                "{} events, {:.0} per second",
-                self.events,
-                self.events as f64 / took_s
+                "{}, {} per second",
+                counted(self.events, "event"),
+                rate(self.events)
             ));
         }
         if done > 0.0 {
-            parts.push(format!(
-                "{:.0} s left",
-                took_s * (1.0 / done - 1.0).max(0.0)
-            ));
+            let left_s = took_s * (1.0 / done - 1.0).max(0.0);
+            parts.push(format!("{} left", seconds(left_s)));
         }
-        if let Some(memory) = memory_mib("VmRSS:") {
-            parts.push(format!("{memory:.0} MiB"));
-        }
+        parts.extend(memory());
         parts.join(", ")
     }
 }

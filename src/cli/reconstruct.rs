@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::args::merge_config;
+use super::args::{CONFIGURATION, INPUT, OUTPUT, merge_config};
 use super::console::Console;
 use super::{Verbosity, print, print_json};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +22,7 @@ use settings::{Settings, WORK};
 /// `--resume` continues with them. With `--from hits` inputs are tables of hits (a DIR of an earlier run, Parquet, HDF5),
 /// and only `events` is written.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nuwave reconstruct -o <DIR> [OPTIONS] <INPUT>...")]
 #[command(after_help = "\
 Examples:
   nuwave reconstruct testdata/juno64.h5 -o out
@@ -35,22 +36,23 @@ Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but par
 the report), 5 output, 6 GPU demanded but absent, or failed for good (the result is complete then), 70 internal error,
 75 stopped by a signal, or an input changes or cannot be read now: the same command with `--resume` continues.")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    job: JobArgs,
     /// Output folder
     #[arg(
         long,
         short,
         value_name = "DIR",
-        required_unless_present = "print_config"
+        required_unless_present = "print_config",
+        help_heading = OUTPUT
     )]
     output: Option<PathBuf>,
     /// Replace DIR if nuwave made it; start unfinished output over
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     overwrite: bool,
     /// Keep the units that an earlier run finished, and do the others
     #[arg(long, help_heading = WORK)]
     resume: bool,
+    #[command(flatten)]
+    job: JobArgs,
 }
 
 /// The help of INPUT, with the formats that can be read.
@@ -65,8 +67,10 @@ pub(crate) struct JobArgs {
     #[arg(help = inputs_help(), required_unless_present_any = ["print_config", "inputs_from"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// File with names of (further) inputs, one per line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = INPUT)]
     inputs_from: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     /// Do part I of N of the units
     #[arg(long, value_name = "I/N", value_parser = Selection::parse_shard, help_heading = WORK)]
     shard: Option<Selection>,
@@ -74,13 +78,11 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "A:B", value_parser = Selection::parse_units, conflicts_with = "shard", help_heading = WORK)]
     units: Option<Selection>,
     /// TOML file with settings; the command line wins
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     config: Option<PathBuf>,
     /// Print the settings resulting from file and command line, and exit
-    #[arg(long)]
+    #[arg(long, help_heading = CONFIGURATION)]
     print_config: bool,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 impl JobArgs {
@@ -138,7 +140,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
         .pass(pass_settings, output, console)
         .resume(args.resume)
         .overwrite(args.overwrite)
-        .cancel_token(&CancelToken::on_signals())
+        .cancel_token(&CancelToken::on_signals_and_hangup())
         .run()?;
     if verbosity.json {
         print_json("the report", &outcome.report)?;

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Verbosity;
-use super::args::{DetectorArgs, EventArgs, ExtractionArgs, InputArgs, ThreadArgs, merge_config};
+use super::args::{
+    CONFIGURATION, DETECTOR, DetectorArgs, EventArgs, ExtractionArgs, InputArgs, ThreadArgs,
+    merge_config,
+};
 use super::backend::BackendArgs;
 use super::console::Console;
 use super::duration::DurationArg;
@@ -28,7 +31,6 @@ use crate::service::{self, Options, tls};
 
 const NETWORK: &str = "Network";
 const LIMITS: &str = "Limits";
-const DETECTOR: &str = "Detector and calibration";
 /// The default of `--idle-timeout`.
 const IDLE_TIMEOUT: DurationArg = DurationArg(Duration::from_secs(60));
 /// The default of `--drain-timeout`.
@@ -54,14 +56,14 @@ Examples:
 
 On SIGTERM or SIGINT new requests are rejected, running requests finish, and the exit code is 0.")]
 pub(crate) struct Args {
-    /// Configuration file (TOML); options on the command line override it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print the resulting configuration and exit
-    #[arg(long)]
-    print_config: bool,
     #[command(flatten)]
     settings: Settings,
+    /// Configuration file (TOML); options on the command line override it
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
+    config: Option<PathBuf>,
+    /// Print the resulting configuration and exit
+    #[arg(long, help_heading = CONFIGURATION)]
+    print_config: bool,
 }
 
 /// The settings of the configuration file and the command line.

@@ -5,26 +5,22 @@ mod settings;
 mod source_files;
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use indicatif::ProgressBar;
-
-use super::Verbosity;
-use super::args::{ThreadArgs, merge_exclusive_config};
-use super::progress::style as progress_style;
+use super::args::{CONFIGURATION, OUTPUT, ThreadArgs, merge_exclusive_config};
+use super::counter::Counter;
+use super::{Verbosity, print_summary};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::{self, WaveformSink, WriteInfo};
 use crate::model::Truth;
 use crate::simulate::{PROFILES, WaveformPlan, waveforms};
+use crate::text::{counted, thousands};
 use crate::threads::thread_pool;
 use settings::{LIGHT_KEYS, Settings};
-
-/// Interval of progress lines if stderr is not a terminal.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Simulate data with known truth
 #[derive(Debug, clap::Args)]
@@ -47,6 +43,7 @@ fn output_help() -> String {
 
 /// Simulate the waveforms of a detector's channels with true photoelectrons
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nuwave simulate waveforms -o <FILE> [OPTIONS]")]
 #[command(after_help = profiles_help())]
 struct WaveformArgs {
     #[arg(
@@ -54,22 +51,23 @@ struct WaveformArgs {
         long,
         short,
         value_name = "FILE",
-        required_unless_present = "print_config"
+        required_unless_present = "print_config",
+        help_heading = OUTPUT
     )]
     output: Option<PathBuf>,
     /// Also write the detector as simulated, changes included: a detector file for `nuwave reconstruct --detector`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     write_detector: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     config: Option<PathBuf>,
     /// Print the settings as they would be used, as TOML, and stop
-    #[arg(long)]
+    #[arg(long, help_heading = CONFIGURATION)]
     print_config: bool,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 fn profiles_help() -> String {
@@ -123,6 +121,14 @@ fn create(output: &Path, detector: &Detector, origin: String) -> Result<Box<dyn 
     io::create(output, &info)
 }
 
+/// Shows the compression of the file, which begins after the last waveform.
+fn report_compression(sink: &mut dyn WaveformSink, progress: &Arc<Counter>) {
+    let progress = Arc::clone(progress);
+    sink.report_end(Box::new(move |done, total| {
+        progress.step("compressing", done, total);
+    }));
+}
+
 /// Returns the detector's name for the file: that of a preset only if the preset's templates match the waveforms.
 fn name_of(detector: &Detector) -> String {
     match detector::load(&detector.name) {
@@ -150,15 +156,10 @@ fn write(
     verbosity: Verbosity,
 ) -> Result<Summary> {
     let total = plan.n_waveforms();
-    let bar = if verbosity.quiet || !std::io::stderr().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(total).with_style(progress_style(
-            "{bar:32} {percent:>3} %  {human_pos} of {human_len} waveforms  {rate}/s  {eta} left",
-        ))
-    };
+    let progress = Arc::new(Counter::new("waveform", Some(total), 1, verbosity.quiet));
+    progress.begin_pass();
+    report_compression(sink.as_mut(), &progress);
     let begin = Instant::now();
-    let mut reported = begin;
     let mut summary = Summary::default();
     let mut truth = Truth::default();
     let mut blocks = waveforms(plan)?;
@@ -174,14 +175,10 @@ fn write(
             .sum::<f64>();
         summary.saturated += block.saturated;
         truth.photoelectrons.append(&mut block.photoelectrons);
-        bar.set_position(summary.waveforms);
-        if bar.is_hidden() && !verbosity.quiet && reported.elapsed() >= REPORT_EVERY {
-            reported = Instant::now();
-            status!("{} of {total} waveforms", summary.waveforms);
-        }
+        progress.add(block.batch.len() as u64);
     }
     sink.finish(&truth)?;
-    bar.finish_and_clear();
+    progress.finish();
     summary.seconds = begin.elapsed().as_secs_f64();
     Ok(summary)
 }
@@ -195,35 +192,39 @@ impl Summary {
             super::print(&(json + "\n"))?;
             return Ok(());
         }
-        if verbosity.quiet {
-            return Ok(());
-        }
         let waveforms = self.waveforms.max(1) as f64;
-        status!(
-            "{} waveforms of {} samples: {} events x {} channels of {}, seed {}",
-            self.waveforms,
-            plan.detector.readout.window_samples,
-            plan.events,
-            plan.channels.len(),
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{} of {} samples: {} x {} of {}, seed {}",
+            counted(self.waveforms, "waveform"),
+            thousands(plan.detector.readout.window_samples as u64),
+            counted(plan.events, "event"),
+            counted(plan.channels.len() as u64, "channel"),
             plan.detector.name,
             plan.seed,
         );
-        status!(
-            "{} photoelectrons in the windows, {:.3} per waveform, mean charge {:.3} PE",
-            self.photoelectrons,
+        let _ = writeln!(
+            text,
+            "{} in the windows, {:.3} per waveform, mean charge {:.3} PE",
+            counted(self.photoelectrons, "photoelectron"),
             self.photoelectrons as f64 / waveforms,
             self.charge_pe / self.photoelectrons.max(1) as f64,
         );
-        status!(
+        let _ = writeln!(
+            text,
             "{:.2} % of the waveforms reach an end of the digitiser's range",
             100.0 * self.saturated as f64 / waveforms
         );
-        status!(
-            "written to {} in {:.1} s ({:.0} waveforms/s)",
+        let _ = writeln!(
+            text,
+            "written to {} in {:.1} s ({} waveforms/s)",
             output.display(),
             self.seconds,
-            waveforms / self.seconds.max(1e-9),
+            thousands((waveforms / self.seconds.max(1e-9)) as u64),
         );
+        print_summary(&text, verbosity);
         Ok(())
     }
 }

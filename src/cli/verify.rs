@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Verbosity, print_json};
+use super::{Verbosity, print_json, print_summary};
 use crate::error::ErrorKind;
-use crate::pipeline::{Finding, verify};
+use crate::pipeline::{EventsReport, Finding, Report, verify};
+use crate::text::{counted, thousands};
 
 /// Check finished outputs: files, checksums, counts, every waveform and event once, inputs unchanged
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,25 @@ struct Printed {
     findings: Vec<Finding>,
 }
 
+/// The content of an output in words.
+fn content(report: &Report) -> String {
+    let totals = &report.totals;
+    let mut parts = vec![
+        counted(report.units.len() as u64, "unit"),
+        counted(report.outputs.len() as u64, "file"),
+    ];
+    // A pass over hits has no waveforms.
+    if report.from == "waveforms" {
+        parts.push(counted(totals.waveforms, "waveform"));
+    }
+    parts.push(counted(totals.hits, "hit"));
+    if let EventsReport::Present { events, .. } = &report.events {
+        parts.push(counted(*events, "event"));
+    }
+    parts.push(format!("{} lost and listed", thousands(totals.lost)));
+    parts.join(", ")
+}
+
 pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let mut all = Vec::new();
     for dir in &args.dirs {
@@ -45,21 +65,14 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
         for Finding { place, what } in &findings {
             status!("`{name}`: {place}: {what}");
         }
-        if findings.is_empty() && !verbosity.quiet {
-            let totals = &report.totals;
-            status!(
-                "`{name}` passes: {} units, {} files, {} waveforms, {} hits, {} lost and listed{}",
-                report.units.len(),
-                report.outputs.len(),
-                totals.waveforms,
-                totals.hits,
-                totals.lost,
-                if args.no_inputs {
-                    ""
-                } else {
-                    "; the inputs are unchanged"
-                }
-            );
+        if findings.is_empty() {
+            let unchanged = if args.no_inputs {
+                ""
+            } else {
+                "; the inputs are unchanged"
+            };
+            let text = format!("`{name}` passes: {}{unchanged}\n", content(&report));
+            print_summary(&text, verbosity);
         }
         all.push(Printed {
             dir: name.to_string(),

@@ -67,6 +67,9 @@ impl Flags {
     /// An empty waveform: a first check found no light, and nothing else was done.
     pub const NO_LIGHT: Self = Self(1 << 25);
 
+    /// Flags that say how a waveform was reconstructed. All others tell of a problem, or of a limited result.
+    pub const INFORMATION: Self = Self(Self::FITTED.0 | Self::NO_LIGHT.0);
+
     /// All flags with their names in reports and their meanings, in the order of the bits.
     pub const ALL: [(Self, &'static str, &'static str); 26] = [
         (
@@ -209,6 +212,19 @@ impl Flags {
         self.0 & other.0 != 0
     }
 
+    /// Returns the flag of that name with its meaning.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<(Self, &'static str)> {
+        let found = Self::ALL.into_iter().find(|(_, other, _)| *other == name);
+        found.map(|(flag, _, meaning)| (flag, meaning))
+    }
+
+    /// Returns true for the name of a flag of [`INFORMATION`](Self::INFORMATION).
+    #[must_use]
+    pub fn is_information(name: &str) -> bool {
+        Self::by_name(name).is_some_and(|(flag, _)| Self::INFORMATION.contains(flag))
+    }
+
     /// Returns the names of the flags that are set, in the order of the bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::ALL
@@ -253,5 +269,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["non_finite", "flat"]
         );
+        assert!(Flags::is_information("fitted") && Flags::is_information("no_light"));
+        assert!(!Flags::is_information("flat") && !Flags::is_information("unknown"));
     }
 }

@@ -117,25 +117,26 @@ impl BackendChoice {
         Self::automatic(&adapter::list())
     }
 
+    /// Returns the name of a GPU that is not a software rasteriser and cannot be used, and the reason.
+    fn unusable_hardware(all: &[Adapter]) -> Option<(&str, &str)> {
+        let mut hardware = all.iter().filter(|adapter| !adapter.info.is_software());
+        hardware.find_map(|one| Some((one.info.name.as_str(), one.info.unusable.as_deref()?)))
+    }
+
     /// Returns what [`BackendKind::Auto`] chooses among the adapters `all`.
     #[must_use]
     pub fn automatic(all: &[Adapter]) -> Self {
         let chosen = adapter::choose_automatic(all);
-        let line = match (chosen, all) {
-            (Some(adapter), _) => format!("backend: gpu, {}", adapter.info.description()),
-            (None, []) => "backend: cpu (there is no GPU)".to_owned(),
-            (None, [first, ..]) => {
-                let why = first
-                    .info
-                    .unusable
-                    .clone()
-                    .unwrap_or_else(|| "a software rasteriser".to_owned());
-                format!(
-                    "backend: cpu (of GPUs there is only {}: {why})",
-                    first.info.name
-                )
-            }
+        let line = match chosen {
+            Some(adapter) => format!("backend: gpu, {}", adapter.info.description()),
+            None => match Self::unusable_hardware(all) {
+                Some((name, why)) => format!("backend: cpu ({name} cannot be used: {why})"),
+                None => "backend: cpu (there is no GPU)".to_owned(),
+            },
         };
+        if let (None, Some(software)) = (chosen, all.first()) {
+            tracing::debug!("skipped {}: a software rasteriser", software.info.name);
+        }
         Self {
             adapter: chosen.cloned(),
             demanded: false,

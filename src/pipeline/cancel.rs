@@ -14,8 +14,26 @@ impl CancelToken {
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn on_signals() -> Self {
+        Self::on(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
+    }
+
+    /// As [`on_signals`](Self::on_signals), for SIGHUP as well, which a process gets when its terminal or connection closes. A
+    /// process that ignores SIGHUP, as `nohup` makes it, continues to do so.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn on_signals_and_hangup() -> Self {
+        let mut signals = vec![signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+        #[cfg(unix)]
+        if !ignores_hangup() {
+            signals.push(signal_hook::consts::SIGHUP);
+        }
+        Self::on(&signals)
+    }
+
+    #[cfg(feature = "cli")]
+    fn on(signals: &[i32]) -> Self {
         let token = Self::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        for &signal in signals {
             // The shutdown is registered first and so checks the flag before the same signal sets it: it acts on the second
             // signal. Where signals cannot be caught they end the process, and the run can be resumed.
             let received = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -45,10 +63,23 @@ impl CancelToken {
         let number = self.0.load(Ordering::Relaxed);
         // The signals of `on_signals`, by their numbers in POSIX.
         let by = match number {
+            1 => " by SIGHUP",
             2 => " by SIGINT",
             15 => " by SIGTERM",
             _ => "",
         };
         Error::try_again(format!("stopped{by} before the end"))
     }
+}
+
+/// Returns true if this process ignores SIGHUP.
+#[cfg(all(feature = "cli", unix))]
+fn ignores_hangup() -> bool {
+    // Linux lists the ignored signals as a mask, whose lowest bit is SIGHUP. Elsewhere a handler would undo `nohup`.
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 == 1)
 }

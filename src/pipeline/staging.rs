@@ -20,7 +20,7 @@ use super::plan::Unit;
 use super::record::UnitRecord;
 use super::report::Report;
 use super::run_manifest::RunManifest;
-use crate::error::{Error, Hint, Result};
+use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::io::atomic::{AtomicFile, parent_folder, write_error};
 use crate::io::tables::checksum;
 
@@ -246,7 +246,12 @@ impl StagingDir {
     pub fn advise(&self, error: Error, n_units: u64) -> Error {
         let error = self.explain_missing(error);
         if self.records.is_empty() {
-            return error;
+            let is_cancelled = error.kind() == ErrorKind::TryAgain && error.hints().is_empty();
+            return if is_cancelled && self.path.exists() {
+                error.with_hint(Hint::SmallerUnits)
+            } else {
+                error
+            };
         }
         error.and_hint(Hint::Resume {
             finished: self.records.len() as u64,

@@ -41,7 +41,7 @@ pub(crate) fn thousands(count: u64) -> String {
     text
 }
 
-/// Returns a count with its noun in the singular or plural: `1 event`, `1,200 events`.
+/// Returns a count with its noun, in the plural unless it is 1: `1 unit`, `1,234 units`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", thousands(count))
@@ -64,6 +64,13 @@ mod tests {
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1000), "1,000");
         assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_noun_is_in_the_plural_unless_there_is_one() {
+        assert_eq!(counted(0, "unit"), "0 units");
+        assert_eq!(counted(1, "unit"), "1 unit");
+        assert_eq!(counted(12_345, "unit"), "12,345 units");
     }
 
     #[test]

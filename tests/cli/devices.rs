@@ -35,6 +35,12 @@ fn a_gpu_that_is_demanded_and_not_there_is_an_error() {
 }
 
 #[test]
+fn a_comparison_without_a_gpu_names_a_software_one() {
+    let mut command = without_gpu();
+    Run::new(command.args(["bench", "--compare", "--quick"])).refused(6);
+}
+
+#[test]
 fn auto_takes_the_cpu_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let result = folder.path().join("result");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::reconstruct::{Run, nuwave, testdata};
 use nuwave::io::{WriteInfo, create};
 use nuwave::model::{Batch, Photoelectron, Polarity, SamplesRef, Truth, Waveform};
 use serde_json::Value;
@@ -228,8 +229,55 @@ fn an_output_folder_shows_its_report_and_an_unfinished_one_is_refused() {
     std::fs::remove_file(folder.path().join("out/report.json")).unwrap();
     let output = inspect(&folder.path().join("out"), &[]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("did not finish"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no `report.json`"));
     assert!(path.exists());
+}
+
+#[test]
+fn a_folder_that_is_no_output_is_named_for_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let mut command = nuwave();
+        Run::new(command.current_dir(folder.path()).args(words))
+    };
+    write_waveforms(folder.path(), "run.h5", -100);
+    run(&["reconstruct", "run.h5", "-d", "juno", "-o", "out/x", "-q"]).ended_with(0);
+    // The table of hits is worth a look by itself.
+    let hits = run(&["inspect", "out/x/hits", "--json"]).ended_with(0);
+    let hits: Value = serde_json::from_str(&hits.stdout).expect("JSON");
+    assert_eq!(hits["kind"], "hits");
+    run(&["inspect", "out/x/waveforms"]).refused(3);
+    run(&["verify", "out/x/hits"]).refused(3);
+    run(&["verify", "out"]).refused(3);
+    std::fs::create_dir(folder.path().join("empty")).expect("a folder");
+    run(&["inspect", "empty"]).refused(3);
+    run(&["verify", "absent"]).refused(3);
+    // As a run leaves it that is stopped.
+    let partial = folder.path().join("y.partial");
+    std::fs::create_dir_all(partial.join("units")).expect("a folder");
+    std::fs::write(partial.join("manifest.json"), "{}").expect("a file");
+    run(&["inspect", "y.partial"]).refused(3);
+    run(&["inspect", "y"]).ended_with(3);
+    run(&["verify", "y"]).refused(3);
+    // `.` has no name of its own.
+    let mut command = nuwave();
+    let inside = command.current_dir(folder.path().join("out/x/waveforms"));
+    Run::new(inside.args(["inspect", "."])).refused_with(3, &["is the table `waveforms`"]);
+}
+
+#[test]
+fn options_that_describe_the_data_are_taken_into_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.npy");
+    std::fs::copy(testdata("juno8-npy.npy"), &path).expect("a file");
+    let more = ["--sampling-ns", "2", "--polarity", "positive"];
+    let run = Run::new(nuwave().arg("inspect").arg(&path).args(more)).ended_with(0);
+    for line in ["2 ns (given)", "positive (given)"] {
+        assert!(run.stdout.contains(line), "{}", run.stdout);
+    }
+    let found = json(&path, &more);
+    assert_eq!(found["sampling_ns"], 2.0);
+    assert_eq!(found["polarity"], "positive");
 }
 
 #[test]

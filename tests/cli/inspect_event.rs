@@ -166,7 +166,7 @@ fn a_folder_of_events_and_a_table_of_hits_tell_what_they_hold() {
         "3 (3 to 20)",
         "2 with a vertex",
         "1.750 MeV",
-        "too_few_hits: 1 events",
+        "too_few_hits: 1 event\n",
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }

@@ -9,3 +9,4 @@ mod devices;
 mod help;
 mod inspect;
 mod inspect_event;
+mod numbers;

@@ -289,7 +289,7 @@ fn without_a_geometry_hits_stay_hits() {
     let target = folder.path("out");
     let run = reconstruct(&[testdata("juno64.h5")], &target, &["-d", &detector]).ended_with(0);
     assert!(!target.join("events").exists());
-    assert!(run.stderr.contains("no geometry"), "{}", run.stderr);
+    assert!(run.stdout.contains("no geometry"), "{}", run.stdout);
     let hits = folder.path("hits.parquet");
     write_hits(&hits, &plain_hits());
     let from = |more: &[&str]| {

@@ -167,13 +167,12 @@ fn no_events_are_made_and_one_line_says_why() {
     .ended_with(0);
     assert!(!target.join("events").exists());
     let lines: Vec<_> = run
-        .stderr
+        .stdout
         .lines()
         .filter(|line| line.trim_start().starts_with("events"))
         .collect();
-    assert_eq!(lines.len(), 1, "{}", run.stderr);
+    assert_eq!(lines.len(), 1, "{}", run.stdout);
     assert!(lines[0].contains("no geometry"), "{}", lines[0]);
-    assert_eq!(run.stdout, "", "data go to stdout only where asked");
 }
 
 #[test]
@@ -190,6 +189,28 @@ fn quiet_says_nothing_and_json_is_the_report() {
     let json = reconstruct(&[testdata("juno64.h5")], &target, &["--json"]).ended_with(0);
     let printed: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(printed, output(&target).report);
+}
+
+/// The summary is the result on stdout; what happens on the way is on stderr.
+#[test]
+fn the_summary_is_on_stdout_and_tells_information_from_flags() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("out");
+    let more = ["--method", "auto", "--threads", "1", "--backend", "cpu"];
+    let run = reconstruct(&[testdata("juno64.h5")], &target, &more).ended_with(0);
+    let first = run.stdout.lines().next();
+    assert_eq!(first, target.to_str(), "{}", run.stdout);
+    let has = |label: &str, name: &str| {
+        let mut lines = run.stdout.lines().map(str::trim_start);
+        lines.any(|line| line.starts_with(label) && line.contains(&format!(" {name}: ")))
+    };
+    for name in ["fitted", "no_light"] {
+        assert!(has("information", name), "{}", run.stdout);
+        assert!(!has("flagged", name), "{}", run.stdout);
+    }
+    assert!(run.stdout.contains(" in 1 input, "), "{}", run.stdout);
+    assert!(run.stdout.contains(" on 1 thread\n"), "{}", run.stdout);
+    assert!(run.stderr.starts_with("backend: cpu\n"), "{}", run.stderr);
 }
 
 /// Threads and the size of batches change nothing but the report's `timings` (which also name the threads).

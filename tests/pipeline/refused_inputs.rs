@@ -127,7 +127,7 @@ fn records_that_cannot_be_used_are_listed_and_the_others_reconstructed() {
     let target = folder.path("out");
     let run = reconstruct(&[&input], &target, JUNO).ended_with(4);
     assert!(
-        run.stderr.contains("mixed.dat") && run.stderr.contains("lost"),
+        run.stderr.contains("mixed.dat") && run.stdout.contains("lost"),
         "{}",
         run.stderr
     );

@@ -112,6 +112,15 @@ fn streams_on_a_full_disk_end_no_run_but_are_not_passed_over() {
     let status = command.stderr(full()).status().expect("runs");
     assert_eq!(status.code(), Some(0), "messages are not the result");
     assert_eq!(output(&folder.path("out")).waveforms.len(), 1024);
+    // Nor is the summary: the result is in the folder.
+    let mut command = nuwave();
+    command
+        .arg("reconstruct")
+        .arg(testdata("juno64.h5"))
+        .arg("-o")
+        .arg(folder.path("other"));
+    let status = command.stdout(full()).status().expect("runs");
+    assert_eq!(status.code(), Some(0));
     let printing: [&[&str]; 3] = [
         &["reconstruct", "--print-config"],
         &["simulate", "waveforms", "--print-config"],

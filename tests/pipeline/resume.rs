@@ -110,6 +110,87 @@ fn a_signal_ends_a_run_within_seconds_and_it_resumes() {
     }
 }
 
+/// Whether this process ignores SIGHUP, as programs below `nohup` do, and so its children.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 == 1)
+}
+
+fn send(signal: &str, child: &std::process::Child) {
+    let sent = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn a_lost_connection_ends_a_run_like_sigterm() {
+    if ignores_hangup() {
+        return;
+    }
+    let job = Job::new(800);
+    let target = job.folder.path("out");
+    let mut child = begin(&job.words(&target, &[]));
+    assert!(wait_for_units(&mut child, &target, 2));
+    send("HUP", &child);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(
+        said.contains("SIGHUP") && said.contains("--resume"),
+        "{said}"
+    );
+    run(&job.words(&target, &["--resume"])).ended_with(0);
+    job.is_as_expected(&target);
+}
+
+#[test]
+fn a_run_under_nohup_goes_on_without_its_connection() {
+    let job = Job::new(200);
+    let target = job.folder.path("out");
+    // As `nohup` does, which also redirects its output.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_nuwave"));
+    command.args(job.words(&target, &["--quiet"]));
+    let mut child = command.spawn().expect("a shell");
+    assert!(wait_for_units(&mut child, &target, 2));
+    send("HUP", &child);
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    job.is_as_expected(&target);
+}
+
+#[test]
+fn a_run_that_is_stopped_before_its_first_unit_says_how_to_keep_some() {
+    let folder = Folder::new();
+    let path = simulated(&folder, "run.dat", 3000, 7);
+    let target = folder.path("out");
+    let target_text = target.to_str().expect("a plain path");
+    let mut child = begin(&[
+        "reconstruct",
+        &path,
+        "-d",
+        "juno",
+        "--threads",
+        "1",
+        "-o",
+        target_text,
+    ]);
+    let start = Instant::now();
+    while !partial(&target).join("tables").exists() {
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended");
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    send("TERM", &child);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(75), "{said}");
+    for part in ["SIGTERM", "no unit was finished", "--unit-size"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 #[test]
 fn two_processes_on_one_output_do_no_harm() {
     let job = Job::new(120);

@@ -161,7 +161,9 @@ fn an_output_that_is_not_what_it_was_is_found_out() {
     let make = || reconstruct(&inputs, &target, &["--overwrite"]).ended_with(0);
     let verify = |more: &[&str]| Run::new(nuwave().arg("verify").args(more).arg(&target));
     make();
-    assert!(verify(&[]).ended_with(0).stderr.contains("passes"));
+    let passed = verify(&[]).ended_with(0);
+    assert!(passed.stdout.contains("passes: "), "{}", passed.stdout);
+    assert_eq!(verify(&["--quiet"]).ended_with(0).stdout, "");
     let part = target.join("waveforms/part-00000-00003.parquet");
     let says = |what: &[&str]| {
         let run = verify(&[]).ended_with(3);
@@ -312,7 +314,7 @@ fn a_block_that_stands_in_a_file_twice_is_flagged() {
     let inputs = [input.to_str().expect("a plain path").to_owned()];
     let target = folder.path("out");
     let run = reconstruct(&inputs, &target, &[]).ended_with(0);
-    assert!(run.stderr.contains("repeated"), "{}", run.stderr);
+    assert!(run.stdout.contains("repeated"), "{}", run.stdout);
     let found = output(&target);
     let repeated: Vec<usize> = (0..found.waveforms.len())
         .filter(|&row| found.waveforms[row].flags.contains(Flags::REPEATED))

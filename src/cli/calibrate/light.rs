@@ -3,20 +3,22 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::calibrate::light::{LightResult, light};
+use crate::calibrate::light::{LightResult, PASSES, light};
 use crate::cli::Verbosity;
 use crate::cli::args::ThreadArgs;
-use crate::cli::progress::Progress;
+use crate::cli::counter::Counter;
+use crate::cli::progress::{memory, seconds};
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::hits::{self, HitSource};
 use crate::io::{self, ReadOptions};
 use crate::model::EventHits;
 use crate::pipeline::{EventBuilder, OutputFolder};
+use crate::text::{counted, thousands};
 use crate::threads::thread_pool;
 
 /// Events per block.
@@ -78,8 +80,12 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let source = open(args, &options)?;
     let threads = args.threads.count()?;
     let pool = thread_pool(threads)?;
-    let progress = Progress::new(None, None, Duration::from_secs(10), verbosity.quiet);
+    let start = Instant::now();
+    // The truth may have events without a hit: the first pass counts.
+    let total = Some(truth.len() as u64);
+    let progress = Counter::new("event", total, PASSES as u64, verbosity.quiet);
     let mut read_all = |visit: &mut dyn FnMut(&[EventHits])| -> Result<()> {
+        progress.begin_pass();
         for &input in &source.inputs {
             let mut events = EventBuilder::new(&source)?;
             loop {
@@ -93,8 +99,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                     break;
                 }
                 visit(&block);
-                let hits: usize = block.iter().map(|event| event.hits.len()).sum();
-                progress.advance_events(block.len() as u64, hits as u64);
+                progress.add(block.len() as u64);
             }
         }
         Ok(())
@@ -117,6 +122,10 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         || format!("{summary:#}"),
         || as_table(&result),
     )?;
+    if !verbosity.quiet {
+        let memory = memory().map_or_else(String::new, |memory| format!(", memory {memory}"));
+        status!("time {}{memory}", seconds(start.elapsed().as_secs_f64()));
+    }
     // Dim sources have events without light, which the table counts.
     let lost = result.without_truth + source.losses.len() as u64;
     for loss in &source.losses {
@@ -176,17 +185,18 @@ fn as_table(result: &LightResult) -> String {
     let tables = &result.tables;
     let _ = writeln!(
         text,
-        "{} events in {} runs; {} not in the truth, {} without light, {} with bad hits",
-        result.events,
-        result.runs.len(),
-        result.without_truth,
-        result.without_light,
-        result.with_bad_hits
+        "{} in {}; {} not in the truth, {} without light, {} with bad hits",
+        counted(result.events, "event"),
+        counted(result.runs.len() as u64, "run"),
+        thousands(result.without_truth),
+        thousands(result.without_light),
+        thousands(result.with_bad_hits)
     );
     let _ = writeln!(
         text,
-        "fitted: {} events, {} not converged",
-        result.fitted, result.not_converged
+        "fitted: {}, {} not converged",
+        counted(result.fitted, "event"),
+        thousands(result.not_converged)
     );
     let index = |slowness: f64| slowness * 299.792_458;
     let _ = writeln!(
@@ -208,8 +218,9 @@ fn as_table(result: &LightResult) -> String {
         }
         let _ = writeln!(
             text,
-            "{}: {n} channels, efficiencies spread by {:.1} %, {:.1} kHz dark, offsets spread by {:.2} ns, a photoelectron has {:.3} PE",
+            "{}: {}, efficiencies spread by {:.1} %, {:.1} kHz dark, offsets spread by {:.2} ns, a photoelectron has {:.3} PE",
             kind.name,
+            counted(n as u64, "channel"),
             100.0 * (sums[0] / n.max(1.0) - 1.0).max(0.0).sqrt(),
             sums[1] / n.max(1.0) / 1e3,
             (sums[2] / n.max(1.0)).sqrt(),
@@ -228,7 +239,7 @@ fn as_table(result: &LightResult) -> String {
     for run in &result.runs {
         let [x, y, z] = run.position_mm;
         let found = match (run.response, run.response_sigma) {
-            (Some(found), Some(sigma)) => format!("{found:.4} +- {sigma:.4}"),
+            (Some(found), Some(sigma)) => format!("{found:.4} \u{b1} {sigma:.4}"),
             _ => "-".to_owned(),
         };
         let _ = writeln!(

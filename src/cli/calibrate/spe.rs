@@ -4,22 +4,28 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::ProgressBar;
-
 use crate::calibrate::plots::{self, SpePlots};
 use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::Verbosity;
 use crate::cli::args::InputArgs;
-use crate::cli::progress::style as progress_style;
+use crate::cli::counter::Counter;
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::{BatchLimit, Loss, SourceInfo, calibration};
 use crate::model::{Polarity, Waveform};
+use crate::text::thousands;
+
+/// Passes over the inputs.
+const PASSES: u64 = 3;
 
 /// Single-photoelectron templates, gains and noise from a run with weak light or none
 ///
 /// Reads the inputs three times; memory depends on the number of channels, not of waveforms. The charge of one photoelectron is
 /// the gain from the fit of the charge spectrum; the template is scaled to this charge in the charge window.
+///
+/// The time of a hit is that of its photoelectron: where the template begins, which is 1.45 times the rise time (10 % to 90 %) before
+/// the pulse reaches half of its height. It counts from the first sample of the window, minus the time offset of the channel. Offsets
+/// are 0 without `--light-ns`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Files of one run
@@ -103,17 +109,19 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         min_pulses: args.min_pulses,
         light_ns: args.light_ns,
     };
-    let bar = progress(&infos, verbosity);
+    let total: Option<u64> = infos.iter().map(|info| info.n_waveforms).sum();
+    let progress = Counter::new("waveform", total, PASSES, verbosity.quiet);
     let mut losses: Vec<(PathBuf, Loss)> = Vec::new();
     let mut passes = 0;
     let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| -> Result<()> {
         passes += 1;
+        progress.begin_pass();
         for (input_id, path) in args.input.iter().enumerate() {
             let options = args.reading.read_options(input_id as u32)?;
             let mut source = crate::io::open(path, &options)?;
             while let Some(batch) = source.next_batch(BatchLimit::default())? {
                 batch.iter().for_each(&mut *visit);
-                bar.inc(batch.len() as u64);
+                progress.add(batch.len() as u64);
             }
             // Every pass has the same losses.
             if passes == 1 {
@@ -128,7 +136,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         (channel_id < detector.n_channels()).then(|| detector.type_of(channel_id).name.clone())
     };
     let result = spe(&mut read_all, &parameters, &type_of)?;
-    bar.finish_and_clear();
+    progress.finish();
     let command = super::command_line();
     calibration::write(&args.output, &result.to_calibration()?, &command)?;
     if let Some(folder) = &args.plots_dir {
@@ -240,20 +248,7 @@ fn sampling_ns(args: &InputArgs, detector: Option<&Detector>, infos: &[SourceInf
     Ok(sampling_ns)
 }
 
-fn progress(infos: &[SourceInfo], verbosity: Verbosity) -> ProgressBar {
-    if verbosity.quiet {
-        return ProgressBar::hidden();
-    }
-    let total: Option<u64> = infos.iter().map(|info| info.n_waveforms).sum();
-    let bar = total.map_or_else(ProgressBar::new_spinner, |total| {
-        ProgressBar::new(3 * total)
-    });
-    bar.with_style(progress_style(
-        "{bar:32} {percent:>3} %  {human_pos} waveforms of three passes  {rate}/s  {eta} left",
-    ))
-}
-
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 12] = [
     "channel",
     "waveforms",
     "mean PE",
@@ -263,6 +258,7 @@ const HEADINGS: [&str; 11] = [
     "peak",
     "FWHM ns",
     "light ns",
+    "offset ns",
     "pulses",
     "flags",
 ];
@@ -287,7 +283,7 @@ fn as_table(result: &SpeResult) -> String {
         };
         [
             channel.channel_id.to_string(),
-            channel.n_waveforms.to_string(),
+            thousands(channel.n_waveforms),
             fitted(|fit| fit.mean_pe, 3),
             fitted(|fit| fit.gain, 1),
             fitted(|fit| fit.gain_sigma / fit.gain, 3),
@@ -295,7 +291,8 @@ fn as_table(result: &SpeResult) -> String {
             format!("{:.1}", channel.peak_adc),
             known(channel.fwhm_ns),
             known(channel.light_time_ns.unwrap_or(0.0)),
-            channel.n_pulses.to_string(),
+            format!("{:.2}", row.time_offset_ns + 0.0),
+            thousands(channel.n_pulses),
             flags.join(","),
         ]
     }));
@@ -330,6 +327,12 @@ fn as_table(result: &SpeResult) -> String {
         "\n{kind}; gain in ADC counts x samples per photoelectron within the charge window{}, noise and peak in ADC counts",
         windows(&result.channels)
     );
+    if result.run == RunKind::Led {
+        text.push_str(
+            "light: when its photoelectrons come, after the first sample; the time of a hit is its time after the first sample \
+             minus the offset\n",
+        );
+    }
     text
 }
 

@@ -30,10 +30,20 @@ pub(super) struct WaveformFile {
     pub sampling_ns: Option<f64>,
     pub adc_bits: Option<u32>,
     pub polarity: Option<Polarity>,
+    #[serde(skip)]
+    pub given: Given,
     pub detector: Option<String>,
     pub survey: Option<SurveyResult>,
     pub losses: Vec<Loss>,
     pub truth: Option<TruthFile>,
+}
+
+/// The values that options of the command line state, not the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    pub sampling_ns: bool,
+    pub adc_bits: bool,
+    pub polarity: bool,
 }
 
 #[derive(Debug, Serialize)]

@@ -9,7 +9,7 @@ use super::inspection::{
 use crate::evaluate::survey::{FirstRow, SurveyResult};
 use crate::io::Loss;
 use crate::model::{Flags, Polarity};
-use crate::text::thousands;
+use crate::text::{counted, thousands};
 
 /// Returns the content as text.
 pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {
@@ -35,6 +35,11 @@ fn or_unsaid<T: std::fmt::Display>(value: Option<T>, unit: &str) -> String {
     )
 }
 
+/// Returns the remark on a value that an option states.
+fn remark(is_given: bool) -> &'static str {
+    if is_given { " (given)" } else { "" }
+}
+
 fn direction(polarity: Polarity) -> &'static str {
     match polarity {
         Polarity::Negative => "negative",
@@ -58,8 +63,17 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
         "count",
         or_unsaid(file.n_waveforms.map(thousands), ""),
     );
-    line(text, "sampling", or_unsaid(file.sampling_ns, " ns"));
-    line(text, "resolution", or_unsaid(file.adc_bits, " bit"));
+    let given = file.given;
+    line(
+        text,
+        "sampling",
+        or_unsaid(file.sampling_ns, " ns") + remark(given.sampling_ns),
+    );
+    line(
+        text,
+        "resolution",
+        or_unsaid(file.adc_bits, " bit") + remark(given.adc_bits),
+    );
     let suggested = file.survey.as_ref().map_or_else(String::new, |survey| {
         let skewness = survey.skewness.unwrap_or(0.0);
         match survey.polarity_by_skewness {
@@ -73,7 +87,7 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
     line(
         text,
         "polarity",
-        or_unsaid(file.polarity.map(direction), "") + &suggested,
+        or_unsaid(file.polarity.map(direction), "") + remark(given.polarity) + &suggested,
     );
     if let Some(detector) = &file.detector {
         line(text, "detector", detector);
@@ -94,8 +108,8 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
 fn survey_text(text: &mut String, survey: &SurveyResult) {
     let _ = writeln!(
         text,
-        "\n  in the first {} waveforms:",
-        thousands(survey.n_waveforms)
+        "\n  in the first {}:",
+        counted(survey.n_waveforms, "waveform")
     );
     let lengths = if survey.samples_min == survey.samples_max {
         format!("{} samples each", survey.samples_min)
@@ -111,7 +125,9 @@ fn survey_text(text: &mut String, survey: &SurveyResult) {
         "events",
         format!(
             "{} ({} to {})",
-            survey.n_events, survey.event_min, survey.event_max
+            thousands(survey.n_events as u64),
+            survey.event_min,
+            survey.event_max
         ),
     );
     line(
@@ -119,7 +135,9 @@ fn survey_text(text: &mut String, survey: &SurveyResult) {
         "channels",
         format!(
             "{} ({} to {})",
-            survey.n_channels, survey.channel_min, survey.channel_max
+            thousands(survey.n_channels as u64),
+            survey.channel_min,
+            survey.channel_max
         ),
     );
     if let (Some(low), Some(high)) = (survey.value_min, survey.value_max) {
@@ -144,8 +162,8 @@ fn survey_text(text: &mut String, survey: &SurveyResult) {
             text,
             "not finite",
             format!(
-                "{} waveforms hold NaN or infinity",
-                thousands(survey.waveforms_not_finite)
+                "NaN or infinity in {}",
+                counted(survey.waveforms_not_finite, "waveform")
             ),
         );
     }
@@ -189,10 +207,10 @@ fn losses_text(text: &mut String, losses: &[Loss]) {
 
 fn truth_words(truth: &TruthFile) -> String {
     format!(
-        "{} photoelectrons in {} waveforms, {} events",
-        thousands(truth.photoelectrons as u64),
-        thousands(truth.waveforms_with_photoelectrons as u64),
-        thousands(truth.events as u64)
+        "{} in {}, {}",
+        counted(truth.photoelectrons as u64, "photoelectron"),
+        counted(truth.waveforms_with_photoelectrons as u64, "waveform"),
+        counted(truth.events as u64, "event")
     )
 }
 
@@ -246,7 +264,7 @@ fn events_text(text: &mut String, events: &EventsTable) {
         line(
             text,
             "flag",
-            format!("{name}: {} events", thousands(*count)),
+            format!("{name}: {}", counted(*count, "event")),
         );
     }
 }
@@ -260,7 +278,7 @@ fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
     line(
         text,
         "calibration",
-        format!("{} channels{default}", thousands(file.channels as u64)),
+        counted(file.channels as u64, "channel") + default,
     );
     let fallback = Flags::TEMPLATE_FALLBACK.names().next().unwrap_or_default();
     let n_fallback = file
@@ -272,7 +290,10 @@ fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
         line(
             text,
             "fallback",
-            format!("{n_fallback} rows have a template that is not their own"),
+            format!(
+                "{} with a template of another channel or of all",
+                counted(n_fallback as u64, "row")
+            ),
         );
     }
     let _ = writeln!(
@@ -303,7 +324,8 @@ fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
         );
     }
     if file.rows.len() > n_rows {
-        let _ = writeln!(text, "  and {} rows more", file.rows.len() - n_rows);
+        let more = counted((file.rows.len() - n_rows) as u64, "row");
+        let _ = writeln!(text, "  and {more} more");
     }
 }
 
@@ -338,12 +360,12 @@ fn output_text(text: &mut String, folder: &OutputFolder) {
         .get("inputs")
         .and_then(|inputs| inputs.as_array());
     for input in inputs.into_iter().flatten() {
-        let count = |key: &str| {
-            input
-                .get(key)
-                .and_then(serde_json::Value::as_u64)
-                .map_or_else(|| "?".to_owned(), thousands)
+        let count = |key: &str, noun: &str| {
+            let count = input.get(key).and_then(serde_json::Value::as_u64);
+            count.map_or_else(|| format!("? {noun}s"), |count| counted(count, noun))
         };
+        let lost = input.get("lost").and_then(serde_json::Value::as_u64);
+        let lost = thousands(lost.unwrap_or(0));
         let path = input
             .get("path")
             .and_then(|path| path.as_str())
@@ -351,19 +373,28 @@ fn output_text(text: &mut String, folder: &OutputFolder) {
         line(
             text,
             "input",
-            format!(
-                "{path}: {} waveforms, {} lost, {} hits",
-                count("waveforms"),
-                count("lost"),
-                count("hits")
-            ),
+            // A pass over hits has no waveforms.
+            if word("from") == "hits" {
+                format!("{path}: {}, {lost} lost", count("hits", "hit"))
+            } else {
+                format!(
+                    "{path}: {}, {lost} lost, {}",
+                    count("waveforms", "waveform"),
+                    count("hits", "hit")
+                )
+            },
         );
     }
     let flags = folder
         .report
         .get("flags")
         .and_then(|flags| flags.as_object());
-    for (name, count) in flags.into_iter().flatten() {
-        line(text, "flag", format!("{name}: {count} waveforms"));
+    for (label, is_information) in [("information", true), ("flag", false)] {
+        let of_kind = |name: &str| Flags::is_information(name) == is_information;
+        let flags = flags.into_iter().flatten();
+        for (name, count) in flags.filter(|(name, _)| of_kind(name)) {
+            let count = counted(count.as_u64().unwrap_or(0), "waveform");
+            line(text, label, format!("{name}: {count}"));
+        }
     }
 }

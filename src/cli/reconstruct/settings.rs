@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::args::{DetectorArgs, EVENTS, EventArgs, ExtractionArgs, InputArgs, ThreadArgs};
+use crate::cli::args::{
+    DetectorArgs, EVENTS, EventArgs, ExtractionArgs, INPUT, InputArgs, OUTPUT, PERFORMANCE,
+    ThreadArgs,
+};
 use crate::cli::backend::BackendArgs;
 use crate::cli::duration::DurationArg;
 use crate::error::{Error, Result};
@@ -28,8 +31,14 @@ pub(crate) enum OnErrorArg {
 #[serde(default)]
 pub(crate) struct Settings {
     /// Contents of the inputs [default: waveforms]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = INPUT)]
     pub from: Option<InputKind>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub known: DetectorArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub extraction: ExtractionArgs,
@@ -46,7 +55,7 @@ pub(crate) struct Settings {
     #[serde(flatten)]
     pub threads: ThreadArgs,
     /// Waveforms per batch; affects speed and memory, not the result [default: 4096, with a GPU 16384]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = PERFORMANCE)]
     pub batch: Option<usize>,
     /// Waveforms per unit, about; with `--from hits` hits [default: 2^28 samples, 2^22 hits]
     #[arg(long, value_name = "N", help_heading = WORK)]
@@ -55,14 +64,8 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, value_name = "WHAT", help_heading = WORK)]
     pub on_error: Option<OnErrorArg>,
     /// Time between two lines of progress where stderr is not a terminal [default: 10s]
-    #[arg(long, value_name = "DURATION", help_heading = WORK)]
+    #[arg(long, value_name = "DURATION", help_heading = OUTPUT)]
     pub progress_interval: Option<DurationArg>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub known: DetectorArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub input: InputArgs,
 }
 
 impl Settings {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::cli::Verbosity;
+use crate::cli::{Verbosity, print_summary as print_to_stdout};
 use crate::extract::BackendReport;
 use crate::pipeline::Report;
+use crate::text::{counted, thousands};
 
-/// Prints losses and a summary.
+/// Prints losses and other remarks on stderr, and the summary on stdout.
 pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity) {
     const MAX_SHOWN: usize = 5;
     for loss in report.losses.iter().take(MAX_SHOWN) {
@@ -21,9 +22,11 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
         );
     }
     if report.losses.len() > MAX_SHOWN {
+        let more = report.losses.len() - MAX_SHOWN;
+        let are = if more == 1 { "loss is" } else { "losses are" };
         status!(
-            "warning: {} more losses are listed in the report",
-            report.losses.len() - MAX_SHOWN
+            "warning: {} more {are} listed in the report",
+            thousands(more as u64)
         );
     }
     if let Some(gpu) = &report.gpu {
@@ -37,27 +40,29 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
     let mut scattered = report.inputs.iter().filter(|input| !input.ascending);
     if let (Some(first), false) = (scattered.next(), verbosity.quiet) {
         status!(
-            "note: in {} inputs events are not in ascending order, the first is `{}`",
-            1 + scattered.count(),
+            "note: in {} events are not in ascending order, the first is `{}`",
+            counted(1 + scattered.count() as u64, "input"),
             first.path
         );
     }
-    if !verbosity.quiet {
-        status!("\n{}\n{}", output.display(), report.summary().trim_end());
-    }
+    let text = format!("{}\n{}", output.display(), report.summary());
+    print_to_stdout(&text, verbosity);
 }
 
 /// Prints which waveforms the GPU could not extract, and how often it failed.
 fn print_gpu_summary(gpu: &BackendReport, verbosity: Verbosity) {
     for (reason, waveforms) in gpu.on_cpu.iter().filter(|_| !verbosity.quiet) {
-        status!("note: {waveforms} waveforms were extracted on the CPU: {reason}");
+        status!(
+            "note: extracted on the CPU: {}: {reason}",
+            counted(*waveforms, "waveform")
+        );
     }
     if gpu.device_failures > 0 {
         let retried: u64 = gpu.retries.iter().map(|retry| retry.waveforms).sum();
         status!(
-            "warning: the GPU failed {} time{}; {retried} waveforms were extracted again and are listed in the report",
-            gpu.device_failures,
-            if gpu.device_failures == 1 { "" } else { "s" },
+            "warning: the GPU failed {}; extracted again and listed in the report: {}",
+            counted(gpu.device_failures, "time"),
+            counted(retried, "waveform")
         );
     }
     if let Some(why) = &gpu.given_up {

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Verbosity;
-use super::super::args::{ThreadArgs, merge_config};
-use super::create;
+use super::super::args::{self, CONFIGURATION, OUTPUT, ThreadArgs, merge_config};
+use super::super::counter::Counter;
+use super::super::{Verbosity, print_summary};
 use super::source_files::{read_csv, read_sources};
+use super::{create, report_compression};
 use crate::detector::{self, Detector};
 use crate::error::{Error, Result};
 use crate::io::tables::event_hits::EventHitsFile;
@@ -17,8 +19,12 @@ use crate::model::{Batch, Truth};
 use crate::simulate::{
     Digitiser, Energy, EventPlan, EventSource, HitFinder, Particle, ReadoutChannels, Vertex, events,
 };
+use crate::text::counted;
 use crate::threads::thread_pool;
 
+/// Headings of options in the help.
+const DEPOSIT: &str = "Energy deposit";
+const HITS: &str = "Hit finder (`--level hits`)";
 /// The defaults.
 const DETECTOR: &str = "juno";
 const EVENTS: u64 = 100;
@@ -32,6 +38,7 @@ const TIME_SPREAD_NS: f64 = 10.0;
 /// with the true events next to it, as NAME.truth-events.parquet; or, with `--level waveforms`, a file of raw waveforms as
 /// `simulate waveforms` writes it, with the true photoelectrons and events.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "nuwave simulate events -o <FILE> [OPTIONS]")]
 #[command(after_help = "\
 Examples:
   nuwave simulate events -d juno --events 1000 --energy 1 -o hits.parquet
@@ -46,19 +53,20 @@ pub(super) struct EventArgs {
         long,
         short,
         value_name = "FILE",
-        required_unless_present = "print_config"
+        required_unless_present = "print_config",
+        help_heading = OUTPUT
     )]
     output: Option<PathBuf>,
     #[command(flatten)]
+    settings: EventSettings,
+    #[command(flatten)]
     threads: ThreadArgs,
     /// Settings as a TOML file, keys named as the options here with `_` for `-`; the command line wins
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     config: Option<PathBuf>,
     /// Print the settings as they result from file and command line, and end
-    #[arg(long)]
+    #[arg(long, help_heading = CONFIGURATION)]
     print_config: bool,
-    #[command(flatten)]
-    settings: EventSettings,
 }
 
 /// The kind of output.
@@ -82,10 +90,10 @@ struct EventSettings {
     #[arg(long, short, value_name = "NAME|FILE")]
     detector: Option<String>,
     /// Number of events [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = args::EVENTS)]
     events: Option<u64>,
     /// Number of the first event [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = args::EVENTS)]
     first_event: Option<u64>,
     /// Seed of all random numbers of the events [default: 1]
     #[arg(long, value_name = "N")]
@@ -94,52 +102,52 @@ struct EventSettings {
     #[arg(long, value_name = "N")]
     detector_seed: Option<u64>,
     /// Position of all events, as `X,Y,Z` in mm [default: uniform in the scintillator]
-    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true, help_heading = DEPOSIT)]
     position: Option<String>,
     /// Only events within this distance of the centre
-    #[arg(long, value_name = "MM", conflicts_with = "position")]
+    #[arg(long, value_name = "MM", conflicts_with = "position", help_heading = DEPOSIT)]
     max_radius: Option<f64>,
     /// Energy of all events [default: 1]
-    #[arg(long, value_name = "MEV")]
+    #[arg(long, value_name = "MEV", help_heading = DEPOSIT)]
     energy: Option<f64>,
     /// Uniform energies, as `LOW,HIGH`
-    #[arg(long, value_name = "LOW,HIGH", conflicts_with = "energy")]
+    #[arg(long, value_name = "LOW,HIGH", conflicts_with = "energy", help_heading = DEPOSIT)]
     energy_range: Option<String>,
     /// Energies of a spectrum: CSV with the columns energy_mev,weight
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["energy", "energy_range"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["energy", "energy_range"], help_heading = DEPOSIT)]
     spectrum: Option<PathBuf>,
     /// Particle that deposits the energy [default: electron]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = DEPOSIT)]
     particle: Option<Particle>,
     /// Source runs, one per line, instead of events, position, energy and particle
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "position", "max_radius", "energy", "energy_range", "spectrum", "particle"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "position", "max_radius", "energy", "energy_range", "spectrum", "particle"], help_heading = args::EVENTS)]
     sources: Option<PathBuf>,
     /// No dark photoelectrons
     #[arg(long, num_args = 0, default_missing_value = "true")]
     no_dark: Option<bool>,
     /// A second event of the same kind in every event, this much later
-    #[arg(long, value_name = "NS")]
+    #[arg(long, value_name = "NS", help_heading = DEPOSIT)]
     pile_up: Option<f64>,
     /// Half-width of the distribution of the events' times around the trigger [default: 10]
-    #[arg(long, value_name = "NS")]
+    #[arg(long, value_name = "NS", help_heading = DEPOSIT)]
     time_spread_ns: Option<f64>,
     /// Kind of output [default: hits]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = OUTPUT)]
     level: Option<Level>,
-    /// Waveforms: channels with a waveform [default: lit]
-    #[arg(long, value_enum)]
+    /// With `--level waveforms`: channels with a waveform [default: lit]
+    #[arg(long, value_enum, help_heading = OUTPUT)]
     channels: Option<ReadoutChannels>,
-    /// Hits: photoelectrons closer than this to the previous one are the same hit [default: 10]
-    #[arg(long, value_name = "NS")]
+    /// Photoelectrons closer than this to the previous one are the same hit [default: 10]
+    #[arg(long, value_name = "NS", help_heading = HITS)]
     hit_separation_ns: Option<f64>,
-    /// Hits: time resolution, standard deviation [default: 0.5]
-    #[arg(long, value_name = "NS")]
+    /// Time resolution, standard deviation [default: 0.5]
+    #[arg(long, value_name = "NS", help_heading = HITS)]
     hit_time_sigma_ns: Option<f64>,
-    /// Hits: charge resolution, standard deviation [default: 0.05]
-    #[arg(long, value_name = "PE")]
+    /// Charge resolution, standard deviation [default: 0.05]
+    #[arg(long, value_name = "PE", help_heading = HITS)]
     hit_charge_sigma_pe: Option<f64>,
-    /// Hits: minimum charge [default: 0.2]
-    #[arg(long, value_name = "PE")]
+    /// Minimum charge [default: 0.2]
+    #[arg(long, value_name = "PE", help_heading = HITS)]
     hit_threshold_pe: Option<f64>,
 }
 
@@ -161,10 +169,14 @@ pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
     let plan = settings.plan()?;
     let pool = thread_pool(args.threads.count()?)?;
     let begin = Instant::now();
+    let progress = Counter::new("event", Some(plan.n_events()), 1, verbosity.quiet);
+    let progress = Arc::new(progress);
+    progress.begin_pass();
     let mut summary = pool.install(|| match settings.level {
-        Some(Level::Waveforms) => write_waveforms(&settings, &plan, &output),
-        _ => write_hits(&settings.finder()?, &plan, &output),
+        Some(Level::Waveforms) => write_waveforms(&settings, &plan, &output, &progress),
+        _ => write_hits(&settings.finder()?, &plan, &output, &progress),
     })?;
+    progress.finish();
     summary.seconds = begin.elapsed().as_secs_f64();
     summary.print(&plan, &output, verbosity)?;
     Ok(ExitCode::SUCCESS)
@@ -190,34 +202,35 @@ impl Summary {
                 .map_err(|error| Error::internal(format!("the summary: {error}")))?;
             return super::super::print(&(json + "\n"));
         }
-        if verbosity.quiet {
-            return Ok(());
-        }
         let events = self.events as f64;
         let what = match (self.hits, self.waveforms) {
-            (Some(hits), _) => format!("{hits} hits"),
-            (_, Some(waveforms)) => format!("{waveforms} waveforms"),
+            (Some(hits), _) => counted(hits, "hit"),
+            (_, Some(waveforms)) => counted(waveforms, "waveform"),
             _ => String::new(),
         };
-        status!(
-            "{} events in {}, seed {}: {} photoelectrons in the window ({:.1} per event), {what}",
-            self.events,
+        let text = format!(
+            "{} in {}, seed {}: {} in the window ({:.1} per event), {what}\n\
+             written to {} in {:.1} s ({:.2} ms per event)\n",
+            counted(self.events, "event"),
             plan.detector.name,
             plan.seed,
-            self.photoelectrons,
+            counted(self.photoelectrons, "photoelectron"),
             self.photoelectrons as f64 / events,
-        );
-        status!(
-            "written to {} in {:.1} s ({:.2} ms per event)",
             output.display(),
             self.seconds,
             1e3 * self.seconds / events,
         );
+        print_summary(&text, verbosity);
         Ok(())
     }
 }
 
-fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Summary> {
+fn write_hits(
+    finder: &HitFinder,
+    plan: &EventPlan,
+    output: &Path,
+    progress: &Counter,
+) -> Result<Summary> {
     let window_ns = plan.detector.readout.window_ns();
     let mut file = EventHitsFile::create(output)?;
     let mut summary = Summary {
@@ -235,18 +248,25 @@ fn write_hits(finder: &HitFinder, plan: &EventPlan, output: &Path) -> Result<Sum
             .map(|hit| f64::from(hit.charge_pe))
             .sum::<f64>();
         file.write(&found, event.truth)?;
+        progress.add(1);
     }
     file.finish()?;
     summary.hits = Some(hits);
     Ok(summary)
 }
 
-fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) -> Result<Summary> {
+fn write_waveforms(
+    settings: &EventSettings,
+    plan: &EventPlan,
+    output: &Path,
+    progress: &Arc<Counter>,
+) -> Result<Summary> {
     let origin = toml::to_string(&settings.resolved()?)
         .map_err(|error| Error::internal(format!("settings: {error}")))?;
     let channels = settings.channels.unwrap_or_default();
     let digitiser = Digitiser::new(&plan.detector, channels, plan.seed)?;
     let mut sink = create(output, &plan.detector, origin)?;
+    report_compression(sink.as_mut(), progress);
     let mut truth = Truth::default();
     let mut waveforms = 0;
     for mut event in events(plan)?.flatten() {
@@ -256,6 +276,7 @@ fn write_waveforms(settings: &EventSettings, plan: &EventPlan, output: &Path) ->
         sink.write(&batch)?;
         truth.photoelectrons.append(&mut event.photoelectrons);
         truth.events.push(event.truth);
+        progress.add(1);
     }
     sink.finish(&truth)?;
     Ok(Summary {

@@ -15,10 +15,17 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::parquet_file::open_file;
 use crate::model::{Flags, HitTable, Reconstruction, WaveformTable};
+
+/// The ending of the folder with the unfinished units of an output.
+const PARTIAL: &str = ".partial";
+/// The tables of an output.
+const TABLES: [&str; 3] = ["hits", "waveforms", "events"];
+/// The number of output folders that an error names.
+const MAX_NAMED: usize = 3;
 
 /// Reads a whole output folder: the report, all hits and all waveforms.
 ///
@@ -50,6 +57,14 @@ pub fn read(dir: &Path) -> Result<Reconstruction> {
 /// If `dir` is not a folder, the report is absent, or it is not JSON.
 pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
     if !dir.is_dir() {
+        let partial = with_ending(dir, PARTIAL);
+        if !dir.exists() && is_staging(&partial) {
+            let reason = format!(
+                "no such folder; its reconstruction is unfinished: `{}`",
+                partial.display()
+            );
+            return Err(Error::input(dir, reason).with_hint(Hint::CompleteOutput));
+        }
         let reason = if dir.exists() {
             "not a folder, expected the output folder of `nuwave reconstruct`"
         } else {
@@ -60,16 +75,78 @@ pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
     }
     let path = dir.join("report.json");
     if !path.exists() {
-        return Err(
-            Error::input(&path, "no such file: the reconstruction did not finish").with_hint(
-                "`report.json` is written last; run `nuwave reconstruct` again to complete the folder",
-            ),
-        );
+        return Err(no_report(dir));
     }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Error::input(&path, "cannot be read").with_source(error))?;
     serde_json::from_str(&text)
         .map_err(|error| Error::input(&path, "is not valid JSON").with_source(error))
+}
+
+/// Returns `dir` with `ending` after its name.
+fn with_ending(dir: &Path, ending: &str) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    dir.with_file_name(name)
+}
+
+/// Returns true for a folder with unfinished units.
+fn is_staging(dir: &Path) -> bool {
+    dir.join("manifest.json").is_file() && dir.join("units").is_dir()
+}
+
+/// Returns the error for a folder without a report: what the folder is, and what to name instead.
+fn no_report(dir: &Path) -> Error {
+    // `.` has no name, and its parent is found by its full path only.
+    let full = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = full.file_name().unwrap_or_default().to_string_lossy();
+    if is_staging(dir) {
+        return Error::input(dir, "is the unfinished output of a reconstruction")
+            .with_hint(Hint::CompleteOutput);
+    }
+    let parent = full
+        .parent()
+        .filter(|parent| parent.join("report.json").is_file());
+    if let Some(parent) = parent.filter(|_| TABLES.contains(&&*name)) {
+        let shown = dir.parent().filter(|shown| !shown.as_os_str().is_empty());
+        return Error::input(
+            dir,
+            format!("is the table `{name}` of an output folder, not the output folder itself"),
+        )
+        .with_hint(format!("give `{}`", shown.unwrap_or(parent).display()));
+    }
+    if TABLES.iter().any(|table| dir.join(table).is_dir()) {
+        return Error::input(
+            dir,
+            "has tables but no `report.json`, which every output has",
+        )
+        .with_hint("copy the whole output folder, or make it again with `nuwave reconstruct`");
+    }
+    let error = Error::input(
+        dir,
+        "is not an output folder of `nuwave reconstruct`: it has no `report.json`",
+    );
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut outputs: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join("report.json").is_file())
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    outputs.sort();
+    let more = if outputs.len() > MAX_NAMED {
+        ", .."
+    } else {
+        ""
+    };
+    outputs.truncate(MAX_NAMED);
+    if outputs.is_empty() {
+        error.with_hint("run `nuwave reconstruct INPUT -o DIR` and give its DIR")
+    } else {
+        error.with_hint(format!(
+            "output folders in it: {}{more}",
+            outputs.join(", ")
+        ))
+    }
 }
 
 /// Passes the hits at `path` (a Parquet file, or a folder of them in the order of their names) to `each`, part by part.

@@ -26,7 +26,7 @@ use crate::io::catch_panic::guarded;
 pub use format::{Create, Format, Probe};
 pub(crate) use hdf5::FORMAT as HDF5;
 pub(crate) use parquet::FORMAT as PARQUET;
-pub use sink::{WaveformSink, WriteInfo};
+pub use sink::{EndReport, WaveformSink, WriteInfo};
 pub use source::{BatchLimit, Extent, Loss, ReadOptions, Source, SourceInfo, StopCheck};
 
 /// All formats, in the order in which they are tried.

@@ -5,6 +5,9 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Polarity, Samples, Truth};
 
+/// Is told the bytes that are done, and all bytes.
+pub type EndReport = Box<dyn FnMut(u64, u64) + Send>;
+
 /// A writer of a file of waveforms, one implementation per format.
 pub trait WaveformSink {
     /// Appends a batch.
@@ -12,6 +15,12 @@ pub trait WaveformSink {
     /// # Errors
     /// If the file cannot be written, or the format cannot hold the batch (float samples, mixed lengths).
     fn write(&mut self, batch: &Batch) -> Result<()>;
+
+    /// Gives the writer a function that is told how many bytes of how many are done in [`finish`](Self::finish). Only
+    /// formats that take long there call it.
+    fn report_end(&mut self, report: EndReport) {
+        drop(report);
+    }
 
     /// Writes the truth, closes the file and gives it its final name.
     ///

@@ -8,6 +8,7 @@ use crate::event::EventMethod;
 use crate::model::Flags;
 use crate::pipeline::observer::event_method_name;
 use crate::pipeline::record::UnitRecord;
+use crate::text::thousands;
 
 /// The plan for events.
 #[derive(Clone, Debug)]
@@ -141,14 +142,18 @@ impl EventsReport {
         let mut lines = vec![(
             "events",
             format!(
-                "{events} ({without_hits} without a hit), method {}, {maps}",
+                "{} ({} without a hit), method {}, {maps}",
+                thousands(events),
+                thousands(without_hits),
                 event_method_name(*method)
             ),
         )];
         for (name, count) in flags {
-            let known = Flags::ALL.iter().find(|(_, other, _)| name == other);
-            let meaning = known.map_or("", |(_, _, meaning)| *meaning);
-            lines.push(("events with", format!("{count} {name}: {meaning}")));
+            let meaning = Flags::by_name(name).map_or("", |(_, meaning)| meaning);
+            lines.push((
+                "events with",
+                format!("{} {name}: {meaning}", thousands(*count)),
+            ));
         }
         lines
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use crate::model::Flags;
+use crate::text::{counted, thousands};
 
 impl Report {
     /// Returns a summary for the terminal.
@@ -24,15 +25,14 @@ impl Report {
             let each = timings.mean_event_ms.unwrap_or(0.0);
             format!("{each:.2} ms per event and thread")
         } else {
-            format!("{:.0} waveforms/s", timings.waveforms_per_s)
+            format!("{} waveforms/s", thousands(timings.waveforms_per_s as u64))
         };
         let _ = writeln!(
             text,
-            "  {:<12} {:.2} s, {rate} on {} thread{}",
+            "  {:<12} {:.2} s, {rate} on {}",
             "time",
             timings.total_s,
-            timings.threads,
-            plural(timings.threads)
+            counted(timings.threads as u64, "thread")
         );
         text
     }
@@ -40,13 +40,12 @@ impl Report {
     fn hits_line(&self) -> String {
         let lost = match self.totals.lost {
             0 => String::new(),
-            lost => format!(", {lost} lost and listed in the report"),
+            lost => format!(", {} lost and listed in the report", thousands(lost)),
         };
         format!(
-            "{} in {} input{}{lost}",
-            self.totals.hits,
-            self.inputs.len(),
-            plural(self.inputs.len())
+            "{} in {}{lost}",
+            thousands(self.totals.hits),
+            counted(self.inputs.len() as u64, "input")
         )
     }
 
@@ -59,19 +58,21 @@ impl Report {
             (
                 "waveforms",
                 format!(
-                    "{} in {} input{}, {:.1} million samples",
-                    totals.waveforms,
-                    self.inputs.len(),
-                    plural(self.inputs.len()),
+                    "{} in {}, {:.1} million samples",
+                    thousands(totals.waveforms),
+                    counted(self.inputs.len() as u64, "input"),
                     totals.samples as f64 / 1e6
                 ),
             ),
-            ("with light", format!("{lit} ({:.1} %)", share(lit))),
+            (
+                "with light",
+                format!("{} ({:.1} %)", thousands(lit), share(lit)),
+            ),
             (
                 "hits",
                 format!(
                     "{} ({:.2} per waveform with light), {:.1} PE in total ({:.2} PE per hit)",
-                    totals.hits,
+                    thousands(totals.hits),
                     totals.hits as f64 / lit.max(1) as f64,
                     totals.charge_pe,
                     totals.charge_pe / totals.hits.max(1) as f64
@@ -84,24 +85,26 @@ impl Report {
                 format!("{baseline:.1} ADC, noise {noise:.2} ADC per sample (means)"),
             ));
         }
-        for (name, count) in &self.flags {
-            let known = Flags::ALL.iter().find(|(_, other, _)| name == other);
-            let meaning = known.map_or("", |(_, _, meaning)| *meaning);
-            lines.push((
-                "flagged",
-                format!("{count} ({:.2} %) {name}: {meaning}", share(*count)),
-            ));
+        for (label, is_information) in [("information", true), ("flagged", false)] {
+            let of_kind = |name: &str| Flags::is_information(name) == is_information;
+            for (name, &count) in self.flags.iter().filter(|(name, _)| of_kind(name)) {
+                let meaning = Flags::by_name(name).map_or("", |(_, meaning)| meaning);
+                lines.push((
+                    label,
+                    format!(
+                        "{} ({:.2} %) {name}: {meaning}",
+                        thousands(count),
+                        share(count)
+                    ),
+                ));
+            }
         }
         if totals.lost > 0 {
             lines.push((
                 "lost",
-                format!("{} waveforms, listed in the report", totals.lost),
+                format!("{}, listed in the report", counted(totals.lost, "waveform")),
             ));
         }
         lines
     }
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -99,14 +99,16 @@ impl EventPlan {
             if distance_mm > radius_mm || distance_mm.is_nan() {
                 return out_of_range(
                     "the position of events",
-                    format!("{:?}", source.vertex),
+                    match source.vertex {
+                        Vertex::Fixed([x, y, z]) => format!("({x}, {y}, {z}) mm"),
+                        Vertex::Within(max_mm) => format!("within {max_mm} mm"),
+                    },
                     format!("one in the scintillator, within {radius_mm} mm of the centre"),
                 );
             }
             let energies: Vec<f64> = match &source.energy {
                 Energy::Fixed(energy) => vec![*energy],
-                Energy::Between(low, high) if low <= high => vec![*low, *high],
-                Energy::Between(_, _) => vec![f64::NAN],
+                Energy::Between(low, high) => vec![*low, *high],
                 Energy::Spectrum(rows) => {
                     if !rows.iter().any(|row| row.1 > 0.0)
                         || rows.iter().any(|row| !(row.1 >= 0.0 && row.1.is_finite()))
@@ -120,13 +122,20 @@ impl EventPlan {
                     rows.iter().map(|row| row.0).collect()
                 }
             };
-            if energies
-                .iter()
-                .any(|energy| !(0.0..=MAX_MEV).contains(energy))
+            if let Energy::Between(low, high) = source.energy
+                && low > high
             {
                 return out_of_range(
                     "the energy in MeV",
-                    format!("{:?}", source.energy),
+                    format!("{low} to {high}"),
+                    "the lower one first".to_owned(),
+                );
+            }
+            let is_wrong = |energy: &&f64| !(0.0..=MAX_MEV).contains(*energy);
+            if let Some(wrong) = energies.iter().find(is_wrong) {
+                return out_of_range(
+                    "the energy in MeV",
+                    wrong.to_string(),
                     format!("0 to {MAX_MEV}"),
                 );
             }

@@ -1,14 +1,14 @@
 //! Writes `.npy` and `.npz`.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 use crate::error::Result;
 use crate::io::atomic::{AtomicFile, parent_folder, write_error};
-use crate::io::waveforms::sink::Uniform;
+use crate::io::waveforms::sink::{EndReport, Uniform};
 use crate::io::{WaveformSink, WriteInfo, metadata, truth};
 use crate::model::{Batch, SamplesRef, Truth};
 
@@ -28,6 +28,9 @@ fn header(descr: &str, shape: &str) -> Vec<u8> {
     header.push(b'\n');
     header
 }
+
+/// Bytes that are compressed between two reports.
+const COPY_BYTES: u64 = 1 << 22;
 
 fn descr(is_float: bool) -> &'static str {
     if is_float { "<f4" } else { "<u2" }
@@ -108,6 +111,7 @@ pub(crate) struct NpzSink {
     channel_id: Vec<u32>,
     start_ns: Vec<f64>,
     info: WriteInfo,
+    report: Option<EndReport>,
 }
 
 impl NpzSink {
@@ -123,13 +127,13 @@ impl NpzSink {
             channel_id: Vec::new(),
             start_ns: Vec::new(),
             info: info.clone(),
+            report: None,
         })
     }
 
     fn write_archive(&mut self) -> io::Result<()> {
         self.samples.flush()?;
         let samples = self.samples.get_mut();
-        samples.seek(SeekFrom::Start(0))?;
         // All files have the same date, so that the bytes depend on the content alone.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
@@ -138,7 +142,19 @@ impl NpzSink {
         let mut zip = ZipWriter::new(BufWriter::new(self.file.file_mut()));
         zip.start_file("samples.npy", options)?;
         zip.write_all(&samples_header(&self.uniform))?;
-        io::copy(samples, &mut zip)?;
+        let total = samples.seek(SeekFrom::End(0))?;
+        samples.seek(SeekFrom::Start(0))?;
+        let mut done = 0;
+        loop {
+            let copied = io::copy(&mut Read::by_ref(samples).take(COPY_BYTES), &mut zip)?;
+            if copied == 0 {
+                break;
+            }
+            done += copied;
+            if let Some(report) = &mut self.report {
+                report(done, total);
+            }
+        }
         let mut member = |name: &str, descr: &str, shape: &str, bytes: &[u8]| -> io::Result<()> {
             zip.start_file(name, options)?;
             zip.write_all(&header(descr, shape))?;
@@ -199,6 +215,10 @@ impl NpzSink {
 }
 
 impl WaveformSink for NpzSink {
+    fn report_end(&mut self, report: EndReport) {
+        self.report = Some(report);
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<()> {
         self.uniform.accept(self.file.path(), batch)?;
         for waveform in batch.iter() {
