@@ -75,12 +75,7 @@ fn parse(given: &str) -> Result<Flags> {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => given.parse().ok(),
     };
-    let named = || {
-        Flags::ALL
-            .into_iter()
-            .find(|(_, name, _)| name.eq_ignore_ascii_case(given))
-            .map(|(flag, _, _)| flag)
-    };
+    let named = || Flags::by_name(&given.to_lowercase()).map(|(flag, _)| flag);
     let Some(flags) = number.map(Flags).or_else(named) else {
         return Err(Error::usage(format!(
             "`{given}` is neither a value of the column `flags` nor the name of a flag"
