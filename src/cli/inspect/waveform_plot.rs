@@ -11,6 +11,7 @@ use crate::io::atomic::AtomicFile;
 use crate::io::{self, BatchLimit, SourceInfo};
 use crate::model::{Photoelectron, TimedCharge, Waveform};
 use crate::plot::waveform_display::{TraceDisplay, WaveformDisplay, waveforms_svg};
+use crate::text::counted;
 
 /// The options of the plot.
 #[derive(Clone, Debug, clap::Args)]
@@ -159,8 +160,8 @@ pub(super) fn draw(
     file.commit()?;
     if !verbosity.quiet {
         status!(
-            "drew {} waveforms into `{}`",
-            displays.len(),
+            "drew {} into `{}`",
+            counted(displays.len() as u64, "waveform"),
             output.display()
         );
     }
