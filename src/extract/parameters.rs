@@ -185,7 +185,7 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
-/// The parameters of extraction. The figures of the README are made with the defaults.
+/// The parameters of extraction. The figures of docs/accuracy.md are made with the defaults.
 ///
 /// # Examples
 /// ```

@@ -92,7 +92,7 @@ pub static HITS: [Column; 8] = [
         DataType::Float32,
         "PE",
         "",
-        "charge in units of the mean charge of a single photoelectron",
+        "charge; 1 is the charge of the channel's template, which is the mean of a single photoelectron except for PMTs with a charge tail",
     ),
     column(
         "charge_sigma_pe",

@@ -54,7 +54,7 @@ pub struct Report {
     pub adapter: Option<String>,
     /// Waveforms extracted on the GPU and on the CPU, and retries, where a GPU was used.
     pub gpu: Option<BackendReport>,
-    /// The configuration as resolved.
+    /// The configuration as resolved: options and `--config` combined, with the defaults.
     pub configuration: serde_json::Value,
     /// CRC32C of the configuration, the checksums in `sums`, the version and the results version: if it is equal, equal inputs give
     /// equal results.
@@ -90,7 +90,7 @@ pub struct InputReport {
     pub sampling_ns: Option<f64>,
     /// Direction of the pulses, as used; absent for hits.
     pub polarity: Option<Polarity>,
-    /// Resolution of the digitizer, as used; absent for hits and where it is unknown.
+    /// Resolution of the digitiser, as used; absent for hits and where it is unknown.
     pub adc_bits: Option<u32>,
     /// The input's number in a table of hits that distinguishes several inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
