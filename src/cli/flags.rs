@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::flag_reference::FLAG_DESCRIPTIONS;
 use super::{Verbosity, print, print_json};
 use crate::error::{Error, Result};
-use crate::model::{FLAG_DESCRIPTIONS, Flags};
+use crate::model::Flags;
 
 /// Explain the flags of the output tables
 ///

@@ -21,6 +21,8 @@ mod devices;
 mod duration;
 mod error_text;
 mod evaluate;
+mod exit_codes;
+mod flag_reference;
 mod flags;
 mod inspect;
 mod log;
@@ -40,7 +42,12 @@ use anyhow::Context as _;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::error::{EXIT_CODES, Error, ErrorKind, Result};
+#[doc(hidden)]
+pub use exit_codes::{EXIT_CODES, ExitCodeDescription};
+#[doc(hidden)]
+pub use flag_reference::{FLAG_DESCRIPTIONS, FlagDescription};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::driver_threads;
 
 /// Time that GPU drivers have to close their devices before the process ends anyway.

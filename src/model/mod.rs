@@ -4,7 +4,6 @@ mod batch;
 mod calibration;
 mod channel_hit;
 mod event;
-mod flag_reference;
 mod flags;
 mod hit;
 pub mod light_maps;
@@ -16,7 +15,6 @@ pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, 
 pub use calibration::{Calibration, ChannelCalibration};
 pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
-pub use flag_reference::{FLAG_DESCRIPTIONS, FlagDescription};
 pub use flags::Flags;
 pub use hit::{Extracted, Hit, TimedCharge, WaveformSummary};
 pub use tables::{HitTable, Reconstruction, WaveformTable};

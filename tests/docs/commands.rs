@@ -63,7 +63,15 @@ fn run(page: &str, languages: &[&str]) -> tempfile::TempDir {
     for (language, code) in &blocks {
         if language == "python" {
             let python = std::env::var("NUWAVE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-            script += &format!("'{python}' - <<'END_OF_PYTHON'\n{code}END_OF_PYTHON\n");
+            for part in [
+                "'",
+                &python,
+                "' - <<'END_OF_PYTHON'\n",
+                code,
+                "END_OF_PYTHON\n",
+            ] {
+                script += part;
+            }
         } else {
             script += code;
         }

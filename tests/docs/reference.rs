@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use nuwave::error::EXIT_CODES;
+use nuwave::cli::{EXIT_CODES, FLAG_DESCRIPTIONS};
 use nuwave::io::tables::columns::{Column, EVENTS, HITS, WAVEFORMS};
-use nuwave::model::{FLAG_DESCRIPTIONS, Flags};
+use nuwave::model::Flags;
 
 /// The structs of `report.json`, in the order of their description: title, source file, name.
 const REPORT: [(&str, &str, &str); 10] = [

@@ -460,7 +460,7 @@ fn an_unfinished_folder_is_refused_with_a_hint() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3));
     assert!(
-        log.contains("report.json") && log.contains("did not finish") && log.contains("hint:"),
+        log.contains("has tables but no `report.json`") && log.contains("hint:"),
         "{log}"
     );
 }

@@ -1,7 +1,7 @@
 //! The meaning of each flag for a user: where it occurs, its cause, and what to do. The documentation and `nuwave flags` are made of
 //! it.
 
-use super::Flags;
+use crate::model::Flags;
 
 /// The meaning of a flag for a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
