@@ -6,6 +6,7 @@ mod support;
 mod bench;
 mod detector;
 mod devices;
+mod flags;
 mod help;
 mod inspect;
 mod inspect_event;

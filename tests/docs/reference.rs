@@ -93,6 +93,8 @@ pub fn command_reference() -> String {
             notes = Some(Vec::new());
         }
     }
+    // A usage line of its own already has the name of the program.
+    text = text.replace("`nuwave nuwave ", "`nuwave ");
     for name in switches(&command) {
         text = text
             .replace(&format!("` <{name}>`"), "`")
