@@ -103,7 +103,11 @@ def main():
         command["method"] = arguments.method
     if arguments.calibration:
         command["calibration"] = arguments.calibration
-    table, metadata = exchange(client, options, arguments.input, command, arguments.rows)
+    try:
+        table, metadata = exchange(client, options, arguments.input, command, arguments.rows)
+    except pa.ArrowException as error:
+        # The message of the service, without the address and the trace that gRPC appends.
+        sys.exit("error: " + str(error).split(". gRPC client debug context")[0].split("with message: ")[-1])
     pq.write_table(table, arguments.output)
     waveforms = sum(it.get("waveforms", 0) for it in metadata)
     backends = sorted({it["backend"] for it in metadata if "backend" in it})

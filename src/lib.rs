@@ -102,10 +102,6 @@ mod plot;
 pub mod service;
 #[doc(hidden)]
 pub mod simulate;
-#[cfg_attr(
-    not(feature = "cli"),
-    expect(dead_code, reason = "only the command line prints tables")
-)]
 mod text;
 mod threads;
 mod version;
