@@ -15,6 +15,7 @@ use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options};
 use crate::text::thousands;
 use crate::threads::thread_pool;
+use crate::version;
 
 /// Waveforms that are compared at a time.
 const PART: usize = 8192;
@@ -44,8 +45,8 @@ pub struct Settings {
 pub struct Agreement {
     /// nuwave's version.
     pub nuwave: &'static str,
-    /// The commit, where it is known.
-    pub commit: Option<String>,
+    /// The commit that nuwave was built from.
+    pub commit: String,
     /// Start of the comparison.
     pub date_utc: String,
     /// The machine.
@@ -120,7 +121,7 @@ pub fn run(
     }
     let mut agreement = Agreement {
         nuwave: env!("CARGO_PKG_VERSION"),
-        commit: machine::commit(),
+        commit: version::COMMIT.to_owned(),
         date_utc: machine::now_utc(),
         machine: machine::Machine::this(),
         adapter: adapter.info.clone(),

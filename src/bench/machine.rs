@@ -1,6 +1,5 @@
-//! The conditions of a measurement: machine, time, commit.
+//! The conditions of a measurement: machine and time.
 
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -80,32 +79,6 @@ fn utc(seconds: u64) -> String {
         second / 60 % 60,
         second % 60
     )
-}
-
-/// The commit: what `NUWAVE_COMMIT` says, else that of the checkout of nuwave this runs in, `-dirty` if it has changes.
-/// The program may have been built from another one; nothing in it says so.
-#[must_use]
-pub fn commit() -> Option<String> {
-    if let Ok(commit) = std::env::var("NUWAVE_COMMIT")
-        && !commit.is_empty()
-    {
-        return Some(commit);
-    }
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (output.status.success() && !text.is_empty()).then_some(text)
-    };
-    // A user's own repository has commits too, but they say nothing about nuwave.
-    let root = git(&["rev-parse", "--show-toplevel"])?;
-    let manifest = std::fs::read_to_string(std::path::Path::new(&root).join("Cargo.toml")).ok()?;
-    if !manifest
-        .lines()
-        .any(|line| line.trim() == "name = \"nuwave\"")
-    {
-        return None;
-    }
-    git(&["describe", "--always", "--dirty", "--exclude", "*"])
 }
 
 #[cfg(test)]

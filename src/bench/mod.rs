@@ -28,6 +28,7 @@ use crate::gpu::comparison::stage_by_stage::StageByStage;
 use crate::gpu::{GpuExtractor, MAX_GPU_SAMPLES, Options, bandwidth};
 use crate::model::Batch;
 use crate::threads::thread_pool;
+use crate::version;
 use quantiles::Quantiles;
 use report::{Limits, Measurement, Row};
 
@@ -142,7 +143,7 @@ pub fn run(
     settings.validate()?;
     let mut report = Report {
         nuwave: env!("CARGO_PKG_VERSION"),
-        commit: machine::commit(),
+        commit: version::COMMIT.to_owned(),
         date_utc: machine::now_utc(),
         machine: machine::Machine::this(),
         adapter: adapter.as_ref().map(|adapter| adapter.info.clone()),

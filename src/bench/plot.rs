@@ -32,12 +32,9 @@ pub fn svg(report: &Report) -> Result<String> {
         title: "Waveforms per second".to_owned(),
         subtitle: vec![
             format!(
-                "{machine}; nuwave {}{}, {}",
+                "{machine}; nuwave {} ({}), {}",
                 report.nuwave,
-                report
-                    .commit
-                    .as_ref()
-                    .map_or_else(String::new, |commit| format!(" ({commit})")),
+                report.commit,
                 report.date_utc.get(..10).unwrap_or_default()
             ),
             format!(

@@ -101,8 +101,8 @@ pub struct Limits {
 pub struct Report {
     /// nuwave's version.
     pub nuwave: &'static str,
-    /// The commit, where it is known.
-    pub commit: Option<String>,
+    /// The commit that nuwave was built from.
+    pub commit: String,
     /// Start of the benchmark.
     pub date_utc: String,
     /// The machine.

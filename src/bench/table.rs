@@ -60,11 +60,10 @@ pub fn text(report: &Report) -> String {
 
 fn head(report: &Report) -> String {
     let (machine, limits, settings) = (&report.machine, &report.limits, &report.settings);
-    let mut text = format!("nuwave {}", report.nuwave);
-    if let Some(commit) = &report.commit {
-        let _ = write!(text, " ({commit})");
-    }
-    let _ = writeln!(text, ", {}", report.date_utc);
+    let mut text = format!(
+        "nuwave {} ({}), {}\n",
+        report.nuwave, report.commit, report.date_utc
+    );
     let _ = write!(
         text,
         "CPU       {}, {} cores",

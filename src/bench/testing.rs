@@ -54,7 +54,7 @@ pub(crate) fn report() -> Report {
     }
     Report {
         nuwave: "0.1.0",
-        commit: Some("abc1234".to_owned()),
+        commit: "abc1234".to_owned(),
         date_utc: "2026-11-25T12:00:00Z".to_owned(),
         machine: Machine {
             cpu: Some("A processor".to_owned()),

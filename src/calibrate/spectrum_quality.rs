@@ -1,10 +1,10 @@
-//! How well a fit describes its charge spectrum: expected entries, chi-square, and the statistical error of the gain.
+//! Quality of the fit of a charge spectrum: expected entries, chi-square, and the statistical error of the gain.
 
 use super::parameters::RunKind;
 use super::spectrum::{Spectrum, SpectrumFit, densities};
 use crate::math::matrix::Matrix;
 
-/// Fewest expected entries of a bin in the chi-square.
+/// Minimum number of expected entries of a bin in the chi-square.
 const MIN_EXPECTED: f64 = 5.0;
 /// Step of a numerical derivative, relative to the parameter's scale.
 const STEP: f64 = 1e-3;
@@ -133,7 +133,7 @@ fn parameters(fit: &SpectrumFit, first_n: usize) -> Vec<(f64, f64)> {
 }
 
 /// The statistical error of the gain: from the inverse of the Fisher information of all parameters, the shape of the spectrum
-/// being that of the fit. It does not hold what a wrong model adds.
+/// being that of the fit. Errors of the model are not included.
 fn gain_error(
     spectrum: &Spectrum,
     fit: &SpectrumFit,

@@ -40,8 +40,6 @@ Examples:
   nuwave bench --compare --waveforms 1000000
   nuwave bench --compare --by-stage
 
-NUWAVE_COMMIT names the commit that is recorded; without it that of nuwave's checkout, where this runs in one.
-
 Exit codes: 0 done, 2 usage or configuration, 5 output, 6 GPU demanded but absent, 70 a defect of nuwave, which different
 hits are.")]
 pub(crate) struct Args {

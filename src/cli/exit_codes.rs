@@ -36,7 +36,7 @@ pub const EXIT_CODES: [ExitCodeDescription; 8] = [
     ),
     exit_code(
         EXIT_PARTIAL,
-        "done, but parts of the input were lost; they are listed in the report",
+        "done, but parts of the input were lost; the report lists them",
         "use the output; look at `losses` in report.json",
     ),
     exit_code(
@@ -46,8 +46,8 @@ pub const EXIT_CODES: [ExitCodeDescription; 8] = [
     ),
     exit_code(
         6,
-        "a GPU was demanded, and there is none, or it failed",
-        "choose another machine, or use `--backend auto`",
+        "a GPU was demanded, and there is none; or it failed for good, and the CPU completed the result",
+        "without a result: choose another machine, or use `--backend auto`; with one: use it",
     ),
     exit_code(70, "an internal error of nuwave", "report it"),
     exit_code(

@@ -105,6 +105,12 @@ fn inspect(args: &Args) -> Result<Inspection> {
     Ok(Inspection::Waveforms(Box::new(waveforms(args)?)))
 }
 
+/// Returns the name of a file or folder without its path.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 /// Returns true for a folder of Parquet files with the columns of hits, those that truth lacks included.
 fn has_hits(folder: &Path) -> Result<bool> {
     let Ok(files) = tables::read::part_files(folder) else {

@@ -8,6 +8,8 @@ use clap_mangen::Man;
 
 use super::{Verbosity, print, utf8};
 use crate::error::{Error, Result};
+use crate::text::counted;
+use crate::version::VERSION;
 
 /// Write the manual pages
 ///
@@ -33,13 +35,17 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
         .map_err(|error| Error::output(folder, "cannot be made").with_source(error))?;
     let count = write_pages(folder, &command)?;
     if !verbosity.quiet {
-        status!("written: {count} pages to `{}`", folder.display());
+        status!(
+            "written: {} to `{}`",
+            counted(count, "page"),
+            folder.display()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the pages of `command` and of its subcommands, and returns their number.
-fn write_pages(folder: &Path, command: &Command) -> Result<usize> {
+fn write_pages(folder: &Path, command: &Command) -> Result<u64> {
     let name = command
         .get_display_name()
         .unwrap_or_else(|| command.get_name());
@@ -59,6 +65,7 @@ fn write_pages(folder: &Path, command: &Command) -> Result<usize> {
 fn page(command: &Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command.clone())
+        .source(format!("nuwave {VERSION}"))
         .render(&mut page)
         .map_err(|error| Error::internal("the manual page cannot be made").with_source(error))?;
     Ok(page)

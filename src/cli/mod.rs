@@ -105,7 +105,6 @@ fn exit_codes() -> String {
 #[doc(hidden)]
 #[must_use]
 pub fn command() -> clap::Command {
-    use clap::CommandFactory as _;
     Cli::command()
 }
 

@@ -32,9 +32,7 @@ Examples:
   nuwave reconstruct --from hits out -d juno --light-maps maps --event-method charge -o events
   nuwave reconstruct --inputs-from runs.txt -c spe.parquet -d juno --shard 3/40 --resume -o shards/3
 
-Exit codes: 0 done, 2 usage or configuration, 3 input unreadable, 4 done but parts of the input were lost (listed in
-the report), 5 output, 6 GPU demanded but absent, or failed for good (the result is complete then), 70 internal error,
-75 stopped by a signal, or an input changes or cannot be read now: the same command with `--resume` continues.")]
+`nuwave --help` lists the exit codes.")]
 pub(crate) struct Args {
     /// Output folder
     #[arg(

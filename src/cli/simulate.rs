@@ -186,11 +186,7 @@ fn write(
 impl Summary {
     fn print(&self, plan: &WaveformPlan, output: &Path, verbosity: Verbosity) -> Result<()> {
         if verbosity.json {
-            let json = serde_json::to_string(self).map_err(|error| {
-                Error::internal("cannot write the summary as JSON").with_source(error)
-            })?;
-            super::print(&(json + "\n"))?;
-            return Ok(());
+            return super::print(&super::json_text(self)?);
         }
         let waveforms = self.waveforms.max(1) as f64;
         let mut text = String::new();

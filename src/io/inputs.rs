@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::tables::read::MANIFEST;
 use super::waveforms::{FORMATS, endings};
 use crate::error::{Error, Result};
 
 /// Files that mark a folder as a finished or unfinished output of nuwave.
-const OUTPUT_MARKERS: [&str; 3] = ["report.json", "manifest.json", "light.json"];
+const OUTPUT_MARKERS: [&str; 3] = ["report.json", MANIFEST, "light.json"];
 
 /// The inputs of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

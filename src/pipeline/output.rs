@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::error::{Error, Hint, Result};
 use crate::io::atomic::parent_folder;
 use crate::io::light_maps;
+use crate::io::tables::read::PARTIAL;
 
 /// Name of the report; its presence in a folder means that the folder is complete.
 pub const REPORT: &str = "report.json";
@@ -36,7 +37,7 @@ impl OutputFolder {
             .map_err(|error| Error::output(parent, "cannot be made").with_source(error))?;
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
-        builder.prefix(&prefix).suffix(".partial");
+        builder.prefix(&prefix).suffix(PARTIAL);
         // Temporary folders are private by default; this one becomes an ordinary folder (the umask still applies).
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));

@@ -23,9 +23,8 @@ use super::run_manifest::RunManifest;
 use crate::error::{Error, ErrorKind, Hint, Result};
 use crate::io::atomic::{AtomicFile, parent_folder, write_error};
 use crate::io::tables::checksum;
+use crate::io::tables::read::{MANIFEST, UNITS, partial_of};
 
-const MANIFEST: &str = "manifest.json";
-const UNITS: &str = "units";
 const TABLES: &str = "tables";
 const REPLACED: &str = "replaced";
 
@@ -66,13 +65,11 @@ impl StagingDir {
     /// If output exists, complete or not, and `mode` does not say what to do about it; if it was started with different settings;
     /// if another process works on it; if it cannot be written.
     pub fn open(target: &Path, mode: Mode, manifest: &RunManifest) -> Result<OpenOutcome> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| Error::output(target, "is not the name of a folder"))?;
+        if target.file_name().is_none() {
+            return Err(Error::output(target, "is not the name of a folder"));
+        }
         let parent = parent_folder(target);
-        let mut partial = name.to_owned();
-        partial.push(".partial");
-        let path = target.with_file_name(partial);
+        let path = partial_of(target);
         loop {
             if let Some(done) = finished_already(target, mode, manifest)? {
                 remove_leftovers(&path);

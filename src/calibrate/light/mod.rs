@@ -37,7 +37,7 @@ use scale::Refit;
 
 /// Maximum share of channels without any hit.
 const MAX_SILENT: f64 = 0.5;
-/// How often [`light`] reads the events.
+/// Number of times that [`light`] reads the events.
 pub const PASSES: usize = 2 + TIME_PASSES.len();
 /// Reads all events once, in order, and calls its argument with each block.
 pub type ReadEvents<'a> = dyn FnMut(&mut dyn FnMut(&[EventHits])) -> Result<()> + 'a;

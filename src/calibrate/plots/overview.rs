@@ -12,7 +12,7 @@ const BINS: usize = 30;
 /// Values farther from the median than so many half-widths of the central 68 % are beyond the axis.
 const MAX_WIDTHS: f64 = 8.0;
 
-/// Fewest channels that an axis spans.
+/// Minimum number of channels that an axis spans.
 const MIN_CHANNELS: f64 = 8.0;
 
 /// A quantity of a channel; `None` where it is not known.

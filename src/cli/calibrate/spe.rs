@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// channels, of 16: up to eight flagged ones and the first of the others
     #[arg(long, value_name = "DIR")]
     plots_dir: Option<PathBuf>,
-    /// Draw charge spectrum and template of every channel, two files a channel
+    /// Draw charge spectrum and template of every channel, two files per channel
     #[arg(long, requires = "plots_dir")]
     plots_all: bool,
     /// Draw the charge spectra with a linear axis, cut at three times the single-photoelectron peak [default: logarithmic]
@@ -194,8 +194,11 @@ fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
     let mut found: Option<T> = None;
     for info in infos {
         let value = of(info).or(of_detector).ok_or_else(|| {
-            Error::input(&info.path, format!("the file does not contain the {what}"))
-                .with_hint(format!("give it with `{option}`"))
+            Error::usage(format!(
+                "the {what} in `{}` is not known",
+                info.path.display()
+            ))
+            .with_hint(format!("give it with `{option}`"))
         })?;
         if let Some(found) = found
             && found != value
@@ -329,8 +332,7 @@ fn as_table(result: &SpeResult) -> String {
     );
     if result.run == RunKind::Led {
         text.push_str(
-            "light: when its photoelectrons come, after the first sample; the time of a hit is its time after the first sample \
-             minus the offset\n",
+            "light: mean time of the photoelectrons after the first sample; times of hits count from the first sample, minus the offset\n",
         );
     }
     text

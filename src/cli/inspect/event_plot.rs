@@ -108,7 +108,7 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
             input_of_hits: plot.input_id,
             event: None,
             detector: None,
-            name: file_name(path),
+            name: super::file_name(path),
         });
     }
     let report = tables::read::read_report(path)?;
@@ -147,13 +147,11 @@ fn content(path: &Path, plot: &PlotArgs) -> Result<Content> {
         name: report
             .pointer(&format!("/inputs/{}/path", input_id.unwrap_or(0)))
             .and_then(serde_json::Value::as_str)
-            .map_or_else(|| file_name(path), |input| file_name(Path::new(input))),
+            .map_or_else(
+                || super::file_name(path),
+                |input| super::file_name(Path::new(input)),
+            ),
     })
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Returns the hits that input `input_id` of a folder without hits was made from, and its input in that table.

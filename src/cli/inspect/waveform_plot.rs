@@ -39,20 +39,10 @@ pub(super) struct PlotArgs {
     #[arg(long, value_name = "N", default_value_t = 3, requires = "plot", value_parser = clap::value_parser!(u32).range(1..=50))]
     plot_count: u32,
     /// Draw the waveforms from this time on, in ns after the first sample
-    #[arg(
-        long,
-        value_name = "NS",
-        requires = "plot",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "NS", requires = "plot")]
     from_ns: Option<f64>,
     /// Draw the waveforms up to this time, in ns after the first sample
-    #[arg(
-        long,
-        value_name = "NS",
-        requires = "plot",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "NS", requires = "plot")]
     to_ns: Option<f64>,
 }
 
@@ -148,9 +138,7 @@ pub(super) fn draw(
                 .with_hint("`nuwave inspect FILE` shows which events and channels there are"),
         );
     }
-    let name = path
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name = super::file_name(path);
     let subtitle = format!("{}, {}", info.format, info.layout);
     let svg = waveforms_svg(&name, &subtitle, &displays)?;
     let mut file = AtomicFile::create(output)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::args::{self, CONFIGURATION, OUTPUT, ThreadArgs, merge_config};
 use super::super::counter::Counter;
-use super::super::{Verbosity, print_summary};
+use super::super::{Verbosity, json_text, print, print_summary};
 use super::source_files::{read_csv, read_sources};
 use super::{create, report_compression};
 use crate::detector::{self, Detector};
@@ -156,7 +156,7 @@ pub(super) fn run(args: EventArgs, verbosity: Verbosity) -> Result<ExitCode> {
     if args.print_config {
         let text = toml::to_string(&settings.resolved()?)
             .map_err(|error| Error::internal(format!("settings: {error}")))?;
-        super::super::print(&text)?;
+        print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = args.output else {
@@ -198,9 +198,7 @@ struct Summary {
 impl Summary {
     fn print(&self, plan: &EventPlan, output: &Path, verbosity: Verbosity) -> Result<()> {
         if verbosity.json {
-            let json = serde_json::to_string(self)
-                .map_err(|error| Error::internal(format!("the summary: {error}")))?;
-            return super::super::print(&(json + "\n"));
+            return print(&json_text(self)?);
         }
         let events = self.events as f64;
         let what = match (self.hits, self.waveforms) {

@@ -5,7 +5,7 @@ use crate::evaluate::summary::Evaluation;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, Look, Panel, Point, Series, count_axis, heights, values};
 
-/// Fewest waveforms of a point.
+/// Minimum number of waveforms of a point.
 const MIN_ENTRIES: u64 = 5;
 
 pub(super) fn charge_linearity(evaluation: &Evaluation) -> Figure {

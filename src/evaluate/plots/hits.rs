@@ -8,7 +8,7 @@ use crate::evaluate::summary::{Evaluation, ReconstructionResult};
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, Look, Panel, Point, count_axis, heights, values};
 
-/// Fewest pairs of a point.
+/// Minimum number of pairs of a point.
 const MIN_PAIRS: u64 = 20;
 /// Largest distance of pairs that is drawn.
 const MAX_DISTANCE_NS: f64 = 60.0;

@@ -71,7 +71,7 @@ const FLAGS: Column = column(
     DataType::UInt32,
     "",
     "",
-    "bit mask, 0 if nothing is to be said; `nuwave flags VALUE` explains a value",
+    "bit mask, 0 without a flag; `nuwave flags VALUE` explains a value",
 );
 
 /// The columns of the `hits` table, one row per hit.

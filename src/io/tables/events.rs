@@ -13,22 +13,19 @@ use super::write::{Part, SLICE_ROWS, TableFile};
 use crate::error::Result;
 use crate::model::Event;
 
-/// A column of floats: its name and the accessor of its value in an event.
-type Column = (&'static str, fn(&Event) -> f64);
-
-/// The columns between the ids and `n_channels_hit`, in order.
-const MEASURED: [Column; 11] = [
-    ("x_mm", |event| event.x_mm),
-    ("y_mm", |event| event.y_mm),
-    ("z_mm", |event| event.z_mm),
-    ("time_ns", |event| event.time_ns),
-    ("energy_mev", |event| event.energy_mev),
-    ("x_sigma_mm", |event| event.x_sigma_mm),
-    ("y_sigma_mm", |event| event.y_sigma_mm),
-    ("z_sigma_mm", |event| event.z_sigma_mm),
-    ("time_sigma_ns", |event| event.time_sigma_ns),
-    ("energy_sigma_mev", |event| event.energy_sigma_mev),
-    ("charge_pe", |event| event.charge_pe),
+/// The values of the columns between the ids and `n_channels_hit`, in the order of [`columns::EVENTS`].
+const MEASURED: [fn(&Event) -> f64; 11] = [
+    |event| event.x_mm,
+    |event| event.y_mm,
+    |event| event.z_mm,
+    |event| event.time_ns,
+    |event| event.energy_mev,
+    |event| event.x_sigma_mm,
+    |event| event.y_sigma_mm,
+    |event| event.z_sigma_mm,
+    |event| event.time_sigma_ns,
+    |event| event.energy_sigma_mev,
+    |event| event.charge_pe,
 ];
 
 /// Returns the schema of the `events` table.
@@ -97,7 +94,7 @@ pub(crate) fn columns_of(input_id: u32, rows: &[Event]) -> Vec<ArrayRef> {
         Arc::new(UInt32Array::from(vec![input_id; rows.len()])),
         Arc::new(UInt64Array::from_iter_values(ids)),
     ];
-    columns.extend(MEASURED.iter().map(|(_, value)| floats(*value)));
+    columns.extend(MEASURED.into_iter().map(floats));
     columns.extend([
         counts(|event| event.n_channels_hit),
         floats(|event| event.fit_quality),
@@ -160,4 +157,36 @@ pub fn read(path: &Path) -> Result<Vec<(u32, Event)>> {
         Ok(())
     })?;
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Flags;
+
+    #[test]
+    fn each_value_is_in_the_column_of_its_name() {
+        let event = Event {
+            event_id: 1,
+            x_mm: 2.0,
+            y_mm: 3.0,
+            z_mm: 4.0,
+            time_ns: 5.0,
+            energy_mev: 6.0,
+            x_sigma_mm: 7.0,
+            y_sigma_mm: 8.0,
+            z_sigma_mm: 9.0,
+            time_sigma_ns: 10.0,
+            energy_sigma_mev: 11.0,
+            charge_pe: 12.0,
+            n_channels_hit: 13,
+            fit_quality: 14.0,
+            flags: Flags(15),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = EventsWriter::create(folder.path(), &"0", 16).unwrap();
+        writer.push(event).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(read(&folder.path().join("events")).unwrap(), [(16, event)]);
+    }
 }

@@ -20,8 +20,10 @@ use crate::io::catch_panic::guarded;
 use crate::io::parquet_file::open_file;
 use crate::model::{Flags, HitTable, Reconstruction, WaveformTable};
 
-/// The ending of the folder with the unfinished units of an output.
-const PARTIAL: &str = ".partial";
+/// The ending of the folder with the unfinished units of an output, and what it holds: a manifest and a folder of records.
+pub(crate) const PARTIAL: &str = ".partial";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const UNITS: &str = "units";
 /// The tables of an output.
 const TABLES: [&str; 3] = ["hits", "waveforms", "events"];
 /// The number of output folders that an error names.
@@ -57,7 +59,7 @@ pub fn read(dir: &Path) -> Result<Reconstruction> {
 /// If `dir` is not a folder, the report is absent, or it is not JSON.
 pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
     if !dir.is_dir() {
-        let partial = with_ending(dir, PARTIAL);
+        let partial = partial_of(dir);
         if !dir.exists() && is_staging(&partial) {
             let reason = format!(
                 "no such folder; its reconstruction is unfinished: `{}`",
@@ -83,16 +85,16 @@ pub fn read_report(dir: &Path) -> Result<serde_json::Value> {
         .map_err(|error| Error::input(&path, "is not valid JSON").with_source(error))
 }
 
-/// Returns `dir` with `ending` after its name.
-fn with_ending(dir: &Path, ending: &str) -> PathBuf {
+/// Returns the folder with the unfinished units of the output `dir`.
+pub(crate) fn partial_of(dir: &Path) -> PathBuf {
     let mut name = dir.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
+    name.push(PARTIAL);
     dir.with_file_name(name)
 }
 
 /// Returns true for a folder with unfinished units.
 fn is_staging(dir: &Path) -> bool {
-    dir.join("manifest.json").is_file() && dir.join("units").is_dir()
+    dir.join(MANIFEST).is_file() && dir.join(UNITS).is_dir()
 }
 
 /// Returns the error for a folder without a report: what the folder is, and what to name instead.

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
 
 use super::columns;
 use crate::error::{Error, Result};
 use crate::io::atomic::{AtomicFile, write_error};
+use crate::io::parquet_file::split_floats;
 use crate::model::{Batch, Extracted, Hit, WaveformSummary};
 
 /// Rows that are encoded together.
@@ -41,19 +41,10 @@ pub fn waveforms_schema() -> SchemaRef {
 
 /// Returns the encoding of the tables.
 pub(super) fn table_properties(schema: &Schema) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
+    let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_max_row_group_row_count(Some(GROUP_ROWS));
-    for field in schema.fields() {
-        // Times and charges hardly ever repeat, so that a dictionary would be useless.
-        if field.data_type().is_floating() {
-            let column = ColumnPath::from(field.name().as_str());
-            properties = properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
-        }
-    }
-    properties.build()
+    split_floats(properties, schema).build()
 }
 
 /// A part that is complete.

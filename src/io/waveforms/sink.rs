@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Polarity, Samples, Truth};
 
-/// Is told the bytes that are done, and all bytes.
+/// A progress callback: bytes done, and bytes in total.
 pub type EndReport = Box<dyn FnMut(u64, u64) + Send>;
 
 /// A writer of a file of waveforms, one implementation per format.
@@ -16,8 +16,7 @@ pub trait WaveformSink {
     /// If the file cannot be written, or the format cannot hold the batch (float samples, mixed lengths).
     fn write(&mut self, batch: &Batch) -> Result<()>;
 
-    /// Gives the writer a function that is told how many bytes of how many are done in [`finish`](Self::finish). Only
-    /// formats that take long there call it.
+    /// Sets the progress callback of [`finish`](Self::finish). Only formats that take long there call it.
     fn report_end(&mut self, report: EndReport) {
         drop(report);
     }
