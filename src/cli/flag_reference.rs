@@ -196,6 +196,30 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
         "Information: a first check (method `auto`) found no light, and the other stages were left out.",
         "Nothing.",
     ),
+    describe(
+        Flags::BASELINE_FOLLOWED,
+        HITS_AND_WAVEFORMS,
+        "Information: the samples without light contradict one constant level (overshoot of an earlier pulse, drift, step, pick-up). A smooth curve through them was subtracted before the hits were found.",
+        "Nothing for single waveforms. If many waveforms of a channel have it, look for pick-up or for a baseline that is not at rest before the window.",
+    ),
+    describe(
+        Flags::GLITCH,
+        HITS_AND_WAVEFORMS,
+        "Samples that no pulse can make: a spike of one sample, a missing sample stored as 0, a flipped high bit. They were replaced by their neighbours.",
+        "If many waveforms of a channel have it, check the digitiser and its readout.",
+    ),
+    describe(
+        Flags::PADDED,
+        HITS_AND_WAVEFORMS,
+        "The window begins or ends with a run of one constant value that is not the baseline, as records of different lengths get when they are padded. The run was left out; the rest was reconstructed as a shorter window.",
+        "Nothing, if records are padded on purpose; otherwise check the program that wrote the file.",
+    ),
+    describe(
+        Flags::TEMPLATE_CUT,
+        CALIBRATION,
+        "The template has not returned to zero at its end: the window in which it was learnt is shorter than the pulse's tail. The tail was continued by an exponential.",
+        "Learn the template in longer windows; the note of `calibrate spe` states the length.",
+    ),
 ];
 
 #[cfg(test)]

@@ -66,12 +66,21 @@ impl Flags {
     pub const FIT_FAILED: Self = Self(1 << 24);
     /// An empty waveform: a first check found no light, and nothing else was done.
     pub const NO_LIGHT: Self = Self(1 << 25);
+    /// The baseline moves within the window; a curve through the samples without light was subtracted.
+    pub const BASELINE_FOLLOWED: Self = Self(1 << 26);
+    /// Samples that no pulse can make: single spikes, missing samples, flipped bits. They were left out.
+    pub const GLITCH: Self = Self(1 << 27);
+    /// A run of one constant value from or to the window's edge: padding, no samples. It was left out.
+    pub const PADDED: Self = Self(1 << 28);
+    /// Calibration: the template ends before its tail does.
+    pub const TEMPLATE_CUT: Self = Self(1 << 29);
 
     /// Flags that say how a waveform was reconstructed. All others tell of a problem, or of a limited result.
-    pub const INFORMATION: Self = Self(Self::FITTED.0 | Self::NO_LIGHT.0);
+    pub const INFORMATION: Self =
+        Self(Self::FITTED.0 | Self::NO_LIGHT.0 | Self::BASELINE_FOLLOWED.0);
 
     /// All flags with their names in reports and their meanings, in the order of the bits.
-    pub const ALL: [(Self, &'static str, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str, &'static str); 30] = [
         (
             Self::SATURATED_HIGH,
             "saturated_high",
@@ -197,6 +206,26 @@ impl Flags {
             Self::NO_LIGHT,
             "no_light",
             "a first look found no light; nothing else was done",
+        ),
+        (
+            Self::BASELINE_FOLLOWED,
+            "baseline_followed",
+            "the baseline moves; a curve was subtracted",
+        ),
+        (
+            Self::GLITCH,
+            "glitch",
+            "samples that no pulse can make; they were left out",
+        ),
+        (
+            Self::PADDED,
+            "padded",
+            "a constant run at the window's edge; it was left out",
+        ),
+        (
+            Self::TEMPLATE_CUT,
+            "template_cut",
+            "the template ends before its tail does",
         ),
     ];
 
