@@ -241,6 +241,7 @@ fn waveforms(args: &Args) -> Result<WaveformFile> {
         detector: info.detector,
         survey: survey.finish(!info.sample_type.starts_with('f'), adc_bits),
         sample_type: info.sample_type,
+        remarks: info.remarks.into_iter().map(|remark| remark.text).collect(),
         losses,
         truth: info.has_truth.then(|| truth(&args.path)).transpose()?,
     })

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Verbosity, print_json, print_summary};
 use crate::error::ErrorKind;
 use crate::pipeline::{EventsReport, Finding, Report, verify};
-use crate::text::{counted, thousands};
+use crate::text::counted;
 
 /// Check finished outputs: files, checksums, counts, every waveform and event once, inputs unchanged
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ fn content(report: &Report) -> String {
     if let EventsReport::Present { events, .. } = &report.events {
         parts.push(counted(*events, "event"));
     }
-    parts.push(format!("{} lost and listed", thousands(totals.lost)));
+    parts.push(format!("{} lost and listed", totals.lost_text()));
     parts.join(", ")
 }
 

@@ -179,7 +179,7 @@ fn run_table(job: &mut Job<'_>, source: &HitSource, places: Range<usize>) -> Res
             place: format!("hits {} and later", positions.start),
             event_id: None,
             channel_id: None,
-            n_waveforms: 1,
+            n_waveforms: None,
             reason: error.reason(),
             position: positions.start,
         }));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::event;
+use crate::io::Remark;
+use crate::text::counted;
 
 /// Receives notices and progress of a pass. Every method does nothing by default.
 pub trait Observer: Send + Sync {
@@ -89,6 +91,15 @@ pub enum Notice {
     Unsorted(PathBuf),
     /// A table without hits.
     NoHits(PathBuf),
+    /// How an input is read, where that is not what a user may expect.
+    Input {
+        /// The input.
+        path: PathBuf,
+        /// The remark of its reader.
+        remark: Remark,
+        /// The number of further inputs with the same remark.
+        more: usize,
+    },
 }
 
 impl Notice {
@@ -101,10 +112,11 @@ impl Notice {
     /// Returns true if the result may not be what the user expects.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        matches!(
-            self,
-            Self::GpuUnavailable(_) | Self::Repeated(_) | Self::NoHits(_)
-        )
+        match self {
+            Self::GpuUnavailable(_) | Self::Repeated(_) | Self::NoHits(_) => true,
+            Self::Input { remark, .. } => remark.is_warning,
+            _ => false,
+        }
     }
 }
 
@@ -150,6 +162,14 @@ impl fmt::Display for Notice {
                 path.display()
             ),
             Self::NoHits(path) => write!(f, "`{}` holds no hits", path.display()),
+            Self::Input { path, remark, more } => {
+                let note = if remark.is_warning { "" } else { "note: " };
+                let more = match more {
+                    0 => String::new(),
+                    more => format!(" and {}", counted(*more as u64, "more input")),
+                };
+                write!(f, "{note}`{}`{more}: {}", path.display(), remark.text)
+            }
         }
     }
 }

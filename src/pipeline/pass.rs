@@ -151,7 +151,7 @@ impl Pass {
     pub fn plan(&self) -> Result<Vec<PlannedInput>> {
         let files = self.files()?;
         Ok(match self.request.settings.from {
-            InputKind::Waveforms => waveform_pass::plan(&self.request.settings, &files)?.0,
+            InputKind::Waveforms => waveform_pass::plan(&self.request, &files)?.0,
             InputKind::Hits => hit_pass::plan(&self.request.settings, &files)?.0,
         })
     }

@@ -42,8 +42,11 @@ pub struct UnitReport {
     pub backend: String,
     /// Waveforms in the output.
     pub waveforms: u64,
-    /// Waveforms, or hits, lost.
+    /// Waveforms, or hits, lost; at least so many if `lost_unknown` is not 0.
     pub lost: u64,
+    /// Losses of which the file does not tell how many waveforms they are; each counts as one in `lost`.
+    #[serde(default)]
+    pub lost_unknown: u64,
     /// Losses that are counted but not listed.
     pub losses_not_listed: u64,
     /// Waveforms without a hit.
@@ -135,7 +138,9 @@ impl UnitRecord {
         read: Option<RangeChecksum>,
         took: Duration,
     ) -> Self {
-        let lost = outcome.losses.iter().map(|loss| loss.n_waveforms).sum();
+        let lost = outcome.losses.iter().map(Loss::at_least).sum();
+        let is_unknown = |loss: &&Loss| loss.n_waveforms.is_none();
+        let lost_unknown = outcome.losses.iter().filter(is_unknown).count() as u64;
         let mut losses = outcome.losses;
         let losses_not_listed = losses.len().saturating_sub(MAX_LISTED) as u64;
         losses.truncate(MAX_LISTED);
@@ -166,6 +171,7 @@ impl UnitRecord {
                 backend: backend.to_owned(),
                 waveforms: outcome.waveforms,
                 lost,
+                lost_unknown,
                 losses_not_listed,
                 empty: outcome.empty,
                 samples: outcome.samples,

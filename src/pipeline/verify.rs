@@ -154,11 +154,8 @@ impl Check<'_> {
             } else {
                 input.waveforms + input.lost
             };
-            // A truncated tail counts as one loss where its number of waveforms is not known.
-            if let Some(rows) = input
-                .rows
-                .filter(|&rows| whole && input.cut.is_none() && rows > accounted)
-            {
+            let is_counted = whole && input.cut.is_none() && input.lost_unknown == 0;
+            if let Some(rows) = input.rows.filter(|&rows| is_counted && rows > accounted) {
                 self.find(
                     input.path.clone(),
                     format!("has {rows} rows, of which {accounted} are in the output or lost"),

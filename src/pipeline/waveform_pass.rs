@@ -9,27 +9,28 @@ use super::backend::BackendChoice;
 use super::detector_context::DetectorContext;
 use super::event_stage::EventStage;
 use super::job::Job;
-use super::observer::Notice;
+use super::observer::{Notice, Observer};
 use super::outcome::UnitOutcome;
 use super::plan::{PlannedInput, Unit};
 use super::record::{RangeChecksum, UnitRecord};
 use super::request::{PassOutcome, Request};
-use super::settings::{OnError, PassSettings};
+use super::settings::OnError;
 use super::unit::{UnitContext, run_unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, DigitizerConfig, Extractor};
 use crate::io::tables::TablesWriter;
-use crate::io::{self, BatchLimit, Source};
+use crate::io::{self, BatchLimit, Remark, Source, SourceInfo};
 
 /// Divides the inputs into units; returns them with what they are reconstructed with and the readout of each.
 pub(super) fn plan(
-    settings: &PassSettings,
+    request: &Request,
     files: &[PathBuf],
 ) -> Result<(
     Vec<PlannedInput>,
     DetectorContext,
     Vec<Option<DigitizerConfig>>,
 )> {
+    let settings = &request.settings;
     settings.parameters.validate()?;
     // Every input is opened before anything is written: a wrong name ends the pass at once.
     let mut infos = Vec::new();
@@ -41,6 +42,7 @@ pub(super) fn plan(
             },
         );
     }
+    tell_remarks(infos.iter().flatten(), request.observer.as_ref());
     let Some(first) = infos.iter().flatten().next() else {
         let reasons = infos.iter().filter_map(|info| info.as_ref().err());
         let reason = reasons.map(|(_, reason)| reason.as_str()).next();
@@ -73,13 +75,33 @@ pub(super) fn plan(
     Ok((inputs, context, readouts))
 }
 
+/// Passes on what the readers of the inputs remark, each text once.
+fn tell_remarks<'a>(infos: impl Iterator<Item = &'a SourceInfo>, observer: &dyn Observer) {
+    let mut told: Vec<(&Path, &Remark, usize)> = Vec::new();
+    for info in infos {
+        for remark in &info.remarks {
+            match told.iter_mut().find(|(_, known, _)| *known == remark) {
+                Some((.., more)) => *more += 1,
+                None => told.push((&info.path, remark, 0)),
+            }
+        }
+    }
+    for (path, remark, more) in told {
+        observer.notice(&Notice::Input {
+            path: path.to_owned(),
+            remark: remark.clone(),
+            more,
+        });
+    }
+}
+
 /// Runs the pass that is requested.
 pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
     let settings = &request.settings;
     let observer = request.observer.as_ref();
     let choice = BackendChoice::new(settings.backend, settings.adapter.as_deref())?;
     observer.notice(&Notice::Backend(choice.line.clone()));
-    let (inputs, context, readouts) = plan(settings, files)?;
+    let (inputs, context, readouts) = plan(request, files)?;
     let stage = EventStage::new(settings, context.detector.as_ref())?;
     observer.notice(&Notice::Calibration(context.origin.clone()));
     if let Some(notice) = stage.notice() {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::formats::{Owned, Read, counts, read_with, write};
-use nuwave::io::{BatchLimit, ReadOptions};
+use nuwave::io::{BatchLimit, Loss, ReadOptions};
 use nuwave::model::Truth;
 
 const ENDINGS: [&str; 7] = ["h5", "parquet", "arrow", "npy", "npz", "dat", "txt"];
@@ -163,7 +163,7 @@ fn a_file_that_is_cut_gives_what_is_whole_and_says_so() {
             };
             let (changed, missing) = whole.compare(&read);
             assert_eq!(changed, 0, "{ending} cut at {cut}");
-            let lost: u64 = read.losses.iter().map(|loss| loss.n_waveforms).sum();
+            let lost: u64 = read.losses.iter().map(Loss::at_least).sum();
             // Records that end between two of them look whole: nothing in the format says how many there were.
             let between = matches!(ending, "dat" | "txt")
                 && (whole.blocks.contains(&cut)
@@ -197,7 +197,7 @@ fn a_flipped_bit_in_a_block_costs_that_block_and_is_listed() {
                 continue;
             };
             let (changed, missing) = whole.compare(&read);
-            let lost: u64 = read.losses.iter().map(|loss| loss.n_waveforms).sum();
+            let lost: u64 = read.losses.iter().map(Loss::at_least).sum();
             let place =
                 format!("{ending} at {at}: {changed} changed, {missing} missing, {lost} lost");
             assert!(missing == 0 || lost > 0, "{place}");
@@ -235,7 +235,7 @@ fn a_flipped_bit_in_the_table_of_contents_of_an_archive_is_noticed_or_harmless()
             continue;
         };
         let (changed, missing) = whole.compare(&read);
-        let lost: u64 = read.losses.iter().map(|loss| loss.n_waveforms).sum();
+        let lost: u64 = read.losses.iter().map(Loss::at_least).sum();
         assert!(
             changed + missing == 0 || lost > 0,
             "npz at {at}: {changed} changed, {missing} missing, {lost} lost"

@@ -146,7 +146,7 @@ fn a_cut_array_gives_all_whole_rows_and_one_loss() {
         let [loss] = read.losses.as_slice() else {
             panic!("one loss, not {:?}", read.losses)
         };
-        assert_eq!(loss.n_waveforms, 24 - whole as u64);
+        assert_eq!(loss.n_waveforms, Some(24 - whole as u64));
     }
 }
 

@@ -68,7 +68,7 @@ fn the_truncated_wavedump_gives_all_whole_records_and_one_loss() {
     assert_eq!(cut.losses.len(), 1);
     let loss = &cut.losses[0];
     assert_eq!(loss.place, format!("record 293 at byte {}", 293 * 836));
-    assert_eq!(loss.n_waveforms, 1);
+    assert_eq!(loss.n_waveforms, Some(1));
     let converted = read(&file("toward_dt5751/ready_400s.h5"));
     assert_uniform(&converted, 293, 406);
     for (a, b) in cut.waveforms.iter().zip(&converted.waveforms) {

@@ -98,6 +98,12 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         let options = args.reading.read_options(input_id as u32)?;
         infos.push(crate::io::open(path, &options)?.info().clone());
     }
+    for info in &infos {
+        for remark in &info.remarks {
+            let kind = if remark.is_warning { "warning" } else { "note" };
+            status!("{kind}: `{}`: {}", info.path.display(), remark.text);
+        }
+    }
     let parameters = SpeParameters {
         polarity: polarity(&args.reading, detector.as_ref(), &infos)?,
         sampling_ns: sampling_ns(&args.reading, detector.as_ref(), &infos)?,

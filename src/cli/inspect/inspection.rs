@@ -34,6 +34,8 @@ pub(super) struct WaveformFile {
     pub given: Given,
     pub detector: Option<String>,
     pub survey: Option<SurveyResult>,
+    /// What the reader remarks on how it reads the file.
+    pub remarks: Vec<String>,
     pub losses: Vec<Loss>,
     pub truth: Option<TruthFile>,
 }

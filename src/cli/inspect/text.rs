@@ -100,6 +100,9 @@ fn waveforms_text(text: &mut String, file: &WaveformFile) {
     } else {
         line(text, "", "no waveform could be read");
     }
+    for remark in &file.remarks {
+        line(text, "note", remark);
+    }
     losses_text(text, &file.losses);
     let first = file.survey.iter().flat_map(|survey| &survey.first);
     first_rows_text(text, first);
@@ -364,8 +367,11 @@ fn output_text(text: &mut String, folder: &OutputFolder) {
             let count = input.get(key).and_then(serde_json::Value::as_u64);
             count.map_or_else(|| format!("? {noun}s"), |count| counted(count, noun))
         };
-        let lost = input.get("lost").and_then(serde_json::Value::as_u64);
-        let lost = thousands(lost.unwrap_or(0));
+        let number = |key: &str| input.get(key).and_then(serde_json::Value::as_u64);
+        let mut lost = thousands(number("lost").unwrap_or(0));
+        if number("lost_unknown").unwrap_or(0) > 0 {
+            lost = format!("at least {lost}");
+        }
         let path = input
             .get("path")
             .and_then(|path| path.as_str())

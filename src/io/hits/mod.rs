@@ -248,11 +248,11 @@ impl Table {
                         place: format!("{} and later", block.place(row)),
                         event_id: None,
                         channel_id: None,
-                        n_waveforms: 0,
+                        n_waveforms: Some(0),
                         reason: "the hits' event number is null or out of range".to_owned(),
                         position: 0,
                     });
-                    loss.n_waveforms += 1;
+                    loss.n_waveforms = loss.n_waveforms.map(|n| n + 1);
                     continue;
                 };
                 table.rows += 1;

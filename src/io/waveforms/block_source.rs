@@ -104,7 +104,7 @@ impl<R: BlockReader> BlockSource<R> {
             place,
             event_id: None,
             channel_id: None,
-            n_waveforms: left.unwrap_or(1).max(1),
+            n_waveforms: left.map(|left| left.max(1)),
             reason: error.reason(),
             position,
         }

@@ -55,7 +55,7 @@ impl Block {
                 place: place(),
                 event_id,
                 channel_id,
-                n_waveforms: 1,
+                n_waveforms: Some(1),
                 reason,
                 position,
             }),

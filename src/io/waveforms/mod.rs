@@ -27,7 +27,7 @@ pub use format::{Create, Format, Probe};
 pub(crate) use hdf5::FORMAT as HDF5;
 pub(crate) use parquet::FORMAT as PARQUET;
 pub use sink::{EndReport, WaveformSink, WriteInfo};
-pub use source::{BatchLimit, Extent, Loss, ReadOptions, Source, SourceInfo, StopCheck};
+pub use source::{BatchLimit, Extent, Loss, ReadOptions, Remark, Source, SourceInfo, StopCheck};
 
 /// All formats, in the order in which they are tried.
 pub const FORMATS: &[Format] = &[

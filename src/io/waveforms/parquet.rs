@@ -173,7 +173,7 @@ impl Rows {
             place: format!("rows {} to {}", self.next_row, end.saturating_sub(1)),
             event_id: None,
             channel_id: None,
-            n_waveforms: end - self.next_row,
+            n_waveforms: Some(end - self.next_row),
             reason: error.reason(),
             position: self.next_row,
         });

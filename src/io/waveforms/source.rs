@@ -37,6 +37,17 @@ pub struct SourceInfo {
     pub n_bytes: u64,
     /// The range of positions in the file.
     pub extent: Extent,
+    /// What a user should know about how the file is read.
+    pub remarks: Vec<Remark>,
+}
+
+/// A remark on how a file is read: something was guessed, or is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The text, without the name of the file.
+    pub text: String,
+    /// True if the result may not be what the user expects.
+    pub is_warning: bool,
 }
 
 /// The range of positions in a file of waveforms. Positions count rows if the format has a table of contents, else bytes,
@@ -88,6 +99,7 @@ impl SourceInfo {
             detector: None,
             n_bytes,
             extent: Extent::bytes(n_bytes, 1, 1),
+            remarks: Vec::new(),
         }
     }
 }
@@ -101,13 +113,21 @@ pub struct Loss {
     pub event_id: Option<u64>,
     /// The channel, if it is known.
     pub channel_id: Option<u32>,
-    /// Number of lost waveforms. A tail of unknown length counts as one.
-    pub n_waveforms: u64,
+    /// Number of lost waveforms; null if the file does not tell it.
+    pub n_waveforms: Option<u64>,
     /// The reason.
     pub reason: String,
     /// Position in the file in units of the source's [`Extent`]. Reports have `place` instead.
     #[serde(skip)]
     pub position: u64,
+}
+
+impl Loss {
+    /// Returns the number of lost waveforms that is certain: one if the number is unknown.
+    #[must_use]
+    pub fn at_least(&self) -> u64 {
+        self.n_waveforms.unwrap_or(1)
+    }
 }
 
 /// The maximum size of a batch. The first limit that is reached ends it. A batch holds at least one waveform.

@@ -64,6 +64,7 @@ impl Report {
             }
         }
         totals.lost = inputs.iter().map(|input| input.lost).sum();
+        totals.lost_unknown = inputs.iter().map(|input| input.lost_unknown).sum();
         if levels.0 > 0 {
             totals.mean_baseline_adc = Some(levels.1 / levels.0 as f64);
             totals.mean_noise_adc = Some(levels.2 / levels.0 as f64);
@@ -75,7 +76,8 @@ impl Report {
             nuwave: manifest.nuwave,
             commit: manifest.commit,
             results_version: manifest.results_version,
-            status: ["complete", "partial"][usize::from(totals.lost > 0)].to_owned(),
+            status: ["complete", "partial"][usize::from(totals.lost > 0 || !losses.is_empty())]
+                .to_owned(),
             from: manifest.from,
             selection: manifest.selection,
             inputs,
@@ -133,6 +135,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
         ascending,
         waveforms: sum(|unit| unit.waveforms),
         lost: sum(|unit| unit.lost) + u64::from(input.unusable.is_some()),
+        lost_unknown: sum(|unit| unit.lost_unknown) + u64::from(input.unusable.is_some()),
         hits: sum(|unit| unit.hits),
         events: with_events.then(|| events.map(|events| events.events).sum()),
         cut: input.unusable.clone(),

@@ -105,8 +105,11 @@ pub struct InputReport {
     pub ascending: bool,
     /// Waveforms in the output.
     pub waveforms: u64,
-    /// Waveforms lost.
+    /// Waveforms lost; at least so many if `lost_unknown` is not 0.
     pub lost: u64,
+    /// Losses of which the file does not tell how many waveforms they are; each counts as one in `lost`.
+    #[serde(default)]
+    pub lost_unknown: u64,
     /// Hits in the output, or of the input where that is hits.
     pub hits: u64,
     /// Events in the output.
@@ -133,8 +136,11 @@ pub struct ListedLoss {
 pub struct Totals {
     /// Waveforms in the output.
     pub waveforms: u64,
-    /// Waveforms lost.
+    /// Waveforms lost; at least so many if `lost_unknown` is not 0.
     pub lost: u64,
+    /// Losses of which the file does not tell how many waveforms they are; each counts as one in `lost`.
+    #[serde(default)]
+    pub lost_unknown: u64,
     /// Waveforms without a hit.
     pub empty: u64,
     /// Samples in the waveforms.
@@ -215,7 +221,7 @@ impl Report {
     /// Returns the exit code of the run: 0, or [`EXIT_PARTIAL`] if something was lost.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.totals.lost == 0 {
+        if self.totals.lost == 0 && self.losses.is_empty() {
             0
         } else {
             EXIT_PARTIAL

@@ -2,9 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{Report, Totals};
 use crate::model::Flags;
 use crate::text::{counted, thousands};
+
+impl Totals {
+    /// Returns the number of lost waveforms in words: `12`, or `at least 12` if some losses are of an unknown number.
+    #[must_use]
+    pub fn lost_text(&self) -> String {
+        let at_least = if self.lost_unknown > 0 {
+            "at least "
+        } else {
+            ""
+        };
+        format!("{at_least}{}", thousands(self.lost))
+    }
+}
 
 impl Report {
     /// Returns a summary for the terminal.
@@ -40,7 +53,10 @@ impl Report {
     fn hits_line(&self) -> String {
         let lost = match self.totals.lost {
             0 => String::new(),
-            lost => format!(", {} lost and listed in the report", thousands(lost)),
+            _ => format!(
+                ", {} lost and listed in the report",
+                self.totals.lost_text()
+            ),
         };
         format!(
             "{} in {}{lost}",
@@ -102,7 +118,11 @@ impl Report {
         if totals.lost > 0 {
             lines.push((
                 "lost",
-                format!("{}, listed in the report", counted(totals.lost, "waveform")),
+                format!(
+                    "{} waveform{}, listed in the report",
+                    totals.lost_text(),
+                    if totals.lost == 1 { "" } else { "s" }
+                ),
             ));
         }
         lines

@@ -172,7 +172,7 @@ fn check_waveforms(
                     !loss.place.is_empty() && !loss.reason.is_empty(),
                     "{loss:?}"
                 );
-                n_lost = n_lost.saturating_add(loss.n_waveforms);
+                n_lost = n_lost.saturating_add(loss.at_least());
             }
             let batch = match next {
                 Ok(Some(batch)) => batch,

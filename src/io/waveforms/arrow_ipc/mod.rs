@@ -165,7 +165,7 @@ impl Batches {
     }
 
     /// Adds the loss of `n_waveforms` from the message at `position` on.
-    fn lose(&self, position: u64, n_waveforms: u64, reason: String) -> Block {
+    fn lose(&self, position: u64, n_waveforms: Option<u64>, reason: String) -> Block {
         let mut block = Block::new(0, Samples::U16(Vec::new()));
         block.losses.push(Loss {
             place: format!("batch {} at byte {position}", self.next_batch),
@@ -228,7 +228,7 @@ impl BlockReader for Batches {
                 Next::Bad(reason) => {
                     self.ended = true;
                     let reason = format!("the file {reason}; the rest of the file is left out");
-                    return Ok(Some(self.lose(begin, 1, reason)));
+                    return Ok(Some(self.lose(begin, None, reason)));
                 }
             };
             let path = self.info.path.clone();
@@ -246,7 +246,7 @@ impl BlockReader for Batches {
                     });
                     self.next_row += records.num_rows() as u64;
                     let block = block.unwrap_or_else(|error| {
-                        self.lose(begin, records.num_rows() as u64, error.reason())
+                        self.lose(begin, Some(records.num_rows() as u64), error.reason())
                     });
                     self.next_batch += 1;
                     return Ok(Some(block));
@@ -257,7 +257,7 @@ impl BlockReader for Batches {
                     let rows = rows.unwrap_or(0);
                     let block = self.lose(
                         begin,
-                        rows.max(1),
+                        Some(rows.max(1)),
                         format!("the batch of {rows} waveforms is damaged ({reason})"),
                     );
                     self.next_row += rows;

@@ -226,10 +226,10 @@ impl BlockReader for Reader {
 fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
     let n_waveforms = rows.end - rows.start;
     if let Some(last) = block.losses.last_mut()
-        && last.position + last.n_waveforms == rows.start
+        && last.position + last.at_least() == rows.start
         && last.event_id.is_none()
     {
-        last.n_waveforms += n_waveforms;
+        last.n_waveforms = Some(rows.end - last.position);
         last.place = format!("rows {} to {}", last.position, rows.end - 1);
         return;
     }
@@ -241,7 +241,7 @@ fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
         place,
         event_id: None,
         channel_id: None,
-        n_waveforms,
+        n_waveforms: Some(n_waveforms),
         reason: error.reason(),
         position: rows.start,
     });

@@ -231,7 +231,7 @@ impl BlockReader for Reader {
                 place: format!("row {} at byte {byte}", self.next_row),
                 event_id: None,
                 channel_id: None,
-                n_waveforms: n_lost,
+                n_waveforms: Some(n_lost),
                 reason: format!(
                     "the array ends after {n_cut} of the row's {row_bytes} bytes; its header says {} rows",
                     self.n_rows

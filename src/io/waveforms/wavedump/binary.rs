@@ -190,7 +190,7 @@ impl Records {
             place: self.place(),
             event_id: header.map(|header| u64::from(header.event)),
             channel_id: header.map(|header| header.channel),
-            n_waveforms: 1,
+            n_waveforms: None,
             reason,
             position: self.position,
         });
@@ -257,7 +257,7 @@ impl Records {
                 place: place(),
                 event_id: Some(u64::from(header.event)),
                 channel_id: Some(header.channel),
-                n_waveforms: 1,
+                n_waveforms: Some(1),
                 reason: wrong_length(n_samples).unwrap_or_default(),
                 position: self.position,
             });
@@ -398,7 +398,7 @@ impl BlockReader for Bare {
                     place,
                     event_id: Some(self.record),
                     channel_id: Some(0),
-                    n_waveforms: 1,
+                    n_waveforms: Some(1),
                     reason: format!(
                         "the file ends after {} of the record's {record_bytes} bytes",
                         record.len()

@@ -262,7 +262,7 @@ impl Text {
                 place,
                 event_id: event_id.and_then(|id| u64::try_from(id).ok()),
                 channel_id: channel_id.and_then(|id| u32::try_from(id).ok()),
-                n_waveforms: 1,
+                n_waveforms: Some(1),
                 reason,
                 position: record.byte,
             });
