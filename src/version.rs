@@ -7,7 +7,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const COMMIT: &str = env!("NUWAVE_COMMIT");
 /// The version of the results. It is raised by every change of the code that changes a byte of the tables made from the same
 /// inputs and settings; outputs of different versions are not mixed.
-pub const RESULTS_VERSION: u32 = 2;
+pub const RESULTS_VERSION: u32 = 3;
 /// Version and commit in one text, as `nuwave --version` prints them.
 pub const VERSION_AND_COMMIT: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("NUWAVE_COMMIT"), ")");

@@ -78,7 +78,8 @@ pub fn bytes_of(hits: &RecordBatch) -> Vec<u8> {
     for column in columns.into_iter().flatten() {
         let data = column.to_data();
         for buffer in data.buffers() {
-            let (offset, length) = (4 * data.offset(), 4 * data.len());
+            let width = column.data_type().primitive_width().unwrap_or(0);
+            let (offset, length) = (width * data.offset(), width * data.len());
             bytes.extend_from_slice(&buffer.as_slice()[offset..offset + length]);
         }
     }

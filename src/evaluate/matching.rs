@@ -239,7 +239,7 @@ fn sorted_hits(reconstruction: &Reconstruction, wanted: &impl Fn(u32) -> bool) -
         .filter(|((id, _), _)| wanted(**id))
         .map(|((_, (&event, &channel)), (&time_ns, &charge_pe))| {
             let pulse = TimedCharge {
-                time_ns: f64::from(time_ns),
+                time_ns,
                 charge_pe: f64::from(charge_pe),
             };
             ((event, channel), pulse)

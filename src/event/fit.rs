@@ -160,6 +160,8 @@ impl EventReconstructor {
             Some(light) => self.with_maps(event, light),
             None => self.without_maps(event),
         };
+        // Within the fit, times count from the start of the window.
+        result.time_ns += event.window_start_ns(self.window_ns);
         let values = [result.x_mm, result.time_ns, result.energy_mev];
         let explained = Flags::TOO_FEW_HITS | Flags::NO_LIGHT_MAPS;
         if values.iter().any(|value| !value.is_finite()) && !result.flags.intersects(explained) {

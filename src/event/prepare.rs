@@ -35,7 +35,7 @@ pub(crate) struct Prepared {
     pub flags: Flags,
 }
 
-/// Checks the hits of `event` and sorts them by channel and time. `keep` may reject a hit, given its channel's index and time.
+/// Checks the hits of `event` and sorts them by channel and time. Times then count from the start of the event's window. `keep` may reject a hit, given its channel's index and time.
 pub(crate) fn prepare(
     event: &EventHits,
     sensors: &Sensors,
@@ -44,6 +44,7 @@ pub(crate) fn prepare(
     keep: impl Fn(usize, f64) -> bool,
 ) -> Prepared {
     let mut prepared = Prepared::default();
+    let start_ns = event.window_start_ns(window_ns);
     let mut good: Vec<(usize, f64, f32)> = Vec::with_capacity(event.hits.len());
     for &ChannelHit {
         channel_id,
@@ -64,11 +65,12 @@ pub(crate) fn prepare(
             prepared.flags |= Flags::UNKNOWN_CHANNEL;
             continue;
         };
-        if !(0.0..=window_ns).contains(&f64::from(time_ns)) {
+        let time_ns = time_ns - start_ns;
+        if !(0.0..=window_ns).contains(&time_ns) {
             prepared.flags |= Flags::HITS_OUTSIDE_WINDOW;
             continue;
         }
-        let time_ns = f64::from(time_ns) - offset_ns(index);
+        let time_ns = time_ns - offset_ns(index);
         if keep(index, time_ns) {
             good.push((index, time_ns, charge_pe));
         }

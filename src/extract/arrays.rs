@@ -39,7 +39,7 @@ pub struct HitArrays {
     /// Channel of each hit.
     pub channel_id: Array1<u32>,
     /// Time of each hit from the first sample of its waveform, without the time offset of the channel.
-    pub time_ns: Array1<f32>,
+    pub time_ns: Array1<f64>,
     /// Charge of each hit.
     pub charge_pe: Array1<f32>,
     /// Standard deviation of the charge.
@@ -65,7 +65,7 @@ impl HitArrays {
         Self {
             event_id: repeated(event_id, numbers()),
             channel_id: repeated(channel_id, numbers()),
-            time_ns: column(|hit| hit.time_ns),
+            time_ns: hits.iter().map(|hit| hit.time_ns).collect(),
             charge_pe: column(|hit| hit.charge_pe),
             charge_sigma_pe: column(|hit| hit.charge_sigma_pe),
             time_sigma_ns: column(|hit| hit.time_sigma_ns),

@@ -120,7 +120,7 @@ impl Extractor {
             .calibration()
             .row_of(waveform.channel_id)
             .map_or(0.0, |(row, _)| self.channel(row).time_offset_ns);
-        let shift_ns = offset_ns - waveform.start_ns as f32;
+        let shift_ns = f64::from(offset_ns) - waveform.start_ns;
         for hit in &mut trace.hits {
             hit.time_ns += shift_ns;
         }
@@ -173,7 +173,7 @@ impl Extractor {
         } else {
             self.over_threshold(channel, work, hits);
         }
-        let shift_ns = waveform.start_ns as f32 - channel.time_offset_ns;
+        let shift_ns = waveform.start_ns - f64::from(channel.time_offset_ns);
         finalize(work.summary, flags, hits, first_hit, shift_ns)
     }
 
@@ -290,7 +290,7 @@ impl Extractor {
                 work.summary.flags |= Flags::PULSE_IN_BASELINE;
             }
             hits.push(Hit {
-                time_ns,
+                time_ns: f64::from(time_ns),
                 charge_pe,
                 charge_sigma_pe,
                 time_sigma_ns: 0.0,
@@ -369,7 +369,7 @@ impl Extractor {
                 flags |= Flags::PILE_UP;
             }
             Hit {
-                time_ns: pulse.time * sampling_ns,
+                time_ns: f64::from(pulse.time * sampling_ns),
                 charge_pe: pulse.charge_pe,
                 charge_sigma_pe: pulse.charge_sigma_pe,
                 time_sigma_ns: pulse.time_sigma * sampling_ns,

@@ -9,7 +9,7 @@ pub(crate) fn finalize(
     flags: Flags,
     hits: &mut Vec<Hit>,
     first_hit: usize,
-    shift_ns: f32,
+    shift_ns: f64,
 ) -> WaveformSummary {
     let mut charge_pe = 0.0;
     for hit in &mut hits[first_hit..] {
@@ -27,15 +27,11 @@ pub(crate) fn finalize(
         summary.noise_adc,
         summary.chi2_ndf.unwrap_or(0.0),
     ];
-    let of_hits = hits[first_hit..].iter().flat_map(|hit| {
-        [
-            hit.time_ns,
-            hit.charge_pe,
-            hit.charge_sigma_pe,
-            hit.time_sigma_ns,
-        ]
-    });
-    if !numbers.into_iter().chain(of_hits).all(f32::is_finite) {
+    let of_hits = hits[first_hit..]
+        .iter()
+        .flat_map(|hit| [hit.charge_pe, hit.charge_sigma_pe, hit.time_sigma_ns]);
+    let has_times = hits[first_hit..].iter().all(|hit| hit.time_ns.is_finite());
+    if !(has_times && numbers.into_iter().chain(of_hits).all(f32::is_finite)) {
         hits.truncate(first_hit);
         return WaveformSummary::unknown(flags | Flags::NON_FINITE);
     }
@@ -72,7 +68,7 @@ mod tests {
         let (whole, n_hits) = finalized(hit, summary);
         assert_eq!((whole.n_hits, n_hits, whole.chi2_ndf), (1, 1, Some(1.0)));
         let spoil_hit: [fn(&mut Hit, f32); 4] = [
-            |hit, value| hit.time_ns = value,
+            |hit, value| hit.time_ns = f64::from(value),
             |hit, value| hit.charge_pe = value,
             |hit, value| hit.charge_sigma_pe = value,
             |hit, value| hit.time_sigma_ns = value,

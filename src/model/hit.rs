@@ -5,8 +5,8 @@ use super::Flags;
 /// One reconstructed hit: a time and a charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Hit {
-    /// Time of the photoelectron relative to the first sample of the window, with the channel's offset subtracted.
-    pub time_ns: f32,
+    /// Time of the photoelectron: start of the window plus the position in it, with the channel's offset subtracted.
+    pub time_ns: f64,
     /// Charge in photoelectrons.
     pub charge_pe: f32,
     /// Expected standard deviation of the charge from noise and baseline error (not the single-PE spread).
@@ -32,7 +32,7 @@ pub struct WaveformSummary {
     /// Sum of the charges of the hits.
     pub charge_pe: f32,
     /// Time of the earliest hit; `None` if there is none.
-    pub first_time_ns: Option<f32>,
+    pub first_time_ns: Option<f64>,
     /// Number of hits.
     pub n_hits: u32,
     /// Baseline in ADC counts, as recorded (not inverted).

@@ -46,8 +46,8 @@ table! {
         event_id: u64,
         /// Channel.
         channel_id: u32,
-        /// Time of the hit from the first sample of its window.
-        time_ns: f32,
+        /// Time of the hit: start of its window plus the position in it.
+        time_ns: f64,
         /// Charge.
         charge_pe: f32,
         /// Flags of the hit.
@@ -67,7 +67,7 @@ table! {
         /// Sum of the charges of the hits.
         charge_pe: f32,
         /// Time of the earliest hit; `None` if there is none.
-        first_time_ns: Option<f32>,
+        first_time_ns: Option<f64>,
         /// Number of hits.
         n_hits: u32,
         /// Baseline.

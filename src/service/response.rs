@@ -193,7 +193,7 @@ mod tests {
                 samples: SamplesRef::U16(&[0; 32]),
             });
             extracted.hits.push(Hit {
-                time_ns: event_id as f32,
+                time_ns: event_id as f64,
                 ..Hit::default()
             });
             extracted.summaries.push(WaveformSummary {

@@ -114,12 +114,14 @@ fn bad_hits_are_flags_and_no_event_ends_without_a_reason() {
         (vec![], Flags::TOO_FEW_HITS),
         (vec![hit(5, 300.0, 1.0)], Flags::TOO_FEW_HITS),
         (
-            (0..420).map(|k| hit(k * 40, 2.3 * k as f32, 1.0)).collect(),
+            (0..420)
+                .map(|k| hit(k * 40, 2.3 * f64::from(k), 1.0))
+                .collect(),
             Flags::TOO_FEW_HITS,
         ),
         (with(&[hit(99_999, 300.0, 1.0)]), Flags::UNKNOWN_CHANNEL),
         (with(&[hit(5, 1e4, 1.0)]), Flags::HITS_OUTSIDE_WINDOW),
-        (with(&[hit(5, f32::NAN, 1.0)]), Flags::BAD_HITS),
+        (with(&[hit(5, f64::NAN, 1.0)]), Flags::BAD_HITS),
         (with(&[hit(5, 300.0, f32::INFINITY)]), Flags::BAD_HITS),
         (with(&[hit(5, 300.0, -1.0)]), Flags::BAD_HITS),
         (with(&good[..3]), Flags::DUPLICATE_HITS),

@@ -6,31 +6,31 @@ use nuwave::extract::{Backend, DigitizerConfig, Extractor, Method, Parameters};
 use nuwave::model::{Extracted, Flags, Hit, MIN_SAMPLES, Polarity, WaveformSummary};
 use proptest::prelude::*;
 
-fn bits_of_hit(hit: &Hit) -> [u32; 5] {
+fn bits_of_hit(hit: &Hit) -> [u64; 5] {
     [
         hit.time_ns.to_bits(),
-        hit.charge_pe.to_bits(),
-        hit.charge_sigma_pe.to_bits(),
-        hit.time_sigma_ns.to_bits(),
-        hit.flags.0,
+        hit.charge_pe.to_bits().into(),
+        hit.charge_sigma_pe.to_bits().into(),
+        hit.time_sigma_ns.to_bits().into(),
+        hit.flags.0.into(),
     ]
 }
 
-fn bits_of_summary(summary: &WaveformSummary) -> [u32; 8] {
+fn bits_of_summary(summary: &WaveformSummary) -> [u64; 8] {
     [
-        summary.charge_pe.to_bits(),
-        summary.first_time_ns.map_or(u32::MAX, f32::to_bits),
-        summary.n_hits,
-        summary.baseline_adc.to_bits(),
-        summary.baseline_sigma_adc.to_bits(),
-        summary.noise_adc.to_bits(),
-        summary.chi2_ndf.map_or(u32::MAX, f32::to_bits),
-        summary.flags.0,
+        summary.charge_pe.to_bits().into(),
+        summary.first_time_ns.map_or(u64::MAX, f64::to_bits),
+        summary.n_hits.into(),
+        summary.baseline_adc.to_bits().into(),
+        summary.baseline_sigma_adc.to_bits().into(),
+        summary.noise_adc.to_bits().into(),
+        summary.chi2_ndf.map_or(u32::MAX, f32::to_bits).into(),
+        summary.flags.0.into(),
     ]
 }
 
 /// The result of each waveform, bit by bit.
-fn bits(extracted: &Extracted) -> Vec<([u32; 8], Vec<[u32; 5]>)> {
+fn bits(extracted: &Extracted) -> Vec<([u64; 8], Vec<[u64; 5]>)> {
     let mut hits = extracted.hits.iter();
     extracted
         .summaries
@@ -56,15 +56,10 @@ fn check(extracted: &Extracted, windows: &[Window]) -> Result<(), TestCaseError>
         .sum();
     prop_assert_eq!(n_hits, extracted.hits.len());
     for hit in &extracted.hits {
-        let finite = [
-            hit.time_ns,
-            hit.charge_pe,
-            hit.charge_sigma_pe,
-            hit.time_sigma_ns,
-        ]
-        .iter()
-        .all(|value| value.is_finite());
-        prop_assert!(finite, "{:?}", hit);
+        let finite = [hit.charge_pe, hit.charge_sigma_pe, hit.time_sigma_ns]
+            .iter()
+            .all(|value| value.is_finite());
+        prop_assert!(finite && hit.time_ns.is_finite(), "{:?}", hit);
         prop_assert!((-2000.0..4000.0).contains(&hit.time_ns), "{:?}", hit);
     }
     for (summary, window) in extracted.summaries.iter().zip(windows) {

@@ -180,7 +180,7 @@ fn hits_merge_what_is_close_and_miss_what_is_small() {
         assert_eq!(hits.len(), event.photoelectrons.len());
         for (hit, one) in hits.iter().zip(&event.photoelectrons) {
             assert_eq!(hit.channel_id, one.channel_id);
-            assert_eq!(hit.time_ns, one.time_ns as f32);
+            assert_eq!(hit.time_ns, one.time_ns);
             assert_eq!(hit.charge_pe, one.charge_pe);
         }
         let merged = event.hits(

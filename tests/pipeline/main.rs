@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absolute_times;
 mod events;
 mod real_data;
 mod real_data_events;

@@ -317,7 +317,7 @@ fn after_the_largest(found: &Output, after_ns: f32) -> (f64, f64) {
             .max_by(|a, b| a.charge_pe.total_cmp(&b.charge_pe));
         for hit in hits {
             all_pe += f64::from(hit.charge_pe);
-            if largest.is_some_and(|largest| hit.time_ns > largest.time_ns + after_ns) {
+            if largest.is_some_and(|largest| hit.time_ns > largest.time_ns + f64::from(after_ns)) {
                 late += 1;
                 late_pe += f64::from(hit.charge_pe);
             }

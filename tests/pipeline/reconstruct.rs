@@ -101,7 +101,7 @@ fn hits_are_where_and_as_large_as_the_true_photoelectrons() {
         let key = (row.event_id, row.channel_id);
         if let (Some(time_ns), Some(true_ns)) = (row.first_time_ns, first.get(&key)) {
             compared += 1;
-            let same_time = (f64::from(time_ns) - true_ns).abs() < 5.0;
+            let same_time = (time_ns - true_ns).abs() < 5.0;
             let same_charge = (f64::from(row.charge_pe) - charge[&key]).abs() < 0.5;
             near += u32::from(same_time && same_charge);
         }

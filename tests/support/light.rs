@@ -143,7 +143,7 @@ pub fn drawn(
                 .sum();
             hits.push(ChannelHit {
                 channel_id: sensor.channel_id,
-                time_ns: group[0] as f32,
+                time_ns: group[0],
                 charge_pe: charge_pe as f32,
                 flags: Flags::NONE,
             });

@@ -111,11 +111,12 @@ pub(super) fn summarize(
         })
     };
     let peak_ns = seed::peak_ns(&times, flight_ns, stretch_ns).ok_or(Unused::NoLight)?;
+    let start_ns = event.window_start_ns(window_ns);
     let dark_ns = (stretch_ns.0 - BEFORE_LIGHT_NS).max(0.0);
     let dark = event
         .hits
         .iter()
-        .filter(|hit| hit.time_ns >= 0.0 && f64::from(hit.time_ns) < dark_ns && hit.charge_pe > 0.0)
+        .filter(|hit| (0.0..dark_ns).contains(&(hit.time_ns - start_ns)) && hit.charge_pe > 0.0)
         .filter_map(|hit| Some((sensors.index_of(hit.channel_id)?, hit.charge_pe)))
         .collect();
     Ok(EventSummary {

@@ -296,7 +296,7 @@ fn event_display(
             bad += 1;
             continue;
         }
-        let (time_ns, charge_pe) = (f64::from(hit.time_ns), f64::from(hit.charge_pe));
+        let (time_ns, charge_pe) = (hit.time_ns, f64::from(hit.charge_pe));
         let sum = light.entry(index).or_insert((0.0, time_ns));
         sum.0 += charge_pe;
         sum.1 = sum.1.min(time_ns);

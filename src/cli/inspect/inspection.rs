@@ -66,8 +66,8 @@ pub(super) struct HitsFile {
     pub event_max: Option<u64>,
     pub channels: usize,
     /// Minimum over hits with a finite time.
-    pub time_min_ns: Option<f32>,
-    pub time_max_ns: Option<f32>,
+    pub time_min_ns: Option<f64>,
+    pub time_max_ns: Option<f64>,
     /// Mean over hits with a finite charge.
     pub mean_charge_pe: Option<f64>,
 }

@@ -221,7 +221,7 @@ fn waveform_display(
                 .hits
                 .iter()
                 .map(|hit| TimedCharge {
-                    time_ns: f64::from(hit.time_ns),
+                    time_ns: hit.time_ns,
                     charge_pe: f64::from(hit.charge_pe),
                 })
                 .collect(),

@@ -255,7 +255,7 @@ pub fn hits(
 /// Returns the number of waveforms in which every photoelectron has exactly one hit within `within_ns`.
 pub fn n_resolved(light: &[Vec<Photoelectron>], found: &[Vec<Hit>], within_ns: f64) -> usize {
     let is_resolved = |one: &Photoelectron, hits: &[Hit]| {
-        let is_near = |hit: &&Hit| (f64::from(hit.time_ns) - one.0).abs() < within_ns;
+        let is_near = |hit: &&Hit| (hit.time_ns - one.0).abs() < within_ns;
         hits.iter().filter(is_near).count() == 1
     };
     light
@@ -272,7 +272,7 @@ pub fn charge_pull(hit: &Hit, charge_pe: f64) -> f64 {
 
 /// Returns the error of the time in units of the stated one.
 pub fn time_pull(hit: &Hit, time_ns: f64) -> f64 {
-    (f64::from(hit.time_ns) - time_ns) / f64::from(hit.time_sigma_ns)
+    (hit.time_ns - time_ns) / f64::from(hit.time_sigma_ns)
 }
 
 /// Returns the root of the mean square.
@@ -294,7 +294,7 @@ pub fn wasserstein_ns(light: &[Photoelectron], hits: &[Hit]) -> f64 {
     let mut steps: Vec<(f64, f64)> = light.iter().map(|one| (one.0, one.1 / total)).collect();
     steps.extend(
         hits.iter()
-            .map(|hit| (f64::from(hit.time_ns), -f64::from(hit.charge_pe) / found)),
+            .map(|hit| (hit.time_ns, -f64::from(hit.charge_pe) / found)),
     );
     steps.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut sum = 0.0;

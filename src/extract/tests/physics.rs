@@ -32,10 +32,7 @@ fn a_unit_pulse_has_charge_one_and_its_own_time() {
             assert_eq!(hits.len(), 1, "{time}: {hits:?}");
             // Counts are whole numbers: one part in some hundred of a pulse 115 high.
             assert!((hits[0].charge_pe - 1.0).abs() < 3e-3, "{time}: {hits:?}");
-            assert!(
-                (f64::from(hits[0].time_ns) - time).abs() < 0.1,
-                "{time}: {hits:?}"
-            );
+            assert!((hits[0].time_ns - time).abs() < 0.1, "{time}: {hits:?}");
         }
     }
 }
@@ -98,7 +95,7 @@ fn a_shifted_waveform_has_shifted_hits() {
         assert_eq!(hits.len(), found[0].len());
         for (hit, first) in hits.iter().zip(&found[0]) {
             assert!(
-                (f64::from(hit.time_ns - first.time_ns) - shift).abs() < 0.05,
+                (hit.time_ns - first.time_ns - shift).abs() < 0.05,
                 "{shift}: {hit:?} and {first:?}"
             );
             assert!(
@@ -223,7 +220,7 @@ fn scintillation_light_is_measured_to_the_stated_accuracy() {
         assert!(w1 < w1_limit, "mean {mu}: W1 {w1} ns");
         let first = both
             .iter()
-            .map(|(light, hits)| f64::from(hits[0].time_ns) - light[0].0)
+            .map(|(light, hits)| hits[0].time_ns - light[0].0)
             .collect();
         let spread = spread(first);
         assert!(spread < 0.85, "mean {mu}: first hit +- {spread} ns");
@@ -239,7 +236,7 @@ fn time_does_not_walk_with_charge() {
         let residuals: Vec<f64> = light
             .iter()
             .zip(&found)
-            .filter_map(|(light, hits)| Some(f64::from(hits.first()?.time_ns) - light[0].0))
+            .filter_map(|(light, hits)| Some(hits.first()?.time_ns - light[0].0))
             .collect();
         let mean = residuals.iter().sum::<f64>() / residuals.len() as f64;
         assert!(

@@ -28,7 +28,7 @@ fn a_unit_pulse_has_charge_one_and_its_own_time() {
                 (hits[0].charge_pe - 1.0).abs() < 3e-3,
                 "{light:?}: {hits:?}"
             );
-            let late = f64::from(hits[0].time_ns) - light[0].0;
+            let late = hits[0].time_ns - light[0].0;
             assert!(late.abs() < 0.03, "{light:?}: {hits:?}");
         }
     }
@@ -48,7 +48,7 @@ fn a_shifted_waveform_has_shifted_hits() {
         let moved = found(shift);
         assert_eq!(moved.len(), reference.len(), "{shift}");
         for (hit, first) in moved.iter().zip(&reference) {
-            let later = f64::from(hit.time_ns) - f64::from(first.time_ns) - shift;
+            let later = hit.time_ns - first.time_ns - shift;
             assert!(later.abs() < 0.05, "{shift}: {hit:?} and {first:?}");
             let more = hit.charge_pe - first.charge_pe;
             assert!(more.abs() < 0.02, "{shift}: {hit:?} and {first:?}");
@@ -95,7 +95,7 @@ fn charge_is_linear_for_photoelectrons_at_one_moment() {
             let mean = |hits: &[Hit]| {
                 let moment = hits
                     .iter()
-                    .map(|hit| f64::from(hit.charge_pe * hit.time_ns));
+                    .map(|hit| f64::from(hit.charge_pe) * hit.time_ns);
                 moment.sum::<f64>() / hits.iter().map(|hit| f64::from(hit.charge_pe)).sum::<f64>()
             };
             let late = found
@@ -223,7 +223,7 @@ fn scintillation_light_is_measured_better_than_by_deconvolution() {
                 .sum::<f64>()
                 / whole().count() as f64;
             let first = both()
-                .map(|(light, hits)| f64::from(hits[0].time_ns) - light[0].0)
+                .map(|(light, hits)| hits[0].time_ns - light[0].0)
                 .collect();
             (
                 errors.iter().sum::<f64>() / total,

@@ -206,8 +206,9 @@ fn find_pulses(
             flags |= Flags::TRUNCATED_AT_EDGE;
         }
         hits.push(Hit {
-            time_ns: leading_edge(upright, peak, EDGE_HEIGHT_SHARE) * pulse.sampling_ns
-                - pulse.edge_ns,
+            time_ns: f64::from(
+                leading_edge(upright, peak, EDGE_HEIGHT_SHARE) * pulse.sampling_ns - pulse.edge_ns,
+            ),
             charge_pe: sum / (pulse.gain * covered),
             charge_sigma_pe: math::hypot(
                 noise.sample_adc * width.sqrt(),

@@ -33,7 +33,7 @@ pub struct Comparison {
     /// Largest difference of charge among matched hits.
     pub worst_charge_pe: f32,
     /// Largest difference of time among matched hits.
-    pub worst_time_ns: f32,
+    pub worst_time_ns: f64,
     /// Largest relative difference of a matched hit's error, and of the baseline's error and the noise in waveforms that are not on
     /// an edge.
     pub worst_error_share: f32,
@@ -55,7 +55,7 @@ pub struct Unmatched {
     /// True if the first backend found it.
     pub of_first: bool,
     /// Its time.
-    pub time_ns: f32,
+    pub time_ns: f64,
     /// Its charge.
     pub charge_pe: f32,
     /// True if an edge explains it.

@@ -7,7 +7,7 @@ const CHARGE_PE: f32 = 1e-3;
 /// The same relative to the charge, if that is more.
 const CHARGE_SHARE: f32 = 1e-5;
 /// Times that differ by no more than this are the same.
-const TIME_NS: f32 = 0.01;
+const TIME_NS: f64 = 0.01;
 
 /// The hits of two results of a waveform, matched by time and charge.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct Matches<'a> {
     /// Largest difference of charge among matched hits.
     pub worst_charge_pe: f32,
     /// Largest difference of time among matched hits.
-    pub worst_time_ns: f32,
+    pub worst_time_ns: f64,
     /// Largest relative difference of the errors of matched hits.
     pub worst_error_share: f32,
 }
@@ -106,7 +106,7 @@ pub fn difference_of_baselines(a: &WaveformSummary, b: &WaveformSummary) -> f32 
 pub(super) mod tests {
     use super::*;
 
-    pub fn hit(time_ns: f32, charge_pe: f32) -> Hit {
+    pub fn hit(time_ns: f64, charge_pe: f32) -> Hit {
         Hit {
             time_ns,
             charge_pe,

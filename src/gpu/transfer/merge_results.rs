@@ -141,7 +141,8 @@ fn finish(
         return WaveformSummary::unknown(Flags::NO_CALIBRATION);
     };
     let start_ns = batch.start_ns().get(index).copied().unwrap_or(0.0);
-    let shift_ns = start_ns as f32 - cpu.channel(row).time_offset_ns;
+    // Times of the device count from the window; an absolute start does not fit into their 32 bits.
+    let shift_ns = start_ns - f64::from(cpu.channel(row).time_offset_ns);
     let first_hit = hits.len();
     // A deconvolved hit without charge is a shoulder whose share of the trace is empty.
     let deconvolved = cpu.parameters().method.deconvolves();
@@ -150,7 +151,7 @@ fn finish(
             .iter()
             .filter(|hit| !(deconvolved && hit.charge_pe <= 0.0))
             .map(|hit| Hit {
-                time_ns: hit.time_ns,
+                time_ns: f64::from(hit.time_ns),
                 charge_pe: hit.charge_pe,
                 charge_sigma_pe: hit.charge_sigma_pe,
                 time_sigma_ns: hit.time_sigma_ns,

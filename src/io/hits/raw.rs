@@ -79,7 +79,7 @@ impl RawRows {
                 channel_id: at(&self.channel, row)
                     .and_then(|channel| u32::try_from(channel).ok())
                     .unwrap_or(NO_CHANNEL),
-                time_ns: at(&self.time, row).map_or(f32::NAN, |value| value as f32),
+                time_ns: at(&self.time, row).unwrap_or(f64::NAN),
                 charge_pe,
                 flags: at(&self.flags, row)
                     .and_then(|flags| u32::try_from(flags).ok())

@@ -81,7 +81,7 @@ pub static HITS: [Column; 8] = [
     CHANNEL_ID,
     column(
         "time_ns",
-        DataType::Float32,
+        DataType::Float64,
         "ns",
         "",
         "time of the photoelectron: start of the window in the input (0 if it states none) plus the position in the window, \
@@ -125,7 +125,7 @@ pub static WAVEFORMS: [Column; 10] = [
     ),
     column(
         "first_time_ns",
-        DataType::Float32,
+        DataType::Float64,
         "ns",
         "null without a hit",
         "time of the earliest hit, as time_ns in `hits`",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt32Array, UInt64Array};
 use parquet::arrow::ArrowWriter;
 
 use super::write::{SLICE_ROWS, hits_schema, table_properties};
@@ -18,7 +18,7 @@ pub struct EventHitsFile {
     writer: ArrowWriter<AtomicFile>,
     event_id: Vec<u64>,
     channel_id: Vec<u32>,
-    time_ns: Vec<f32>,
+    time_ns: Vec<f64>,
     charge_pe: Vec<f32>,
     flags: Vec<u32>,
     truth: Vec<TrueEvent>,
@@ -80,7 +80,7 @@ impl EventHitsFile {
             Arc::new(UInt32Array::from(vec![0; rows])),
             Arc::new(UInt64Array::from(std::mem::take(&mut self.event_id))),
             Arc::new(UInt32Array::from(std::mem::take(&mut self.channel_id))),
-            Arc::new(Float32Array::from(std::mem::take(&mut self.time_ns))),
+            Arc::new(Float64Array::from(std::mem::take(&mut self.time_ns))),
             Arc::new(Float32Array::from(std::mem::take(&mut self.charge_pe))),
             Arc::new(Float32Array::new_null(rows)),
             Arc::new(Float32Array::new_null(rows)),

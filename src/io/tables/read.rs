@@ -161,7 +161,7 @@ pub fn stream_hits(path: &Path, mut each: impl FnMut(HitTable) -> Result<()>) ->
             input_id: part.unsigned("input_id")?,
             event_id: part.unsigned("event_id")?,
             channel_id: part.unsigned("channel_id")?,
-            time_ns: part.floats("time_ns")?,
+            time_ns: part.filled_doubles("time_ns")?,
             charge_pe: part.floats("charge_pe")?,
             flags: part.flags("flags")?,
         })
@@ -182,7 +182,7 @@ pub fn stream_waveforms(
             event_id: part.unsigned("event_id")?,
             channel_id: part.unsigned("channel_id")?,
             charge_pe: part.floats("charge_pe")?,
-            first_time_ns: part.optional_floats("first_time_ns")?,
+            first_time_ns: part.optional_doubles("first_time_ns")?,
             n_hits: part.unsigned("n_hits")?,
             baseline_adc: part.floats("baseline_adc")?,
             noise_adc: part.floats("noise_adc")?,
@@ -385,22 +385,28 @@ impl Rows<'_> {
         }
     }
 
-    /// Returns a column of floats in full precision. A null, which some programs write for NaN, is read as NaN.
-    pub(crate) fn doubles(&self, name: &str) -> Result<Vec<f64>> {
+    fn filled_doubles(&self, name: &str) -> Result<Vec<f64>> {
+        self.filled(name)?;
+        self.doubles(name)
+    }
+
+    fn optional_doubles(&self, name: &str) -> Result<Vec<Option<f64>>> {
         let column = self.column(name)?;
         match column.data_type() {
             DataType::Float32 => Ok(column
                 .as_primitive::<Float32Type>()
                 .iter()
-                .map(|value| value.map_or(f64::NAN, f64::from))
+                .map(|value| value.map(f64::from))
                 .collect()),
-            DataType::Float64 => Ok(column
-                .as_primitive::<Float64Type>()
-                .iter()
-                .map(|value| value.unwrap_or(f64::NAN))
-                .collect()),
+            DataType::Float64 => Ok(column.as_primitive::<Float64Type>().iter().collect()),
             other => Err(self.wrong_type(name, other, "a float of 32 or 64 bits")),
         }
+    }
+
+    /// Returns a column of floats in full precision. A null, which some programs write for NaN, is read as NaN.
+    pub(crate) fn doubles(&self, name: &str) -> Result<Vec<f64>> {
+        let values = self.optional_doubles(name)?.into_iter();
+        Ok(values.map(|value| value.unwrap_or(f64::NAN)).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use std::mem::take;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -88,7 +88,7 @@ impl Ids {
 #[derive(Default)]
 pub(crate) struct HitColumns {
     ids: Ids,
-    time_ns: Vec<f32>,
+    time_ns: Vec<f64>,
     charge_pe: Vec<f32>,
     charge_sigma_pe: Vec<Option<f32>>,
     time_sigma_ns: Vec<Option<f32>>,
@@ -114,7 +114,7 @@ impl HitColumns {
     /// Takes the columns, in the order of [`hits_schema`].
     pub fn take(&mut self) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = self.ids.take().into();
-        columns.push(Arc::new(Float32Array::from(take(&mut self.time_ns))));
+        columns.push(Arc::new(Float64Array::from(take(&mut self.time_ns))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
         columns.push(Arc::new(Float32Array::from(take(
             &mut self.charge_sigma_pe,
@@ -130,7 +130,7 @@ impl HitColumns {
 pub(crate) struct WaveformColumns {
     ids: Ids,
     charge_pe: Vec<f32>,
-    first_time_ns: Vec<Option<f32>>,
+    first_time_ns: Vec<Option<f64>>,
     n_hits: Vec<u32>,
     baseline_adc: Vec<f32>,
     noise_adc: Vec<f32>,
@@ -159,7 +159,7 @@ impl WaveformColumns {
     pub fn take(&mut self) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = self.ids.take().into();
         columns.push(Arc::new(Float32Array::from(take(&mut self.charge_pe))));
-        columns.push(Arc::new(Float32Array::from(take(&mut self.first_time_ns))));
+        columns.push(Arc::new(Float64Array::from(take(&mut self.first_time_ns))));
         columns.push(Arc::new(UInt32Array::from(take(&mut self.n_hits))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.baseline_adc))));
         columns.push(Arc::new(Float32Array::from(take(&mut self.noise_adc))));

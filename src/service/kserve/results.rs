@@ -80,7 +80,7 @@ pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
     },
     OutputSpec {
         name: "hit_time_ns",
-        datatype: "FP32",
+        datatype: "FP64",
         encode: |result| hit_bytes(result, |hit| hit.time_ns.to_le_bytes()),
     },
     OutputSpec {
@@ -111,11 +111,11 @@ pub const WAVEFORM_OUTPUTS: [OutputSpec<JobResult>; 15] = [
     },
     OutputSpec {
         name: "first_time_ns",
-        datatype: "FP32",
+        datatype: "FP64",
         // Tensors have no nulls: NaN if there is no hit.
         encode: |result| {
             waveform_bytes(result, |it| {
-                it.first_time_ns.unwrap_or(f32::NAN).to_le_bytes()
+                it.first_time_ns.unwrap_or(f64::NAN).to_le_bytes()
             })
         },
     },

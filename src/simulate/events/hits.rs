@@ -46,7 +46,7 @@ impl HitFinder {
             if charge_pe >= self.threshold_pe {
                 hits.push(ChannelHit {
                     channel_id: first.channel_id,
-                    time_ns: time_ns as f32,
+                    time_ns,
                     charge_pe: charge_pe as f32,
                     flags: Flags::NONE,
                 });

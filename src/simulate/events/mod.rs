@@ -323,7 +323,7 @@ impl SimulatedEvent {
         {
             finder.find(channel, &mut rng, &mut hits);
         }
-        hits.retain(|hit| (0.0..window_ns).contains(&f64::from(hit.time_ns)));
+        hits.retain(|hit| (0.0..window_ns).contains(&hit.time_ns));
         EventHits {
             event_id: self.truth.event_id,
             hits,

@@ -45,6 +45,10 @@ impl EventRow {
         [self.measured[0], self.measured[1], self.measured[2]]
     }
 
+    pub fn time_ns(&self) -> f64 {
+        self.measured[3]
+    }
+
     pub fn charge_pe(&self) -> f64 {
         self.measured[10]
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output as ProcessOutput};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use nuwave::io::tables::checksum;
@@ -152,7 +152,7 @@ pub struct HitRow {
     pub input_id: u32,
     pub event_id: u64,
     pub channel_id: u32,
-    pub time_ns: f32,
+    pub time_ns: f64,
     pub charge_pe: f32,
     pub charge_sigma_pe: Option<f32>,
     pub time_sigma_ns: Option<f32>,
@@ -165,7 +165,7 @@ pub struct WaveformRow {
     pub event_id: u64,
     pub channel_id: u32,
     pub charge_pe: f32,
-    pub first_time_ns: Option<f32>,
+    pub first_time_ns: Option<f64>,
     pub n_hits: u32,
     pub baseline_adc: f32,
     pub noise_adc: f32,
@@ -384,7 +384,7 @@ fn optional(batch: &RecordBatch, column: usize, row: usize) -> Option<f32> {
 
 #[track_caller]
 pub fn hits(folder: &Path) -> Vec<HitRow> {
-    let time = ("time_ns", DataType::Float32, false);
+    let time = ("time_ns", DataType::Float64, false);
     let batches = table(
         &folder.join("hits"),
         &[
@@ -402,7 +402,7 @@ pub fn hits(folder: &Path) -> Vec<HitRow> {
         input_id: batch.column(0).as_primitive::<UInt32Type>().value(k),
         event_id: batch.column(1).as_primitive::<UInt64Type>().value(k),
         channel_id: batch.column(2).as_primitive::<UInt32Type>().value(k),
-        time_ns: batch.column(3).as_primitive::<Float32Type>().value(k),
+        time_ns: batch.column(3).as_primitive::<Float64Type>().value(k),
         charge_pe: batch.column(4).as_primitive::<Float32Type>().value(k),
         charge_sigma_pe: optional(batch, 5, k),
         time_sigma_ns: optional(batch, 6, k),
@@ -421,7 +421,7 @@ pub fn waveforms(folder: &Path) -> Vec<WaveformRow> {
         EVENT,
         CHANNEL,
         CHARGE,
-        ("first_time_ns", DataType::Float32, true),
+        ("first_time_ns", DataType::Float64, true),
         ("n_hits", DataType::UInt32, false),
         ("baseline_adc", DataType::Float32, false),
         ("noise_adc", DataType::Float32, false),
@@ -436,7 +436,10 @@ pub fn waveforms(folder: &Path) -> Vec<WaveformRow> {
             event_id: batch.column(1).as_primitive::<UInt64Type>().value(k),
             channel_id: batch.column(2).as_primitive::<UInt32Type>().value(k),
             charge_pe: float(3),
-            first_time_ns: optional(batch, 4, k),
+            first_time_ns: batch
+                .column(4)
+                .is_valid(k)
+                .then(|| batch.column(4).as_primitive::<Float64Type>().value(k)),
             n_hits: batch.column(5).as_primitive::<UInt32Type>().value(k),
             baseline_adc: float(6),
             noise_adc: float(7),
@@ -487,7 +490,8 @@ pub fn write_counts(path: &Path, sampling_ns: f64, waveforms: &[(u64, u32, Vec<u
     write_batch(path, sampling_ns, &batch);
 }
 
-fn write_batch(path: &Path, sampling_ns: f64, batch: &Batch) {
+/// Writes a batch of counts of 14 bits with negative pulses.
+pub fn write_batch(path: &Path, sampling_ns: f64, batch: &Batch) {
     let info = WriteInfo {
         sampling_ns,
         adc_bits: 14,
