@@ -136,6 +136,7 @@ fn kserve_of(batch: &Batch) -> Result<InferRequest> {
             .iter()
             .map(|&it| i64::try_from(it).unwrap_or(i64::MAX))
             .collect(),
+        parameter: None,
         contents: None,
     };
     let wanted = ["hit_offsets", "hit_time_ns", "hit_charge_pe"];
@@ -151,6 +152,7 @@ fn kserve_of(batch: &Batch) -> Result<InferRequest> {
             .iter()
             .map(|it| RequestedOutput {
                 name: (*it).to_owned(),
+                parameter: None,
             })
             .collect(),
         raw_input_contents: vec![

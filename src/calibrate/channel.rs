@@ -1,8 +1,11 @@
 //! The second and third pass over a channel: charge spectrum, selection and mean of single photoelectrons.
 
+use std::sync::Arc;
+
 use super::first_pass::{FirstPass, LIGHT_SIGMA, Span};
 use super::parameters::{RunKind, SpeParameters};
 use super::pedestal::estimate_pedestal;
+use super::quiet::{QuietNoise, QuietPlan, QuietSums};
 use super::spectrum::{Content, Spectrum, SpectrumFit, fit};
 use super::template::{Aligner, MeanPulse, Template, finish_template};
 
@@ -28,6 +31,8 @@ pub(super) struct ChannelSums {
     dark_hits: u64,
     pedestal_noise_sum_adc2: f64,
     n_pedestal_waveforms: u64,
+    n_pedestal_samples: u64,
+    quiet: QuietSums,
     /// Sum of triggers whose charge is that of the pedestal, after the first pick-up is subtracted.
     empty: Vec<f64>,
     n_empty: u64,
@@ -50,6 +55,7 @@ impl ChannelSums {
         source: &FirstPass,
         run: RunKind,
         parameters: &SpeParameters,
+        quiet: &Arc<QuietPlan>,
     ) -> Option<Self> {
         let (_, noise_adc) = first_pass.level()?;
         let n_samples = first_pass.n_samples;
@@ -93,6 +99,8 @@ impl ChannelSums {
             dark_hits: 0,
             pedestal_noise_sum_adc2: 0.0,
             n_pedestal_waveforms: 0,
+            n_pedestal_samples: 0,
+            quiet: QuietSums::new(quiet, before + after),
             empty: vec![0.0; n_samples],
             n_empty: 0,
             first_mean: MeanPulse::new(n_samples),
@@ -105,6 +113,16 @@ impl ChannelSums {
             upright: Vec::with_capacity(n_samples),
             scratch: Vec::new(),
         })
+    }
+
+    /// Returns the number of samples of a waveform.
+    pub fn n_samples(&self) -> usize {
+        self.n_samples
+    }
+
+    /// Returns the noise of windows without light.
+    pub fn quiet_noise(&self) -> QuietNoise {
+        self.quiet.finish()
     }
 
     fn threshold(&self) -> f64 {
@@ -194,6 +212,8 @@ impl ChannelSums {
                 let pedestal = estimate_pedestal(samples, &mut self.scratch)?;
                 self.pedestal_noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
                 self.n_pedestal_waveforms += 1;
+                self.n_pedestal_samples += samples.len() as u64;
+                self.quiet.add(samples, pedestal.noise_adc);
             }
             return None;
         }
@@ -234,13 +254,20 @@ impl ChannelSums {
         if hits > 0 {
             return;
         }
-        if let Some(pedestal) = estimate_pedestal(&samples[..end], &mut self.scratch) {
+        let pedestal = samples
+            .get(..end)
+            .and_then(|part| estimate_pedestal(part, &mut self.scratch));
+        if let Some(pedestal) = pedestal {
             self.pedestal_noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
             self.n_pedestal_waveforms += 1;
+            self.n_pedestal_samples += end as u64;
         }
         if charge.abs() < 3.0 * self.charge_noise(end) && self.highest(0, self.n_samples).is_none()
         {
             self.n_empty += 1;
+            if let Some(pedestal) = pedestal {
+                self.quiet.add(samples, pedestal.noise_adc);
+            }
             for (sum, value) in self.empty.iter_mut().zip(&self.upright) {
                 *sum += value;
             }
@@ -365,7 +392,23 @@ impl ChannelSums {
             .iter_mut()
             .for_each(|value| *value *= scale);
         template.peak *= scale;
+        template.noise *= scale;
+        template.slope *= scale;
         Some(template)
+    }
+
+    /// Returns the error of the noise: that of white noise.
+    pub fn noise_error(&self) -> f64 {
+        self.noise_adc / (2.0 * self.n_pedestal_samples.max(1) as f64).sqrt()
+    }
+
+    /// Returns the error of the dark rate; of none, the rate of one pulse.
+    pub fn dark_rate_error_hz(&self, sampling_ns: f64) -> f64 {
+        if self.dark_samples == 0 {
+            return f64::NAN;
+        }
+        let hits = self.dark_hits.max(1) as f64;
+        hits.sqrt() / (self.dark_samples as f64 * sampling_ns * 1e-9)
     }
 
     pub fn dark_rate_hz(&self, sampling_ns: f64) -> f64 {

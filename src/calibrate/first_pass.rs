@@ -1,5 +1,7 @@
 //! The first pass over a channel: its noise, the shape of its pulses, and the time of the light.
 
+use super::defects::{Defect, DefectCounts};
+use super::diagnosis::Signs;
 use super::pedestal::estimate_pedestal;
 
 /// Samples kept before the peak of a pulse.
@@ -14,10 +16,12 @@ const WINDOW_FRACTION: f64 = 0.1;
 /// Sums over the waveforms of one channel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FirstPass {
-    /// Samples per waveform; waveforms of another length are skipped.
+    /// Samples per waveform; 0 before the first that can be used.
     pub n_samples: usize,
     pub n_waveforms: u64,
-    pub n_skipped: u64,
+    /// Waveforms that are left out.
+    pub defects: DefectCounts,
+    pub signs: Signs,
     pub baseline_sum_adc: f64,
     pub noise_sum_adc2: f64,
     /// Sum of the waveforms with light anywhere, and their number.
@@ -45,9 +49,14 @@ impl Span {
 }
 
 impl FirstPass {
-    /// Adds an upright waveform (light positive).
-    pub fn add(&mut self, samples: &[f32], scratch: &mut Vec<f32>) {
+    /// Counts a waveform that is left out.
+    pub fn leave_out(&mut self, defect: Defect) {
         self.n_waveforms += 1;
+        self.defects.add(defect);
+    }
+
+    /// Adds an upright waveform (light positive) without defects.
+    pub fn add(&mut self, samples: &[f32], scratch: &mut Vec<f32>) {
         if self.n_samples == 0 {
             self.n_samples = samples.len();
             self.lit = vec![0.0; samples.len()];
@@ -56,9 +65,11 @@ impl FirstPass {
         }
         let level = estimate_pedestal(samples, scratch).filter(|_| samples.len() == self.n_samples);
         let Some(level) = level else {
-            self.n_skipped += 1;
+            self.leave_out(Defect::OtherLength);
             return;
         };
+        self.n_waveforms += 1;
+        self.signs.add(samples, level, scratch);
         self.baseline_sum_adc += level.level_adc;
         self.noise_sum_adc2 += level.noise_adc * level.noise_adc;
         let baseline = level.level_adc;
@@ -120,7 +131,7 @@ impl FirstPass {
 
     /// Returns mean baseline and noise; `None` without a usable waveform.
     pub fn level(&self) -> Option<(f64, f64)> {
-        let n = self.n_waveforms - self.n_skipped;
+        let n = self.n_waveforms - self.defects.total();
         (n > 0).then(|| {
             let n = n as f64;
             (self.baseline_sum_adc / n, (self.noise_sum_adc2 / n).sqrt())

@@ -7,6 +7,8 @@
 //! third pass averages the pulses of single photoelectrons. Only sums and histogram bins are kept of the waveforms.
 
 mod channel;
+pub mod defects;
+mod diagnosis;
 mod finalize;
 mod first_pass;
 pub mod light;
@@ -15,11 +17,15 @@ mod parameters;
 mod pedestal;
 #[cfg(feature = "plots")]
 pub mod plots;
+mod quantile;
+mod quiet;
+mod refusal;
 mod result;
 pub mod spe;
 mod spectrum;
-#[cfg(feature = "plots")]
 mod spectrum_quality;
 mod template;
 
+pub use quiet::{NoiseLine, QuietNoise};
 pub use spectrum::{Spectrum, SpectrumFit};
+pub use spectrum_quality::FitErrors;

@@ -1,16 +1,7 @@
 //! The parameters of the single-photoelectron calibration.
 
 use crate::model::Polarity;
-
-/// The kind of run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunKind {
-    /// A weak light source fires at the same time in every window.
-    Led,
-    /// Dark photoelectrons at any time.
-    Dark,
-}
+pub use crate::model::RunKind;
 
 /// The parameters of [`spe`](super::spe::spe).
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +10,8 @@ pub struct SpeParameters {
     pub polarity: Polarity,
     /// Interval between samples.
     pub sampling_ns: f64,
+    /// Bits of a sample, where the digitiser is known: waveforms that reach a limit of it are left out.
+    pub adc_bits: Option<u32>,
     /// The kind of run; `None`: determined from the data.
     pub run: Option<RunKind>,
     /// Samples over which the charge is summed, the last not included; `None`: determined from the data.
@@ -27,4 +20,13 @@ pub struct SpeParameters {
     pub min_pulses: u64,
     /// Time at which light reaches the PMTs, from the first sample on, which fixes the offsets. `None`: offsets are zero.
     pub light_ns: Option<f64>,
+}
+
+impl SpeParameters {
+    /// Returns the lowest and the highest value of the digitiser, upright (light is positive).
+    pub(super) fn limits(&self) -> Option<(f32, f32)> {
+        let highest = 2.0_f32.powi(self.adc_bits?.min(32).cast_signed()) - 1.0;
+        let [low, high] = [0.0, highest].map(|limit| self.polarity.sign() * limit);
+        Some((low.min(high), low.max(high)))
+    }
 }

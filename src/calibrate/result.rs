@@ -1,7 +1,11 @@
 //! The results of the single-photoelectron calibration.
 
+use super::defects::DefectCounts;
 use super::parameters::RunKind;
+use super::quiet::QuietNoise;
 use super::spectrum::{Spectrum, SpectrumFit};
+use super::spectrum_quality::FitErrors;
+pub use super::template::CutTail;
 use crate::error::Result;
 use crate::model::{Calibration, ChannelCalibration};
 
@@ -12,8 +16,12 @@ pub struct ChannelSpe {
     pub channel_id: u32,
     /// Waveforms of the channel in the run.
     pub n_waveforms: u64,
-    /// Waveforms that could not be used: of another length, or with samples that are not finite.
-    pub n_skipped: u64,
+    /// Waveforms that were left out, by reason.
+    pub left_out: DefectCounts,
+    /// True if most pulses point away from the direction of light.
+    pub is_upside_down: bool,
+    /// Noise of the windows without light; `None` without a charge window.
+    pub quiet: Option<QuietNoise>,
     /// Mean baseline as recorded.
     pub baseline_adc: f64,
     /// First sample of the charge window and the one after its last; in a dark run counted from 0 at the window's
@@ -23,15 +31,21 @@ pub struct ChannelSpe {
     pub spectrum: Option<Spectrum>,
     /// Fit of the charge spectrum.
     pub fit: Option<SpectrumFit>,
+    /// Statistical errors of the fit.
+    pub fit_errors: Option<FitErrors>,
     /// Pulses in the template.
     pub n_pulses: u64,
     /// Height of the template.
     pub peak_adc: f64,
     /// Full width at half maximum of the template.
     pub fwhm_ns: f64,
+    /// Its statistical error.
+    pub fwhm_error_ns: f64,
+    /// Where the template ends before its tail.
+    pub cut: Option<CutTail>,
     /// Mean time of the photoelectrons from the light source, from the first sample on.
     pub light_time_ns: Option<f64>,
-    /// The row of the calibration file.
+    /// The row of the calibration file, with errors in its `measurement`.
     pub calibration: ChannelCalibration,
 }
 
@@ -47,6 +61,16 @@ pub struct SpeResult {
 }
 
 impl SpeResult {
+    /// Returns the numbers of waveforms of all channels that were left out.
+    #[must_use]
+    pub fn left_out(&self) -> DefectCounts {
+        let mut all = DefectCounts::default();
+        for channel in &self.channels {
+            all.merge(&channel.left_out);
+        }
+        all
+    }
+
     /// Returns the calibration.
     ///
     /// # Errors

@@ -1,15 +1,18 @@
 //! Single-photoelectron calibration in three passes over a low-light or dark run.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::channel::ChannelSums;
+use super::defects::find_defect;
 use super::finalize::finalize;
 use super::first_pass::FirstPass;
+use super::quiet::QuietPlan;
 use crate::error::Result;
 use crate::model::Waveform;
 
 pub use super::parameters::{RunKind, SpeParameters};
-pub use super::result::{ChannelSpe, SpeResult};
+pub use super::result::{ChannelSpe, CutTail, SpeResult};
 
 /// Minimum number of lit waveforms for a channel's own light window; channels with fewer use that of all channels.
 const MIN_LIT: u64 = 30;
@@ -32,6 +35,7 @@ pub type ReadAll<'a> = dyn FnMut(&mut dyn FnMut(Waveform<'_>)) -> Result<()> + '
 /// let parameters = SpeParameters {
 ///     polarity: detector.readout.polarity,
 ///     sampling_ns: detector.readout.sampling_ns,
+///     adc_bits: Some(detector.readout.adc_bits),
 ///     run: Some(RunKind::Led),
 ///     window: None,
 ///     min_pulses: 50,
@@ -69,33 +73,44 @@ pub fn spe(
     type_of: &dyn Fn(u32) -> Option<String>,
 ) -> Result<SpeResult> {
     let sign = parameters.polarity.sign();
-    let mut upright = Vec::new();
-    let mut with_upright = move |waveform: Waveform<'_>, visit: &mut dyn FnMut(&[f32])| {
-        upright.clear();
-        upright.extend(waveform.samples.to_f32().iter().map(|sample| sign * sample));
-        visit(&upright);
-    };
+    let limits = parameters.limits();
     let mut scratch = Vec::new();
+    // A waveform with light positive, or why it is left out: the same in all passes.
+    let mut turn_upright = |waveform: &Waveform<'_>, n_samples: Option<usize>| {
+        let mut upright = waveform.samples.to_f32();
+        upright.iter_mut().for_each(|sample| *sample *= sign);
+        match find_defect(&upright, n_samples, limits, &mut scratch) {
+            None => Ok(upright),
+            Some(defect) => Err(defect),
+        }
+    };
+    let mut pedestal_scratch = Vec::new();
     let mut first_passes: BTreeMap<u32, FirstPass> = BTreeMap::new();
     read_all(&mut |waveform| {
         let first_pass = first_passes.entry(waveform.channel_id).or_default();
-        with_upright(waveform, &mut |samples| {
-            first_pass.add(samples, &mut scratch);
-        });
+        let n_samples = Some(first_pass.n_samples).filter(|&n| n > 0);
+        match turn_upright(&waveform, n_samples) {
+            Ok(samples) => first_pass.add(&samples, &mut pedestal_scratch),
+            Err(defect) => first_pass.leave_out(defect),
+        }
     })?;
 
     let (run, mut channels) = plan(&first_passes, parameters);
     read_all(&mut |waveform| {
-        if let Some(channel) = channels.get_mut(&waveform.channel_id) {
-            with_upright(waveform, &mut |samples| channel.add_charge(samples));
+        if let Some(channel) = channels.get_mut(&waveform.channel_id)
+            && let Ok(samples) = turn_upright(&waveform, Some(channel.n_samples()))
+        {
+            channel.add_charge(&samples);
         }
     })?;
     for channel in channels.values_mut() {
         channel.fit_spectrum();
     }
     read_all(&mut |waveform| {
-        if let Some(channel) = channels.get_mut(&waveform.channel_id) {
-            with_upright(waveform, &mut |samples| channel.add_pulse(samples));
+        if let Some(channel) = channels.get_mut(&waveform.channel_id)
+            && let Ok(samples) = turn_upright(&waveform, Some(channel.n_samples()))
+        {
+            channel.add_pulse(&samples);
         }
     })?;
     finalize(run, &first_passes, &channels, parameters, type_of)
@@ -135,6 +150,7 @@ fn plan(
     } else {
         RunKind::Dark
     });
+    let mut quiet_plans: HashMap<usize, Arc<QuietPlan>> = HashMap::new();
     let channels = first_passes
         .iter()
         .filter_map(|(&channel_id, first_pass)| {
@@ -144,7 +160,11 @@ fn plan(
             } else {
                 all.get(&first_pass.n_samples)?
             };
-            let channel = ChannelSums::new(first_pass, source, run, parameters)?;
+            let n_samples = first_pass.n_samples;
+            let quiet = quiet_plans
+                .entry(n_samples)
+                .or_insert_with(|| Arc::new(QuietPlan::new(n_samples, parameters.sampling_ns)));
+            let channel = ChannelSums::new(first_pass, source, run, parameters, quiet)?;
             Some((channel_id, channel))
         })
         .collect();

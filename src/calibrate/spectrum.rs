@@ -4,6 +4,7 @@
 use std::f64::consts::PI;
 
 use super::nelder_mead::minimize;
+use super::parameters::RunKind;
 use crate::math;
 
 /// Number of bins of a spectrum; fixed, so that memory does not grow with the run.
@@ -12,6 +13,14 @@ pub const N_BINS: usize = 2000;
 const MAX_PHOTOELECTRONS: usize = 40;
 const MIN_ENTRIES: f64 = 200.0;
 const MIN_SINGLE_PE: f64 = 40.0;
+
+/// Returns the minimum number of charges for a fit.
+pub(super) fn min_entries(run: RunKind) -> u64 {
+    match run {
+        RunKind::Led => MIN_ENTRIES as u64,
+        RunKind::Dark => MIN_SINGLE_PE as u64,
+    }
+}
 
 /// A histogram of charges in ADC counts x samples, with equal bins.
 #[derive(Clone, Debug, PartialEq)]

@@ -38,8 +38,8 @@ pub(super) struct Quality {
     pub chi2: f64,
     /// Number of these bins, less the number of parameters and 1 for the number of entries; `None` if there are too few bins.
     pub degrees_of_freedom: Option<usize>,
-    /// Statistical error of the gain; `None` if the parameters cannot be separated.
-    pub gain_error: Option<f64>,
+    /// Statistical errors; `None` if the parameters cannot be separated.
+    pub errors: Option<FitErrors>,
 }
 
 impl Quality {
@@ -73,9 +73,27 @@ impl Quality {
                 .checked_sub(n_parameters + 1)
                 .filter(|&degrees| degrees > 0),
             bins,
-            gain_error: gain_error(spectrum, fit, first_n, &fitted),
+            errors: fit_errors(spectrum, fit, first_n, &fitted),
         }
     }
+
+    /// Compares `fit` with its `spectrum` in bins of a tenth of the spread of one photoelectron.
+    pub fn of_fit(spectrum: &Spectrum, fit: &SpectrumFit, run: RunKind) -> Self {
+        let width = 0.2 * fit.gain_sigma.min(2.0 * fit.pedestal_sigma);
+        let merge = (width / spectrum.bin_width).round().max(1.0);
+        Self::new(spectrum, fit, run, merge as usize)
+    }
+}
+
+/// Statistical errors of the parameters of a fit (standard deviations).
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct FitErrors {
+    /// Of the mean number of photoelectrons.
+    pub mean_pe: f64,
+    /// Of the gain.
+    pub gain: f64,
+    /// Of the charge spread relative to the gain.
+    pub relative_sigma: f64,
 }
 
 /// The bins of the fit: the upper part of the spectrum with so many entries, which is all of it for a run with light.
@@ -132,14 +150,14 @@ fn parameters(fit: &SpectrumFit, first_n: usize) -> Vec<(f64, f64)> {
     all
 }
 
-/// The statistical error of the gain: from the inverse of the Fisher information of all parameters, the shape of the spectrum
+/// Returns the statistical errors: from the inverse of the Fisher information of all parameters, the shape of the spectrum
 /// being that of the fit. Errors of the model are not included.
-fn gain_error(
+fn fit_errors(
     spectrum: &Spectrum,
     fit: &SpectrumFit,
     first_n: usize,
     fitted: &[usize],
-) -> Option<f64> {
+) -> Option<FitErrors> {
     let parameters = parameters(fit, first_n);
     let shares = |values: &[f64]| -> Vec<f64> {
         let [mean_pe, gain, gain_sigma, rest @ ..] = values else {
@@ -190,11 +208,25 @@ fn gain_error(
             information[(row, column)] = fit.entries * sum;
         }
     }
-    let mut unit = vec![0.0; n];
-    *unit.get_mut(1)? = 1.0;
-    let variance = information.solve(&unit)?.get(1).copied()?;
-    let error = fit.gain * variance.sqrt();
-    error.is_finite().then_some(error)
+    // Columns of the covariance of mean, gain and spread, each in units of its own value.
+    let covariance: Vec<Vec<f64>> = (0..3)
+        .map(|column| {
+            let mut unit = vec![0.0; n];
+            *unit.get_mut(column)? = 1.0;
+            information.clone().solve(&unit)
+        })
+        .collect::<Option<_>>()?;
+    let [mean, gain, sigma] = covariance.as_slice() else {
+        return None;
+    };
+    let relative = gain[1] + sigma[2] - 2.0 * gain[2];
+    let errors = FitErrors {
+        mean_pe: fit.mean_pe * mean[0].sqrt(),
+        gain: fit.gain * gain[1].sqrt(),
+        relative_sigma: fit.gain_sigma / fit.gain * relative.max(0.0).sqrt(),
+    };
+    let all = [errors.mean_pe, errors.gain, errors.relative_sigma];
+    all.iter().all(|error| error.is_finite()).then_some(errors)
 }
 
 #[cfg(test)]
@@ -224,12 +256,19 @@ mod tests {
             pedestal_sigma: 5.0,
         };
         let (mut gains, mut errors, mut ratios) = (Vec::new(), 0.0, 0.0);
+        let (mut means, mut mean_errors) = (Vec::new(), 0.0);
+        let (mut sigmas, mut sigma_errors) = (Vec::new(), 0.0);
         for seed in 0..40 {
             let spectrum = sample(seed, 3000);
             let fit = fit(&spectrum, content).expect("a fit");
             let quality = Quality::new(&spectrum, &fit, RunKind::Led, 20);
             gains.push(fit.gain);
-            errors += quality.gain_error.expect("an error") / 40.0;
+            let quality_errors = quality.errors.expect("errors");
+            means.push(fit.mean_pe);
+            mean_errors += quality_errors.mean_pe / 40.0;
+            sigmas.push(fit.gain_sigma / fit.gain);
+            sigma_errors += quality_errors.relative_sigma / 40.0;
+            errors += quality.errors.expect("errors").gain / 40.0;
             ratios += quality.chi2 / quality.degrees_of_freedom.expect("bins") as f64 / 40.0;
             let found: f64 = quality.bins.iter().map(|bin| bin.found).sum();
             let expected: f64 = quality.bins.iter().map(|bin| bin.expected).sum();
@@ -238,6 +277,19 @@ mod tests {
         }
         let mean = gains.iter().sum::<f64>() / 40.0;
         let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / 39.0;
+        let spread = |values: &[f64]| {
+            let mean = values.iter().sum::<f64>() / 40.0;
+            (values
+                .iter()
+                .map(|value| (value - mean).powi(2))
+                .sum::<f64>()
+                / 39.0)
+                .sqrt()
+        };
+        for (values, error) in [(&means, mean_errors), (&sigmas, sigma_errors)] {
+            let ratio = spread(values) / error;
+            assert!((ratio - 1.0).abs() < 0.35, "{ratio}: error {error}");
+        }
         // Forty repetitions know a standard deviation to 11 %.
         let ratio = variance.sqrt() / errors;
         assert!((ratio - 1.0).abs() < 0.35, "{ratio}: error {errors}");

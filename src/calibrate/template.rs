@@ -1,6 +1,7 @@
 //! The mean single-photoelectron pulse: aligned between samples, its time reference, its tail.
 
 use super::first_pass::{Span, span_above};
+use crate::model::template_tail::{TailEnd, TailFit};
 
 /// Samples of the mean kept before its peak.
 const LEAD: usize = 96;
@@ -143,6 +144,24 @@ pub(super) struct Template {
     pub fwhm: f64,
     /// Height.
     pub peak: f64,
+    /// Noise of a sample of the mean.
+    pub noise: f64,
+    /// Steepness at half of the height, per sample: the smaller one of the two edges.
+    pub slope: f64,
+    /// Where the tail has not come to rest within the window.
+    pub cut: Option<CutTail>,
+}
+
+/// A tail that goes on after the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CutTail {
+    /// Samples of the template that were measured.
+    pub measured_samples: usize,
+    /// Mean of the last tenth of the measured template, as share of the peak.
+    pub share: f64,
+    /// The exponential that continues it: its decay constant, and the samples after which it is below a thousandth of the peak. `None` if
+    /// the tail does not show its decay.
+    pub decay: Option<(f64, usize)>,
 }
 
 /// Interpolates between the samples.
@@ -194,23 +213,56 @@ pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) ->
     let (pulse, peak) = mean.pulse()?;
     let reference = time_reference(&pulse, peak)?;
     let fwhm = crossing(&pulse, peak, 0.5, false)? - crossing(&pulse, peak, 0.5, true)?;
+    let slope = [true, false].map(|rising| edge_slope(&pulse, peak, rising));
     let core = span_above(&pulse, peak, CORE_FRACTION)?;
-    let tail = smooth_tail(&pulse, core.to, noise, level_error);
+    let (mut tail, reaches_end) = smooth_tail(&pulse, core.to, noise, level_error);
+    let end = reaches_end
+        .then(|| TailEnd::new(&pulse, noise, level_error))
+        .flatten();
+    let measured = tail.len();
+    match end.and_then(|end| end.fit) {
+        Some(fit) => tail.extend(fit.samples()),
+        // Four more for the interpolation.
+        None if end.is_none() => tail.extend([0.0; 4]),
+        // Zeros after a tail that goes on would be a step.
+        None => {}
+    }
     let samples: Vec<f64> = (0_u32..)
         .map_while(|sample| at(&tail, reference + f64::from(sample)))
         .collect();
     let peak = samples.iter().copied().fold(0.0, f64::max);
+    let before = reference.max(0.0) as usize;
+    let cut = end.map(|end| CutTail {
+        measured_samples: measured.saturating_sub(before),
+        share: end.share,
+        decay: end
+            .fit
+            .map(|fit: TailFit| (fit.decay_samples, fit.rest_samples().saturating_sub(before))),
+    });
     (peak > 0.0).then_some(Template {
         samples,
         reference: reference - LEAD as f64,
         fwhm,
         peak,
+        noise,
+        slope: slope[0].min(slope[1]),
+        cut,
     })
 }
 
+/// Returns the steepness of an edge at half of the height, per sample.
+fn edge_slope(pulse: &[f64], peak: usize, rising: bool) -> f64 {
+    let places = [0.4, 0.6].map(|fraction| crossing(pulse, peak, fraction, rising));
+    let [Some(low), Some(high)] = places else {
+        return 0.0;
+    };
+    0.2 * pulse.get(peak).copied().unwrap_or(0.0) / (high - low).abs().max(1e-6)
+}
+
 /// Averages the tail over a length that grows with the distance from the core: tails vary slowly, and their noise would
-/// become an error of the charge. Cuts it where it has vanished within two standard deviations.
-fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> Vec<f64> {
+/// become an error of the charge. Cuts it where it has vanished within two standard deviations; the second value is true if it has not
+/// vanished by the end.
+fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> (Vec<f64>, bool) {
     let half_width = |index: usize| {
         let wanted = index.saturating_sub(core_end) / 4;
         wanted.min(pulse.len() - 1 - index)
@@ -239,10 +291,8 @@ fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> 
                 last + 1
             }
         });
-    // Four more for the interpolation.
     smooth.truncate(end);
-    smooth.extend([0.0; 4]);
-    smooth
+    (smooth, end == pulse.len())
 }
 
 #[cfg(test)]
@@ -326,7 +376,8 @@ mod tests {
                 log_normal(t, 13.0, 0.43) + undershoot(t) + noise
             })
             .collect();
-        let tail = smooth_tail(&pulse, 90, 0.004, 0.0005);
+        let (tail, reaches_end) = smooth_tail(&pulse, 90, 0.004, 0.0005);
+        assert!(!reaches_end);
         assert!(tail.len() > 160 && tail.len() < 450, "{}", tail.len());
         for index in [120_u32, 140, 160] {
             let expected = undershoot(f64::from(index) - 50.0);

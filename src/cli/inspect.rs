@@ -265,11 +265,20 @@ fn truth(path: &Path) -> Result<TruthFile> {
 }
 
 fn calibration_file(calibration: &Calibration) -> CalibrationFile {
+    let known = |value: f32| value.is_finite().then_some(value);
     let row = |channel_id: Option<u32>, row: usize| {
         let row = calibration.rows().get(row)?;
         Some(CalibrationRow {
             channel_id,
-            gain_adc_samples: row.gain_adc_samples(),
+            gain_adc_samples: row
+                .measurement
+                .and_then(|measured| known(measured.gain_adc_samples)),
+            gain_error_adc_samples: row
+                .measurement
+                .and_then(|measured| known(measured.gain_error_adc_samples)),
+            area_adc_samples: row.area_adc_samples(),
+            n_pulses: row.measurement.map(|measured| measured.n_pulses),
+            baseline_noise_ratio: row.baseline_noise_ratio,
             peak_adc: row.template_adc.iter().copied().fold(0.0, f32::max),
             template_samples: row.template_adc.len(),
             sampling_ns: row.sampling_ns,

@@ -20,7 +20,7 @@ use super::reconstruct::settings::Settings as ReconstructSettings;
 use crate::error::{Error, Result};
 use crate::extract::Extractor;
 use crate::io::{SourceInfo, calibration};
-use crate::pipeline::{CancelToken, EventStage};
+use crate::pipeline::{CancelToken, EventStage, continue_tails};
 use crate::service::auth::Tokens;
 use crate::service::backends::Setup;
 use crate::service::batcher::Batching;
@@ -350,7 +350,8 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     named.remove(DEFAULT);
     let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), context.calibration)]);
     for (name, file) in &named {
-        let calibration = calibration::read(file)?;
+        let mut calibration = calibration::read(file)?;
+        continue_tails(&mut calibration, &format!("`{}`", file.display()));
         // A calibration that does not match the digitizer is an error at the start, not in the first request.
         pool.install(|| Extractor::new(calibration.clone(), counts, parameters))
             .map_err(|error| error.in_file(file))?;

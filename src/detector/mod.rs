@@ -346,7 +346,9 @@ impl Detector {
                 charge_sigma_pe: pmt.total_charge_sigma_pe() as f32,
                 time_sigma_ns: pmt.transit_time_sigma_ns as f32,
                 sampling_ns: self.readout.sampling_ns as f32,
+                baseline_noise_ratio: 1.0,
                 flags: Flags::default(),
+                measurement: None,
             })?);
         }
         for channel_id in 0..self.n_channels() {

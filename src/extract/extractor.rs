@@ -74,16 +74,18 @@ pub(crate) struct Channel {
 }
 
 impl Extractor {
-    /// Creates an extractor with `calibration` for waveforms of `readout`.
+    /// Creates an extractor with `calibration` for waveforms of `readout`. Templates that end before their tails are continued, see
+    /// [`Calibration::continue_tails`].
     ///
     /// # Errors
     /// If a parameter is out of range, the calibration has no rows, or a row was made for another sampling interval.
     pub fn new(
-        calibration: Calibration,
+        mut calibration: Calibration,
         readout: DigitizerConfig,
         parameters: Parameters,
     ) -> Result<Self> {
         parameters.validate()?;
+        calibration.continue_tails();
         if calibration.rows().is_empty() {
             return Err(Error::usage("the calibration has no rows"));
         }

@@ -8,11 +8,12 @@ mod flags;
 mod hit;
 pub mod light_maps;
 mod tables;
+pub(crate) mod template_tail;
 mod truth;
 pub mod vector;
 
 pub use batch::{Batch, MAX_SAMPLES, MIN_SAMPLES, Polarity, Samples, SamplesRef, Waveform};
-pub use calibration::{Calibration, ChannelCalibration};
+pub use calibration::{Calibration, ChannelCalibration, RunKind, SpeMeasurement};
 pub use channel_hit::{ChannelHit, EventHits};
 pub use event::Event;
 pub use flags::Flags;

@@ -8,6 +8,7 @@ use crate::error::{Error, Hint, Result};
 use crate::extract::DigitizerConfig;
 use crate::io::{SourceInfo, calibration};
 use crate::model::Calibration;
+use crate::text::{counted, thousands};
 
 /// Detector and calibration of a pass.
 #[derive(Debug)]
@@ -18,6 +19,36 @@ pub struct DetectorContext {
     pub calibration: Calibration,
     /// The origin of the calibration, for the user.
     pub origin: String,
+}
+
+/// Continues the tails of templates that end before they have come to rest, and warns if there are any. `origin` names the calibration.
+pub(crate) fn continue_tails(calibration: &mut Calibration, origin: &str) {
+    let (continued, left) = calibration.continue_tails();
+    if continued + left == 0 {
+        return;
+    }
+    let mut outcome = Vec::new();
+    if continued > 0 {
+        outcome.push(format!(
+            "{} continued by an exponential",
+            thousands(continued as u64)
+        ));
+    }
+    if left > 0 {
+        outcome.push(format!(
+            "{} left as they are, since their ends show no decay: expect false light after large pulses",
+            thousands(left as u64)
+        ));
+    }
+    tracing::warn!(
+        "of {} in {origin} {} before the tail has come to rest ({}); calibrate with longer windows",
+        counted(calibration.rows().len() as u64, "template"),
+        match continued + left {
+            1 => "1 ends".to_owned(),
+            n => format!("{} end", thousands(n as u64)),
+        },
+        outcome.join(", ")
+    );
 }
 
 impl DetectorContext {
@@ -39,7 +70,7 @@ impl DetectorContext {
                 .map(|(preset, _)| *preset)
         });
         let detector = named.map(detector::load).transpose()?;
-        let (calibration, origin) = match (calibration, &detector) {
+        let (mut calibration, origin) = match (calibration, &detector) {
             (Some(path), _) => (calibration::read(path)?, format!("`{}`", path.display())),
             (None, Some(detector)) => (
                 detector.nominal_calibration()?,
@@ -53,6 +84,7 @@ impl DetectorContext {
                 .with_hint(Hint::NameCalibrationOrDetector));
             }
         };
+        continue_tails(&mut calibration, &origin);
         Ok(Self {
             detector,
             calibration,

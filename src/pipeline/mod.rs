@@ -37,6 +37,8 @@ mod waveform_pass;
 pub use backend::{BackendChoice, BackendKind};
 pub use cancel::CancelToken;
 pub use detector_context::DetectorContext;
+#[cfg(feature = "cli")]
+pub(crate) use detector_context::continue_tails;
 pub use duplicates::DuplicateFilter;
 pub use event_builder::EventBuilder;
 pub use event_stage::EventStage;

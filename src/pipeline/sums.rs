@@ -66,7 +66,10 @@ fn checksum_calibration(calibration: &Calibration) -> u32 {
             charge_sigma_pe,
             time_sigma_ns,
             sampling_ns,
+            baseline_noise_ratio,
             flags,
+            // Nothing is reconstructed from it.
+            measurement: _,
         } = row;
         add(&(template_adc.len() as u64).to_le_bytes());
         for value in template_adc {
@@ -79,6 +82,7 @@ fn checksum_calibration(calibration: &Calibration) -> u32 {
             charge_sigma_pe,
             time_sigma_ns,
             sampling_ns,
+            baseline_noise_ratio,
         ] {
             add(&value.to_le_bytes());
         }
@@ -112,7 +116,9 @@ mod tests {
                 charge_sigma_pe: 0.0,
                 time_sigma_ns: 0.0,
                 sampling_ns: *sampling_ns,
+                baseline_noise_ratio: 1.0,
                 flags: Flags::NONE,
+                measurement: None,
             };
             calibration.add_row(row).expect("a valid row");
         }

@@ -51,6 +51,12 @@ pub struct JobResult {
     pub extracted: Extracted,
     /// The backend that extracted them: `cpu`, `gpu`, or `gpu+cpu`.
     pub backend: &'static str,
+    /// The time from the submission of the job to the start of its batch.
+    pub queued: Duration,
+    /// The time from the start of the batch to its result.
+    pub computed: Duration,
+    /// True for one job of each batch.
+    pub is_first_of_batch: bool,
 }
 
 /// A backend on its own thread. The thread ends when the batcher is dropped and all jobs are done.
@@ -105,6 +111,7 @@ struct InFlightBatch {
 /// A job that waits for its result. `batch` is `None` if the job is alone in its batch, which the backend returns.
 struct PendingJob {
     batch: Option<Batch>,
+    queued: Duration,
     reply: oneshot::Sender<JobOutcome>,
     _permit: SharedPermit,
 }
@@ -264,20 +271,22 @@ impl Iterator for BatchQueue<'_> {
 
 /// Merges the waveforms of `jobs` into one batch. All jobs of a batcher have the same sample type.
 fn merge(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
+    let started = Instant::now();
     for job in &jobs {
-        let queued = job.submitted.elapsed();
+        let queued = started.saturating_duration_since(job.submitted);
         metrics.queue_seconds.observe(queued.as_secs_f64());
     }
     if jobs.len() == 1
         && let Some(Job {
             batch,
             permit,
+            submitted,
             reply,
-            ..
         }) = jobs.pop()
     {
         let alone = PendingJob {
             batch: None,
+            queued: started.saturating_duration_since(submitted),
             reply,
             _permit: permit,
         };
@@ -292,6 +301,7 @@ fn merge(mut jobs: Vec<Job>, metrics: &Metrics) -> (Batch, Vec<PendingJob>) {
         merged.append(&job.batch);
         pending.push(PendingJob {
             batch: Some(job.batch),
+            queued: started.saturating_duration_since(job.submitted),
             reply: job.reply,
             _permit: job.permit,
         });
@@ -310,9 +320,8 @@ fn deliver(
     let Some(InFlightBatch { jobs, started }) = group else {
         return;
     };
-    metrics
-        .compute_seconds
-        .observe(started.elapsed().as_secs_f64());
+    let computed = started.elapsed();
+    metrics.compute_seconds.observe(computed.as_secs_f64());
     let backend = match extracted.left_to_cpu {
         0 => backend,
         all if all >= batch.len() => "cpu",
@@ -321,8 +330,10 @@ fn deliver(
     metrics.record_extracted(&extracted, batch.samples().len(), backend);
     let mut own = Some(batch);
     let mut rest = ResultSplitter::new(extracted);
+    let mut is_first_of_batch = true;
     for PendingJob {
         batch,
+        queued,
         reply,
         _permit,
     } in jobs
@@ -336,6 +347,9 @@ fn deliver(
                 batch,
                 extracted,
                 backend,
+                queued,
+                computed,
+                is_first_of_batch: std::mem::take(&mut is_first_of_batch),
             })
         } else {
             Err(Rejection::internal(

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::backends::Backends;
 use super::budget::{Budget, BudgetPermit, Ledger, SharedPermit};
+use super::kserve::statistics::Statistics;
 use super::local_files::LocalFiles;
 use super::metrics::Metrics;
 use super::rejection::{Reason, Rejection};
@@ -48,6 +49,15 @@ pub struct Client {
 #[derive(Clone)]
 pub struct RequestPermit(pub SharedPermit);
 
+/// The statistics of the two models.
+#[derive(Debug, Default)]
+pub struct ModelStatistics {
+    /// Of the model `waveform`.
+    pub waveform: Statistics,
+    /// Of the model `event`.
+    pub event: Statistics,
+}
+
 /// The state that all requests share.
 pub struct ServiceState {
     /// Calibrations and backends.
@@ -56,6 +66,8 @@ pub struct ServiceState {
     pub limits: Limits,
     /// Counters, gauges and histograms.
     pub metrics: Arc<Metrics>,
+    /// Requests by model, for clients of Triton.
+    pub statistics: ModelStatistics,
     /// The memory of all clients together.
     pub budget: Arc<Budget>,
     /// The description of the backend for the status page.
@@ -83,6 +95,7 @@ impl ServiceState {
             backends,
             limits,
             metrics,
+            statistics: ModelStatistics::default(),
             budget,
             backend_line,
             local_files,

@@ -1,19 +1,19 @@
 //! Numbers and tables as text for people.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "plots")]
 use crate::math;
 
 #[cfg(feature = "cli")]
 pub(crate) mod table;
 
 /// Returns the text for a missing number.
-#[cfg(feature = "cli")]
+#[cfg(feature = "plots")]
 pub(crate) fn missing() -> String {
     "-".to_owned()
 }
 
 /// Returns `value` with `decimals` decimals, or a dash if it is missing or not finite.
-#[cfg(feature = "cli")]
+#[cfg(feature = "plots")]
 pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
     value
         .filter(|value| value.is_finite())
@@ -21,7 +21,7 @@ pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// Returns `value` with its `error`, with at least `decimals` decimals and at most two more, so that the error is not 0.
-#[cfg(feature = "cli")]
+#[cfg(feature = "plots")]
 pub(crate) fn value_with_error(value: f64, error: f64, decimals: usize) -> String {
     let first_digit = -math::log10(error.abs()).floor();
     let decimals = if first_digit.is_finite() {
@@ -31,6 +31,16 @@ pub(crate) fn value_with_error(value: f64, error: f64, decimals: usize) -> Strin
     };
     let error = number(Some(error), decimals);
     format!("{} \u{b1} {error}", number(Some(value), decimals))
+}
+
+/// Returns `value` with its `error` where that is known.
+#[cfg(feature = "plots")]
+pub(crate) fn with_error(value: f64, error: f64, decimals: usize) -> String {
+    if error.is_finite() {
+        value_with_error(value, error, decimals)
+    } else {
+        number(Some(value), decimals)
+    }
 }
 
 /// Returns a count with commas between groups of three digits.

@@ -204,7 +204,7 @@ fn the_nominal_calibration_is_the_described_pulse() {
         row.template_adc[13]
     );
     // Pulse 15.37 ns x 115, undershoots 1.5 + 1.5 + 1.25 ns x 115 (the cut at 1e-4 leaves out 0.03 of it).
-    let gain = row.gain_adc_samples();
+    let gain = row.area_adc_samples();
     assert!(
         (gain / 115.0 - (15.37 - 4.25)).abs() < 0.05,
         "{}",

@@ -84,6 +84,7 @@ fn calibrate(batch: &Batch, polarity: Polarity, light_ns: Option<f64>) -> SpeRes
     let parameters = SpeParameters {
         polarity,
         sampling_ns: 1.0,
+        adc_bits: Some(14),
         run: None,
         window: None,
         min_pulses: 50,
@@ -278,6 +279,7 @@ fn the_type_comes_before_the_crowd() {
     let parameters = SpeParameters {
         polarity: LED.polarity,
         sampling_ns: 1.0,
+        adc_bits: Some(14),
         run: None,
         window: None,
         min_pulses: 50,
@@ -340,6 +342,7 @@ fn a_run_without_light_is_an_error_that_says_what_to_do() {
     let parameters = SpeParameters {
         polarity: dark.polarity,
         sampling_ns: 1.0,
+        adc_bits: Some(14),
         run: None,
         window: None,
         min_pulses: 50,

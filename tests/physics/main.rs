@@ -5,6 +5,7 @@ mod support;
 
 mod calibrate_light;
 mod calibrate_spe;
+mod calibrate_spe_bad_runs;
 mod evaluate;
 mod evaluate_events;
 mod event_fit;

@@ -9,3 +9,4 @@ mod limits;
 mod malformed_requests;
 mod mutated_messages;
 mod tls;
+mod triton;

@@ -17,7 +17,13 @@ use tonic::Code;
 /// A part of the message of the rejection, as a label; its code, and the change that makes a valid request invalid.
 type Case = (&'static str, Code, fn(&mut InferRequest));
 
-const NAMES: [Case; 8] = [
+/// The encoded entry of a map of parameters with this key and no value.
+fn entry(key: &str) -> Bytes {
+    let length = u8::try_from(key.len()).expect("short");
+    [&[0x0a, length], key.as_bytes()].concat().into()
+}
+
+const NAMES: [Case; 11] = [
     ("unknown model `x`", Code::NotFound, |it| {
         it.model_name = "x".into();
     }),
@@ -39,8 +45,34 @@ const NAMES: [Case; 8] = [
     }),
     ("has no output `hits`", Code::InvalidArgument, |it| {
         let name = "hits".to_owned();
-        it.outputs.push(RequestedOutput { name });
+        it.outputs.push(RequestedOutput {
+            name,
+            parameter: None,
+        });
     }),
+    (
+        "output `hit_time_ns`: parameter `shared_memory_region` is not supported",
+        Code::InvalidArgument,
+        |it| {
+            it.outputs.push(RequestedOutput {
+                name: "hit_time_ns".to_owned(),
+                parameter: Some(entry("shared_memory_region")),
+            });
+        },
+    ),
+    (
+        "input `samples`: parameter `shared_memory_region` is not supported",
+        Code::InvalidArgument,
+        |it| it.inputs[0].parameter = Some(entry("shared_memory_region")),
+    ),
+    (
+        "unknown parameter `metod`; available: method, calibration",
+        Code::InvalidArgument,
+        |it| {
+            let value = Some(Value::Text("sparse".to_owned()));
+            it.parameters.insert("metod".into(), Parameter { value });
+        },
+    ),
     (
         "parameter `method` is not a string",
         Code::InvalidArgument,
@@ -120,6 +152,7 @@ const NUMBERS: [Case; 7] = [
             name: "start_ns".into(),
             datatype: "FP64".into(),
             shape: vec![4],
+            parameter: None,
             contents: None,
         });
         let numbers = [0.0, 1.0, f64::NAN, 2.0].into_iter();

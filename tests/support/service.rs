@@ -366,6 +366,7 @@ pub fn request(id: &str, n: usize, seed: u64) -> InferRequest {
             .iter()
             .map(|&it| i64::try_from(it).expect("it is small"))
             .collect(),
+        parameter: None,
         contents: None,
     };
     InferRequest {

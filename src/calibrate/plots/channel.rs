@@ -3,11 +3,11 @@
 use crate::calibrate::parameters::RunKind;
 use crate::calibrate::result::ChannelSpe;
 use crate::calibrate::spectrum_quality::Quality;
-use crate::calibrate::{Spectrum, SpectrumFit};
+use crate::calibrate::{FitErrors, Spectrum, SpectrumFit};
 use crate::model::Flags;
 use crate::plot::axis::Axis;
 use crate::plot::figure::{Figure, GREY, INK, Look, Panel, Point, Series};
-use crate::text::{counted, thousands};
+use crate::text::{counted, thousands, with_error};
 
 /// The components of the fit, each with its index in the palette.
 const COMPONENTS: [(&str, usize); 5] = [
@@ -147,18 +147,23 @@ pub(super) fn spectrum(
 
 /// The results of the fit in words.
 fn words(fit: &SpectrumFit, quality: &Quality) -> String {
-    let error = quality.gain_error.map_or_else(String::new, |error| {
-        format!(" \u{b1} {error:.0} (statistical)")
-    });
+    let error = |value: fn(&FitErrors) -> f64, factor: f64, digits: usize| {
+        quality.errors.as_ref().map_or_else(String::new, |errors| {
+            format!(" \u{b1} {:.digits$}", factor * value(errors))
+        })
+    };
     let agreement = match quality.degrees_of_freedom {
         Some(degrees) => format!("\u{3c7}\u{b2}/ndf = {:.1}/{degrees}", quality.chi2),
         None => "too few bins for a \u{3c7}\u{b2}".to_owned(),
     };
     format!(
-        "gain {:.0}{error} ADC counts x sample, single-PE spread {:.0} %, mean {:.2} PE; {agreement}, of bins with at least 5 expected charges",
+        "gain {:.1}{} ADC counts x sample, single-PE spread ({:.1}{}) %, mean ({:.3}{}) PE (statistical errors); {agreement}, of bins with at least 5 expected charges",
         fit.gain,
+        error(|errors| errors.gain, 1.0, 1),
         100.0 * fit.gain_sigma / fit.gain,
-        fit.mean_pe
+        error(|errors| errors.relative_sigma, 100.0, 1),
+        fit.mean_pe,
+        error(|errors| errors.mean_pe, 1.0, 3)
     )
 }
 
@@ -241,14 +246,27 @@ pub(super) fn template(channel: &ChannelSpe, sampling_ns: f64) -> Figure {
         "Channel {}: mean response to one photoelectron",
         channel.channel_id
     );
+    let measured = channel.calibration.measurement.unwrap_or_default();
     let shape = format!(
-        "peak {:.1} ADC, area {:.0} ADC x sample, noise {:.2} ADC",
-        channel.peak_adc,
-        channel.calibration.gain_adc_samples(),
-        channel.calibration.noise_adc
+        "peak {} ADC, area {:.0} ADC x sample, noise {} ADC",
+        with_error(channel.peak_adc, measured.peak_error_adc.into(), 1),
+        channel.calibration.area_adc_samples(),
+        with_error(
+            channel.calibration.noise_adc.into(),
+            measured.noise_error_adc.into(),
+            3
+        )
     );
     let subtitle = if is_own {
-        format!("{shape}, FWHM {:.1} ns", channel.fwhm_ns)
+        let cut = if channel.cut.is_some() {
+            "; the tail goes on after the window"
+        } else {
+            ""
+        };
+        format!(
+            "{shape}, FWHM {} ns{cut}",
+            with_error(channel.fwhm_ns, channel.fwhm_error_ns, 2)
+        )
     } else {
         format!("{shape}; mean template of other channels, for too few pulses in this one")
     };

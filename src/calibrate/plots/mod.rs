@@ -1,6 +1,7 @@
-//! The plots of a calibration: an overview of all channels, and single channels' charge spectra and templates.
+//! The plots of a calibration: an overview of all channels, single channels' charge spectra and templates, and light maps.
 
 mod channel;
+mod light;
 mod overview;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::model::Flags;
 use crate::plot::figure::Figure;
 use crate::plot::layout;
+
+pub use light::write_light;
 
 /// Number of channels with pictures of their own, unless all are asked for.
 const MAX_SINGLE: usize = 16;
@@ -34,26 +37,33 @@ pub struct SpePlots {
 /// # Errors
 /// If a plot cannot be written.
 pub fn write(folder: &Path, result: &SpeResult, plots: &SpePlots) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)
-        .map_err(|cause| Error::output(folder, "the folder cannot be made").with_source(cause))?;
-    let mut written = Vec::new();
-    let mut write = |name: String, figure: &Figure| -> Result<()> {
-        let path = folder.join(name);
-        std::fs::write(&path, layout::svg(figure)?).map_err(|cause| {
-            Error::output(&path, "the plot cannot be written").with_source(cause)
-        })?;
-        written.push(path);
-        Ok(())
-    };
-    write("overview.svg".to_owned(), &overview::figure(result))?;
+    let mut figures = vec![("overview.svg".to_owned(), overview::figure(result))];
     for channel in single_channels(&result.channels, plots.all_channels) {
         let name = |kind: &str| format!("channel_{:05}_{kind}.svg", channel.channel_id);
         if let Some(spectrum) = channel.spectrum.as_ref().filter(|s| s.entries() > 0) {
             let figure = channel::spectrum(channel, spectrum, result.run, plots.linear_y);
-            write(name("spectrum"), &figure)?;
+            figures.push((name("spectrum"), figure));
         }
         let figure = channel::template(channel, plots.sampling_ns);
-        write(name("template"), &figure)?;
+        figures.push((name("template"), figure));
+    }
+    write_figures(folder, figures)
+}
+
+/// Writes figures into `folder`, which is created if it does not exist, and returns the paths.
+fn write_figures(
+    folder: &Path,
+    figures: impl IntoIterator<Item = (String, Figure)>,
+) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder)
+        .map_err(|cause| Error::output(folder, "the folder cannot be made").with_source(cause))?;
+    let mut written = Vec::new();
+    for (name, figure) in figures {
+        let path = folder.join(name);
+        std::fs::write(&path, layout::svg(&figure)?).map_err(|cause| {
+            Error::output(&path, "the plot cannot be written").with_source(cause)
+        })?;
+        written.push(path);
     }
     Ok(written)
 }
@@ -78,6 +88,7 @@ fn single_channels(channels: &[ChannelSpe], all: bool) -> Vec<&ChannelSpe> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::defects::DefectCounts;
     use super::super::parameters::RunKind;
     use super::super::{Spectrum, SpectrumFit};
     use super::*;
@@ -92,7 +103,9 @@ mod tests {
         ChannelSpe {
             channel_id,
             n_waveforms: 505,
-            n_skipped: 0,
+            left_out: DefectCounts::default(),
+            is_upside_down: false,
+            quiet: None,
             baseline_adc: 1000.0,
             window: Some((10, 40)),
             fit: Some(SpectrumFit {
@@ -104,6 +117,9 @@ mod tests {
                 quality: 1.0,
                 entries: spectrum.entries() as f64,
             }),
+            fit_errors: None,
+            cut: None,
+            fwhm_error_ns: 0.1,
             spectrum: Some(spectrum),
             n_pulses: 90,
             peak_adc: 10.0,
@@ -117,7 +133,9 @@ mod tests {
                 charge_sigma_pe: 0.08,
                 time_sigma_ns: 1.0,
                 sampling_ns: 1.0,
+                baseline_noise_ratio: 1.0,
                 flags,
+                measurement: None,
             },
         }
     }
@@ -168,7 +186,7 @@ mod tests {
         for part in [
             "Channel 1: charge spectrum",
             "pedestal",
-            "gain 101 \u{b1} ",
+            "gain 101.0 \u{b1} ",
             "\u{3c7}\u{b2}/ndf = ",
             "505 waveforms",
             "3 charges above the axis",

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::calibrate::light::{LightResult, PASSES, light};
+use crate::calibrate::plots;
 use crate::cli::Verbosity;
 use crate::cli::args::ThreadArgs;
 use crate::cli::counter::Counter;
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
+    /// Folder for plots (SVG): light maps, arrival times, and light and energy of the sources over those of the maps
+    #[arg(long, value_name = "DIR")]
+    plots_dir: Option<PathBuf>,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Names of the columns, as `event=EventID,channel=ChannelID,time=t_ns,charge=q`
@@ -116,6 +120,9 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         summary.clone(),
     )?;
     folder.commit_with(io::light_maps::MANIFEST, &text)?;
+    if let Some(plots) = &args.plots_dir {
+        plots::write_light(plots, &result)?;
+    }
     super::tell(
         verbosity,
         &args.output,

@@ -1,11 +1,14 @@
 //! `nuwave calibrate spe`.
 
-use std::fmt::Write as _;
+mod notes;
+mod table;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::calibrate::defects::DefectCounts;
 use crate::calibrate::plots::{self, SpePlots};
-use crate::calibrate::spe::{ChannelSpe, RunKind, SpeParameters, SpeResult, spe};
+use crate::calibrate::spe::{RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::Verbosity;
 use crate::cli::args::InputArgs;
 use crate::cli::counter::Counter;
@@ -13,7 +16,7 @@ use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
 use crate::io::{BatchLimit, Loss, SourceInfo, calibration};
 use crate::model::{Polarity, Waveform};
-use crate::text::thousands;
+use crate::text::counted;
 
 /// Passes over the inputs.
 const PASSES: u64 = 3;
@@ -107,6 +110,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let parameters = SpeParameters {
         polarity: polarity(&args.reading, detector.as_ref(), &infos)?,
         sampling_ns: sampling_ns(&args.reading, detector.as_ref(), &infos)?,
+        adc_bits: adc_bits(&args.reading, detector.as_ref(), &infos),
         run: args.run.map(|run| match run {
             RunArg::Led => RunKind::Led,
             RunArg::Dark => RunKind::Dark,
@@ -141,8 +145,17 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         let detector = detector.as_ref()?;
         (channel_id < detector.n_channels()).then(|| detector.type_of(channel_id).name.clone())
     };
-    let result = spe(&mut read_all, &parameters, &type_of)?;
+    let result = spe(&mut read_all, &parameters, &type_of);
     progress.finish();
+    for (path, loss) in &losses {
+        status!(
+            "warning: `{}`, {}: {}",
+            path.display(),
+            loss.place,
+            loss.reason
+        );
+    }
+    let result = result.map_err(|error| with_losses(error, &losses))?;
     let command = super::command_line();
     calibration::write(&args.output, &result.to_calibration()?, &command)?;
     if let Some(folder) = &args.plots_dir {
@@ -153,25 +166,45 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         };
         plots::write(folder, &result, &plots)?;
     }
-    for (path, loss) in &losses {
-        status!(
-            "warning: `{}`, {}: {}",
-            path.display(),
-            loss.place,
-            loss.reason
-        );
+    for note in notes::notes(&result, parameters.sampling_ns) {
+        status!("{note}");
     }
     super::tell(
         verbosity,
         &args.output,
         || as_json(&result, &parameters, &losses).to_string(),
-        || as_table(&result),
+        || table::as_table(&result),
     )?;
     Ok(if losses.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(EXIT_PARTIAL)
     })
+}
+
+/// Adds to an error what could not be read of the inputs.
+fn with_losses(error: Error, losses: &[(PathBuf, Loss)]) -> Error {
+    if losses.is_empty() || error.path().is_some() {
+        return error;
+    }
+    let lost: u64 = losses.iter().map(|(_, loss)| loss.at_least()).sum();
+    error.and_hint(format!(
+        "at least {} could not be read, see the warnings above: mend or leave out these files",
+        counted(lost, "waveform")
+    ))
+}
+
+/// Returns the bits of a sample: those of the options, else the ones all inputs agree on, else those of the detector.
+fn adc_bits(args: &InputArgs, detector: Option<&Detector>, infos: &[SourceInfo]) -> Option<u32> {
+    let of_files = || {
+        let first = infos.first()?.adc_bits?;
+        let all = infos.iter().all(|info| info.adc_bits == Some(first));
+        all.then_some(first)
+    };
+    let says = infos.iter().any(|info| info.adc_bits.is_some());
+    args.adc_bits.or_else(of_files).or(detector
+        .filter(|_| !says)
+        .map(|detector| detector.readout.adc_bits))
 }
 
 fn parse_window(text: &str) -> Result<(usize, usize)> {
@@ -257,112 +290,16 @@ fn sampling_ns(args: &InputArgs, detector: Option<&Detector>, infos: &[SourceInf
     Ok(sampling_ns)
 }
 
-const HEADINGS: [&str; 12] = [
-    "channel",
-    "waveforms",
-    "mean PE",
-    "gain",
-    "SPE sigma",
-    "noise",
-    "peak",
-    "FWHM ns",
-    "light ns",
-    "offset ns",
-    "pulses",
-    "flags",
-];
-
-fn as_table(result: &SpeResult) -> String {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(result.channels.iter().map(|channel| {
-        let fitted = |value: fn(&crate::calibrate::SpectrumFit) -> f64, digits: usize| {
-            channel
-                .fit
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |fit| format!("{:.digits$}", value(fit)))
-        };
-        let row = &channel.calibration;
-        let flags: Vec<&str> = row.flags.names().collect();
-        let known = |value: f64| {
-            if value > 0.0 {
-                format!("{value:.1}")
-            } else {
-                "-".to_owned()
-            }
-        };
-        [
-            channel.channel_id.to_string(),
-            thousands(channel.n_waveforms),
-            fitted(|fit| fit.mean_pe, 3),
-            fitted(|fit| fit.gain, 1),
-            fitted(|fit| fit.gain_sigma / fit.gain, 3),
-            format!("{:.2}", row.noise_adc),
-            format!("{:.1}", channel.peak_adc),
-            known(channel.fwhm_ns),
-            known(channel.light_time_ns.unwrap_or(0.0)),
-            format!("{:.2}", row.time_offset_ns + 0.0),
-            thousands(channel.n_pulses),
-            flags.join(","),
-        ]
-    }));
-    let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| {
-                // Flags are left-aligned in the last column.
-                if column + 1 == HEADINGS.len() {
-                    cell.clone()
-                } else {
-                    format!("{cell:>width$}")
-                }
-            })
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    let kind = match result.run {
-        RunKind::Led => "light at a fixed time",
-        RunKind::Dark => "dark pulses",
-    };
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "\n{kind}; gain in ADC counts x samples per photoelectron within the charge window{}, noise and peak in ADC counts",
-        windows(&result.channels)
-    );
-    if result.run == RunKind::Led {
-        text.push_str(
-            "light: mean time of the photoelectrons after the first sample; times of hits count from the first sample, minus the offset\n",
-        );
-    }
-    text
+/// Returns the numbers of waveforms that were left out, by reason.
+fn left_out(counts: &DefectCounts) -> serde_json::Value {
+    let counts = counts
+        .found()
+        .map(|(defect, count)| (defect.name().to_owned(), count.into()));
+    serde_json::Value::Object(counts.collect())
 }
 
-/// Returns the charge windows, if they are few.
-fn windows(channels: &[ChannelSpe]) -> String {
-    let mut windows: Vec<(usize, usize)> = channels
-        .iter()
-        .filter_map(|channel| channel.window)
-        .collect();
-    windows.sort_unstable();
-    windows.dedup();
-    match windows.as_slice() {
-        [] => String::new(),
-        few if few.len() <= 4 => {
-            let few: Vec<String> = few
-                .iter()
-                .map(|(low, high)| format!("{low}:{high}"))
-                .collect();
-            format!(" ({})", few.join(", "))
-        }
-        many => format!(" ({} different ones)", many.len()),
-    }
+fn finite(value: f32) -> Option<f32> {
+    value.is_finite().then_some(value)
 }
 
 fn as_json(
@@ -375,22 +312,35 @@ fn as_json(
         .iter()
         .map(|channel| {
             let row = &channel.calibration;
+            let measured = row.measurement.unwrap_or_default();
             serde_json::json!({
                 "channel_id": channel.channel_id,
                 "n_waveforms": channel.n_waveforms,
-                "n_skipped": channel.n_skipped,
+                "n_left_out": channel.left_out.total(),
+                "left_out": left_out(&channel.left_out),
                 "baseline_adc": channel.baseline_adc,
                 "window_samples": channel.window,
                 "fit": channel.fit,
+                "fit_errors": channel.fit_errors,
+                "chi2": finite(measured.chi2),
+                "degrees_of_freedom": measured.degrees_of_freedom,
                 "n_pulses": channel.n_pulses,
                 "peak_adc": channel.peak_adc,
+                "peak_error_adc": finite(measured.peak_error_adc),
                 "fwhm_ns": channel.fwhm_ns,
+                "fwhm_error_ns": channel.fwhm_error_ns,
                 "light_time_ns": channel.light_time_ns,
-                "template_area_adc_samples": row.gain_adc_samples(),
+                "template_area_adc_samples": row.area_adc_samples(),
                 "noise_adc": row.noise_adc,
+                "noise_error_adc": finite(measured.noise_error_adc),
+                "baseline_noise_ratio": row.baseline_noise_ratio,
+                "quiet": channel.quiet,
                 "time_offset_ns": row.time_offset_ns,
+                "time_offset_error_ns": finite(measured.time_offset_error_ns),
                 "dark_rate_hz": row.dark_rate_hz,
+                "dark_rate_error_hz": finite(measured.dark_rate_error_hz),
                 "charge_sigma_pe": row.charge_sigma_pe,
+                "charge_sigma_error_pe": finite(measured.charge_sigma_error_pe),
                 "time_sigma_ns": row.time_sigma_ns,
                 "flags": row.flags.names().collect::<Vec<_>>(),
             })
@@ -404,6 +354,7 @@ fn as_json(
         "run": result.run,
         "sampling_ns": parameters.sampling_ns,
         "polarity": parameters.polarity,
+        "left_out": left_out(&result.left_out()),
         "channels": channels,
         "losses": losses,
     })

@@ -83,7 +83,14 @@ pub(super) struct CalibrationFile {
 pub(super) struct CalibrationRow {
     /// `None`: the default of all channels without a row.
     pub channel_id: Option<u32>,
-    pub gain_adc_samples: f32,
+    /// Mean charge of one photoelectron within the charge window, where the file has it.
+    pub gain_adc_samples: Option<f32>,
+    pub gain_error_adc_samples: Option<f32>,
+    /// Sum of the template.
+    pub area_adc_samples: f32,
+    /// Pulses in the template, where the file has their number.
+    pub n_pulses: Option<u64>,
+    pub baseline_noise_ratio: f32,
     pub peak_adc: f32,
     pub template_samples: usize,
     pub sampling_ns: f32,

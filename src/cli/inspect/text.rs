@@ -9,7 +9,7 @@ use super::inspection::{
 use crate::evaluate::survey::{FirstRow, SurveyResult};
 use crate::io::Loss;
 use crate::model::{Flags, Polarity};
-use crate::text::{counted, thousands};
+use crate::text::{counted, thousands, with_error};
 
 /// Returns the content as text.
 pub(super) fn text(path: &Path, found: &Inspection, n_rows: usize) -> String {
@@ -301,9 +301,11 @@ fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
     }
     let _ = writeln!(
         text,
-        "\n  {:>10} {:>16} {:>9} {:>9} {:>9} {:>10} {:>9}  flags",
+        "\n  {:>10} {:>17} {:>17} {:>8} {:>9} {:>9} {:>9} {:>11} {:>9}  flags",
         "channel_id",
         "gain ADC x sample",
+        "area ADC x sample",
+        "pulses",
         "peak ADC",
         "noise ADC",
         "sigma PE",
@@ -314,10 +316,21 @@ fn calibration_text(text: &mut String, file: &CalibrationFile, n_rows: usize) {
         let channel = row
             .channel_id
             .map_or_else(|| "default".to_owned(), |id| id.to_string());
+        let gain = row.gain_adc_samples.map_or_else(
+            || "-".to_owned(),
+            |gain| {
+                with_error(
+                    gain.into(),
+                    row.gain_error_adc_samples.unwrap_or(f32::NAN).into(),
+                    1,
+                )
+            },
+        );
+        let pulses = row.n_pulses.map_or_else(|| "-".to_owned(), thousands);
         let _ = writeln!(
             text,
-            "  {channel:>10} {:>17.1} {:>9.1} {:>9.2} {:>9.3} {:>10} {:>9.2}  {}",
-            row.gain_adc_samples,
+            "  {channel:>10} {gain:>17} {:>17.1} {pulses:>8} {:>9.1} {:>9.2} {:>9.3} {:>11} {:>9.2}  {}",
+            row.area_adc_samples,
             row.peak_adc,
             row.noise_adc,
             row.charge_sigma_pe,

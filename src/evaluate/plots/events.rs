@@ -21,10 +21,6 @@ const AXES: [(&str, Along); 3] = [
     ("z", |metrics| metrics.z_mm),
 ];
 
-/// Distance of two markers of the same energy from it, and the width of a panel.
-const ASIDE_PX: f64 = 4.0;
-const PANEL_PX: f64 = 828.0;
-
 /// Returns all plots with their file names.
 pub(super) fn all(results: &[EventResult]) -> Vec<(&'static str, Figure)> {
     if results.is_empty() {
@@ -220,6 +216,7 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
         bins.filter_map(|bin| point(bin.mean, bin.metrics.resolution, 100.0))
             .collect()
     });
+    // At the same energies, smaller, so that both markers can be seen.
     let mut core = series_of(
         results,
         |result| format!("{}: Gaussian core", result.label),
@@ -239,13 +236,6 @@ fn energy_resolution(results: &[EventResult]) -> Figure {
         },
     );
     let x = count_axis("True energy (MeV)", &robust);
-    // Both are at the same energy: four pixels to either side, so that neither covers the other.
-    let aside = math::powf(x.high() / x.low(), ASIDE_PX / PANEL_PX);
-    for (series, factor) in [(&mut robust, 1.0 / aside), (&mut core, aside)] {
-        for point in series.iter_mut().flat_map(|series| &mut series.points) {
-            point.x *= factor;
-        }
-    }
     for series in &mut core {
         series.look = Look::Dots;
     }

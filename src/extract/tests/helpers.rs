@@ -64,7 +64,9 @@ pub fn juno_row(undershoot: f32, noise: f32) -> ChannelCalibration {
         charge_sigma_pe: 0.3,
         time_sigma_ns: 1.3,
         sampling_ns: 1.0,
+        baseline_noise_ratio: 1.0,
         flags: Flags::NONE,
+        measurement: None,
     }
 }
 

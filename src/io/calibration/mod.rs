@@ -11,6 +11,12 @@
 //! | `time_sigma_ns` | f32 | ns | 0: not known |
 //! | `sampling_ns` | f32 | ns | 1 |
 //! | `flags` | u32 | | 0 |
+//! | `baseline_noise_ratio` | f32 | | 1: white noise |
+//!
+//! How a row was measured, in columns from which nothing is reconstructed; each may be missing or null: `run` (`led` or `dark`),
+//! `n_waveforms`, `n_left_out`, `n_pulses`, `degrees_of_freedom` (u64), and as f32 `mean_pe`, `mean_pe_error`, `gain_adc_samples`,
+//! `gain_error_adc_samples`, `charge_sigma_error_pe`, `noise_error_adc`, `peak_error_adc`, `time_offset_error_ns`,
+//! `dark_rate_error_hz`, `chi2`.
 //!
 //! All integer types and both float types are accepted, so that files from pandas or polars can be read as they are. Other
 //! columns are ignored.
@@ -34,6 +40,29 @@ const FLOAT_COLUMNS: [&str; 6] = [
     "time_sigma_ns",
     "sampling_ns",
 ];
+/// Measured numbers with errors, in the order of the file; see [`SpeMeasurement`](crate::model::SpeMeasurement).
+const MEASURED_COLUMNS: [&str; 10] = [
+    "mean_pe",
+    "mean_pe_error",
+    "gain_adc_samples",
+    "gain_error_adc_samples",
+    "charge_sigma_error_pe",
+    "noise_error_adc",
+    "peak_error_adc",
+    "time_offset_error_ns",
+    "dark_rate_error_hz",
+    "chi2",
+];
+/// Numbers of things, in the order of the file.
+const COUNT_COLUMNS: [&str; 4] = [
+    "n_waveforms",
+    "n_left_out",
+    "n_pulses",
+    "degrees_of_freedom",
+];
+const RATIO_COLUMN: &str = "baseline_noise_ratio";
+const RUN_COLUMN: &str = "run";
+
 const FORMAT_HINT: &str = "a calibration is a Parquet file with the columns `channel_id` and `template_adc` \
     (list of floats), as `nuwave calibrate spe` writes it";
 
@@ -51,7 +80,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
-    use crate::model::{Calibration, ChannelCalibration, Flags};
+    use crate::model::{Calibration, ChannelCalibration, Flags, RunKind, SpeMeasurement};
 
     fn row(peak_adc: f32) -> ChannelCalibration {
         ChannelCalibration {
@@ -62,7 +91,29 @@ mod tests {
             charge_sigma_pe: 0.31,
             time_sigma_ns: 1.25,
             sampling_ns: 2.0,
+            baseline_noise_ratio: 1.0,
             flags: Flags::TEMPLATE_FALLBACK,
+            measurement: None,
+        }
+    }
+
+    fn measurement() -> SpeMeasurement {
+        SpeMeasurement {
+            run: Some(RunKind::Dark),
+            n_waveforms: 5_000_000_000,
+            n_left_out: 12,
+            n_pulses: 345,
+            mean_pe: 0.25,
+            mean_pe_error: 0.01,
+            gain_adc_samples: 1234.5,
+            gain_error_adc_samples: 2.5,
+            charge_sigma_error_pe: 0.005,
+            noise_error_adc: 0.003,
+            peak_error_adc: 0.4,
+            time_offset_error_ns: 0.02,
+            dark_rate_error_hz: 150.0,
+            chi2: 61.5,
+            degrees_of_freedom: 58,
         }
     }
 
@@ -97,7 +148,13 @@ mod tests {
     fn what_is_written_is_read_back() {
         let mut calibration = Calibration::new();
         let shared = calibration.add_row(row(10.0)).expect("valid");
-        let own = calibration.add_row(row(7.0)).expect("valid");
+        let own = calibration
+            .add_row(ChannelCalibration {
+                baseline_noise_ratio: 1.75,
+                measurement: Some(measurement()),
+                ..row(7.0)
+            })
+            .expect("valid");
         calibration.set_default(shared);
         calibration.assign(4_000_000_000, shared);
         calibration.assign(3, own);
@@ -148,6 +205,8 @@ mod tests {
         assert_eq!(default_row.noise_adc, 0.0);
         assert_eq!(default_row.charge_sigma_pe, DEFAULT_CHARGE_SIGMA_PE);
         assert_eq!(default_row.sampling_ns, DEFAULT_SAMPLING_NS);
+        assert_eq!(default_row.baseline_noise_ratio, 1.0);
+        assert_eq!(default_row.measurement, None);
         let (row, own) = calibration.row_of(8).expect("channel 8");
         assert!(own);
         assert_eq!(calibration.rows()[row].noise_adc, 4.0);
@@ -237,6 +296,17 @@ mod tests {
                     ("sampling_ns", Arc::new(Float32Array::from(vec![1.0, 0.0]))),
                 ],
                 "row 1, column `sampling_ns`: 0 is not a finite number > 0",
+            ),
+            (
+                vec![
+                    ("channel_id", channels(&[Some(1), Some(2)])),
+                    ("template_adc", good()),
+                    (
+                        "baseline_noise_ratio",
+                        Arc::new(Float32Array::from(vec![1.0, 0.5])),
+                    ),
+                ],
+                "row 1, column `baseline_noise_ratio`: 0.5 is not a finite number >= 1",
             ),
         ];
         for (columns, expected) in cases {

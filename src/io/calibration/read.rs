@@ -12,11 +12,14 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{DEFAULT_CHARGE_SIGMA_PE, DEFAULT_SAMPLING_NS, FLOAT_COLUMNS, FORMAT_HINT};
+use super::{
+    COUNT_COLUMNS, DEFAULT_CHARGE_SIGMA_PE, DEFAULT_SAMPLING_NS, FLOAT_COLUMNS, FORMAT_HINT,
+    MEASURED_COLUMNS, RATIO_COLUMN, RUN_COLUMN,
+};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
-use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES};
+use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES, RunKind, SpeMeasurement};
 
 const BATCH_ROWS: usize = 1024;
 
@@ -107,6 +110,7 @@ fn read_rows(
             let (in_range, expected) = match name {
                 "time_offset_ns" => (true, "a finite number"),
                 "sampling_ns" => (value > 0.0, "a finite number > 0"),
+                RATIO_COLUMN => (value >= 1.0, "a finite number >= 1"),
                 _ => (value >= 0.0, "a finite number >= 0"),
             };
             if !(value.is_finite() && in_range) {
@@ -137,7 +141,10 @@ fn read_rows(
             charge_sigma_pe: float(charge, DEFAULT_CHARGE_SIGMA_PE)?,
             time_sigma_ns: float(time, 0.0)?,
             sampling_ns: float(sampling, DEFAULT_SAMPLING_NS)?,
+            baseline_noise_ratio: float(RATIO_COLUMN, 1.0)?,
             flags: Flags(flags),
+            measurement: measurement_at(batch, index)
+                .map_err(|(column, message)| at(column, &message))?,
         };
         let place = calibration.add_row(channel).map_err(|cause| {
             let error = Error::input(path, cause.message()).at_place(format!("row {row}"));
@@ -161,8 +168,87 @@ fn read_rows(
     Ok(())
 }
 
+/// Returns how the row at `index` was measured; `None` if no column tells. Errors have the name of the column.
+fn measurement_at(
+    batch: &RecordBatch,
+    index: usize,
+) -> std::result::Result<Option<SpeMeasurement>, (&'static str, String)> {
+    let mut is_known = false;
+    let mut values = [f32::NAN; MEASURED_COLUMNS.len()];
+    for (value, name) in values.iter_mut().zip(MEASURED_COLUMNS) {
+        if let Some(column) = batch.column_by_name(name)
+            && let Some(found) = float_at(column, index).map_err(|message| (name, message))?
+        {
+            (*value, is_known) = (found, true);
+        }
+    }
+    let mut counts = [0; COUNT_COLUMNS.len()];
+    for (count, name) in counts.iter_mut().zip(COUNT_COLUMNS) {
+        if let Some(column) = batch.column_by_name(name)
+            && let Some(found) = count_at(column, index).map_err(|message| (name, message))?
+        {
+            (*count, is_known) = (found, true);
+        }
+    }
+    let run = batch
+        .column_by_name(RUN_COLUMN)
+        .and_then(|column| column.as_string_opt::<i32>())
+        .filter(|names| names.is_valid(index))
+        .and_then(|names| RunKind::by_name(names.value(index)));
+    let [
+        mean_pe,
+        mean_pe_error,
+        gain_adc_samples,
+        gain_error_adc_samples,
+        charge_sigma_error_pe,
+        noise_error_adc,
+        peak_error_adc,
+        time_offset_error_ns,
+        dark_rate_error_hz,
+        chi2,
+    ] = values;
+    let [n_waveforms, n_left_out, n_pulses, degrees_of_freedom] = counts;
+    Ok((is_known || run.is_some()).then_some(SpeMeasurement {
+        run,
+        n_waveforms,
+        n_left_out,
+        n_pulses,
+        mean_pe,
+        mean_pe_error,
+        gain_adc_samples,
+        gain_error_adc_samples,
+        charge_sigma_error_pe,
+        noise_error_adc,
+        peak_error_adc,
+        time_offset_error_ns,
+        dark_rate_error_hz,
+        chi2,
+        degrees_of_freedom: u32::try_from(degrees_of_freedom).unwrap_or(u32::MAX),
+    }))
+}
+
 /// Returns the integer at `index`; `None` for a null.
 fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32>, String> {
+    let Some(value) = wide_at(column, index)? else {
+        return Ok(None);
+    };
+    u32::try_from(value)
+        .map(Some)
+        .map_err(|_| format!("{value} does not fit into 32 bits without a sign"))
+}
+
+/// Returns the count at `index`; `None` for a null.
+fn count_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u64>, String> {
+    let Some(value) = wide_at(column, index)? else {
+        return Ok(None);
+    };
+    u64::try_from(value)
+        .map(Some)
+        .map_err(|_| format!("{value} is no count"))
+}
+
+/// Returns the integer of any type at `index`; `None` for a null.
+fn wide_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<i128>, String> {
     if column.is_null(index) {
         return Ok(None);
     }
@@ -177,9 +263,7 @@ fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32
         DataType::Int64 => i128::from(column.as_primitive::<Int64Type>().value(index)),
         other => return Err(format!("the type is {other}, expected an integer")),
     };
-    u32::try_from(value)
-        .map(Some)
-        .map_err(|_| format!("{value} does not fit into 32 bits without a sign"))
+    Ok(Some(value))
 }
 
 /// Returns the float at `index`; `None` for a null.

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, ListBuilder};
-use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::FLOAT_COLUMNS;
+use super::{COUNT_COLUMNS, FLOAT_COLUMNS, MEASURED_COLUMNS, RATIO_COLUMN, RUN_COLUMN};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
-use crate::model::{Calibration, ChannelCalibration};
+use crate::model::{Calibration, ChannelCalibration, SpeMeasurement};
 
 /// Writes `calibration`: the default row first, then the channels in ascending order. `command` is kept in the file's
 /// metadata together with nuwave's version. The file appears under its name only when it is complete.
@@ -92,5 +92,54 @@ fn to_record_batch(
     columns.push(Arc::new(UInt32Array::from_iter_values(
         rows.iter().map(|row| row.flags.0),
     )));
+    fields.push(Field::new(RATIO_COLUMN, DataType::Float32, false));
+    columns.push(Arc::new(Float32Array::from_iter_values(
+        rows.iter().map(|row| row.baseline_noise_ratio),
+    )));
+    let run: StringArray = rows
+        .iter()
+        .map(|row| Some(row.measurement?.run?.name()))
+        .collect();
+    fields.push(Field::new(RUN_COLUMN, DataType::Utf8, true));
+    columns.push(Arc::new(run));
+    let counts: [fn(&SpeMeasurement) -> u64; COUNT_COLUMNS.len()] = [
+        |row| row.n_waveforms,
+        |row| row.n_left_out,
+        |row| row.n_pulses,
+        |row| row.degrees_of_freedom.into(),
+    ];
+    for (name, count) in COUNT_COLUMNS.into_iter().zip(counts) {
+        let column: UInt64Array = rows
+            .iter()
+            .map(|row| row.measurement.as_ref().map(count))
+            .collect();
+        fields.push(Field::new(name, DataType::UInt64, true));
+        columns.push(Arc::new(column));
+    }
+    let measured: [fn(&SpeMeasurement) -> f32; MEASURED_COLUMNS.len()] = [
+        |row| row.mean_pe,
+        |row| row.mean_pe_error,
+        |row| row.gain_adc_samples,
+        |row| row.gain_error_adc_samples,
+        |row| row.charge_sigma_error_pe,
+        |row| row.noise_error_adc,
+        |row| row.peak_error_adc,
+        |row| row.time_offset_error_ns,
+        |row| row.dark_rate_error_hz,
+        |row| row.chi2,
+    ];
+    for (name, value) in MEASURED_COLUMNS.into_iter().zip(measured) {
+        let column: Float32Array = rows
+            .iter()
+            .map(|row| {
+                row.measurement
+                    .as_ref()
+                    .map(value)
+                    .filter(|v| v.is_finite())
+            })
+            .collect();
+        fields.push(Field::new(name, DataType::Float32, true));
+        columns.push(Arc::new(column));
+    }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

@@ -155,6 +155,7 @@ async fn write(
             batch,
             mut extracted,
             backend,
+            ..
         } = outcome.await.map_err(lost)??;
         seen.mark(&batch, &mut extracted);
         let rows = match (output, &events) {

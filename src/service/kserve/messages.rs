@@ -139,6 +139,9 @@ pub struct InputTensor {
     /// Shape.
     #[prost(int64, repeated, tag = "3")]
     pub shape: Vec<i64>,
+    /// A parameter; none is supported. Only the last one is kept, since a request may hold many.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub parameter: Option<Bytes>,
     /// The values, if the request has no raw contents.
     #[prost(message, optional, tag = "5")]
     pub contents: Option<TensorContents>,
@@ -150,6 +153,9 @@ pub struct RequestedOutput {
     /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
+    /// A parameter; none is supported. Only the last one is kept.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub parameter: Option<Bytes>,
 }
 
 /// The request of `ModelInfer` and `ModelStreamInfer`.
@@ -164,7 +170,7 @@ pub struct InferRequest {
     /// The identifier of the request.
     #[prost(string, tag = "3")]
     pub id: String,
-    /// `method` and `calibration`.
+    /// `method` and `calibration`, and those of Triton's clients that change nothing here.
     #[prost(map = "string, message", tag = "4")]
     pub parameters: HashMap<String, Parameter>,
     /// The tensors.

@@ -2,12 +2,16 @@
 
 mod codec;
 pub mod messages;
+mod repository;
+pub mod repository_messages;
 mod results;
+pub mod statistics;
 mod stream_infer;
 mod tensors;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body as AxumBody;
 use prost::Message as _;
@@ -32,11 +36,26 @@ use messages::{
     BoolResponse, EmptyRequest, InferRequest, InferResponse, ModelMetadata, ModelRequest,
     ServerMetadata, StreamInferResponse, TensorMetadata, Value,
 };
+use repository_messages::{RepositoryIndexRequest, SharedMemoryRequest};
+use statistics::{Statistics, Times};
 
 /// The name of the gRPC service.
 pub const NAME: &str = "inference.GRPCInferenceService";
 
 const PROTOCOL: &str = "kserve";
+/// The platform and the backend of the models.
+const PLATFORM: &str = "nuwave";
+/// Extensions of the protocol that Triton defines.
+const EXTENSIONS: [&str; 2] = ["model_configuration", "statistics"];
+/// Parameters that Triton's clients send on their own and that change nothing here: requests have no state, order or deadline of their own.
+const IGNORED_PARAMETERS: [&str; 6] = [
+    "sequence_id",
+    "sequence_start",
+    "sequence_end",
+    "priority",
+    "timeout",
+    "triton_enable_empty_final_response",
+];
 /// The only version of each model.
 const VERSION: &str = "1";
 
@@ -50,6 +69,8 @@ enum Model {
 }
 
 impl Model {
+    const ALL: [Self; 2] = [Self::Waveform, Self::Event];
+
     fn name(self) -> &'static str {
         match self {
             Self::Waveform => "waveform",
@@ -118,6 +139,32 @@ impl KServe {
                 };
                 unary(ProstCodec::default(), max_bytes, request, handler).await
             }
+            "ModelConfig" => {
+                let handler = |it: Request<ModelRequest>| {
+                    std::future::ready(self.config(it.get_ref()).map_err(Status::from))
+                };
+                unary(ProstCodec::default(), max_bytes, request, handler).await
+            }
+            "ModelStatistics" => {
+                let handler = |it: Request<ModelRequest>| {
+                    std::future::ready(self.statistics(it.get_ref()).map_err(Status::from))
+                };
+                unary(ProstCodec::default(), max_bytes, request, handler).await
+            }
+            "RepositoryIndex" => {
+                let handler = |it: Request<RepositoryIndexRequest>| {
+                    std::future::ready(self.index(it.get_ref()).map_err(Status::from))
+                };
+                unary(ProstCodec::default(), max_bytes, request, handler).await
+            }
+            "SystemSharedMemoryStatus" | "CudaSharedMemoryStatus" => {
+                let handler = |it: Request<SharedMemoryRequest>| {
+                    std::future::ready(
+                        repository::shared_memory(it.get_ref()).map_err(Status::from),
+                    )
+                };
+                unary(ProstCodec::default(), max_bytes, request, handler).await
+            }
             "ModelInfer" => {
                 let handler = |it: Request<InferRequest>| {
                     let active =
@@ -164,15 +211,37 @@ impl KServe {
         Ok(model)
     }
 
+    fn statistics_of(&self, model: Model) -> &Statistics {
+        match model {
+            Model::Waveform => &self.state.statistics.waveform,
+            Model::Event => &self.state.statistics.event,
+        }
+    }
+
     /// Queues the waveforms of a request.
     async fn submit(
         &self,
         request: InferRequest,
         permit: SharedPermit,
     ) -> Result<Submitted, Rejection> {
+        let arrived = Instant::now();
+        let model = self.model(&request.model_name, &request.model_version)?;
+        let submitted = self.submit_to(model, request, permit, arrived).await;
+        if submitted.is_err() {
+            self.statistics_of(model).record_failure(arrived);
+        }
+        submitted
+    }
+
+    async fn submit_to(
+        &self,
+        model: Model,
+        request: InferRequest,
+        permit: SharedPermit,
+        arrived: Instant,
+    ) -> Result<Submitted, Rejection> {
         let bytes = request.encoded_len() as u64;
         self.state.metrics.bytes_in.inc_by(bytes);
-        let model = self.model(&request.model_name, &request.model_version)?;
         match model {
             Model::Waveform => results::check_requested(&request, &results::WAVEFORM_OUTPUTS)?,
             Model::Event => results::check_requested(&request, &results::EVENT_OUTPUTS)?,
@@ -189,9 +258,12 @@ impl KServe {
             id: request.id,
             ..InferResponse::default()
         };
+        let input = arrived.elapsed();
         let outcome = self.state.backends.submit(&key, batch, permit).await?;
         Ok(Submitted {
             model,
+            arrived,
+            input,
             outcome,
             requested,
             response,
@@ -200,14 +272,26 @@ impl KServe {
 
     /// Waits for the hits of a request, reconstructs events if requested, and builds the response.
     async fn finish(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
+        let (model, arrived) = (submitted.model, submitted.arrived);
+        let response = self.respond(submitted).await;
+        if response.is_err() {
+            self.statistics_of(model).record_failure(arrived);
+        }
+        response
+    }
+
+    async fn respond(&self, submitted: Submitted) -> Result<InferResponse, Rejection> {
         let Submitted {
             model,
+            arrived,
+            input,
             outcome,
             requested,
             response,
         } = submitted;
         let lost = |_| Rejection::internal("the backend did not return a batch");
         let mut result = outcome.await.map_err(lost)??;
+        let extracted = Instant::now();
         DuplicateFilter::default().mark(&result.batch, &mut result.extracted);
         let backend = result.backend;
         let outputs = match model {
@@ -240,6 +324,14 @@ impl KServe {
         };
         let bytes = outputs.encoded_len() as u64;
         self.state.metrics.bytes_out.inc_by(bytes);
+        self.statistics_of(model).record_success(&Times {
+            arrived,
+            input,
+            queue: result.queued,
+            infer: result.computed,
+            output: extracted.elapsed(),
+            is_first_of_batch: result.is_first_of_batch,
+        });
         Ok(outputs)
     }
 
@@ -260,6 +352,9 @@ impl KServe {
 /// A queued request.
 struct Submitted {
     model: Model,
+    arrived: Instant,
+    /// Time that decoding took.
+    input: Duration,
     outcome: oneshot::Receiver<JobOutcome>,
     requested: Vec<String>,
     response: InferResponse,
@@ -290,9 +385,9 @@ where
 
 fn server() -> ServerMetadata {
     ServerMetadata {
-        name: "nuwave".to_owned(),
+        name: PLATFORM.to_owned(),
         version: crate::VERSION.to_owned(),
-        extensions: Vec::new(),
+        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
     }
 }
 
@@ -319,7 +414,7 @@ fn metadata(model: Model) -> ModelMetadata {
     ModelMetadata {
         name: model.name().to_owned(),
         versions: vec![VERSION.to_owned()],
-        platform: "nuwave".to_owned(),
+        platform: PLATFORM.to_owned(),
         inputs: tensors::INPUTS
             .iter()
             .map(|(name, datatype, shape)| tensor(name, datatype, shape))
@@ -328,10 +423,19 @@ fn metadata(model: Model) -> ModelMetadata {
     }
 }
 
-/// Parses the command in the parameters of a request. Parameters of Triton's own clients are ignored.
+/// Parses the command in the parameters of a request.
 fn command(request: &InferRequest) -> Result<Command, Rejection> {
+    const KNOWN: [&str; 2] = ["method", "calibration"];
+    let is_known = |name: &&str| KNOWN.contains(name) || IGNORED_PARAMETERS.contains(name);
+    let names = request.parameters.keys().map(String::as_str);
+    if let Some(unknown) = names.filter(|name| !is_known(name)).min() {
+        return Err(Rejection::malformed(format!(
+            "unknown parameter `{unknown}`; available: {}",
+            KNOWN.join(", ")
+        )));
+    }
     let mut fields = serde_json::Map::new();
-    for name in ["method", "calibration"] {
+    for name in KNOWN {
         match request.parameters.get(name).map(|it| &it.value) {
             None => {}
             Some(Some(Value::Text(text))) => {

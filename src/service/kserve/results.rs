@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::messages::{InferRequest, InferResponse, OutputTensor, Parameter, Value};
-use super::tensors::size_of;
+use super::tensors::{size_of, unsupported_parameter};
 use crate::model::{Event, Hit, WaveformSummary};
 use crate::service::batcher::JobResult;
 use crate::service::rejection::Rejection;
@@ -225,6 +225,13 @@ pub fn check_requested<T>(
     outputs: &[OutputSpec<T>],
 ) -> Result<(), Rejection> {
     for requested in &request.outputs {
+        if let Some(entry) = &requested.parameter {
+            return Err(Rejection::malformed(format!(
+                "output `{}`: {}",
+                requested.name,
+                unsupported_parameter(entry)
+            )));
+        }
         if !outputs.iter().any(|it| it.name == requested.name) {
             let known: Vec<&str> = outputs.iter().map(|it| it.name).collect();
             return Err(Rejection::malformed(format!(

@@ -28,6 +28,21 @@ pub fn size_of(datatype: &str) -> usize {
     }
 }
 
+/// Returns the message for a parameter of a tensor, an encoded entry of a map: shared memory and classification are not supported.
+pub fn unsupported_parameter(entry: &[u8]) -> String {
+    let name = match entry {
+        // The key is the first field: tag, length, text.
+        [0x0a, length, rest @ ..] => rest
+            .get(..usize::from(*length))
+            .and_then(|name| std::str::from_utf8(name).ok()),
+        _ => None,
+    };
+    format!(
+        "parameter `{}` is not supported; tensors are sent and returned in the message",
+        name.unwrap_or("?")
+    )
+}
+
 /// A tensor of a request, with as many values as its shape requires.
 struct Tensor<'a> {
     name: &'a str,
@@ -47,9 +62,13 @@ impl<'a> Tensor<'a> {
             name,
             datatype,
             shape,
+            parameter,
             contents,
         } = input;
         let invalid = |what: String| Err(Rejection::malformed(format!("input `{name}`: {what}")));
+        if let Some(entry) = parameter {
+            return invalid(unsupported_parameter(entry));
+        }
         let size = size_of(datatype);
         if size == 0 {
             return invalid(format!("data type `{datatype}` is not supported"));

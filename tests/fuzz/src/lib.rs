@@ -402,7 +402,7 @@ pub fn calibration(bytes: &[u8]) -> Outcome {
             assert!(!row.template_adc.is_empty() && row.template_adc.len() <= MAX_SAMPLES);
             assert!(row.template_adc.iter().all(|sample| sample.is_finite()));
             assert!(row.sampling_ns.is_finite() && row.sampling_ns > 0.0);
-            assert!(row.gain_adc_samples().is_finite());
+            assert!(row.area_adc_samples().is_finite());
         }
         for (_, row) in calibration.channels() {
             assert!(row < calibration.rows().len());

@@ -520,7 +520,9 @@ pub fn calibration(
         charge_sigma_pe: 0.3,
         time_sigma_ns: 1.0,
         sampling_ns,
+        baseline_noise_ratio: 1.0,
         flags: Flags::NONE,
+        measurement: None,
     };
     let row = calibration.add_row(row).expect("a valid row");
     for &channel in channels {
