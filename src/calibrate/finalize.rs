@@ -9,6 +9,7 @@ use super::refusal::refuse;
 use super::result::{ChannelSpe, CutTail, SpeResult};
 use super::spectrum_quality::Quality;
 use crate::error::Result;
+use crate::math;
 use crate::model::{ChannelCalibration, Flags, SpeMeasurement};
 
 /// Makes the calibration rows: a channel's own template if it has enough pulses, else a fallback.
@@ -146,7 +147,9 @@ impl OwnTemplate {
             fwhm_error_ns: fwhm_error * sampling_ns,
             shape_error_adc: template.noise,
             light_time_ns,
-            light_time_error_ns: is_led.then(|| spread * sampling_ns / n_pulses.sqrt()),
+            light_time_error_ns: is_led.then(|| {
+                sampling_ns * math::hypot(spread / n_pulses.sqrt(), template.reference_error)
+            }),
             cut: template.cut,
         })
     }
@@ -230,8 +233,7 @@ fn describe(
         let of_gain = fit
             .zip(fit_errors)
             .map_or(0.0, |(fit, errors)| errors.gain / fit.gain);
-        measured.peak_error_adc =
-            crate::math::hypot(own.shape_error_adc, of_gain * peak_adc) as f32;
+        measured.peak_error_adc = math::hypot(own.shape_error_adc, of_gain * peak_adc) as f32;
         measured.time_offset_error_ns = own
             .light_time_error_ns
             .map_or(f32::NAN, |error| error as f32);

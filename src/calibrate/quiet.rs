@@ -98,7 +98,8 @@ pub(super) struct QuietSums {
     moving_samples: usize,
     n_windows: u64,
     n_moving: u64,
-    ratios: Vec<u32>,
+    /// Squared ratios of windows whose baseline does not move, and of all windows.
+    ratios: [Vec<u32>; 2],
     power: Vec<f64>,
     buffer: Vec<Complex32>,
     scratch: Vec<Complex32>,
@@ -114,7 +115,7 @@ impl QuietSums {
             moving_samples: mean_samples.max(2 * pulse_samples),
             n_windows: 0,
             n_moving: 0,
-            ratios: Vec::new(),
+            ratios: [Vec::new(), Vec::new()],
             power: Vec::new(),
             buffer: Vec::new(),
             scratch: Vec::new(),
@@ -125,18 +126,26 @@ impl QuietSums {
     pub fn add(&mut self, samples: &[f32], noise_adc: f64) {
         self.n_windows += 1;
         let noise = noise_adc * noise_adc;
+        let is_moving = scatter(samples, self.moving_samples).is_some_and(|(squares, k)| {
+            let t = squares * self.moving_samples as f64 / noise;
+            let limit = k + 2.0 * (CHANCE * k).sqrt() + 2.0 * CHANCE;
+            t > limit && (squares / k).sqrt() > MOVED_NOISE * noise_adc
+        });
+        self.n_moving += u64::from(is_moving);
         if let Some((squares, degrees)) = scatter(samples, self.mean_samples) {
             let ratio = squares * self.mean_samples as f64 / noise / degrees;
             let bin = BIN_OF_ONE + BINS_PER_OCTAVE * math::ln(ratio.max(1e-9)) / math::ln(2.0);
-            self.ratios.resize(N_BINS, 0);
             let bin = (bin.max(0.0) as usize).min(N_BINS - 1);
-            self.ratios[bin] += 1;
-        }
-        if let Some((squares, k)) = scatter(samples, self.moving_samples) {
-            let t = squares * self.moving_samples as f64 / noise;
-            let limit = k + 2.0 * (CHANCE * k).sqrt() + 2.0 * CHANCE;
-            let rms = (squares / k).sqrt();
-            self.n_moving += u64::from(t > limit && rms > MOVED_NOISE * noise_adc);
+            let [still, all] = &mut self.ratios;
+            let into = if is_moving {
+                vec![all]
+            } else {
+                vec![still, all]
+            };
+            for histogram in into {
+                histogram.resize(N_BINS, 0);
+                histogram[bin] += 1;
+            }
         }
         self.add_spectrum(samples);
     }
@@ -179,15 +188,21 @@ impl QuietSums {
         }
     }
 
-    /// Returns the ratio of the median window, so that a few moving baselines do not count.
+    /// Returns the ratio of the median window. Moving baselines do not count unless they are the rule.
     fn ratio(&self) -> f64 {
-        let n: u32 = self.ratios.iter().sum();
+        let [still, all] = &self.ratios;
+        let ratios = if 2 * self.n_moving > self.n_windows {
+            all
+        } else {
+            still
+        };
+        let n: u32 = ratios.iter().sum();
         if u64::from(n) < MIN_WINDOWS {
             return 1.0;
         }
         let mut below = 0.0;
         let half = 0.5 * f64::from(n);
-        for (bin, &count) in self.ratios.iter().enumerate() {
+        for (bin, &count) in ratios.iter().enumerate() {
             let count = f64::from(count);
             if below + count >= half {
                 let place = bin as f64 + (half - below) / count - BIN_OF_ONE;

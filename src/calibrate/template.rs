@@ -1,6 +1,7 @@
 //! The mean single-photoelectron pulse: aligned between samples, its time reference, its tail.
 
 use super::first_pass::{Span, span_above};
+use crate::math;
 use crate::model::template_tail::{TailEnd, TailFit};
 
 /// Samples of the mean kept before its peak.
@@ -8,6 +9,8 @@ const LEAD: usize = 96;
 /// Half height to the photoelectron's time, in units of the 10 % to 90 % rise time. See [`time_reference`].
 const HALF_HEIGHT_RISES: f64 = 1.45;
 const CORE_FRACTION: f64 = 0.05;
+/// Half of the range of heights, as share of the peak, over which the steepness of an edge is determined.
+const EDGE_STEP: f64 = 0.05;
 
 /// Finds the time of a pulse by correlation with a mean pulse.
 #[derive(Clone, Debug)]
@@ -148,6 +151,8 @@ pub(super) struct Template {
     pub noise: f64,
     /// Steepness at half of the height, per sample: the smaller one of the two edges.
     pub slope: f64,
+    /// Error of `reference` from the noise of the mean, in samples.
+    pub reference_error: f64,
     /// Where the tail has not come to rest within the window.
     pub cut: Option<CutTail>,
 }
@@ -213,7 +218,10 @@ pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) ->
     let (pulse, peak) = mean.pulse()?;
     let reference = time_reference(&pulse, peak)?;
     let fwhm = crossing(&pulse, peak, 0.5, false)? - crossing(&pulse, peak, 0.5, true)?;
-    let slope = [true, false].map(|rising| edge_slope(&pulse, peak, rising));
+    let slope = [true, false].map(|rising| edge_slope(&pulse, peak, 0.5, rising));
+    let [early, late] = [0.1, 0.9].map(|at| noise / edge_slope(&pulse, peak, at, true));
+    let of_rise = HALF_HEIGHT_RISES * math::hypot(early, late);
+    let reference_error = math::hypot(noise / slope[0], of_rise);
     let core = span_above(&pulse, peak, CORE_FRACTION)?;
     let (mut tail, reaches_end) = smooth_tail(&pulse, core.to, noise, level_error);
     let end = reaches_end
@@ -246,17 +254,18 @@ pub(super) fn finish_template(mean: &MeanPulse, noise: f64, level_error: f64) ->
         peak,
         noise,
         slope: slope[0].min(slope[1]),
+        reference_error,
         cut,
     })
 }
 
-/// Returns the steepness of an edge at half of the height, per sample.
-fn edge_slope(pulse: &[f64], peak: usize, rising: bool) -> f64 {
-    let places = [0.4, 0.6].map(|fraction| crossing(pulse, peak, fraction, rising));
+/// Returns the steepness of an edge at `fraction` of the height, per sample.
+fn edge_slope(pulse: &[f64], peak: usize, fraction: f64, rising: bool) -> f64 {
+    let places = [-EDGE_STEP, EDGE_STEP].map(|step| crossing(pulse, peak, fraction + step, rising));
     let [Some(low), Some(high)] = places else {
         return 0.0;
     };
-    0.2 * pulse.get(peak).copied().unwrap_or(0.0) / (high - low).abs().max(1e-6)
+    2.0 * EDGE_STEP * pulse.get(peak).copied().unwrap_or(0.0) / (high - low).abs().max(1e-6)
 }
 
 /// Averages the tail over a length that grows with the distance from the core: tails vary slowly, and their noise would
@@ -298,7 +307,6 @@ fn smooth_tail(pulse: &[f64], core_end: usize, noise: f64, level_error: f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math;
 
     fn log_normal(t: f64, width: f64, spread: f64) -> f64 {
         if t <= 0.0 {

@@ -103,8 +103,18 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn maps_of_sources_describe_the_detector_and_are_checked_when_read() {
     let path = sources();
-    let run = nuwave(path, &calibrate("maps")).ended_with(0);
+    let arguments = [&calibrate("maps")[..], &["--plots-dir", "plots"]].concat();
+    let run = nuwave(path, &arguments).ended_with(0);
     assert!(run.stdout.contains("written: `maps`"), "{}", run.stdout);
+    for (name, part) in [
+        ("light_maps.svg", "Photoelectrons at 1 MeV"),
+        ("light_times.svg", "Arrival times"),
+        ("light_residuals.svg", "Energy: fitted / true"),
+    ] {
+        let picture = std::fs::read_to_string(path.join("plots").join(name)).expect(name);
+        assert!(picture.contains(part), "{name}");
+        assert!(!picture.contains("NaN"), "{name}");
+    }
     constants_of_the_channels_are_found(path);
     other_events_are_found_without_bias(path);
     threads_change_no_byte_and_an_output_is_not_overwritten(path);
