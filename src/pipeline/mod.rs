@@ -27,6 +27,7 @@ mod record;
 mod report;
 mod request;
 mod run_manifest;
+mod sample_range;
 mod settings;
 mod staging;
 mod sums;
@@ -54,6 +55,7 @@ pub use report::{
     EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Report, Timings, Totals,
 };
 pub use request::PassOutcome;
+pub use sample_range::AboveRange;
 pub use run_manifest::RunManifest;
 pub use settings::{InputKind, InputOptions, OnError, PassSettings};
 pub use staging::Mode;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sample_range::AboveRange;
 use crate::error::Error;
 use crate::io::Loss;
 use crate::io::tables::Part;
@@ -30,6 +31,8 @@ pub struct UnitOutcome {
     pub ascending: bool,
     /// Waveforms that could not be used.
     pub losses: Vec<Loss>,
+    /// Waveforms with samples that the digitiser cannot have given.
+    pub above_range: AboveRange,
     /// The parts written.
     pub parts: Vec<Part>,
     /// Time spent reading and decoding.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::memory_mib;
 use super::outcome::{EventsOutcome, UnitOutcome};
 use super::plan::Unit;
+use super::sample_range::AboveRange;
 use crate::error::{Error, Result};
 use crate::io::Loss;
 use crate::io::tables::Part;
@@ -61,6 +62,9 @@ pub struct UnitReport {
     pub levels: (u64, f64, f64),
     /// Waveforms by flag.
     pub flags: BTreeMap<String, u64>,
+    /// Waveforms with samples that the digitiser cannot have given, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_range: Option<AboveRange>,
     /// Least and greatest event number.
     pub event_ids: Option<(u64, u64)>,
     /// True if event numbers ascend.
@@ -179,6 +183,7 @@ impl UnitRecord {
                 charge_pe: outcome.charge_pe,
                 levels: outcome.levels,
                 flags: by_name(&outcome.flagged),
+                above_range: Some(outcome.above_range).filter(|above| !above.is_empty()),
                 event_ids: outcome.event_ids,
                 ascending: outcome.ascending,
                 events,

@@ -8,6 +8,7 @@ use super::cancel::CancelToken;
 use super::duplicates::DuplicateFilter;
 use super::observer::Observer;
 use super::outcome::UnitOutcome;
+use super::sample_range::AboveRange;
 use crate::error::{Error, Hint, Result};
 use crate::extract::Backend;
 use crate::io::tables::TablesWriter;
@@ -20,6 +21,7 @@ const QUEUE: usize = 2;
 struct Read {
     batch: Option<Batch>,
     losses: Vec<Loss>,
+    above_range: AboveRange,
     took: Duration,
     failed: Option<Error>,
 }
@@ -30,6 +32,8 @@ pub struct UnitContext<'a> {
     pub backend: &'a dyn Backend,
     /// The size of batches.
     pub limit: BatchLimit,
+    /// Resolution of the digitiser, if it is known.
+    pub adc_bits: Option<u32>,
     /// True if the first loss ends the run.
     pub stop_at_loss: bool,
     /// Receives progress.
@@ -52,7 +56,7 @@ pub fn run_unit(
     std::thread::scope(|scope| {
         let (to_extract, batches) = sync_channel::<Read>(QUEUE);
         let (to_write, results) = sync_channel::<(Batch, Extracted)>(QUEUE);
-        scope.spawn(move || read(source, context.limit, &to_extract));
+        scope.spawn(move || read(source, context.limit, context.adc_bits, &to_extract));
         let writing = scope.spawn(move || write(writer, &results));
         let outcome = extract(&batches, context, &path, &to_write);
         // The writer ends when its sender is dropped, the reader when its receiver is dropped.
@@ -74,7 +78,12 @@ pub fn run_unit(
     })
 }
 
-fn read(source: &mut dyn Source, limit: BatchLimit, to_extract: &SyncSender<Read>) {
+fn read(
+    source: &mut dyn Source,
+    limit: BatchLimit,
+    adc_bits: Option<u32>,
+    to_extract: &SyncSender<Read>,
+) {
     loop {
         let start = Instant::now();
         let result = source.next_batch(limit);
@@ -84,9 +93,14 @@ fn read(source: &mut dyn Source, limit: BatchLimit, to_extract: &SyncSender<Read
             Err(error) => (None, Some(error)),
         };
         let last = batch.is_none();
+        let mut above_range = AboveRange::default();
+        if let Some(batch) = &batch {
+            above_range.add(batch, adc_bits);
+        }
         let sent = to_extract.send(Read {
             batch,
             losses,
+            above_range,
             took: start.elapsed(),
             failed,
         });
@@ -103,6 +117,7 @@ struct Intake<'a> {
     /// Time spent waiting for the reading thread.
     waiting: Duration,
     losses: Vec<Loss>,
+    above_range: AboveRange,
     failed: Option<Error>,
     cancel: &'a CancelToken,
     stop_at_loss: bool,
@@ -121,6 +136,7 @@ impl Iterator for Intake<'_> {
         let Ok(Read {
             batch,
             losses,
+            above_range,
             took,
             failed,
         }) = received
@@ -129,6 +145,7 @@ impl Iterator for Intake<'_> {
         };
         self.reading += took;
         self.losses.extend(losses);
+        self.above_range.merge(above_range);
         if failed.is_some() {
             self.failed = failed;
         }
@@ -154,6 +171,7 @@ fn extract(
         reading: Duration::ZERO,
         waiting: Duration::ZERO,
         losses: Vec::new(),
+        above_range: AboveRange::default(),
         failed: None,
     };
     let mut handing_on = Duration::ZERO;
@@ -175,6 +193,7 @@ fn extract(
     outcome.extracting = start.elapsed().saturating_sub(intake.waiting + handing_on);
     outcome.reading = intake.reading;
     outcome.losses = intake.losses;
+    outcome.above_range = intake.above_range;
     outcome.ascending = duplicates.ascends();
     if let Some(error) = intake.failed {
         return Err(error);

@@ -265,6 +265,7 @@ impl InputPass<'_> {
             let context = UnitContext {
                 backend: self.backend,
                 limit: self.limit,
+                adc_bits: self.input.adc_bits,
                 stop_at_loss: request.settings.on_error == OnError::Stop,
                 observer,
                 cancel: &request.cancel,

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::formats::{Owned, Read, counts, read_with, write};
+use crate::support::formats::{Owned, Read, counts, read_with, values, write};
 use nuwave::io::{BatchLimit, Loss, ReadOptions};
 use nuwave::model::Truth;
 
@@ -65,7 +65,12 @@ impl Whole {
         let (mut changed, mut next) = (0, 0);
         for waveform in &read.waveforms {
             let rest = &self.waveforms[next..];
-            match rest.iter().position(|it| it == waveform) {
+            // A text record with a fractional sample turns the others of its batch into floats of the same values.
+            let is_same = |it: &Owned| {
+                (it.event_id, it.channel_id) == (waveform.event_id, waveform.channel_id)
+                    && values(it) == values(waveform)
+            };
+            match rest.iter().position(is_same) {
                 Some(ahead) => next += ahead + 1,
                 None => changed += 1,
             }

@@ -9,3 +9,4 @@ mod layouts;
 mod malformed;
 mod real_data;
 mod round_trips;
+mod wavedump;

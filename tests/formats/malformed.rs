@@ -205,26 +205,24 @@ fn a_flipped_bit_in_a_checked_archive_is_found() {
 }
 
 #[test]
-fn a_wavedump_record_with_a_wrong_size_ends_the_file_with_one_loss() {
+fn a_wavedump_record_with_a_wrong_size_costs_that_record() {
     let folder = Folder::new();
     let (bytes, waveforms) = small(&folder, "dat");
     let record = 24 + 2 * 40;
-    for index in 2..24 {
+    for index in 0..24 {
         for bit in 0..32 {
             let mut damaged = bytes.clone();
             damaged[index * record + bit / 8] ^= 1 << (bit % 8);
             let path = folder.file("damaged.dat", &damaged);
-            let read = attempt(&path).expect("the first records are whole");
-            assert_eq!(
-                read.waveforms,
-                waveforms[..index],
-                "record {index}, bit {bit}"
-            );
+            let read = attempt(&path).expect("the other records are whole");
+            let others = [&waveforms[..index], &waveforms[index + 1..]].concat();
+            assert_eq!(read.waveforms, others, "record {index}, bit {bit}");
             assert_eq!(read.losses.len(), 1, "{:?}", read.losses);
             assert_eq!(
                 read.losses[0].place,
                 format!("record {index} at byte {}", index * record)
             );
+            assert_eq!(read.losses[0].n_waveforms, Some(1));
         }
     }
 }

@@ -37,6 +37,12 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
             status!("warning: left out: {cut}");
         }
     }
+    for input in &report.inputs {
+        if let (Some(above), Some(adc_bits)) = (input.above_range, input.adc_bits) {
+            let warning = above.warning(input.waveforms, adc_bits);
+            status!("warning: `{}`: {warning} (`--adc-bits`)", input.path);
+        }
+    }
     let mut scattered = report.inputs.iter().filter(|input| !input.ascending);
     if let (Some(first), false) = (scattered.next(), verbosity.quiet) {
         status!(

@@ -53,6 +53,13 @@ fn refuse_other_programs(probe: &Probe<'_>) -> Result<()> {
             "convert it, as with uproot: `numpy.savez(\"run.npz\", samples=tree[\"wf0\"].array(library=\"np\"))`",
         ));
     }
+    if let [0xff, 0xfe, b' '..=b'~', 0, ..] | [0xfe, 0xff, 0, b' '..=b'~', ..] = probe.head[..] {
+        return Err(Error::input(
+            probe.path,
+            "is a text of 16-bit characters (UTF-16), which nuwave does not read",
+        )
+        .with_hint("convert it: `iconv -f UTF-16 -t UTF-8 OLD > NEW`"));
+    }
     // Samples without headers may begin with any bytes: the user's statement decides.
     match other_format(&probe.head) {
         Some(other) if probe.record_samples.is_none() => Err(Error::input(

@@ -136,6 +136,13 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
         waveforms: sum(|unit| unit.waveforms),
         lost: sum(|unit| unit.lost) + u64::from(input.unusable.is_some()),
         lost_unknown: sum(|unit| unit.lost_unknown) + u64::from(input.unusable.is_some()),
+        above_range: units
+            .iter()
+            .filter_map(|unit| unit.above_range)
+            .reduce(|mut all, above| {
+                all.merge(above);
+                all
+            }),
         hits: sum(|unit| unit.hits),
         events: with_events.then(|| events.map(|events| events.events).sum()),
         cut: input.unusable.clone(),

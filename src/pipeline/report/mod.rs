@@ -14,6 +14,7 @@ pub use events::{EventsPlan, EventsReport, LightMaps};
 use super::plan::{PlannedInput, Unit};
 use super::record::{UnitRecord, UnitReport, UnitTimings};
 use super::run_manifest::RunManifest;
+use super::sample_range::AboveRange;
 use crate::error::EXIT_PARTIAL;
 use crate::extract::BackendReport;
 use crate::io::Loss;
@@ -110,6 +111,9 @@ pub struct InputReport {
     /// Losses of which the file does not tell how many waveforms they are; each counts as one in `lost`.
     #[serde(default)]
     pub lost_unknown: u64,
+    /// Waveforms with samples that the digitiser cannot have given, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_range: Option<AboveRange>,
     /// Hits in the output, or of the input where that is hits.
     pub hits: u64,
     /// Events in the output.

@@ -1,143 +1,98 @@
-//! WaveDump binary: records of six 32-bit words and 16-bit samples, or bare samples.
+//! WaveDump binary: records of six 32-bit words and samples.
 //!
 //! The words are the record's size in bytes (header included), board, pattern, channel, event counter and trigger
-//! time tag, little-endian. Files of the x742 family with 32-bit floats cannot be distinguished from these
-//! and are not supported.
+//! time tag, little-endian. Where a header is damaged, reading goes on at the next one that fits the records before it.
 
-use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io;
 use std::path::Path;
 
-use super::{BINARY, BINARY_WITHOUT_HEADERS, BLOCK_SAMPLES};
+use super::counters::RecordOrder;
+use super::header::{HEADER_BYTES, Header, Known, find_first, find_next};
+use super::window::FileWindow;
+use super::{BINARY, BLOCK_SAMPLES, sample_kind};
 use crate::error::{Error, Result};
-use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
-use crate::io::waveforms::format::Probe;
-use crate::io::waveforms::numpy::npy::read_up_to;
-use crate::io::waveforms::scalar::{Scalar, ScalarType};
+use crate::io::waveforms::blocks::{Block, BlockReader, Row, wrong_length};
+use crate::io::waveforms::numpy::slice;
+use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
-use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
+use crate::model::MAX_SAMPLES;
+use crate::text::counted;
 
-/// Bytes of a header.
-pub(super) const HEADER_BYTES: u64 = 24;
-/// Maximum number of channels of a board (V1740).
-pub(super) const MAX_CHANNELS: u32 = 64;
-
-const U16: ScalarType = ScalarType {
-    scalar: Scalar::U16,
-    big_endian: false,
-};
-
-/// The header of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Bytes of the record, header included.
-    pub size: u64,
-    pub board: u32,
-    pub channel: u32,
-    pub event: u32,
-}
-
-impl Header {
-    /// Decodes the header at the start of `bytes`, if it is plausible.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
-        let header = Self {
-            size: u64::from(word(0)?),
-            board: word(1)?,
-            channel: word(3)?,
-            event: word(4)?,
-        };
-        word(5)?;
-        let possible = header.size >= HEADER_BYTES
-            && header.size.is_multiple_of(2)
-            && u16::try_from(header.board).is_ok()
-            && header.channel < MAX_CHANNELS;
-        possible.then_some(header)
-    }
-
-    /// Returns the number of samples of the record.
-    pub fn n_samples(self) -> u64 {
-        (self.size - HEADER_BYTES) / 2
-    }
-}
-
-/// Returns the first header of a file, if the file has headers. The second header has to agree with it.
-pub(super) fn looks_like_records(probe: &mut Probe<'_>) -> Result<Option<Header>> {
-    let Some(first) = Header::parse(&probe.head) else {
-        return Ok(None);
-    };
-    if first.size + HEADER_BYTES > probe.n_bytes {
-        return Ok(Some(first));
-    }
-    let mut second = [0; HEADER_BYTES as usize];
-    probe.read_at(first.size, &mut second)?;
-    let agrees = Header::parse(&second).is_some_and(|second| second.board == first.board);
-    Ok(agrees.then_some(first))
-}
+/// Bytes read at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+/// Bytes read for a look at what follows a header.
+const PROBE_BYTES: usize = 4096;
+/// Records from which the number type of the samples is recognised.
+const FIRST_RECORDS: usize = 16;
 
 /// Records with headers.
 pub(super) struct Records {
     info: SourceInfo,
     input_id: u32,
-    reader: BufReader<File>,
+    window: FileWindow,
+    probe: FileWindow,
     n_bytes: u64,
-    /// Offset of the next record.
-    position: u64,
-    /// Index of the next record.
-    record: u64,
-    /// Header of the next record, read ahead.
-    ahead: Ahead,
+    kind: ScalarType,
     board: u32,
-    /// Size of the previous record, and whether at least two records before it had the same size.
-    previous_size: Option<u64>,
-    uniform: bool,
+    /// Offset and index of the next record.
+    position: u64,
+    record: u64,
+    /// Least and greatest size of the records so far.
+    sizes: Option<(u64, u64)>,
+    last_event: Option<u32>,
+    order: RecordOrder,
+    /// Bytes without records before the next one, and why.
+    gap: Option<Gap>,
     ended: bool,
 }
 
-/// The bytes at the position of the next header.
-enum Ahead {
-    Header(Header),
-    /// Fewer bytes than a header has.
-    Cut(usize),
-    End,
-    /// Bytes that are not a header of this file.
-    Nonsense,
+/// Bytes that are no records.
+struct Gap {
+    begin: u64,
+    record: u64,
+    reason: String,
+    /// Event and channel of the header at its beginning, if that is whole.
+    header: Option<Header>,
 }
 
 impl Records {
     pub fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Self> {
-        let file = File::open(path)
-            .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+        let open = |size| {
+            FileWindow::open(path, size)
+                .map_err(|error| Error::input(path, "cannot be opened").with_source(error))
+        };
+        let (mut window, probe) = (open(WINDOW_BYTES)?, open(PROBE_BYTES)?);
+        let anchor = first_header(&mut window, n_bytes)
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
+        let Some((begin, header)) = anchor else {
+            return Err(Error::input(path, "does not begin with a WaveDump header"));
+        };
+        let first = first_payloads(&mut window, begin, header)
+            .map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
+        let kind = sample_kind::recognise(&first);
         let mut info = SourceInfo::new(path.to_owned(), BINARY.name, n_bytes);
         "records with headers, event = event counter".clone_into(&mut info.layout);
-        "u16".clone_into(&mut info.sample_type);
-        let mut records = Self {
+        kind.scalar.name().clone_into(&mut info.sample_type);
+        info.remarks.extend(sample_kind::remark(kind));
+        info.adc_bits = sample_kind::adc_bits(kind);
+        let n_samples = (header.size - HEADER_BYTES) / kind.size() as u64;
+        info.extent = Extent::bytes(n_bytes, header.size, n_samples);
+        Ok(Self {
             info,
             input_id: options.input_id,
-            reader: BufReader::with_capacity(1 << 18, file),
+            window,
+            probe,
             n_bytes,
+            kind,
+            board: header.board,
             position: 0,
             record: 0,
-            ahead: Ahead::End,
-            board: 0,
-            previous_size: None,
-            uniform: false,
+            sizes: None,
+            last_event: None,
+            order: RecordOrder::default(),
+            gap: None,
             ended: false,
-        };
-        let mut first = [0; HEADER_BYTES as usize];
-        let n_read = read_up_to(&mut records.reader, &mut first)
-            .map_err(|error| records.unreadable(error))?;
-        match Header::parse(first.get(..n_read).unwrap_or_default()) {
-            Some(header) => {
-                records.board = header.board;
-                let samples = header.n_samples();
-                records.info.extent = Extent::bytes(n_bytes, header.size, samples);
-                records.ahead = Ahead::Header(header);
-            }
-            None => return Err(Error::input(path, "does not begin with a WaveDump header")),
-        }
-        Ok(records)
+        })
     }
 
     fn unreadable(&self, error: io::Error) -> Error {
@@ -148,135 +103,293 @@ impl Records {
         .with_source(error)
     }
 
-    fn read_header(&mut self) -> Result<Ahead> {
-        let mut bytes = [0; HEADER_BYTES as usize];
-        let n_read =
-            read_up_to(&mut self.reader, &mut bytes).map_err(|error| self.unreadable(error))?;
-        if n_read == 0 {
-            return Ok(Ahead::End);
+    /// Returns the header of this board at `offset`; `None` if there is none.
+    fn header_at(&mut self, offset: u64) -> Result<Option<Header>> {
+        let bytes = self.window.at(offset, HEADER_BYTES as usize);
+        match bytes {
+            Ok(bytes) => Ok(Header::parse(bytes).filter(|header| header.board == self.board)),
+            Err(error) => Err(self.unreadable(error)),
         }
-        if n_read < bytes.len() {
-            // A truncated header holds some of the words only: missing words count as plausible.
-            let mut whole = [0; HEADER_BYTES as usize];
-            let word = |value: u64| u32::try_from(value).unwrap_or(0).to_le_bytes();
-            if let Some(size) = whole.first_chunk_mut::<4>() {
-                *size = word(HEADER_BYTES);
-            }
-            if let Some((_, board)) = whole.split_first_chunk_mut::<4>()
-                && let Some(board) = board.first_chunk_mut::<4>()
-            {
-                *board = self.board.to_le_bytes();
-            }
-            let n_known = n_read - n_read % 4;
-            if let (Some(to), Some(from)) = (whole.get_mut(..n_known), bytes.get(..n_known)) {
-                to.copy_from_slice(from);
-            }
-            let fits = Header::parse(&whole).is_some_and(|header| header.board == self.board);
-            return Ok(if fits {
-                Ahead::Cut(n_read)
-            } else {
-                Ahead::Nonsense
-            });
+    }
+
+    /// Returns true if the file ends within a header that begins at `offset`, after a record of `size` bytes: the words that
+    /// are there are those of a header.
+    fn is_cut_header(&mut self, offset: u64, size: u64) -> Result<bool> {
+        let bytes = match self.window.at(offset, HEADER_BYTES as usize) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.unreadable(error)),
+        };
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
+        let next_size = word(0).map(u64::from);
+        let fits = next_size.is_none_or(|size| size >= HEADER_BYTES && size.is_multiple_of(2))
+            && word(1).is_none_or(|board| board == self.board);
+        let is_cut = bytes.len() < HEADER_BYTES as usize;
+        // Without a word to compare, the size has to be one that the records had before.
+        Ok(is_cut && fits && (next_size.is_some() || self.is_usual(size, Some(size))))
+    }
+
+    /// Returns the size of the records, if it is the same for all so far.
+    fn uniform_size(&self) -> Option<u64> {
+        let (least, greatest) = self.sizes?;
+        (least == greatest).then_some(least)
+    }
+
+    /// Returns true if the records so far have sizes like `size`. Of the first record the size of the next one tells.
+    fn is_usual(&self, size: u64, next: Option<u64>) -> bool {
+        match self.sizes {
+            Some((least, greatest)) => (least..=greatest).contains(&size),
+            None => next == Some(size),
         }
-        Ok(match Header::parse(&bytes) {
-            Some(header) if header.board == self.board => Ahead::Header(header),
-            _ => Ahead::Nonsense,
-        })
     }
 
-    /// Ends the file with the loss of everything from the current record on.
-    fn lose_rest(&mut self, block: &mut Block, header: Option<Header>, reason: String) {
-        block.losses.push(Loss {
-            place: self.place(),
-            event_id: header.map(|header| u64::from(header.event)),
-            channel_id: header.map(|header| header.channel),
-            n_waveforms: None,
-            reason,
-            position: self.position,
-        });
-        self.ended = true;
+    /// Finds the next record from `offset` on.
+    fn find(&mut self, offset: u64) -> Result<Option<(u64, Header)>> {
+        let mut known = Known {
+            board: Some(self.board),
+            last_event: self.last_event,
+            size: self.uniform_size(),
+        };
+        loop {
+            let found = find_next(
+                &mut self.window,
+                &mut self.probe,
+                offset,
+                self.n_bytes,
+                known,
+            )
+            .map_err(|error| self.unreadable(error))?;
+            // Records of another size only if there is none of the usual one.
+            if found.is_some() || known.size.take().is_none() {
+                return Ok(found);
+            }
+        }
     }
 
-    fn place(&self) -> String {
-        format!("record {} at byte {}", self.record, self.position)
-    }
-
-    /// Reads the record of `header` into `block`, with `bytes` as the buffer of the samples.
-    fn read_record(
-        &mut self,
-        header: Header,
-        block: &mut Block,
-        bytes: &mut Vec<u8>,
-    ) -> Result<()> {
+    /// Reads the record at the position, or moves over what is none.
+    fn step(&mut self, block: &mut Block) -> Result<()> {
         let left = self.n_bytes.saturating_sub(self.position);
-        if header.size > left {
+        if left == 0 {
+            self.end_gap(None, block);
+            self.ended = true;
+            return Ok(());
+        }
+        if left < HEADER_BYTES {
+            let reason = format!("the file ends after {left} of the header's {HEADER_BYTES} bytes");
+            return self.end_cut(None, reason, block);
+        }
+        let Some(header) = self.header_at(self.position)? else {
+            let next = self.find(self.position + 1)?;
+            let reason = "no record of this file begins here".to_owned();
+            self.skip_to(next, None, reason, block);
+            return Ok(());
+        };
+        let end = self.position + header.size;
+        let is_followed = end < self.n_bytes
+            && (self.header_at(end)?.is_some() || self.is_cut_header(end, header.size)?);
+        if is_followed || end == self.n_bytes {
+            return self.read_record(header, block);
+        }
+        // The size is damaged, the next header is, or bytes are missing.
+        let next = self.find(self.position + HEADER_BYTES)?;
+        let is_whole = self.is_usual(header.size, next.map(|(_, next)| next.size))
+            && next.is_none_or(|(begin, _)| begin >= end + HEADER_BYTES);
+        if end < self.n_bytes && is_whole {
+            return self.read_record(header, block);
+        }
+        if end > self.n_bytes && next.is_none() {
             let reason = format!(
                 "the record says {} bytes, the file ends after {left} of them",
                 header.size
             );
-            self.lose_rest(block, Some(header), reason);
-            return Ok(());
+            return self.end_cut(Some(header), reason, block);
         }
-        let payload = header.size - HEADER_BYTES;
-        let too_long = header.n_samples() > MAX_SAMPLES as u64;
-        bytes.clear();
-        if too_long {
-            let skip = i64::try_from(payload).unwrap_or(i64::MAX);
-            self.reader
-                .seek_relative(skip)
-                .map_err(|error| self.unreadable(error))?;
+        let reason = match next {
+            Some((begin, _)) if begin < end => format!(
+                "the record says {} bytes, but another one begins after {}",
+                header.size,
+                begin - self.position
+            ),
+            _ => format!(
+                "the record says {} bytes, but no record follows after them",
+                header.size
+            ),
+        };
+        self.skip_to(next, Some(header), reason, block);
+        Ok(())
+    }
+
+    /// Ends the file with a record that is cut off.
+    fn end_cut(&mut self, header: Option<Header>, reason: String, block: &mut Block) -> Result<()> {
+        self.end_gap(None, block);
+        let usual = self.sizes.map_or(u64::MAX, |(_, greatest)| greatest);
+        let left = self.n_bytes - self.position;
+        block.losses.push(Loss {
+            place: place(self.record, self.position),
+            event_id: header.map(|header| u64::from(header.event)),
+            channel_id: header.map(|header| header.channel),
+            // Bytes for more than one record are more than the one that is cut off.
+            n_waveforms: (left <= usual).then_some(1),
+            reason,
+            position: self.position,
+        });
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Moves over bytes that are no record, to the record `next` or to the end.
+    fn skip_to(
+        &mut self,
+        next: Option<(u64, Header)>,
+        header: Option<Header>,
+        reason: String,
+        block: &mut Block,
+    ) {
+        self.gap.get_or_insert(Gap {
+            begin: self.position,
+            record: self.record,
+            reason,
+            header,
+        });
+        if let Some((begin, _)) = next {
+            self.position = begin;
         } else {
-            bytes.resize(payload as usize, 0);
-            let n_read =
-                read_up_to(&mut self.reader, bytes).map_err(|error| self.unreadable(error))?;
-            if n_read < bytes.len() {
+            self.position = self.n_bytes;
+            self.end_gap(None, block);
+            self.ended = true;
+        }
+    }
+
+    /// Adds the loss of the bytes before the record `next`, or before the end of the file.
+    fn end_gap(&mut self, next: Option<Header>, block: &mut Block) {
+        let Some(gap) = self.gap.take() else {
+            if let Some(next) = next {
+                self.order.add(u64::from(next.event), next.channel);
+            }
+            return;
+        };
+        let n_bytes = self.position - gap.begin;
+        let size = match (self.sizes, next) {
+            (None, Some(next)) => Some(next.size),
+            _ => self.uniform_size(),
+        };
+        let by_size = size
+            .filter(|&size| n_bytes.is_multiple_of(size))
+            .map(|size| n_bytes / size);
+        let (n_waveforms, told_by) = match next {
+            None => (by_size, "by their size"),
+            Some(next) => {
+                let by_order = self
+                    .order
+                    .add_after_gap(u64::from(next.event), next.channel);
+                match by_order {
+                    Some(missing) => (Some(missing), "by the event counter"),
+                    None => (by_size, "by their size"),
+                }
+            }
+        };
+        let mut reason = gap.reason;
+        reason.push_str(&match n_waveforms {
+            Some(n) => format!(
+                "; {n_bytes} bytes are left out, {told_by} {}",
+                counted(n, "record")
+            ),
+            None => format!("; {n_bytes} bytes are left out, an unknown number of records"),
+        });
+        if next.is_some() {
+            reason.push_str(&format!(", reading goes on at byte {}", self.position));
+        }
+        block.losses.push(Loss {
+            place: place(gap.record, gap.begin),
+            event_id: gap.header.map(|header| u64::from(header.event)),
+            channel_id: gap.header.map(|header| header.channel),
+            n_waveforms,
+            reason,
+            position: gap.begin,
+        });
+        self.record = gap.record + n_waveforms.unwrap_or(1);
+    }
+
+    /// Reads the record of `header` at the position into `block`.
+    fn read_record(&mut self, header: Header, block: &mut Block) -> Result<()> {
+        self.end_gap(Some(header), block);
+        let payload = header.size - HEADER_BYTES;
+        let n_samples = payload / self.kind.size() as u64;
+        let (record, position) = (self.record, self.position);
+        let lost = |reason: String| Loss {
+            place: place(record, position),
+            event_id: Some(u64::from(header.event)),
+            channel_id: Some(header.channel),
+            n_waveforms: Some(1),
+            reason,
+            position,
+        };
+        if n_samples > MAX_SAMPLES as u64 {
+            let n_samples = usize::try_from(n_samples).unwrap_or(usize::MAX);
+            block
+                .losses
+                .push(lost(wrong_length(n_samples).unwrap_or_default()));
+        } else {
+            let n_bytes = payload as usize;
+            let bytes = match self.window.at(position + HEADER_BYTES, n_bytes) {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(self.unreadable(error)),
+            };
+            if bytes.len() < n_bytes {
                 let reason = "the file became shorter while it was read".to_owned();
-                self.lose_rest(block, Some(header), reason);
+                block.losses.push(lost(reason));
+                self.ended = true;
                 return Ok(());
             }
-        }
-        let next = self.read_header()?;
-        let doubtful = match next {
-            Ahead::Nonsense => true,
-            Ahead::Cut(n) => n < 4 && self.uniform,
-            Ahead::Header(_) | Ahead::End => false,
-        };
-        // No record follows. If this record has the usual size, the next header is damaged, else the size is.
-        if doubtful && self.previous_size != Some(header.size) {
-            let reason = format!(
-                "the record says {} bytes, but no record follows after them; the rest of the file is left out",
-                header.size
-            );
-            self.lose_rest(block, Some(header), reason);
-            return Ok(());
-        }
-        let place = || format!("record {} at byte {}", self.record, self.position);
-        if too_long {
-            let n_samples = usize::try_from(header.n_samples()).unwrap_or(usize::MAX);
-            block.losses.push(Loss {
-                place: place(),
-                event_id: Some(u64::from(header.event)),
-                channel_id: Some(header.channel),
-                n_waveforms: Some(1),
-                reason: wrong_length(n_samples).unwrap_or_default(),
-                position: self.position,
-            });
-        } else if let Samples::U16(samples) = U16.samples(bytes) {
+            let samples = self.kind.samples(bytes);
             let row = Row {
                 event_id: Some(i128::from(header.event)),
                 channel_id: Some(i128::from(header.channel)),
                 start_ns: Some(0.0),
-                samples: Some(SamplesRef::U16(&samples)),
+                samples: slice(&samples, 0..samples.len()),
             };
-            block.push(row, self.position, place);
+            block.push(row, position, || place(record, position));
         }
-        self.uniform = self.previous_size == Some(header.size);
-        self.previous_size = Some(header.size);
+        let (least, greatest) = self.sizes.unwrap_or((header.size, header.size));
+        self.sizes = Some((least.min(header.size), greatest.max(header.size)));
+        self.last_event = Some(header.event);
         self.position += header.size;
         self.record += 1;
-        self.ahead = next;
         Ok(())
     }
+}
+
+fn place(record: u64, position: u64) -> String {
+    format!("record {record} at byte {position}")
+}
+
+/// Returns the first header of a file that the next one agrees with, and its offset.
+fn first_header(window: &mut FileWindow, n_bytes: u64) -> io::Result<Option<(u64, Header)>> {
+    let first = Header::parse(window.at(0, HEADER_BYTES as usize)?);
+    if let Some(first) = first.filter(|first| first.size + HEADER_BYTES <= n_bytes) {
+        let second = Header::parse(window.at(first.size, HEADER_BYTES as usize)?);
+        if second.is_some_and(|second| second.board == first.board) {
+            return Ok(Some((0, first)));
+        }
+    }
+    let found = find_first(window, n_bytes)?;
+    Ok(found.or(first.map(|first| (0, first))))
+}
+
+/// Returns the samples' bytes of the first records.
+fn first_payloads(window: &mut FileWindow, begin: u64, header: Header) -> io::Result<Vec<Vec<u8>>> {
+    let (mut begin, mut header) = (begin, Some(header));
+    let mut payloads = Vec::new();
+    while let Some(current) = header
+        && payloads.len() < FIRST_RECORDS
+    {
+        let payload = (current.size - HEADER_BYTES).min(4 * MAX_SAMPLES as u64);
+        payloads.push(window.at(begin + HEADER_BYTES, payload as usize)?.to_vec());
+        begin += current.size;
+        let next = Header::parse(window.at(begin, HEADER_BYTES as usize)?);
+        header = next.filter(|next| next.board == current.board);
+    }
+    Ok(payloads)
 }
 
 impl BlockReader for Records {
@@ -292,129 +405,12 @@ impl BlockReader for Records {
         if self.ended {
             return Ok(None);
         }
-        let mut block = Block::new(self.input_id, U16.empty_samples());
-        let mut bytes = Vec::new();
+        let mut block = Block::new(self.input_id, self.kind.empty_samples());
         while !self.ended
             && block.batch.samples().len() < BLOCK_SAMPLES
             && block.losses.len() < BLOCK_SAMPLES
         {
-            match std::mem::replace(&mut self.ahead, Ahead::End) {
-                Ahead::Header(header) => self.read_record(header, &mut block, &mut bytes)?,
-                Ahead::End => self.ended = true,
-                Ahead::Cut(n) => {
-                    let reason =
-                        format!("the file ends after {n} of the header's {HEADER_BYTES} bytes");
-                    self.lose_rest(&mut block, None, reason);
-                }
-                Ahead::Nonsense => {
-                    let reason =
-                        "no record of this file begins here; the rest of the file is left out";
-                    self.lose_rest(&mut block, None, reason.to_owned());
-                }
-            }
-        }
-        Ok(Some(block))
-    }
-}
-
-/// Samples without headers.
-pub(super) struct Bare {
-    info: SourceInfo,
-    input_id: u32,
-    reader: BufReader<File>,
-    record_samples: usize,
-    record: u64,
-    ended: bool,
-}
-
-impl Bare {
-    pub fn open(
-        path: &Path,
-        n_bytes: u64,
-        record_samples: usize,
-        options: &ReadOptions,
-    ) -> Result<Self> {
-        check_fixed_length(path, "the stated record length", record_samples)?;
-        let file = File::open(path)
-            .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
-        let mut info = SourceInfo::new(path.to_owned(), BINARY_WITHOUT_HEADERS.name, n_bytes);
-        info.layout =
-            format!("records of {record_samples} samples, event = record number, channel = 0");
-        info.n_waveforms = Some(n_bytes / (2 * record_samples as u64));
-        info.n_samples = Some(record_samples);
-        let n_records = n_bytes.div_ceil(2 * record_samples as u64);
-        info.extent = Extent::rows(n_records, record_samples as u64);
-        "u16".clone_into(&mut info.sample_type);
-        Ok(Self {
-            info,
-            input_id: options.input_id,
-            reader: BufReader::new(file),
-            record_samples,
-            record: 0,
-            ended: false,
-        })
-    }
-}
-
-impl BlockReader for Bare {
-    fn info(&self) -> &SourceInfo {
-        &self.info
-    }
-
-    fn position(&self) -> u64 {
-        self.record
-    }
-
-    fn seek(&mut self, position: u64) -> Result<()> {
-        let byte = position.saturating_mul(2 * self.record_samples as u64);
-        self.reader
-            .seek(io::SeekFrom::Start(byte))
-            .map_err(|error| Error::input(&self.info.path, "cannot be read").with_source(error))?;
-        self.record = position;
-        self.ended = false;
-        Ok(())
-    }
-
-    fn next_block(&mut self) -> Result<Option<Block>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let record_bytes = 2 * self.record_samples;
-        let n_records = (BLOCK_SAMPLES / self.record_samples).max(1);
-        let mut bytes = vec![0; n_records * record_bytes];
-        let n_read = read_up_to(&mut self.reader, &mut bytes)
-            .map_err(|error| Error::input(&self.info.path, "cannot be read").with_source(error))?;
-        self.ended = n_read < bytes.len();
-        bytes.truncate(n_read);
-        let mut block = Block::new(self.input_id, U16.empty_samples());
-        for record in bytes.chunks(record_bytes) {
-            let place = format!(
-                "record {} at byte {}",
-                self.record,
-                self.record * record_bytes as u64
-            );
-            if record.len() < record_bytes {
-                block.losses.push(Loss {
-                    place,
-                    event_id: Some(self.record),
-                    channel_id: Some(0),
-                    n_waveforms: Some(1),
-                    reason: format!(
-                        "the file ends after {} of the record's {record_bytes} bytes",
-                        record.len()
-                    ),
-                    position: self.record,
-                });
-            } else if let Samples::U16(samples) = U16.samples(record) {
-                let row = Row {
-                    event_id: Some(i128::from(self.record)),
-                    channel_id: Some(0),
-                    start_ns: Some(0.0),
-                    samples: Some(SamplesRef::U16(&samples)),
-                };
-                block.push(row, self.record, || place);
-            }
-            self.record += 1;
+            self.step(&mut block)?;
         }
         Ok(Some(block))
     }

@@ -1,7 +1,12 @@
 //! CAEN WaveDump: binary records with and without headers, and text.
 
+mod bare;
 mod binary;
+mod counters;
+mod header;
+mod sample_kind;
 mod text;
+mod window;
 mod write;
 
 use std::path::Path;
@@ -55,10 +60,10 @@ pub(crate) const BINARY: Format = Format {
     endings: &["dat"],
     has_signature: false,
     detect: |probe| {
-        let header = binary::looks_like_records(probe)?;
+        let header = header::looks_like_records(probe)?;
         Ok(header.is_some_and(|header| {
             let stated = probe.record_samples;
-            stated.is_none_or(|samples| header.n_samples() == samples as u64)
+            stated.is_none_or(|samples| header.may_hold(samples as u64))
         }))
     },
     open: |path, n_bytes, options| {
@@ -79,7 +84,7 @@ pub(crate) const BINARY_WITHOUT_HEADERS: Format = Format {
         let record_samples = options
             .record_samples
             .ok_or_else(|| Error::internal("samples without headers and without a length"))?;
-        let bare = binary::Bare::open(path, n_bytes, record_samples, options)?;
+        let bare = bare::Bare::open(path, n_bytes, record_samples, options)?;
         Ok(Box::new(BlockSource::new(bare)))
     },
     create: None,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::counters::RecordOrder;
 use super::{BLOCK_SAMPLES, TEXT, TEXT_WITHOUT_HEADERS};
 use crate::error::{Error, Result};
 use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
@@ -12,17 +13,24 @@ use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
 /// The start of the first line of a record.
 const FIRST_KEY: &str = "Record Length:";
+/// A byte order mark, which editors put in front of a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Bytes at the beginning of a file from which the type of its samples is named.
+const HEAD_BYTES: u64 = 1 << 20;
+/// Number of losses that wait for the next whole record.
+const MAX_PENDING: usize = 1000;
 /// Maximum length of a line; WaveDump's longest has about 40 characters.
 const MAX_LINE_BYTES: u64 = 256;
 
 /// Returns whether a file that begins with `head` begins with a header line.
 pub(super) fn has_header_lines(head: &[u8]) -> bool {
-    let text = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head);
+    let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
     text.trim_ascii_start().starts_with(FIRST_KEY.as_bytes())
 }
 
 /// Returns whether the bytes could be a text of one number per line.
 pub(super) fn looks_like_numbers(head: &[u8]) -> bool {
+    let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
     let text = head
         .iter()
         .all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || b"+-.eE".contains(byte));
@@ -60,13 +68,15 @@ pub(super) struct Text {
     reader: BufReader<File>,
     /// Samples per record if there are no header lines.
     record_samples: Option<usize>,
-    /// True if the samples are integers, as in the first record.
-    integers: bool,
     position: u64,
     line: u64,
     record: u64,
     /// The record whose header line was read already.
     open: Option<Record>,
+    /// The order of the records with header lines, from which the number of missing ones follows.
+    order: RecordOrder,
+    /// Losses since the last whole record.
+    pending: Vec<Loss>,
     /// True if the last line that was read lacks its line feed, which WaveDump always writes.
     cut: bool,
     ended: bool,
@@ -91,7 +101,8 @@ impl Text {
             input_id: options.input_id,
             reader: open(path)?,
             record_samples,
-            integers: true,
+            order: RecordOrder::default(),
+            pending: Vec::new(),
             position: 0,
             line: 0,
             record: 0,
@@ -103,21 +114,24 @@ impl Text {
             None => "records with header lines, event = event number".to_owned(),
             Some(n) => format!("records of {n} lines, event = record number, channel = 0"),
         };
-        // The first sample shows whether the digitiser writes counts or corrected (fractional) values.
-        let mut n_lines = 0;
+        // Digitisers write counts or corrected (fractional, or negative) values. Every record is read by its own samples.
         let mut samples = record_samples.map(|n| n as u64);
-        while n_lines < 64 {
-            n_lines += 1;
+        let (mut has_samples, mut are_counts) = (false, true);
+        while text.position < HEAD_BYTES && are_counts {
             let (begin, line) = text.read_line()?;
             match line {
                 Line::Sample(value) => {
-                    text.integers = is_count(value);
-                    let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
-                    let per_waveform = begin + samples * (text.position - begin);
-                    text.info.extent = Extent::bytes(n_bytes, per_waveform, samples);
-                    break;
+                    are_counts &= is_count(value);
+                    if !has_samples {
+                        has_samples = true;
+                        let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
+                        let per_waveform = begin + samples * (text.position - begin);
+                        text.info.extent = Extent::bytes(n_bytes, per_waveform, samples);
+                    }
                 }
-                Line::Header(key, value) if key == FIRST_KEY => samples = value.parse().ok(),
+                Line::Header(key, value) if key == FIRST_KEY && !has_samples => {
+                    samples = value.parse().ok();
+                }
                 Line::End => break,
                 _ => {}
             }
@@ -125,7 +139,7 @@ impl Text {
         text.reader = open(path)?;
         text.position = 0;
         text.line = 0;
-        let sample_type = if text.integers { "u16" } else { "f32" };
+        let sample_type = if are_counts { "u16" } else { "f32" };
         sample_type.clone_into(&mut text.info.sample_type);
         text.info.n_samples = record_samples;
         Ok(text)
@@ -148,7 +162,11 @@ impl Text {
         }
         self.line += 1;
         self.cut = bytes.last() != Some(&b'\n');
-        let Ok(text) = std::str::from_utf8(&bytes) else {
+        let bytes = match bytes.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) if begin == 0 => rest,
+            _ => bytes.as_slice(),
+        };
+        let Ok(text) = std::str::from_utf8(bytes) else {
             return Ok((begin, Line::Nonsense));
         };
         let line = if let Some((key, value)) = text.split_once(':') {
@@ -225,6 +243,27 @@ impl Text {
         }
     }
 
+    /// Adds the loss of a record. The next whole record tells how many are missing in all.
+    fn lose(&mut self, loss: Loss, block: &mut Block) {
+        self.pending.push(loss);
+        if self.record_samples.is_some() || self.pending.len() >= MAX_PENDING {
+            self.order = RecordOrder::default();
+            block.losses.append(&mut self.pending);
+        }
+    }
+
+    /// Adds the losses before a whole record of `event` and `channel`.
+    fn end_gap(&mut self, event: u64, channel: u32, block: &mut Block) {
+        if self.pending.is_empty() {
+            self.order.add(event, channel);
+            return;
+        }
+        if let Some(missing) = self.order.add_after_gap(event, channel) {
+            share_out(missing, &mut self.pending);
+        }
+        block.losses.append(&mut self.pending);
+    }
+
     /// Checks a record and appends it to the block.
     fn close(&mut self, record: &Record, block: &mut Block, at_end: bool) {
         let place = format!("record {} at byte {}", self.record, record.byte);
@@ -249,26 +288,33 @@ impl Text {
         } else if at_end && self.cut {
             // Its last digits may be missing.
             Some("the last line of the file is cut off (it has no line feed)".to_owned())
-        } else if self.integers && !record.samples.iter().copied().all(is_count) {
-            Some(
-                "a sample is not an integer of 16 bits, as the first one of the file is".to_owned(),
-            )
         } else {
             let n_samples = usize::try_from(record.n_samples).unwrap_or(usize::MAX);
             wrong_length(n_samples)
         };
+        let event = event_id.and_then(|id| u64::try_from(id).ok());
+        let channel = channel_id.and_then(|id| u32::try_from(id).ok());
         if let Some(reason) = problem {
-            block.losses.push(Loss {
-                place,
-                event_id: event_id.and_then(|id| u64::try_from(id).ok()),
-                channel_id: channel_id.and_then(|id| u32::try_from(id).ok()),
-                n_waveforms: Some(1),
-                reason,
-                position: record.byte,
-            });
+            // Where header lines are damaged, several records may look like one.
+            let is_one = length.is_some_and(|length| record.n_samples <= length);
+            self.lose(
+                Loss {
+                    place,
+                    event_id: event,
+                    channel_id: channel,
+                    n_waveforms: is_one.then_some(1),
+                    reason,
+                    position: record.byte,
+                },
+                block,
+            );
             return;
         }
-        let samples = if self.integers {
+        if let (Some(event), Some(channel), None) = (event, channel, self.record_samples) {
+            self.end_gap(event, channel, block);
+        }
+        let is_integer = record.samples.iter().copied().all(is_count);
+        let samples = if is_integer {
             Samples::U16(record.samples.iter().map(|&value| value as u16).collect())
         } else {
             Samples::F32(record.samples.iter().map(|&value| value as f32).collect())
@@ -299,14 +345,10 @@ impl BlockReader for Text {
         if self.ended {
             return Ok(None);
         }
-        let samples = if self.integers {
-            Samples::U16(Vec::new())
-        } else {
-            Samples::F32(Vec::new())
-        };
-        let mut block = Block::new(self.input_id, samples);
+        let mut block = Block::new(self.input_id, Samples::U16(Vec::new()));
         while block.batch.samples().len() < BLOCK_SAMPLES && block.losses.len() < BLOCK_SAMPLES {
             if !self.read_record(&mut block)? {
+                block.losses.append(&mut self.pending);
                 self.ended = true;
                 break;
             }
@@ -324,4 +366,25 @@ fn open(path: &Path) -> Result<BufReader<File>> {
 /// Returns true for an integer of 16 bits.
 fn is_count(value: f64) -> bool {
     value.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&value)
+}
+
+/// Shares out `missing` records among losses of one record each or of an unknown number.
+fn share_out(missing: u64, losses: &mut [Loss]) {
+    let known: u64 = losses.iter().map(Loss::at_least).sum();
+    let Some(more) = missing.checked_sub(known) else {
+        return;
+    };
+    let unknown = losses.iter().position(|loss| loss.n_waveforms.is_none());
+    for loss in losses.iter_mut() {
+        loss.n_waveforms = Some(loss.at_least());
+    }
+    let place = unknown.unwrap_or(losses.len().saturating_sub(1));
+    if let Some(loss) = losses.get_mut(place).filter(|_| more > 0) {
+        loss.n_waveforms = Some(loss.at_least() + more);
+        let reason = &mut loss.reason;
+        *reason = format!(
+            "{reason}; by the event counter {} records are missing",
+            1 + more
+        );
+    }
 }

@@ -6,7 +6,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::binary::{HEADER_BYTES, MAX_CHANNELS};
+use super::header::{HEADER_BYTES, MAX_CHANNELS};
 use crate::error::Result;
 use crate::io::atomic::{AtomicFile, write_error};
 use crate::io::waveforms::sink::cannot_hold;
