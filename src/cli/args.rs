@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event;
 use crate::extract::{DigitizerConfig, Filter, Method, Parameters};
 use crate::io::atomic::AtomicFile;
-use crate::io::{ReadOptions, SourceInfo};
+use crate::io::{ChannelId, ReadOptions, SourceInfo};
 use crate::model::Polarity;
 use crate::pipeline::{DetectorContext, InputOptions};
 
@@ -170,6 +170,9 @@ pub(crate) struct InputArgs {
     /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; for hits also `time` and `charge`
     #[arg(long, value_name = "LIST", help_heading = INPUT)]
     pub columns: Option<String>,
+    /// Channel of inputs that state none: a number, or a pattern of file names, as `run_{channel}.npy`, or of HDF5 groups, as `ch{channel}`
+    #[arg(long, value_name = "N|PATTERN", help_heading = INPUT)]
+    pub channel_id: Option<String>,
     /// Samples per record, for WaveDump binaries without headers
     #[arg(long, value_name = "N", help_heading = INPUT)]
     pub record_samples: Option<usize>,
@@ -226,12 +229,23 @@ impl InputArgs {
         if options.samples_column.is_some() {
             return Err(Error::usage("`--columns`: hits have no column of samples").with_hint(hint));
         }
+        if options.channel_id.is_some() {
+            return Err(Error::usage(
+                "`--channel-id` is for waveforms; tables of hits have a column of channels",
+            ));
+        }
         Ok(options)
+    }
+
+    fn channel_id(&self) -> Result<Option<ChannelId>> {
+        let parsed = self.channel_id.as_deref().map(str::parse).transpose();
+        parsed.map_err(|error: String| Error::usage(format!("`--channel-id`: {error}")))
     }
 
     fn options(&self, input_id: u32, hint: &'static str) -> Result<ReadOptions> {
         let mut options = ReadOptions {
             table: self.table.clone(),
+            channel_id: self.channel_id()?,
             record_samples: self.record_samples,
             input_id,
             ..ReadOptions::default()

@@ -35,6 +35,10 @@ impl Observer for Console {
         } = notice
         {
             status!("{notice} (`--light-maps DIR` gives some)");
+        } else if let Notice::MergedChannels(merged) = notice {
+            status!("warning: {}", super::merged_channels_text(merged));
+        } else if let Notice::Repeated(_) = notice {
+            status!("note: {notice}");
         } else if notice.is_warning() {
             status!("warning: {notice}");
         } else {

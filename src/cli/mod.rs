@@ -49,6 +49,7 @@ pub use flag_reference::{FLAG_DESCRIPTIONS, FlagDescription};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::driver_threads;
+use crate::io::MergedChannels;
 
 /// Time that GPU drivers have to close their devices before the process ends anyway.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -157,6 +158,14 @@ pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String> {
 pub(crate) fn print_json(what: &'static str, value: &impl Serialize) -> anyhow::Result<()> {
     print(&json_text(value).context(what)?)?;
     Ok(())
+}
+
+/// Returns the warning that several inputs become one channel, with the option that keeps them apart.
+pub(crate) fn merged_channels_text(merged: &MergedChannels) -> String {
+    let pattern = merged.pattern.as_deref().unwrap_or("PATTERN");
+    format!(
+        "{merged}; if each is another channel, add `--channel-id '{pattern}'`, if not, `--channel-id 0`"
+    )
 }
 
 /// Takes `-5` as the value of an option: the command then checks the number and names its range.

@@ -1,5 +1,7 @@
 //! Expands what the user names (files, folders, patterns, a list) to files, in a reproducible order.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -18,7 +20,7 @@ pub struct Inputs {
     pub files: Vec<PathBuf>,
     /// Entries of the folders that are left out: files without the ending of a format, and outputs of nuwave.
     pub left_out: Vec<PathBuf>,
-    /// Files that are named more than once; they are read once per mention.
+    /// Files that are named more than once, as they are named first; they are read once.
     pub repeated: Vec<PathBuf>,
 }
 
@@ -38,16 +40,48 @@ pub fn expand(named: &[PathBuf], list: Option<&Path>) -> Result<Inputs> {
     for (place, path) in list.map(lines).transpose()?.unwrap_or_default() {
         add(&mut inputs, &path).map_err(|error| error.in_file(&place))?;
     }
-    let mut sorted: Vec<&PathBuf> = inputs.files.iter().collect();
-    sorted.sort();
-    let mut repeated: Vec<PathBuf> = sorted
-        .windows(2)
-        .filter(|pair| pair[0] == pair[1])
-        .map(|pair| pair[0].clone())
-        .collect();
-    repeated.dedup();
-    inputs.repeated = repeated;
+    (inputs.files, inputs.repeated) = unique(std::mem::take(&mut inputs.files));
     Ok(inputs)
+}
+
+/// Returns `files`, each once, and those that are named more than once: by other spellings of the path, or by links.
+#[must_use]
+pub fn unique(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let mut first_names: BTreeMap<Identity, PathBuf> = BTreeMap::new();
+    let (mut once, mut repeated) = (Vec::new(), Vec::new());
+    for file in files {
+        match first_names.entry(Identity::new(&file)) {
+            Entry::Occupied(first) => repeated.push(first.get().clone()),
+            Entry::Vacant(entry) => {
+                entry.insert(file.clone());
+                once.push(file);
+            }
+        }
+    }
+    repeated.sort();
+    repeated.dedup();
+    (once, repeated)
+}
+
+/// What makes two names those of the same file.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    /// Device and number of the file, which links share.
+    #[cfg(unix)]
+    Number(u64, u64),
+    /// The path, without links where it exists.
+    Path(PathBuf),
+}
+
+impl Identity {
+    fn new(path: &Path) -> Self {
+        #[cfg(unix)]
+        if let Ok(metadata) = std::fs::metadata(path) {
+            use std::os::unix::fs::MetadataExt as _;
+            return Self::Number(metadata.dev(), metadata.ino());
+        }
+        Self::Path(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+    }
 }
 
 /// Reads the paths in the file `list`, one per line, each with its line (`list:3`). Empty lines and lines that begin with
@@ -215,7 +249,7 @@ mod tests {
         let text = format!("# two\n\n{0}/run*.h5\n  {0}/run1.dat  \n", path.display());
         std::fs::write(&list, text).expect("a file");
         let inputs = expand(&[path.join("run2.h5")], Some(&list)).expect("files");
-        let expected = ["run2.h5", "run10.h5", "run2.h5", "run1.dat"];
+        let expected = ["run2.h5", "run10.h5", "run1.dat"];
         assert_eq!(names(path, &inputs.files), expected);
         assert_eq!(names(path, &inputs.repeated), ["run2.h5"]);
         std::fs::write(&list, "run2.h5\nno*such\n").expect("a file");

@@ -17,6 +17,6 @@ pub mod waveforms;
 
 pub use truth::read_truth;
 pub use waveforms::{
-    BatchLimit, EndReport, Extent, Loss, ReadOptions, Remark, Source, SourceInfo, StopCheck,
-    WaveformSink, WriteInfo, create, open,
+    BatchLimit, ChannelId, ChannelOrigin, EndReport, Extent, Loss, MergedChannels, NamePattern,
+    ReadOptions, Remark, Source, SourceInfo, StopCheck, WaveformSink, WriteInfo, create, open,
 };

@@ -55,8 +55,8 @@ pub use report::{
     EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Report, Timings, Totals,
 };
 pub use request::PassOutcome;
-pub use sample_range::AboveRange;
 pub use run_manifest::RunManifest;
+pub use sample_range::AboveRange;
 pub use settings::{InputKind, InputOptions, OnError, PassSettings};
 pub use staging::Mode;
 pub use verify::{Finding, verify};

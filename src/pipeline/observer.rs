@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::event;
-use crate::io::Remark;
+use crate::io::{MergedChannels, Remark};
 use crate::text::counted;
 
 /// Receives notices and progress of a pass. Every method does nothing by default.
@@ -74,7 +74,7 @@ pub enum Notice {
         /// The first of them.
         first: PathBuf,
     },
-    /// An input that is named more than once, and read as often.
+    /// An input that is named more than once, and read once.
     Repeated(PathBuf),
     /// Units that an earlier run finished.
     Resuming {
@@ -91,6 +91,8 @@ pub enum Notice {
     Unsorted(PathBuf),
     /// A table without hits.
     NoHits(PathBuf),
+    /// Inputs without channels that all become channel 0.
+    MergedChannels(MergedChannels),
     /// How an input is read, where that is not what a user may expect.
     Input {
         /// The input.
@@ -113,7 +115,10 @@ impl Notice {
     #[must_use]
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::GpuUnavailable(_) | Self::Repeated(_) | Self::NoHits(_) => true,
+            Self::GpuUnavailable(_)
+            | Self::Repeated(_)
+            | Self::NoHits(_)
+            | Self::MergedChannels(_) => true,
             Self::Input { remark, .. } => remark.is_warning,
             _ => false,
         }
@@ -140,7 +145,7 @@ impl fmt::Display for Notice {
             ),
             Self::Repeated(path) => write!(
                 f,
-                "`{}` is named more than once, and read as often",
+                "`{}` is named more than once, and read once",
                 path.display()
             ),
             Self::Resuming { finished, total } => {
@@ -162,6 +167,7 @@ impl fmt::Display for Notice {
                 path.display()
             ),
             Self::NoHits(path) => write!(f, "`{}` holds no hits", path.display()),
+            Self::MergedChannels(merged) => write!(f, "{merged}"),
             Self::Input { path, remark, more } => {
                 let note = if remark.is_warning { "" } else { "note: " };
                 let more = match more {

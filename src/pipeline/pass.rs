@@ -169,6 +169,12 @@ impl Pass {
         }
     }
 
+    fn tell_repeated(&self, paths: Vec<PathBuf>) {
+        for path in paths {
+            self.request.observer.notice(&Notice::Repeated(path));
+        }
+    }
+
     /// Returns the input files.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let list = self.list.as_deref();
@@ -177,6 +183,8 @@ impl Pass {
             let mut files = self.named.clone();
             let listed = list.map(inputs::lines).transpose()?.unwrap_or_default();
             files.extend(listed.into_iter().map(|(_, path)| path));
+            let (files, repeated) = inputs::unique(files);
+            self.tell_repeated(repeated);
             return Ok(files);
         }
         let found = inputs::expand(&self.named, list)?;
@@ -186,9 +194,7 @@ impl Pass {
                 first: first.clone(),
             });
         }
-        for path in found.repeated {
-            self.request.observer.notice(&Notice::Repeated(path));
-        }
+        self.tell_repeated(found.repeated);
         if found.files.is_empty() {
             return Err(Error::usage("no input").with_hint(Hint::NameInputs));
         }

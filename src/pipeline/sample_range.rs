@@ -81,7 +81,11 @@ mod tests {
     use crate::model::Waveform;
 
     fn batch(waveforms: &[&[f32]], is_float: bool) -> Batch {
-        let mut batch = if is_float { Batch::new_f32(0) } else { Batch::new_u16(0) };
+        let mut batch = if is_float {
+            Batch::new_f32(0)
+        } else {
+            Batch::new_u16(0)
+        };
         for samples in waveforms {
             let counts: Vec<u16> = samples.iter().map(|&sample| sample as u16).collect();
             batch.push(Waveform {
@@ -107,7 +111,10 @@ mod tests {
             above.add(&batch, Some(12));
             above.add(&batch, Some(16));
             above.add(&batch, None);
-            let expected = AboveRange { waveforms: 2, greatest: 33_000.0 };
+            let expected = AboveRange {
+                waveforms: 2,
+                greatest: 33_000.0,
+            };
             assert_eq!(above, expected);
             above.add(&batch, Some(15));
             assert_eq!(above.waveforms, 3);

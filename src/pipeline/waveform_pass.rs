@@ -14,12 +14,12 @@ use super::outcome::UnitOutcome;
 use super::plan::{PlannedInput, Unit};
 use super::record::{RangeChecksum, UnitRecord};
 use super::request::{PassOutcome, Request};
-use super::settings::OnError;
+use super::settings::{OnError, PassSettings};
 use super::unit::{UnitContext, run_unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, DigitizerConfig, Extractor};
 use crate::io::tables::TablesWriter;
-use crate::io::{self, BatchLimit, Remark, Source, SourceInfo};
+use crate::io::{self, BatchLimit, ChannelOrigin, MergedChannels, Remark, Source, SourceInfo};
 
 /// Divides the inputs into units; returns them with what they are reconstructed with and the readout of each.
 pub(super) fn plan(
@@ -42,7 +42,7 @@ pub(super) fn plan(
             },
         );
     }
-    tell_remarks(infos.iter().flatten(), request.observer.as_ref());
+    tell_remarks(infos.iter().flatten(), settings, request.observer.as_ref());
     let Some(first) = infos.iter().flatten().next() else {
         let reasons = infos.iter().filter_map(|info| info.as_ref().err());
         let reason = reasons.map(|(_, reason)| reason.as_str()).next();
@@ -76,10 +76,27 @@ pub(super) fn plan(
 }
 
 /// Passes on what the readers of the inputs remark, each text once.
-fn tell_remarks<'a>(infos: impl Iterator<Item = &'a SourceInfo>, observer: &dyn Observer) {
+fn tell_remarks<'a>(
+    infos: impl Iterator<Item = &'a SourceInfo> + Clone,
+    settings: &PassSettings,
+    observer: &dyn Observer,
+) {
+    if let Some(merged) = MergedChannels::find(infos.clone()) {
+        observer.notice(&Notice::MergedChannels(merged));
+    }
+    let unused_channel = Remark {
+        text: "states its channels; the channel that the settings state is not used".to_owned(),
+        is_warning: true,
+    };
+    let states_channel = settings.input.read.channel_id.is_some();
     let mut told: Vec<(&Path, &Remark, usize)> = Vec::new();
     for info in infos {
-        for remark in &info.remarks {
+        let is_unused = states_channel && info.channel_origin == ChannelOrigin::Stated;
+        for remark in info
+            .remarks
+            .iter()
+            .chain(is_unused.then_some(&unused_channel))
+        {
             match told.iter_mut().find(|(_, known, _)| *known == remark) {
                 Some((.., more)) => *more += 1,
                 None => told.push((&info.path, remark, 0)),

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrow;
 mod damage;
 mod fuzz_readers;
 mod layouts;

@@ -4,6 +4,7 @@
 mod support;
 
 mod absolute_times;
+mod channels;
 mod events;
 mod real_data;
 mod real_data_events;

@@ -221,7 +221,7 @@ async fn files_below_the_data_root_are_reconstructed_in_place() {
     }
     act("{\"input\": [\"a.arrow\", \"a.arrow\"], \"output\": \"twice\"}")
         .await
-        .expect("a repeated input is read twice");
+        .expect("a repeated input is read once");
     let log = server.stderr();
     assert!(
         log.contains("WARN") && log.contains("is named more than once"),

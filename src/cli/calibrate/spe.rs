@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use crate::calibrate::defects::DefectCounts;
 use crate::calibrate::plots::{self, SpePlots};
 use crate::calibrate::spe::{RunKind, SpeParameters, SpeResult, spe};
-use crate::cli::Verbosity;
 use crate::cli::args::InputArgs;
 use crate::cli::counter::Counter;
+use crate::cli::{Verbosity, merged_channels_text};
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, Result};
-use crate::io::{BatchLimit, Loss, SourceInfo, calibration};
+use crate::io::{BatchLimit, Loss, MergedChannels, SourceInfo, calibration, inputs};
 use crate::model::{Polarity, Waveform};
 use crate::text::counted;
 
@@ -96,10 +96,20 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     let detector = args.detector.as_deref().map(detector::load).transpose()?;
     let window = args.window.as_deref().map(parse_window).transpose()?;
+    let (files, repeated) = inputs::unique(args.input.clone());
+    for path in repeated {
+        status!(
+            "note: `{}` is named more than once, and read once",
+            path.display()
+        );
+    }
     let mut infos = Vec::new();
-    for (input_id, path) in args.input.iter().enumerate() {
+    for (input_id, path) in files.iter().enumerate() {
         let options = args.reading.read_options(input_id as u32)?;
         infos.push(crate::io::open(path, &options)?.info().clone());
+    }
+    if let Some(merged) = MergedChannels::find(&infos) {
+        status!("warning: {}", merged_channels_text(&merged));
     }
     for info in &infos {
         for remark in &info.remarks {
@@ -126,7 +136,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| -> Result<()> {
         passes += 1;
         progress.begin_pass();
-        for (input_id, path) in args.input.iter().enumerate() {
+        for (input_id, path) in files.iter().enumerate() {
             let options = args.reading.read_options(input_id as u32)?;
             let mut source = crate::io::open(path, &options)?;
             while let Some(batch) = source.next_batch(BatchLimit::default())? {

@@ -38,6 +38,15 @@ pub(crate) struct Columns {
     input_id: u32,
 }
 
+/// The indices of the columns in a schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roles {
+    pub event_id: usize,
+    pub channel_id: Option<usize>,
+    pub samples: usize,
+    pub start_ns: Option<usize>,
+}
+
 impl Columns {
     /// Finds the columns in a schema, and reads its metadata into `info`.
     pub fn find(
@@ -140,6 +149,16 @@ impl Columns {
     /// Returns the index of the column of event numbers.
     pub fn event_column(&self) -> usize {
         self.event_id
+    }
+
+    /// Returns the indices of the columns.
+    pub fn roles(&self) -> Roles {
+        Roles {
+            event_id: self.event_id,
+            channel_id: Some(self.channel_id),
+            samples: self.samples,
+            start_ns: self.start_ns,
+        }
     }
 
     /// Decodes the waveforms of a record batch whose first row is row `first_row` of the file. `position` maps a row of the

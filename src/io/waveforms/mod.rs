@@ -7,6 +7,7 @@
 pub(crate) mod arrow_ipc;
 mod block_source;
 mod blocks;
+mod channel;
 pub(crate) mod columns;
 pub(crate) mod detect;
 mod format;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
+pub use channel::{ChannelId, ChannelOrigin, MergedChannels, NamePattern};
 pub use format::{Create, Format, Probe};
 pub(crate) use hdf5::FORMAT as HDF5;
 pub(crate) use parquet::FORMAT as PARQUET;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::channel::{ChannelId, ChannelOrigin};
 use crate::error::Result;
 use crate::io::truth;
 use crate::model::{Batch, Polarity};
@@ -37,6 +38,8 @@ pub struct SourceInfo {
     pub n_bytes: u64,
     /// The range of positions in the file.
     pub extent: Extent,
+    /// How the channel of the waveforms is known.
+    pub channel_origin: ChannelOrigin,
     /// What a user should know about how the file is read.
     pub remarks: Vec<Remark>,
 }
@@ -99,6 +102,7 @@ impl SourceInfo {
             detector: None,
             n_bytes,
             extent: Extent::bytes(n_bytes, 1, 1),
+            channel_origin: ChannelOrigin::default(),
             remarks: Vec::new(),
         }
     }
@@ -203,6 +207,8 @@ pub struct ReadOptions {
     pub time_column: Option<String>,
     /// Name of the hits' charge column.
     pub charge_column: Option<String>,
+    /// The channel of inputs that state none.
+    pub channel_id: Option<ChannelId>,
     /// Samples per waveform in files without headers.
     pub record_samples: Option<usize>,
     /// Index of the input in the list of inputs.

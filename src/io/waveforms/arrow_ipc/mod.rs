@@ -1,32 +1,48 @@
 //! Arrow IPC, file and stream: the columns of the Parquet files, record batch by record batch.
 //!
-//! A file is a stream after eight bytes and before a footer, so both are read as a stream. Every message is checked before
-//! it is decoded, and the complete batches of a file that was cut off are found.
+//! The [index](index) of the batches is read first: from the footer of a file, or from the headers of a stream's messages. Small
+//! batches are decoded as a whole, large ones a few rows at a time.
 
+mod index;
 mod messages;
 #[cfg(feature = "service")]
 mod received;
+mod rows;
+mod section;
+#[cfg(test)]
+mod tests;
 mod write;
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
-use arrow_ipc::convert::try_fb_to_schema;
-use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::reader::read_record_batch;
+use arrow_ipc::root_as_message;
+use arrow_schema::SchemaRef;
 
 use super::block_source::BlockSource;
 use super::blocks::{Block, BlockReader};
-use super::columns::{Columns, integers};
+use super::columns::Columns;
 use super::format::Format;
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::model::Samples;
-use messages::{MAX_MESSAGE_BYTES, Messages, Next, largest_unpacked, message_of, rows_of};
+use index::{Entry, Index, Place};
+use messages::unpacked_bytes;
 #[cfg(feature = "service")]
 pub(crate) use received::{Received, size_of};
+use rows::{BatchEvents, BatchRows, NotInPieces};
 use write::ArrowSink;
+
+/// Size of a batch, uncompressed, up to which it is decoded as a whole.
+const MAX_WHOLE_BYTES: u64 = 16 << 20;
+/// Bytes of memory for a batch that cannot be read in pieces, uncompressed.
+const MAX_BATCH_BYTES: u64 = 256 << 20;
 
 /// Arrow IPC with a footer, identified by its magic word.
 pub(crate) const FILE: Format = Format {
@@ -67,123 +83,248 @@ fn open(
     is_file: bool,
     options: &ReadOptions,
 ) -> Result<Box<dyn Source>> {
-    let format = if is_file { FILE.name } else { STREAM.name };
-    let mut info = SourceInfo::new(path.to_owned(), format, n_bytes);
-    let mut messages = Messages::open(path, n_bytes, is_file)?;
-    let damaged = |what: &str| {
-        Error::input(path, format!("is an {format} that {what}"))
-            .with_hint("a file that was cut off while it was written or copied looks like this")
-    };
-    let first = match messages.next()? {
-        Next::Message(bytes) => bytes,
-        Next::End => return Err(damaged("ends before its schema")),
-        Next::Bad(reason) => return Err(damaged(&reason)),
-    };
-    let mut decoder = StreamDecoder::new();
-    let columns = guarded(path, || {
-        let schema = message_of(&first)
-            .and_then(|message| message.header_as_schema())
-            .ok_or_else(|| damaged("does not begin with a schema"))?;
-        let schema = try_fb_to_schema(schema).map_err(|error| {
-            damaged("has a schema that cannot be understood").with_source(error)
-        })?;
-        decoder
-            .decode(&mut Buffer::from(first.as_slice()))
-            .map_err(|error| damaged("has a schema that cannot be read").with_source(error))?;
-        Columns::find(&schema, path, options, &mut info)
-    })?;
-    let mut batches = Batches {
-        info,
-        messages,
-        schema: first,
-        decoder,
-        columns,
-        next_row: 0,
-        next_batch: 0,
-        ahead: None,
-        ended: false,
-    };
-    batches.look_ahead()?;
+    let batches = Batches::open(path, n_bytes, is_file, MAX_WHOLE_BYTES, options)?;
     Ok(Box::new(BlockSource::new(batches)))
 }
 
 struct Batches {
     info: SourceInfo,
-    messages: Messages,
-    /// The message with the schema, which every decoder starts with.
-    schema: Vec<u8>,
-    decoder: StreamDecoder,
+    input_id: u32,
+    file: File,
+    schema: SchemaRef,
     columns: Columns,
-    next_row: u64,
-    next_batch: u64,
-    /// The next message if it was read already, and its offset.
-    ahead: Option<(u64, Next)>,
-    ended: bool,
+    entries: Vec<Entry>,
+    /// Position of the first row of each entry. A part of an unknown number of rows has one position.
+    starts: Vec<u64>,
+    next_entry: usize,
+    /// The rest of the entry before the next, if that is read in pieces.
+    rows: Option<BatchRows>,
+    events: Option<BatchEvents>,
+    /// Size of a batch, uncompressed, up to which it is decoded as a whole.
+    max_whole_bytes: u64,
 }
 
 impl Batches {
-    /// Reads the first message after the schema, to estimate the size of a waveform.
-    fn look_ahead(&mut self) -> Result<()> {
-        let begin = self.messages.position;
-        let next = self.messages.next()?;
-        if let Next::Message(bytes) = &next
-            && let Some(rows) = rows_of(bytes).filter(|&rows| rows > 0)
-        {
-            let per_waveform = bytes.len() as u64 / rows;
-            let samples = self.info.n_samples.map_or(per_waveform / 2, |n| n as u64);
-            self.info.extent = Extent::bytes(self.info.n_bytes, per_waveform, samples);
+    fn open(
+        path: &Path,
+        n_bytes: u64,
+        is_file: bool,
+        max_whole_bytes: u64,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let format = if is_file { FILE.name } else { STREAM.name };
+        let mut info = SourceInfo::new(path.to_owned(), format, n_bytes);
+        let Index { schema, entries } =
+            guarded(path, || Index::read(path, n_bytes, is_file, format))?;
+        let columns = guarded(path, || Columns::find(&schema, path, options, &mut info))?;
+        let mut starts = Vec::with_capacity(entries.len());
+        let (mut end, mut is_complete) = (0_u64, true);
+        for entry in &entries {
+            starts.push(end);
+            let rows = match entry {
+                Entry::Batch(place) => place.rows,
+                Entry::Bad(_, rows, _) => {
+                    is_complete = false;
+                    rows.unwrap_or(1).max(1)
+                }
+            };
+            end = end.saturating_add(rows);
         }
-        self.ahead = Some((begin, next));
-        Ok(())
+        info.n_waveforms = is_complete.then_some(end);
+        let first = entries.iter().find_map(|entry| match entry {
+            Entry::Batch(place) if place.rows > 0 => Some(place),
+            _ => None,
+        });
+        let per_waveform =
+            first.map_or(1, |place| (place.body.end - place.body.start) / place.rows);
+        let samples = info.n_samples.map_or(per_waveform / 2, |n| n as u64);
+        info.extent = Extent::rows(end, samples);
+        let file = File::open(path)
+            .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+        let batches = Self {
+            info,
+            input_id: options.input_id,
+            file,
+            schema: SchemaRef::new(schema),
+            columns,
+            entries,
+            starts,
+            next_entry: 0,
+            rows: None,
+            events: None,
+            max_whole_bytes,
+        };
+        batches.refuse_too_large()?;
+        Ok(batches)
     }
 
-    /// Reads the next message. Returns it with its offset.
-    fn next_message(&mut self) -> Result<(u64, Next)> {
-        if let Some(ahead) = self.ahead.take() {
-            return Ok(ahead);
-        }
-        let begin = self.messages.position;
-        Ok((begin, self.messages.next()?))
+    /// Refuses a file with a batch that does not fit into memory and cannot be read in pieces.
+    fn refuse_too_large(&self) -> Result<()> {
+        let is_plain =
+            |index: usize| rows::scalar_of(self.schema.field(index).data_type()).is_some();
+        let roles = self.columns.roles();
+        let numbers = [Some(roles.event_id), roles.channel_id, roles.start_ns];
+        let is_in_pieces = numbers.into_iter().flatten().all(is_plain)
+            && rows::has_plain_samples(&self.schema, roles.samples);
+        let largest = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Batch(place) => Some(place),
+            Entry::Bad(..) => None,
+        });
+        let Some(largest) = largest
+            .max_by_key(|place| place.body.end - place.body.start)
+            .filter(|place| !is_in_pieces && place.body.end - place.body.start > MAX_BATCH_BYTES)
+        else {
+            return Ok(());
+        };
+        Err(self.too_large(largest))
     }
 
-    fn decode(&mut self, bytes: Vec<u8>) -> std::result::Result<Option<RecordBatch>, String> {
-        if let Some(size) = largest_unpacked(&bytes)
-            && size > MAX_MESSAGE_BYTES
-        {
-            return Err(format!("it claims to unpack to {size} bytes"));
-        }
-        let mut buffer = Buffer::from(bytes);
-        let mut found = None;
-        while !buffer.is_empty() {
-            match self.decoder.decode(&mut buffer) {
-                Ok(Some(records)) => found = Some(records),
-                Ok(None) => {}
-                Err(error) => return Err(error.to_string()),
+    fn too_large(&self, place: &Place) -> Error {
+        Error::input(
+            &self.info.path,
+            format!(
+                "has a batch of {} waveforms in {} bytes, which is too large to be read as a whole, and its types cannot be read in pieces",
+                place.rows,
+                place.body.end - place.body.start
+            ),
+        )
+        .with_hint("write it with smaller batches, or with plain integers and floats")
+    }
+
+    fn read(&mut self, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        let read = self
+            .file
+            .seek(SeekFrom::Start(range.start))
+            .and_then(|_| self.file.read_exact(&mut bytes));
+        read.map_err(|error| {
+            Error::input(
+                &self.info.path,
+                format!("cannot be read at byte {}", range.start),
+            )
+            .with_source(error)
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads the batch at `place`, whose first row is at `first`: as a whole, or the beginning of it.
+    fn read_batch(&mut self, place: &Place, first: u64) -> Result<Option<Block>> {
+        let path = self.info.path.clone();
+        let header = self.read(place.header.clone())?;
+        let damaged = |what: &str| Error::input(&path, what);
+        let message =
+            root_as_message(&header).map_err(|_| damaged("its header cannot be understood"))?;
+        let records = message
+            .header_as_record_batch()
+            .ok_or_else(|| damaged("it is no record batch"))?;
+        let size = place.body.end - place.body.start;
+        let body = if size <= self.max_whole_bytes {
+            Some(self.read(place.body.clone())?)
+        } else {
+            None
+        };
+        let unpacked = body
+            .as_deref()
+            .map_or(Some(size), |body| unpacked_bytes(&message, body))
+            .ok_or_else(|| damaged("it states impossible sizes"))?;
+        if unpacked > self.max_whole_bytes {
+            let roles = self.columns.roles();
+            let begin = place.body.start;
+            match BatchRows::open(&path, begin, records, &self.schema, roles) {
+                Ok(rows) => {
+                    self.rows = Some(rows);
+                    return Ok(None);
+                }
+                Err(NotInPieces::Type) if unpacked > MAX_BATCH_BYTES => {
+                    return Err(self.too_large(place));
+                }
+                Err(NotInPieces::Type) => {}
+                Err(NotInPieces::Read(error)) => {
+                    return Err(damaged("its columns cannot be read").with_source(error));
+                }
             }
         }
-        Ok(found)
+        let body = match body {
+            Some(body) => body,
+            None => self.read(place.body.clone())?,
+        };
+        let records: RecordBatch = read_record_batch(
+            &Buffer::from(body),
+            records,
+            SchemaRef::clone(&self.schema),
+            &HashMap::new(),
+            Some(&self.columns.projection()),
+            &message.version(),
+        )
+        .map_err(|error| damaged("its columns cannot be read").with_source(error))?;
+        let columns = self.columns.projected();
+        columns
+            .decode(&records, first, |row| first + row, &path)
+            .map(Some)
     }
 
-    /// Adds the loss of `n_waveforms` from the message at `position` on.
-    fn lose(&self, position: u64, n_waveforms: Option<u64>, reason: String) -> Block {
-        let mut block = Block::new(0, Samples::U16(Vec::new()));
+    /// Returns the loss of the last `n_waveforms` rows of the entry before the next.
+    fn lose(&self, n_waveforms: Option<u64>, reason: String) -> Block {
+        let entry = self.next_entry.saturating_sub(1);
+        let start = self.starts.get(entry).copied().unwrap_or(0);
+        let (byte, rows) = match self.entries.get(entry) {
+            Some(Entry::Batch(place)) => (place.begin, Some(place.rows)),
+            Some(Entry::Bad(byte, rows, _)) => (*byte, *rows),
+            None => (0, None),
+        };
+        let done = rows
+            .zip(n_waveforms)
+            .map_or(0, |(rows, n)| rows.saturating_sub(n));
+        let mut block = Block::new(self.input_id, Samples::U16(Vec::new()));
         block.losses.push(Loss {
-            place: format!("batch {} at byte {position}", self.next_batch),
+            place: if done == 0 {
+                format!("batch {entry} at byte {byte}")
+            } else {
+                format!("batch {entry} at byte {byte}, from row {} on", start + done)
+            },
             event_id: None,
             channel_id: None,
             n_waveforms,
             reason,
-            position,
+            position: start + done,
         });
         block
     }
 
-    /// Replaces the decoder after a failure, which leaves it in an unknown state.
-    fn reset_decoder(&mut self) {
-        self.decoder = StreamDecoder::new();
-        let mut schema = Buffer::from(self.schema.as_slice());
-        // It accepted the same bytes before.
-        let _ = self.decoder.decode(&mut schema);
+    /// Returns the loss of a batch that cannot be decoded, or the error of the system.
+    fn lose_batch(&self, n_waveforms: u64, error: Error) -> Result<Option<Block>> {
+        if error.is_system_failure() {
+            return Err(error);
+        }
+        let reason = match std::error::Error::source(&error) {
+            Some(source) => format!("{}: {source}", error.message()),
+            None => error.message().to_owned(),
+        };
+        let reason =
+            format!("the batch is damaged, {n_waveforms} waveforms are left out: {reason}");
+        Ok(Some(self.lose(Some(n_waveforms), reason)))
+    }
+
+    /// Opens the column of events of the next batch. Returns false after the last.
+    fn open_events(&mut self) -> Result<bool> {
+        while let Some(entry) = self.entries.get(self.next_entry).cloned() {
+            self.next_entry += 1;
+            let Entry::Batch(place) = entry else { continue };
+            let header = self.read(place.header.clone())?;
+            let message = root_as_message(&header).ok();
+            let Some(records) = message.and_then(|message| message.header_as_record_batch()) else {
+                continue;
+            };
+            let column = self.columns.event_column();
+            let begin = place.body.start;
+            let events = BatchEvents::open(&self.info.path, begin, records, &self.schema, column);
+            // The waveforms of a batch that cannot be read are lost and belong to no event.
+            if let Ok(events) = events {
+                self.events = Some(events);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -193,79 +334,78 @@ impl BlockReader for Batches {
     }
 
     fn position(&self) -> u64 {
-        let ahead = self.ahead.as_ref().map(|(begin, _)| *begin);
-        ahead.unwrap_or(self.messages.position)
+        let next = self.starts.get(self.next_entry).copied();
+        let next = next.unwrap_or(self.info.extent.end);
+        match &self.rows {
+            Some(rows) => next.saturating_sub(rows.n_left()),
+            None => next,
+        }
+    }
+
+    fn seek(&mut self, position: u64) -> Result<()> {
+        // Always from the first row of a batch, so that losses do not depend on where reading began.
+        let after = self.starts.partition_point(|&start| start <= position);
+        self.next_entry = after.saturating_sub(1);
+        self.rows = None;
+        self.events = None;
+        Ok(())
     }
 
     fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
+        let path = self.info.path.clone();
         loop {
-            let (_, Next::Message(bytes)) = self.next_message()? else {
+            if let Some(events) = &mut self.events {
+                match guarded(&path, || {
+                    events
+                        .next()
+                        .map_err(|error| Error::input(&path, "cannot be read").with_source(error))
+                }) {
+                    Ok(Some(ids)) => return Ok(Some(ids)),
+                    Err(error) if error.is_system_failure() => return Err(error),
+                    Ok(None) | Err(_) => self.events = None,
+                }
+            }
+            if !guarded(&path, || self.open_events())? {
                 return Ok(None);
-            };
-            let path = self.info.path.clone();
-            let column = self.columns.event_column();
-            let ids = guarded(&path, || {
-                let records = self.decode(bytes).unwrap_or_else(|_| {
-                    // Its waveforms are lost and belong to no event.
-                    self.reset_decoder();
-                    None
-                });
-                Ok(records.and_then(|records| integers(records.columns().get(column)?)))
-            })?;
-            if let Some(ids) = ids {
-                let ids = ids.into_iter().flatten();
-                return Ok(Some(ids.filter_map(|id| u64::try_from(id).ok()).collect()));
             }
         }
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
-        while !self.ended {
-            let (begin, next) = self.next_message()?;
-            let bytes = match next {
-                Next::Message(bytes) => bytes,
-                Next::End => return Ok(None),
-                Next::Bad(reason) => {
-                    self.ended = true;
-                    let reason = format!("the file {reason}; the rest of the file is left out");
-                    return Ok(Some(self.lose(begin, None, reason)));
-                }
-            };
-            let path = self.info.path.clone();
-            let (size, rows) = (bytes.len() as u64, rows_of(&bytes));
-            let decoded = guarded(&path, || Ok(self.decode(bytes)))
-                .unwrap_or_else(|_| Err("the decoder gave up".to_owned()));
-            match decoded {
-                Ok(None) => {}
-                Ok(Some(records)) => {
-                    let rows = (records.num_rows() as u64).max(1);
-                    let position = |row: u64| begin + size * row / rows;
-                    let first = self.next_row;
-                    let block = guarded(&path, || {
-                        self.columns.decode(&records, first, position, &path)
-                    });
-                    self.next_row += records.num_rows() as u64;
-                    let block = block.unwrap_or_else(|error| {
-                        self.lose(begin, Some(records.num_rows() as u64), error.reason())
-                    });
-                    self.next_batch += 1;
-                    return Ok(Some(block));
-                }
-                // Messages are delimited before they are decoded: a failure does not move the next one.
-                Err(reason) => {
-                    self.reset_decoder();
-                    let rows = rows.unwrap_or(0);
-                    let block = self.lose(
-                        begin,
-                        Some(rows.max(1)),
-                        format!("the batch of {rows} waveforms is damaged ({reason})"),
-                    );
-                    self.next_row += rows;
-                    self.next_batch += 1;
-                    return Ok(Some(block));
+        let path = self.info.path.clone();
+        loop {
+            if let Some(rows) = &mut self.rows {
+                let entry = self.next_entry.saturating_sub(1);
+                let start = self.starts.get(entry).copied().unwrap_or(0);
+                let input_id = self.input_id;
+                let block = guarded(&path, || {
+                    rows.next_block(input_id, start)
+                        .map_err(|error| Error::input(&path, "a column").with_source(error))
+                });
+                match block {
+                    Ok(Some(block)) => return Ok(Some(block)),
+                    Ok(None) => self.rows = None,
+                    Err(error) => {
+                        let n_left = rows.n_left();
+                        self.rows = None;
+                        return self.lose_batch(n_left, error);
+                    }
                 }
             }
+            let Some(entry) = self.entries.get(self.next_entry).cloned() else {
+                return Ok(None);
+            };
+            let start = self.starts.get(self.next_entry).copied().unwrap_or(0);
+            self.next_entry += 1;
+            match entry {
+                Entry::Bad(_, rows, reason) => return Ok(Some(self.lose(rows, reason))),
+                Entry::Batch(place) if place.rows == 0 => {}
+                Entry::Batch(place) => match guarded(&path, || self.read_batch(&place, start)) {
+                    Ok(Some(block)) => return Ok(Some(block)),
+                    Ok(None) => {}
+                    Err(error) => return self.lose_batch(place.rows, error),
+                },
+            }
         }
-        Ok(None)
     }
 }

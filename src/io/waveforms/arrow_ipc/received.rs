@@ -6,25 +6,17 @@ use std::path::Path;
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_schema_from_flatbuffer_bytes;
 use arrow_ipc::reader::read_record_batch;
-use arrow_ipc::{Message, MessageHeader, root_as_message};
+use arrow_ipc::{MessageHeader, root_as_message};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
-use super::messages::{body_bytes, unpacked};
+use super::messages::{body_bytes, unpacked_bytes};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::waveforms::blocks::Block;
 use crate::io::waveforms::columns::Columns;
 use crate::io::{ReadOptions, SourceInfo};
 use crate::model::{Batch, MIN_SAMPLES};
-
-/// Returns the size of a message with its buffers uncompressed; `None` if the declared sizes are invalid.
-fn unpacked_bytes(message: &Message<'_>, body: &[u8]) -> Option<u64> {
-    match unpacked(message, body) {
-        None => Some(body.len() as u64),
-        Some(mut claims) => claims.try_fold(body.len() as u64, u64::checked_add),
-    }
-}
 
 /// Returns the declared size of a message in memory. An invalid message counts with its own length.
 pub(crate) fn size_of(header: &[u8], body: &[u8]) -> u64 {

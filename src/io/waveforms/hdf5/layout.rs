@@ -381,9 +381,6 @@ fn arrays(
     if event_id.is_none() {
         layout.push_str(", event = row number");
     }
-    if channel_id.is_none() {
-        layout.push_str(", channel = 0");
-    }
     Ok(Found {
         dataset: entry.dataset.clone(),
         oversized: oversized_chunks(&entry.dataset, n_bytes),

@@ -24,6 +24,8 @@ const EVENTS_AT_A_TIME: u64 = 1 << 16;
 pub(super) struct Reader {
     info: SourceInfo,
     input_id: u32,
+    /// The channel if there is no array of channels.
+    absent_channel: u32,
     found: Found,
     /// Rows read at a time, a multiple of the chunks' rows unless those are too many.
     window_rows: u64,
@@ -42,6 +44,15 @@ impl Reader {
     ) -> Result<Self> {
         let mut info = SourceInfo::new(path.to_owned(), FORMAT.name, n_bytes);
         info.layout.clone_from(&found.layout);
+        let has_channels = match &found.columns {
+            Columns::Arrays(arrays) => arrays.channel_id.is_some(),
+            Columns::Fields(_) => true,
+        };
+        let absent_channel = if has_channels {
+            0
+        } else {
+            info.name_channel(options, false)?
+        };
         info.n_waveforms = Some(found.n_rows);
         info.extent = Extent::rows(found.n_rows, found.row_samples as u64);
         info.n_samples = (!found.has_lengths()).then_some(found.row_samples);
@@ -69,6 +80,7 @@ impl Reader {
         Ok(Self {
             info,
             input_id: options.input_id,
+            absent_channel,
             found,
             window_rows,
             chunk_rows,
@@ -283,7 +295,7 @@ impl Reader {
             block.push(
                 Row {
                     event_id: at(&ids.event_id, i128::from(row)),
-                    channel_id: at(&ids.channel_id, 0),
+                    channel_id: at(&ids.channel_id, i128::from(self.absent_channel)),
                     start_ns: ids
                         .start_ns
                         .as_ref()

@@ -48,8 +48,10 @@ fn open_npy(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
     let array = Array::open(Box::new(BufReader::new(file)), path, "the array")?;
     let mut info = SourceInfo::new(path.to_owned(), NPY.name, n_bytes);
     let (kind, row_samples, n_rows) = shape_of_waveforms(&array, path, "the array")?;
-    info.layout = format!("array {n_rows} x {row_samples}, event = row number, channel = 0");
+    info.layout = format!("array {n_rows} x {row_samples}, event = row number");
+    let absent_channel = info.name_channel(options, false)?;
     let mut rows = Reader::new(info, options, array, kind, row_samples, n_rows);
+    rows.absent_channel = absent_channel;
     rows.is_plain = true;
     Ok(Box::new(BlockSource::new(rows)))
 }
@@ -97,6 +99,8 @@ struct Reader {
     n_rows: u64,
     event_id: Option<(Array, ScalarType)>,
     channel_id: Option<(Array, ScalarType)>,
+    /// The channel if there is no array of channels.
+    absent_channel: u32,
     start_ns: Option<(Array, ScalarType)>,
     next_row: u64,
     /// True if the file is just the array of samples, so that the reader can seek.
@@ -128,6 +132,7 @@ impl Reader {
             n_rows,
             event_id: None,
             channel_id: None,
+            absent_channel: 0,
             start_ns: None,
             next_row: 0,
             is_plain: false,
@@ -208,6 +213,7 @@ impl BlockReader for Reader {
             .map_err(|error| self.error("the array of channels", error))?;
         let start_ns = floats(self.start_ns.as_mut(), n_read)
             .map_err(|error| self.error("the array of window starts", error))?;
+        let absent_channel = i128::from(self.absent_channel);
         let samples = self.kind.samples(&bytes);
         for index in 0..n_read {
             let row = self.next_row + index as u64;
@@ -215,7 +221,7 @@ impl BlockReader for Reader {
             block.push(
                 Row {
                     event_id: number_or(event_id.as_deref(), index, i128::from(row)),
-                    channel_id: number_or(channel_id.as_deref(), index, 0),
+                    channel_id: number_or(channel_id.as_deref(), index, absent_channel),
                     start_ns: number_or(start_ns.as_deref(), index, 0.0),
                     samples: slice(&samples, range),
                 },

@@ -106,10 +106,10 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     if rows.event_id.is_none() {
         layout.push_str(", event = row number");
     }
-    if rows.channel_id.is_none() {
-        layout.push_str(", channel = 0");
-    }
     rows.info.layout = layout;
+    if rows.channel_id.is_none() {
+        rows.absent_channel = rows.info.name_channel(options, false)?;
+    }
     Ok(rows)
 }
 

@@ -19,6 +19,7 @@ const HEAD_BYTES: usize = 1 << 16;
 pub(super) struct Bare {
     info: SourceInfo,
     input_id: u32,
+    channel_id: u32,
     reader: BufReader<File>,
     kind: ScalarType,
     record_samples: usize,
@@ -43,8 +44,8 @@ impl Bare {
         let kind = sample_kind::recognise(&[head]);
         let record_bytes = (kind.size() * record_samples) as u64;
         let mut info = SourceInfo::new(path.to_owned(), BINARY_WITHOUT_HEADERS.name, n_bytes);
-        info.layout =
-            format!("records of {record_samples} samples, event = record number, channel = 0");
+        info.layout = format!("records of {record_samples} samples, event = record number");
+        let channel_id = info.name_channel(options, true)?;
         info.remarks.extend(sample_kind::remark(kind));
         info.adc_bits = sample_kind::adc_bits(kind);
         info.n_waveforms = Some(n_bytes / record_bytes);
@@ -54,6 +55,7 @@ impl Bare {
         Ok(Self {
             info,
             input_id: options.input_id,
+            channel_id,
             reader,
             kind,
             record_samples,
@@ -108,7 +110,7 @@ impl BlockReader for Bare {
                 block.losses.push(Loss {
                     place,
                     event_id: Some(self.record),
-                    channel_id: Some(0),
+                    channel_id: Some(self.channel_id),
                     n_waveforms: Some(1),
                     reason: format!(
                         "the file ends after {} of the record's {record_bytes} bytes",
@@ -120,7 +122,7 @@ impl BlockReader for Bare {
                 let samples = self.kind.samples(record);
                 let row = Row {
                     event_id: Some(i128::from(self.record)),
-                    channel_id: Some(0),
+                    channel_id: Some(i128::from(self.channel_id)),
                     start_ns: Some(0.0),
                     samples: slice(&samples, 0..samples.len()),
                 };

@@ -65,6 +65,8 @@ struct Record {
 pub(super) struct Text {
     info: SourceInfo,
     input_id: u32,
+    /// The channel if there are no header lines.
+    channel_id: u32,
     reader: BufReader<File>,
     /// Samples per record if there are no header lines.
     record_samples: Option<usize>,
@@ -99,6 +101,7 @@ impl Text {
         let mut text = Self {
             info: SourceInfo::new(path.to_owned(), format.name, n_bytes),
             input_id: options.input_id,
+            channel_id: 0,
             reader: open(path)?,
             record_samples,
             order: RecordOrder::default(),
@@ -112,8 +115,11 @@ impl Text {
         };
         text.info.layout = match record_samples {
             None => "records with header lines, event = event number".to_owned(),
-            Some(n) => format!("records of {n} lines, event = record number, channel = 0"),
+            Some(n) => format!("records of {n} lines, event = record number"),
         };
+        if record_samples.is_some() {
+            text.channel_id = text.info.name_channel(options, true)?;
+        }
         // Digitisers write counts or corrected (fractional, or negative) values. Every record is read by its own samples.
         let mut samples = record_samples.map(|n| n as u64);
         let (mut has_samples, mut are_counts) = (false, true);
@@ -268,7 +274,11 @@ impl Text {
     fn close(&mut self, record: &Record, block: &mut Block, at_end: bool) {
         let place = format!("record {} at byte {}", self.record, record.byte);
         let (event_id, channel_id, length) = match self.record_samples {
-            Some(length) => (Some(i128::from(self.record)), Some(0), Some(length as u64)),
+            Some(length) => (
+                Some(i128::from(self.record)),
+                Some(i128::from(self.channel_id)),
+                Some(length as u64),
+            ),
             None => (record.event, record.channel, record.length),
         };
         self.record += 1;
