@@ -65,6 +65,11 @@ pub enum Hint {
         /// One of them, where the names are known.
         example: Option<String>,
     },
+    /// State the pattern of the names of groups or files that contain the channel.
+    ChannelPattern {
+        /// The pattern, where the names show it.
+        pattern: Option<String>,
+    },
     /// State how many samples make a waveform; the file has no headers.
     RecordSamples {
         /// The formats that need no such statement, where the file may be of any.

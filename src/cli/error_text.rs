@@ -45,6 +45,10 @@ fn advice(hint: &Hint) -> String {
             let name = example.as_deref().unwrap_or("NAME");
             return format!("choose one with `--table {name}`");
         }
+        Hint::ChannelPattern { pattern } => {
+            let pattern = pattern.as_deref().unwrap_or("ch{channel}");
+            return format!("if each is a channel, read all with `--channel-id '{pattern}'`");
+        }
         Hint::RecordSamples { formats: None } => {
             "give the number of samples per waveform with `--record-samples N`"
         }

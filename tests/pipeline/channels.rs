@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hdf5_pure::FileBuilder;
+
 use crate::support::reconstruct::{Folder, Run, noise, nuwave, output, reconstruct, write_counts};
 
 const DIGITISER: [&str; 8] = [
@@ -159,6 +161,43 @@ fn samples_above_the_range_of_the_digitiser_give_one_warning() {
     let fine = array(&folder, "fine.npy", 3);
     let run = reconstruct(&[fine], &folder.path("fine"), &options).ended_with(0);
     assert!(!run.stderr.contains("above the highest"), "{}", run.stderr);
+}
+
+#[test]
+fn groups_of_one_channel_each_are_read_together() {
+    let folder = Folder::new();
+    let mut builder = FileBuilder::new();
+    for channel in [2_u64, 11, 3] {
+        let mut group = builder.create_group(&format!("ch{channel}"));
+        let samples: Vec<u16> = (0..5).flat_map(|row| dark(10 * channel + row)).collect();
+        group
+            .create_dataset("waveforms")
+            .with_u16_data(&samples)
+            .with_shape(&[5, N_SAMPLES as u64]);
+        builder.add_group(group.finish());
+    }
+    let path = folder.path("groups.h5");
+    builder.write(&path).expect("room on the disk");
+    reconstruct(&[&path], &folder.path("none"), &DIGITISER)
+        .refused_with(3, &["`--channel-id 'ch{channel}/waveforms'`"]);
+    for pattern in ["ch{channel}", "ch{channel}/waveforms"] {
+        let out = folder.path(&format!("out{}", pattern.len()));
+        let mut options = DIGITISER.to_vec();
+        options.extend(["--channel-id", pattern, "--unit-size", "4"]);
+        reconstruct(&[&path], &out, &options).ended_with(0);
+        let output = output(&out);
+        let mut rows: Vec<_> = output
+            .waveforms
+            .iter()
+            .map(|row| (row.channel_id, row.event_id))
+            .collect();
+        rows.sort_unstable();
+        let expected: Vec<_> = [2, 3, 11]
+            .into_iter()
+            .flat_map(|channel| (0..5).map(move |event| (channel, event)))
+            .collect();
+        assert_eq!(rows, expected, "{pattern}");
+    }
 }
 
 #[cfg(unix)]

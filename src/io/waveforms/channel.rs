@@ -184,7 +184,7 @@ impl std::fmt::Display for MergedChannels {
 }
 
 /// Returns the pattern of file names, or of the last folders and file names, that differ by one number only.
-fn common_pattern(paths: &[&Path]) -> Option<String> {
+pub(crate) fn common_pattern(paths: &[&Path]) -> Option<String> {
     for n_folders in 0..3 {
         let names: Option<Vec<String>> = paths
             .iter()

@@ -81,7 +81,7 @@ fn batch(kind: &str) -> RecordBatch {
 
 fn write(path: &Path, batch: &RecordBatch, compression: Option<CompressionType>) {
     let options = IpcWriteOptions::default().try_with_compression(compression);
-    let file = std::fs::File::create(path).expect("a file");
+    let file = File::create(path).expect("a file");
     let options = options.expect("it is known");
     let mut writer =
         FileWriter::try_new_with_options(file, &batch.schema(), options).expect("a writer");

@@ -10,6 +10,7 @@ use crate::io::ReadOptions;
 use crate::io::hdf5_file::{self, Entry, Numbers};
 use crate::io::limits::hdf5::{MAX_COMPRESSION, oversized_chunks};
 use crate::io::waveforms::blocks::check_fixed_length;
+use crate::io::waveforms::channel::common_pattern;
 use crate::io::waveforms::scalar::ScalarType;
 
 // Names in lower case without `_`, `-` and blanks.
@@ -117,6 +118,21 @@ struct Candidate<'a> {
     field: Option<String>,
 }
 
+/// Returns the paths of the datasets that may hold waveforms.
+pub(super) fn candidate_paths(
+    file: &File,
+    path: &Path,
+    options: &ReadOptions,
+) -> Result<Vec<String>> {
+    let entries = hdf5_file::datasets(file, path)?;
+    let candidates = entries
+        .iter()
+        .filter_map(|entry| candidate(entry, false, options));
+    Ok(candidates
+        .map(|candidate| candidate.entry.path.clone())
+        .collect())
+}
+
 /// Finds the waveforms.
 pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Found> {
     let entries = hdf5_file::datasets(file, path)?;
@@ -142,6 +158,14 @@ pub(super) fn find(file: &File, path: &Path, n_bytes: u64, options: &ReadOptions
             )
             .with_hint(Hint::ChooseTable {
                 example: Some(first.entry.path.clone()),
+            })
+            .and_hint(Hint::ChannelPattern {
+                pattern: common_pattern(
+                    &candidates
+                        .iter()
+                        .map(|candidate| Path::new(candidate.entry.path.as_str()))
+                        .collect::<Vec<_>>(),
+                ),
             }));
         }
     };

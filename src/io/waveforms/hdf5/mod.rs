@@ -1,5 +1,6 @@
 //! HDF5: waveforms in a group of arrays, in arrays at the root, or in a table of compound records.
 
+mod groups;
 mod layout;
 mod read;
 mod write;
@@ -43,6 +44,9 @@ fn has_signature(probe: &mut Probe<'_>) -> Result<bool> {
 /// Opens a file of waveforms.
 fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let file = open_file(path)?;
+    if let Some(groups) = groups::Groups::open(&file, path, n_bytes, options)? {
+        return Ok(Box::new(BlockSource::new(groups)));
+    }
     let found = layout::find(&file, path, n_bytes, options)?;
     let reader = read::Reader::new(&file, path, n_bytes, found, options)?;
     Ok(Box::new(BlockSource::new(reader)))
