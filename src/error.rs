@@ -60,6 +60,11 @@ pub enum Hint {
         /// The roles: `event`, `channel`, `samples`, `time`, `charge`.
         roles: &'static [&'static str],
     },
+    /// Name the column of the charges, or say that every hit counts one photoelectron.
+    NameCharge {
+        /// A column that may hold them.
+        candidate: String,
+    },
     /// Choose one of several tables.
     ChooseTable {
         /// One of them, where the names are known.
@@ -82,12 +87,10 @@ pub enum Hint {
         /// Half the sampling rate.
         max_mhz: f64,
     },
-    /// State the sampling interval.
-    StateSamplingInterval,
-    /// State the direction of the pulses.
+    /// Check the direction of the pulses.
     StatePolarity,
-    /// Name a calibration or a detector.
-    NameCalibrationOrDetector,
+    /// State what is not known about the readout, all at once.
+    StateReadout(MissingReadout),
     /// Name a detector with a geometry.
     NameDetector,
     /// Name input files.
@@ -135,6 +138,19 @@ pub enum Hint {
     SkipDamage,
     /// Divide one and the same run into shards.
     OneShardedRun,
+}
+
+/// What is not known about the readout of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissingReadout {
+    /// There is neither a detector nor a calibration.
+    pub detector: bool,
+    /// The direction of the pulses.
+    pub polarity: bool,
+    /// The sampling interval.
+    pub sampling: bool,
+    /// The first waveforms, where the input can be read: their number, and those with a negative and with a positive pulse.
+    pub pulses: Option<(u64, u64, u64)>,
 }
 
 impl From<&'static str> for Hint {

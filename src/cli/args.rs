@@ -293,7 +293,12 @@ pub(crate) struct DetectorArgs {
 impl DetectorArgs {
     /// Reads detector and calibration. `info` is the first input's: a file that names one of the presets needs no `--detector`.
     pub fn read(&self, info: &SourceInfo) -> Result<DetectorContext> {
-        DetectorContext::read(self.detector.as_deref(), self.calibration.as_deref(), info)
+        DetectorContext::read(
+            self.detector.as_deref(),
+            self.calibration.as_deref(),
+            info,
+            &InputOptions::default(),
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 //! Errors as the command line prints them: the message, its causes, and hints that name options.
 
-use crate::error::{Error, ErrorKind, Hint};
+use std::fmt::Write as _;
+
+use crate::error::{Error, ErrorKind, Hint, MissingReadout};
 
 /// Returns the text of an error that ends a command: its contexts before the text of the library's error, if there is one
 /// among them.
@@ -41,6 +43,12 @@ fn advice(hint: &Hint) -> String {
     let text = match hint {
         Hint::Text(text) => text,
         Hint::NameColumns { table, roles } => return name_columns(*table, roles),
+        Hint::NameCharge { candidate } => {
+            return format!(
+                "if `{candidate}` holds charges in PE, give `--columns charge={candidate}`; convert other units first. With `--columns charge=none` every \
+                 hit counts 1 PE"
+            );
+        }
         Hint::ChooseTable { example } => {
             let name = example.as_deref().unwrap_or("NAME");
             return format!("choose one with `--table {name}`");
@@ -67,14 +75,10 @@ fn advice(hint: &Hint) -> String {
                 "frequencies go up to half the sampling rate, {max_mhz:.0} MHz here; `--filter auto` chooses"
             );
         }
-        Hint::StateSamplingInterval => "give it with `--sampling-ns`",
         Hint::StatePolarity => {
             "give `--polarity negative` or `--polarity positive`; `nuwave inspect` shows what the data suggest"
         }
-        Hint::NameCalibrationOrDetector => {
-            "give `--calibration FILE` (made by `nuwave calibrate spe`) or `--detector NAME|FILE` (`nuwave detector` lists \
-             the presets)"
-        }
+        Hint::StateReadout(missing) => return state_readout(missing),
         Hint::NameDetector => {
             "give `--detector NAME|FILE`, one with a geometry (`nuwave detector` lists the presets)"
         }
@@ -125,6 +129,41 @@ fn advice(hint: &Hint) -> String {
         Hint::OneShardedRun => "shards are made by the same command, apart from `--shard`",
     };
     text.to_owned()
+}
+
+/// Returns how to state what is missing: the options, with what the data suggest.
+fn state_readout(missing: &MissingReadout) -> String {
+    let mut options = Vec::new();
+    if missing.detector {
+        options.push("--calibration FILE".to_owned());
+    }
+    if missing.polarity {
+        let direction = match missing.pulses {
+            Some((_, negative, positive)) if negative > 2 * positive => "negative",
+            Some((_, negative, positive)) if positive > 2 * negative => "positive",
+            _ => "negative|positive",
+        };
+        options.push(format!("--polarity {direction}"));
+    }
+    if missing.sampling {
+        options.push("--sampling-ns NS".to_owned());
+    }
+    let options = options.join(" ");
+    let mut text = if missing.detector {
+        format!(
+            "add `--detector NAME|FILE`, which says all of it (`nuwave detector` lists the presets), or `{options}` (`nuwave calibrate spe` makes calibrations)"
+        )
+    } else {
+        format!("add `{options}`, or `--detector NAME|FILE`, which says it")
+    };
+    if let Some((waveforms, negative, positive)) = missing.pulses.filter(|_| missing.polarity) {
+        // Writing to a `String` cannot fail.
+        let _ = write!(
+            text,
+            "; waveforms looked at: {waveforms}, with a negative pulse: {negative}, with a positive one: {positive}"
+        );
+    }
+    text
 }
 
 fn name_columns(table: bool, roles: &[&str]) -> String {

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
     if verbosity.json {
         print_json("the report", &report)?;
     }
+    super::reconstruct::print_warnings(&report);
     let text = format!("{}\n{}", args.output.display(), report.summary());
     print_summary(&text, verbosity);
     Ok(ExitCode::from(report.exit_code()))

@@ -3,6 +3,8 @@
 pub(crate) mod settings;
 mod summary;
 
+pub(super) use summary::print_warnings;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

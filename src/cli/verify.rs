@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Verbosity, print_json, print_summary};
+use crate::cli::reconstruct::print_warnings;
 use crate::error::ErrorKind;
-use crate::pipeline::{EventsReport, Finding, Report, verify};
+use crate::pipeline::{EventsReport, Finding, InputWarning, Report, verify};
 use crate::text::counted;
 
 /// Check finished outputs: files, checksums, counts, every waveform and event once, inputs unchanged
@@ -36,6 +37,8 @@ struct Printed {
     units: usize,
     parts: usize,
     findings: Vec<Finding>,
+    /// Reasons to doubt the result, from the report.
+    warnings: Vec<InputWarning>,
 }
 
 /// The content of an output in words.
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
         for Finding { place, what } in &findings {
             status!("`{name}`: {place}: {what}");
         }
+        print_warnings(&report);
         if findings.is_empty() {
             let unchanged = if args.no_inputs {
                 ""
@@ -81,6 +85,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> anyhow::Result<ExitCode>
             units: report.units.len(),
             parts: report.outputs.len(),
             findings,
+            warnings: report.warnings,
         });
     }
     if verbosity.json {

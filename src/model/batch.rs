@@ -18,6 +18,15 @@ pub enum Polarity {
 }
 
 impl Polarity {
+    /// Returns the name in files and options: `negative` or `positive`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Negative => "negative",
+            Self::Positive => "positive",
+        }
+    }
+
     /// Returns `-1.0` or `1.0`: the factor that makes pulses positive.
     #[must_use]
     pub fn sign(self) -> f32 {

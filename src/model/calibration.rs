@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Flags;
 use super::template_tail::{Tail, continue_tail};
+use super::{Flags, Polarity};
 use crate::error::{Error, Result};
 
 /// The kind of a run for single photoelectrons.
@@ -202,6 +202,7 @@ pub struct Calibration {
     rows: Vec<ChannelCalibration>,
     by_channel: HashMap<u32, usize>,
     default_row: Option<usize>,
+    polarity: Option<Polarity>,
 }
 
 impl Calibration {
@@ -245,6 +246,17 @@ impl Calibration {
             }
         }
         (continued, left)
+    }
+
+    /// Sets the direction of the pulses in the waveforms that the calibration was made of.
+    pub fn set_polarity(&mut self, polarity: Polarity) {
+        self.polarity = Some(polarity);
+    }
+
+    /// Returns the direction of the pulses in the waveforms that the calibration was made of, if it is known.
+    #[must_use]
+    pub fn polarity(&self) -> Option<Polarity> {
+        self.polarity
     }
 
     /// Returns all rows.

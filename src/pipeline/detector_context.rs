@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use super::facts::Observed;
 use super::settings::InputOptions;
 use crate::detector::{self, Detector};
-use crate::error::{Error, Hint, Result};
+use crate::error::{Error, Hint, MissingReadout, Result};
 use crate::extract::DigitizerConfig;
-use crate::io::{SourceInfo, calibration};
-use crate::model::Calibration;
+use crate::io::{self, BatchLimit, SourceInfo, calibration};
+use crate::model::{Calibration, Polarity};
 use crate::text::{counted, thousands};
 
 /// Detector and calibration of a pass.
@@ -53,7 +54,7 @@ pub(crate) fn continue_tails(calibration: &mut Calibration, origin: &str) {
 
 impl DetectorContext {
     /// Reads the detector `named` and the calibration file. `info` is the first input's: where its file names one of the
-    /// presets, no detector needs to be given.
+    /// presets, no detector needs to be given. `options` are what is stated about the inputs.
     ///
     /// # Errors
     /// If a file cannot be read, or there is neither detector nor calibration.
@@ -61,6 +62,7 @@ impl DetectorContext {
         named: Option<&str>,
         calibration: Option<&Path>,
         info: &SourceInfo,
+        options: &InputOptions,
     ) -> Result<Self> {
         let named = named.or_else(|| {
             let name = info.detector.as_deref()?;
@@ -77,11 +79,13 @@ impl DetectorContext {
                 format!("nominal templates of detector `{}`", detector.name),
             ),
             (None, None) => {
-                return Err(Error::usage(format!(
-                    "`{}` does not say which detector it comes from, and there is no calibration",
-                    info.path.display()
-                ))
-                .with_hint(Hint::NameCalibrationOrDetector));
+                let missing = MissingReadout {
+                    detector: true,
+                    polarity: options.polarity.or(info.polarity).is_none(),
+                    sampling: options.sampling_ns.or(info.sampling_ns).is_none(),
+                    pulses: None,
+                };
+                return Err(missing_readout(info, options, missing));
             }
         };
         continue_tails(&mut calibration, &origin);
@@ -93,7 +97,7 @@ impl DetectorContext {
     }
 
     /// Returns sampling, polarity and resolution of an input: those of the options, else of the file, else of the
-    /// detector, else of the calibration (sampling only).
+    /// detector, else of the calibration; the polarity of a calibration goes before that of the detector, as it was measured.
     ///
     /// # Errors
     /// If none of them states the sampling interval or the polarity.
@@ -110,25 +114,21 @@ impl DetectorContext {
             .or(info.sampling_ns)
             .or(readout.map(|readout| readout.sampling_ns))
             .or_else(of_calibration)
-            .filter(|sampling_ns| sampling_ns.is_finite() && *sampling_ns > 0.0)
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "the sampling interval of `{}` is not known",
-                    info.path.display()
-                ))
-                .with_hint(Hint::StateSamplingInterval)
-            })?;
+            .filter(|sampling_ns| sampling_ns.is_finite() && *sampling_ns > 0.0);
         let polarity = options
             .polarity
             .or(info.polarity)
-            .or(readout.map(|readout| readout.polarity))
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "the direction of the pulses in `{}` is not known",
-                    info.path.display()
-                ))
-                .with_hint(Hint::StatePolarity)
-            })?;
+            .or(self.calibration.polarity())
+            .or(readout.map(|readout| readout.polarity));
+        let (Some(sampling_ns), Some(polarity)) = (sampling_ns, polarity) else {
+            let missing = MissingReadout {
+                detector: false,
+                polarity: polarity.is_none(),
+                sampling: sampling_ns.is_none(),
+                pulses: None,
+            };
+            return Err(missing_readout(info, options, missing));
+        };
         // A floating-point file without a resolution holds volts or the like; the detector's rails say nothing about it.
         let is_counts = !info.sample_type.starts_with('f');
         let of_detector = readout
@@ -140,4 +140,46 @@ impl DetectorContext {
             adc_bits: options.adc_bits.or(info.adc_bits).or(of_detector),
         })
     }
+}
+
+/// Returns the error of an input whose readout is not known: what is missing, with what its first waveforms show.
+#[must_use]
+pub fn missing_readout(
+    info: &SourceInfo,
+    options: &InputOptions,
+    mut missing: MissingReadout,
+) -> Error {
+    if missing.polarity {
+        missing.pulses = pulses_of(info, options);
+    }
+    let path = info.path.display();
+    let mut unknown = Vec::new();
+    unknown.extend(missing.polarity.then_some("the direction of its pulses"));
+    unknown.extend(missing.sampling.then_some("its sampling interval"));
+    let unknown = unknown.join(" and ");
+    let message = match (missing.detector, unknown.is_empty()) {
+        (true, true) => {
+            format!(
+                "`{path}` does not say which detector it comes from, and there is no calibration"
+            )
+        }
+        (true, false) => format!(
+            "`{path}` does not say which detector it comes from, and there is no calibration; {unknown} must be known too"
+        ),
+        (false, _) => format!("of `{path}` {unknown} must be known, and nothing states it"),
+    };
+    Error::usage(message).with_hint(Hint::StateReadout(missing))
+}
+
+/// Returns the number of the first waveforms of a file, and of those with a negative and a positive pulse.
+fn pulses_of(info: &SourceInfo, options: &InputOptions) -> Option<(u64, u64, u64)> {
+    // A stream has no file.
+    if info.n_bytes == 0 {
+        return None;
+    }
+    let batch = io::open(&info.path, &options.read)
+        .and_then(|mut source| source.next_batch(BatchLimit::default()));
+    let mut observed = Observed::default();
+    observed.add(&batch.ok()??, Polarity::Negative, None);
+    Some((observed.sampled, observed.pulses, observed.opposite_pulses))
 }

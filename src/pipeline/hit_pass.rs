@@ -77,10 +77,22 @@ pub(super) fn run(request: &Request, files: &[PathBuf]) -> Result<PassOutcome> {
         observer.notice(&notice);
     }
     for (source, _) in &tables {
+        for remark in &source.info.remarks {
+            observer.notice(&Notice::Input {
+                path: source.info.path.clone(),
+                remark: remark.clone(),
+                more: 0,
+            });
+        }
+    }
+    for (source, _) in &tables {
         if source.n_hits() == 0 {
             observer.notice(&Notice::NoHits(source.info.path.clone()));
         } else if !source.is_sorted() {
-            observer.notice(&Notice::Unsorted(source.info.path.clone()));
+            observer.notice(&Notice::Unsorted {
+                path: source.info.path.clone(),
+                place: source.falls_at().to_owned(),
+            });
         }
     }
     let mut job = match Job::begin(request, inputs, Some(&detector), None, stage)? {

@@ -14,6 +14,7 @@ mod duplicates;
 mod event_builder;
 mod event_stage;
 mod events;
+mod facts;
 mod hit_pass;
 mod job;
 mod memory;
@@ -37,12 +38,13 @@ mod waveform_pass;
 
 pub use backend::{BackendChoice, BackendKind};
 pub use cancel::CancelToken;
-pub use detector_context::DetectorContext;
 #[cfg(feature = "cli")]
 pub(crate) use detector_context::continue_tails;
-pub use duplicates::DuplicateFilter;
+pub use detector_context::{DetectorContext, missing_readout};
+pub use duplicates::{DuplicateFilter, FallBack};
 pub use event_builder::EventBuilder;
 pub use event_stage::EventStage;
+pub use facts::{Expected, Observed};
 #[cfg(feature = "cli")]
 pub(crate) use memory::memory_mib;
 pub use merge::merge;
@@ -52,7 +54,8 @@ pub use pass::Pass;
 pub use plan::{PlannedInput, Selection, Unit, units};
 pub use record::{RangeChecksum, UnitEvents, UnitRecord, UnitReport, UnitTimings};
 pub use report::{
-    EventsPlan, EventsReport, InputReport, LightMaps, ListedLoss, Report, Timings, Totals,
+    EventsPlan, EventsReport, InputReport, InputWarning, LightMaps, ListedLoss, Report, Timings,
+    Totals,
 };
 pub use request::PassOutcome;
 pub use run_manifest::RunManifest;

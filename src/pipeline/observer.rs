@@ -88,7 +88,12 @@ pub enum Notice {
     /// An input whose events are scattered over it; it is done as one unit.
     Scattered(PathBuf),
     /// A table of hits whose events do not ascend; its hits are sorted in memory.
-    Unsorted(PathBuf),
+    Unsorted {
+        /// The table.
+        path: PathBuf,
+        /// Where the event number falls for the first time.
+        place: String,
+    },
     /// A table without hits.
     NoHits(PathBuf),
     /// Inputs without channels that all become channel 0.
@@ -161,9 +166,9 @@ impl fmt::Display for Notice {
                 "note: the events of `{}` are not in ascending order; it is done as one unit",
                 path.display()
             ),
-            Self::Unsorted(path) => write!(
+            Self::Unsorted { path, place } => write!(
                 f,
-                "note: the events of `{}` are not in ascending order; its hits are sorted in memory",
+                "note: the events of `{}` are not in ascending order ({place}); its hits are sorted in memory, and hits of an input with the same number are one event",
                 path.display()
             ),
             Self::NoHits(path) => write!(f, "`{}` holds no hits", path.display()),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::duplicates::FallBack;
+use super::facts::Observed;
 use super::sample_range::AboveRange;
 use crate::error::Error;
 use crate::io::Loss;
@@ -29,6 +31,10 @@ pub struct UnitOutcome {
     pub event_ids: Option<(u64, u64)>,
     /// True if event numbers ascend.
     pub ascending: bool,
+    /// Where they do not.
+    pub fall_back: Option<FallBack>,
+    /// What the waveforms show, to be held against what is stated about them.
+    pub observed: Option<Observed>,
     /// Waveforms that could not be used.
     pub losses: Vec<Loss>,
     /// Waveforms with samples that the digitiser cannot have given.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Expected;
 use crate::error::{Error, Result};
 use crate::io::{Extent, SourceInfo};
 use crate::model::Polarity;
@@ -45,6 +46,9 @@ pub struct PlannedInput {
     pub polarity: Option<Polarity>,
     /// Resolution of the digitizer, as used; absent for hits and where it is unknown.
     pub adc_bits: Option<u32>,
+    /// What detector and calibration say about the waveforms; absent for hits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<Expected>,
     /// The input's number in a table of hits that distinguishes several inputs.
     pub input_of_table: Option<u32>,
     /// Waveforms, or hits, where the format says so.
@@ -113,6 +117,7 @@ impl PlannedInput {
             sampling_ns: None,
             polarity: None,
             adc_bits: None,
+            expected: None,
             input_of_table: None,
             rows: None,
             unit_size,

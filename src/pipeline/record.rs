@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::duplicates::FallBack;
+use super::facts::Observed;
 use super::memory::memory_mib;
 use super::outcome::{EventsOutcome, UnitOutcome};
 use super::plan::Unit;
@@ -69,6 +71,12 @@ pub struct UnitReport {
     pub event_ids: Option<(u64, u64)>,
     /// True if event numbers ascend.
     pub ascending: bool,
+    /// Where they do not: where they begin again, or fall for the first time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fall_back: Option<FallBack>,
+    /// What its waveforms show, to be held against what is stated about them; absent for hits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub observed: Option<Observed>,
     /// Its events, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<UnitEvents>,
@@ -186,6 +194,8 @@ impl UnitRecord {
                 above_range: Some(outcome.above_range).filter(|above| !above.is_empty()),
                 event_ids: outcome.event_ids,
                 ascending: outcome.ascending,
+                fall_back: outcome.fall_back,
+                observed: outcome.observed,
                 events,
                 read,
                 parts,

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::cancel::CancelToken;
 use super::duplicates::DuplicateFilter;
+use super::facts::Observed;
 use super::observer::Observer;
 use super::outcome::UnitOutcome;
 use super::sample_range::AboveRange;
+use crate::detector::Detector;
 use crate::error::{Error, Hint, Result};
 use crate::extract::Backend;
 use crate::io::tables::TablesWriter;
 use crate::io::{BatchLimit, Loss, Source};
-use crate::model::{Batch, Extracted};
+use crate::model::{Batch, Extracted, Polarity};
 
 /// Batches that wait between two stages.
 const QUEUE: usize = 2;
@@ -36,6 +38,14 @@ pub struct UnitContext<'a> {
     pub adc_bits: Option<u32>,
     /// True if the first loss ends the run.
     pub stop_at_loss: bool,
+    /// A folder for files without a name, of what does not fit into memory.
+    pub folder: &'a Path,
+    /// True if the events of the input are known to ascend.
+    pub events_ascend: bool,
+    /// The polarity that the input is read with.
+    pub polarity: Polarity,
+    /// The detector, where one was named.
+    pub detector: Option<&'a Detector>,
     /// Receives progress.
     pub observer: &'a dyn Observer,
     /// Ends the unit early.
@@ -163,7 +173,9 @@ fn extract(
     to_write: &SyncSender<(Batch, Extracted)>,
 ) -> Result<UnitOutcome> {
     let mut outcome = UnitOutcome::default();
-    let mut duplicates = DuplicateFilter::default();
+    let mut observed = Observed::default();
+    let folder = context.folder.to_owned();
+    let mut duplicates = DuplicateFilter::for_unit(folder, context.events_ascend);
     let mut intake = Intake {
         batches,
         cancel: context.cancel,
@@ -180,7 +192,8 @@ fn extract(
         .backend
         .run(&mut intake, &mut |batch, mut extracted| {
             let start = Instant::now();
-            duplicates.mark(&batch, &mut extracted);
+            duplicates.mark(&batch, &mut extracted)?;
+            observed.add(&batch, context.polarity, context.detector);
             outcome.add(&batch, &extracted);
             context
                 .observer
@@ -194,7 +207,9 @@ fn extract(
     outcome.reading = intake.reading;
     outcome.losses = intake.losses;
     outcome.above_range = intake.above_range;
-    outcome.ascending = duplicates.ascends();
+    outcome.observed = Some(observed);
+    outcome.fall_back = duplicates.fall_back();
+    outcome.ascending = outcome.fall_back.is_none();
     if let Some(error) = intake.failed {
         return Err(error);
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::backend::BackendChoice;
 use super::detector_context::DetectorContext;
 use super::event_stage::EventStage;
+use super::facts::Expected;
 use super::job::Job;
 use super::observer::{Notice, Observer};
 use super::outcome::UnitOutcome;
@@ -16,10 +17,12 @@ use super::record::{RangeChecksum, UnitRecord};
 use super::request::{PassOutcome, Request};
 use super::settings::{OnError, PassSettings};
 use super::unit::{UnitContext, run_unit};
+use crate::detector::Detector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{Backend, BackendReport, DigitizerConfig, Extractor};
 use crate::io::tables::TablesWriter;
 use crate::io::{self, BatchLimit, ChannelOrigin, MergedChannels, Remark, Source, SourceInfo};
+use crate::model::Polarity;
 
 /// Divides the inputs into units; returns them with what they are reconstructed with and the readout of each.
 pub(super) fn plan(
@@ -53,6 +56,7 @@ pub(super) fn plan(
         settings.detector.as_deref(),
         settings.calibration.as_deref(),
         first,
+        &settings.input,
     )?;
     let (mut inputs, mut readouts) = (Vec::new(), Vec::new());
     for info in infos {
@@ -63,6 +67,7 @@ pub(super) fn plan(
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
                     adc_bits: readout.adc_bits,
+                    expected: Some(Expected::new(&context)),
                     ..PlannedInput::from_waveforms(&info, settings.unit_size)
                 };
                 (input, Some(readout))
@@ -223,17 +228,22 @@ fn run_units(
             source.stop_when(Arc::new(move || cancel.is_cancelled()));
             Ok::<_, Error>(source)
         };
-        // Events need whole units: an input in which they are scattered is one unit.
-        let is_scattered = job.stage.is_present() && input.units > 1 && !open()?.events_ascend()?;
+        // Events and repeated waveforms need whole units: an input in which events are scattered is one unit.
+        let is_scattered = input.units > 1 && !open()?.events_ascend()?;
         if is_scattered && units.len() as u32 == input.units {
             request
                 .observer
                 .notice(&Notice::Scattered(input.path.clone()));
         }
+        let input_units = input.units;
+        let detector = extractors.context.detector.as_ref();
         let mut pass = InputPass {
             source: open()?,
             backend: extractors.for_readout(*readout, &input.path, &job.pool)?,
             input,
+            events_ascend: input_units > 1 && !is_scattered,
+            polarity: readout.polarity,
+            detector,
             is_scattered,
             limit,
         };
@@ -251,6 +261,10 @@ struct InputPass<'a> {
     backend: &'a dyn Backend,
     /// True if the first unit takes all events.
     is_scattered: bool,
+    /// True if the events are known to ascend.
+    events_ascend: bool,
+    polarity: Polarity,
+    detector: Option<&'a Detector>,
     limit: BatchLimit,
 }
 
@@ -283,6 +297,10 @@ impl InputPass<'_> {
                 backend: self.backend,
                 limit: self.limit,
                 adc_bits: self.input.adc_bits,
+                folder: &folder,
+                events_ascend: self.events_ascend,
+                polarity: self.polarity,
+                detector: self.detector,
                 stop_at_loss: request.settings.on_error == OnError::Stop,
                 observer,
                 cancel: &request.cancel,

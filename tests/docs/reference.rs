@@ -7,9 +7,10 @@ use nuwave::io::tables::columns::{Column, EVENTS, HITS, WAVEFORMS};
 use nuwave::model::Flags;
 
 /// The structs of `report.json`, in the order of their description: title, source file, name.
-const REPORT: [(&str, &str, &str); 10] = [
+const REPORT: [(&str, &str, &str); 14] = [
     ("", "src/pipeline/report/mod.rs", "Report"),
     ("`inputs[]`", "src/pipeline/report/mod.rs", "InputReport"),
+    ("`inputs[].expected`", "src/pipeline/facts.rs", "Expected"),
     ("`totals`", "src/pipeline/report/mod.rs", "Totals"),
     (
         "`events`, where there is a table",
@@ -27,7 +28,14 @@ const REPORT: [(&str, &str, &str); 10] = [
         "src/io/waveforms/source.rs",
         "Loss",
     ),
+    ("`warnings[]`", "src/pipeline/report/mod.rs", "InputWarning"),
     ("`units[]`", "src/pipeline/record.rs", "UnitReport"),
+    ("`units[].observed`", "src/pipeline/facts.rs", "Observed"),
+    (
+        "`units[].fall_back`",
+        "src/pipeline/duplicates/mod.rs",
+        "FallBack",
+    ),
     ("`timings`", "src/pipeline/report/mod.rs", "Timings"),
     (
         "`timings.units[]`, with `input_id`, `block` and `waveforms_per_s`",

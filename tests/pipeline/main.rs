@@ -4,8 +4,11 @@
 mod support;
 
 mod absolute_times;
+mod asked_for;
 mod channels;
+mod contradictions;
 mod events;
+mod hits_charge;
 mod real_data;
 mod real_data_events;
 mod reconstruct;
@@ -14,5 +17,6 @@ mod refused_settings;
 mod report_schema;
 mod resume;
 mod system_faults;
+mod two_runs;
 mod units;
 mod workflow;

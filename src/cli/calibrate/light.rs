@@ -165,6 +165,10 @@ fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
         )
         .with_hint("reconstruct the runs as one file, or calibrate with one of them"));
     }
+    for remark in &source.info.remarks {
+        let kind = if remark.is_warning { "warning" } else { "note" };
+        status!("{kind}: `{}`: {}", args.hits.display(), remark.text);
+    }
     if !source.is_sorted() {
         status!(
             "note: the events of `{}` are not in ascending order; its hits are sorted in memory in every pass",

@@ -13,9 +13,10 @@ use crate::cli::args::InputArgs;
 use crate::cli::counter::Counter;
 use crate::cli::{Verbosity, merged_channels_text};
 use crate::detector::{self, Detector};
-use crate::error::{EXIT_PARTIAL, Error, Result};
+use crate::error::{EXIT_PARTIAL, Error, MissingReadout, Result};
 use crate::io::{BatchLimit, Loss, MergedChannels, SourceInfo, calibration, inputs};
 use crate::model::{Polarity, Waveform};
+use crate::pipeline::missing_readout;
 use crate::text::counted;
 
 /// Passes over the inputs.
@@ -117,6 +118,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             status!("{kind}: `{}`: {}", info.path.display(), remark.text);
         }
     }
+    ask_for_readout(&args.reading, detector.as_ref(), &infos)?;
     let parameters = SpeParameters {
         polarity: polarity(&args.reading, detector.as_ref(), &infos)?,
         sampling_ns: sampling_ns(&args.reading, detector.as_ref(), &infos)?,
@@ -167,7 +169,9 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     }
     let result = result.map_err(|error| with_losses(error, &losses))?;
     let command = super::command_line();
-    calibration::write(&args.output, &result.to_calibration()?, &command)?;
+    let mut found = result.to_calibration()?;
+    found.set_polarity(parameters.polarity);
+    calibration::write(&args.output, &found, &command)?;
     if let Some(folder) = &args.plots_dir {
         let plots = SpePlots {
             sampling_ns: parameters.sampling_ns,
@@ -261,6 +265,29 @@ fn agreed<T: Copy + PartialEq + std::fmt::Debug>(
         found = Some(value);
     }
     found.ok_or_else(|| Error::usage("there is no input"))
+}
+
+/// Asks for polarity and sampling interval at once, if neither an option, nor the detector, nor an input states them.
+fn ask_for_readout(
+    args: &InputArgs,
+    detector: Option<&Detector>,
+    infos: &[SourceInfo],
+) -> Result<()> {
+    if detector.is_some() {
+        return Ok(());
+    }
+    let options = args.input_options(args.read_options(0)?);
+    for info in infos {
+        let missing = MissingReadout {
+            polarity: options.polarity.or(info.polarity).is_none(),
+            sampling: options.sampling_ns.or(info.sampling_ns).is_none(),
+            ..MissingReadout::default()
+        };
+        if missing.polarity || missing.sampling {
+            return Err(missing_readout(info, &options, missing));
+        }
+    }
+    Ok(())
 }
 
 fn polarity(

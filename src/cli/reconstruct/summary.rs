@@ -43,16 +43,37 @@ pub(super) fn print_summary(report: &Report, output: &Path, verbosity: Verbosity
             status!("warning: `{}`: {warning} (`--adc-bits`)", input.path);
         }
     }
+    print_warnings(report);
     let mut scattered = report.inputs.iter().filter(|input| !input.ascending);
     if let (Some(first), false) = (scattered.next(), verbosity.quiet) {
+        let mut of_first = report
+            .units
+            .iter()
+            .filter(|unit| unit.input_id == first.input_id);
+        let place = of_first.find_map(|unit| unit.fall_back);
+        let place = place.map_or_else(String::new, |place| {
+            format!(
+                " (event {} after event {} at waveform {})",
+                place.event_id, place.after, place.waveform
+            )
+        });
         status!(
-            "note: in {} events are not in ascending order, the first is `{}`",
+            "note: in {} events are not in ascending order, the first is `{}`{place}; waveforms of an input with the same number are one event",
             counted(1 + scattered.count() as u64, "input"),
             first.path
         );
     }
     let text = format!("{}\n{}", output.display(), report.summary());
     print_to_stdout(&text, verbosity);
+}
+
+/// Prints the warnings of a report.
+pub(in crate::cli) fn print_warnings(report: &Report) {
+    for warning in &report.warnings {
+        let input = report.inputs.get(warning.input_id as usize);
+        let path = input.map_or("", |input| input.path.as_str());
+        status!("warning: `{path}`: {}", warning.text);
+    }
 }
 
 /// Prints which waveforms the GPU could not extract, and how often it failed.

@@ -11,6 +11,7 @@
 //! | `time_sigma_ns` | f32 | ns | 0: not known |
 //! | `sampling_ns` | f32 | ns | 1 |
 //! | `flags` | u32 | | 0 |
+//! | `polarity` | text | | not known; `negative` or `positive`, the same in all rows |
 //! | `baseline_noise_ratio` | f32 | | 1: white noise |
 //!
 //! How a row was measured, in columns from which nothing is reconstructed; each may be missing or null: `run` (`led` or `dark`),
@@ -80,7 +81,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
-    use crate::model::{Calibration, ChannelCalibration, Flags, RunKind, SpeMeasurement};
+    use crate::model::{Calibration, ChannelCalibration, Flags, Polarity, RunKind, SpeMeasurement};
 
     fn row(peak_adc: f32) -> ChannelCalibration {
         ChannelCalibration {
@@ -162,6 +163,7 @@ mod tests {
         let path = folder.path().join("spe.parquet");
         write(&path, &calibration, "nuwave calibrate spe x.h5").expect("written");
         let back = read(&path).expect("read");
+        assert_eq!(back.polarity(), None);
         let row_of = |calibration: &Calibration, channel| {
             let (row, own) = calibration.row_of(channel).expect("a row");
             (calibration.rows()[row].clone(), own)
@@ -185,6 +187,35 @@ mod tests {
             command.and_then(|pair| pair.value.as_deref()),
             Some("nuwave calibrate spe x.h5")
         );
+    }
+
+    #[test]
+    fn the_direction_of_the_pulses_is_kept_and_must_be_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("spe.parquet");
+        for polarity in [Polarity::Negative, Polarity::Positive] {
+            let mut calibration = Calibration::new();
+            let place = calibration.add_row(row(10.0)).expect("valid");
+            calibration.assign(1, place);
+            calibration.set_polarity(polarity);
+            write(&path, &calibration, "test").expect("written");
+            assert_eq!(read(&path).expect("read").polarity(), Some(polarity));
+        }
+        let one: &[f32] = &[1.0];
+        let of = |names: Vec<Option<&str>>| {
+            let file = file_of(vec![
+                ("channel_id", channels(&[Some(1), Some(2)])),
+                ("template_adc", templates(&[Some(one), Some(one)])),
+                ("polarity", Arc::new(StringArray::from(names))),
+            ]);
+            read(file.path()).map(|calibration| calibration.polarity())
+        };
+        assert_eq!(
+            of(vec![None, Some("Positive")]).ok(),
+            Some(Some(Polarity::Positive))
+        );
+        assert!(of(vec![Some("positive"), Some("negative")]).is_err());
+        assert!(of(vec![Some("up"), None]).is_err());
     }
 
     #[test]

@@ -19,7 +19,9 @@ use super::{
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
-use crate::model::{Calibration, ChannelCalibration, Flags, MAX_SAMPLES, RunKind, SpeMeasurement};
+use crate::model::{
+    Calibration, ChannelCalibration, Flags, MAX_SAMPLES, Polarity, RunKind, SpeMeasurement,
+};
 
 const BATCH_ROWS: usize = 1024;
 
@@ -125,6 +127,7 @@ fn read_rows(
                 .unwrap_or(0),
             None => 0,
         };
+        note_polarity(batch, index, calibration).map_err(|message| at("polarity", &message))?;
         let [
             noise_adc,
             time_offset_ns,
@@ -227,6 +230,30 @@ fn measurement_at(
     }))
 }
 
+/// Notes the direction of the pulses that a row states; all rows must state the same.
+fn note_polarity(
+    batch: &RecordBatch,
+    index: usize,
+    calibration: &mut Calibration,
+) -> std::result::Result<(), String> {
+    let Some(column) = batch.column_by_name("polarity") else {
+        return Ok(());
+    };
+    if let Some(polarity) = polarity_at(column, index)? {
+        if calibration
+            .polarity()
+            .is_some_and(|known| known != polarity)
+        {
+            return Err(format!(
+                "`{}`, but an earlier row has the other direction",
+                polarity.name()
+            ));
+        }
+        calibration.set_polarity(polarity);
+    }
+    Ok(())
+}
+
 /// Returns the integer at `index`; `None` for a null.
 fn integer_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<u32>, String> {
     let Some(value) = wide_at(column, index)? else {
@@ -264,6 +291,24 @@ fn wide_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<i128>,
         other => return Err(format!("the type is {other}, expected an integer")),
     };
     Ok(Some(value))
+}
+
+/// Returns the direction of pulses at `index`; `None` for a null.
+fn polarity_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<Polarity>, String> {
+    if column.is_null(index) {
+        return Ok(None);
+    }
+    let text = match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(index).to_owned(),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(index).to_owned(),
+        DataType::Utf8View => column.as_string_view().value(index).to_owned(),
+        other => return Err(format!("the type is {other}, expected a text")),
+    };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "negative" => Ok(Some(Polarity::Negative)),
+        "positive" => Ok(Some(Polarity::Positive)),
+        _ => Err(format!("`{text}` is neither `negative` nor `positive`")),
+    }
 }
 
 /// Returns the float at `index`; `None` for a null.

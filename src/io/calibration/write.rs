@@ -14,7 +14,7 @@ use parquet::file::properties::WriterProperties;
 use super::{COUNT_COLUMNS, FLOAT_COLUMNS, MEASURED_COLUMNS, RATIO_COLUMN, RUN_COLUMN};
 use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
-use crate::model::{Calibration, ChannelCalibration, SpeMeasurement};
+use crate::model::{Calibration, ChannelCalibration, Polarity, SpeMeasurement};
 
 /// Writes `calibration`: the default row first, then the channels in ascending order. `command` is kept in the file's
 /// metadata together with nuwave's version. The file appears under its name only when it is complete.
@@ -39,7 +39,8 @@ pub fn write(path: &Path, calibration: &Calibration, command: &str) -> Result<()
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::output(path, "the calibration cannot be written").with_source(cause)
     };
-    let batch = to_record_batch(keys, &rows).map_err(|cause| failed(cause.into()))?;
+    let batch = to_record_batch(keys, &rows, calibration.polarity())
+        .map_err(|cause| failed(cause.into()))?;
     let metadata = [
         ("nuwave.version", env!("CARGO_PKG_VERSION")),
         ("nuwave.command", command),
@@ -60,6 +61,7 @@ pub fn write(path: &Path, calibration: &Calibration, command: &str) -> Result<()
 fn to_record_batch(
     keys: Vec<Option<u32>>,
     rows: &[&ChannelCalibration],
+    polarity: Option<Polarity>,
 ) -> std::result::Result<RecordBatch, arrow_schema::ArrowError> {
     let item = Arc::new(Field::new("element", DataType::Float32, false));
     let mut templates = ListBuilder::new(Float32Builder::new()).with_field(Arc::clone(&item));
@@ -140,6 +142,11 @@ fn to_record_batch(
             .collect();
         fields.push(Field::new(name, DataType::Float32, true));
         columns.push(Arc::new(column));
+    }
+    if let Some(polarity) = polarity {
+        fields.push(Field::new("polarity", DataType::Utf8, false));
+        let names = StringArray::from_iter_values(rows.iter().map(|_| polarity.name()));
+        columns.push(Arc::new(names));
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use hdf5_pure::Dataset;
 
-use super::names::{Role, find};
+use super::names::{Role, find, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
-use crate::io::ReadOptions;
 use crate::io::catch_panic::guarded;
 use crate::io::hdf5_file::{self, Entry, open_file};
 use crate::io::limits::hdf5::{MAX_COMPRESSION, oversized, oversized_chunks};
 use crate::io::waveforms::scalar::ScalarType;
+use crate::io::{ReadOptions, Remark};
 
 /// Rows read at a time if chunks have fewer.
 const WINDOW_ROWS: u64 = 65_536;
@@ -31,6 +31,8 @@ pub(crate) struct HitArrays {
     rows: u64,
     /// Description of the layout, for messages.
     pub layout: String,
+    /// What a user should know about how the arrays are read.
+    pub remark: Option<Remark>,
 }
 
 #[derive(Clone)]
@@ -94,7 +96,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
         }
     };
     for role in Role::HIT_ROLES {
-        if let Some(name) = role.wanted(options)
+        if let Some(name) = role.required(options)
             && !columns.iter().any(|(found, _)| found == role)
         {
             return Err(
@@ -103,7 +105,25 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
             );
         }
     }
-    checked(path, file.file_size(), columns)
+    let mut arrays = checked(path, file.file_size(), columns)?;
+    if !columns.iter().any(|(role, _)| *role == Role::Charge) {
+        arrays.remark = Some(without_charge(path, &others(columns, &entries), options)?);
+    }
+    Ok(arrays)
+}
+
+/// Returns the names of the arrays of numbers next to `columns`, one entry per hit.
+fn others<'a>(columns: &[(Role, &Entry)], entries: &'a [Entry]) -> Vec<&'a str> {
+    let Some((_, first)) = columns.first() else {
+        return Vec::new();
+    };
+    let is_other = |entry: &&Entry| {
+        entry.group() == first.group()
+            && entry.shape == first.shape
+            && hdf5_file::numbers(&entry.datatype).is_some()
+            && columns.iter().all(|(_, known)| known.path != entry.path)
+    };
+    entries.iter().filter(is_other).map(Entry::name).collect()
 }
 
 /// Finds the columns among the arrays of a group.
@@ -171,6 +191,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
     Ok(HitArrays {
         path: path.to_owned(),
         rows: length.unwrap_or(0),
+        remark: None,
         layout: format!("the arrays {}", names.join(", ")),
         arrays,
     })

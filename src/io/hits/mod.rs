@@ -58,6 +58,8 @@ struct Table {
     /// Rows with an event.
     rows: u64,
     is_sorted: bool,
+    /// Where the event number falls for the first time: `row 12: event 0 after event 5`.
+    falls_at: Option<String>,
 }
 
 enum Content {
@@ -93,6 +95,7 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<HitSource> {
         let arrays = guarded(path, || hdf5::find_hits(path, options))?;
         let mut info = SourceInfo::new(path.to_owned(), "HDF5 hits", n_bytes);
         info.layout.clone_from(&arrays.layout);
+        info.remarks.extend(arrays.remark.clone());
         return HitSource::first_pass(info, Content::Hdf5(arrays), None);
     }
     Err(Error::input(path, "is not a table of hits").with_hint(
@@ -128,6 +131,7 @@ impl HitSource {
         let needed = [Role::Event, Role::Channel, Role::Time];
         let files = parquet::Files::open(files, &needed, options)?;
         info.layout = files.layout();
+        info.remarks.extend(files.remark());
         Self::first_pass(info, Content::Parquet(files), None)
     }
 
@@ -167,6 +171,12 @@ impl HitSource {
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         self.hits.is_sorted
+    }
+
+    /// Returns where the event number falls for the first time, with both numbers; empty if the hits are sorted.
+    #[must_use]
+    pub fn falls_at(&self) -> &str {
+        self.hits.falls_at.as_deref().unwrap_or_default()
     }
 
     /// Reads the hits sorted by event. The hits of one event keep their order.
@@ -237,6 +247,7 @@ impl Table {
             content,
             rows: 0,
             is_sorted: true,
+            falls_at: None,
         };
         let mut last = None;
         let mut without_event: Option<Loss> = None;
@@ -258,7 +269,17 @@ impl Table {
                 table.rows += 1;
                 *inputs.entry(key.0).or_default() += 1;
                 if last != Some(key) {
-                    table.is_sorted &= last < Some(key);
+                    if let Some(after) = last.filter(|&before| before > key) {
+                        table.is_sorted = false;
+                        table.falls_at.get_or_insert_with(|| {
+                            format!(
+                                "{}: event {} after event {}",
+                                block.place(row),
+                                key.1,
+                                after.1
+                            )
+                        });
+                    }
                     last = Some(key);
                 }
             }
@@ -276,14 +297,14 @@ impl Table {
 
     fn rows(&self, roles: &'static [Role]) -> Result<RawReader> {
         Ok(match &self.content {
-            Content::Parquet(files) => RawReader::Parquet(files.rows(roles)),
+            Content::Parquet(files) => RawReader::Parquet(Box::new(files.rows(roles))),
             Content::Hdf5(arrays) => RawReader::Hdf5(arrays.rows(roles)?),
         })
     }
 }
 
 enum RawReader {
-    Parquet(parquet::Reader),
+    Parquet(Box<parquet::Reader>),
     Hdf5(hdf5::HitArrayRows),
 }
 

@@ -1,6 +1,9 @@
 //! Finds the columns of a table of hits by their names.
 
-use crate::io::ReadOptions;
+use std::path::Path;
+
+use crate::error::{Error, Hint, Result};
+use crate::io::{ReadOptions, Remark};
 
 /// The role of a column in a table of hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +70,26 @@ impl Role {
                 "ch",
             ],
             Self::Time => &["timens", "tns", "hittimens", "time", "hittime"],
-            Self::Charge => &["chargepe", "charge", "qpe", "q"],
+            Self::Charge => &[
+                "chargepe",
+                "charge",
+                "hitchargepe",
+                "hitcharge",
+                "qpe",
+                "q",
+                "npe",
+                "pe",
+                "photoelectrons",
+                "nphotoelectrons",
+            ],
             Self::Flags => &["flags"],
         }
+    }
+
+    /// Returns the name that the user gave and that a table must have. [`NO_CHARGE`] names no column.
+    pub fn required(self, options: &ReadOptions) -> Option<&str> {
+        let is_column = |name: &&str| self != Self::Charge || *name != NO_CHARGE;
+        self.wanted(options).filter(is_column)
     }
 
     /// Returns the name that the user gave.
@@ -84,15 +104,80 @@ impl Role {
     }
 }
 
+/// The name of the column of charges by which the user says that every hit counts one photoelectron.
+pub(crate) const NO_CHARGE: &str = "none";
+
+/// Parts of names of columns that may hold a charge, in a unit that is not known.
+const CHARGE_WORDS: [&str; 14] = [
+    "charge", "npe", "photon", "photoel", "phe", "adc", "qdc", "ampl", "integral", "area",
+    "height", "peak", "signal", "light",
+];
+/// Whole names of such columns.
+const CHARGE_NAMES: [&str; 8] = [
+    "tot",
+    "pes",
+    "amp",
+    "qtot",
+    "weight",
+    "a",
+    "timeoverthreshold",
+    "pulse",
+];
+
+/// Checks a table of hits without a known column of charges, and returns what a user should know: that every hit counts one photoelectron.
+/// `names` are the columns without a role that hold numbers.
+///
+/// # Errors
+/// If one of them may hold the charge, unless the user said that every hit counts one photoelectron.
+pub(crate) fn without_charge(path: &Path, names: &[&str], options: &ReadOptions) -> Result<Remark> {
+    if Role::Charge.wanted(options) == Some(NO_CHARGE) {
+        return Ok(Remark {
+            text: "every hit counts 1 PE, as demanded; columns of charges are not read".to_owned(),
+            is_warning: false,
+        });
+    }
+    let is_candidate = |name: &&str| {
+        let name = plain(name);
+        CHARGE_WORDS.iter().any(|word| name.contains(word)) || CHARGE_NAMES.contains(&name.as_str())
+    };
+    let candidates: Vec<&str> = names.iter().copied().filter(is_candidate).collect();
+    if let Some(&first) = candidates.first() {
+        let error = Error::input(
+            path,
+            format!(
+                "has no column that is known to hold charges in photoelectrons; `{}` may do so",
+                candidates.join("`, `")
+            ),
+        );
+        return Err(error.with_hint(Hint::NameCharge {
+            candidate: first.to_owned(),
+        }));
+    }
+    let others = if names.is_empty() {
+        String::new()
+    } else {
+        format!("; columns that are not used: `{}`", names.join("`, `"))
+    };
+    Ok(Remark {
+        text: format!("has no column of charges: every hit counts 1 PE{others}"),
+        is_warning: !names.is_empty(),
+    })
+}
+
+/// Returns a name in lower case without `_`, `-` and blanks.
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(|it| !matches!(it, '_' | '-' | ' '));
+    kept.collect::<String>().to_ascii_lowercase()
+}
+
 /// Returns the index in `names` of the column with `role`: the one that the user named, else one with a usual name.
 pub(crate) fn find(names: &[&str], role: Role, options: &ReadOptions) -> Option<usize> {
+    if role == Role::Charge && role.wanted(options) == Some(NO_CHARGE) {
+        return None;
+    }
     if let Some(wanted) = role.wanted(options) {
         return names.iter().position(|name| *name == wanted);
     }
-    let plain = |name: &str| {
-        let kept = name.chars().filter(|it| !matches!(it, '_' | '-' | ' '));
-        kept.collect::<String>().to_ascii_lowercase()
-    };
     role.usual()
         .iter()
         .find_map(|usual| names.iter().position(|name| plain(name) == *usual))

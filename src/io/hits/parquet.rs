@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use super::names::{Role, find};
+use super::names::{Role, find, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::waveforms::columns;
-use crate::io::{ReadOptions, parquet_file};
+use crate::io::{ReadOptions, Remark, parquet_file};
 
 /// Rows decoded at a time.
 const BLOCK_ROWS: usize = 65_536;
@@ -26,6 +26,7 @@ struct OneFile {
     name: Option<String>,
     columns: Vec<(Role, usize)>,
     names: Arc<Vec<String>>,
+    remark: Option<Remark>,
 }
 
 impl Files {
@@ -51,6 +52,11 @@ impl Files {
         format!("the columns {}{files}", names.join(", "))
     }
 
+    /// Returns what a user should know about how the columns are read.
+    pub fn remark(&self) -> Option<Remark> {
+        self.0.iter().find_map(|file| file.remark.clone())
+    }
+
     /// Reads the columns of those `roles` that the files have.
     pub fn rows(&self, roles: &'static [Role]) -> Reader {
         Reader {
@@ -74,8 +80,8 @@ impl OneFile {
         let mut columns = Vec::new();
         for &role in Role::HIT_ROLES {
             let Some(index) = find(&plain, role, options) else {
-                if needed.contains(&role) || role.wanted(options).is_some() {
-                    let name = role.wanted(options).unwrap_or(role.name());
+                if needed.contains(&role) || role.required(options).is_some() {
+                    let name = role.required(options).unwrap_or(role.name());
                     return Err(Error::input(
                         &path,
                         format!("has no column `{name}`; it has `{}`", plain.join("`, `")),
@@ -96,6 +102,19 @@ impl OneFile {
             }
             columns.push((role, index));
         }
+        let has = |role| columns.iter().any(|(found, _)| *found == role);
+        let needs_charge = needed.contains(&Role::Time) && !has(Role::Charge);
+        let remark = if needs_charge {
+            let is_other = |index: &usize| {
+                let kind = columns::name_of(schema.field(*index).data_type());
+                kind.is_some() && columns.iter().all(|(_, known)| known != index)
+            };
+            let others = (0..plain.len()).filter(is_other).map(|index| plain[index]);
+            let others: Vec<&str> = others.collect();
+            Some(without_charge(&path, &others, options)?)
+        } else {
+            None
+        };
         let name = path.file_name().filter(|_| several);
         let name = name.map(|name| name.to_string_lossy().into_owned());
         Ok(Self {
@@ -103,6 +122,7 @@ impl OneFile {
             name,
             columns,
             names: Arc::new(names),
+            remark,
         })
     }
 }

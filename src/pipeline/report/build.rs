@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    EventsReport, InputReport, ListedLoss, Provenance, Report, Timings, Totals, UnitTiming,
+    EventsReport, InputReport, InputWarning, ListedLoss, Provenance, Report, Timings, Totals,
+    UnitTiming,
 };
+use crate::pipeline::facts::contradictions;
 use crate::pipeline::memory::memory_mib;
 use crate::pipeline::plan::{PlannedInput, Unit};
 use crate::pipeline::record::{MAX_LISTED, RangeChecksum, UnitRecord, UnitReport};
@@ -63,6 +65,7 @@ impl Report {
                 }
             }
         }
+        let warnings = warnings(&manifest.inputs, records);
         totals.lost = inputs.iter().map(|input| input.lost).sum();
         totals.lost_unknown = inputs.iter().map(|input| input.lost_unknown).sum();
         if levels.0 > 0 {
@@ -91,6 +94,7 @@ impl Report {
             configuration: manifest.configuration,
             configuration_crc32c,
             sums: manifest.sums,
+            warnings,
             losses,
             losses_not_listed,
             units: records.iter().map(|record| record.done.clone()).collect(),
@@ -99,15 +103,31 @@ impl Report {
     }
 }
 
-fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> InputReport {
+/// Returns the warnings of all inputs, in order.
+fn warnings(inputs: &[PlannedInput], records: &[UnitRecord]) -> Vec<InputWarning> {
+    let mut all = Vec::new();
+    for (place, input) in inputs.iter().enumerate() {
+        let input_id = place as u32;
+        let texts = contradictions(input, &units_of(input_id, records));
+        all.extend(
+            texts
+                .into_iter()
+                .map(|text| InputWarning { input_id, text }),
+        );
+    }
+    all
+}
+
+/// Returns the units of an input.
+fn units_of(input_id: u32, records: &[UnitRecord]) -> Vec<&UnitReport> {
     let first = records.partition_point(|record| record.done.input_id < input_id);
     let end = records.partition_point(|record| record.done.input_id <= input_id);
-    let units: Vec<&UnitReport> = records
-        .get(first..end)
-        .unwrap_or_default()
-        .iter()
-        .map(|record| &record.done)
-        .collect();
+    let of_input = records.get(first..end).unwrap_or_default();
+    of_input.iter().map(|record| &record.done).collect()
+}
+
+fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> InputReport {
+    let units = units_of(input_id, records);
     let sum = |of: fn(&UnitReport) -> u64| units.iter().map(|unit| of(unit)).sum::<u64>();
     let ranges: Vec<(u64, u64)> = units.iter().filter_map(|unit| unit.event_ids).collect();
     let ascending = units.iter().all(|unit| unit.ascending)
@@ -128,6 +148,7 @@ fn input_report(input_id: u32, input: &PlannedInput, records: &[UnitRecord]) -> 
         sampling_ns: input.sampling_ns,
         polarity: input.polarity,
         adc_bits: input.adc_bits,
+        expected: input.expected.clone(),
         input_of_table: input.input_of_table,
         rows: input.rows,
         units: input.units,

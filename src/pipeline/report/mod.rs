@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use events::{EventsPlan, EventsReport, LightMaps};
 
+use super::facts::Expected;
 use super::plan::{PlannedInput, Unit};
 use super::record::{UnitRecord, UnitReport, UnitTimings};
 use super::run_manifest::RunManifest;
@@ -62,6 +63,9 @@ pub struct Report {
     pub configuration_crc32c: String,
     /// CRC32C of the calibration, the detector, the geometry and the light maps, as far as they were used.
     pub sums: BTreeMap<String, String>,
+    /// Contradictions between what is stated about an input and what its data show, and other reasons to doubt the result.
+    #[serde(default)]
+    pub warnings: Vec<InputWarning>,
     /// Waveforms that were not used, each with location and reason.
     pub losses: Vec<ListedLoss>,
     /// Losses that are counted but not listed.
@@ -93,6 +97,9 @@ pub struct InputReport {
     pub polarity: Option<Polarity>,
     /// Resolution of the digitiser, as used; absent for hits and where it is unknown.
     pub adc_bits: Option<u32>,
+    /// What detector and calibration say about the waveforms; absent for hits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<Expected>,
     /// The input's number in a table of hits that distinguishes several inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub input_of_table: Option<u32>,
@@ -121,6 +128,15 @@ pub struct InputReport {
     pub events: Option<u64>,
     /// The reason why it could not be read at all.
     pub cut: Option<String>,
+}
+
+/// A reason to doubt the result of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputWarning {
+    /// The input.
+    pub input_id: u32,
+    /// The reason, with the numbers.
+    pub text: String,
 }
 
 /// A loss and the unit it belongs to.
@@ -247,6 +263,7 @@ impl Report {
             sampling_ns: input.sampling_ns,
             polarity: input.polarity,
             adc_bits: input.adc_bits,
+            expected: input.expected.clone(),
             input_of_table: input.input_of_table,
             rows: input.rows,
             unit_size: input.unit_size,

@@ -157,7 +157,8 @@ async fn write(
             backend,
             ..
         } = outcome.await.map_err(lost)??;
-        seen.mark(&batch, &mut extracted);
+        seen.mark(&batch, &mut extracted)
+            .map_err(|error| Rejection::internal(error.reason()))?;
         let rows = match (output, &events) {
             (Output::Hits, _) => response::hits(&batch, &extracted)?,
             (Output::Waveforms, _) => response::waveforms(&batch, &extracted)?,

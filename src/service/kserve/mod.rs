@@ -292,7 +292,9 @@ impl KServe {
         let lost = |_| Rejection::internal("the backend did not return a batch");
         let mut result = outcome.await.map_err(lost)??;
         let extracted = Instant::now();
-        DuplicateFilter::default().mark(&result.batch, &mut result.extracted);
+        DuplicateFilter::for_stream()
+            .mark(&result.batch, &mut result.extracted)
+            .map_err(|error| Rejection::internal(error.reason()))?;
         let backend = result.backend;
         let outputs = match model {
             Model::Waveform => results::build_response(
