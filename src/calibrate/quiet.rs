@@ -290,7 +290,7 @@ mod tests {
         let normal = Normal::new(0.0, 1.0).expect("valid");
         let mut sums = QuietSums::new(&Arc::new(QuietPlan::new(N, 1.0)), 30);
         for _ in 0..200 {
-            let phase = random.random_range(0.0..6.28);
+            let phase = random.random_range(0.0..2.0 * PI);
             let samples: Vec<f32> = (0..N)
                 .map(|sample| (8.0 * normal.sample(&mut random) + shape(sample, phase)) as f32)
                 .collect();

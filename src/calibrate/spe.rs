@@ -78,7 +78,9 @@ pub fn spe(
     // A waveform with light positive, or why it is left out: the same in all passes.
     let mut turn_upright = |waveform: &Waveform<'_>, n_samples: Option<usize>| {
         let mut upright = waveform.samples.to_f32();
-        upright.iter_mut().for_each(|sample| *sample *= sign);
+        for sample in &mut upright {
+            *sample *= sign;
+        }
         match find_defect(&upright, n_samples, limits, &mut scratch) {
             None => Ok(upright),
             Some(defect) => Err(defect),

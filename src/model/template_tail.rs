@@ -119,8 +119,7 @@ impl TailFit {
         let last = parts.next()??;
         let longer = parts
             .flatten()
-            .filter(|part| part.scatter < MAX_SCATTER * last.scatter)
-            .last();
+            .rfind(|part| part.scatter < MAX_SCATTER * last.scatter);
         let decay = longer.unwrap_or(last);
         let next = decay.amplitude * math::exp(-1.0 / decay.samples);
         (decay.is_seen && next * end_mean > 0.0).then_some(Self {

@@ -267,7 +267,7 @@ fn moving_baselines_and_lines_are_found_in_a_run_that_calibrates() {
         result.channels[0].quiet.clone().expect("quiet windows")
     };
     let line = run(&mut |_| {
-        let phase: f64 = random.random_range(0.0..6.28);
+        let phase: f64 = random.random_range(0.0..std::f64::consts::TAU);
         Box::new(move |s| 2.0 * (std::f64::consts::TAU * 0.0125 * s as f64 + phase).sin())
     });
     assert_eq!(line.lines.len(), 1, "{line:?}");

@@ -328,17 +328,6 @@ mod tests {
                 ],
                 "row 1, column `sampling_ns`: 0 is not a finite number > 0",
             ),
-            (
-                vec![
-                    ("channel_id", channels(&[Some(1), Some(2)])),
-                    ("template_adc", good()),
-                    (
-                        "baseline_noise_ratio",
-                        Arc::new(Float32Array::from(vec![1.0, 0.5])),
-                    ),
-                ],
-                "row 1, column `baseline_noise_ratio`: 0.5 is not a finite number >= 1",
-            ),
         ];
         for (columns, expected) in cases {
             let file = file_of(columns);
@@ -348,6 +337,33 @@ mod tests {
             assert!(message.contains(&file.path().display().to_string()));
             assert_eq!(error.kind(), crate::ErrorKind::Input);
             assert!(!error.hints().is_empty(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_noise_ratio_below_one_and_a_negative_count_are_refused() {
+        let one: &[f32] = &[1.0];
+        let columns = |name, column: ArrayRef| {
+            vec![
+                ("channel_id", channels(&[Some(1), Some(2)])),
+                ("template_adc", templates(&[Some(one), Some(one)])),
+                (name, column),
+            ]
+        };
+        let ratio = Arc::new(Float32Array::from(vec![1.0, 0.5]));
+        let count = Arc::new(Int64Array::from(vec![3, -4]));
+        for (columns, expected) in [
+            (
+                columns("baseline_noise_ratio", ratio),
+                "row 1, column `baseline_noise_ratio`: 0.5 is not a finite number >= 1",
+            ),
+            (
+                columns("n_pulses", count),
+                "row 1, column `n_pulses`: -4 is no count",
+            ),
+        ] {
+            let error = read(file_of(columns).path()).expect_err(expected);
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 
