@@ -104,7 +104,8 @@ pub(crate) struct TailFit {
 }
 
 impl TailFit {
-    /// Fits the last third of the tail, or more of it as far as the same exponential describes that; `None` if no decay is visible there.
+    /// Fits the last third of the tail, or more of it as far as the same exponential describes that. Where no decay is visible there, an
+    /// undershoot takes back the area of the pulse; `None` if it cannot.
     fn new(template: &[f64], peak: f64, end_mean: f64, noise: f64) -> Option<Self> {
         let begin = template
             .iter()
@@ -121,13 +122,29 @@ impl TailFit {
             .flatten()
             .rfind(|part| part.scatter < MAX_SCATTER * last.scatter);
         let decay = longer.unwrap_or(last);
-        let next = decay.amplitude * math::exp(-1.0 / decay.samples);
-        (decay.is_seen && next * end_mean > 0.0).then_some(Self {
-            next,
-            length: template.len(),
-            peak,
-            decay_samples: decay.samples,
-        })
+        let continued = |samples: f64, amplitude: f64| {
+            let next = amplitude * math::exp(-1.0 / samples);
+            (next * end_mean > 0.0).then_some(Self {
+                next,
+                length: template.len(),
+                peak,
+                decay_samples: samples,
+            })
+        };
+        if decay.is_seen {
+            return continued(decay.samples, decay.amplitude);
+        }
+        // The undershoot of a coupling capacitor takes back the area of the pulse, which determines its decay where its end does not.
+        let n = (PARTS[0] * tail.len() as f64) as usize;
+        let part = tail.get(tail.len().checked_sub(n)?..)?;
+        let samples = -template.iter().sum::<f64>() / end_mean;
+        if n < MIN_FIT_SAMPLES || samples < n as f64 {
+            return None;
+        }
+        let (amplitude, squares) = residuals(part, samples);
+        let is_possible = squares - last.least
+            <= MIN_SIGNIFICANCE * MIN_SIGNIFICANCE * last.scatter.max(noise * noise);
+        is_possible.then(|| continued(samples, amplitude)).flatten()
     }
 
     /// Returns the value `index` samples after the end of the template.
@@ -171,6 +188,8 @@ struct Decay {
     amplitude: f64,
     /// Variance of the differences.
     scatter: f64,
+    /// Sum of squares of the differences.
+    least: f64,
     /// True if a constant describes the tail clearly worse.
     is_seen: bool,
 }
@@ -199,6 +218,7 @@ impl Decay {
             samples,
             amplitude,
             scatter,
+            least,
             is_seen: flat - least > MIN_SIGNIFICANCE * MIN_SIGNIFICANCE * scatter
                 && least < (0.5 * all).max(2.0 * n * noise * noise),
         }
@@ -315,6 +335,29 @@ mod tests {
         let template = noisy.clone();
         assert_eq!(continue_tail(&mut noisy), Tail::AtRest);
         assert_eq!(noisy, template);
+    }
+
+    #[test]
+    fn an_undershoot_whose_decay_is_hidden_by_noise_takes_back_the_area() {
+        let whole = coupled(3000.0, 8192);
+        let mut template: Vec<f32> = whole[..700]
+            .iter()
+            .enumerate()
+            .map(|(index, value)| value + if (index * 7919) % 13 < 6 { 0.35 } else { -0.3 })
+            .collect();
+        let Tail::Continued { decay_samples, .. } = continue_tail(&mut template) else {
+            panic!("not continued");
+        };
+        assert!(
+            (decay_samples / 3000.0 - 1.0).abs() < 0.1,
+            "{decay_samples}"
+        );
+        for (index, (found, expected)) in template.iter().zip(&whole).enumerate().skip(700) {
+            assert!(
+                (found - expected).abs() < 0.06,
+                "{index}: {found} {expected}"
+            );
+        }
     }
 
     #[test]
