@@ -65,6 +65,8 @@ pub enum Hint {
         /// A column that may hold them.
         candidate: String,
     },
+    /// Read these columns or arrays, which were not used, with their roles.
+    UseColumns(Vec<(&'static str, String)>),
     /// Choose one of several tables.
     ChooseTable {
         /// One of them, where the names are known.

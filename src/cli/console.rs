@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Verbosity;
+use super::error_text::advice;
 use super::progress::Progress;
 use crate::pipeline::{Notice, Observer};
 
@@ -39,6 +40,11 @@ impl Observer for Console {
             status!("warning: {}", super::merged_channels_text(merged));
         } else if let Notice::Repeated(_) = notice {
             status!("note: {notice}");
+        } else if let Notice::Input { remark, .. } = notice
+            && let Some(hint) = &remark.hint
+        {
+            let kind = if remark.is_warning { "warning: " } else { "" };
+            status!("{kind}{notice} ({})", advice(hint));
         } else if notice.is_warning() {
             status!("warning: {notice}");
         } else {

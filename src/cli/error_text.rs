@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, ErrorKind, Hint, MissingReadout};
+use crate::io::Remark;
 
 /// Returns the text of an error that ends a command: its contexts before the text of the library's error, if there is one
 /// among them.
@@ -38,8 +39,16 @@ pub(crate) fn error_text(error: &Error) -> String {
     text
 }
 
+/// Returns the text of a reader's remark, with its hint.
+pub(crate) fn remark_text(remark: &Remark) -> String {
+    match &remark.hint {
+        None => remark.text.clone(),
+        Some(hint) => format!("{} ({})", remark.text, advice(hint)),
+    }
+}
+
 /// Returns a hint in terms of the options of the command line.
-fn advice(hint: &Hint) -> String {
+pub(crate) fn advice(hint: &Hint) -> String {
     let text = match hint {
         Hint::Text(text) => text,
         Hint::NameColumns { table, roles } => return name_columns(*table, roles),
@@ -48,6 +57,13 @@ fn advice(hint: &Hint) -> String {
                 "if `{candidate}` holds charges in PE, give `--columns charge={candidate}`; convert other units first. With `--columns charge=none` every \
                  hit counts 1 PE"
             );
+        }
+        Hint::UseColumns(columns) => {
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|(role, name)| format!("{role}={name}"))
+                .collect();
+            return format!("`--columns {}` uses them", columns.join(","));
         }
         Hint::ChooseTable { example } => {
             let name = example.as_deref().unwrap_or("NAME");

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use super::Verbosity;
 use super::args::{DetectorArgs, InputArgs};
+use super::error_text;
 use crate::error::{Error, Result};
 use crate::evaluate::survey::Survey;
 use crate::io::{self, BatchLimit, SourceInfo, calibration, hits, tables};
@@ -241,7 +242,7 @@ fn waveforms(args: &Args) -> Result<WaveformFile> {
         detector: info.detector,
         survey: survey.finish(!info.sample_type.starts_with('f'), adc_bits),
         sample_type: info.sample_type,
-        remarks: info.remarks.into_iter().map(|remark| remark.text).collect(),
+        remarks: info.remarks.iter().map(error_text::remark_text).collect(),
         losses,
         truth: info.has_truth.then(|| truth(&args.path)).transpose()?,
     })

@@ -7,7 +7,7 @@ use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
@@ -29,6 +29,38 @@ pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<P
         ParquetRecordBatchReaderBuilder::try_new(pages)
             .map_err(|error| unreadable().with_source(error))
     })
+}
+
+/// Checks that the pages of the columns of these `names` are compressed by a codec that can be read.
+///
+/// # Errors
+/// If not: the file is not damaged, but nothing of it can be read.
+pub(crate) fn check_codecs(path: &Path, metadata: &ParquetMetaData, names: &[&str]) -> Result<()> {
+    let columns = metadata
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns);
+    for column in columns {
+        let codec = match column.compression() {
+            Compression::BROTLI(_) => "Brotli",
+            Compression::LZO => "LZO",
+            _ => continue,
+        };
+        let parts = column.column_path().parts();
+        let Some(name) = parts.first().filter(|name| names.contains(&name.as_str())) else {
+            continue;
+        };
+        return Err(Error::input(
+            path,
+            format!("column `{name}` is compressed with {codec}, which nuwave does not read"),
+        )
+        .with_hint(format!(
+            "write it again, in Python `import pyarrow.parquet as pq; pq.write_table(pq.read_table(\"{}\"), \"repacked.parquet\", \
+             compression=\"zstd\")`",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the properties of the Parquet files that are written, with `metadata` in the footer.

@@ -89,10 +89,8 @@ fn tell_remarks<'a>(
     if let Some(merged) = MergedChannels::find(infos.clone()) {
         observer.notice(&Notice::MergedChannels(merged));
     }
-    let unused_channel = Remark {
-        text: "states its channels; the channel that the settings state is not used".to_owned(),
-        is_warning: true,
-    };
+    let unused_channel =
+        Remark::warning("states its channels; the channel that the settings state is not used");
     let states_channel = settings.input.read.channel_id.is_some();
     let mut told: Vec<(&Path, &Remark, usize)> = Vec::new();
     for info in infos {

@@ -258,6 +258,13 @@ fn advice(hint: &Hint) -> Option<String> {
         Hint::NameColumns { roles, .. } => {
             return Some(format!("columns for {} are needed", roles.join(", ")));
         }
+        Hint::UseColumns(columns) => {
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|(role, name)| format!("`{name}` for {role}"))
+                .collect();
+            return Some(format!("name the columns {}", columns.join(", ")));
+        }
         Hint::Resume {
             finished, units, ..
         } => {

@@ -4,7 +4,9 @@
 mod support;
 
 mod arrow;
+mod columns;
 mod damage;
+mod foreign;
 mod fuzz_readers;
 mod layouts;
 mod malformed;

@@ -11,6 +11,7 @@ use crate::calibrate::plots::{self, SpePlots};
 use crate::calibrate::spe::{RunKind, SpeParameters, SpeResult, spe};
 use crate::cli::args::InputArgs;
 use crate::cli::counter::Counter;
+use crate::cli::error_text;
 use crate::cli::{Verbosity, merged_channels_text};
 use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, MissingReadout, Result};
@@ -115,7 +116,11 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     for info in &infos {
         for remark in &info.remarks {
             let kind = if remark.is_warning { "warning" } else { "note" };
-            status!("{kind}: `{}`: {}", info.path.display(), remark.text);
+            status!(
+                "{kind}: `{}`: {}",
+                info.path.display(),
+                error_text::remark_text(remark)
+            );
         }
     }
     ask_for_readout(&args.reading, detector.as_ref(), &infos)?;

@@ -1,16 +1,12 @@
 //! Hits in an HDF5 file: arrays of equal length in one group, one entry per hit.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use hdf5_pure::Dataset;
 
 use super::names::{Role, find, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
-use crate::io::hdf5_file::{self, Entry, open_file};
-use crate::io::limits::hdf5::{MAX_COMPRESSION, oversized, oversized_chunks};
+use crate::io::hdf5_file::{self, Entry, StoredRows, open_file, shape_text};
 use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{ReadOptions, Remark};
 
@@ -39,27 +35,23 @@ pub(crate) struct HitArrays {
 struct Array {
     role: Role,
     name: String,
-    dataset: Dataset,
+    stored: StoredRows,
     kind: ScalarType,
-    /// Rows of chunks that must not be read.
-    oversized: Vec<Range<u64>>,
 }
 
 /// Finds the hits.
 pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays> {
     let file = open_file(path)?;
-    let entries = hdf5_file::datasets(&file, path)?;
-    let wanted = options
-        .table
-        .as_deref()
-        .map(|table| table.trim_matches('/'));
+    let listing = hdf5_file::datasets(&file, path)?;
+    let entries = &listing.entries;
+    let wanted = options.table.as_deref().map(|table| listing.resolve(table));
     let mut groups: Vec<&str> = entries.iter().map(Entry::group).collect();
     groups.sort_unstable();
     groups.dedup();
-    groups.retain(|group| wanted.is_none_or(|wanted| wanted == *group));
+    groups.retain(|group| wanted.as_deref().is_none_or(|wanted| wanted == *group));
     let found: Vec<_> = groups
         .iter()
-        .map(|group| in_group(group, &entries, options))
+        .map(|group| in_group(group, entries, options))
         .filter(|columns| {
             NEEDED
                 .iter()
@@ -73,7 +65,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
                 path,
                 format!(
                     "has no arrays with the events, channels and times of hits; it holds {}",
-                    hdf5_file::describe(&entries)
+                    listing.describe()
                 ),
             )
             .with_hint(HINT));
@@ -105,9 +97,9 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
             );
         }
     }
-    let mut arrays = checked(path, file.file_size(), columns)?;
+    let mut arrays = checked(path, file.file.file_size(), columns)?;
     if !columns.iter().any(|(role, _)| *role == Role::Charge) {
-        arrays.remark = Some(without_charge(path, &others(columns, &entries), options)?);
+        arrays.remark = Some(without_charge(path, &others(columns, entries), options)?);
     }
     Ok(arrays)
 }
@@ -153,7 +145,7 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
             "numbers"
         };
         let kind = hdf5_file::numbers(&entry.datatype)
-            .filter(|numbers| !numbers.is_array)
+            .filter(|numbers| !numbers.is_array())
             .map(|numbers| numbers.kind)
             .ok_or_else(|| bad(format!("does not hold plain {expected}")))?;
         if role.is_integer() && !kind.scalar.is_integer() {
@@ -164,8 +156,8 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
         }
         let [rows] = entry.shape.as_slice() else {
             return Err(bad(format!(
-                "has the shape {:?}, expected one entry per hit",
-                entry.shape
+                "has the shape {}, expected one entry per hit",
+                shape_text(&entry.shape)
             )));
         };
         if *length.get_or_insert(*rows) != *rows {
@@ -174,7 +166,9 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
                 length.unwrap_or(0)
             )));
         }
-        if rows.saturating_mul(kind.size() as u64) > n_bytes.saturating_mul(MAX_COMPRESSION) {
+        let stored = StoredRows::open(path, n_bytes, &entry.path, &entry.dataset)?;
+        let max_bytes = n_bytes.saturating_mul(stored.max_compression());
+        if rows.saturating_mul(kind.size() as u64) > max_bytes {
             return Err(bad(format!(
                 "claims {rows} entries, more than a file of {n_bytes} bytes can hold"
             )));
@@ -182,9 +176,8 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
         arrays.push(Array {
             role: *role,
             name: entry.path.clone(),
-            dataset: entry.dataset.clone(),
+            stored,
             kind,
-            oversized: oversized_chunks(&entry.dataset, n_bytes),
         });
     }
     let names: Vec<_> = arrays.iter().map(|it| format!("/{}", it.name)).collect();
@@ -204,11 +197,7 @@ impl HitArrays {
         arrays.retain(|array| roles.contains(&array.role));
         let mut window_rows = WINDOW_ROWS;
         for array in &arrays {
-            let chunk = guarded(&self.path, || {
-                Ok(array.dataset.chunk_shape().ok().flatten())
-            })?;
-            let chunk = chunk.and_then(|shape| shape.first().copied()).unwrap_or(1);
-            window_rows = window_rows.max(chunk.min(MAX_WINDOW_ROWS));
+            window_rows = window_rows.max(array.stored.chunk_rows().min(MAX_WINDOW_ROWS));
         }
         Ok(HitArrayRows {
             path: self.path.clone(),
@@ -261,18 +250,10 @@ impl HitArrayRows {
             let place = format!("`/{}`, rows {} to {last}", array.name, self.next_row);
             Error::input(&self.path, format!("{place}: {what}"))
         };
-        let end = self.next_row + rows;
-        if let Some(chunk) = array
-            .oversized
-            .iter()
-            .find(|chunk| chunk.start < end && self.next_row < chunk.end)
-        {
-            return Err(bad(&oversized(chunk)));
-        }
         let bytes = array
-            .dataset
-            .read_raw_rows(self.next_row, rows)
-            .map_err(|error| bad("cannot be read").with_source(error))?;
+            .stored
+            .read(&(self.next_row..self.next_row + rows))
+            .map_err(|reason| bad("cannot be read").with_source(reason))?;
         if bytes.len() as u64 == rows.saturating_mul(array.kind.size() as u64) {
             Ok(bytes)
         } else {

@@ -131,10 +131,9 @@ const CHARGE_NAMES: [&str; 8] = [
 /// If one of them may hold the charge, unless the user said that every hit counts one photoelectron.
 pub(crate) fn without_charge(path: &Path, names: &[&str], options: &ReadOptions) -> Result<Remark> {
     if Role::Charge.wanted(options) == Some(NO_CHARGE) {
-        return Ok(Remark {
-            text: "every hit counts 1 PE, as demanded; columns of charges are not read".to_owned(),
-            is_warning: false,
-        });
+        return Ok(Remark::note(
+            "every hit counts 1 PE, as demanded; columns of charges are not read",
+        ));
     }
     let is_candidate = |name: &&str| {
         let name = plain(name);
@@ -161,6 +160,7 @@ pub(crate) fn without_charge(path: &Path, names: &[&str], options: &ReadOptions)
     Ok(Remark {
         text: format!("has no column of charges: every hit counts 1 PE{others}"),
         is_warning: !names.is_empty(),
+        hint: None,
     })
 }
 

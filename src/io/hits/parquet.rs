@@ -115,6 +115,11 @@ impl OneFile {
         } else {
             None
         };
+        let read: Vec<&str> = columns
+            .iter()
+            .filter_map(|(_, index)| plain.get(*index).copied())
+            .collect();
+        parquet_file::check_codecs(&path, builder.metadata(), &read)?;
         let name = path.file_name().filter(|_| several);
         let name = name.map(|name| name.to_string_lossy().into_owned());
         Ok(Self {

@@ -6,7 +6,7 @@ use std::path::Path;
 use hdf5_pure::File;
 
 use crate::error::{Error, Result};
-use crate::io::hdf5_file::{self, open_file};
+use crate::io::hdf5_file::{self, StoredRows, open_file, shape_text};
 use crate::io::limits;
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
@@ -20,7 +20,7 @@ pub(crate) fn is_in(file: &File) -> bool {
 
 /// Reads the truth; `None` if the file has none.
 pub(crate) fn read_truth(path: &Path) -> Result<Option<Truth>> {
-    let file = open_file(path)?;
+    let file = open_file(path)?.file;
     let n_bytes = file.file_size();
     if !is_in(&file) {
         return Ok(read_arrays(&file, path, n_bytes)?.map(|events| Truth {
@@ -184,12 +184,22 @@ impl Table<'_> {
         limits::hdf5::check_whole(&dataset, self.n_bytes)
             .map_err(|reason| self.error(format!("`{name}` cannot be read: {reason}")))?;
         let numbers = hdf5_file::numbers(&datatype)
-            .filter(|numbers| !numbers.is_array)
+            .filter(|numbers| !numbers.is_array())
             .ok_or_else(|| self.error(format!("`{name}` does not hold numbers")))?;
-        if !matches!(shape.as_slice(), [n_rows] if *n_rows <= MAX_ROWS) {
-            return Err(self.error(format!("`{name}` has the impossible shape {shape:?}")));
-        }
-        let bytes = dataset.read_raw().map_err(unreadable)?;
+        let n_rows = match shape.as_slice() {
+            [n_rows] if *n_rows <= MAX_ROWS => *n_rows,
+            _ => {
+                let shape = shape_text(&shape);
+                return Err(self.error(format!("`{name}` has the impossible shape {shape}")));
+            }
+        };
+        let place = format!("{}/{name}", self.name);
+        let place = place.trim_start_matches('/');
+        let stored = StoredRows::open(self.path, self.n_bytes, place, &dataset)?;
+        let bytes = stored.read(&(0..n_rows)).map_err(|reason| {
+            self.error(format!("`{name}` cannot be read"))
+                .with_source(reason)
+        })?;
         Ok((bytes, numbers.kind))
     }
 

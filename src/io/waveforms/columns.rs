@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, Float32Array, Float64Array, GenericListArray,
@@ -16,6 +16,7 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
 
 use super::blocks::{Block, Row};
+use super::names::{self, Role};
 use super::numpy::slice;
 use super::{ReadOptions, SourceInfo, WriteInfo};
 use crate::error::{Error, Hint, Result};
@@ -60,31 +61,69 @@ impl Columns {
             .iter()
             .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
             .collect();
-        let column = |wanted: Option<&String>, usual: &str| {
-            let name = wanted.map_or(usual, String::as_str);
-            schema
-                .fields()
+        let fields = schema.fields();
+        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        let is_list = |index: &usize| {
+            let data_type = fields.get(*index).map(|field| field.data_type());
+            data_type.is_some_and(|data_type| item_of(data_type).is_some())
+        };
+        let lists: Vec<usize> = (0..fields.len()).filter(is_list).collect();
+        let mut guessed = Vec::new();
+        let mut found = |role: Role, wanted: Option<&String>| {
+            let wanted = wanted.map(String::as_str);
+            let index = names::find(&names, role, wanted).or(match lists.as_slice() {
+                // The only lists are the samples, whatever their name.
+                [only] if role == Role::Samples && wanted.is_none() => Some(*only),
+                _ => None,
+            })?;
+            if wanted.is_none() {
+                guessed.push((role, names.get(index).copied().unwrap_or_default()));
+            }
+            Some(index)
+        };
+        let event_id = found(Role::Event, options.event_column.as_ref());
+        let channel_id = found(Role::Channel, options.channel_column.as_ref());
+        let samples = found(Role::Samples, options.samples_column.as_ref());
+        let missing = |role: Role, wanted: Option<&String>| {
+            let what = match wanted {
+                Some(wanted) => format!("column `{wanted}`"),
+                None => format!("column of the {}, such as `{}`", role.name(), role.own()),
+            };
+            let integers: Vec<&str> = fields
                 .iter()
-                .position(|field| field.name() == name)
-                .ok_or_else(|| {
-                    Error::input(
-                        path,
-                        format!("has no column `{name}`; it has {}", listing.join(", ")),
-                    )
-                    .with_hint(Hint::NameColumns {
-                        table: false,
-                        roles: &["event", "channel", "samples"],
-                    })
-                })
+                .filter(|field| field.data_type().is_integer())
+                .map(|field| field.name().as_str())
+                .collect();
+            let absent = [(Role::Event, event_id), (Role::Channel, channel_id)];
+            let absent = absent.iter().filter(|(_, index)| index.is_none());
+            let absent: Vec<Role> = absent.map(|(role, _)| *role).collect();
+            let error = Error::input(
+                path,
+                format!("has no {what}; it has {}", listing.join(", ")),
+            )
+            .with_hint(Hint::NameColumns {
+                table: false,
+                roles: &["event", "channel", "samples"],
+            });
+            match names::suggested(&absent, &integers) {
+                suggested if wanted.is_none() && !suggested.is_empty() => {
+                    error.and_hint(Hint::UseColumns(suggested))
+                }
+                _ => error,
+            }
         };
         let columns = Self {
-            event_id: column(options.event_column.as_ref(), EVENT_NAME)?,
-            channel_id: column(options.channel_column.as_ref(), CHANNEL_NAME)?,
-            samples: column(options.samples_column.as_ref(), SAMPLES_NAME)?,
-            start_ns: column(None, START_NAME).ok(),
+            event_id: event_id
+                .ok_or_else(|| missing(Role::Event, options.event_column.as_ref()))?,
+            channel_id: channel_id
+                .ok_or_else(|| missing(Role::Channel, options.channel_column.as_ref()))?,
+            samples: samples
+                .ok_or_else(|| missing(Role::Samples, options.samples_column.as_ref()))?,
+            start_ns: names::find(&names, Role::Start, None),
             is_u16: false,
             input_id: options.input_id,
         };
+        info.remarks.extend(names::guessed(&guessed));
         for index in [columns.event_id, columns.channel_id] {
             let field = schema.field(index);
             if !field.data_type().is_integer() {
@@ -98,11 +137,8 @@ impl Columns {
             }
         }
         let field = schema.field(columns.samples);
-        let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) =
-            field.data_type()
-        else {
-            return Err(wrong_type(path, field, "lists of samples"));
-        };
+        let item = item_of(field.data_type())
+            .ok_or_else(|| wrong_type(path, field, "lists of samples"))?;
         if let DataType::FixedSizeList(_, length) = field.data_type() {
             let length = usize::try_from(*length).unwrap_or(0);
             super::blocks::check_fixed_length(path, &format!("column `{}`", field.name()), length)?;
@@ -217,6 +253,16 @@ impl Columns {
     }
 }
 
+/// Returns the items of a type of lists.
+fn item_of(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item)
+        }
+        _ => None,
+    }
+}
+
 /// Returns the error of a column of the wrong type.
 pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     Error::input(
@@ -240,6 +286,7 @@ pub(crate) fn name_of(data_type: &DataType) -> Option<&'static str> {
         DataType::Int32 => "i32",
         DataType::UInt64 => "u64",
         DataType::Int64 => "i64",
+        DataType::Float16 => "f16",
         DataType::Float32 => "f32",
         DataType::Float64 => "f64",
         _ => return None,
@@ -312,6 +359,7 @@ fn samples(values: &ArrayRef) -> Option<Samples> {
         DataType::Int32 => floats_of::<Int32Type>(values, |value| value as f32),
         DataType::UInt64 => floats_of::<UInt64Type>(values, |value| value as f32),
         DataType::Int64 => floats_of::<Int64Type>(values, |value| value as f32),
+        DataType::Float16 => floats_of::<Float16Type>(values, half::f16::to_f32),
         DataType::Float32 => floats_of::<Float32Type>(values, |value| value),
         DataType::Float64 => floats_of::<Float64Type>(values, |value| value as f32),
         _ => return None,
@@ -347,6 +395,7 @@ pub(crate) fn integers(values: &ArrayRef) -> Option<Vec<Option<i128>>> {
 /// Returns a column of numbers, `None` for nulls.
 pub(crate) fn floats(values: &ArrayRef) -> Option<Vec<Option<f64>>> {
     match values.data_type() {
+        DataType::Float16 => Some(options_of::<Float16Type, _>(values, f64::from)),
         DataType::Float32 => Some(options_of::<Float32Type, _>(values, f64::from)),
         DataType::Float64 => Some(options_of::<Float64Type, _>(values, |value| value)),
         _ => {

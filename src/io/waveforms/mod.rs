@@ -5,6 +5,7 @@
 //! texts that name formats all use it.
 
 pub(crate) mod arrow_ipc;
+pub(crate) mod axes;
 mod block_source;
 mod blocks;
 mod channel;
@@ -12,6 +13,7 @@ pub(crate) mod columns;
 pub(crate) mod detect;
 mod format;
 mod hdf5;
+pub(crate) mod names;
 mod numpy;
 mod parquet;
 mod record_sink;

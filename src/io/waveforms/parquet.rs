@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
-use crate::io::parquet_file::{open_file, properties};
+use crate::io::parquet_file::{check_codecs, open_file, properties};
 use crate::model::Samples;
 
 /// Parquet, identified by its magic word.
@@ -47,6 +47,12 @@ fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Sour
     let builder = open_file(path)?;
     let mut info = SourceInfo::new(path.to_owned(), FORMAT.name, n_bytes);
     let columns = Columns::find(builder.schema(), path, options, &mut info)?;
+    let names: Vec<&str> = columns
+        .projection()
+        .into_iter()
+        .map(|index| builder.schema().field(index).name().as_str())
+        .collect();
+    check_codecs(path, builder.metadata(), &names)?;
     let metadata = builder.metadata();
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     let n_rows = count(metadata.file_metadata().num_rows());

@@ -13,8 +13,18 @@ pub(crate) enum Scalar {
     I32,
     U64,
     I64,
+    F16,
     F32,
     F64,
+}
+
+/// The bits of an integer that hold its value, where a file declares fewer than the integer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BitRange {
+    /// Bits below the value.
+    pub offset: u8,
+    /// Bits of the value, at least one.
+    pub precision: u8,
 }
 
 /// A number type with its byte order.
@@ -22,6 +32,8 @@ pub(crate) enum Scalar {
 pub(crate) struct ScalarType {
     pub scalar: Scalar,
     pub big_endian: bool,
+    /// The bits that count, for integers of which not all do.
+    pub bits: Option<BitRange>,
 }
 
 impl Scalar {
@@ -36,6 +48,7 @@ impl Scalar {
             Self::I32 => "i32",
             Self::U64 => "u64",
             Self::I64 => "i64",
+            Self::F16 => "f16",
             Self::F32 => "f32",
             Self::F64 => "f64",
         }
@@ -45,7 +58,7 @@ impl Scalar {
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
-            Self::U16 | Self::I16 => 2,
+            Self::U16 | Self::I16 | Self::F16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
         }
@@ -69,19 +82,34 @@ impl Scalar {
     /// Returns the floating-point type of `size` bytes.
     pub fn float(size: u64) -> Option<Self> {
         match size {
+            2 => Some(Self::F16),
             4 => Some(Self::F32),
             8 => Some(Self::F64),
             _ => None,
         }
     }
 
+    /// Returns true for the signed integers.
+    fn is_signed(self) -> bool {
+        matches!(self, Self::I8 | Self::I16 | Self::I32 | Self::I64)
+    }
+
     /// Returns true for the integer types.
     pub fn is_integer(self) -> bool {
-        !matches!(self, Self::F32 | Self::F64)
+        !matches!(self, Self::F16 | Self::F32 | Self::F64)
     }
 }
 
 impl ScalarType {
+    /// Creates the type of numbers that use all of their bits.
+    pub const fn new(scalar: Scalar, big_endian: bool) -> Self {
+        Self {
+            scalar,
+            big_endian,
+            bits: None,
+        }
+    }
+
     /// Returns the bytes per number.
     pub fn size(self) -> usize {
         self.scalar.size()
@@ -97,6 +125,13 @@ impl ScalarType {
 
     /// Decodes samples. Unsigned integers of up to 16 bits stay integers, independent of their values.
     pub fn samples(self, bytes: &[u8]) -> Samples {
+        if self.bits.is_some() {
+            let values = self.integers(bytes).into_iter();
+            return match self.empty_samples() {
+                Samples::U16(_) => Samples::U16(values.map(|value| value as u16).collect()),
+                Samples::F32(_) => Samples::F32(values.map(|value| value as f32).collect()),
+            };
+        }
         match self.scalar {
             Scalar::U8 => Samples::U16(bytes.iter().map(|&byte| u16::from(byte)).collect()),
             Scalar::U16 => Samples::U16(self.numbers(bytes, u16::from_le_bytes)),
@@ -110,6 +145,7 @@ impl ScalarType {
             Scalar::I32 => Samples::F32(self.numbers(bytes, |raw| i32::from_le_bytes(raw) as f32)),
             Scalar::U64 => Samples::F32(self.numbers(bytes, |raw| u64::from_le_bytes(raw) as f32)),
             Scalar::I64 => Samples::F32(self.numbers(bytes, |raw| i64::from_le_bytes(raw) as f32)),
+            Scalar::F16 => Samples::F32(self.numbers(bytes, f16_value)),
             Scalar::F32 => Samples::F32(self.numbers(bytes, f32::from_le_bytes)),
             Scalar::F64 => Samples::F32(self.numbers(bytes, |raw| f64::from_le_bytes(raw) as f32)),
         }
@@ -117,6 +153,21 @@ impl ScalarType {
 
     /// Decodes integers. Floating-point numbers are truncated.
     pub fn integers(self, bytes: &[u8]) -> Vec<i128> {
+        let mut values = self.whole_integers(bytes);
+        if let Some(bits) = self.bits {
+            let (is_signed, mask) = (self.scalar.is_signed(), (1_i128 << bits.precision) - 1);
+            for value in &mut values {
+                *value = (*value >> bits.offset) & mask;
+                if is_signed && *value >> (bits.precision - 1) != 0 {
+                    *value -= mask + 1;
+                }
+            }
+        }
+        values
+    }
+
+    /// Decodes integers with all of their bits.
+    fn whole_integers(self, bytes: &[u8]) -> Vec<i128> {
         match self.scalar {
             Scalar::U8 => bytes.iter().map(|&byte| i128::from(byte)).collect(),
             Scalar::I8 => self.numbers(bytes, |raw| i128::from(i8::from_le_bytes(raw))),
@@ -126,6 +177,7 @@ impl ScalarType {
             Scalar::I32 => self.numbers(bytes, |raw| i128::from(i32::from_le_bytes(raw))),
             Scalar::U64 => self.numbers(bytes, |raw| i128::from(u64::from_le_bytes(raw))),
             Scalar::I64 => self.numbers(bytes, |raw| i128::from(i64::from_le_bytes(raw))),
+            Scalar::F16 => self.numbers(bytes, |raw| f16_value(raw) as i128),
             Scalar::F32 => self.numbers(bytes, |raw| f32::from_le_bytes(raw) as i128),
             Scalar::F64 => self.numbers(bytes, |raw| f64::from_le_bytes(raw) as i128),
         }
@@ -134,6 +186,7 @@ impl ScalarType {
     /// Decodes numbers as `f64`.
     pub fn floats(self, bytes: &[u8]) -> Vec<f64> {
         match self.scalar {
+            Scalar::F16 => self.numbers(bytes, |raw| f64::from(f16_value(raw))),
             Scalar::F32 => self.numbers(bytes, |raw| f64::from(f32::from_le_bytes(raw))),
             Scalar::F64 => self.numbers(bytes, f64::from_le_bytes),
             _ => self
@@ -162,6 +215,10 @@ impl ScalarType {
     }
 }
 
+fn f16_value(raw: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(raw).to_f32()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,10 +227,7 @@ mod tests {
     fn byte_order_decides_the_value() {
         let bytes = [0x12, 0x34];
         for (big_endian, value) in [(false, 0x3412), (true, 0x1234)] {
-            let kind = ScalarType {
-                scalar: Scalar::U16,
-                big_endian,
-            };
+            let kind = ScalarType::new(Scalar::U16, big_endian);
             assert_eq!(kind.samples(&bytes), Samples::U16(vec![value]));
             assert_eq!(kind.integers(&bytes), [i128::from(value)]);
         }
@@ -181,11 +235,28 @@ mod tests {
 
     #[test]
     fn the_type_not_the_content_decides_how_samples_are_kept() {
-        let kind = ScalarType {
-            scalar: Scalar::I32,
-            big_endian: false,
-        };
+        let kind = ScalarType::new(Scalar::I32, false);
         assert_eq!(kind.samples(&[7, 0, 0, 0]), Samples::F32(vec![7.0]));
         assert_eq!(kind.integers(&[0xff; 4]), [-1]);
+    }
+
+    #[test]
+    fn half_floats_and_integers_of_fewer_bits_have_their_values() {
+        let half = ScalarType::new(Scalar::F16, false);
+        assert_eq!(
+            half.samples(&[0, 0x3e, 0, 0xc0]),
+            Samples::F32(vec![1.5, -2.0])
+        );
+        assert_eq!(half.floats(&[0, 0x3e]), [1.5]);
+        let bits = |scalar, offset, precision| ScalarType {
+            bits: Some(BitRange { offset, precision }),
+            ..ScalarType::new(scalar, false)
+        };
+        // The two bits above a 14-bit value do not count.
+        let unsigned = bits(Scalar::U16, 0, 14);
+        assert_eq!(unsigned.samples(&[0xff, 0xff]), Samples::U16(vec![0x3fff]));
+        let signed = bits(Scalar::I16, 2, 12);
+        assert_eq!(signed.integers(&[0xfc, 0x3f, 0x04, 0x40]), [-1, 1]);
+        assert_eq!(signed.samples(&[0xfc, 0x3f]), Samples::F32(vec![-1.0]));
     }
 }

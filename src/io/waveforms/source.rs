@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::channel::{ChannelId, ChannelOrigin};
-use crate::error::Result;
+use crate::error::{Hint, Result};
 use crate::io::truth;
 use crate::model::{Batch, Polarity};
 
@@ -45,12 +45,42 @@ pub struct SourceInfo {
 }
 
 /// A remark on how a file is read: something was guessed, or is not used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remark {
     /// The text, without the name of the file.
     pub text: String,
     /// True if the result may not be what the user expects.
     pub is_warning: bool,
+    /// What the user can do about it.
+    pub hint: Option<Hint>,
+}
+
+impl Remark {
+    /// Creates a remark that the user need not act on.
+    #[must_use]
+    pub fn note(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            is_warning: false,
+            hint: None,
+        }
+    }
+
+    /// Creates a remark on something that may not be what the user expects.
+    #[must_use]
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self {
+            is_warning: true,
+            ..Self::note(text)
+        }
+    }
+
+    /// Sets the hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
 /// The range of positions in a file of waveforms. Positions count rows if the format has a table of contents, else bytes,

@@ -30,14 +30,12 @@ pub(super) fn scalar_of(data_type: &DataType) -> Option<ScalarType> {
         DataType::Int32 => Scalar::I32,
         DataType::UInt64 => Scalar::U64,
         DataType::Int64 => Scalar::I64,
+        DataType::Float16 => Scalar::F16,
         DataType::Float32 => Scalar::F32,
         DataType::Float64 => Scalar::F64,
         _ => return None,
     };
-    Some(ScalarType {
-        scalar,
-        big_endian: false,
-    })
+    Some(ScalarType::new(scalar, false))
 }
 
 /// Returns whether a column holds lists of plain numbers.
@@ -348,10 +346,7 @@ impl BatchRows {
             offsets: match (offset_type, schema.field(roles.samples).data_type()) {
                 (Some(scalar), _) => Offsets::Variable {
                     section: buffers.section(place.buffer + 1)?,
-                    kind: ScalarType {
-                        scalar,
-                        big_endian: false,
-                    },
+                    kind: ScalarType::new(scalar, false),
                     last: None,
                 },
                 (None, DataType::FixedSizeList(_, length)) => Offsets::Fixed {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use hdf5_pure::File;
-
 use super::layout;
 use super::read::Reader;
 use crate::error::{Error, Result};
+use crate::io::hdf5_file::Hdf5File;
 use crate::io::waveforms::blocks::{Block, BlockReader};
 use crate::io::{ChannelId, Extent, ReadOptions, SourceInfo};
 
@@ -23,7 +22,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Opens the groups that fit the pattern of channels in `options`; `None` if there is no pattern, or no group fits it.
     pub fn open(
-        file: &File,
+        file: &Hdf5File,
         path: &Path,
         n_bytes: u64,
         options: &ReadOptions,
@@ -50,7 +49,7 @@ impl Groups {
                 ..options.clone()
             };
             let found = layout::find(file, path, n_bytes, &options)?;
-            let reader = Reader::new(file, path, n_bytes, found, &options)?;
+            let reader = Reader::new(&file.file, path, n_bytes, found, &options)?;
             let own = reader.info();
             starts.push(end);
             end += own.n_waveforms.unwrap_or(0);

@@ -48,6 +48,6 @@ fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Sour
         return Ok(Box::new(BlockSource::new(groups)));
     }
     let found = layout::find(&file, path, n_bytes, options)?;
-    let reader = read::Reader::new(&file, path, n_bytes, found, options)?;
+    let reader = read::Reader::new(&file.file, path, n_bytes, found, options)?;
     Ok(Box::new(BlockSource::new(reader)))
 }

@@ -3,20 +3,21 @@
 use std::ops::Range;
 use std::path::Path;
 
-use hdf5_pure::{AttrValue, Dataset, File};
+use hdf5_pure::{AttrValue, File};
 
 use super::FORMAT;
 use super::layout::{Arrays, Column, Columns, Field, Fields, Found};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
-use crate::io::limits;
+use crate::io::hdf5_file::StoredRows;
 use crate::io::truth::is_in_hdf5;
 use crate::io::waveforms::blocks::{BLOCK_BYTES, Block, BlockReader, Row};
 use crate::io::waveforms::numpy::slice;
+use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo, metadata};
 use crate::model::Samples;
 
-/// Maximum size of a window that is enlarged to whole chunks; larger chunks are decompressed several times.
+/// Maximum size of a window that is enlarged to whole chunks.
 const MAX_WINDOW_BYTES: u64 = 64 << 20;
 /// Event numbers read at a time if nothing else is read.
 const EVENTS_AT_A_TIME: u64 = 1 << 16;
@@ -27,11 +28,13 @@ pub(super) struct Reader {
     /// The channel if there is no array of channels.
     absent_channel: u32,
     found: Found,
-    /// Rows read at a time, a multiple of the chunks' rows unless those are too many.
-    window_rows: u64,
-    /// Rows of a chunk of samples; damage affects whole chunks.
-    chunk_rows: u64,
-    next_row: u64,
+    /// Waveforms read at a time, a multiple of those of a chunk unless those are too many.
+    window: u64,
+    /// Waveforms of a chunk of samples; damage affects whole chunks.
+    of_chunk: u64,
+    /// Waveforms of the file.
+    n_waveforms: u64,
+    next: u64,
 }
 
 impl Reader {
@@ -43,9 +46,10 @@ impl Reader {
         options: &ReadOptions,
     ) -> Result<Self> {
         let mut info = SourceInfo::new(path.to_owned(), FORMAT.name, n_bytes);
+        let n_waveforms = found.n_rows.saturating_mul(found.n_channels);
         info.layout.clone_from(&found.layout);
         let has_channels = match &found.columns {
-            Columns::Arrays(arrays) => arrays.channel_id.is_some(),
+            Columns::Arrays(arrays) => arrays.channel_id.is_some() || arrays.has_channel_axis,
             Columns::Fields(_) => true,
         };
         let absent_channel = if has_channels {
@@ -53,26 +57,25 @@ impl Reader {
         } else {
             info.name_channel(options, false)?
         };
-        info.n_waveforms = Some(found.n_rows);
-        info.extent = Extent::rows(found.n_rows, found.row_samples as u64);
+        info.remarks.extend(found.remarks.iter().cloned());
+        info.n_waveforms = Some(n_waveforms);
+        info.extent = Extent::rows(n_waveforms, found.row_samples as u64);
         info.n_samples = (!found.has_lengths()).then_some(found.row_samples);
         found.kind.scalar.name().clone_into(&mut info.sample_type);
         describe(file, &found, &mut info).map_err(|error| {
             Error::input(path, "has attributes that cannot be read").with_source(error)
         })?;
         info.has_truth |= is_in_hdf5(file);
-        let chunk_rows = found
-            .dataset
-            .chunk_shape()
-            .ok()
-            .flatten()
-            .and_then(|shape| shape.first().copied())
-            .unwrap_or(1)
+        let row_bytes = (found.waveform_bytes as u64)
+            .saturating_mul(found.n_channels)
             .max(1);
-        let row_bytes = found.row_bytes.max(1) as u64;
+        let chunk_rows = found.rows.chunk_rows();
         let wanted_rows = (BLOCK_BYTES as u64 / row_bytes).max(1);
         let aligned_rows = wanted_rows.div_ceil(chunk_rows).saturating_mul(chunk_rows);
-        let window_rows = if aligned_rows.saturating_mul(row_bytes) <= MAX_WINDOW_BYTES {
+        let window_rows = if found.rows.keeps_chunks() && chunk_rows > wanted_rows {
+            // A large chunk is decoded once and kept, so that there is no need to read it at once.
+            wanted_rows
+        } else if aligned_rows.saturating_mul(row_bytes) <= MAX_WINDOW_BYTES {
             aligned_rows
         } else {
             (MAX_WINDOW_BYTES / row_bytes).max(1)
@@ -81,34 +84,26 @@ impl Reader {
             info,
             input_id: options.input_id,
             absent_channel,
+            window: window_rows.saturating_mul(found.n_channels),
+            of_chunk: chunk_rows.saturating_mul(found.n_channels),
+            n_waveforms,
             found,
-            window_rows,
-            chunk_rows,
-            next_row: 0,
+            next: 0,
         })
     }
 
+    /// Reads the elements of `rows` of a dataset, of `row_bytes` bytes each.
     fn read(
         &self,
-        dataset: &Dataset,
-        oversized: &[Range<u64>],
+        stored: &StoredRows,
         rows: &Range<u64>,
         row_bytes: usize,
         what: &str,
     ) -> Result<Vec<u8>> {
         let (first, n_rows) = (rows.start, rows.end - rows.start);
-        let place = || format!("{what}, rows {first} to {}", first + n_rows - 1);
-        if let Some(chunk) = oversized
-            .iter()
-            .find(|chunk| chunk.start < rows.end && rows.start < chunk.end)
-        {
-            return Err(Error::input(
-                &self.info.path,
-                format!("{}: {}", place(), limits::hdf5::oversized(chunk)),
-            ));
-        }
-        let bytes = dataset.read_raw_rows(first, n_rows).map_err(|error| {
-            Error::input(&self.info.path, format!("{} cannot be read", place())).with_source(error)
+        let place = || format!("{what}, rows {first} to {}", rows.end - 1);
+        let bytes = stored.read(rows).map_err(|reason| {
+            Error::input(&self.info.path, format!("{} cannot be read", place())).with_source(reason)
         })?;
         if bytes.len() as u64 == n_rows.saturating_mul(row_bytes as u64) {
             Ok(bytes)
@@ -124,18 +119,35 @@ impl Reader {
         }
     }
 
-    fn read_column(
+    /// Returns the rows of the dataset that have the `waveforms`.
+    fn rows_of(&self, waveforms: &Range<u64>) -> Range<u64> {
+        let n_channels = self.found.n_channels.max(1);
+        waveforms.start / n_channels..waveforms.end.div_ceil(n_channels)
+    }
+
+    /// Reads a column, and returns one number for each of the `waveforms`, which begin and end with a row.
+    fn read_column<T: Copy>(
         &self,
         column: Option<&Column>,
-        rows: &Range<u64>,
+        waveforms: &Range<u64>,
         what: &str,
-    ) -> Result<Option<Vec<u8>>> {
-        column
-            .map(|column| {
-                let size = column.kind.size();
-                self.read(&column.dataset, &column.oversized, rows, size, what)
-            })
-            .transpose()
+        decode: impl Fn(ScalarType, &[u8]) -> Vec<T>,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(column) = column else {
+            return Ok(None);
+        };
+        let rows = self.rows_of(waveforms);
+        let n_channels = self.found.n_channels as usize;
+        let per_row = if column.is_per_channel { n_channels } else { 1 };
+        let row_bytes = column.kind.size().saturating_mul(per_row);
+        let bytes = self.read(&column.rows, &rows, row_bytes, what)?;
+        let numbers = decode(column.kind, &bytes);
+        if column.is_per_channel || n_channels == 1 {
+            return Ok(Some(numbers));
+        }
+        let of_rows = numbers.into_iter();
+        let of_waveforms = of_rows.flat_map(|number| std::iter::repeat_n(number, n_channels));
+        Ok(Some(of_waveforms.collect()))
     }
 }
 
@@ -149,8 +161,10 @@ impl Found {
     }
 }
 
-/// The numbers of each row of a window; `None` if the file has no such column.
-struct Ids {
+/// The numbers of each waveform of a window; `None` if the file has no such column.
+struct Ids<'a> {
+    /// The channels of each row, in the order of the second axis.
+    channels: Option<&'a [i128]>,
     event_id: Option<Vec<i128>>,
     channel_id: Option<Vec<i128>>,
     start_ns: Option<Vec<f64>>,
@@ -163,13 +177,13 @@ impl BlockReader for Reader {
     }
 
     fn position(&self) -> u64 {
-        self.next_row
+        self.next
     }
 
     fn seek(&mut self, position: u64) -> Result<()> {
         // Windows always begin at the same rows, so that losses do not depend on where reading began.
-        let window = position.min(self.found.n_rows) / self.window_rows;
-        self.next_row = window * self.window_rows;
+        let window = position.min(self.n_waveforms) / self.window;
+        self.next = window * self.window;
         Ok(())
     }
 
@@ -181,20 +195,24 @@ impl BlockReader for Reader {
             }
             Columns::Arrays(arrays) => arrays,
         };
-        let rows = self.next_row..(self.next_row + EVENTS_AT_A_TIME).min(self.found.n_rows);
-        self.next_row = rows.end;
-        if rows.is_empty() {
+        let n_channels = self.found.n_channels.max(1);
+        let n_rows = (EVENTS_AT_A_TIME / n_channels).max(1);
+        let end = self.next.saturating_add(n_rows.saturating_mul(n_channels));
+        let waveforms = self.next..end.min(self.n_waveforms);
+        self.next = waveforms.end;
+        if waveforms.is_empty() {
             return Ok(None);
         }
         let Some(column) = &arrays.event_id else {
-            return Ok(Some(rows.collect()));
+            let events = waveforms.map(|waveform| waveform / n_channels);
+            return Ok(Some(events.collect()));
         };
         let path = &self.info.path;
-        let read = || self.read_column(Some(column), &rows, "the events");
+        let integers = ScalarType::integers;
+        let read = || self.read_column(Some(column), &waveforms, "the events", integers);
         match guarded(path, read) {
-            Ok(bytes) => {
-                let bytes = bytes.unwrap_or_default();
-                let events = column.kind.integers(&bytes).into_iter();
+            Ok(events) => {
+                let events = events.unwrap_or_default().into_iter();
                 Ok(Some(
                     events.filter_map(|id| u64::try_from(id).ok()).collect(),
                 ))
@@ -206,22 +224,22 @@ impl BlockReader for Reader {
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
-        let rows = self.next_row..(self.next_row + self.window_rows).min(self.found.n_rows);
-        if rows.is_empty() {
+        let all = self.next..self.next.saturating_add(self.window).min(self.n_waveforms);
+        if all.is_empty() {
             return Ok(None);
         }
-        self.next_row = rows.end;
+        self.next = all.end;
         let mut block = Block::new(self.input_id, self.found.kind.empty_samples());
         let path = &self.info.path;
-        let whole = guarded(path, || self.window(&rows, &mut block));
+        let whole = guarded(path, || self.window(&all, &mut block));
         if whole.is_err() {
             block = Block::new(self.input_id, self.found.kind.empty_samples());
-            let mut first = rows.start;
-            while first < rows.end {
+            let mut first = all.start;
+            while first < all.end {
                 let chunk = first
-                    ..(first / self.chunk_rows + 1)
-                        .saturating_mul(self.chunk_rows)
-                        .min(rows.end);
+                    ..(first / self.of_chunk + 1)
+                        .saturating_mul(self.of_chunk)
+                        .min(all.end);
                 first = chunk.end;
                 match guarded(path, || self.window(&chunk, &mut block)) {
                     Ok(()) => {}
@@ -260,15 +278,18 @@ fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
 }
 
 impl Reader {
-    /// Appends the waveforms of `rows`: all, or none in case of an error.
-    fn window(&self, rows: &Range<u64>, block: &mut Block) -> Result<()> {
+    /// Appends the `waveforms`: all, or none in case of an error.
+    fn window(&self, waveforms: &Range<u64>, block: &mut Block) -> Result<()> {
         let found = &self.found;
-        let (dataset, oversized) = (&found.dataset, &found.oversized);
-        let bytes = self.read(dataset, oversized, rows, found.row_bytes, "the samples")?;
-        let ids = self.ids(&bytes, rows)?;
+        let rows = self.rows_of(waveforms);
+        let n_channels = found.n_channels.max(1);
+        let row_bytes = found.waveform_bytes.saturating_mul(n_channels as usize);
+        let bytes = self.read(&found.rows, &rows, row_bytes, "the samples")?;
+        let ids = self.ids(&bytes, waveforms)?;
         let whole = matches!(found.columns, Columns::Arrays(_)).then(|| found.kind.samples(&bytes));
-        for (index, row_bytes) in bytes.chunks_exact(found.row_bytes).enumerate() {
-            let row = rows.start + index as u64;
+        for (index, row_bytes) in bytes.chunks_exact(found.waveform_bytes).enumerate() {
+            let waveform = waveforms.start + index as u64;
+            let (row, channel) = (waveform / n_channels, waveform % n_channels);
             let n_samples = match &ids.n_samples {
                 None => Some(found.row_samples),
                 Some(lengths) => lengths
@@ -295,21 +316,31 @@ impl Reader {
             block.push(
                 Row {
                     event_id: at(&ids.event_id, i128::from(row)),
-                    channel_id: at(&ids.channel_id, i128::from(self.absent_channel)),
+                    channel_id: match &ids.channels {
+                        Some(channels) => channels.get(channel as usize).copied(),
+                        None => at(
+                            &ids.channel_id,
+                            i128::from(channel) + i128::from(self.absent_channel),
+                        ),
+                    },
                     start_ns: ids
                         .start_ns
                         .as_ref()
                         .map_or(Some(0.0), |column| column.get(index).copied()),
                     samples,
                 },
-                row,
-                || format!("row {row}"),
+                waveform,
+                || match found.n_channels {
+                    1 => format!("row {row}"),
+                    _ => format!("row {row}, channel {channel}"),
+                },
             );
         }
         Ok(())
     }
 
-    fn ids(&self, bytes: &[u8], rows: &Range<u64>) -> Result<Ids> {
+    /// Returns the numbers of the `waveforms`, whose records are `bytes`.
+    fn ids<'a>(&'a self, bytes: &[u8], waveforms: &Range<u64>) -> Result<Ids<'a>> {
         match &self.found.columns {
             Columns::Arrays(columns) => {
                 let Arrays {
@@ -317,23 +348,24 @@ impl Reader {
                     channel_id,
                     start_ns,
                     n_samples,
+                    channels,
+                    has_channel_axis: _,
                 } = columns.as_ref();
-                let integers = |column: &Option<Column>, what| -> Result<Option<Vec<i128>>> {
-                    let bytes = self.read_column(column.as_ref(), rows, what)?;
-                    Ok(column
-                        .as_ref()
-                        .zip(bytes)
-                        .map(|(column, bytes)| column.kind.integers(&bytes)))
+                let integers = |column: &Option<Column>, what| {
+                    self.read_column(column.as_ref(), waveforms, what, ScalarType::integers)
                 };
-                let starts = self.read_column(start_ns.as_ref(), rows, "the window starts")?;
+                let starts = start_ns.as_ref();
                 Ok(Ids {
                     event_id: integers(event_id, "the events")?,
                     channel_id: integers(channel_id, "the channels")?,
                     n_samples: integers(n_samples, "the lengths")?,
-                    start_ns: start_ns
-                        .as_ref()
-                        .zip(starts)
-                        .map(|(column, bytes)| column.kind.floats(&bytes)),
+                    start_ns: self.read_column(
+                        starts,
+                        waveforms,
+                        "the window starts",
+                        ScalarType::floats,
+                    )?,
+                    channels: channels.as_deref(),
                 })
             }
             Columns::Fields(columns) => {
@@ -347,7 +379,7 @@ impl Reader {
                 let gather = |field: &Field| -> Vec<u8> {
                     let range = field.offset..field.offset + field.kind.size();
                     bytes
-                        .chunks_exact(self.found.row_bytes)
+                        .chunks_exact(self.found.waveform_bytes)
                         .flat_map(|row| row.get(range.clone()).unwrap_or_default())
                         .copied()
                         .collect()
@@ -360,6 +392,7 @@ impl Reader {
                         .as_ref()
                         .map(|field| field.kind.floats(&gather(field))),
                     n_samples: n_samples.as_ref().map(integers),
+                    channels: None,
                 })
             }
         }
@@ -372,9 +405,12 @@ fn describe(
     found: &Found,
     info: &mut SourceInfo,
 ) -> std::result::Result<(), hdf5_pure::Error> {
-    let mut holders = vec![found.dataset.attrs()?];
-    if !found.group.is_empty() {
-        holders.push(file.group(&found.group)?.attrs()?);
+    let mut holders = vec![found.entry.dataset.attrs()?];
+    // A link does not have the attributes of the group it is in.
+    for path in [found.entry.own_path(), &found.entry.path] {
+        if let Some((group, _)) = path.rsplit_once('/') {
+            holders.push(file.group(group)?.attrs()?);
+        }
     }
     holders.push(file.root().attrs()?);
     let number = |names: [&str; 2]| {

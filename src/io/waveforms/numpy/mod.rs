@@ -13,8 +13,9 @@ use super::block_source::BlockSource;
 use super::blocks::{BLOCK_BYTES, Block, BlockReader, Row, check_fixed_length};
 use super::format::Format;
 use super::scalar::ScalarType;
-use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
+use super::{Extent, Loss, ReadOptions, Remark, Source, SourceInfo, axes};
 use crate::error::{Error, Result};
+use crate::io::hdf5_file::shape_text;
 use crate::model::{Samples, SamplesRef};
 use npy::Array;
 use write::{NpySink, NpzSink};
@@ -47,10 +48,18 @@ fn open_npy(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let array = Array::open(Box::new(BufReader::new(file)), path, "the array")?;
     let mut info = SourceInfo::new(path.to_owned(), NPY.name, n_bytes);
-    let (kind, row_samples, n_rows) = shape_of_waveforms(&array, path, "the array")?;
-    info.layout = format!("array {n_rows} x {row_samples}, event = row number");
-    let absent_channel = info.name_channel(options, false)?;
-    let mut rows = Reader::new(info, options, array, kind, row_samples, n_rows);
+    let shape = Shape::of_waveforms(&array, path, "the array")?;
+    info.layout = format!(
+        "array {}, {}",
+        shape_text(&array.shape),
+        shape.default_ids()
+    );
+    info.remarks.extend(shape.remark("the array"));
+    let absent_channel = match shape.n_channels {
+        None => info.name_channel(options, false)?,
+        Some(_) => 0,
+    };
+    let mut rows = Reader::new(info, options, array, shape);
     rows.absent_channel = absent_channel;
     rows.is_plain = true;
     Ok(Box::new(BlockSource::new(rows)))
@@ -62,31 +71,89 @@ fn open_npz(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
     Ok(Box::new(BlockSource::new(rows)))
 }
 
-/// Returns the number type, samples per waveform and number of waveforms of a two-dimensional array.
-fn shape_of_waveforms(array: &Array, path: &Path, what: &str) -> Result<(ScalarType, usize, u64)> {
-    let kind = array
-        .number()
-        .ok_or_else(|| Error::input(path, format!("{what} holds text, not samples")))?;
-    let &[n_rows, row_samples] = array.shape.as_slice() else {
-        return Err(Error::input(
-            path,
-            format!(
-                "{what} has {} dimensions, not the two of waveforms x samples",
-                array.shape.len()
-            ),
-        )
-        .with_hint("reshape it with `a.reshape(n_waveforms, n_samples)` before saving"));
-    };
-    if array.fortran_order && n_rows > 1 && row_samples > 1 {
-        return Err(Error::input(
-            path,
-            format!("{what} is stored column by column (Fortran order)"),
-        )
-        .with_hint("save `numpy.ascontiguousarray(a)`"));
+/// The shape of an array of waveforms.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    kind: ScalarType,
+    n_events: u64,
+    /// The length of the axis of channels, if there is one.
+    n_channels: Option<u64>,
+    row_samples: usize,
+}
+
+impl Shape {
+    /// Checks an array of waveforms x samples, or of events x channels x samples.
+    fn of_waveforms(array: &Array, path: &Path, what: &str) -> Result<Self> {
+        let kind = array
+            .number()
+            .ok_or_else(|| Error::input(path, format!("{what} holds text, not samples")))?;
+        let (n_events, n_channels, row_samples) = match *array.shape.as_slice() {
+            [n_rows, row_samples] => (n_rows, None, row_samples),
+            [n_events, n_channels, row_samples] => (n_events, Some(n_channels), row_samples),
+            _ => {
+                return Err(Error::input(
+                    path,
+                    format!(
+                        "{what} has {} dimensions, neither the two of waveforms x samples nor the three of events x channels x \
+                         samples",
+                        array.shape.len()
+                    ),
+                )
+                .with_hint("reshape it with `a.reshape(n_waveforms, n_samples)` before saving"));
+            }
+        };
+        if array.fortran_order && array.shape.iter().filter(|&&length| length > 1).count() > 1 {
+            return Err(Error::input(
+                path,
+                format!("{what} is stored column by column (Fortran order)"),
+            )
+            .with_hint("save `numpy.ascontiguousarray(a)`"));
+        }
+        let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
+        check_fixed_length(path, what, row_samples).map_err(|error| match n_channels {
+            Some(_) => error.with_hint(axes::TRANSPOSE),
+            None => error,
+        })?;
+        Ok(Self {
+            kind,
+            n_events,
+            n_channels,
+            row_samples,
+        })
     }
-    let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
-    check_fixed_length(path, what, row_samples)?;
-    Ok((kind, row_samples, n_rows))
+
+    /// Returns the number of waveforms of an event.
+    fn per_event(&self) -> u64 {
+        self.n_channels.unwrap_or(1)
+    }
+
+    /// Returns the words for events and channels that no other array states.
+    fn default_ids(&self) -> &'static str {
+        match self.n_channels {
+            None => "event = row number",
+            Some(_) => "event = first axis, channel = second axis",
+        }
+    }
+
+    fn remark(&self, what: &str) -> Option<Remark> {
+        let n_channels = self.n_channels?;
+        Some(axes::remark(
+            what,
+            self.n_events,
+            n_channels,
+            self.row_samples,
+        ))
+    }
+}
+
+/// An array of numbers that belong to the waveforms.
+struct Numbers {
+    array: Array,
+    kind: ScalarType,
+    /// Waveforms per number: those of an event, or 1.
+    per_number: u64,
+    /// The number that was read last and its index.
+    last: Option<(u64, Vec<u8>)>,
 }
 
 /// The rows of an array of samples, with ids from arrays of the same length.
@@ -96,12 +163,17 @@ struct Reader {
     samples: Array,
     kind: ScalarType,
     row_samples: usize,
+    /// Waveforms of the file.
     n_rows: u64,
-    event_id: Option<(Array, ScalarType)>,
-    channel_id: Option<(Array, ScalarType)>,
-    /// The channel if there is no array of channels.
+    /// Waveforms per event: channels, if the array has an axis for them, else 1.
+    per_event: u64,
+    event_id: Option<Numbers>,
+    channel_id: Option<Numbers>,
+    /// The channel if there is no array and no axis of channels.
     absent_channel: u32,
-    start_ns: Option<(Array, ScalarType)>,
+    start_ns: Option<Numbers>,
+    /// The channels along the second axis, if an array states them.
+    channels: Option<Vec<i128>>,
     next_row: u64,
     /// True if the file is just the array of samples, so that the reader can seek.
     is_plain: bool,
@@ -111,29 +183,25 @@ struct Reader {
 const EVENTS_AT_A_TIME: u64 = 1 << 16;
 
 impl Reader {
-    fn new(
-        mut info: SourceInfo,
-        options: &ReadOptions,
-        samples: Array,
-        kind: ScalarType,
-        row_samples: usize,
-        n_rows: u64,
-    ) -> Self {
+    fn new(mut info: SourceInfo, options: &ReadOptions, samples: Array, shape: Shape) -> Self {
+        let n_rows = shape.n_events.saturating_mul(shape.per_event());
         info.n_waveforms = Some(n_rows);
-        info.n_samples = Some(row_samples);
-        info.extent = Extent::rows(n_rows, row_samples as u64);
-        kind.scalar.name().clone_into(&mut info.sample_type);
+        info.n_samples = Some(shape.row_samples);
+        info.extent = Extent::rows(n_rows, shape.row_samples as u64);
+        shape.kind.scalar.name().clone_into(&mut info.sample_type);
         Self {
             info,
             input_id: options.input_id,
             samples,
-            kind,
-            row_samples,
+            kind: shape.kind,
+            row_samples: shape.row_samples,
             n_rows,
+            per_event: shape.per_event().max(1),
             event_id: None,
             channel_id: None,
             absent_channel: 0,
             start_ns: None,
+            channels: None,
             next_row: 0,
             is_plain: false,
         }
@@ -177,10 +245,11 @@ impl BlockReader for Reader {
         if n_rows == 0 {
             return Ok(None);
         }
-        let events = integers(self.event_id.as_mut(), n_rows as usize)
+        let per_event = self.per_event;
+        let events = integers(self.event_id.as_mut(), first, n_rows as usize)
             .map_err(|error| self.error("the array of events", error))?;
         Ok(Some(events.map_or_else(
-            || (first..first + n_rows).collect(),
+            || (first..first + n_rows).map(|row| row / per_event).collect(),
             |events| {
                 let events = events.into_iter();
                 events.filter_map(|id| u64::try_from(id).ok()).collect()
@@ -207,21 +276,28 @@ impl BlockReader for Reader {
             .map_err(|error| self.error("the samples", error))?;
         let n_read = bytes.len() / row_bytes;
         let mut block = Block::new(self.input_id, self.kind.empty_samples());
-        let event_id = integers(self.event_id.as_mut(), n_read)
+        let event_id = integers(self.event_id.as_mut(), self.next_row, n_read)
             .map_err(|error| self.error("the array of events", error))?;
-        let channel_id = integers(self.channel_id.as_mut(), n_read)
+        let channel_id = integers(self.channel_id.as_mut(), self.next_row, n_read)
             .map_err(|error| self.error("the array of channels", error))?;
-        let start_ns = floats(self.start_ns.as_mut(), n_read)
+        let start_ns = floats(self.start_ns.as_mut(), self.next_row, n_read)
             .map_err(|error| self.error("the array of window starts", error))?;
         let absent_channel = i128::from(self.absent_channel);
         let samples = self.kind.samples(&bytes);
         for index in 0..n_read {
             let row = self.next_row + index as u64;
+            let (event, channel) = (row / self.per_event, row % self.per_event);
             let range = index * self.row_samples..(index + 1) * self.row_samples;
             block.push(
                 Row {
-                    event_id: number_or(event_id.as_deref(), index, i128::from(row)),
-                    channel_id: number_or(channel_id.as_deref(), index, absent_channel),
+                    event_id: number_or(event_id.as_deref(), index, i128::from(event)),
+                    channel_id: match &self.channels {
+                        Some(channels) => channels.get(channel as usize).copied(),
+                        None => {
+                            let absent = absent_channel + i128::from(channel);
+                            number_or(channel_id.as_deref(), index, absent)
+                        }
+                    },
                     start_ns: number_or(start_ns.as_deref(), index, 0.0),
                     samples: slice(&samples, range),
                 },
@@ -263,19 +339,54 @@ fn number_or<T: Copy>(column: Option<&[T]>, index: usize, absent: T) -> Option<T
     column.map_or(Some(absent), |column| column.get(index).copied())
 }
 
-fn integers(
-    array: Option<&mut (Array, ScalarType)>,
+/// Reads the numbers of the next `n` waveforms, of which `first` is the first.
+fn read_numbers<T: Copy>(
+    numbers: Option<&mut Numbers>,
+    first: u64,
     n: usize,
-) -> std::io::Result<Option<Vec<i128>>> {
-    array
-        .map(|(array, kind)| Ok(kind.integers(&array.read_rows(n, kind.size())?.0)))
-        .transpose()
+    decode: impl Fn(ScalarType, &[u8]) -> Vec<T>,
+) -> std::io::Result<Option<Vec<T>>> {
+    let Some(numbers) = numbers else {
+        return Ok(None);
+    };
+    let per_number = numbers.per_number.max(1);
+    let size = numbers.kind.size();
+    let first_index = first / per_number;
+    let end_index = (first + n as u64).div_ceil(per_number);
+    // The event of the first waveform may have begun in the block before.
+    let mut bytes = match &numbers.last {
+        Some((index, bytes)) if *index == first_index => bytes.clone(),
+        _ => Vec::new(),
+    };
+    let n_new = (end_index - first_index) as usize - bytes.len() / size;
+    bytes.extend(numbers.array.read_rows(n_new, size)?.0);
+    let last = bytes.len().saturating_sub(size);
+    numbers.last = bytes
+        .get(last..)
+        .map(|bytes| (first_index + (last / size) as u64, bytes.to_vec()));
+    let values = decode(numbers.kind, &bytes);
+    let of_waveforms = (first..first + n as u64).map_while(|row| {
+        values
+            .get((row / per_number - first_index) as usize)
+            .copied()
+    });
+    Ok(Some(of_waveforms.collect()))
 }
 
-fn floats(array: Option<&mut (Array, ScalarType)>, n: usize) -> std::io::Result<Option<Vec<f64>>> {
-    array
-        .map(|(array, kind)| Ok(kind.floats(&array.read_rows(n, kind.size())?.0)))
-        .transpose()
+fn integers(
+    numbers: Option<&mut Numbers>,
+    first: u64,
+    n: usize,
+) -> std::io::Result<Option<Vec<i128>>> {
+    read_numbers(numbers, first, n, ScalarType::integers)
+}
+
+fn floats(
+    numbers: Option<&mut Numbers>,
+    first: u64,
+    n: usize,
+) -> std::io::Result<Option<Vec<f64>>> {
+    read_numbers(numbers, first, n, ScalarType::floats)
 }
 
 /// Reads the rest of a short member.

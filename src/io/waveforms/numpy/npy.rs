@@ -66,8 +66,11 @@ impl Array {
         .map_err(|reason| bad("the header cannot be understood".to_owned()).with_source(reason))?;
         let element = element(&parsed.dtype).ok_or_else(|| {
             let (Dtype::Plain { text, .. } | Dtype::Record(text)) = &parsed.dtype;
-            bad(format!("holds elements of type `{text}`, not numbers"))
-                .with_hint("save a plain array of integers or floats")
+            let what = unread(&parsed.dtype);
+            bad(format!(
+                "holds {what} (type `{text}`), which nuwave does not read"
+            ))
+            .with_hint("save a plain array of integers or floats")
         })?;
         Ok(Self {
             reader,
@@ -118,6 +121,23 @@ pub(crate) fn read_up_to(reader: &mut dyn Read, bytes: &mut [u8]) -> io::Result<
     Ok(n_read)
 }
 
+/// Returns the words for a type that [`element`] does not know.
+fn unread(dtype: &Dtype) -> String {
+    let &Dtype::Plain { letter, size, .. } = dtype else {
+        return "records".to_owned();
+    };
+    match letter {
+        'f' => format!("floating-point numbers of {size} bytes"),
+        'i' | 'u' => format!("integers of {size} bytes"),
+        'c' => "complex numbers".to_owned(),
+        'b' => "truth values".to_owned(),
+        'O' => "Python objects, such as rows of different lengths".to_owned(),
+        'S' | 'a' => "text in bytes".to_owned(),
+        'M' | 'm' => "dates or durations".to_owned(),
+        _ => "elements that are no numbers".to_owned(),
+    }
+}
+
 fn element(dtype: &Dtype) -> Option<Element> {
     let &Dtype::Plain {
         big_endian,
@@ -140,5 +160,5 @@ fn element(dtype: &Dtype) -> Option<Element> {
         }
         _ => None,
     }?;
-    Some(Element::Number(ScalarType { scalar, big_endian }))
+    Some(Element::Number(ScalarType::new(scalar, big_endian)))
 }

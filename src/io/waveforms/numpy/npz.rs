@@ -8,22 +8,14 @@ use flate2::{Crc, read::DeflateDecoder};
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::npy::{Array, Element};
-use super::{Reader, boxed, read_small, shape_of_waveforms};
+use super::{Numbers, Reader, Shape, boxed, read_small};
 use crate::error::{Error, Hint, Result};
+use crate::io::hdf5_file::shape_text;
+use crate::io::waveforms::axes;
 use crate::io::waveforms::format::Probe;
-use crate::io::waveforms::scalar::ScalarType;
+use crate::io::waveforms::names::{self, Role};
 use crate::io::{ReadOptions, SourceInfo, metadata};
 use crate::model::Polarity;
-
-/// Names of the array of samples, in the order of the search.
-const SAMPLES_NAMES: [&str; 6] = [
-    "samples",
-    "waveforms",
-    "Waveform",
-    "waveform",
-    "Waveforms",
-    "wf",
-];
 
 /// Opens the archive and all arrays that belong to the waveforms.
 pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Reader> {
@@ -34,6 +26,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     } else {
         format!("`{}`", names.join("`, `"))
     };
+    let mut guessed = Vec::new();
     let name = match options
         .samples_column
         .as_deref()
@@ -47,12 +40,15 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
             ));
         }
         None => {
-            let found: Vec<_> = SAMPLES_NAMES
-                .into_iter()
-                .filter(|name| names.iter().any(|found| found == name))
+            let found: Vec<&String> = names
+                .iter()
+                .filter(|name| names::is_named(name, Role::Samples, None))
                 .collect();
             match found.as_slice() {
-                [name] => (*name).to_owned(),
+                [name] => {
+                    guessed.push((Role::Samples, (*name).clone()));
+                    (*name).clone()
+                }
                 [] => {
                     return Err(Error::input(
                         path,
@@ -76,7 +72,9 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         }
     };
     let samples = archive.array(&name)?;
-    let (kind, row_samples, n_rows) = shape_of_waveforms(&samples, path, &format!("`{name}`"))?;
+    let what = format!("`{name}`");
+    let shape = Shape::of_waveforms(&samples, path, &what)?;
+    let shown = shape_text(&samples.shape);
     let mut info = SourceInfo::new(path.to_owned(), super::NPZ.name, n_bytes);
     info.sampling_ns = archive
         .number("sampling_ns")
@@ -85,29 +83,75 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     info.polarity = archive.polarity();
     let (detector, origin) = (archive.text("detector"), archive.text("origin"));
     info.detector = metadata::detector(detector.as_deref(), origin.as_deref());
-    let mut rows = Reader::new(info, options, samples, kind, row_samples, n_rows);
-    let column = |wanted: Option<&String>, usual: &str, integer: bool| {
-        let name = wanted.map_or(usual, String::as_str);
-        if names.iter().any(|found| found == name) {
-            archive.column(name, n_rows, integer).map(Some)
-        } else if wanted.is_some() {
-            Err(Error::input(
+    let mut rows = Reader::new(info, options, samples, shape);
+    let plain: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|other| *other != name)
+        .collect();
+    let mut column = |role: Role, wanted: Option<&String>| {
+        let wanted = wanted.map(String::as_str);
+        let found = names::find(&plain, role, wanted).and_then(|index| plain.get(index).copied());
+        match (found, wanted) {
+            (Some(found), _) => {
+                if wanted.is_none() && role != Role::Start {
+                    guessed.push((role, found.to_owned()));
+                }
+                archive.column(found, role, &shape, &what).map(Some)
+            }
+            (None, Some(wanted)) => Err(Error::input(
                 path,
-                format!("has no array `{name}`; it holds {listing}"),
-            ))
-        } else {
-            Ok(None)
+                format!("has no array `{wanted}`; it holds {listing}"),
+            )),
+            (None, None) => Ok(None),
         }
     };
-    rows.event_id = column(options.event_column.as_ref(), "event_id", true)?;
-    rows.channel_id = column(options.channel_column.as_ref(), "channel_id", true)?;
-    rows.start_ns = column(None, "start_ns", false)?;
-    let mut layout = format!("array `{name}` {n_rows} x {row_samples}");
-    if rows.event_id.is_none() {
-        layout.push_str(", event = row number");
+    rows.event_id = column(Role::Event, options.event_column.as_ref())?;
+    rows.start_ns = column(Role::Start, None)?;
+    match column(Role::Channel, options.channel_column.as_ref())? {
+        Some(numbers) if shape.n_channels.is_some() && numbers.per_number > 1 => {
+            rows.channels = Some(archive.list(numbers, shape.per_event())?);
+        }
+        other => rows.channel_id = other,
     }
+    let mut missing = Vec::new();
+    let mut layout = format!("array {what} {shown}");
+    if rows.event_id.is_none() {
+        missing.push(Role::Event);
+        layout.push_str(match shape.n_channels {
+            None => ", event = row number",
+            Some(_) => ", event = first axis",
+        });
+    }
+    if rows.channel_id.is_none() && rows.channels.is_none() {
+        if shape.n_channels.is_none() && options.channel_id.is_none() {
+            missing.push(Role::Channel);
+        }
+        if shape.n_channels.is_some() {
+            layout.push_str(", channel = second axis");
+        }
+    }
+    let unused: Vec<&str> = if missing.is_empty() {
+        Vec::new()
+    } else {
+        let is_id = |name: &&str| {
+            let array = archive.array(name);
+            array.is_ok_and(|array| {
+                array.shape == [shape.n_events]
+                    && array.number().is_some_and(|kind| kind.scalar.is_integer())
+            })
+        };
+        plain.iter().copied().filter(is_id).collect()
+    };
+    let guessed: Vec<(Role, &str)> = guessed
+        .iter()
+        .map(|(role, name)| (*role, name.as_str()))
+        .collect();
+    rows.info.remarks.extend(shape.remark(&what));
+    rows.info.remarks.extend(names::guessed(&guessed));
+    rows.info.remarks.extend(names::unused(&missing, &unused));
     rows.info.layout = layout;
-    if rows.channel_id.is_none() {
+    if rows.channel_id.is_none() && shape.n_channels.is_none() {
         rows.absent_channel = rows.info.name_channel(options, false)?;
     }
     Ok(rows)
@@ -256,25 +300,60 @@ impl<'a> Archive<'a> {
         Array::open(boxed(checked), self.path, &what)
     }
 
-    /// Reads an array with one number per waveform.
-    fn column(&self, name: &str, n_rows: u64, integer: bool) -> Result<(Array, ScalarType)> {
+    /// Reads an array with one number per waveform or event, or the list of channels. `what` has the waveforms.
+    fn column(&self, name: &str, role: Role, shape: &Shape, what: &str) -> Result<Numbers> {
         let array = self.array(name)?;
-        if array.shape != [n_rows] {
+        let (n_events, n_channels) = (shape.n_events, shape.n_channels);
+        let is_list = role == Role::Channel
+            && n_channels.is_some_and(|n| array.shape == [n] && n != n_events);
+        let per_number = if n_channels.is_some_and(|n| array.shape == [n_events, n]) {
+            1
+        } else if array.shape == [n_events] || is_list {
+            if role == Role::Channel && n_channels.is_some() && !is_list {
+                let shape = [n_events, shape.per_event(), shape.row_samples as u64];
+                let ids = format!("`{name}`");
+                return Err(axes::one_channel_per_row(self.path, what, &shape, &ids));
+            }
+            shape.per_event()
+        } else {
             return Err(Error::input(
                 self.path,
                 format!(
-                    "`{name}` has the shape {:?}, not the {n_rows} entries of the waveforms",
-                    array.shape
+                    "`{name}` has the shape {}, not the {} entries of the waveforms",
+                    shape_text(&array.shape),
+                    n_events.saturating_mul(shape.per_event())
                 ),
             ));
-        }
+        };
         match array.number() {
-            Some(kind) if kind.scalar.is_integer() || !integer => Ok((array, kind)),
+            Some(kind) if kind.scalar.is_integer() || role == Role::Start => Ok(Numbers {
+                array,
+                kind,
+                per_number,
+                last: None,
+            }),
             _ => Err(Error::input(
                 self.path,
                 format!("`{name}` does not hold integers"),
             )),
         }
+    }
+
+    /// Reads a list of `n` channels.
+    fn list(&self, mut numbers: Numbers, n: u64) -> Result<Vec<i128>> {
+        /// More than any detector has.
+        const MAX_CHANNELS: usize = 1 << 24;
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        if n > MAX_CHANNELS {
+            let text =
+                format!("claims {n} channels, more than the {MAX_CHANNELS} that are possible");
+            return Err(Error::input(self.path, text));
+        }
+        let read = numbers.array.read_rows(n, numbers.kind.size());
+        let (bytes, _) = read.map_err(|error| {
+            Error::input(self.path, "the list of channels cannot be read").with_source(error)
+        })?;
+        Ok(numbers.kind.integers(&bytes))
     }
 
     /// Reads a single number, if there is one of that name.

@@ -25,10 +25,7 @@ pub(super) fn recognise(records: &[Vec<u8>]) -> ScalarType {
     } else {
         Scalar::U16
     };
-    ScalarType {
-        scalar,
-        big_endian: false,
-    }
+    ScalarType::new(scalar, false)
 }
 
 /// Returns the resolution that follows from a number type.
@@ -43,12 +40,9 @@ pub(super) fn remark(kind: ScalarType) -> Option<Remark> {
         Scalar::F32 => "32-bit floats, as digitisers of the family x742 write them",
         _ => return None,
     };
-    Some(Remark {
-        text: format!(
-            "its samples are read as {words}; as 16-bit numbers they would be no waveforms"
-        ),
-        is_warning: true,
-    })
+    Some(Remark::warning(format!(
+        "its samples are read as {words}; as 16-bit numbers they would be no waveforms"
+    )))
 }
 
 /// Returns true if the bytes are 32-bit floats: nearly all have a plausible magnitude, and read as 16-bit numbers,

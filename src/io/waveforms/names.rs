@@ -1,0 +1,220 @@
+//! The names of columns that are taken without being asked for. All formats follow the same rule: the user's names go first,
+//! then the names below, in their order. Names are compared in lower case without `_`, `-` and blanks.
+
+use crate::error::Hint;
+use crate::io::Remark;
+
+/// The role of a column in a table of waveforms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Event,
+    Channel,
+    Samples,
+    Start,
+    Length,
+}
+
+const EVENT_NAMES: &[&str] = &[
+    "eventid",
+    "event",
+    "events",
+    "eventno",
+    "eventnumber",
+    "triggerno",
+    "triggerid",
+    "trigger",
+    "triggernumber",
+    "evt",
+    "evtid",
+    "evid",
+    "ev",
+];
+const CHANNEL_NAMES: &[&str] = &[
+    "channelid",
+    "channel",
+    "channels",
+    "channelno",
+    "channelnumber",
+    "ch",
+    "chid",
+    "chan",
+    "pmtid",
+    "pmt",
+];
+const SAMPLES_NAMES: &[&str] = &[
+    "samples",
+    "waveform",
+    "waveforms",
+    "wf",
+    "wfs",
+    "wave",
+    "waves",
+    "trace",
+    "traces",
+    "adc",
+];
+
+impl Role {
+    /// Returns the usual names, the most usual first.
+    fn usual(self) -> &'static [&'static str] {
+        match self {
+            Self::Event => EVENT_NAMES,
+            Self::Channel => CHANNEL_NAMES,
+            Self::Samples => SAMPLES_NAMES,
+            Self::Start => &["startns"],
+            Self::Length => &["nsamples"],
+        }
+    }
+
+    /// Returns the role's name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Channel => "channel",
+            Self::Samples => "samples",
+            Self::Start => "start of the window",
+            Self::Length => "number of samples",
+        }
+    }
+
+    /// Returns the name that nuwave itself writes.
+    pub fn own(self) -> &'static str {
+        match self {
+            Self::Event => "event_id",
+            Self::Channel => "channel_id",
+            Self::Samples => "samples",
+            Self::Start => "start_ns",
+            Self::Length => "n_samples",
+        }
+    }
+
+    /// Returns true if an unused column of this name probably has this role.
+    fn is_suggested_by(self, name: &str) -> bool {
+        const OTHER: [&str; 12] = [
+            "time", "stamp", "charge", "count", "type", "mask", "gain", "flag", "status", "bits",
+            "length", "offset",
+        ];
+        let plain = plain(name);
+        if OTHER.iter().any(|other| plain.contains(other)) || plain.starts_with("nev") {
+            return false;
+        }
+        let has = |words: &[&str]| words.iter().any(|word| plain.contains(word));
+        match self {
+            Self::Event => plain.starts_with("ev") || has(&["event", "evt", "trig"]),
+            Self::Channel => {
+                plain.starts_with("ch")
+                    || has(&[
+                        "chan", "pmt", "sensor", "pixel", "sipm", "detector", "detid", "strip",
+                    ])
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Returns the index in `names` of the column with `role`: the one that the user `wanted`, else one with a usual name.
+pub(crate) fn find(names: &[&str], role: Role, wanted: Option<&str>) -> Option<usize> {
+    if let Some(wanted) = wanted {
+        return names.iter().position(|name| *name == wanted);
+    }
+    role.usual()
+        .iter()
+        .find_map(|usual| names.iter().position(|name| plain(name) == *usual))
+}
+
+/// Returns true if `name` is the one that the user named, or a usual name if the user named none.
+pub(crate) fn is_named(name: &str, role: Role, wanted: Option<&str>) -> bool {
+    find(&[name], role, wanted).is_some()
+}
+
+/// Returns the remark on columns that were taken because of their names, if those are not nuwave's own.
+pub(crate) fn guessed(columns: &[(Role, &str)]) -> Option<Remark> {
+    let others: Vec<String> = columns
+        .iter()
+        .filter(|(role, name)| *name != role.own())
+        .map(|(role, name)| format!("`{name}` as {}", role.name()))
+        .collect();
+    (!others.is_empty())
+        .then(|| Remark::note(format!("by their names, takes {}", others.join(", "))))
+}
+
+/// Returns the remark on the event or channel that the file seems to have under names that are not taken without being asked for.
+/// `missing` are the roles that no column has, `unused` the names of columns of integers, one per waveform.
+pub(crate) fn unused(missing: &[Role], unused: &[&str]) -> Option<Remark> {
+    let suggested = suggested(missing, unused);
+    if suggested.is_empty() {
+        return None;
+    }
+    let instead: Vec<&str> = suggested
+        .iter()
+        .map(|(role, _)| match *role {
+            "event" => "the event is the number of the row",
+            _ => "all waveforms are of channel 0",
+        })
+        .collect();
+    let names: Vec<String> = suggested
+        .iter()
+        .map(|(role, name)| format!("`{name}`, which may be the {role}"))
+        .collect();
+    Some(
+        Remark::warning(format!(
+            "does not use {}: {}",
+            names.join(", or "),
+            instead.join(", and ")
+        ))
+        .with_hint(Hint::UseColumns(suggested)),
+    )
+}
+
+/// Returns the names in `unused` that suggest one of the roles, the first of each.
+pub(crate) fn suggested(missing: &[Role], unused: &[&str]) -> Vec<(&'static str, String)> {
+    let mut taken: Vec<&str> = Vec::new();
+    let mut found = Vec::new();
+    for &role in missing {
+        let name = unused
+            .iter()
+            .find(|name| role.is_suggested_by(name) && !taken.contains(name));
+        if let Some(name) = name {
+            taken.push(name);
+            found.push((role.name(), (*name).to_owned()));
+        }
+    }
+    found
+}
+
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(|it| !matches!(it, '_' | '-' | ' '));
+    kept.collect::<String>().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_name_goes_first_and_usual_names_have_an_order() {
+        let names = ["trigger", "Event_ID", "ch", "wf"];
+        assert_eq!(find(&names, Role::Event, None), Some(1));
+        assert_eq!(find(&names, Role::Event, Some("trigger")), Some(0));
+        assert_eq!(find(&names, Role::Event, Some("event")), None);
+        assert_eq!(find(&names, Role::Channel, None), Some(2));
+        assert_eq!(find(&names, Role::Samples, None), Some(3));
+        assert!(is_named("EV", Role::Event, None));
+        assert!(!is_named("evening", Role::Event, None));
+    }
+
+    #[test]
+    fn columns_that_may_be_events_or_channels_are_suggested() {
+        let missing = [Role::Event, Role::Channel];
+        let unused = ["timestamp", "trigger_time", "evt_nr", "sensor", "n_events"];
+        assert_eq!(
+            suggested(&missing, &unused),
+            [
+                ("event", "evt_nr".to_owned()),
+                ("channel", "sensor".to_owned())
+            ]
+        );
+        assert!(suggested(&missing, &["n_events", "gain_of_channel", "x"]).is_empty());
+        assert!(suggested(&[Role::Channel], &["evt_nr"]).is_empty());
+    }
+}
