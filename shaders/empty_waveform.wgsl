@@ -18,9 +18,8 @@ fn find_empty_baseline() {
     let calibrated = plans[plan].noise_adc;
     let noise_adc = max(calibrated, run.least_noise_adc);
     let share = plans[plan].main_area / sqrt(block * plans[plan].squares);
-    let is_covered = n_blocks * block_size() + block_size() / 2u >= length;
     if is_leader() {
-        atomicStore(&sh_atomics[0], select(1u, 0u, n_blocks >= EMPTY_MIN_BLOCKS && is_covered && share >= EMPTY_MIN_SHARE && calibrated > 0.0));
+        atomicStore(&sh_atomics[0], select(1u, 0u, n_blocks >= EMPTY_MIN_BLOCKS && share >= EMPTY_MIN_SHARE && calibrated > 0.0));
     }
     workgroupBarrier();
     var mean = 0.0;
@@ -40,6 +39,17 @@ fn find_empty_baseline() {
             before = run.sign * (block_at(index - 1u).x - mean);
         }
         if above > max_above || above < -EMPTY_MAX_BELOW_SIGMA * sigma || before + above > max_above * 1.4142135 {
+            atomicStore(&sh_atomics[0], 1u);
+        }
+    }
+    // There are whole blocks only: if they do not end with the window, its last samples are one more block.
+    if is_leader() && n_blocks * block_size() < length && length >= block_size() {
+        var sum = 0.0;
+        for (var index = length - block_size(); index < length; index++) {
+            sum += f32(sample_at(index)) - mean;
+        }
+        let above = run.sign * sum / block;
+        if above > max_above || above < -EMPTY_MAX_BELOW_SIGMA * sigma {
             atomicStore(&sh_atomics[0], 1u);
         }
     }

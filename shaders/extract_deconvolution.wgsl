@@ -7,10 +7,12 @@
 #import deconvolution/decimate
 #import deconvolution/deconvolve
 #import deconvolution/hit_finding
+#import deconvolution/moving_baseline
 #import deconvolution/residual_baseline
 #import deconvolution/time
 #import empty_waveform
 #import extract
+#import generated/flags
 #import generated/methods
 #import generated/state
 #import generated/waveforms
@@ -25,7 +27,12 @@ fn run_stages() {
         deconvolve();
     }
     if runs(STAGE_RESIDUAL_BASELINE) {
+        let noise_adc = header_f32(HEADER_NOISE);
         estimate_residual_baseline();
+        test_baseline(noise_adc);
+    }
+    if (broadcast(header(HEADER_FLAGS)) & LEFT_TO_CPU) != 0u {
+        return;
     }
     if runs(STAGE_HIT_FINDING) {
         find_hits();

@@ -18,11 +18,15 @@ var<workgroup> sh_halves: array<f32, 10>;
 
 // First block, and one past the last, that light just outside the window does not reach.
 fn inner_blocks() -> vec2<u32> {
+    return inner_blocks_of(BLOCK);
+}
+
+fn inner_blocks_of(size: u32) -> vec2<u32> {
     let margin = plans[plan].margin;
     let count = trace_length();
-    let first = (margin + BLOCK - 1u) / BLOCK;
-    let last = (max(count, margin) - margin) / BLOCK;
-    return vec2<u32>(first, max(min(last, plans[plan].n_block_response), first));
+    let first = (margin + size - 1u) / size;
+    let last = (max(count, margin) - margin) / size;
+    return vec2<u32>(first, max(min(last, plans[plan].n_block_response * BLOCK / size), first));
 }
 
 fn is_long() -> bool {
@@ -139,7 +143,9 @@ fn finish_residual_baseline(
             }
             for (var block = lane; block < (count + BLOCK - 1u) / BLOCK; block += WIDTH) {
                 let share = level * response_at(min(block * BLOCK + BLOCK / 2u, count - 1u));
-                write_block(block, block_at(block) - vec4<f32>(0.0, share, 0.0, 0.0));
+                // The sum of a last block that is not whole is 0.
+                let of_sum = select(0.0, level * block_response_at(block), block < count / BLOCK);
+                write_block(block, block_at(block) - vec4<f32>(of_sum, share, 0.0, 0.0));
             }
         }
         if sigma > 0.0 {

@@ -74,7 +74,6 @@ fn main(
     }
     // All threads have read hits and seeds.
     storageBarrier();
-    let calibrated = plans[plan].noise_adc;
     let succeeded = chi2_ndf >= 0.0 && chi2_ndf < MAX_CHI2_NDF;
     if is_leader() {
         var first_hit = first;
@@ -82,16 +81,10 @@ fn main(
             if n_pulses > n_found + n_seeds {
                 first_hit = atomicAdd(&n_hits, n_pulses);
             }
-            // The fit uses the noise measured in the trace; chi-square is reported for the calibrated one.
-            var reported = chi2_ndf;
-            if calibrated > 0.0 {
-                let ratio = noise_adc / max(calibrated, run.least_noise_adc);
-                reported *= ratio * ratio;
-            }
             summaries[index].n_hits = n_pulses;
             summaries[index].first_hit = first_hit;
             summaries[index].flags = flags | FITTED;
-            summaries[index].chi2_ndf = reported;
+            summaries[index].chi2_ndf = chi2_ndf;
             summaries[index].baseline_adc = first_baseline_adc + run.sign * baseline_adc;
         } else {
             summaries[index].flags = flags | FIT_FAILED;
@@ -249,6 +242,9 @@ fn fit() -> f32 {
     correct_separations();
     let freedom = max(f32(length) - f32(columns()), 1.0);
     let residual_squares = sh_inner_products[n_pulses].y;
-    let describes_waveform = residual_squares <= MAX_MISFIT_NOISE * MAX_MISFIT_NOISE * noise2 * freedom + MAX_MISFIT_SHARE * MAX_MISFIT_SHARE * model_squares();
-    return select(-1.0, residual_squares / noise2 / freedom, converged && describes_waveform);
+    // The noise that the trace shows contains what the fit does not describe: the fit is judged by the calibrated one.
+    let calibrated = max(plans[plan].noise_adc, run.least_noise_adc);
+    let judged2 = select(noise2, calibrated * calibrated, plans[plan].noise_adc > 0.0);
+    let describes_waveform = residual_squares <= MAX_MISFIT_NOISE * MAX_MISFIT_NOISE * judged2 * freedom + MAX_MISFIT_SHARE * MAX_MISFIT_SHARE * model_squares();
+    return select(-1.0, residual_squares / judged2 / freedom, converged && describes_waveform);
 }

@@ -38,10 +38,7 @@ pub fn find_empty_baseline(
     let block = BLOCKS[loaded.class] as f32;
     let samples = loaded.even.len() + loaded.odd.len();
     let share = template.main_area() / (block * template.squares[0]).sqrt();
-    // There are whole blocks only: nearly all samples of the window have to be in one.
-    let is_covered = means.len() * BLOCKS[loaded.class] + BLOCKS[loaded.class] / 2 >= samples;
-    if means.len() < EMPTY_MIN_BLOCKS || !is_covered || share < EMPTY_MIN_SHARE || noise_adc <= 0.0
-    {
+    if means.len() < EMPTY_MIN_BLOCKS || share < EMPTY_MIN_SHARE || noise_adc <= 0.0 {
         return None;
     }
     // Differences to the first level are summed: sums of whole levels would lose digits.
@@ -58,6 +55,18 @@ pub fn find_empty_baseline(
             return None;
         }
         before = above;
+    }
+    // There are whole blocks only: if they do not end with the window, its last samples are one more block.
+    let size = BLOCKS[loaded.class];
+    if means.len() * size < samples {
+        let sum: f32 = (samples - size..samples)
+            .filter_map(|index| loaded.sample(index))
+            .map(|sample| sample - mean)
+            .sum();
+        let above = sign * sum / block;
+        if above > max_above || above < -max_below {
+            return None;
+        }
     }
     Some(EmptyBaseline {
         level_adc: mean,

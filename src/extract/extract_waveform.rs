@@ -5,6 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::backend::Backend;
+use super::deconvolution::deconvolve::DeconvolutionPlan;
+use super::deconvolution::follow_baseline::{Movement, Suspect};
 use super::deconvolution::hit_finding::HitSearch;
 use super::deconvolution::residual_baseline::ResidualBaseline;
 use super::deconvolution::{charge, decimate, hit_finding, residual_baseline, time};
@@ -12,13 +14,14 @@ use super::empty_waveform::EmptyBaseline;
 use super::extractor::{Channel, Extractor};
 use super::finalize::finalize;
 use super::load_samples::{self, LoadedSamples};
+use super::padding::{self, PaddingLimits};
 use super::parameters::Method;
 use super::stage_kind::Stage;
 use super::template_fit::state::FitProblem;
 use super::template_fit::{config, seeds};
 use super::threshold::over_threshold::{self, Noise};
 use super::workspace::Workspace;
-use super::{baseline, empty_waveform};
+use super::{baseline, empty_waveform, flat_top, glitches};
 use crate::error::Result;
 use crate::model::{Batch, Extracted, Flags, Hit, Waveform, WaveformSummary};
 use crate::threads::in_pool;
@@ -135,18 +138,26 @@ impl Extractor {
         hits: &mut Vec<Hit>,
         on_stage: &mut impl FnMut(Stage, &Workspace),
     ) -> WaveformSummary {
-        let mut flags =
-            load_samples::load_samples(waveform.samples, self.rails(), &mut work.loaded);
+        let padding = self.find_padding(waveform, work);
+        let samples = padding
+            .clone()
+            .map_or(waveform.samples, |window| waveform.samples.range(window));
+        let mut flags = load_samples::load_samples(samples, self.rails(), &mut work.loaded);
+        if padding.is_some() {
+            flags |= Flags::PADDED;
+        }
         work.summary = WaveformSummary {
             flags,
             ..WaveformSummary::default()
         };
         on_stage(Stage::LoadSamples, work);
-        let Some((row, calibration_flags)) =
-            self.row_and_flags(waveform.channel_id, waveform.samples.len())
+        let Some((row, calibration_flags)) = self.row_and_flags(waveform.channel_id, samples.len())
         else {
             return WaveformSummary::unknown(flags | Flags::NO_CALIBRATION);
         };
+        if !flags.intersects(Flags::NON_FINITE | Flags::FLAT) {
+            flags = self.check_samples(row, flags, work);
+        }
         flags |= calibration_flags;
         if flags.contains(Flags::NON_FINITE) {
             return WaveformSummary::unknown(flags);
@@ -173,8 +184,57 @@ impl Extractor {
         } else {
             self.over_threshold(channel, work, hits);
         }
-        let shift_ns = waveform.start_ns - f64::from(channel.time_offset_ns);
+        let begin = padding.map_or(0, |window| window.start);
+        let begin_ns = begin as f64 * self.readout().sampling_ns;
+        let shift_ns = waveform.start_ns + begin_ns - f64::from(channel.time_offset_ns);
         finalize(work.summary, flags, hits, first_hit, shift_ns)
+    }
+
+    /// Returns the part of the window that holds samples, if it is not all of it.
+    fn find_padding(&self, waveform: Waveform<'_>, work: &mut Workspace) -> Option<Range<usize>> {
+        let (row, _) = self.calibration().row_of(waveform.channel_id)?;
+        let channel = self.channel(row);
+        let limits = PaddingLimits {
+            noise_adc: self.calibrated_noise_adc(channel),
+            rails: self.rails(),
+            max_saturated: if channel.limits.is_steep {
+                2 * channel.main_pulse_samples
+            } else {
+                0
+            },
+        };
+        padding::find_padding(waveform.samples, limits, &mut work.loaded, &mut work.sorted)
+    }
+
+    /// Removes samples that no pulse can make, and finds pulses that are cut below the rails. Returns the flags.
+    fn check_samples(&self, row: usize, flags: Flags, work: &mut Workspace) -> Flags {
+        let channel = self.channel(row);
+        let loaded = &mut work.loaded;
+        let noise_adc = self.calibrated_noise_adc(channel);
+        if loaded.highest - loaded.lowest < glitches::MIN_GLITCH_RANGE * noise_adc {
+            return flags;
+        }
+        let sign = self.readout().polarity.sign();
+        let rough_level_adc = baseline::rough_level_adc(loaded);
+        let mut flags = flags;
+        if glitches::remove_glitches(loaded, &channel.limits, rough_level_adc, noise_adc, sign) > 0
+        {
+            flags = (flags & Flags::PADDED) | loaded.measure(self.rails()) | Flags::GLITCH;
+        }
+        let range_adc = loaded.highest - loaded.lowest;
+        if flags.intersects(Flags::SATURATED) || range_adc < flat_top::MIN_FLAT_TOP * noise_adc {
+            return flags;
+        }
+        // The quietest block may lie in a top that is cut: the baseline on which most blocks agree is better here.
+        let level_adc = baseline::estimate_baseline(loaded, &mut work.sorted).level_adc;
+        if flat_top::has_flat_top(loaded, &channel.limits, level_adc, noise_adc, sign) {
+            flags |= if sign > 0.0 {
+                Flags::SATURATED_HIGH
+            } else {
+                Flags::SATURATED_LOW
+            };
+        }
+        flags
     }
 
     /// Returns the baseline of a waveform that is certainly empty.
@@ -220,30 +280,47 @@ impl Extractor {
         on_stage(Stage::Baseline, work);
 
         let sign = self.readout().polarity.sign();
-        let trace = &mut work.deconvolve.trace;
-        trace.resize(trace_length, 0.0);
-        if channel.design.decimation == 2 {
-            decimate::halve(&work.loaded, work.level_adc, sign, trace);
-        } else {
-            decimate::keep_all(&work.loaded, work.level_adc, sign, trace);
-        }
+        self.decimate(channel, work, trace_length);
         on_stage(Stage::Decimate, work);
         plan.deconvolve(&mut work.deconvolve);
         on_stage(Stage::Deconvolve, work);
 
-        let trace = &mut work.deconvolve.trace;
+        let mut residual = residual_baseline::estimate_residual_baseline(
+            &mut work.deconvolve.trace,
+            &plan,
+            work.noise_adc,
+            &mut work.residual_baseline,
+        );
+        let mut curve_mean_adc = 0.0;
+        if !work.summary.flags.intersects(Flags::SATURATED) {
+            let movement = self.follow_baseline(channel, &plan, residual.level_adc, work);
+            match movement {
+                Movement::Constant => (),
+                Movement::Unexplained => residual.unstable = true,
+                Movement::Followed(followed) => {
+                    work.summary.flags |= Flags::BASELINE_FOLLOWED;
+                    curve_mean_adc = followed.mean_adc;
+                    work.level_adc = followed.level_adc;
+                    self.decimate(channel, work, trace_length);
+                    plan.deconvolve(&mut work.deconvolve);
+                    residual = residual_baseline::estimate_residual_baseline(
+                        &mut work.deconvolve.trace,
+                        &plan,
+                        work.noise_adc,
+                        &mut work.residual_baseline,
+                    );
+                    residual.unstable |= !followed.is_reliable;
+                }
+            }
+        }
         let ResidualBaseline {
             level_adc,
             sigma_adc,
             noise_ratio,
             unstable,
-        } = residual_baseline::estimate_residual_baseline(
-            trace,
-            &plan,
-            work.noise_adc,
-            &mut work.residual_baseline,
-        );
-        work.summary.baseline_adc = work.level_adc + sign * level_adc;
+        } = residual;
+        work.fit_level_adc = work.level_adc + sign * level_adc;
+        work.summary.baseline_adc = work.fit_level_adc + curve_mean_adc;
         work.summary.baseline_sigma_adc = sigma_adc;
         if unstable {
             work.summary.flags |= Flags::UNSTABLE_BASELINE;
@@ -300,6 +377,41 @@ impl Extractor {
         on_stage(Stage::Time, work);
     }
 
+    /// Turns the samples upright, and halves their rate where the filter allows it.
+    fn decimate(&self, channel: &Channel, work: &mut Workspace, trace_length: usize) {
+        let sign = self.readout().polarity.sign();
+        let trace = &mut work.deconvolve.trace;
+        trace.resize(trace_length, 0.0);
+        if channel.design.decimation == 2 {
+            decimate::halve(&work.loaded, work.level_adc, sign, trace);
+        } else {
+            decimate::keep_all(&work.loaded, work.level_adc, sign, trace);
+        }
+    }
+
+    /// Tests whether the baseline moves; if so, subtracts its curve from the samples. The noise is the calibrated one, or that of the quiet
+    /// samples where it is higher.
+    fn follow_baseline(
+        &self,
+        channel: &Channel,
+        plan: &DeconvolutionPlan,
+        residual_level_adc: f32,
+        work: &mut Workspace,
+    ) -> Movement {
+        let sign = self.readout().polarity.sign();
+        let ratio = work.summary.noise_adc / work.noise_adc.max(f32::MIN_POSITIVE);
+        let suspect = Suspect {
+            plan,
+            design: &channel.design,
+            trace: &work.deconvolve.trace,
+            residual: &work.residual_baseline,
+            level_adc: work.level_adc + sign * residual_level_adc,
+            sign,
+            noise_adc: work.noise_adc * ratio.clamp(1.0, residual_baseline::MAX_NOISE_RATIO),
+        };
+        work.follow.follow(&suspect, &mut work.loaded)
+    }
+
     /// Runs stage 8: the fit replaces the deconvolved hits, unless it fails.
     fn fit(&self, row: usize, work: &mut Workspace, hits: &mut Vec<Hit>, first_hit: usize) {
         let channel = self.channel(row);
@@ -308,10 +420,10 @@ impl Extractor {
             loaded,
             fit,
             summary,
+            fit_level_adc,
             ..
         } = work;
-        let rails = Flags::SATURATED_HIGH | Flags::SATURATED_LOW;
-        if summary.flags.intersects(rails) {
+        if summary.flags.intersects(Flags::SATURATED) {
             summary.flags |= Flags::FIT_FAILED;
             return;
         }
@@ -319,7 +431,7 @@ impl Extractor {
         let sign = self.readout().polarity.sign();
         fit.upright
             .resize(loaded.even.len() + loaded.odd.len(), 0.0);
-        decimate::keep_all(loaded, summary.baseline_adc, sign, &mut fit.upright);
+        decimate::keep_all(loaded, *fit_level_adc, sign, &mut fit.upright);
         fit.pulses.clear();
         let Some((_, plan)) = &work.plan else { return };
         let trace = &work.deconvolve.trace;
@@ -341,6 +453,11 @@ impl Extractor {
         let problem = FitProblem {
             template,
             noise_adc: work.noise_adc,
+            judged_noise_adc: if channel.noise_adc > 0.0 {
+                self.calibrated_noise_adc(channel)
+            } else {
+                work.noise_adc
+            },
             charge_sigma_pe: channel.charge_sigma_pe,
             peak_adc: channel.peak_adc,
         };
@@ -349,13 +466,7 @@ impl Extractor {
             return;
         }
         summary.flags |= Flags::FITTED;
-        // The fit uses the noise measured in the trace; chi-square is reported for the calibrated one.
-        let ratio = if channel.noise_adc > 0.0 {
-            work.noise_adc / channel.noise_adc.max(self.least_noise_adc())
-        } else {
-            1.0
-        };
-        summary.chi2_ndf = Some(fit.chi2_ndf * ratio * ratio);
+        summary.chi2_ndf = Some(fit.chi2_ndf);
         summary.baseline_adc += sign * fit.baseline_adc;
         hits.truncate(first_hit);
         let length = fit.upright.len();

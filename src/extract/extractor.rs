@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::baseline;
 use super::parameters::{DigitizerConfig, Parameters};
+use super::pulse_limits::PulseLimits;
 use crate::error::{Error, Hint, Result};
 use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::filter::Design;
@@ -68,7 +69,9 @@ pub(crate) struct Channel {
     /// The template as a spline, created when it is first needed.
     template: OnceLock<Template>,
     pub(crate) time_offset_ns: f32,
-    main_pulse_samples: usize,
+    pub(crate) main_pulse_samples: usize,
+    /// What samples its pulses can make.
+    pub(crate) limits: PulseLimits,
     /// The first row with the same template, noise and charge spread, whose plans this row shares.
     pub(crate) shared_row: usize,
 }
@@ -129,6 +132,7 @@ impl Extractor {
                         template: OnceLock::new(),
                         time_offset_ns: row.time_offset_ns,
                         main_pulse_samples: main_pulse_samples(&row.template_adc),
+                        limits: PulseLimits::new(&row.template_adc),
                         shared_row,
                     })
                 })
@@ -188,6 +192,15 @@ impl Extractor {
             flags |= Flags::SHORT_WINDOW;
         }
         Some((row, flags))
+    }
+
+    /// Returns the calibrated noise of a sample; 0 if it is not known.
+    pub(crate) fn calibrated_noise_adc(&self, channel: &Channel) -> f32 {
+        if channel.noise_adc > 0.0 {
+            channel.noise_adc.max(self.least_noise_adc())
+        } else {
+            0.0
+        }
     }
 
     /// Returns the least noise of a sample. A digitizer rounds to whole counts, which is a noise of 1 / sqrt(12); with less, the rounding

@@ -14,8 +14,7 @@ pub(crate) fn finalize(
     let mut charge_pe = 0.0;
     for hit in &mut hits[first_hit..] {
         hit.time_ns += shift_ns;
-        hit.flags |=
-            summary.flags & (Flags::SATURATED_HIGH | Flags::SATURATED_LOW | Flags::NO_CALIBRATION);
+        hit.flags |= summary.flags & Flags::OF_WAVEFORM_AND_HITS;
         charge_pe += hit.charge_pe;
         summary.flags |= hit.flags;
     }

@@ -35,8 +35,60 @@ pub struct LoadedSamples {
     pub block_variance: Vec<f32>,
     /// Size of the blocks, as index in [`BLOCKS`].
     pub class: usize,
+    /// Lowest sample.
+    pub lowest: f32,
+    /// Highest sample.
+    pub highest: f32,
     /// Scratch memory of [`sum_raw_blocks`]: sums and sums of squares about the first sample of each block, in quarters.
     quarters: Vec<[[f32; 4]; 2]>,
+}
+
+impl LoadedSamples {
+    /// Returns sample `index` of the waveform.
+    #[must_use]
+    pub fn sample(&self, index: usize) -> Option<f32> {
+        let half = if index.is_multiple_of(2) {
+            &self.even
+        } else {
+            &self.odd
+        };
+        half.get(index / 2).copied()
+    }
+
+    pub(super) fn sample_mut(&mut self, index: usize) -> Option<&mut f32> {
+        let half = if index.is_multiple_of(2) {
+            &mut self.even
+        } else {
+            &mut self.odd
+        };
+        half.get_mut(index / 2)
+    }
+
+    /// Sums the blocks again after a change of samples, and returns the flags.
+    pub(super) fn measure(&mut self, rails: (f32, f32)) -> Flags {
+        self.quarters.resize(self.block_mean.len(), [[0.0; 4]; 2]);
+        let extremes = match self.class {
+            0 => sum_raw_blocks::<{ BLOCKS[0] / 2 }>(self),
+            1 => sum_raw_blocks::<{ BLOCKS[1] / 2 }>(self),
+            _ => sum_raw_blocks::<{ BLOCKS[2] / 2 }>(self),
+        };
+        (self.lowest, self.highest) = (extremes.lowest, extremes.highest);
+        let mut flags = Flags::NONE;
+        if !extremes.finite {
+            return Flags::NON_FINITE;
+        }
+        if extremes.lowest == extremes.highest {
+            flags |= Flags::FLAT;
+        }
+        // Saturation is rare: only a waveform that touches a rail is counted.
+        if extremes.lowest <= rails.0 && count(self, |value| value <= rails.0) >= MIN_SATURATED {
+            flags |= Flags::SATURATED_LOW;
+        }
+        if extremes.highest >= rails.1 && count(self, |value| value >= rails.1) >= MIN_SATURATED {
+            flags |= Flags::SATURATED_HIGH;
+        }
+        flags
+    }
 }
 
 /// Loads a waveform into `loaded` and returns its flags.
@@ -73,29 +125,7 @@ pub fn load_samples(
             }
         }
     }
-    loaded
-        .quarters
-        .resize(loaded.block_mean.len(), [[0.0; 4]; 2]);
-    let extremes = match loaded.class {
-        0 => sum_raw_blocks::<{ BLOCKS[0] / 2 }>(loaded),
-        1 => sum_raw_blocks::<{ BLOCKS[1] / 2 }>(loaded),
-        _ => sum_raw_blocks::<{ BLOCKS[2] / 2 }>(loaded),
-    };
-    let mut flags = Flags::NONE;
-    if !extremes.finite {
-        return Flags::NON_FINITE;
-    }
-    if extremes.lowest == extremes.highest {
-        flags |= Flags::FLAT;
-    }
-    // Saturation is rare: only a waveform that touches a rail is counted.
-    if extremes.lowest <= rails.0 && count(loaded, |value| value <= rails.0) >= MIN_SATURATED {
-        flags |= Flags::SATURATED_LOW;
-    }
-    if extremes.highest >= rails.1 && count(loaded, |value| value >= rails.1) >= MIN_SATURATED {
-        flags |= Flags::SATURATED_HIGH;
-    }
-    flags
+    loaded.measure(rails)
 }
 
 fn count(loaded: &LoadedSamples, predicate: impl Fn(f32) -> bool) -> usize {

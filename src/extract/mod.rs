@@ -4,12 +4,15 @@
 //!
 //! | stage | module |
 //! |---|---|
+//! | constant runs at the edges of the window | [`padding`] |
 //! | samples to floats, flags, block sums | [`load_samples`] |
+//! | samples that no pulse can make; pulses that are cut | [`glitches`], [`flat_top`], [`pulse_limits`] |
 //! | baseline (pedestal) and noise | [`baseline`] |
 //! | test for light, method `auto` | [`empty_waveform`] |
 //! | pulses upright, rate halved | [`deconvolution::decimate`] |
 //! | division by the spectrum of the template, low-pass ([`deconvolution::filter`]) | [`deconvolution::deconvolve`] |
 //! | residual baseline and noise | [`deconvolution::residual_baseline`] |
+//! | a baseline that moves | [`deconvolution::moving_baseline`], [`deconvolution::follow_baseline`] |
 //! | hit finding | [`deconvolution::hit_finding`] |
 //! | charge and time of a hit | [`deconvolution::charge`], [`deconvolution::time`] |
 //! | template fit of pile-up, methods `sparse` and `auto` | [`template_fit`] |
@@ -24,8 +27,12 @@ pub(crate) mod empty_waveform;
 mod extract_waveform;
 pub(crate) mod extractor;
 pub(crate) mod finalize;
+pub(crate) mod flat_top;
+pub(crate) mod glitches;
 pub(crate) mod load_samples;
+pub(crate) mod padding;
 mod parameters;
+pub(crate) mod pulse_limits;
 mod select_nth;
 mod stage_kind;
 pub(crate) mod template_fit;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::deconvolution::deconvolve::DeconvolutionWorkspace;
+use super::deconvolution::follow_baseline::FollowWorkspace;
 use super::deconvolution::hit_finding::FoundHit;
 use super::deconvolution::residual_baseline::ResidualBaselineWorkspace;
 use super::extractor::{PlanKey, ThreadPlan};
@@ -16,6 +17,7 @@ pub(crate) struct Workspace {
     pub(crate) loaded: LoadedSamples,
     pub(crate) deconvolve: DeconvolutionWorkspace,
     pub(crate) residual_baseline: ResidualBaselineWorkspace,
+    pub(crate) follow: FollowWorkspace,
     pub(crate) found: Vec<FoundHit>,
     /// Charge, its standard deviation and flags of each found hit.
     pub(crate) charges: Vec<(f32, f32, Flags)>,
@@ -23,6 +25,8 @@ pub(crate) struct Workspace {
     pub(crate) plan: Option<(PlanKey, Rc<ThreadPlan>)>,
     /// The level that decimation subtracted.
     pub(crate) level_adc: f32,
+    /// The level of the samples after the residual baseline, from which the fit starts. Equal to the baseline, unless that moves.
+    pub(crate) fit_level_adc: f32,
     /// Noise of a sample: the calibrated one, after the residual baseline the one measured in the trace.
     pub(crate) noise_adc: f32,
     pub(crate) summary: WaveformSummary,

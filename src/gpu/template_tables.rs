@@ -10,7 +10,8 @@ use num_complex::Complex32;
 use super::device::Device;
 use super::kernels::numbers::{ANGLES_AT, MAX_BINS};
 use super::kernels::shared_types::TemplatePlan;
-use crate::extract::deconvolution::deconvolve::{DeconvolutionPlan, packed_factors, to_complex32};
+use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
+use crate::extract::deconvolution::packed_filter::{packed_factors, to_complex32};
 use crate::extract::deconvolution::{charge, hit_finding, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
 use crate::extract::template_fit::template::Template;
@@ -117,7 +118,7 @@ impl TemplateTables {
                 tail_ramp_at: tail.0,
                 n_tail_ramp: tail.1,
                 decimation: channel.design.decimation as u32,
-                smoothing: residual_baseline::smoothing(plan) as u32,
+                smoothing: plan.smoothing() as u32,
                 margin: residual_baseline::margin(plan) as u32,
                 reach: hit_finding::reach(plan) as u32,
                 edge_reach: charge::edge_reach(plan) as u32,

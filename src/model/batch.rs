@@ -72,7 +72,25 @@ pub enum SamplesRef<'a> {
     F32(&'a [f32]),
 }
 
-impl SamplesRef<'_> {
+impl<'a> SamplesRef<'a> {
+    /// Returns sample `index` as `f32`.
+    #[must_use]
+    pub fn sample(&self, index: usize) -> Option<f32> {
+        match self {
+            Self::U16(samples) => samples.get(index).map(|&sample| f32::from(sample)),
+            Self::F32(samples) => samples.get(index).copied(),
+        }
+    }
+
+    /// Returns the samples `range`; none if it exceeds the waveform.
+    #[must_use]
+    pub fn range(self, range: std::ops::Range<usize>) -> SamplesRef<'a> {
+        match self {
+            Self::U16(samples) => Self::U16(samples.get(range).unwrap_or_default()),
+            Self::F32(samples) => Self::F32(samples.get(range).unwrap_or_default()),
+        }
+    }
+
     /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -75,6 +75,18 @@ impl Flags {
     /// Calibration: the template ends before its tail does.
     pub const TEMPLATE_CUT: Self = Self(1 << 29);
 
+    /// A rail of the digitizer, or of an amplifier before it, cuts pulses or their overshoot.
+    pub const SATURATED: Self = Self(Self::SATURATED_HIGH.0 | Self::SATURATED_LOW.0);
+    /// Flags of a waveform that its hits get too: what is wrong with all of its charges and times.
+    pub const OF_WAVEFORM_AND_HITS: Self = Self(
+        Self::SATURATED.0
+            | Self::NO_CALIBRATION.0
+            | Self::UNSTABLE_BASELINE.0
+            | Self::BASELINE_FOLLOWED.0
+            | Self::GLITCH.0
+            | Self::PADDED.0,
+    );
+
     /// Flags that say how a waveform was reconstructed. All others tell of a problem, or of a limited result.
     pub const INFORMATION: Self =
         Self(Self::FITTED.0 | Self::NO_LIGHT.0 | Self::BASELINE_FOLLOWED.0);

@@ -1,20 +1,12 @@
 //! Stage 4: deconvolution by FFT: division by the spectrum of the template and low-pass; ADC counts in, PE per ns out.
 //!
-//! The transform of n real samples is that of n / 2 complex ones, even samples real and odd ones imaginary. The
-//! filter H is applied without unpacking: with Z the packed transform and M = n / 2,
-//! Z'(k) = A(k) Z(k) + B(k) conj(Z(M - k)), A = P - Q sin(pi k / M), B = i Q cos(pi k / M),
-//! P and Q = (H(k) +- conj(H(M - k))) / 2. Two waveforms are never packed into one transform: by rounding, the hits of one would depend on
-//! the other.
-//!
 //! The window is extended at both ends from the level there smoothly to the baseline, so that an undershoot tail that the window cuts
 //! makes no edge. After that there is padding for the tail of the inverse filter, so that nothing wraps around.
 
-use std::sync::Arc;
-
-use num_complex::{Complex32, Complex64};
-use rustfft::{Fft, FftPlanner};
+use std::sync::OnceLock;
 
 use super::filter::Design;
+use super::packed_filter::{PackedFilter, PackedWorkspace};
 use crate::extract::aligned_buffer::AlignedBuffer;
 use crate::math;
 
@@ -22,6 +14,8 @@ use crate::math;
 pub(crate) const BLOCK: usize = 8;
 /// Samples whose mean is the level at an end of the window.
 pub(crate) const LEVEL_SAMPLES: usize = 8;
+/// Distance at which the smoothed trace is compared with itself to find bumps, in standard deviations of the kernel.
+const BUMP_REACH_SIGMA: f32 = 3.0;
 /// Longest ramp from that level to the baseline, in decimated samples.
 const MAX_RAMP: usize = 64;
 /// Number of samples up to which the noise of sums is tabulated.
@@ -46,10 +40,15 @@ pub struct DeconvolutionPlan {
     /// Share of the charge of a photoelectron inside the window, by the distance of its peak from the end in decimated samples.
     pub share_before_end: Vec<f32>,
     pub(crate) kernel_integral: KernelIntegral,
-    direct: AlignedBuffer,
-    mirrored: AlignedBuffer,
-    forward: Arc<dyn Fft<f32>>,
-    backward: Arc<dyn Fft<f32>>,
+    /// Distance in samples of the trace over which the smoothed trace is compared with itself to find bumps as narrow as the kernel.
+    pub(crate) bump_reach: usize,
+    /// Standard deviation of that comparison, in PE/ns for white noise of 1 ADC count.
+    pub(crate) bump_noise: f32,
+    /// Height of the template over its area above 0, per ns.
+    pub(crate) height_per_area: f32,
+    filter: PackedFilter,
+    /// The convolution with the template at the full sampling rate, created when a waveform first needs it.
+    template_filter: OnceLock<PackedFilter>,
     pub(crate) lead_ramp: Vec<f32>,
     pub(crate) tail_ramp: Vec<f32>,
 }
@@ -90,15 +89,13 @@ impl KernelIntegral {
 pub struct DeconvolutionWorkspace {
     /// Input: the decimated window, whose length the caller sets. Result: the deconvolved trace.
     pub trace: AlignedBuffer,
-    reversed: AlignedBuffer,
-    scratch: AlignedBuffer,
+    packed: PackedWorkspace,
 }
 
 impl DeconvolutionPlan {
     /// Creates the plan of `design` for transforms of `n_fft` decimated samples, an even number.
     #[must_use]
     pub fn new(design: &Design, n_fft: usize) -> Self {
-        let mut planner = FftPlanner::<f32>::new();
         let step_ns = (design.decimation as f64 * design.sampling_ns) as f32;
         let lead = design.kernel_lead.div_ceil(design.decimation);
         let padding = design.padding.div_ceil(design.decimation).min(n_fft / 2);
@@ -111,7 +108,6 @@ impl DeconvolutionPlan {
                 })
                 .collect()
         };
-        let (direct, mirrored) = packed_filter(&design.spectrum(n_fft));
         let mut plan = Self {
             n_fft,
             step_ns,
@@ -126,10 +122,11 @@ impl DeconvolutionPlan {
             block_response: Vec::new(),
             share_before_end: Vec::new(),
             kernel_integral: KernelIntegral::new(design),
-            direct,
-            mirrored,
-            forward: planner.plan_fft_forward(n_fft / 2),
-            backward: planner.plan_fft_inverse(n_fft / 2),
+            bump_reach: 0,
+            bump_noise: 0.0,
+            height_per_area: design.height_per_area() as f32,
+            filter: PackedFilter::new(&design.spectrum(n_fft)),
+            template_filter: OnceLock::new(),
             lead_ramp: ramp(padding / 4).into_iter().rev().collect(),
             tail_ramp: ramp(padding / 2),
         };
@@ -144,7 +141,18 @@ impl DeconvolutionPlan {
             .map(|block| block.iter().sum())
             .collect();
         plan.share_before_end = plan.shares_before_end(design, lead);
+        plan.bump_reach =
+            ((BUMP_REACH_SIGMA * plan.kernel_sigma_ns / step_ns).round() as usize).max(2);
+        let taps = bump_taps(plan.smoothing(), plan.bump_reach);
+        plan.bump_noise = design.filtered_noise(&taps) as f32;
         plan
+    }
+
+    /// Returns the width in samples over which the trace is smoothed to find hits: that of a matched filter, odd.
+    #[must_use]
+    pub fn smoothing(&self) -> usize {
+        let wanted = 2.8 * self.kernel_sigma_ns / self.step_ns;
+        (2 * (0.5 * wanted) as usize + 1).max(3)
     }
 
     /// Returns the length of the longest window in decimated samples.
@@ -201,6 +209,14 @@ impl DeconvolutionPlan {
     /// Deconvolves the window in `work.trace` in place. Its length must not exceed [`max_window`](Self::max_window).
     pub fn deconvolve(&self, work: &mut DeconvolutionWorkspace) {
         let length = work.trace.len();
+        self.deconvolve_ring(work);
+        work.trace.resize(length, 0.0);
+    }
+
+    /// Deconvolves the window in `work.trace`, and returns the trace of the whole circular transform: the window, what follows it, and what
+    /// precedes it.
+    pub(super) fn deconvolve_ring(&self, work: &mut DeconvolutionWorkspace) {
+        let length = work.trace.len();
         let trace = &mut work.trace;
         let first = mean(&trace[..LEVEL_SAMPLES.min(length)]);
         let (last, decay) = level_and_decay(&trace[length.saturating_sub(2 * LEVEL_SAMPLES)..]);
@@ -215,25 +231,33 @@ impl DeconvolutionPlan {
             first,
             &self.lead_ramp[self.lead_ramp.len() - lead..],
         );
-        let packed = trace.as_complex_mut();
-        let scratch = self
-            .forward
-            .get_inplace_scratch_len()
-            .max(self.backward.get_inplace_scratch_len());
-        work.scratch.resize(2 * scratch, 0.0);
-        let scratch = work.scratch.as_complex_mut();
-        self.forward.process_with_scratch(packed, scratch);
-        work.reversed.resize(2 * packed.len(), 0.0);
-        mirror(packed, work.reversed.as_complex_mut());
-        filter(
-            packed,
-            work.reversed.as_complex(),
-            self.direct.as_complex(),
-            self.mirrored.as_complex(),
-        );
-        self.backward.process_with_scratch(packed, scratch);
-        trace.resize(length, 0.0);
+        self.filter.apply(trace, &mut work.packed);
     }
+
+    /// Converts a trace in PE/ns into samples in ADC counts, in place: the convolution with the template. `work.trace` holds one number per
+    /// sample of the waveform for the whole circular transform.
+    pub(super) fn convolve_with_template(
+        &self,
+        design: &Design,
+        work: &mut DeconvolutionWorkspace,
+    ) {
+        let filter = self.template_filter.get_or_init(|| {
+            PackedFilter::new(&design.template_spectrum(self.n_fft * design.decimation))
+        });
+        filter.apply(&mut work.trace, &mut work.packed);
+    }
+}
+
+/// Returns the weights of the difference between the trace smoothed over `width` samples and the mean of it `reach` before and after.
+fn bump_taps(width: usize, reach: usize) -> Vec<f64> {
+    let mut taps = vec![0.0; width + 2 * reach];
+    let share = 1.0 / width as f64;
+    for offset in 0..width {
+        taps[offset] -= 0.5 * share;
+        taps[offset + reach] += share;
+        taps[offset + 2 * reach] -= 0.5 * share;
+    }
+    taps
 }
 
 /// Writes the samples after the window: a level that decays by the share `decay` per sample, faded out by `ramp`.
@@ -273,66 +297,6 @@ fn level_and_decay(end: &[f32]) -> (f32, f32) {
         (level, decay)
     } else {
         (after, 0.0)
-    }
-}
-
-/// Returns the factors A and B (see the module docs) of the filter with the bins 0 to n / 2 of `spectrum`, which includes the factor
-/// 1 / n of a transform of n samples; that of the packed transform is twice as large.
-fn packed_filter(spectrum: &[Complex64]) -> (AlignedBuffer, AlignedBuffer) {
-    let half = spectrum.len() - 1;
-    let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
-        .map(|k| {
-            let (p, q) = packed_factors(spectrum, k);
-            let (sin, cos) = math::sin_cos(std::f64::consts::PI * k as f64 / half as f64);
-            (
-                to_complex32(p - q * sin),
-                to_complex32(Complex64::I * q * cos),
-            )
-        })
-        .unzip();
-    (direct.into_iter().collect(), mirrored.into_iter().collect())
-}
-
-/// Returns P and Q of bin `k` (see the module docs), times two.
-pub(crate) fn packed_factors(spectrum: &[Complex64], k: usize) -> (Complex64, Complex64) {
-    let (here, there) = (spectrum[k], spectrum[spectrum.len() - 1 - k].conj());
-    (here + there, here - there)
-}
-
-pub(crate) fn to_complex32(value: Complex64) -> Complex32 {
-    Complex32::new(value.re as f32, value.im as f32)
-}
-
-/// Writes conj(Z(M - k)) for every k.
-#[multiversion::multiversion(targets = "simd")]
-fn mirror(bins: &[Complex32], out: &mut [Complex32]) {
-    let Some((first, rest)) = bins.split_first() else {
-        return;
-    };
-    out[0] = first.conj();
-    let count = rest.len();
-    let out = &mut out[1..][..count];
-    for index in 0..count {
-        let bin = rest[count - 1 - index];
-        out[index] = Complex32 {
-            re: bin.re,
-            im: -bin.im,
-        };
-    }
-}
-
-#[multiversion::multiversion(targets = "simd")]
-fn filter(
-    bins: &mut [Complex32],
-    reversed: &[Complex32],
-    direct: &[Complex32],
-    mirrored: &[Complex32],
-) {
-    for (((bin, reversed), a), b) in bins.iter_mut().zip(reversed).zip(direct).zip(mirrored) {
-        *bin = Complex32::new(
-            (a.re * bin.re - a.im * bin.im) + (b.re * reversed.re - b.im * reversed.im),
-            (a.re * bin.im + a.im * bin.re) + (b.re * reversed.im + b.im * reversed.re),
-        );
     }
 }
 

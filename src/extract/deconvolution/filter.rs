@@ -279,6 +279,38 @@ impl Design {
     /// Returns the standard deviation of the charge in 0, 1, .. `longest` decimated samples, for white noise of 1 ADC count.
     #[must_use]
     pub fn charge_noise_pe(&self, longest: usize) -> Vec<f64> {
+        let all_covariances = self.trace_covariance();
+        let step_ns = self.decimation as f64 * self.sampling_ns;
+        let covariance =
+            |lag: usize| all_covariances[lag % all_covariances.len()] * step_ns * step_ns;
+        // var(w + 1) = var(w) + c(0) + 2 (c(1) + .. + c(w))
+        let (mut variance, mut ahead) = (0.0_f64, 0.0);
+        let mut all = vec![0.0];
+        for width in 0..longest {
+            if width > 0 {
+                ahead += 2.0 * covariance(width);
+            }
+            variance += covariance(0) + ahead;
+            all.push(variance.max(0.0).sqrt());
+        }
+        all
+    }
+
+    /// Returns the standard deviation of the trace in PE/ns after a filter with the weights `taps`, for white noise of 1 ADC count.
+    #[must_use]
+    pub fn filtered_noise(&self, taps: &[f64]) -> f64 {
+        let covariance = self.trace_covariance();
+        let mut variance = 0.0;
+        for (i, a) in taps.iter().enumerate() {
+            for (j, b) in taps.iter().enumerate() {
+                variance += a * b * covariance[i.abs_diff(j) % covariance.len()];
+            }
+        }
+        variance.max(0.0).sqrt()
+    }
+
+    /// Returns the covariance of the samples of the trace by their distance, in (PE/ns)^2 for white noise of 1 ADC count.
+    fn trace_covariance(&self) -> Vec<f64> {
         let length = self.inverse.len();
         let mut spectrum: Vec<Complex64> = self
             .inverse
@@ -291,20 +323,36 @@ impl Design {
             *bin = Complex64::from(bin.norm_sqr() / length as f64);
         }
         planner.plan_fft_inverse(length).process(&mut spectrum);
-        let step_ns = self.decimation as f64 * self.sampling_ns;
-        let covariance =
-            |lag: usize| spectrum[(lag * self.decimation) % length].re * step_ns * step_ns;
-        // var(w + 1) = var(w) + c(0) + 2 (c(1) + .. + c(w))
-        let (mut variance, mut ahead) = (0.0_f64, 0.0);
-        let mut all = vec![0.0];
-        for width in 0..longest {
-            if width > 0 {
-                ahead += 2.0 * covariance(width);
-            }
-            variance += covariance(0) + ahead;
-            all.push(variance.max(0.0).sqrt());
+        spectrum
+            .iter()
+            .step_by(self.decimation)
+            .map(|bin| bin.re)
+            .collect()
+    }
+
+    /// Returns the height of the template over its area above 0, per ns.
+    #[must_use]
+    pub fn height_per_area(&self) -> f64 {
+        let (peak, area) = self
+            .template_adc
+            .iter()
+            .fold((0.0_f64, 0.0), |(peak, area), &value| {
+                (peak.max(value), area + value.max(0.0))
+            });
+        peak / (area * self.sampling_ns).max(f64::MIN_POSITIVE)
+    }
+
+    /// Returns the spectrum by which that of a deconvolved trace, interpolated to the sampling rate, is multiplied to get samples in ADC
+    /// counts: bins 0 to `n_samples / 2`, including the factor `1 / n_samples` of the transform.
+    #[must_use]
+    pub fn template_spectrum(&self, n_samples: usize) -> Vec<Complex64> {
+        let scale = self.sampling_ns / n_samples as f64;
+        let mut spectrum = spectrum_of(&self.template_adc, n_samples);
+        spectrum.truncate(n_samples / 2 + 1);
+        for bin in &mut spectrum {
+            *bin *= scale;
         }
-        all
+        spectrum
     }
 
     /// Returns the length of the transform in decimated samples for a window of `n_samples`: a power of two.

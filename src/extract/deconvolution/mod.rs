@@ -1,10 +1,15 @@
 //! The method `deconvolution`: division by the spectrum of the template, then hit finding in the deconvolved trace.
 
+mod baseline_curve;
 pub(crate) mod charge;
 pub(crate) mod decimate;
 pub(crate) mod deconvolve;
 pub(crate) mod filter;
+pub(crate) mod follow_baseline;
 pub(crate) mod hit_finding;
+pub(crate) mod moving_baseline;
+pub(crate) mod packed_filter;
 pub(crate) mod residual_baseline;
+mod smoothing_spline;
 pub(crate) mod time;
 mod trace_blocks;

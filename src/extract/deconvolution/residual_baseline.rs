@@ -48,28 +48,22 @@ pub struct ResidualBaseline {
 /// Buffers for the residual baseline; the smoothed trace and its maxima are used by later stages.
 #[derive(Clone, Debug, Default)]
 pub struct ResidualBaselineWorkspace {
-    /// The trace smoothed over [`smoothing`] samples, where hits are looked for.
+    /// The trace smoothed over [`DeconvolutionPlan::smoothing`] samples, where hits are looked for.
     pub smooth: Vec<f32>,
     /// Largest smoothed value of each block of [`BLOCK`] samples; the last block may be short.
     pub block_max: Vec<f32>,
-    block_sum: Vec<f32>,
+    /// Sum of the trace per whole block.
+    pub block_sum: Vec<f32>,
     squares_below: Vec<f32>,
     count_below: Vec<f32>,
     values: Vec<f32>,
     dark: Vec<f32>,
 }
 
-/// Returns the width in samples over which the trace is smoothed to find hits: that of a matched filter, odd.
-#[must_use]
-pub fn smoothing(plan: &DeconvolutionPlan) -> usize {
-    let wanted = 2.8 * plan.kernel_sigma_ns / plan.step_ns;
-    (2 * (0.5 * wanted) as usize + 1).max(3)
-}
-
 /// Returns the standard deviation of the smoothed trace for white noise of `noise_adc`.
 #[must_use]
 pub fn smooth_noise(plan: &DeconvolutionPlan, noise_adc: f32) -> f32 {
-    let width = smoothing(plan);
+    let width = plan.smoothing();
     plan.charge_noise.get(width).copied().unwrap_or(0.0) * noise_adc / (width as f32 * plan.step_ns)
 }
 
@@ -81,10 +75,22 @@ pub fn margin(plan: &DeconvolutionPlan) -> usize {
 
 /// Returns the blocks of a trace of `length` samples that the kernel of light just outside the window does not reach.
 fn inner_blocks(plan: &DeconvolutionPlan, length: usize) -> Range<usize> {
+    inner_blocks_of(plan, length, BLOCK)
+}
+
+/// Returns the same for blocks of `size` samples.
+pub(super) fn inner_blocks_of(
+    plan: &DeconvolutionPlan,
+    length: usize,
+    size: usize,
+) -> Range<usize> {
     let margin = margin(plan);
-    let first = margin.div_ceil(BLOCK);
-    let last = length.saturating_sub(margin) / BLOCK;
-    first..last.min(plan.block_response.len()).max(first)
+    let first = margin.div_ceil(size);
+    let last = length.saturating_sub(margin) / size;
+    first
+        ..last
+            .min(plan.block_response.len() * BLOCK / size)
+            .max(first)
 }
 
 /// True if [`estimate_residual_baseline`] needs no first estimate of the level for a trace of `length` samples. A shorter one may hold nothing
@@ -104,7 +110,7 @@ pub fn estimate_residual_baseline(
     work: &mut ResidualBaselineWorkspace,
 ) -> ResidualBaseline {
     let response = &plan.baseline_response[..trace.len()];
-    let width = smoothing(plan);
+    let width = plan.smoothing();
     let sigma = smooth_noise(plan, noise_adc);
     let Range {
         start: first,
@@ -180,6 +186,7 @@ pub fn estimate_residual_baseline(
         for (block, max) in work.block_max.iter_mut().enumerate() {
             *max -= level * response[(block * BLOCK + BLOCK / 2).min(response.len() - 1)];
         }
+        subtract(&mut work.block_sum, responses, level);
     }
     let sigma_adc = noise / sigma.max(f32::MIN_POSITIVE) * block_sigma
         / (middle_response * n_unlit.max(1.0).sqrt());

@@ -40,7 +40,8 @@ impl FitWorkspace {
         let converged = self.iterate_to(problem, FINAL_CHI2_TOL, MAX_FINAL_STEPS);
         self.estimate_errors(problem);
         self.correct_separations(problem);
-        let noise2 = problem.noise_adc * problem.noise_adc;
+        // The noise that the trace shows contains what the fit does not describe: the fit is judged by the calibrated one.
+        let noise2 = problem.judged_noise_adc * problem.judged_noise_adc;
         let freedom = self.upright.len().saturating_sub(self.columns()).max(1) as f32;
         self.chi2_ndf = self.residual_squares / noise2 / freedom;
         let is_finite = self.chi2_ndf < MAX_CHI2_NDF;

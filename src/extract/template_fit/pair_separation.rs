@@ -157,6 +157,7 @@ mod tests {
         let problem = FitProblem {
             template: &template,
             noise_adc: 11.5,
+            judged_noise_adc: 11.5,
             charge_sigma_pe: 0.3,
             peak_adc: 115.0,
         };

@@ -26,6 +26,8 @@ pub(crate) struct FitProblem<'a> {
     pub(crate) template: &'a Template,
     /// Noise of a sample, in ADC counts.
     pub(crate) noise_adc: f32,
+    /// Noise of a sample by which the fit is judged: the calibrated one, which the misfit cannot raise.
+    pub(crate) judged_noise_adc: f32,
     /// Spread of the charge of a single photoelectron, relative.
     pub(crate) charge_sigma_pe: f32,
     /// Highest value of the template.

@@ -7,7 +7,7 @@ use super::numbers::{
     ALONE_AFTER, ALONE_BEFORE, ANGLES_AT, FLAGS_SHIFT, FitNumber, HEADER_WORDS, Header, LANES,
     LEADS, LEFT_TO_CPU, MethodNumber, TILE,
 };
-use crate::extract::deconvolution::{charge, deconvolve, residual_baseline, time};
+use crate::extract::deconvolution::{charge, deconvolve, moving_baseline, residual_baseline, time};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
 use crate::extract::{Stage, baseline, empty_waveform, load_samples};
@@ -82,6 +82,9 @@ pub fn extraction() -> String {
     constants!(text, integer, residual_baseline: MIN_PAIRED_BLOCKS MIN_LONG_BLOCKS);
     constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
         MIN_UNLIT_BLOCKS DRIFT_SIGMA);
+    constants!(text, integer, moving_baseline: GROUP_SAMPLES MIN_LONG_TRACE);
+    constants!(text, real, moving_baseline: MAX_BLOCK_SIGMA SUSPECT_BLOCK_BELOW SUSPECT_GROUP_BELOW SUSPECT_PAIR SUSPECT_ALL_ABOVE CERTAIN_LIGHT
+        QUIET_BLOCK MIN_QUIET_SHARE);
     constants!(text, real, charge: EDGE_CHARGE_SHARE MIN_SEEN_SHARE PILE_UP_RATIO);
     constants!(text, real, time: EDGE_SIGMA EDGE_PEAK_SHARE EARLY_SIGMA);
     constants!(text, real, over_threshold: EDGE_HEIGHT_SHARE);

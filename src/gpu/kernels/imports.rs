@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = shader_files![
     "deconvolution/decimate"
     "deconvolution/deconvolve"
     "deconvolution/hit_finding"
+    "deconvolution/moving_baseline"
     "deconvolution/residual_baseline"
     "deconvolution/time"
     "empty_waveform"

@@ -1,0 +1,218 @@
+//! Samples that no pulse can make: a spike of one or two samples, a missing sample stored as 0, a flipped high bit.
+//!
+//! Such samples exceed both neighbours by more than noise and the sharpness of the channel's pulses allow, or lie below both neighbours
+//! and below the baseline. They are replaced by a line between their neighbours.
+
+use multiversion::multiversion;
+
+use super::load_samples::LoadedSamples;
+use super::pulse_limits::PulseLimits;
+
+/// Height of a glitch over its neighbours, in standard deviations of the noise.
+pub(crate) const MIN_GLITCH: f32 = 8.0;
+/// Range of the samples of a waveform, in standard deviations of the noise, from which glitches are looked for.
+pub(crate) const MIN_GLITCH_RANGE: f32 = 10.0;
+
+/// Replaces the glitches of a waveform; returns their number. `level_adc` is a first baseline, `sign` the polarity of pulses.
+pub(crate) fn remove_glitches(
+    loaded: &mut LoadedSamples,
+    limits: &PulseLimits,
+    level_adc: f32,
+    noise_adc: f32,
+    sign: f32,
+) -> usize {
+    let least = MIN_GLITCH * noise_adc;
+    let range = loaded.highest - loaded.lowest;
+    if noise_adc <= 0.0 || range < MIN_GLITCH_RANGE * noise_adc {
+        return 0;
+    }
+    if largest_spike(&loaded.even, &loaded.odd) <= least {
+        return 0;
+    }
+    let count = loaded.even.len() + loaded.odd.len();
+    let mut n_glitches = 0;
+    let mut index = 0;
+    while index < count {
+        let width = [1, 2]
+            .into_iter()
+            .find(|&width| is_glitch(loaded, limits, index, width, (level_adc, least, sign)));
+        if let Some(width) = width {
+            replace(loaded, index, width);
+            n_glitches += 1;
+            index += width;
+        } else {
+            index += 1;
+        }
+    }
+    n_glitches
+}
+
+/// True if `width` samples from `index` on are a glitch.
+fn is_glitch(
+    loaded: &LoadedSamples,
+    limits: &PulseLimits,
+    index: usize,
+    width: usize,
+    (level_adc, least, sign): (f32, f32, f32),
+) -> bool {
+    let upright = |index: usize| Some(sign * (loaded.sample(index)? - level_adc));
+    // At an end of the window the one neighbour stands for both; a pulse may then be cut.
+    let (Some(before), Some(after)) = (
+        index.checked_sub(1).and_then(upright),
+        upright(index + width),
+    ) else {
+        return false;
+    };
+    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+    for value in (index..index + width).filter_map(upright) {
+        (low, high) = (low.min(value), high.max(value));
+    }
+    let (lower, higher) = (before.min(after), before.max(after));
+    let above = low - higher;
+    let sharpness = limits.sharpness[width - 1];
+    let is_above =
+        sharpness.is_finite() && above > least + sharpness * (0.5 * (before + after)).max(0.0);
+    let is_below = lower - high > least && high < -least;
+    is_above || is_below
+}
+
+/// Replaces samples by the line between their neighbours.
+fn replace(loaded: &mut LoadedSamples, index: usize, width: usize) {
+    let before = index.checked_sub(1).and_then(|index| loaded.sample(index));
+    let after = loaded.sample(index + width);
+    let (Some(before), Some(after)) = (before, after) else {
+        return;
+    };
+    for offset in 0..width {
+        let share = (offset + 1) as f32 / (width + 1) as f32;
+        if let Some(sample) = loaded.sample_mut(index + offset) {
+            *sample = before + share * (after - before);
+        }
+    }
+}
+
+/// Returns the largest distance of a sample, or of two, from the nearer of its neighbours if both are on one side.
+#[multiversion(targets = "simd")]
+fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut largest = [0.0_f32; LANES];
+    let spike = |before: f32, first: f32, last: f32, after: f32| {
+        let (low, high) = if first < last {
+            (first, last)
+        } else {
+            (last, first)
+        };
+        let (lower, higher) = if before < after {
+            (before, after)
+        } else {
+            (after, before)
+        };
+        let (above, below) = (low - higher, lower - high);
+        if above > below { above } else { below }
+    };
+    let count = even.len().min(odd.len());
+    if count < 3 {
+        return f32::INFINITY;
+    }
+    // Places with two samples before and after; the few at the ends are always searched.
+    let inner = count - 2;
+    let (o0, o1, o2) = (&odd[..inner], &odd[1..][..inner], &odd[2..][..inner]);
+    let (e1, e2) = (&even[1..][..inner], &even[2..][..inner]);
+    for start in (0..inner).step_by(LANES) {
+        let lanes = (inner - start).min(LANES);
+        for lane in 0..lanes {
+            let index = start + lane;
+            let (before, a, b, c, d) = (o0[index], e1[index], o1[index], e2[index], o2[index]);
+            let one = spike(before, a, a, b);
+            let other = spike(a, b, b, c);
+            let pair = spike(before, a, b, c);
+            let other_pair = spike(a, b, c, d);
+            let first = if one > other { one } else { other };
+            let second = if pair > other_pair { pair } else { other_pair };
+            let both = if first > second { first } else { second };
+            if both > largest[lane] {
+                largest[lane] = both;
+            }
+        }
+    }
+    let ends = [
+        spike(even[0], odd[0], odd[0], even[1]),
+        spike(even[0], odd[0], even[1], odd[1]),
+        spike(
+            odd[count - 2],
+            even[count - 1],
+            even[count - 1],
+            odd[count - 1],
+        ),
+    ];
+    largest.into_iter().chain(ends).fold(0.0, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::load_samples::load_samples;
+    use crate::extract::tests::helpers::{PEAK_ADC, gaussian, juno_pulse, juno_template};
+    use crate::model::SamplesRef;
+
+    const NOISE: f32 = 8.0;
+
+    fn removed(samples: &[f32], step: usize) -> (usize, LoadedSamples) {
+        let template: Vec<f32> = juno_template(0.05).into_iter().step_by(step).collect();
+        let mut loaded = LoadedSamples::default();
+        load_samples(
+            SamplesRef::F32(samples),
+            (f32::NEG_INFINITY, f32::INFINITY),
+            &mut loaded,
+        );
+        let limits = PulseLimits::new(&template);
+        let n = remove_glitches(&mut loaded, &limits, 1000.0, NOISE, 1.0);
+        (n, loaded)
+    }
+
+    fn noisy(seed: u64, length: usize) -> Vec<f32> {
+        gaussian(seed, length)
+            .into_iter()
+            .map(|value| 1000.0 + NOISE * value)
+            .collect()
+    }
+
+    #[test]
+    fn single_samples_that_no_pulse_can_make_are_replaced() {
+        for index in [1, 2, 17, 500, 501, 997, 998] {
+            for value in [0.0, 1000.0 + 200.0, 1000.0 + 4096.0] {
+                let mut samples = noisy(index as u64, 1000);
+                samples[index] = value;
+                let (n, loaded) = removed(&samples, 1);
+                assert_eq!(n, 1, "{index} {value}");
+                let replaced = loaded.sample(index).expect("inside");
+                assert!(
+                    (replaced - 1000.0).abs() < 5.0 * NOISE,
+                    "{index} {value}: {replaced}"
+                );
+            }
+        }
+        let mut samples = noisy(3, 1000);
+        samples[400] += 500.0;
+        samples[401] += 500.0;
+        assert_eq!(removed(&samples, 1).0, 1);
+    }
+
+    #[test]
+    fn noise_and_pulses_of_any_charge_and_distance_are_no_glitches() {
+        for (step, seed) in [(1, 0), (2, 1), (4, 2)] {
+            for trial in 0..40_u64 {
+                let mut samples = noisy(100 * seed + trial, 1000 / step);
+                let charge = [0.0, 1.0, 7.0, 60.0, 400.0][trial as usize % 5];
+                for (index, sample) in samples.iter_mut().enumerate() {
+                    let time = (index * step) as f64 - 200.0 - 0.37 * trial as f64;
+                    let later = time - 3.0 * trial as f64;
+                    *sample += PEAK_ADC
+                        * charge
+                        * (juno_pulse(time, 0.05) + juno_pulse(later, 0.05)) as f32;
+                }
+                assert_eq!(removed(&samples, step).0, 0, "{step} {trial} {charge}");
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Padding: runs of one constant value from or to the edge of the window, as records of different lengths get when they are stored in one
+//! array. They are no samples; the rest is extracted as a shorter window.
+
+use std::ops::Range;
+
+use super::baseline;
+use super::load_samples::{LoadedSamples, load_samples};
+use crate::model::{Flags, SamplesRef};
+
+/// Number of equal samples at an edge from which any value may be padding; fewer have to be one of the usual values of padding.
+pub(crate) const MIN_PADDING_RUN: usize = 8;
+/// Least number of samples that are left.
+const MIN_REST: usize = 16;
+/// Distance of a run from the baseline from which it is padding, in standard deviations of the noise, ...
+const MIN_DISTANCE: f32 = 5.0;
+/// ... and for fewer samples than [`MIN_PADDING_RUN`].
+const MIN_SHORT_DISTANCE: f32 = 20.0;
+/// Least difference of a run and the sample next to it, in standard deviations of the noise.
+const MIN_JUMP: f32 = 2.0;
+/// Distance from the baseline up to which the sample next to a run is no part of a pulse that saturates, in standard deviations of the noise.
+const MAX_NEIGHBOUR_DISTANCE: f32 = 8.0;
+
+/// What is known about the channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PaddingLimits {
+    /// Calibrated noise of a sample; 0 if not known.
+    pub(crate) noise_adc: f32,
+    /// Lowest and highest value of the digitizer.
+    pub(crate) rails: (f32, f32),
+    /// Samples of a run at a rail up to which a steep pulse may have made it; 0 if no pulse rises within one sample.
+    pub(crate) max_saturated: usize,
+}
+
+/// Returns the part of the window that holds samples, if it is not all of it. `loaded` is scratch memory.
+pub(crate) fn find_padding(
+    samples: SamplesRef<'_>,
+    limits: PaddingLimits,
+    loaded: &mut LoadedSamples,
+    sorted: &mut Vec<f32>,
+) -> Option<Range<usize>> {
+    let edges = match samples {
+        SamplesRef::U16(samples) => {
+            constant_edges(samples.len(), |index| f32::from(samples[index]), limits)
+        }
+        SamplesRef::F32(samples) => constant_edges(samples.len(), |index| samples[index], limits),
+    }?;
+    let rest = samples.range(edges.clone());
+    let flags = load_samples(rest, limits.rails, loaded);
+    if flags.contains(Flags::NON_FINITE) {
+        return None;
+    }
+    let noise_adc = limits
+        .noise_adc
+        .max(baseline::measured_noise_adc(loaded, sorted));
+    let level_adc = baseline::estimate_baseline(loaded, sorted).level_adc;
+    let last = edges.len() - 1;
+    let is_padding = |run: usize, value: f32, neighbour: usize| {
+        if run == 0 {
+            return false;
+        }
+        if value.is_nan() {
+            return true;
+        }
+        let least = if run < MIN_PADDING_RUN {
+            MIN_SHORT_DISTANCE
+        } else {
+            MIN_DISTANCE
+        };
+        let neighbour = loaded.sample(neighbour).unwrap_or(level_adc);
+        (value - level_adc).abs() > least * noise_adc
+            && (neighbour - level_adc).abs() <= MAX_NEIGHBOUR_DISTANCE * noise_adc
+            && (run > limits.max_saturated || !is_rail(value, limits.rails))
+    };
+    let value_at = |index: usize| samples.sample(index).unwrap_or(f32::NAN);
+    let length = samples.len();
+    let begin = if is_padding(edges.start, value_at(0), 0) {
+        edges.start
+    } else {
+        0
+    };
+    let end = if is_padding(length - edges.end, value_at(length - 1), last) {
+        edges.end
+    } else {
+        length
+    };
+    (begin > 0 || end < length).then_some(begin..end)
+}
+
+fn is_rail(value: f32, rails: (f32, f32)) -> bool {
+    value <= rails.0 || value >= rails.1
+}
+
+/// Returns the window without runs at its edges that may be padding; `None` if there are none, or nothing else.
+fn constant_edges(
+    length: usize,
+    sample: impl Fn(usize) -> f32,
+    limits: PaddingLimits,
+) -> Option<Range<usize>> {
+    if length <= MIN_REST {
+        return None;
+    }
+    let is_usual = |value: f32| {
+        value.is_nan() || is_rail(value, limits.rails) || [0.0, -1.0, 65535.0].contains(&value)
+    };
+    let is_same = |a: f32, b: f32| a == b || (a.is_nan() && b.is_nan());
+    let first = sample(0);
+    let leading = (1..length).find(|&index| !is_same(sample(index), first))?;
+    let last = sample(length - 1);
+    let trailing = (1..length).find(|&index| !is_same(sample(length - 1 - index), last))?;
+    // Where the noise is less than a count, equal samples are common.
+    let may_be_padding = |run: usize, value: f32, neighbour: f32| {
+        (run >= MIN_PADDING_RUN || is_usual(value))
+            && !((value - neighbour).abs() <= MIN_JUMP * limits.noise_adc)
+    };
+    let begin = if may_be_padding(leading, first, sample(leading)) {
+        leading
+    } else {
+        0
+    };
+    let neighbour = sample(length - 1 - trailing);
+    let end = if may_be_padding(trailing, last, neighbour) {
+        length - trailing
+    } else {
+        length
+    };
+    ((begin > 0 || end < length) && begin + MIN_REST <= end).then_some(begin..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::tests::helpers::gaussian;
+
+    fn found(samples: &[f32], rails: (f32, f32)) -> Option<Range<usize>> {
+        let limits = PaddingLimits {
+            noise_adc: 8.0,
+            rails,
+            max_saturated: 0,
+        };
+        find_padding(
+            SamplesRef::F32(samples),
+            limits,
+            &mut LoadedSamples::default(),
+            &mut Vec::new(),
+        )
+    }
+
+    fn noisy(length: usize) -> Vec<f32> {
+        gaussian(5, length)
+            .into_iter()
+            .map(|value| (4000.0 + 8.0 * value).round())
+            .collect()
+    }
+
+    const RAILS: (f32, f32) = (0.0, 16383.0);
+
+    #[test]
+    fn runs_of_one_value_at_the_edges_are_padding() {
+        for n in [1, 2, 10, 100, 700] {
+            for value in [0.0, -1.0, 65535.0, f32::NAN] {
+                let mut samples = noisy(1000);
+                samples[1000 - n..].fill(value);
+                assert_eq!(found(&samples, RAILS), Some(0..1000 - n), "{n} {value}");
+                let mut samples = noisy(1000);
+                samples[..n].fill(value);
+                assert_eq!(found(&samples, RAILS), Some(n..1000), "{n} {value}");
+            }
+        }
+        let mut samples = noisy(1000);
+        samples[900..].fill(1234.0);
+        samples[..20].fill(0.0);
+        assert_eq!(found(&samples, RAILS), Some(20..900));
+    }
+
+    #[test]
+    fn the_baseline_and_saturated_pulses_are_no_padding() {
+        assert_eq!(found(&noisy(1000), RAILS), None);
+        // Suppressed to the baseline.
+        let mut samples = noisy(1000);
+        samples[600..].fill(4003.0);
+        assert_eq!(found(&samples, RAILS), None);
+        // A pulse that is still saturated at the end of the window.
+        let mut samples = noisy(1000);
+        for (index, sample) in samples.iter_mut().enumerate().skip(950) {
+            *sample = (*sample - 800.0 * (index - 949) as f32).max(0.0);
+        }
+        assert_eq!(found(&samples, RAILS), None);
+        assert_eq!(found(&[0.0; 1000], RAILS), None);
+    }
+}
