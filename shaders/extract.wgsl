@@ -12,6 +12,7 @@
 #import generated/waveforms
 #import load_samples
 #import memory
+#import sample_checks
 #import scan
 #import stages
 
@@ -39,9 +40,10 @@ fn extract(slot: u32) {
 
     if runs(STAGE_LOAD_SAMPLES) {
         load_samples();
+        check_samples();
     }
     // A flat waveform has only a baseline; an empty one only a baseline and noise.
-    var is_done = broadcast(header(HEADER_FLAGS)) & FLAT;
+    var is_done = broadcast(header(HEADER_FLAGS)) & (FLAT | LEFT_TO_CPU);
     if FIT == FIT_AUTO && is_done == 0u {
         test_for_light();
         is_done = broadcast(header(HEADER_FLAGS)) & NO_LIGHT;

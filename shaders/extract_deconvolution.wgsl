@@ -19,9 +19,19 @@
 #import memory
 #import template_fit/seeds
 
+fn is_left_to_cpu() -> bool {
+    return (broadcast(header(HEADER_FLAGS)) & LEFT_TO_CPU) != 0u;
+}
+
 fn run_stages() {
     if runs(STAGE_DECIMATE) {
         decimate();
+    }
+    if runs(STAGE_DECONVOLVE) {
+        test_window_end();
+    }
+    if is_left_to_cpu() {
+        return;
     }
     if runs(STAGE_DECONVOLVE) {
         deconvolve();
@@ -31,7 +41,7 @@ fn run_stages() {
         estimate_residual_baseline();
         test_baseline(noise_adc);
     }
-    if (broadcast(header(HEADER_FLAGS)) & LEFT_TO_CPU) != 0u {
+    if is_left_to_cpu() {
         return;
     }
     if runs(STAGE_HIT_FINDING) {

@@ -6,6 +6,8 @@
 #import common/prefix_sum
 #import common/state
 #import generated/extraction
+#import generated/flags
+#import generated/state
 #import generated/waveforms
 #import memory
 
@@ -15,6 +17,19 @@ fn mean(begin: u32, end: u32) -> f32 {
         sum += real_at(index);
     }
     return sum / f32(max(end - begin, 1u));
+}
+
+// Leaves a window whose end cuts a pulse to the CPU, which continues the pulse.
+fn test_window_end() {
+    if is_leader() {
+        let count = trace_length();
+        let level = mean(max(count, LEVEL_SAMPLES) - LEVEL_SAMPLES, count);
+        let samples = f32(LEVEL_SAMPLES * plans[plan].decimation);
+        if level > CUT_PULSE_SIGMA * header_f32(HEADER_NOISE) / sqrt(samples) {
+            write_header(HEADER_FLAGS, header(HEADER_FLAGS) | LEFT_TO_CPU);
+        }
+    }
+    sync();
 }
 
 fn deconvolve() {

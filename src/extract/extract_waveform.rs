@@ -9,7 +9,7 @@ use super::deconvolution::deconvolve::DeconvolutionPlan;
 use super::deconvolution::follow_baseline::{Movement, Suspect};
 use super::deconvolution::hit_finding::HitSearch;
 use super::deconvolution::residual_baseline::ResidualBaseline;
-use super::deconvolution::{charge, decimate, hit_finding, residual_baseline, time};
+use super::deconvolution::{charge, decimate, deconvolve, hit_finding, residual_baseline, time};
 use super::empty_waveform::EmptyBaseline;
 use super::extractor::{Channel, Extractor};
 use super::finalize::finalize;
@@ -34,6 +34,8 @@ const WAVEFORMS_PER_TASK: usize = 128;
 pub struct Trace {
     /// Baseline as recorded.
     pub baseline_adc: f32,
+    /// The baseline of each sample as recorded, where it moves; otherwise empty.
+    pub moving_baseline_adc: Vec<f32>,
     /// Noise of one sample.
     pub noise_adc: f32,
     /// Interval of the deconvolved trace; its first value is at the time of the first sample.
@@ -50,6 +52,13 @@ pub struct Trace {
     pub hits: Vec<Hit>,
     /// Flags of the waveform.
     pub flags: Flags,
+}
+
+/// Puts `count` copies of the first value before a trace, if it has any.
+fn pad_front(values: &mut Vec<f32>, count: usize) {
+    if let Some(&first) = values.first() {
+        values.splice(0..0, std::iter::repeat_n(first, count));
+    }
 }
 
 impl Backend for Extractor {
@@ -117,8 +126,24 @@ impl Extractor {
             let residual = work.fit.residual.iter();
             trace.residual_adc = residual.map(|value| sign * value).collect();
         }
+        if summary.flags.contains(Flags::BASELINE_FOLLOWED) {
+            let sign = self.readout().polarity.sign();
+            let n_samples = work.loaded.even.len() + work.loaded.odd.len();
+            let curve = work.follow.curve_adc(n_samples).iter();
+            trace.moving_baseline_adc = curve
+                .map(|value| work.fit_level_adc + sign * value)
+                .collect();
+        }
         trace.threshold_pe_per_ns = work.threshold;
         trace.step_ns = work.step_ns;
+        if let Some(window) = self.find_padding(waveform, &mut Workspace::default()) {
+            let skipped_ns = window.start as f64 * self.readout().sampling_ns;
+            let skipped = (skipped_ns / f64::from(work.step_ns)).round() as usize;
+            pad_front(&mut trace.deconvolved_pe_per_ns, skipped);
+            pad_front(&mut trace.smoothed_pe_per_ns, skipped);
+            pad_front(&mut trace.residual_adc, window.start);
+            pad_front(&mut trace.moving_baseline_adc, window.start);
+        }
         let offset_ns = self
             .calibration()
             .row_of(waveform.channel_id)
@@ -282,7 +307,10 @@ impl Extractor {
         let sign = self.readout().polarity.sign();
         self.decimate(channel, work, trace_length);
         on_stage(Stage::Decimate, work);
-        plan.deconvolve(&mut work.deconvolve);
+        // The mean of the last samples of the trace is that of as many raw samples.
+        let samples = (deconvolve::LEVEL_SAMPLES * channel.design.decimation) as f32;
+        let max_end_adc = deconvolve::CUT_PULSE_SIGMA * work.noise_adc / samples.sqrt();
+        plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
         on_stage(Stage::Deconvolve, work);
 
         let mut residual = residual_baseline::estimate_residual_baseline(
@@ -302,7 +330,7 @@ impl Extractor {
                     curve_mean_adc = followed.mean_adc;
                     work.level_adc = followed.level_adc;
                     self.decimate(channel, work, trace_length);
-                    plan.deconvolve(&mut work.deconvolve);
+                    plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
                     residual = residual_baseline::estimate_residual_baseline(
                         &mut work.deconvolve.trace,
                         &plan,

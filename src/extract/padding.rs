@@ -10,13 +10,13 @@ use crate::model::{Flags, SamplesRef};
 /// Number of equal samples at an edge from which any value may be padding; fewer have to be one of the usual values of padding.
 pub(crate) const MIN_PADDING_RUN: usize = 8;
 /// Least number of samples that are left.
-const MIN_REST: usize = 16;
+pub(crate) const MIN_PADDING_REST: usize = 16;
 /// Distance of a run from the baseline from which it is padding, in standard deviations of the noise, ...
 const MIN_DISTANCE: f32 = 5.0;
 /// ... and for fewer samples than [`MIN_PADDING_RUN`].
 const MIN_SHORT_DISTANCE: f32 = 20.0;
 /// Least difference of a run and the sample next to it, in standard deviations of the noise.
-const MIN_JUMP: f32 = 2.0;
+pub(crate) const MIN_PADDING_JUMP: f32 = 2.0;
 /// Distance from the baseline up to which the sample next to a run is no part of a pulse that saturates, in standard deviations of the noise.
 const MAX_NEIGHBOUR_DISTANCE: f32 = 8.0;
 
@@ -96,7 +96,7 @@ fn constant_edges(
     sample: impl Fn(usize) -> f32,
     limits: PaddingLimits,
 ) -> Option<Range<usize>> {
-    if length <= MIN_REST {
+    if length <= MIN_PADDING_REST {
         return None;
     }
     let is_usual = |value: f32| {
@@ -110,7 +110,7 @@ fn constant_edges(
     // Where the noise is less than a count, equal samples are common.
     let may_be_padding = |run: usize, value: f32, neighbour: f32| {
         (run >= MIN_PADDING_RUN || is_usual(value))
-            && !((value - neighbour).abs() <= MIN_JUMP * limits.noise_adc)
+            && !((value - neighbour).abs() <= MIN_PADDING_JUMP * limits.noise_adc)
     };
     let begin = if may_be_padding(leading, first, sample(leading)) {
         leading
@@ -123,7 +123,7 @@ fn constant_edges(
     } else {
         length
     };
-    ((begin > 0 || end < length) && begin + MIN_REST <= end).then_some(begin..end)
+    ((begin > 0 || end < length) && begin + MIN_PADDING_REST <= end).then_some(begin..end)
 }
 
 #[cfg(test)]

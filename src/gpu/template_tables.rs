@@ -14,6 +14,7 @@ use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::packed_filter::{packed_factors, to_complex32};
 use crate::extract::deconvolution::{charge, hit_finding, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
+use crate::extract::flat_top;
 use crate::extract::template_fit::template::Template;
 use crate::math;
 
@@ -128,7 +129,7 @@ impl TemplateTables {
                 noise_adc: channel.noise_adc,
                 kernel_lead_ns: plan.kernel_integral.lead_ns,
                 kernel_per_ns: plan.kernel_integral.per_ns,
-                ..fitted
+                ..with_limits(channel, fitted)
             },
         ))
     }
@@ -205,7 +206,7 @@ impl TemplateTables {
                 edge_ns: pulse.edge_ns,
                 before: pulse.before as u32,
                 after: pulse.after as u32,
-                ..TemplatePlan::zeroed()
+                ..with_limits(channel, TemplatePlan::zeroed())
             },
         )
     }
@@ -278,4 +279,22 @@ fn twiddles() -> Vec<[f32; 2]> {
         n *= 2;
     }
     twiddles
+}
+/// Returns `plan` with what the samples of the channel's pulses can be.
+fn with_limits(channel: &Channel, plan: TemplatePlan) -> TemplatePlan {
+    // Shaders have no infinity: a negative number means no limit.
+    let [one, two] = channel.limits.sharpness.map(|sharpness| {
+        if sharpness.is_finite() {
+            sharpness
+        } else {
+            -1.0
+        }
+    });
+    TemplatePlan {
+        sharpness_of_one: one,
+        sharpness_of_two: two,
+        peak_width: channel.limits.peak_width,
+        equal_run: flat_top::equal_run(channel.noise_adc) as u32,
+        ..plan
+    }
 }

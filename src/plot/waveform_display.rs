@@ -35,6 +35,8 @@ pub struct WaveformDisplay {
 pub struct TraceDisplay {
     /// Baseline as recorded.
     pub baseline_adc: f64,
+    /// Baseline of each sample as recorded, where it moves; otherwise empty.
+    pub moving_baseline_adc: Vec<f32>,
     /// Interval of the deconvolved trace.
     pub step_ns: f64,
     /// The deconvolved trace; empty for a method without one.
@@ -98,12 +100,16 @@ fn panels_of(waveform: &WaveformDisplay) -> Vec<Panel> {
     );
     raw.series.push(line.coloured(INK));
     if let Some(trace) = &waveform.trace {
-        let level = [
-            Point::new(0.0, trace.baseline_adc),
-            Point::new(end, trace.baseline_adc),
-        ];
+        let level = if trace.moving_baseline_adc.is_empty() {
+            vec![
+                Point::new(0.0, trace.baseline_adc),
+                Point::new(end, trace.baseline_adc),
+            ]
+        } else {
+            thinned(&trace.moving_baseline_adc, step)
+        };
         raw.series
-            .push(Series::new("baseline", 2, Look::Dashed, level.to_vec()));
+            .push(Series::new("baseline", 2, Look::Dashed, level));
         if !trace.residual_adc.is_empty() {
             let refolded: Vec<f32> = waveform
                 .samples_adc
@@ -293,6 +299,7 @@ mod tests {
             }],
             trace: Some(TraceDisplay {
                 baseline_adc: 500.0,
+                moving_baseline_adc: Vec::new(),
                 step_ns: 2.0,
                 deconvolved_pe_per_ns: vec![0.01; 100],
                 smoothed_pe_per_ns: vec![0.01; 100],

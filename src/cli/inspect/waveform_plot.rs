@@ -228,6 +228,7 @@ fn waveform_display(
             deconvolved_pe_per_ns: trace.deconvolved_pe_per_ns,
             smoothed_pe_per_ns: trace.smoothed_pe_per_ns,
             residual_adc: trace.residual_adc,
+            moving_baseline_adc: trace.moving_baseline_adc,
         }),
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use super::filter::Design;
+use super::kernel_integral::KernelIntegral;
 use super::packed_filter::{PackedFilter, PackedWorkspace};
 use crate::extract::aligned_buffer::AlignedBuffer;
 use crate::math;
@@ -16,6 +17,12 @@ pub(crate) const BLOCK: usize = 8;
 pub(crate) const LEVEL_SAMPLES: usize = 8;
 /// Distance at which the smoothed trace is compared with itself to find bumps, in standard deviations of the kernel.
 const BUMP_REACH_SIGMA: f32 = 3.0;
+/// Part of the window before its end in which light is not known, in standard deviations of the kernel.
+const CUT_SIGMA: f32 = 3.3;
+/// Rounds of finding light and continuing it.
+const CUT_ROUNDS: usize = 3;
+/// Height of the end of the window over the baseline from which a pulse is cut, in standard deviations of the noise.
+pub(crate) const CUT_PULSE_SIGMA: f32 = 4.0;
 /// Longest ramp from that level to the baseline, in decimated samples.
 const MAX_RAMP: usize = 64;
 /// Number of samples up to which the noise of sums is tabulated.
@@ -47,41 +54,12 @@ pub struct DeconvolutionPlan {
     /// Height of the template over its area above 0, per ns.
     pub(crate) height_per_area: f32,
     filter: PackedFilter,
-    /// The convolution with the template at the full sampling rate, created when a waveform first needs it.
+    /// The convolution of a trace with the template at the rate of the trace.
+    trace_convolution: PackedFilter,
+    /// The same at the full sampling rate, created when a waveform first needs it.
     template_filter: OnceLock<PackedFilter>,
     pub(crate) lead_ramp: Vec<f32>,
     pub(crate) tail_ramp: Vec<f32>,
-}
-
-/// A table of the integral of the kernel from minus infinity.
-pub(crate) struct KernelIntegral {
-    pub(crate) lead_ns: f32,
-    pub(crate) per_ns: f32,
-    pub(crate) values: Vec<f32>,
-}
-
-impl KernelIntegral {
-    fn new(design: &Design) -> Self {
-        let lead_ns = design.kernel_lead as f64 * design.sampling_ns;
-        let per_ns = 8.0 / design.kernel_sigma_ns;
-        let values = (0..=(2.0 * lead_ns * per_ns) as usize)
-            .map(|index| design.kernel_integral(index as f64 / per_ns - lead_ns) as f32)
-            .collect();
-        Self {
-            lead_ns: lead_ns as f32,
-            per_ns: per_ns as f32,
-            values,
-        }
-    }
-
-    fn at(&self, time_ns: f32) -> f32 {
-        let position = ((time_ns + self.lead_ns) * self.per_ns).max(0.0);
-        let index = position as usize;
-        match (self.values.get(index), self.values.get(index + 1)) {
-            (Some(a), Some(b)) => a + (b - a) * (position - index as f32),
-            _ => 1.0,
-        }
-    }
 }
 
 /// Buffers for the deconvolution of one waveform.
@@ -90,6 +68,7 @@ pub struct DeconvolutionWorkspace {
     /// Input: the decimated window, whose length the caller sets. Result: the deconvolved trace.
     pub trace: AlignedBuffer,
     packed: PackedWorkspace,
+    window: Vec<f32>,
 }
 
 impl DeconvolutionPlan {
@@ -126,6 +105,7 @@ impl DeconvolutionPlan {
             bump_noise: 0.0,
             height_per_area: design.height_per_area() as f32,
             filter: PackedFilter::new(&design.spectrum(n_fft)),
+            trace_convolution: PackedFilter::new(&design.decimated_template_spectrum(n_fft)),
             template_filter: OnceLock::new(),
             lead_ramp: ramp(padding / 4).into_iter().rev().collect(),
             tail_ramp: ramp(padding / 2),
@@ -165,7 +145,7 @@ impl DeconvolutionPlan {
     /// the window cuts is later than its time, so that several times may have one peak.
     fn shares_before_end(&self, design: &Design, lead: usize) -> Vec<f32> {
         let longest = self.max_window();
-        let count = (6 * lead).min(longest / 2);
+        let count = (3 * lead).min(longest / 2);
         let mut sums = vec![(0.0_f32, 0.0_f32); count + 1];
         let mut work = DeconvolutionWorkspace::default();
         for distance in 1..count {
@@ -173,7 +153,7 @@ impl DeconvolutionPlan {
             work.trace.fill(0.0);
             let at = longest - distance;
             design.decimated_template(&mut work.trace[at..]);
-            self.deconvolve(&mut work);
+            self.deconvolve_cut_pulse(&mut work);
             let seen = &work.trace[at.saturating_sub(lead)..];
             let share = seen.iter().sum::<f32>() * self.step_ns;
             let (peak, _) =
@@ -210,6 +190,47 @@ impl DeconvolutionPlan {
     pub fn deconvolve(&self, work: &mut DeconvolutionWorkspace) {
         let length = work.trace.len();
         self.deconvolve_ring(work);
+        work.trace.resize(length, 0.0);
+    }
+
+    /// Deconvolves the window in `work.trace` in place. If its end is higher than `max_end_adc`, a pulse goes on after it: it is continued as
+    /// the light found so far continues it, where any other level is held.
+    pub(crate) fn deconvolve_window(&self, work: &mut DeconvolutionWorkspace, max_end_adc: f32) {
+        let length = work.trace.len();
+        let level = mean(&work.trace[length.saturating_sub(LEVEL_SAMPLES)..]);
+        if level > max_end_adc {
+            self.deconvolve_cut_pulse(work);
+        } else {
+            self.deconvolve(work);
+        }
+    }
+
+    /// Deconvolves a window whose end cuts a pulse. Light is found in the window but for its end, and continued by convolution; a few times, as
+    /// each continuation improves the light found before it.
+    fn deconvolve_cut_pulse(&self, work: &mut DeconvolutionWorkspace) {
+        let length = work.trace.len();
+        let mut window = std::mem::take(&mut work.window);
+        window.clear();
+        window.extend_from_slice(&work.trace);
+        let cut = (CUT_SIGMA * self.kernel_sigma_ns / self.step_ns).ceil() as usize;
+        let first = mean(&window[..LEVEL_SAMPLES.min(length)]);
+        self.deconvolve_ring(work);
+        for _ in 0..CUT_ROUNDS {
+            // The light of the window but for its end; what it leaves outside is its continuation.
+            work.trace[length.saturating_sub(cut)..].fill(0.0);
+            self.trace_convolution
+                .apply(&mut work.trace, &mut work.packed);
+            work.trace[..length].copy_from_slice(&window);
+            let beyond = &mut work.trace[length..];
+            let count = beyond.len();
+            let lead = self.lead_ramp.len().min(count);
+            let ramp = &self.lead_ramp[self.lead_ramp.len() - lead..];
+            for (sample, weight) in beyond[count - lead..].iter_mut().zip(ramp) {
+                *sample = *sample * (1.0 - weight) + first * weight;
+            }
+            self.filter.apply(&mut work.trace, &mut work.packed);
+        }
+        work.window = window;
         work.trace.resize(length, 0.0);
     }
 

@@ -342,6 +342,24 @@ impl Design {
         peak / (area * self.sampling_ns).max(f64::MIN_POSITIVE)
     }
 
+    /// Returns the spectrum by which that of a deconvolved trace is multiplied to get decimated samples in ADC counts, for a transform of
+    /// `n_fft` decimated samples: bins 0 to `n_fft / 2`, including the factor `1 / n_fft` of the transform.
+    #[must_use]
+    pub fn decimated_template_spectrum(&self, n_fft: usize) -> Vec<Complex64> {
+        let full = n_fft * self.decimation;
+        let spectrum = spectrum_of(&self.template_adc, full);
+        (0..=n_fft / 2)
+            .map(|bin| {
+                let folded = if self.decimation == 2 {
+                    decimate::low_pass_response(bin as f64 / full as f64)
+                } else {
+                    1.0
+                };
+                spectrum[bin] * (folded * self.sampling_ns / n_fft as f64)
+            })
+            .collect()
+    }
+
     /// Returns the spectrum by which that of a deconvolved trace, interpolated to the sampling rate, is multiplied to get samples in ADC
     /// counts: bins 0 to `n_samples / 2`, including the factor `1 / n_samples` of the transform.
     #[must_use]

@@ -7,6 +7,7 @@ pub(crate) mod deconvolve;
 pub(crate) mod filter;
 pub(crate) mod follow_baseline;
 pub(crate) mod hit_finding;
+mod kernel_integral;
 pub(crate) mod moving_baseline;
 pub(crate) mod packed_filter;
 pub(crate) mod residual_baseline;

@@ -10,7 +10,7 @@ use super::numbers::{
 use crate::extract::deconvolution::{charge, deconvolve, moving_baseline, residual_baseline, time};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
-use crate::extract::{Stage, baseline, empty_waveform, load_samples};
+use crate::extract::{Stage, baseline, empty_waveform, flat_top, glitches, load_samples, padding};
 use crate::model::Flags;
 
 /// Writes constants of one module under their own names.
@@ -73,12 +73,17 @@ pub fn extraction() -> String {
     let mut text = String::new();
     integer(&mut text, "ANGLES_AT", ANGLES_AT);
     constants!(text, integer, load_samples: MIN_SATURATED);
+    constants!(text, integer, padding: MIN_PADDING_RUN MIN_PADDING_REST);
+    constants!(text, real, padding: MIN_PADDING_JUMP);
+    constants!(text, real, glitches: MIN_GLITCH MIN_GLITCH_RANGE);
+    constants!(text, real, flat_top: MIN_FLAT_TOP PLATEAU_DEPTH MIN_PLATEAU_RATIO MIN_PLATEAU_SAMPLES);
     constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
     constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
     constants!(text, reals, baseline: NOISE_QUANTILE_OF_GAUSSIAN QUIET_VARIANCE);
     constants!(text, real, empty_waveform: EMPTY_MAX_ABOVE_SIGMA EMPTY_MAX_BELOW_SIGMA EMPTY_MIN_SHARE);
     constants!(text, integer, empty_waveform: EMPTY_MIN_BLOCKS);
     constants!(text, integer, deconvolve: LEVEL_SAMPLES BLOCK);
+    constants!(text, real, deconvolve: CUT_PULSE_SIGMA);
     constants!(text, integer, residual_baseline: MIN_PAIRED_BLOCKS MIN_LONG_BLOCKS);
     constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
         MIN_UNLIT_BLOCKS DRIFT_SIGMA);

@@ -39,6 +39,7 @@ const FILES: &[(&str, &str)] = shader_files![
     "empty_waveform"
     "extract_deconvolution"
     "load_samples"
+    "sample_checks"
     "template_fit/add_pulses"
     "template_fit/capacity"
     "template_fit/iterate"

@@ -107,6 +107,10 @@ shared_structs! {
         pub main_area: f32,
         pub peak_adc: f32,
         pub charge_sigma_pe: f32,
+        pub sharpness_of_one: f32,
+        pub sharpness_of_two: f32,
+        pub peak_width: f32,
+        pub equal_run: u32,
     }
 
     /// The parameters that all waveforms of a dispatch share.
