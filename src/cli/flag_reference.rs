@@ -40,20 +40,20 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
     describe(
         Flags::SATURATED_HIGH,
         HITS_AND_WAVEFORMS,
-        "At least two samples have the highest value that the resolution of the digitiser (`adc_bits`) allows. For positive pulses the top of the pulse is cut.",
+        "At least two samples have the highest value that the resolution of the digitiser (`adc_bits`) allows, or the top of a positive pulse is flat, as an amplifier before the digitiser cuts it. For positive pulses the top of the pulse is cut.",
         "For positive pulses the charge is a lower limit: use a channel with lower gain, or leave the waveform out. The template fit is not tried. \
          For negative pulses the overshoot is cut, which matters less.",
     ),
     describe(
         Flags::SATURATED_LOW,
         HITS_AND_WAVEFORMS,
-        "At least two samples are 0, the lowest value of the digitiser. For negative pulses the top of the pulse is cut.",
+        "At least two samples are 0, the lowest value of the digitiser, or the top of a negative pulse is flat, as an amplifier before the digitiser cuts it. For negative pulses the top of the pulse is cut.",
         "As `saturated_high`, with the polarities exchanged.",
     ),
     describe(
         Flags::UNSTABLE_BASELINE,
-        WAVEFORMS,
-        "Too few blocks of samples without light agree on one level: much light, a drift, or a step of the baseline.",
+        HITS_AND_WAVEFORMS,
+        "Too few blocks of samples without light, or the baseline moves and is not known well enough: much light, a step, pick-up, the overshoot of earlier light.",
         "Do not trust the baseline, and charges that depend on it. If many waveforms of a channel have it, look at them with `nuwave inspect --plot`; \
          a longer window or an earlier trigger position gives the baseline more samples.",
     ),

@@ -13,6 +13,9 @@ pub(crate) const MIN_GLITCH: f32 = 8.0;
 /// Range of the samples of a waveform, in standard deviations of the noise, from which glitches are looked for.
 pub(crate) const MIN_GLITCH_RANGE: f32 = 10.0;
 
+/// Samples on either side that a glitch is compared with.
+const AROUND: usize = 4;
+
 /// Replaces the glitches of a waveform; returns their number. `level_adc` is a first baseline, `sign` the polarity of pulses.
 pub(crate) fn remove_glitches(
     loaded: &mut LoadedSamples,
@@ -68,11 +71,18 @@ fn is_glitch(
         (low, high) = (low.min(value), high.max(value));
     }
     let (lower, higher) = (before.min(after), before.max(after));
+    // In the overshoot of large pulses the baseline is below the level, and two of them may enclose a narrow valley.
+    let around = (index.saturating_sub(AROUND)..index)
+        .chain(index + width..index + width + AROUND)
+        .filter_map(upright);
+    let (lowest, highest) = around.fold((0.0_f32, 0.0_f32), |(lowest, highest), value| {
+        (lowest.min(value), highest.max(value))
+    });
     let above = low - higher;
     let sharpness = limits.sharpness[width - 1];
     let is_above =
-        sharpness.is_finite() && above > least + sharpness * (0.5 * (before + after)).max(0.0);
-    let is_below = lower - high > least && high < -least;
+        sharpness.is_finite() && above > least + sharpness * (0.5 * (before + after) - lowest);
+    let is_below = lower - high > least + (highest - lowest) && high < -least;
     is_above || is_below
 }
 

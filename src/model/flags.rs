@@ -12,9 +12,9 @@ pub struct Flags(pub u32);
 impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
-    /// Samples at the digitiser's highest value.
+    /// Samples at the digitiser's highest value, or a flat top of positive pulses.
     pub const SATURATED_HIGH: Self = Self(1 << 0);
-    /// Samples at the digitiser's lowest value.
+    /// Samples at the digitiser's lowest value, or a flat top of negative pulses.
     pub const SATURATED_LOW: Self = Self(1 << 1);
     /// The baseline is based on too few samples without light, or drifts within the window.
     pub const UNSTABLE_BASELINE: Self = Self(1 << 2);
@@ -96,17 +96,17 @@ impl Flags {
         (
             Self::SATURATED_HIGH,
             "saturated_high",
-            "samples at the digitiser's highest value",
+            "samples at the highest value, or a flat top",
         ),
         (
             Self::SATURATED_LOW,
             "saturated_low",
-            "samples at the digitiser's lowest value",
+            "samples at the lowest value, or a flat top",
         ),
         (
             Self::UNSTABLE_BASELINE,
             "unstable_baseline",
-            "too few quiet samples, or a drifting baseline",
+            "too few quiet samples, or the baseline moves",
         ),
         (
             Self::PULSE_IN_BASELINE,

@@ -11,10 +11,14 @@ use nuwave::extract::{
 use nuwave::gpu::comparison::compare::{Comparison, ERROR_SHARE, UNMATCHED_SHARE};
 use nuwave::gpu::comparison::stage_by_stage::StageByStage;
 use nuwave::gpu::{GpuExtractor, Options, adapter};
-use nuwave::model::{Batch, Calibration, Polarity};
+use nuwave::model::{Batch, Calibration, Flags, Polarity, SamplesRef, Waveform};
 use nuwave::simulate::{LightLevel, Overrides, Profile, WaveformPlan, waveforms};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
+
+/// Why the kernels leave waveforms to the CPU that are not those of light and noise on a constant baseline.
+const IRREGULAR: &str =
+    "a moving baseline, light at the window's end or odd samples, to be checked";
 
 fn gpu(calibration: &Calibration, readout: DigitizerConfig, method: Method) -> GpuExtractor {
     let parameters = Parameters {
@@ -148,7 +152,10 @@ fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
     let mut comparison = Comparison::default();
     let report = compare_lights(Method::Deconvolution, &lights, &mut comparison);
     assert_eq!(comparison.waveforms, 100_000);
-    assert_eq!(report.on_gpu, 100_000, "{report:?}");
+    // What may be irregular is the CPU's: bright waveforms more often.
+    let irregular = report.on_cpu.get(IRREGULAR).copied().unwrap_or(0);
+    assert_eq!(report.on_gpu + irregular, 100_000, "{report:?}");
+    assert!(report.on_gpu > 80_000, "{report:?}");
     promised(&comparison, "juno");
     println!("{comparison:#?}");
 }
@@ -235,6 +242,82 @@ fn any_window_has_the_same_hits() {
                 agrees_on_odd_windows(&comparison, &what);
             }
         }
+    }
+}
+
+/// Simulated waveforms, each changed in one way: steps, drifts and waves of the baseline, padding, glitches, flat tops.
+fn irregular(batch: &Batch) -> Batch {
+    let mut changed = Batch::new_u16(0);
+    for index in 0..batch.len() {
+        let waveform = batch.get(index).expect("inside");
+        let mut samples: Vec<u16> = waveform
+            .samples
+            .to_f32()
+            .iter()
+            .map(|&sample| sample as u16)
+            .collect();
+        let length = samples.len();
+        match index % 8 {
+            0 => samples[length / 2..]
+                .iter_mut()
+                .for_each(|sample| *sample -= 20 + (index % 30) as u16),
+            1 => samples
+                .iter_mut()
+                .enumerate()
+                .for_each(|(t, sample)| *sample -= (t * (index % 50) / length) as u16),
+            2 => samples.iter_mut().enumerate().for_each(|(t, sample)| {
+                *sample = (f64::from(*sample) + 25.0 * (t as f64 / (20 + index % 90) as f64).sin())
+                    as u16;
+            }),
+            3 => samples[length - 1 - index % 300..].fill(0),
+            4 => samples[..1 + index % 200].fill(u16::MAX),
+            5 => samples[index % length] ^= 1 << 12,
+            6 => samples
+                .iter_mut()
+                .for_each(|sample| *sample = (*sample).max(4000)),
+            _ => (),
+        }
+        changed.push(Waveform {
+            samples: SamplesRef::U16(&samples),
+            ..waveform
+        });
+    }
+    changed
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn irregular_waveforms_have_the_same_hits_and_flags() {
+    for method in [Method::Deconvolution, Method::Auto, Method::Integral] {
+        let mut comparison = Comparison::default();
+        let mut flags = Flags::NONE;
+        for (seed, mean_pe) in [(0, 0.5), (1, 4.0), (2, 40.0)] {
+            let plan = simulation(
+                "juno",
+                200,
+                LightLevel::MeanPe(mean_pe),
+                &Overrides::default(),
+                seed,
+            );
+            let gpu = extractor_for(&plan, method);
+            for block in waveforms(&plan).expect("a valid plan") {
+                let batch = irregular(&block.batch);
+                compare(&gpu, &batch, &mut comparison);
+                let found = gpu.extract(&batch).expect("extracts");
+                found
+                    .summaries
+                    .iter()
+                    .for_each(|summary| flags |= summary.flags);
+            }
+        }
+        let expected = Flags::PADDED | Flags::GLITCH | Flags::SATURATED_LOW;
+        assert!(flags.contains(expected), "{method}: {flags:?}");
+        assert_eq!(
+            flags.contains(Flags::BASELINE_FOLLOWED),
+            method.deconvolves(),
+            "{method}"
+        );
+        promised(&comparison, method.name());
     }
 }
 
@@ -330,7 +413,8 @@ fn fits_agree() {
     // What is too dense for the kernel is the CPU's, and the report says why.
     let crowded = "a fit of more photoelectrons or steps than the kernel holds";
     let denser = report.on_cpu.get(crowded).copied().unwrap_or(0);
-    assert_eq!(report.on_gpu + denser, 9000, "{report:?}");
+    let irregular = report.on_cpu.get(IRREGULAR).copied().unwrap_or(0);
+    assert_eq!(report.on_gpu + denser + irregular, 9000, "{report:?}");
     assert!(report.on_gpu > 7000, "{report:?}");
     assert!(comparison.hits > 15_000, "{comparison:#?}");
     promised(&comparison, "fits");

@@ -24,6 +24,9 @@ pub enum CpuReason {
     LargeFit,
     /// Their fit has more photoelectrons than its kernel has room for, or takes more steps than it may; the kernel itself finds this out.
     TooManyPulses,
+    /// Their baseline may move, the end of the window cuts a pulse, or their samples may be no light and noise: padding, glitches, flat tops.
+    /// The kernel itself finds this out, and the CPU decides.
+    Irregular,
 }
 
 impl CpuReason {
@@ -37,6 +40,9 @@ impl CpuReason {
             Self::Tables => "templates that do not fit the adapter's bindings",
             Self::Uncalibrated => "no calibration",
             Self::TooManyPulses => "a fit of more photoelectrons or steps than the kernel holds",
+            Self::Irregular => {
+                "a moving baseline, light at the window's end or odd samples, to be checked"
+            }
             Self::LargeFit => "a fit that needs larger workgroup memory",
         }
     }
@@ -104,10 +110,22 @@ pub struct ChunkResults {
 }
 
 impl ChunkResults {
-    /// Returns the number of waveforms whose fit is left to the CPU.
+    /// Returns the numbers of waveforms that the kernels left to the CPU, by reason.
     #[must_use]
-    pub fn n_left_to_cpu(&self) -> u64 {
-        let flags = self.summaries.iter().map(|summary| summary.flags);
-        flags.filter(|flags| flags & LEFT_TO_CPU != 0).count() as u64
+    pub fn left_to_cpu(&self) -> [(CpuReason, u64); 2] {
+        let (mut fits, mut irregular) = (0, 0);
+        let left = |summary: &&Summary| summary.flags & LEFT_TO_CPU != 0;
+        for summary in self.summaries.iter().filter(left) {
+            // Only waveforms that were extracted have seeds of a fit.
+            if summary.n_seeds > 0 {
+                fits += 1;
+            } else {
+                irregular += 1;
+            }
+        }
+        [
+            (CpuReason::TooManyPulses, fits),
+            (CpuReason::Irregular, irregular),
+        ]
     }
 }

@@ -105,10 +105,12 @@ pub struct State {
 impl State {
     /// Records a chunk that the device extracted.
     pub fn record_done(&mut self, entry: &InFlightChunk, batch: &Batch, results: &ChunkResults) {
-        let n_left_to_cpu = results.n_left_to_cpu();
-        self.report.on_gpu += entry.chunk.waveforms.len() as u64 - n_left_to_cpu;
-        if n_left_to_cpu > 0 {
-            self.record_cpu_reason(CpuReason::TooManyPulses.name(), n_left_to_cpu);
+        self.report.on_gpu += entry.chunk.waveforms.len() as u64;
+        for (reason, count) in results.left_to_cpu() {
+            if count > 0 {
+                self.report.on_gpu -= count;
+                self.record_cpu_reason(reason.name(), count);
+            }
         }
         self.report.kernel_s += results.kernel.unwrap_or_default().as_secs_f64();
         self.record_cpu_reasons(entry);
