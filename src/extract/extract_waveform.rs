@@ -171,18 +171,20 @@ impl Extractor {
         if padding.is_some() {
             flags |= Flags::PADDED;
         }
+        let known = self.row_and_flags(waveform.channel_id, samples.len());
+        if let Some((row, _)) = known
+            && !flags.intersects(Flags::NON_FINITE | Flags::FLAT)
+        {
+            flags = self.check_samples(row, flags, work);
+        }
         work.summary = WaveformSummary {
             flags,
             ..WaveformSummary::default()
         };
         on_stage(Stage::LoadSamples, work);
-        let Some((row, calibration_flags)) = self.row_and_flags(waveform.channel_id, samples.len())
-        else {
+        let Some((row, calibration_flags)) = known else {
             return WaveformSummary::unknown(flags | Flags::NO_CALIBRATION);
         };
-        if !flags.intersects(Flags::NON_FINITE | Flags::FLAT) {
-            flags = self.check_samples(row, flags, work);
-        }
         flags |= calibration_flags;
         if flags.contains(Flags::NON_FINITE) {
             return WaveformSummary::unknown(flags);

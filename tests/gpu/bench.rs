@@ -60,7 +60,7 @@ fn the_hits_of_cpu_and_gpu_are_compared() {
     assert_eq!(json["holds"], true);
     let row = &json["rows"][0];
     assert_eq!(row["waveforms"], 300);
-    assert_eq!(row["on_gpu"], 300);
+    assert!(row["on_gpu"].as_u64().unwrap() > 200);
     assert!(row["hits"].as_u64().unwrap() > 300);
 
     let text = bench(&[&arguments[..], &["--by-stage"]].concat());

@@ -9,7 +9,9 @@ use crate::extract::{Method, Stage};
 use crate::gpu::device::Device;
 use crate::gpu::extractor::{GpuExtractor, run_parameters};
 use crate::gpu::failure::Failure;
-use crate::gpu::kernels::numbers::{ALONE_AFTER, ALONE_BEFORE, FLAGS_SHIFT, Header, LEADS};
+use crate::gpu::kernels::numbers::{
+    ALONE_AFTER, ALONE_BEFORE, FLAGS_SHIFT, Header, LEADS, LEFT_TO_CPU,
+};
 use crate::gpu::kernels::registry::extract::{ExtractVariant, Memory};
 use crate::gpu::routing::Router;
 use crate::gpu::template_tables::{DeviceTables, TemplateTables};
@@ -227,7 +229,13 @@ fn state_of(
         _ => Vec::new(),
     };
     let summary = &work.summary;
-    all[Header::Flags as usize] = (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0;
+    // The kernels leave these to the CPU, and do not know their flags.
+    let left = Flags::PADDED | Flags::GLITCH | Flags::BASELINE_FOLLOWED;
+    all[Header::Flags as usize] = if summary.flags.intersects(left) {
+        LEFT_TO_CPU
+    } else {
+        (summary.flags & (from_samples | Flags::UNSTABLE_BASELINE)).0
+    };
     if stage == Stage::LoadSamples {
         all[Header::Baseline as usize] = bits(work.loaded.even.first().copied().unwrap_or(0.0));
     } else {
