@@ -80,12 +80,12 @@ enum RunArg {
     Dark,
 }
 
-pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+/// Refuses an output that cannot be written, before the passes over the data.
+fn check_output(args: &Args) -> Result<()> {
     if args.output.exists() && !args.overwrite {
         return Err(Error::output(&args.output, "the output exists already")
             .with_hint("give another name, or `--overwrite`"));
     }
-    // Checked before the three passes over the data.
     let folder = args
         .output
         .parent()
@@ -96,6 +96,11 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 .with_hint(format!("make it: `mkdir -p {}`", folder.display())),
         );
     }
+    Ok(())
+}
+
+pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    check_output(args)?;
     let detector = args.detector.as_deref().map(detector::load).transpose()?;
     let window = args.window.as_deref().map(parse_window).transpose()?;
     let (files, repeated) = inputs::unique(args.input.clone());
