@@ -4,6 +4,7 @@
 //! The table [`FORMATS`] is the only list of formats: detection, opening, creating, the endings of inputs in folders and the
 //! texts that name formats all use it.
 
+mod absent_channel;
 pub(crate) mod arrow_ipc;
 pub(crate) mod axes;
 mod block_source;
@@ -26,7 +27,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
-pub use channel::{ChannelId, ChannelOrigin, MergedChannels, NamePattern};
+pub use absent_channel::MergedChannels;
+pub use channel::{ChannelId, ChannelOrigin, NamePattern};
 pub use format::{Create, Format, Probe};
 pub(crate) use hdf5::FORMAT as HDF5;
 pub(crate) use parquet::FORMAT as PARQUET;
