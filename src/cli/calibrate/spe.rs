@@ -17,6 +17,7 @@ use crate::detector::{self, Detector};
 use crate::error::{EXIT_PARTIAL, Error, MissingReadout, Result};
 use crate::io::{BatchLimit, Loss, MergedChannels, SourceInfo, calibration, inputs};
 use crate::model::{Polarity, Waveform};
+use crate::pipeline::AboveRange;
 use crate::pipeline::missing_readout;
 use crate::text::counted;
 
@@ -144,6 +145,7 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let total: Option<u64> = infos.iter().map(|info| info.n_waveforms).sum();
     let progress = Counter::new("waveform", total, PASSES, verbosity.quiet);
     let mut losses: Vec<(PathBuf, Loss)> = Vec::new();
+    let mut above_range: Vec<(PathBuf, AboveRange, u64)> = Vec::new();
     let mut passes = 0;
     let mut read_all = |visit: &mut dyn FnMut(Waveform<'_>)| -> Result<()> {
         passes += 1;
@@ -151,14 +153,22 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         for (input_id, path) in files.iter().enumerate() {
             let options = args.reading.read_options(input_id as u32)?;
             let mut source = crate::io::open(path, &options)?;
+            let (mut above, mut n_waveforms) = (AboveRange::default(), 0);
             while let Some(batch) = source.next_batch(BatchLimit::default())? {
                 batch.iter().for_each(&mut *visit);
+                if passes == 1 {
+                    above.add(&batch, parameters.adc_bits);
+                    n_waveforms += batch.len() as u64;
+                }
                 progress.add(batch.len() as u64);
             }
             // Every pass has the same losses.
             if passes == 1 {
                 let new = source.take_losses().into_iter();
                 losses.extend(new.map(|loss| (path.clone(), loss)));
+                if !above.is_empty() {
+                    above_range.push((path.clone(), above, n_waveforms));
+                }
             }
         }
         Ok(())
@@ -176,6 +186,10 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             loss.place,
             loss.reason
         );
+    }
+    for (path, above, n_waveforms) in &above_range {
+        let warning = above.warning(*n_waveforms, parameters.adc_bits.unwrap_or(0));
+        status!("warning: `{}`: {warning} (`--adc-bits`)", path.display());
     }
     let result = result.map_err(|error| with_losses(error, &losses))?;
     let command = super::command_line();
