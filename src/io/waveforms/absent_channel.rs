@@ -27,7 +27,9 @@ impl SourceInfo {
             }
             None => match wavedump_channel(&self.path).filter(|_| is_wavedump) {
                 Some(number) => {
-                    self.remarks.push(Remark::note("the channel is the number in the name of the file".to_owned()));
+                    self.remarks.push(Remark::note(
+                        "the channel is the number in the name of the file".to_owned(),
+                    ));
                     (number, ChannelOrigin::Named, " (from the name)")
                 }
                 None => (0, ChannelOrigin::Unknown, ""),
