@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::facts::Observed;
+use super::facts::{Expected, Observed};
 use super::settings::InputOptions;
 use crate::detector::{self, Detector};
 use crate::error::{Error, Hint, MissingReadout, Result};
@@ -20,6 +20,32 @@ pub struct DetectorContext {
     pub calibration: Calibration,
     /// The origin of the calibration, for the user.
     pub origin: String,
+}
+
+impl DetectorContext {
+    /// Returns what the detector and the calibration of a pass say.
+    pub(super) fn expected(&self) -> Expected {
+        let detector = self.detector.as_ref();
+        let readout = detector.map(|detector| &detector.readout);
+        let calibration = &self.calibration;
+        let channels = calibration.channels();
+        let rows = channels.iter().map(|&(_, row)| row);
+        let rows = rows.chain(calibration.default_row().filter(|_| channels.is_empty()));
+        let noises: Vec<f64> = rows
+            .filter_map(|row| calibration.rows().get(row))
+            .map(|row| f64::from(row.noise_adc))
+            .filter(|&noise_adc| noise_adc > 0.0)
+            .collect();
+        Expected {
+            detector: detector.map(|detector| detector.name.clone()),
+            baseline_adc: readout.map(|readout| readout.baseline_adc),
+            full_scale_adc: readout.map(|readout| f64::from(readout.full_scale_adc())),
+            window_samples: readout.map(|readout| readout.window_samples as u64),
+            has_channels: !channels.is_empty(),
+            noise_adc: (!noises.is_empty())
+                .then(|| noises.iter().sum::<f64>() / noises.len() as f64),
+        }
+    }
 }
 
 /// Continues the tails of templates that end before they have come to rest, and warns if there are any. `origin` names the calibration.

@@ -9,6 +9,7 @@
 
 mod backend;
 mod cancel;
+mod contradictions;
 mod detector_context;
 mod duplicates;
 mod event_builder;

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::backend::BackendChoice;
 use super::detector_context::DetectorContext;
 use super::event_stage::EventStage;
-use super::facts::Expected;
 use super::job::Job;
 use super::observer::{Notice, Observer};
 use super::outcome::UnitOutcome;
@@ -67,7 +66,7 @@ pub(super) fn plan(
                     sampling_ns: Some(readout.sampling_ns),
                     polarity: Some(readout.polarity),
                     adc_bits: readout.adc_bits,
-                    expected: Some(Expected::new(&context)),
+                    expected: Some(context.expected()),
                     ..PlannedInput::from_waveforms(&info, settings.unit_size)
                 };
                 (input, Some(readout))

@@ -6,7 +6,7 @@ use super::{
     EventsReport, InputReport, InputWarning, ListedLoss, Provenance, Report, Timings, Totals,
     UnitTiming,
 };
-use crate::pipeline::facts::contradictions;
+use crate::pipeline::contradictions::contradictions;
 use crate::pipeline::memory::memory_mib;
 use crate::pipeline::plan::{PlannedInput, Unit};
 use crate::pipeline::record::{MAX_LISTED, RangeChecksum, UnitRecord, UnitReport};
