@@ -306,7 +306,6 @@ impl Extractor {
         work.summary.noise_adc = measured_adc;
         on_stage(Stage::Baseline, work);
 
-        let sign = self.readout().polarity.sign();
         self.decimate(channel, work, trace_length);
         on_stage(Stage::Decimate, work);
         // The mean of the last samples of the trace is that of as many raw samples.
@@ -315,52 +314,14 @@ impl Extractor {
         plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
         on_stage(Stage::Deconvolve, work);
 
-        let mut residual = residual_baseline::estimate_residual_baseline(
-            &mut work.deconvolve.trace,
-            &plan,
-            work.noise_adc,
-            &mut work.residual_baseline,
-        );
-        let mut curve_mean_adc = 0.0;
-        if !work.summary.flags.intersects(Flags::SATURATED) {
-            let movement = self.follow_baseline(channel, &plan, residual.level_adc, work);
-            match movement {
-                Movement::Constant => (),
-                Movement::Unexplained => residual.unstable = true,
-                Movement::Followed(followed) => {
-                    work.summary.flags |= Flags::BASELINE_FOLLOWED;
-                    curve_mean_adc = followed.mean_adc;
-                    work.level_adc = followed.level_adc;
-                    self.decimate(channel, work, trace_length);
-                    plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
-                    residual = residual_baseline::estimate_residual_baseline(
-                        &mut work.deconvolve.trace,
-                        &plan,
-                        work.noise_adc,
-                        &mut work.residual_baseline,
-                    );
-                    residual.unstable |= !followed.is_reliable;
-                }
-            }
-        }
-        let ResidualBaseline {
-            level_adc,
-            sigma_adc,
-            noise_ratio,
-            unstable,
-        } = residual;
-        work.fit_level_adc = work.level_adc + sign * level_adc;
-        work.summary.baseline_adc = work.fit_level_adc + curve_mean_adc;
-        work.summary.baseline_sigma_adc = sigma_adc;
-        if unstable {
-            work.summary.flags |= Flags::UNSTABLE_BASELINE;
-        }
+        let noise_ratio = self.subtract_baseline(channel, &plan, max_end_adc, work);
         work.noise_adc *= noise_ratio;
         let noise = plan.noise_gain * work.noise_adc;
         work.threshold = self.parameters().threshold_sigma
             * residual_baseline::smooth_noise(&plan, work.noise_adc);
         on_stage(Stage::ResidualBaseline, work);
 
+        let sigma_adc = work.summary.baseline_sigma_adc;
         let search = HitSearch {
             threshold: work.threshold,
             valley_depth: self.parameters().split_sigma * noise,
@@ -405,6 +366,60 @@ impl Extractor {
             });
         }
         on_stage(Stage::Time, work);
+    }
+
+    /// Subtracts the residual baseline from the trace; a baseline that moves is subtracted from the samples, which are then deconvolved again.
+    /// Returns the ratio of the noise of the trace to the calibrated one.
+    fn subtract_baseline(
+        &self,
+        channel: &Channel,
+        plan: &DeconvolutionPlan,
+        max_end_adc: f32,
+        work: &mut Workspace,
+    ) -> f32 {
+        let sign = self.readout().polarity.sign();
+        let trace_length = work.deconvolve.trace.len();
+        let mut residual = residual_baseline::estimate_residual_baseline(
+            &mut work.deconvolve.trace,
+            plan,
+            work.noise_adc,
+            &mut work.residual_baseline,
+        );
+        let mut curve_mean_adc = 0.0;
+        if !work.summary.flags.intersects(Flags::SATURATED) {
+            let movement = self.follow_baseline(channel, plan, residual.level_adc, work);
+            match movement {
+                Movement::Constant => (),
+                Movement::Unexplained => residual.unstable = true,
+                Movement::Followed(followed) => {
+                    work.summary.flags |= Flags::BASELINE_FOLLOWED;
+                    curve_mean_adc = followed.mean_adc;
+                    work.level_adc = followed.level_adc;
+                    self.decimate(channel, work, trace_length);
+                    plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
+                    residual = residual_baseline::estimate_residual_baseline(
+                        &mut work.deconvolve.trace,
+                        plan,
+                        work.noise_adc,
+                        &mut work.residual_baseline,
+                    );
+                    residual.unstable |= !followed.is_reliable;
+                }
+            }
+        }
+        let ResidualBaseline {
+            level_adc,
+            sigma_adc,
+            noise_ratio,
+            unstable,
+        } = residual;
+        work.fit_level_adc = work.level_adc + sign * level_adc;
+        work.summary.baseline_adc = work.fit_level_adc + curve_mean_adc;
+        work.summary.baseline_sigma_adc = sigma_adc;
+        if unstable {
+            work.summary.flags |= Flags::UNSTABLE_BASELINE;
+        }
+        noise_ratio
     }
 
     /// Turns the samples upright, and halves their rate where the filter allows it.

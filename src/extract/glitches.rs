@@ -130,7 +130,7 @@ fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
     let (e1, e2) = (&even[1..][..inner], &even[2..][..inner]);
     for start in (0..inner).step_by(LANES) {
         let lanes = (inner - start).min(LANES);
-        for lane in 0..lanes {
+        for (lane, largest) in largest.iter_mut().enumerate().take(lanes) {
             let index = start + lane;
             let (before, a, b, c, d) = (o0[index], e1[index], o1[index], e2[index], o2[index]);
             let one = spike(before, a, a, b);
@@ -140,8 +140,8 @@ fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
             let first = if one > other { one } else { other };
             let second = if pair > other_pair { pair } else { other_pair };
             let both = if first > second { first } else { second };
-            if both > largest[lane] {
-                largest[lane] = both;
+            if both > *largest {
+                *largest = both;
             }
         }
     }

@@ -61,13 +61,13 @@ pub(crate) fn find_padding(
         if value.is_nan() {
             return true;
         }
-        let least = if run < MIN_PADDING_RUN {
+        let min_distance = if run < MIN_PADDING_RUN {
             MIN_SHORT_DISTANCE
         } else {
             MIN_DISTANCE
         };
         let neighbour = loaded.sample(neighbour).unwrap_or(level_adc);
-        (value - level_adc).abs() > least * noise_adc
+        (value - level_adc).abs() > min_distance * noise_adc
             && (neighbour - level_adc).abs() <= MAX_NEIGHBOUR_DISTANCE * noise_adc
             && (run > limits.max_saturated || !is_rail(value, limits.rails))
     };
@@ -110,7 +110,7 @@ fn constant_edges(
     // Where the noise is less than a count, equal samples are common.
     let may_be_padding = |run: usize, value: f32, neighbour: f32| {
         (run >= MIN_PADDING_RUN || is_usual(value))
-            && !((value - neighbour).abs() <= MIN_PADDING_JUMP * limits.noise_adc)
+            && (value.is_nan() || (value - neighbour).abs() > MIN_PADDING_JUMP * limits.noise_adc)
     };
     let begin = if may_be_padding(leading, first, sample(leading)) {
         leading

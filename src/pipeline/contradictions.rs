@@ -4,6 +4,7 @@ use super::duplicates::FallBack;
 use super::facts::{Expected, Observed};
 use super::plan::PlannedInput;
 use super::record::UnitReport;
+use crate::model::Polarity;
 use crate::text::{counted, thousands};
 
 /// A baseline is far from the nominal one beyond this share of the digitiser's range.

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::model::{Batch, Polarity, SamplesRef};
-use crate::text::{counted, thousands};
 
 /// Waveforms of a unit whose excursions are looked at.
 const SAMPLED_WAVEFORMS: u64 = 2048;
@@ -70,7 +69,7 @@ impl Observed {
     }
 
     /// Adds what another unit shows.
-    fn join(&mut self, other: &Self) {
+    pub(super) fn join(&mut self, other: &Self) {
         self.sampled += other.sampled;
         self.pulses += other.pulses;
         self.opposite_pulses += other.opposite_pulses;

@@ -245,7 +245,7 @@ fn samples_of_one_byte_and_floats_are_read_as_such() {
 /// A text record; `sample` returns the text of each of its 90 samples.
 fn text_record(counter: usize, sample: impl Fn(usize) -> String) -> String {
     let mut text = format!("Record Length: {N_SAMPLES}\nBoardID: 31\nChannel: 2\n");
-    text += &format!("Event Number: {counter}\nPattern: 0x0000\n");
+    text = format!("{text}Event Number: {counter}\nPattern: 0x0000\n");
     text += "Trigger Time Stamp: 5\nDC offset (DAC): 0x1000\n";
     for index in 0..N_SAMPLES {
         text += &sample(index);

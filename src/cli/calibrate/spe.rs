@@ -105,30 +105,12 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let detector = args.detector.as_deref().map(detector::load).transpose()?;
     let window = args.window.as_deref().map(parse_window).transpose()?;
     let (files, repeated) = inputs::unique(args.input.clone());
-    for path in repeated {
-        status!(
-            "note: `{}` is named more than once, and read once",
-            path.display()
-        );
-    }
     let mut infos = Vec::new();
     for (input_id, path) in files.iter().enumerate() {
         let options = args.reading.read_options(input_id as u32)?;
         infos.push(crate::io::open(path, &options)?.info().clone());
     }
-    if let Some(merged) = MergedChannels::find(&infos) {
-        status!("warning: {}", merged_channels_text(&merged));
-    }
-    for info in &infos {
-        for remark in &info.remarks {
-            let kind = if remark.is_warning { "warning" } else { "note" };
-            status!(
-                "{kind}: `{}`: {}",
-                info.path.display(),
-                error_text::remark_text(remark)
-            );
-        }
-    }
+    remark_on_inputs(&repeated, &infos);
     ask_for_readout(&args.reading, detector.as_ref(), &infos)?;
     let parameters = SpeParameters {
         polarity: polarity(&args.reading, detector.as_ref(), &infos)?,
@@ -218,6 +200,29 @@ pub(super) fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     } else {
         ExitCode::from(EXIT_PARTIAL)
     })
+}
+
+/// Prints what is to be said about the inputs before they are read.
+fn remark_on_inputs(repeated: &[PathBuf], infos: &[SourceInfo]) {
+    for path in repeated {
+        status!(
+            "note: `{}` is named more than once, and read once",
+            path.display()
+        );
+    }
+    if let Some(merged) = MergedChannels::find(infos) {
+        status!("warning: {}", merged_channels_text(&merged));
+    }
+    for info in infos {
+        for remark in &info.remarks {
+            let kind = if remark.is_warning { "warning" } else { "note" };
+            status!(
+                "{kind}: `{}`: {}",
+                info.path.display(),
+                error_text::remark_text(remark)
+            );
+        }
+    }
 }
 
 /// Adds to an error what could not be read of the inputs.

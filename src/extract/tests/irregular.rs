@@ -85,7 +85,7 @@ const MOVEMENTS: [Movement; 5] = [
     ("sine", |index, t| {
         let period_ns = [300.0, 700.0, 1300.0, 2500.0][index % 4];
         0.25 * f64::from(PEAK_ADC)
-            * ((t + 37.0 * index as f64) / period_ns * std::f64::consts::TAU).sin()
+            * crate::math::sin_cos((t + 37.0 * index as f64) / period_ns * std::f64::consts::TAU).0
     }),
     ("rectangle", |index, t| {
         let begin = 200.0 + 11.0 * index as f64;
@@ -93,7 +93,7 @@ const MOVEMENTS: [Movement; 5] = [
         f64::from(u8::from(inside)) * 0.2 * f64::from(PEAK_ADC)
     }),
     ("overshoot of unknown cause", |index, t| {
-        -(0.3 + 0.1 * (index % 8) as f64) * f64::from(PEAK_ADC) * (-t / 600.0).exp()
+        -(0.3 + 0.1 * (index % 8) as f64) * f64::from(PEAK_ADC) * crate::math::exp(-t / 600.0)
     }),
     ("flash before the window", |index, t| {
         let before_ns = 60.0 + 20.0 * (index % 8) as f64;
@@ -243,12 +243,15 @@ fn pulses_cut_below_the_rails_are_saturated() {
         let whole = waveform(9, &light, UNDERSHOOT, NOISE, 1000);
         let cut: Vec<u16> = whole.iter().map(|&sample| sample.max(9000)).collect();
         let noise = gaussian(4, 1000);
-        let noisy: Vec<u16> = cut
+        let cut_before_noise: Vec<u16> = cut
             .iter()
             .zip(noise)
             .map(|(&sample, noise)| (f32::from(sample) + 6.0 * noise).round() as u16)
             .collect();
-        let found = extracted(&extractor, &batch_of([whole.as_slice(), &cut, &noisy]));
+        let found = extracted(
+            &extractor,
+            &batch_of([whole.as_slice(), &cut, &cut_before_noise]),
+        );
         assert!(!found[0].0.flags.intersects(Flags::SATURATED));
         for (summary, _) in &found[1..] {
             assert!(
@@ -268,7 +271,7 @@ fn a_fit_that_does_not_describe_the_waveform_fails() {
     let noise = gaussian(2, 1000);
     let samples: Vec<u16> = (0..1000)
         .map(|t| {
-            let ripple = 0.5 * (f64::from(t) / 9.0).sin();
+            let ripple = 0.5 * crate::math::sin_cos(f64::from(t) / 9.0).0;
             let value = 6.0 * juno_pulse((f64::from(t) - 300.0) / 2.0, 0.0) + ripple;
             (11_000.0 - f64::from(PEAK_ADC) * (value + f64::from(NOISE * noise[t as usize])))
                 .round() as u16

@@ -164,6 +164,9 @@ struct Place {
     skipped: u32,
 }
 
+/// A decoded chunk and its place in the grid.
+type DecodedChunk = (Vec<u64>, Arc<Vec<u8>>);
+
 /// The chunks of a dataset, decoded here.
 struct Chunks {
     file: Mutex<NotingReader<File>>,
@@ -173,7 +176,7 @@ struct Chunks {
     shape: Vec<u64>,
     chunk_shape: Vec<u64>,
     element_bytes: usize,
-    cache: Mutex<VecDeque<(Vec<u64>, Arc<Vec<u8>>)>>,
+    cache: Mutex<VecDeque<DecodedChunk>>,
     cache_bytes: u64,
 }
 
@@ -244,14 +247,12 @@ impl Chunks {
             }
             // All chunks side by side in this row of chunks.
             loop {
-                match self.places.get(&grid) {
-                    Some(&place) => self.copy(&grid, place, rows, &mut bytes)?,
+                let Some(&place) = self.places.get(&grid) else {
                     // The library knows what stands for chunks that were never written. Such a row of chunks is read whole.
-                    None => {
-                        self.fill(dataset, band, chunk_rows, rows, &mut bytes)?;
-                        break;
-                    }
-                }
+                    self.fill(dataset, band, chunk_rows, rows, &mut bytes)?;
+                    break;
+                };
+                self.copy(&grid, place, rows, &mut bytes)?;
                 let next = (1..grid.len()).rev().find(|&axis| {
                     let (at, end) = (grid[axis] + 1, last[axis]);
                     grid[axis] = if at < end { at } else { 0 };

@@ -192,20 +192,20 @@ fn checked(path: &Path, n_bytes: u64, columns: &[(Role, &Entry)]) -> Result<HitA
 
 impl HitArrays {
     /// Reads the arrays of those `roles` that the file has.
-    pub fn rows(&self, roles: &[Role]) -> Result<HitArrayRows> {
+    pub fn rows(&self, roles: &[Role]) -> HitArrayRows {
         let mut arrays = self.arrays.clone();
         arrays.retain(|array| roles.contains(&array.role));
         let mut window_rows = WINDOW_ROWS;
         for array in &arrays {
             window_rows = window_rows.max(array.stored.chunk_rows().min(MAX_WINDOW_ROWS));
         }
-        Ok(HitArrayRows {
+        HitArrayRows {
             path: self.path.clone(),
             arrays,
             rows: self.rows,
             window_rows,
             next_row: 0,
-        })
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl HitSource {
     /// # Errors
     /// If the hits are not sorted, and cannot be read to be sorted.
     pub fn hits(&self) -> Result<HitRows> {
-        let mut rows = self.hits.rows(Role::HIT_ROLES)?;
+        let mut rows = self.hits.rows(Role::HIT_ROLES);
         if self.hits.is_sorted {
             return Ok(HitRows(Rows::Streamed(Box::new(rows))));
         }
@@ -205,7 +205,7 @@ impl HitSource {
             return Ok(None);
         };
         let mut keys = EventKeys {
-            rows: Some(table.rows(Role::EVENT_ROLES)?),
+            rows: Some(table.rows(Role::EVENT_ROLES)),
             block: Vec::new().into_iter(),
             last: None,
         };
@@ -251,7 +251,7 @@ impl Table {
         };
         let mut last = None;
         let mut without_event: Option<Loss> = None;
-        let mut reader = table.rows(Role::EVENT_ROLES)?;
+        let mut reader = table.rows(Role::EVENT_ROLES);
         while let Some(block) = reader.next()? {
             for (row, key) in block.keys().enumerate() {
                 let Some(key) = key else {
@@ -295,11 +295,11 @@ impl Table {
         Ok(table)
     }
 
-    fn rows(&self, roles: &'static [Role]) -> Result<RawReader> {
-        Ok(match &self.content {
+    fn rows(&self, roles: &'static [Role]) -> RawReader {
+        match &self.content {
             Content::Parquet(files) => RawReader::Parquet(Box::new(files.rows(roles))),
-            Content::Hdf5(arrays) => RawReader::Hdf5(arrays.rows(roles)?),
-        })
+            Content::Hdf5(arrays) => RawReader::Hdf5(arrays.rows(roles)),
+        }
     }
 }
 

@@ -36,8 +36,7 @@ impl SourceInfo {
             },
         };
         self.channel_origin = origin;
-        self.layout
-            .push_str(&format!(", channel = {number}{words}"));
+        self.layout = format!("{}, channel = {number}{words}", self.layout);
         Ok(number)
     }
 }

@@ -72,7 +72,7 @@ impl NamePattern {
         (0..name.len())
             .filter(|&begin| is_digit(begin))
             .find_map(|begin| {
-                let end = (begin..).find(|&end| !is_digit(end))?;
+                let end = (begin..=name.len()).find(|&end| !is_digit(end))?;
                 let is_match =
                     self.before.matches(name.get(..begin)?) && self.after.matches(name.get(end..)?);
                 name.get(begin..end)?.parse().ok().filter(|_| is_match)

@@ -78,8 +78,8 @@ pub(super) fn append_whole(block: &[u8], width: usize, whole: &mut Vec<u8>) {
                     .unwrap_or(0);
             }
             let bytes = transposed(u64::from_le_bytes(planes)).to_le_bytes();
-            let places = elements.iter_mut().skip(byte).step_by(width);
-            for (to, from) in places.zip(bytes) {
+            let targets = elements.iter_mut().skip(byte).step_by(width);
+            for (to, from) in targets.zip(bytes) {
                 *to = from;
             }
         }

@@ -129,14 +129,13 @@ fn blosclz(stored: &[u8], n_bytes: usize) -> Result<Vec<u8>, String> {
             } else {
                 (high << 8) + low + 1
             };
-            let mut from = bytes.len().checked_sub(distance).ok_or_else(bad)?;
+            let from = bytes.len().checked_sub(distance).ok_or_else(bad)?;
             if bytes.len() + length > n_bytes {
                 return Err(bad());
             }
-            for _ in 0..length {
-                let byte = bytes.get(from).copied().ok_or_else(bad)?;
+            for index in from..from + length {
+                let byte = bytes.get(index).copied().ok_or_else(bad)?;
                 bytes.push(byte);
-                from += 1;
             }
         }
         if bytes.len() > n_bytes {

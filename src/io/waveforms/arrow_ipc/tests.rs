@@ -19,7 +19,7 @@ const N_ROWS: usize = 5000;
 
 /// A batch with columns that are not read, and nulls in every place.
 fn batch(kind: &str) -> RecordBatch {
-    let every = |n: usize| NullBuffer::from_iter((0..N_ROWS).map(|row| row % n != 3));
+    let every = |n: usize| (0..N_ROWS).map(|row| row % n != 3).collect::<NullBuffer>();
     let lengths: Vec<usize> = (0..N_ROWS).map(|row| 30 + row % 40).collect();
     let total: usize = lengths.iter().sum();
     let counts = |n: usize| (0..n).map(|index| (index * 7919 % 16_384) as u16);
@@ -32,8 +32,12 @@ fn batch(kind: &str) -> RecordBatch {
             Some(every(97)),
         )),
         "large list" => {
-            let nulls = NullBuffer::from_iter((0..total).map(|index| index % 20_011 != 5));
-            let values = counts(total).map(|count| count as i16 - 8000).collect();
+            let nulls = (0..total)
+                .map(|index| index % 20_011 != 5)
+                .collect::<NullBuffer>();
+            let values = counts(total)
+                .map(|count| count.cast_signed() - 8000)
+                .collect();
             Arc::new(LargeListArray::new(
                 item(DataType::Int16),
                 OffsetBuffer::from_lengths(lengths),

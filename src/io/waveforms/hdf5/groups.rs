@@ -39,7 +39,7 @@ impl Groups {
             })
             .collect();
         named.sort();
-        let (mut readers, mut names, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut readers, mut groups, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut info: Option<SourceInfo> = None;
         let mut end = 0;
         for (number, name) in named {
@@ -57,7 +57,7 @@ impl Groups {
                 None => info = Some(own.clone()),
                 Some(info) => join(info, own, &name)?,
             }
-            names.push(name);
+            groups.push(name);
             readers.push(reader);
         }
         let Some(mut info) = info else {
@@ -67,13 +67,13 @@ impl Groups {
         info.extent = Extent::rows(end, info.extent.samples);
         info.layout = format!(
             "{} groups, the first is `/{}`, channels from their names",
-            names.len(),
-            names.first().map_or("", String::as_str)
+            groups.len(),
+            groups.first().map_or("", String::as_str)
         );
         Ok(Some(Self {
             info,
             readers,
-            names,
+            names: groups,
             starts,
             current: 0,
         }))

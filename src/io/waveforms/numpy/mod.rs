@@ -291,12 +291,11 @@ impl BlockReader for Reader {
             block.push(
                 Row {
                     event_id: number_or(event_id.as_deref(), index, i128::from(event)),
-                    channel_id: match &self.channels {
-                        Some(channels) => channels.get(channel as usize).copied(),
-                        None => {
-                            let absent = absent_channel + i128::from(channel);
-                            number_or(channel_id.as_deref(), index, absent)
-                        }
+                    channel_id: if let Some(channels) = &self.channels {
+                        channels.get(channel as usize).copied()
+                    } else {
+                        let absent = absent_channel + i128::from(channel);
+                        number_or(channel_id.as_deref(), index, absent)
                     },
                     start_ns: number_or(start_ns.as_deref(), index, 0.0),
                     samples: slice(&samples, range),

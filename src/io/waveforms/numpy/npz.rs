@@ -17,6 +17,50 @@ use crate::io::waveforms::names::{self, Role};
 use crate::io::{ReadOptions, SourceInfo, metadata};
 use crate::model::Polarity;
 
+/// Returns the name of the array of samples, and true if it was guessed. `listing` names what is there.
+fn samples_name(
+    path: &Path,
+    names: &[String],
+    listing: &str,
+    options: &ReadOptions,
+) -> Result<(String, bool)> {
+    match options
+        .samples_column
+        .as_deref()
+        .or(options.table.as_deref())
+    {
+        Some(name) if names.iter().any(|found| found == name) => Ok((name.to_owned(), false)),
+        Some(name) => Err(Error::input(
+            path,
+            format!("has no array `{name}`; it holds {listing}"),
+        )),
+        None => {
+            let found: Vec<&String> = names
+                .iter()
+                .filter(|name| names::is_named(name, Role::Samples, None))
+                .collect();
+            match found.as_slice() {
+                [name] => Ok(((*name).clone(), true)),
+                [] => Err(Error::input(
+                    path,
+                    format!("has no array of waveforms such as `samples`; it holds {listing}"),
+                )
+                .with_hint(Hint::NameColumns {
+                    table: false,
+                    roles: &["samples"],
+                })),
+                [first, second, ..] => Err(Error::input(
+                    path,
+                    format!("both `{first}` and `{second}` could be the waveforms"),
+                )
+                .with_hint(Hint::ChooseTable {
+                    example: Some((*first).to_owned()),
+                })),
+            }
+        }
+    }
+}
+
 /// Opens the archive and all arrays that belong to the waveforms.
 pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Reader> {
     let archive = Archive::open(path)?;
@@ -26,51 +70,11 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     } else {
         format!("`{}`", names.join("`, `"))
     };
+    let (name, is_guessed) = samples_name(path, &names, &listing, options)?;
     let mut guessed = Vec::new();
-    let name = match options
-        .samples_column
-        .as_deref()
-        .or(options.table.as_deref())
-    {
-        Some(name) if names.iter().any(|found| found == name) => name.to_owned(),
-        Some(name) => {
-            return Err(Error::input(
-                path,
-                format!("has no array `{name}`; it holds {listing}"),
-            ));
-        }
-        None => {
-            let found: Vec<&String> = names
-                .iter()
-                .filter(|name| names::is_named(name, Role::Samples, None))
-                .collect();
-            match found.as_slice() {
-                [name] => {
-                    guessed.push((Role::Samples, (*name).clone()));
-                    (*name).clone()
-                }
-                [] => {
-                    return Err(Error::input(
-                        path,
-                        format!("has no array of waveforms such as `samples`; it holds {listing}"),
-                    )
-                    .with_hint(Hint::NameColumns {
-                        table: false,
-                        roles: &["samples"],
-                    }));
-                }
-                [first, second, ..] => {
-                    return Err(Error::input(
-                        path,
-                        format!("both `{first}` and `{second}` could be the waveforms"),
-                    )
-                    .with_hint(Hint::ChooseTable {
-                        example: Some((*first).to_owned()),
-                    }));
-                }
-            }
-        }
-    };
+    if is_guessed {
+        guessed.push((Role::Samples, name.clone()));
+    }
     let samples = archive.array(&name)?;
     let what = format!("`{name}`");
     let shape = Shape::of_waveforms(&samples, path, &what)?;
@@ -131,17 +135,14 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
             layout.push_str(", channel = second axis");
         }
     }
-    let unused: Vec<&str> = if missing.is_empty() {
+    let unused = if missing.is_empty() {
         Vec::new()
     } else {
-        let is_id = |name: &&str| {
-            let array = archive.array(name);
-            array.is_ok_and(|array| {
-                array.shape == [shape.n_events]
-                    && array.number().is_some_and(|kind| kind.scalar.is_integer())
-            })
-        };
-        plain.iter().copied().filter(is_id).collect()
+        plain
+            .iter()
+            .copied()
+            .filter(|name| is_id(&archive, name, shape.n_events))
+            .collect()
     };
     let guessed: Vec<(Role, &str)> = guessed
         .iter()
@@ -155,6 +156,13 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         rows.absent_channel = rows.info.name_channel(options, false)?;
     }
     Ok(rows)
+}
+
+/// True if the array `name` has one whole number per event.
+fn is_id(archive: &Archive, name: &str, n_events: u64) -> bool {
+    archive.array(name).is_ok_and(|array| {
+        array.shape == [n_events] && array.number().is_some_and(|kind| kind.scalar.is_integer())
+    })
 }
 
 /// Returns whether the file is a zip archive with arrays. An archive without arrays is refused.

@@ -176,7 +176,8 @@ impl Records {
         }
         if left < HEADER_BYTES {
             let reason = format!("the file ends after {left} of the header's {HEADER_BYTES} bytes");
-            return self.end_cut(None, reason, block);
+            self.end_cut(None, reason, block);
+            return Ok(());
         }
         let Some(header) = self.header_at(self.position)? else {
             let next = self.find(self.position + 1)?;
@@ -202,7 +203,8 @@ impl Records {
                 "the record says {} bytes, the file ends after {left} of them",
                 header.size
             );
-            return self.end_cut(Some(header), reason, block);
+            self.end_cut(Some(header), reason, block);
+            return Ok(());
         }
         let reason = match next {
             Some((begin, _)) if begin < end => format!(
@@ -220,7 +222,7 @@ impl Records {
     }
 
     /// Ends the file with a record that is cut off.
-    fn end_cut(&mut self, header: Option<Header>, reason: String, block: &mut Block) -> Result<()> {
+    fn end_cut(&mut self, header: Option<Header>, reason: String, block: &mut Block) {
         self.end_gap(None, block);
         let usual = self.sizes.map_or(u64::MAX, |(_, greatest)| greatest);
         let left = self.n_bytes - self.position;
@@ -234,7 +236,6 @@ impl Records {
             position: self.position,
         });
         self.ended = true;
-        Ok(())
     }
 
     /// Moves over bytes that are no record, to the record `next` or to the end.
@@ -289,15 +290,13 @@ impl Records {
             }
         };
         let mut reason = gap.reason;
-        reason.push_str(&match n_waveforms {
-            Some(n) => format!(
-                "; {n_bytes} bytes are left out, {told_by} {}",
-                counted(n, "record")
-            ),
-            None => format!("; {n_bytes} bytes are left out, an unknown number of records"),
-        });
+        let left_out = match n_waveforms {
+            Some(n) => format!("{told_by} {}", counted(n, "record")),
+            None => "an unknown number of records".to_owned(),
+        };
+        reason = format!("{reason}; {n_bytes} bytes are left out, {left_out}");
         if next.is_some() {
-            reason.push_str(&format!(", reading goes on at byte {}", self.position));
+            reason = format!("{reason}, reading goes on at byte {}", self.position);
         }
         block.losses.push(Loss {
             place: place(gap.record, gap.begin),

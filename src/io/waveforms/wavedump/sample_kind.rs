@@ -170,13 +170,7 @@ mod tests {
     fn counts_of_every_level_stay_16_bit_numbers() {
         for level in (0..=16_u32).map(|k| f64::from(k * 4096).min(65_000.0)) {
             // Levels whose two bytes are equal are the hardest.
-            for level in [
-                level,
-                4626.0,
-                257.0 * 0x20 as f64,
-                257.0 * 0x45 as f64,
-                17_800.0,
-            ] {
+            for level in [level, 4626.0, 257.0 * 32.0, 257.0 * 69.0, 17_800.0] {
                 for noise in [0.0, 0.3, 2.0, 8.0, 60.0] {
                     for height in [0.0, 3.0, 256.0, 1000.0] {
                         let records = counts(level, noise, height);

@@ -244,10 +244,10 @@ fn none_found(context: &Context<'_>) -> Error {
         .table
         .as_deref()
         .map_or_else(String::new, |table| format!(" in `{table}`"));
-    let content = listing.describe();
+    let found = listing.describe();
     let error = Error::input(
         path,
-        format!("has no table of waveforms{wanted}; it holds {content}"),
+        format!("has no table of waveforms{wanted}; it holds {found}"),
     );
     let external = listing.broken().find_map(|(_, target)| match target {
         Target::External { file, .. } => Some(file),

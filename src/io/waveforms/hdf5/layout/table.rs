@@ -88,16 +88,15 @@ pub(super) fn table(entry: &Entry, samples: &str, context: &Context<'_>) -> Resu
         let expression = format!("a[\"{samples}\"]");
         return Err(two_dimensional(path, &what, &numbers.shape, &expression));
     }
-    let mut guessed = Vec::new();
-    for (role, name, wanted) in [
+    let guessed: Vec<_> = [
         (Role::Event, event_name, &options.event_column),
         (Role::Channel, channel_name, &options.channel_column),
         (Role::Samples, samples, &options.samples_column),
-    ] {
-        if wanted.is_none() {
-            guessed.push((role, name));
-        }
-    }
+    ]
+    .into_iter()
+    .filter(|(.., wanted)| wanted.is_none())
+    .map(|(role, name, _)| (role, name))
+    .collect();
     Ok(Found {
         rows: StoredRows::open(path, n_bytes, &entry.path, &entry.dataset)?,
         entry: entry.clone(),
