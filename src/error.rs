@@ -142,7 +142,7 @@ pub enum Hint {
     OneShardedRun,
 }
 
-/// What is not known about the readout of an input.
+/// The properties of the readout of an input that are not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MissingReadout {
     /// There is neither a detector nor a calibration.

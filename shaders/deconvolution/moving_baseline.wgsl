@@ -29,7 +29,7 @@ fn blocks_of_trace() -> Blocks {
 // Standard deviation of the mean of `count` neighbouring blocks.
 fn mean_sigma(size: u32, count: u32, noise_adc: f32) -> f32 {
     let samples = count * size;
-    return charge_noise_at(samples) * noise_adc / (f32(samples) * plans[plan].step_ns);
+    return plans[plan].baseline_noise_ratio * charge_noise_at(samples) * noise_adc / (f32(samples) * plans[plan].step_ns);
 }
 
 fn block_mean(size: u32, block: u32) -> f32 {

@@ -188,7 +188,7 @@ fn describe(
     }
     let quality = channel
         .zip(fit)
-        .map(|(channel, fit)| Quality::of_fit(&channel.spectrum, &fit, run));
+        .map(|(channel, fit)| Quality::from_fit(&channel.spectrum, &fit, run));
     let fit_errors = quality.as_ref().and_then(|quality| quality.errors);
     let quiet = channel.map(ChannelSums::quiet_noise);
     if let Some(quiet) = &quiet {

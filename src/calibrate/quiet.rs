@@ -67,7 +67,7 @@ impl Default for QuietNoise {
     }
 }
 
-/// What all windows of one length have in common.
+/// The properties that all windows of one length have in common.
 pub(super) struct QuietPlan {
     sampling_ns: f64,
     transform: Arc<dyn Fft<f32>>,

@@ -78,7 +78,7 @@ impl Quality {
     }
 
     /// Compares `fit` with its `spectrum` in bins of a tenth of the spread of one photoelectron.
-    pub fn of_fit(spectrum: &Spectrum, fit: &SpectrumFit, run: RunKind) -> Self {
+    pub fn from_fit(spectrum: &Spectrum, fit: &SpectrumFit, run: RunKind) -> Self {
         let width = 0.2 * fit.gain_sigma.min(2.0 * fit.pedestal_sigma);
         let merge = (width / spectrum.bin_width).round().max(1.0);
         Self::new(spectrum, fit, run, merge as usize)

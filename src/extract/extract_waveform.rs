@@ -453,6 +453,7 @@ impl Extractor {
             level_adc: work.level_adc + sign * residual_level_adc,
             sign,
             noise_adc: work.noise_adc * ratio.clamp(1.0, residual_baseline::MAX_NOISE_RATIO),
+            noise_ratio: channel.baseline_noise_ratio,
         };
         work.follow.follow(&suspect, &mut work.loaded)
     }

@@ -63,6 +63,8 @@ pub(crate) struct Channel {
     pub(crate) design: Design,
     pub(crate) pulse: PulseShape,
     pub(crate) noise_adc: f32,
+    /// Noise of means over many samples, relative to white noise.
+    pub(crate) baseline_noise_ratio: f32,
     pub(crate) peak_adc: f32,
     /// Spread of the single-photoelectron charge, limited.
     pub(crate) charge_sigma_pe: f32,
@@ -70,7 +72,7 @@ pub(crate) struct Channel {
     template: OnceLock<Template>,
     pub(crate) time_offset_ns: f32,
     pub(crate) main_pulse_samples: usize,
-    /// What samples its pulses can make.
+    /// Limits of the samples that its pulses can make.
     pub(crate) limits: PulseLimits,
     /// The first row with the same template, noise and charge spread, whose plans this row shares.
     pub(crate) shared_row: usize,
@@ -110,7 +112,11 @@ impl Extractor {
                 let key = row
                     .template_adc
                     .iter()
-                    .chain([&row.noise_adc, &row.charge_sigma_pe])
+                    .chain([
+                        &row.noise_adc,
+                        &row.charge_sigma_pe,
+                        &row.baseline_noise_ratio,
+                    ])
                     .map(|value| value.to_bits())
                     .collect();
                 *first_row.entry(key).or_insert(index)
@@ -127,6 +133,7 @@ impl Extractor {
                         design: Design::new(row, parameters.filter)?,
                         pulse: PulseShape::new(row, parameters.threshold_sigma),
                         noise_adc: row.noise_adc,
+                        baseline_noise_ratio: row.baseline_noise_ratio,
                         peak_adc,
                         charge_sigma_pe: limited_charge_sigma(row.charge_sigma_pe),
                         template: OnceLock::new(),

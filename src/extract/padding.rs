@@ -20,7 +20,7 @@ pub(crate) const MIN_PADDING_JUMP: f32 = 2.0;
 /// Distance from the baseline up to which the sample next to a run is no part of a pulse that saturates, in standard deviations of the noise.
 const MAX_NEIGHBOUR_DISTANCE: f32 = 8.0;
 
-/// What is known about the channel.
+/// The properties of the channel that decide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PaddingLimits {
     /// Calibrated noise of a sample; 0 if not known.

@@ -1,4 +1,4 @@
-//! What samples the pulses of a channel can make: limits that tell glitches, padding and flat tops from light.
+//! Limits of the samples that the pulses of a channel can make, which tell glitches, padding and flat tops from light.
 
 /// Margin of the sharpness of pulses: templates are interpolated linearly between samples, which rounds their peak.
 const SHARPNESS_MARGIN: f32 = 1.3;

@@ -295,6 +295,7 @@ fn with_limits(channel: &Channel, plan: TemplatePlan) -> TemplatePlan {
         sharpness_of_two: two,
         peak_width: channel.limits.peak_width,
         equal_run: flat_top::equal_run(channel.noise_adc) as u32,
+        baseline_noise_ratio: channel.baseline_noise_ratio,
         ..plan
     }
 }

@@ -63,7 +63,7 @@ pub fn unique(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (once, repeated)
 }
 
-/// What makes two names those of the same file.
+/// The identity of a file, equal for all of its names.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     /// Device and number of the file, which links share.

@@ -28,7 +28,7 @@ impl EventHits {
     /// Returns the start of the event's window of `window_ns` on the time axis of the hits.
     ///
     /// It is 0 unless every hit is outside of `0..=window_ns`, as with absolute times. Then the window is laid around the hits,
-    /// equally far before the first and behind the last one; if they do not fit, it begins with the first.
+    /// equally far before the first and after the last one; if they do not fit, it begins with the first.
     #[must_use]
     pub fn window_start_ns(&self, window_ns: f64) -> f64 {
         let (mut first_ns, mut last_ns) = (f64::INFINITY, f64::NEG_INFINITY);

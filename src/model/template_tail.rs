@@ -45,7 +45,7 @@ pub(crate) enum Tail {
     Undetermined,
 }
 
-/// Continues the tail of `template` if it has not come to rest; else it stays as it is. A template whose last sample is 0 ends where whoever
+/// Continues the tail of `template` if it has not come to rest; else it stays as it is. A template whose last sample is 0 ends where the program that
 /// made it wanted it to end.
 pub(crate) fn continue_tail(template: &mut Vec<f32>) -> Tail {
     if template.last().is_none_or(|&last| last == 0.0) {

@@ -1,4 +1,4 @@
-//! What the user states about the data, held against the data: polarity, baseline, noise, length of the windows, channels.
+//! Facts that the user states, and the data that they are compared with: polarity, baseline, noise, length of the windows, channels.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ const LARGE_SIGMA: f32 = 10.0;
 /// Minimum noise of counts, from rounding.
 const MIN_NOISE_ADC: f32 = 0.29;
 
-/// What detector and calibration say about the waveforms of an input.
+/// The facts about the waveforms of an input that detector and calibration state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
     /// Name of the detector.
@@ -31,7 +31,7 @@ pub struct Expected {
     pub noise_adc: Option<f64>,
 }
 
-/// What the waveforms of a unit show.
+/// The facts that the waveforms of a unit show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// Waveforms whose excursions were looked at, the first ones of the unit.

@@ -33,7 +33,7 @@ pub struct UnitOutcome {
     pub ascending: bool,
     /// Where they do not.
     pub fall_back: Option<FallBack>,
-    /// What the waveforms show, to be held against what is stated about them.
+    /// The facts that the waveforms show, to be compared with what is stated about them.
     pub observed: Option<Observed>,
     /// Waveforms that could not be used.
     pub losses: Vec<Loss>,

@@ -46,7 +46,7 @@ pub struct PlannedInput {
     pub polarity: Option<Polarity>,
     /// Resolution of the digitizer, as used; absent for hits and where it is unknown.
     pub adc_bits: Option<u32>,
-    /// What detector and calibration say about the waveforms; absent for hits.
+    /// The facts about the waveforms that detector and calibration state; absent for hits.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expected: Option<Expected>,
     /// The input's number in a table of hits that distinguishes several inputs.

@@ -74,7 +74,7 @@ pub struct UnitReport {
     /// Where they do not: where they begin again, or fall for the first time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fall_back: Option<FallBack>,
-    /// What its waveforms show, to be held against what is stated about them; absent for hits.
+    /// The facts that its waveforms show, to be compared with what is stated about them; absent for hits.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub observed: Option<Observed>,
     /// Its events, where there are any.

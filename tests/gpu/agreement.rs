@@ -136,13 +136,13 @@ fn compare_lights(
 
 #[test]
 #[ignore = "needs a GPU adapter"]
-fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
+fn fifty_thousand_simulated_waveforms_have_the_same_hits() {
     let lights = [
-        (40_000, LightLevel::MeanPe(0.5)),
-        (30_000, LightLevel::MeanPe(3.0)),
-        (20_000, LightLevel::MeanPe(20.0)),
+        (20_000, LightLevel::MeanPe(0.5)),
+        (15_000, LightLevel::MeanPe(3.0)),
+        (10_000, LightLevel::MeanPe(20.0)),
         (
-            10_000,
+            5_000,
             LightLevel::ChargeRange {
                 low_pe: 1.0,
                 high_pe: 3000.0,
@@ -151,11 +151,11 @@ fn a_hundred_thousand_simulated_waveforms_have_the_same_hits() {
     ];
     let mut comparison = Comparison::default();
     let report = compare_lights(Method::Deconvolution, &lights, &mut comparison);
-    assert_eq!(comparison.waveforms, 100_000);
+    assert_eq!(comparison.waveforms, 50_000);
     // What may be irregular is the CPU's: bright waveforms more often.
     let irregular = report.on_cpu.get(IRREGULAR).copied().unwrap_or(0);
-    assert_eq!(report.on_gpu + irregular, 100_000, "{report:?}");
-    assert!(report.on_gpu > 80_000, "{report:?}");
+    assert_eq!(report.on_gpu + irregular, 50_000, "{report:?}");
+    assert!(report.on_gpu > 40_000, "{report:?}");
     promised(&comparison, "juno");
     println!("{comparison:#?}");
 }
@@ -179,7 +179,7 @@ fn every_preset_and_method_has_the_same_hits() {
                     low_pe: 0.5,
                     high_pe: 100.0,
                 };
-                let plan = simulation(name, 100, light, change, place as u64);
+                let plan = simulation(name, 60, light, change, place as u64);
                 let gpu = extractor_for(&plan, method);
                 let mut comparison = Comparison::default();
                 for block in waveforms(&plan).expect("a valid plan") {
@@ -270,7 +270,7 @@ fn irregular(batch: &Batch) -> Batch {
                     as u16;
             }),
             3 => samples[length - 1 - index % 300..].fill(0),
-            4 => samples[..1 + index % 200].fill(u16::MAX),
+            4 => samples[..=index % 200].fill(u16::MAX),
             5 => samples[index % length] ^= 1 << 12,
             6 => samples
                 .iter_mut()

@@ -150,8 +150,8 @@ fn a_failure_at_any_step_changes_no_result() {
         same(&found, &expected, &what);
         let all: usize = found.iter().map(|(batch, _)| batch.len()).sum();
         assert_eq!(report.on_gpu, on_gpu, "{what}: {report:?}");
-        let on_cpu: u64 = report.on_cpu.values().sum();
-        assert_eq!(report.on_gpu + on_cpu, all as u64, "{what}: {report:?}");
+        let others: u64 = report.on_cpu.values().sum();
+        assert_eq!(report.on_gpu + others, all as u64, "{what}: {report:?}");
         // A device that is lost after the last submission may have given all of it back by then, as a fast one has: nothing
         // was lost, and there is nothing to report.
         let all_submitted = at >= BATCHES * STEPS - IN_FLIGHT;
@@ -165,7 +165,6 @@ fn a_failure_at_any_step_changes_no_result() {
             report.retries.iter().all(|retry| retry.on == "gpu"),
             "{what}: {report:?}"
         );
-        assert!(report.on_cpu.is_empty(), "{what}: {report:?}");
         for retry in &report.retries {
             let batch = &found[retry.input_id as usize].0;
             assert_eq!(retry.first_event_id, batch.event_id()[0], "{what}");

@@ -1,4 +1,4 @@
-//! What must be known about the readout of an input, and who says it.
+//! The facts about the readout of an input that must be known, and where they come from.
 
 use crate::support::reconstruct::{
     Folder, Run, calibration, noise, nuwave, output, pulse, reconstruct, write_calibration,

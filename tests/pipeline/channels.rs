@@ -84,10 +84,10 @@ fn arrays_without_channels_are_merged_with_a_warning_or_named() {
     };
     let run = named("run7_{channel}.npy", "named").ended_with(0);
     assert_eq!(channels(&folder.path("named")), [(0, 2), (1, 15)]);
-    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    assert!(!run.stderr.contains("state no channels"), "{}", run.stderr);
     let run = named("7", "same").ended_with(0);
     assert_eq!(channels(&folder.path("same")), [(0, 7), (1, 7)]);
-    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    assert!(!run.stderr.contains("state no channels"), "{}", run.stderr);
     named("run8_{channel}.npy", "other").refused_with(3, &["run7_2.npy", "run8_{channel}.npy"]);
     named("run7", "wrong").refused_with(2, &["--channel-id", "{channel}"]);
     // Calibration merges no channels without a word either.

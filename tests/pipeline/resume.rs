@@ -505,11 +505,16 @@ fn inputs_that_cannot_be_opened_are_listed_where_they_are_to_be_skipped() {
         .to_str()
         .expect("a plain path")
         .to_owned();
+    let other = folder
+        .file("other.h5", b"Dear colleague, \n")
+        .to_str()
+        .expect("a plain path")
+        .to_owned();
     let target = folder.path("out");
     let of = |target: &Path, more: &[&str]| {
         Run::new(
             nuwave()
-                .args(["reconstruct", &bad, &good, &bad])
+                .args(["reconstruct", &bad, &good, &other])
                 .args(more)
                 .arg("-o")
                 .arg(target),

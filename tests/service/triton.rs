@@ -1,4 +1,4 @@
-//! What clients of Triton, SONIC among them, ask before their first inference, and its statistics after it.
+//! The questions of clients of Triton, SONIC among them, before their first inference, and the statistics after it.
 
 use nuwave::service::kserve::messages::{InferRequest, ModelRequest, Parameter, Value};
 use nuwave::service::kserve::repository_messages::{

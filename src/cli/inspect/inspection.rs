@@ -34,7 +34,7 @@ pub(super) struct WaveformFile {
     pub given: Given,
     pub detector: Option<String>,
     pub survey: Option<SurveyResult>,
-    /// What the reader remarks on how it reads the file.
+    /// Remarks of the reader on how it reads the file.
     pub remarks: Vec<String>,
     pub losses: Vec<Loss>,
     pub truth: Option<TruthFile>,

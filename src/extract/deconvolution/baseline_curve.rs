@@ -55,7 +55,7 @@ pub(crate) struct BaselineCurveWorkspace {
     spline: SplineWorkspace,
 }
 
-/// What a curve runs through.
+/// The trace and the blocks that a curve runs through.
 pub(super) struct CurveInput<'a> {
     /// The trace minus the response to the level.
     pub(super) trace: &'a [f32],
@@ -74,8 +74,8 @@ impl CurveInput<'_> {
 }
 
 impl BaselineCurveWorkspace {
-    /// Finds the curve; returns true if it is reliable.
-    pub(super) fn find(&mut self, input: &CurveInput<'_>) -> bool {
+    /// Finds the curve; returns whether it is reliable, or `None` if no curve describes the dark blocks.
+    pub(super) fn find(&mut self, input: &CurveInput<'_>) -> Option<bool> {
         let means = &input.test.mean;
         self.dark.clone_from(&input.test.dark);
         self.fit_nodes(input);
@@ -86,7 +86,9 @@ impl BaselineCurveWorkspace {
             .iter()
             .any(|&above| above > START_ABOVE * sigma);
         self.find_darker_blocks(input, DARK_ABOVE * sigma);
-        let is_described = self.fit_nodes(input);
+        if !self.fit_nodes(input) {
+            return None;
+        }
         self.write_curve(input);
         let is_stepped = self.follow_jumps(input, JUMP_LIGHT * sigma);
         let residual = means
@@ -96,7 +98,7 @@ impl BaselineCurveWorkspace {
             .skip(input.blocks.first)
             .map(|(&mean, &node)| mean - node as f32);
         let is_too_deep = is_too_deep(residual, input.block_sigma(1));
-        is_described && !is_stepped && !opens_in_light && !is_too_deep && self.risk(input) <= 1.0
+        Some(!is_stepped && !opens_in_light && !is_too_deep && self.risk(input) <= 1.0)
     }
 
     /// Fits the spline to the dark blocks; returns false if none describes them.

@@ -29,6 +29,8 @@ pub(crate) struct Suspect<'a> {
     pub(crate) sign: f32,
     /// Noise of a sample.
     pub(crate) noise_adc: f32,
+    /// Noise of means over many samples, relative to white noise.
+    pub(crate) noise_ratio: f32,
 }
 
 /// How the baseline of a waveform was found to move.
@@ -36,7 +38,7 @@ pub(crate) struct Suspect<'a> {
 pub(crate) enum Movement {
     /// It is one constant level, or there are too few samples without light to tell.
     Constant,
-    /// Blocks lie below the level, where no light can be, but no curve was subtracted.
+    /// It moves, but no curve describes it, or blocks lie below the level, where no light can be; no curve was subtracted.
     Unexplained,
     /// A curve was subtracted from the samples.
     Followed(Followed),
@@ -61,13 +63,15 @@ impl FollowWorkspace {
             trace,
             residual,
             noise_adc,
+            noise_ratio,
             sign,
             ..
         } = suspect;
-        if !is_suspect(trace, plan, noise_adc, residual, &mut self.test) {
+        let noise = (noise_adc, noise_ratio);
+        if !is_suspect(trace, plan, noise, residual, &mut self.test) {
             return Movement::Constant;
         }
-        let (verdict, blocks) = self.test.test(plan, &residual.smooth, noise_adc);
+        let (verdict, blocks) = self.test.test(plan, &residual.smooth, noise);
         if !verdict.is_moving {
             return if verdict.is_too_deep {
                 Movement::Unexplained
@@ -85,13 +89,16 @@ impl FollowWorkspace {
             decimate::keep_all(loaded, level_adc, sign, ring);
         }
         plan.deconvolve_ring(&mut self.convolution);
-        let is_reliable = self.curve.find(&CurveInput {
+        let found = self.curve.find(&CurveInput {
             trace: &self.convolution.trace[..trace.len()],
             plan,
             blocks,
             test: &self.test,
             noise_adc,
         });
+        let Some(is_reliable) = found else {
+            return Movement::Unexplained;
+        };
         let n_samples = loaded.even.len() + loaded.odd.len();
         self.convolve_curve(suspect, n_samples, trace.len());
         let curve = &self.convolution.trace[..n_samples];

@@ -72,10 +72,12 @@ pub(super) struct Blocks {
     /// First block, and one past the last, that light just outside the window does not reach.
     pub(super) first: usize,
     pub(super) last: usize,
+    /// Ratio of the noise of means to that of white noise.
+    noise_ratio: f32,
 }
 
 impl Blocks {
-    fn new(plan: &DeconvolutionPlan, trace_length: usize) -> Self {
+    fn new(plan: &DeconvolutionPlan, trace_length: usize, noise_ratio: f32) -> Self {
         let is_short = 8.0 * plan.step_ns > MAX_BLOCK_SIGMA * plan.kernel_sigma_ns
             || trace_length < MIN_LONG_TRACE;
         let (size, run) = if is_short { (4, 6) } else { (8, 4) };
@@ -87,6 +89,7 @@ impl Blocks {
             count: trace_length / size,
             first: start,
             last: end,
+            noise_ratio,
         }
     }
 
@@ -94,7 +97,7 @@ impl Blocks {
     pub(super) fn mean_sigma(&self, plan: &DeconvolutionPlan, count: usize, noise_adc: f32) -> f32 {
         let samples = count * self.size;
         let sum = plan.charge_noise.get(samples).copied().unwrap_or(0.0);
-        sum * noise_adc / (samples.max(1) as f32 * plan.step_ns)
+        self.noise_ratio * sum * noise_adc / (samples.max(1) as f32 * plan.step_ns)
     }
 }
 
@@ -122,15 +125,16 @@ pub(super) struct Verdict {
     pub(super) is_too_deep: bool,
 }
 
-/// True if the blocks of a trace do not obviously agree on the level that was subtracted from it. `noise_adc` is the noise of a sample.
+/// True if the blocks of a trace do not obviously agree on the level that was subtracted from it. `noise_adc` is the noise of a sample,
+/// `noise_ratio` that of means over many samples relative to white noise.
 pub(super) fn is_suspect(
     trace: &[f32],
     plan: &DeconvolutionPlan,
-    noise_adc: f32,
+    (noise_adc, noise_ratio): (f32, f32),
     residual: &ResidualBaselineWorkspace,
     work: &mut MovingBaselineWorkspace,
 ) -> bool {
-    let blocks = Blocks::new(plan, trace.len());
+    let blocks = Blocks::new(plan, trace.len(), noise_ratio);
     let block_sigma = blocks.mean_sigma(plan, 1, noise_adc);
     if blocks.last <= blocks.first || block_sigma <= 0.0 {
         return false;
@@ -204,9 +208,9 @@ impl MovingBaselineWorkspace {
         &mut self,
         plan: &DeconvolutionPlan,
         smooth: &[f32],
-        noise_adc: f32,
+        (noise_adc, noise_ratio): (f32, f32),
     ) -> (Verdict, Blocks) {
-        let blocks = Blocks::new(plan, smooth.len());
+        let blocks = Blocks::new(plan, smooth.len(), noise_ratio);
         let block_sigma = blocks.mean_sigma(plan, 1, noise_adc);
         self.response.clear();
         let responses = plan.baseline_response[..smooth.len()].chunks_exact(blocks.size);

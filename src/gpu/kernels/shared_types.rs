@@ -111,6 +111,7 @@ shared_structs! {
         pub sharpness_of_two: f32,
         pub peak_width: f32,
         pub equal_run: u32,
+        pub baseline_noise_ratio: f32,
     }
 
     /// The parameters that all waveforms of a dispatch share.

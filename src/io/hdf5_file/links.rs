@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::source::number;
-
 /// Maximum number of links that are followed one after the other.
 const MAX_STEPS: usize = 32;
 
@@ -14,7 +12,7 @@ pub(super) struct Link {
     pub target: Target,
 }
 
-/// What a link leads to.
+/// The target of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A path in the same file, from the root if it begins with `/`, else from the link's group.
@@ -138,6 +136,14 @@ fn normal(path: &str) -> String {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     parts.join("/")
+}
+
+/// Returns the little-endian number of `width` bytes at `at`.
+pub(super) fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
+    let raw = bytes.get(at..at.checked_add(width)?)?;
+    let mut number = [0; 8];
+    number.get_mut(..width)?.copy_from_slice(raw);
+    Some(u64::from_le_bytes(number))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! - Soft links in groups of the old format (symbol tables). Their entries have no object, and the library follows the missing
 //!   address. They are taken out of the symbol tables that the library sees, and collected in a [`LinkLog`].
 //! - Version 5 of the data layout message, which HDF5 2 writes. It differs from version 4 in the width of the sizes in the index of
-//!   chunks, which the index states itself. The message is handed on as version 4, with the checksum of its header made anew.
+//!   chunks, which the index states itself. The message is handed on as version 4, with a new checksum of its header.
 //!
 //! The links of groups of the new format, which the library passes over, are collected as well.
 
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdf5_pure::{FormatError, ReadSeekSource, Source};
 
 use super::checksum::lookup3;
-use super::links::{Link, link_of_message, link_of_symbol};
+use super::links::{Link, link_of_message, link_of_symbol, number};
 use crate::io::system_errors::NotingReader;
 
 /// Message types in object headers.
@@ -260,14 +260,6 @@ fn prefix_bytes(bytes: &[u8]) -> Option<usize> {
         .ok()?
         .checked_add(first + CHECKSUM_BYTES)?;
     (bytes.len() == whole).then_some(first)
-}
-
-/// Returns the little-endian number of `width` bytes at `at`.
-pub(super) fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
-    let raw = bytes.get(at..at.checked_add(width)?)?;
-    let mut number = [0; 8];
-    number.get_mut(..width)?.copy_from_slice(raw);
-    Some(u64::from_le_bytes(number))
 }
 
 /// Returns where the superblock is, and the bytes of addresses and of lengths.

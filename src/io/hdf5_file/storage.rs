@@ -12,7 +12,7 @@ const OF_LIBRARY: [u16; 5] = [1, 2, 3, 6, 32000];
 /// Filters beyond this number are plugins, which other programs need as well.
 const FIRST_PLUGIN: u16 = 256;
 
-/// What decodes the chunks of a dataset.
+/// The decoder of the chunks of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoder {
     Library,

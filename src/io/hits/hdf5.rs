@@ -27,7 +27,7 @@ pub(crate) struct HitArrays {
     rows: u64,
     /// Description of the layout, for messages.
     pub layout: String,
-    /// What a user should know about how the arrays are read.
+    /// A remark for the user on how the arrays are read.
     pub remark: Option<Remark>,
 }
 

@@ -40,7 +40,7 @@ pub struct SourceInfo {
     pub extent: Extent,
     /// How the channel of the waveforms is known.
     pub channel_origin: ChannelOrigin,
-    /// What a user should know about how the file is read.
+    /// Remarks for the user on how the file is read.
     pub remarks: Vec<Remark>,
 }
 
@@ -51,7 +51,7 @@ pub struct Remark {
     pub text: String,
     /// True if the result may not be what the user expects.
     pub is_warning: bool,
-    /// What the user can do about it.
+    /// Advice to the user.
     pub hint: Option<Hint>,
 }
 

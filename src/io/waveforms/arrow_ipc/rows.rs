@@ -284,6 +284,8 @@ pub(super) struct BatchRows {
     start_ns: Option<Numbers>,
     samples: Lists,
     waiting: VecDeque<Waiting>,
+    /// The error after the rows that were returned.
+    failed: Option<io::Error>,
 }
 
 /// A row whose samples have not been read yet.
@@ -368,6 +370,7 @@ impl BatchRows {
             start_ns: roles.start_ns.map(numbers).transpose()?,
             samples,
             waiting: VecDeque::new(),
+            failed: None,
         })
     }
 
@@ -417,46 +420,66 @@ impl BatchRows {
         let kind = self.samples.values.kind;
         let mut block = Block::new(input_id, kind.empty_samples());
         let max_samples = BLOCK_BYTES / 2;
-        while block.batch.samples().len() < max_samples && block.losses.len() < max_samples {
-            if self.waiting.is_empty() && !self.fill()? {
-                break;
-            }
-            let Some(next) = self.waiting.pop_front() else {
-                break;
-            };
-            let position = row + self.n_done;
-            let length = next.samples.end - next.samples.start;
-            if length > MAX_SAMPLES as u64 && !next.is_null {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                block.losses.push(Loss {
-                    place: format!("row {position}"),
-                    event_id: next.event_id.and_then(|id| u64::try_from(id).ok()),
-                    channel_id: next.channel_id.and_then(|id| u32::try_from(id).ok()),
-                    n_waveforms: Some(1),
-                    reason: wrong_length(length).unwrap_or_default(),
-                    position,
-                });
-            } else {
-                let bytes = if next.is_null {
-                    None
-                } else {
-                    self.samples.samples(&next.samples)?
-                };
-                let samples = bytes.map(|bytes| kind.samples(&bytes));
-                let row = Row {
-                    event_id: next.event_id,
-                    channel_id: next.channel_id,
-                    start_ns: next.start_ns,
-                    samples: samples
-                        .as_ref()
-                        .and_then(|samples| slice(samples, 0..samples.len())),
-                };
-                block.push(row, position, || format!("row {position}"));
-            }
-            self.n_done += 1;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
-        let is_empty = block.batch.is_empty() && block.losses.is_empty();
-        Ok((!is_empty).then_some(block))
+        while block.batch.samples().len() < max_samples && block.losses.len() < max_samples {
+            match self.push_next(&mut block, row) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // The rows before the damage are good, and returned first.
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        if !(block.batch.is_empty() && block.losses.is_empty()) {
+            return Ok(Some(block));
+        }
+        self.failed.take().map_or(Ok(None), Err)
+    }
+
+    /// Adds the next row to `block`. Returns false after the last.
+    fn push_next(&mut self, block: &mut Block, row: u64) -> io::Result<bool> {
+        let kind = self.samples.values.kind;
+        if self.waiting.is_empty() && !self.fill()? {
+            return Ok(false);
+        }
+        let Some(next) = self.waiting.pop_front() else {
+            return Ok(false);
+        };
+        let position = row + self.n_done;
+        let length = next.samples.end - next.samples.start;
+        if length > MAX_SAMPLES as u64 && !next.is_null {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            block.losses.push(Loss {
+                place: format!("row {position}"),
+                event_id: next.event_id.and_then(|id| u64::try_from(id).ok()),
+                channel_id: next.channel_id.and_then(|id| u32::try_from(id).ok()),
+                n_waveforms: Some(1),
+                reason: wrong_length(length).unwrap_or_default(),
+                position,
+            });
+        } else {
+            let bytes = if next.is_null {
+                None
+            } else {
+                self.samples.samples(&next.samples)?
+            };
+            let samples = bytes.map(|bytes| kind.samples(&bytes));
+            let row = Row {
+                event_id: next.event_id,
+                channel_id: next.channel_id,
+                start_ns: next.start_ns,
+                samples: samples
+                    .as_ref()
+                    .and_then(|samples| slice(samples, 0..samples.len())),
+            };
+            block.push(row, position, || format!("row {position}"));
+        }
+        self.n_done += 1;
+        Ok(true)
     }
 }
 

@@ -48,7 +48,7 @@ fn open_npy(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
         .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
     let array = Array::open(Box::new(BufReader::new(file)), path, "the array")?;
     let mut info = SourceInfo::new(path.to_owned(), NPY.name, n_bytes);
-    let shape = Shape::of_waveforms(&array, path, "the array")?;
+    let shape = Shape::from_array(&array, path, "the array")?;
     info.layout = format!(
         "array {}, {}",
         shape_text(&array.shape),
@@ -83,7 +83,7 @@ struct Shape {
 
 impl Shape {
     /// Checks an array of waveforms x samples, or of events x channels x samples.
-    fn of_waveforms(array: &Array, path: &Path, what: &str) -> Result<Self> {
+    fn from_array(array: &Array, path: &Path, what: &str) -> Result<Self> {
         let kind = array
             .number()
             .ok_or_else(|| Error::input(path, format!("{what} holds text, not samples")))?;

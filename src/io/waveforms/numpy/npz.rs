@@ -77,7 +77,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     }
     let samples = archive.array(&name)?;
     let what = format!("`{name}`");
-    let shape = Shape::of_waveforms(&samples, path, &what)?;
+    let shape = Shape::from_array(&samples, path, &what)?;
     let shown = shape_text(&samples.shape);
     let mut info = SourceInfo::new(path.to_owned(), super::NPZ.name, n_bytes);
     info.sampling_ns = archive

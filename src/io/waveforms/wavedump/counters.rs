@@ -100,7 +100,7 @@ mod tests {
     fn the_number_is_unknown_where_the_records_keep_no_order() {
         // The first event may have more channels.
         assert_eq!(order_of(&[(0, 1), (0, 5)]).add_after_gap(2, 1), None);
-        // Counters with gaps of their own, counters that begin anew, a channel that was not there.
+        // Counters with gaps of their own, counters that begin again, a channel that was not there.
         let skips = [(0, 1), (1, 1), (5, 1)];
         assert_eq!(order_of(&skips).add_after_gap(7, 1), None);
         let good = [(0, 1), (1, 1), (2, 1)];

@@ -1,4 +1,4 @@
-//! The header of a WaveDump binary record, and the search for one behind damage.
+//! The header of a WaveDump binary record, and the search for one after damage.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub(super) struct Header {
     pub event: u32,
 }
 
-/// What is known of the records when another one is searched for.
+/// The facts about the records that are known when another one is searched for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     /// The board, once a record was read.

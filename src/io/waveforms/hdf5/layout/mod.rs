@@ -91,7 +91,7 @@ struct Candidate<'a> {
     field: Option<String>,
 }
 
-/// What the layouts need to know about the file.
+/// The facts about the file that the layouts need.
 struct Context<'a> {
     path: &'a Path,
     n_bytes: u64,
