@@ -174,7 +174,12 @@ fn every_preset_and_method_has_the_same_hits() {
     ];
     for (name, _) in detector::PRESETS {
         for method in Method::ALL {
-            for (place, change) in changes.iter().enumerate() {
+            let number = if method == Method::Deconvolution {
+                2
+            } else {
+                1
+            };
+            for (place, change) in changes.iter().enumerate().take(number) {
                 let light = LightLevel::ChargeRange {
                     low_pe: 0.5,
                     high_pe: 100.0,
@@ -221,14 +226,21 @@ const READOUT: DigitizerConfig = DigitizerConfig {
 fn any_window_has_the_same_hits() {
     let mut runner = TestRunner::deterministic();
     for method in Method::ALL {
-        for (with_default, polarity) in [(true, Polarity::Negative), (false, Polarity::Positive)] {
+        // A software rasteriser compiles the kernels again for each: both polarities only for one method.
+        let both = [(true, Polarity::Negative), (false, Polarity::Positive)];
+        let number = if method == Method::Deconvolution {
+            2
+        } else {
+            1
+        };
+        for (with_default, polarity) in both.into_iter().take(number) {
             let readout = DigitizerConfig {
                 polarity,
                 ..READOUT
             };
             let gpu = gpu(&calibration_of(with_default), readout, method);
             let mut comparison = Comparison::default();
-            for _ in 0..4 {
+            for _ in 0..2 {
                 compare(
                     &gpu,
                     &batch(&windows(&mut runner, 250), true),
@@ -381,7 +393,7 @@ fn the_stages_agree_one_by_one() {
         .expect("a valid plan")
         .next()
         .expect("a block");
-    let any = batch(&windows_of_two_lengths(&mut runner, 200), true);
+    let any = batch(&windows_of_two_lengths(&mut runner, 120), true);
     for (gpu, batch) in [
         (
             extractor_for(&plan, Method::Deconvolution),
@@ -394,7 +406,7 @@ fn the_stages_agree_one_by_one() {
     ] {
         let expected = gpu.cpu().extract(batch).expect("extracts");
         let mut staged = StageByStage::new(&gpu).expect("a device");
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().step_by(2) {
             let found = staged.extract_from(stage, batch).expect("extracts");
             let mut comparison = Comparison::default();
             comparison.add(gpu.cpu(), batch, &expected, &found);

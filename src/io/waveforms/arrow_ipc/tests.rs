@@ -151,6 +151,7 @@ fn damage_inside_a_batch_in_pieces_costs_its_last_rows_and_the_number_is_right()
     let path = folder.path().join("run.arrow");
     write(&path, &batch("fixed"), Some(CompressionType::ZSTD));
     let bytes = std::fs::read(&path).expect("the file");
+    let mut n_unknown = 0;
     for place in (600..bytes.len() - 2500).step_by(bytes.len() / 150) {
         let mut damaged = bytes.clone();
         damaged[place] ^= 0x55;
@@ -158,6 +159,14 @@ fn damage_inside_a_batch_in_pieces_costs_its_last_rows_and_the_number_is_right()
         let (batches, losses, _) = read(&path, 0);
         let n_read: usize = batches.iter().map(crate::model::Batch::len).sum();
         let n_lost: u64 = losses.iter().map(Loss::at_least).sum();
-        assert_eq!(n_read as u64 + n_lost, N_ROWS as u64, "byte {place}");
+        let n_told = n_read as u64 + n_lost;
+        // Only the header of a batch states its number of rows.
+        if losses.iter().all(|loss| loss.n_waveforms.is_some()) {
+            assert_eq!(n_told, N_ROWS as u64, "byte {place}");
+        } else {
+            assert!(n_told < N_ROWS as u64, "byte {place}");
+            n_unknown += 1;
+        }
     }
+    assert!(n_unknown < 20, "{n_unknown}");
 }
