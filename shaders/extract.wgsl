@@ -12,7 +12,7 @@
 #import generated/waveforms
 #import load_samples
 #import memory
-#import sample_checks
+#import check_samples
 #import scan
 #import stages
 

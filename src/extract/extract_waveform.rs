@@ -14,52 +14,19 @@ use super::empty_waveform::EmptyBaseline;
 use super::extractor::{Channel, Extractor};
 use super::finalize::finalize;
 use super::load_samples::{self, LoadedSamples};
-use super::padding::{self, PaddingLimits};
 use super::parameters::Method;
 use super::stage_kind::Stage;
 use super::template_fit::state::FitProblem;
 use super::template_fit::{config, seeds};
 use super::threshold::over_threshold::{self, Noise};
 use super::workspace::Workspace;
-use super::{baseline, empty_waveform, flat_top, glitches};
+use super::{baseline, empty_waveform};
 use crate::error::Result;
 use crate::model::{Batch, Extracted, Flags, Hit, Waveform, WaveformSummary};
 use crate::threads::in_pool;
 
 /// Waveforms per task of the thread pool.
 const WAVEFORMS_PER_TASK: usize = 128;
-
-/// The intermediate results of one waveform, for plots.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trace {
-    /// Baseline as recorded.
-    pub baseline_adc: f32,
-    /// The baseline of each sample as recorded, where it moves; otherwise empty.
-    pub moving_baseline_adc: Vec<f32>,
-    /// Noise of one sample.
-    pub noise_adc: f32,
-    /// Interval of the deconvolved trace; its first value is at the time of the first sample.
-    pub step_ns: f32,
-    /// The deconvolved trace; empty for the methods without deconvolution.
-    pub deconvolved_pe_per_ns: Vec<f32>,
-    /// The smoothed deconvolved trace, in which hits are looked for; empty without one.
-    pub smoothed_pe_per_ns: Vec<f32>,
-    /// Threshold of the smoothed deconvolved trace.
-    pub threshold_pe_per_ns: f32,
-    /// Samples minus the fit, in counts as recorded; empty without a fit.
-    pub residual_adc: Vec<f32>,
-    /// The hits; times are from the first sample, without the time offset of the channel.
-    pub hits: Vec<Hit>,
-    /// Flags of the waveform.
-    pub flags: Flags,
-}
-
-/// Puts `count` copies of the first value before a trace, if it has any.
-fn pad_front(values: &mut Vec<f32>, count: usize) {
-    if let Some(&first) = values.first() {
-        values.splice(0..0, std::iter::repeat_n(first, count));
-    }
-}
 
 impl Backend for Extractor {
     fn name(&self) -> &'static str {
@@ -104,57 +71,6 @@ impl Extractor {
         Extracted::joined(parts)
     }
 
-    /// Extracts one waveform and returns its intermediate results.
-    #[must_use]
-    pub fn trace(&self, waveform: Waveform<'_>) -> Trace {
-        let mut trace = Trace::default();
-        let mut work = Workspace::default();
-        let mut keep = |stage: Stage, work: &Workspace| {
-            if stage == Stage::ResidualBaseline {
-                trace.deconvolved_pe_per_ns = work.deconvolve.trace.to_vec();
-                trace
-                    .smoothed_pe_per_ns
-                    .clone_from(&work.residual_baseline.smooth);
-            }
-        };
-        let summary = self.extract_waveform(waveform, &mut work, &mut trace.hits, &mut keep);
-        trace.baseline_adc = summary.baseline_adc;
-        trace.noise_adc = summary.noise_adc;
-        trace.flags = summary.flags;
-        if summary.flags.contains(Flags::FITTED) {
-            let sign = self.readout().polarity.sign();
-            let residual = work.fit.residual.iter();
-            trace.residual_adc = residual.map(|value| sign * value).collect();
-        }
-        if summary.flags.contains(Flags::BASELINE_FOLLOWED) {
-            let sign = self.readout().polarity.sign();
-            let n_samples = work.loaded.even.len() + work.loaded.odd.len();
-            let curve = work.follow.curve_adc(n_samples).iter();
-            trace.moving_baseline_adc = curve
-                .map(|value| work.fit_level_adc + sign * value)
-                .collect();
-        }
-        trace.threshold_pe_per_ns = work.threshold;
-        trace.step_ns = work.step_ns;
-        if let Some(window) = self.find_padding(waveform, &mut Workspace::default()) {
-            let skipped_ns = window.start as f64 * self.readout().sampling_ns;
-            let skipped = (skipped_ns / f64::from(work.step_ns)).round() as usize;
-            pad_front(&mut trace.deconvolved_pe_per_ns, skipped);
-            pad_front(&mut trace.smoothed_pe_per_ns, skipped);
-            pad_front(&mut trace.residual_adc, window.start);
-            pad_front(&mut trace.moving_baseline_adc, window.start);
-        }
-        let offset_ns = self
-            .calibration()
-            .row_of(waveform.channel_id)
-            .map_or(0.0, |(row, _)| self.channel(row).time_offset_ns);
-        let shift_ns = f64::from(offset_ns) - waveform.start_ns;
-        for hit in &mut trace.hits {
-            hit.time_ns += shift_ns;
-        }
-        trace
-    }
-
     /// Extracts one waveform: runs the stages and appends its hits. `on_stage` is called after each stage.
     pub(crate) fn extract_waveform(
         &self,
@@ -163,14 +79,16 @@ impl Extractor {
         hits: &mut Vec<Hit>,
         on_stage: &mut impl FnMut(Stage, &Workspace),
     ) -> WaveformSummary {
-        let padding = self.find_padding(waveform, work);
-        let samples = padding
-            .clone()
-            .map_or(waveform.samples, |window| waveform.samples.range(window));
-        let mut flags = load_samples::load_samples(samples, self.rails(), &mut work.loaded);
-        if padding.is_some() {
+        let window = self.find_padding(waveform, work);
+        let mut flags = Flags::NONE;
+        let mut samples = waveform.samples;
+        work.first_sample = 0;
+        if let Some(window) = window {
             flags |= Flags::PADDED;
+            work.first_sample = window.start;
+            samples = samples.range(window);
         }
+        flags |= load_samples::load_samples(samples, self.rails(), &mut work.loaded);
         let known = self.row_and_flags(waveform.channel_id, samples.len());
         if let Some((row, _)) = known
             && !flags.intersects(Flags::NON_FINITE | Flags::FLAT)
@@ -211,57 +129,9 @@ impl Extractor {
         } else {
             self.over_threshold(channel, work, hits);
         }
-        let begin = padding.map_or(0, |window| window.start);
-        let begin_ns = begin as f64 * self.readout().sampling_ns;
+        let begin_ns = work.first_sample as f64 * self.readout().sampling_ns;
         let shift_ns = waveform.start_ns + begin_ns - f64::from(channel.time_offset_ns);
         finalize(work.summary, flags, hits, first_hit, shift_ns)
-    }
-
-    /// Returns the part of the window that holds samples, if it is not all of it.
-    fn find_padding(&self, waveform: Waveform<'_>, work: &mut Workspace) -> Option<Range<usize>> {
-        let (row, _) = self.calibration().row_of(waveform.channel_id)?;
-        let channel = self.channel(row);
-        let limits = PaddingLimits {
-            noise_adc: self.calibrated_noise_adc(channel),
-            rails: self.rails(),
-            max_saturated: if channel.limits.is_steep {
-                2 * channel.main_pulse_samples
-            } else {
-                0
-            },
-        };
-        padding::find_padding(waveform.samples, limits, &mut work.loaded, &mut work.sorted)
-    }
-
-    /// Removes samples that no pulse can make, and finds pulses that are cut below the rails. Returns the flags.
-    fn check_samples(&self, row: usize, flags: Flags, work: &mut Workspace) -> Flags {
-        let channel = self.channel(row);
-        let loaded = &mut work.loaded;
-        let noise_adc = self.calibrated_noise_adc(channel);
-        if loaded.highest - loaded.lowest < glitches::MIN_GLITCH_RANGE * noise_adc {
-            return flags;
-        }
-        let sign = self.readout().polarity.sign();
-        let rough_level_adc = baseline::rough_level_adc(loaded);
-        let mut flags = flags;
-        if glitches::remove_glitches(loaded, &channel.limits, rough_level_adc, noise_adc, sign) > 0
-        {
-            flags = (flags & Flags::PADDED) | loaded.measure(self.rails()) | Flags::GLITCH;
-        }
-        let range_adc = loaded.highest - loaded.lowest;
-        if flags.intersects(Flags::SATURATED) || range_adc < flat_top::MIN_FLAT_TOP * noise_adc {
-            return flags;
-        }
-        // The quietest block may lie in a top that is cut: the baseline on which most blocks agree is better here.
-        let level_adc = baseline::estimate_baseline(loaded, &mut work.sorted).level_adc;
-        if flat_top::has_flat_top(loaded, &channel.limits, level_adc, noise_adc, sign) {
-            flags |= if sign > 0.0 {
-                Flags::SATURATED_HIGH
-            } else {
-                Flags::SATURATED_LOW
-            };
-        }
-        flags
     }
 
     /// Returns the baseline of a waveform that is certainly empty.
@@ -311,7 +181,7 @@ impl Extractor {
         // The mean of the last samples of the trace is that of as many raw samples.
         let samples = (deconvolve::LEVEL_SAMPLES * channel.design.decimation) as f32;
         let max_end_adc = deconvolve::CUT_PULSE_SIGMA * work.noise_adc / samples.sqrt();
-        plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
+        plan.deconvolve_window(&channel.design, &mut work.deconvolve, max_end_adc);
         on_stage(Stage::Deconvolve, work);
 
         let noise_ratio = self.subtract_baseline(channel, &plan, max_end_adc, work);
@@ -396,7 +266,7 @@ impl Extractor {
                     curve_mean_adc = followed.mean_adc;
                     work.level_adc = followed.level_adc;
                     self.decimate(channel, work, trace_length);
-                    plan.deconvolve_window(&mut work.deconvolve, max_end_adc);
+                    plan.deconvolve_window(&channel.design, &mut work.deconvolve, max_end_adc);
                     residual = residual_baseline::estimate_residual_baseline(
                         &mut work.deconvolve.trace,
                         plan,

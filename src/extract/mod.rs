@@ -22,6 +22,7 @@ pub(crate) mod aligned_buffer;
 mod arrays;
 mod backend;
 pub(crate) mod baseline;
+mod check_samples;
 pub(crate) mod deconvolution;
 pub(crate) mod empty_waveform;
 mod extract_waveform;
@@ -39,11 +40,12 @@ pub(crate) mod template_fit;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threshold;
+mod trace;
 pub(crate) mod workspace;
 
 pub use arrays::{HitArrays, Sample};
 pub use backend::{Backend, BackendReport, Retry};
-pub use extract_waveform::Trace;
 pub use extractor::Extractor;
 pub use parameters::{DigitizerConfig, Filter, Method, Parameters};
 pub use stage_kind::Stage;
+pub use trace::Trace;

@@ -14,6 +14,8 @@ use crate::model::{Flags, WaveformSummary};
 /// Buffers for one waveform at a time; each thread has its own.
 #[derive(Default)]
 pub(crate) struct Workspace {
+    /// The first sample of the window that is no padding.
+    pub(crate) first_sample: usize,
     pub(crate) loaded: LoadedSamples,
     pub(crate) deconvolve: DeconvolutionWorkspace,
     pub(crate) residual_baseline: ResidualBaselineWorkspace,

@@ -54,9 +54,9 @@ pub struct DeconvolutionPlan {
     /// Height of the template over its area above 0, per ns.
     pub(crate) height_per_area: f32,
     filter: PackedFilter,
-    /// The convolution of a trace with the template at the rate of the trace.
-    trace_convolution: PackedFilter,
-    /// The same at the full sampling rate, created when a waveform first needs it.
+    /// The convolution of a trace with the template at the rate of the trace, created when a waveform first needs it.
+    trace_convolution: OnceLock<PackedFilter>,
+    /// The same at the full sampling rate.
     template_filter: OnceLock<PackedFilter>,
     pub(crate) lead_ramp: Vec<f32>,
     pub(crate) tail_ramp: Vec<f32>,
@@ -105,7 +105,7 @@ impl DeconvolutionPlan {
             bump_noise: 0.0,
             height_per_area: design.height_per_area() as f32,
             filter: PackedFilter::new(&design.spectrum(n_fft)),
-            trace_convolution: PackedFilter::new(&design.decimated_template_spectrum(n_fft)),
+            trace_convolution: OnceLock::new(),
             template_filter: OnceLock::new(),
             lead_ramp: ramp(padding / 4).into_iter().rev().collect(),
             tail_ramp: ramp(padding / 2),
@@ -121,6 +121,8 @@ impl DeconvolutionPlan {
             .map(|block| block.iter().sum())
             .collect();
         plan.share_before_end = plan.shares_before_end(design, lead);
+        // A detector has thousands of plans, and few of them will see a pulse that the end of the window cuts.
+        plan.trace_convolution = OnceLock::new();
         plan.bump_reach =
             ((BUMP_REACH_SIGMA * plan.kernel_sigma_ns / step_ns).round() as usize).max(2);
         let taps = bump_taps(plan.smoothing(), plan.bump_reach);
@@ -153,7 +155,7 @@ impl DeconvolutionPlan {
             work.trace.fill(0.0);
             let at = longest - distance;
             design.decimated_template(&mut work.trace[at..]);
-            self.deconvolve_cut_pulse(&mut work);
+            self.deconvolve_cut_pulse(design, &mut work);
             let seen = &work.trace[at.saturating_sub(lead)..];
             let share = seen.iter().sum::<f32>() * self.step_ns;
             let (peak, _) =
@@ -195,11 +197,16 @@ impl DeconvolutionPlan {
 
     /// Deconvolves the window in `work.trace` in place. If its end is higher than `max_end_adc`, a pulse goes on after it: it is continued as
     /// the light found so far continues it, where any other level is held.
-    pub(crate) fn deconvolve_window(&self, work: &mut DeconvolutionWorkspace, max_end_adc: f32) {
+    pub(crate) fn deconvolve_window(
+        &self,
+        design: &Design,
+        work: &mut DeconvolutionWorkspace,
+        max_end_adc: f32,
+    ) {
         let length = work.trace.len();
         let level = mean(&work.trace[length.saturating_sub(LEVEL_SAMPLES)..]);
         if level > max_end_adc {
-            self.deconvolve_cut_pulse(work);
+            self.deconvolve_cut_pulse(design, work);
         } else {
             self.deconvolve(work);
         }
@@ -207,19 +214,21 @@ impl DeconvolutionPlan {
 
     /// Deconvolves a window whose end cuts a pulse. Light is found in the window but for its end, and continued by convolution; a few times, as
     /// each continuation improves the light found before it.
-    fn deconvolve_cut_pulse(&self, work: &mut DeconvolutionWorkspace) {
+    fn deconvolve_cut_pulse(&self, design: &Design, work: &mut DeconvolutionWorkspace) {
         let length = work.trace.len();
         let mut window = std::mem::take(&mut work.window);
         window.clear();
         window.extend_from_slice(&work.trace);
+        let convolution = self
+            .trace_convolution
+            .get_or_init(|| PackedFilter::new(&design.decimated_template_spectrum(self.n_fft)));
         let cut = (CUT_SIGMA * self.kernel_sigma_ns / self.step_ns).ceil() as usize;
         let first = mean(&window[..LEVEL_SAMPLES.min(length)]);
         self.deconvolve_ring(work);
         for _ in 0..CUT_ROUNDS {
             // The light of the window but for its end; what it leaves outside is its continuation.
             work.trace[length.saturating_sub(cut)..].fill(0.0);
-            self.trace_convolution
-                .apply(&mut work.trace, &mut work.packed);
+            convolution.apply(&mut work.trace, &mut work.packed);
             work.trace[..length].copy_from_slice(&window);
             let beyond = &mut work.trace[length..];
             let count = beyond.len();

@@ -14,3 +14,4 @@ pub(crate) mod residual_baseline;
 mod smoothing_spline;
 pub(crate) mod time;
 mod trace_blocks;
+mod trace_noise;

@@ -21,6 +21,7 @@ macro_rules! shader_files {
 /// The files that others import.
 const FILES: &[(&str, &str)] = shader_files![
     "baseline"
+    "check_samples"
     "common/fft"
     "common/layout"
     "common/memory_device"
@@ -39,7 +40,6 @@ const FILES: &[(&str, &str)] = shader_files![
     "empty_waveform"
     "extract_deconvolution"
     "load_samples"
-    "sample_checks"
     "template_fit/add_pulses"
     "template_fit/capacity"
     "template_fit/iterate"

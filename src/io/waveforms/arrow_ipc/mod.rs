@@ -3,6 +3,7 @@
 //! The [index](index) of the batches is read first: from the footer of a file, or from the headers of a stream's messages. Small
 //! batches are decoded as a whole, large ones a few rows at a time.
 
+mod buffers;
 mod index;
 mod messages;
 #[cfg(feature = "service")]
@@ -32,11 +33,12 @@ use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::model::Samples;
+use buffers::NotInPieces;
 use index::{Entry, Index, Place};
 use messages::unpacked_bytes;
 #[cfg(feature = "service")]
 pub(crate) use received::{Received, size_of};
-use rows::{BatchEvents, BatchRows, NotInPieces};
+use rows::{BatchEvents, BatchRows};
 use write::ArrowSink;
 
 /// Size of a batch, uncompressed, up to which it is decoded as a whole.
@@ -161,7 +163,7 @@ impl Batches {
     /// Refuses a file with a batch that does not fit into memory and cannot be read in pieces.
     fn refuse_too_large(&self) -> Result<()> {
         let is_plain =
-            |index: usize| rows::scalar_of(self.schema.field(index).data_type()).is_some();
+            |index: usize| buffers::scalar_of(self.schema.field(index).data_type()).is_some();
         let roles = self.columns.roles();
         let numbers = [Some(roles.event_id), roles.channel_id, roles.start_ns];
         let is_in_pieces = numbers.into_iter().flatten().all(is_plain)

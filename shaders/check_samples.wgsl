@@ -1,5 +1,5 @@
 // First tests for padding, for samples that no pulse can make, and for pulses that are cut below the rails.
-// Twins: src/extract/padding.rs, glitches.rs and flat_top.rs. A waveform that does not pass is left to the CPU, which decides.
+// Twin: src/extract/check_samples.rs, with padding.rs, glitches.rs and flat_top.rs. A waveform that does not pass is left to the CPU, which decides.
 
 #import common/layout
 #import common/prefix_sum

@@ -1,0 +1,62 @@
+//! Checks of the samples of a waveform against its channel: padding, glitches, and pulses that are cut below the rails.
+
+use std::ops::Range;
+
+use super::extractor::Extractor;
+use super::padding::{self, PaddingLimits};
+use super::workspace::Workspace;
+use super::{baseline, flat_top, glitches};
+use crate::model::{Flags, Waveform};
+
+impl Extractor {
+    /// Returns the part of the window that holds samples, if it is not all of it.
+    pub(super) fn find_padding(
+        &self,
+        waveform: Waveform<'_>,
+        work: &mut Workspace,
+    ) -> Option<Range<usize>> {
+        let (row, _) = self.calibration().row_of(waveform.channel_id)?;
+        let channel = self.channel(row);
+        let limits = PaddingLimits {
+            noise_adc: self.calibrated_noise_adc(channel),
+            rails: self.rails(),
+            max_saturated: if channel.limits.is_steep {
+                2 * channel.main_pulse_samples
+            } else {
+                0
+            },
+        };
+        padding::find_padding(waveform.samples, limits, &mut work.loaded, &mut work.sorted)
+    }
+
+    /// Removes samples that no pulse can make, and finds pulses that are cut below the rails. Returns the flags.
+    pub(super) fn check_samples(&self, row: usize, flags: Flags, work: &mut Workspace) -> Flags {
+        let channel = self.channel(row);
+        let loaded = &mut work.loaded;
+        let noise_adc = self.calibrated_noise_adc(channel);
+        if loaded.highest - loaded.lowest < glitches::MIN_GLITCH_RANGE * noise_adc {
+            return flags;
+        }
+        let sign = self.readout().polarity.sign();
+        let rough_level_adc = baseline::rough_level_adc(loaded);
+        let mut flags = flags;
+        if glitches::remove_glitches(loaded, &channel.limits, rough_level_adc, noise_adc, sign) > 0
+        {
+            flags = (flags & Flags::PADDED) | loaded.measure(self.rails()) | Flags::GLITCH;
+        }
+        let range_adc = loaded.highest - loaded.lowest;
+        if flags.intersects(Flags::SATURATED) || range_adc < flat_top::MIN_FLAT_TOP * noise_adc {
+            return flags;
+        }
+        // The quietest block may lie in a top that is cut: the baseline on which most blocks agree is better here.
+        let level_adc = baseline::estimate_baseline(loaded, &mut work.sorted).level_adc;
+        if flat_top::has_flat_top(loaded, &channel.limits, level_adc, noise_adc, sign) {
+            flags |= if sign > 0.0 {
+                Flags::SATURATED_HIGH
+            } else {
+                Flags::SATURATED_LOW
+            };
+        }
+        flags
+    }
+}
