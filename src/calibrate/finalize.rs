@@ -130,7 +130,7 @@ impl OwnTemplate {
                 0.0
             },
             sampling_ns: sampling_ns as f32,
-            baseline_noise_ratio: 1.0,
+            baseline_noise_ratio: channel.quiet_noise().baseline_noise_ratio as f32,
             flags: if template.cut.is_some() {
                 Flags::TEMPLATE_CUT
             } else {

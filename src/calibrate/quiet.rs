@@ -95,6 +95,8 @@ pub(super) struct QuietSums {
     plan: Arc<QuietPlan>,
     /// Samples of a mean: of 64 ns, and of at least two pulses.
     mean_samples: usize,
+    /// Degrees of freedom of the scatter of these means in a window; all windows of a channel have one length.
+    degrees: f64,
     moving_samples: usize,
     n_windows: u64,
     n_moving: u64,
@@ -113,6 +115,7 @@ impl QuietSums {
             plan: Arc::clone(plan),
             mean_samples,
             moving_samples: mean_samples.max(2 * pulse_samples),
+            degrees: 1.0,
             n_windows: 0,
             n_moving: 0,
             ratios: [Vec::new(), Vec::new()],
@@ -133,6 +136,7 @@ impl QuietSums {
         });
         self.n_moving += u64::from(is_moving);
         if let Some((squares, degrees)) = scatter(samples, self.mean_samples) {
+            self.degrees = degrees;
             let ratio = squares * self.mean_samples as f64 / noise / degrees;
             let bin = BIN_OF_ONE + BINS_PER_OCTAVE * math::ln(ratio.max(1e-9)) / math::ln(2.0);
             let bin = (bin.max(0.0) as usize).min(N_BINS - 1);
@@ -207,7 +211,7 @@ impl QuietSums {
             if below + count >= half {
                 let place = bin as f64 + (half - below) / count - BIN_OF_ONE;
                 let squared = math::exp(place / BINS_PER_OCTAVE * math::ln(2.0));
-                let degrees = (self.plan.taper.len() / self.mean_samples).max(2) as f64 - 1.0;
+                let degrees = self.degrees;
                 // Median of a chi-square over its mean (Wilson and Hilferty).
                 let median = (1.0 - 2.0 / (9.0 * degrees)).powi(3);
                 let ratio = (squared / median).sqrt();

@@ -217,7 +217,7 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
     describe(
         Flags::TEMPLATE_CUT,
         CALIBRATION,
-        "The template has not returned to zero at its end: the window in which it was learnt is shorter than the pulse's tail. The tail was continued by an exponential.",
+        "The template has not returned to zero at its end: the window in which it was learnt is shorter than the pulse's tail. Where its end shows the decay, the tail was continued by an exponential.",
         "Learn the template in longer windows; the note of `calibrate spe` states the length.",
     ),
 ];

@@ -27,22 +27,33 @@ pub struct EventHits {
 impl EventHits {
     /// Returns the start of the event's window of `window_ns` on the time axis of the hits.
     ///
-    /// It is 0 unless every hit is outside of `0..=window_ns`, as with absolute times. Then the window is laid around the hits,
-    /// equally far before the first and after the last one; if they do not fit, it begins with the first.
+    /// It is 0 unless every hit is outside of `0..=window_ns`, as with absolute times. Then the window is laid around the hits, equally far
+    /// before the first and after the last one; if they do not all fit, around the largest number of hits that do.
     #[must_use]
     pub fn window_start_ns(&self, window_ns: f64) -> f64 {
-        let (mut first_ns, mut last_ns) = (f64::INFINITY, f64::NEG_INFINITY);
-        for hit in self.hits.iter().filter(|hit| hit.time_ns.is_finite()) {
-            if (0.0..=window_ns).contains(&hit.time_ns) {
-                return 0.0;
-            }
-            first_ns = first_ns.min(hit.time_ns);
-            last_ns = last_ns.max(hit.time_ns);
-        }
-        if first_ns > last_ns {
+        let is_inside = |hit: &ChannelHit| (0.0..=window_ns).contains(&hit.time_ns);
+        if self.hits.iter().any(is_inside) {
             return 0.0;
         }
-        first_ns - 0.5 * (window_ns - (last_ns - first_ns)).max(0.0)
+        let times = self.hits.iter().map(|hit| hit.time_ns);
+        let mut times_ns: Vec<f64> = times.filter(|time_ns| time_ns.is_finite()).collect();
+        times_ns.sort_by(f64::total_cmp);
+        // The first hit, the last one and the number of the fullest window so far.
+        let mut fullest = (0.0, window_ns, 0);
+        let mut end = 0;
+        for (begin, &first_ns) in times_ns.iter().enumerate() {
+            while times_ns
+                .get(end)
+                .is_some_and(|&last_ns| last_ns - first_ns <= window_ns)
+            {
+                end += 1;
+            }
+            if end - begin > fullest.2 {
+                fullest = (first_ns, times_ns[end - 1], end - begin);
+            }
+        }
+        let (first_ns, last_ns, _) = fullest;
+        first_ns - 0.5 * (window_ns - (last_ns - first_ns))
     }
 }
 
@@ -70,7 +81,12 @@ mod tests {
             event(&[1e9 + 20.0, 1e9 + 60.0]).window_start_ns(100.0),
             1e9 - 10.0
         );
-        assert_eq!(event(&[1e9, 2e9]).window_start_ns(100.0), 1e9);
+        assert_eq!(event(&[1e9, 2e9]).window_start_ns(100.0), 1e9 - 50.0);
+        // One early hit does not decide where the light is.
+        assert_eq!(
+            event(&[1e9, 2e9, 2e9 + 40.0, 2e9 + 60.0]).window_start_ns(100.0),
+            2e9 - 20.0
+        );
         assert_eq!(
             event(&[-90.0, -10.0, f64::NAN]).window_start_ns(100.0),
             -100.0

@@ -68,7 +68,7 @@ impl Flags {
     pub const NO_LIGHT: Self = Self(1 << 25);
     /// The baseline moves within the window; a curve through the samples without light was subtracted.
     pub const BASELINE_FOLLOWED: Self = Self(1 << 26);
-    /// Samples that no pulse can make: single spikes, missing samples, flipped bits. They were left out.
+    /// Samples that no pulse can make: single spikes, missing samples, flipped bits. They were replaced.
     pub const GLITCH: Self = Self(1 << 27);
     /// A run of one constant value from or to the window's edge: padding, no samples. It was left out.
     pub const PADDED: Self = Self(1 << 28);
@@ -227,7 +227,7 @@ impl Flags {
         (
             Self::GLITCH,
             "glitch",
-            "samples that no pulse can make; they were left out",
+            "samples that no pulse can make; they were replaced",
         ),
         (
             Self::PADDED,

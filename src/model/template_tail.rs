@@ -19,7 +19,7 @@ const MIN_FIT_SAMPLES: usize = 16;
 /// A continued tail ends below this share of the peak.
 const END_SHARE: f64 = 1e-4;
 /// A continued template has at most so many samples, or twice its own.
-const MAX_CONTINUED: usize = 8192;
+const MAX_CONTINUED: usize = 16_384;
 /// The decay has to be visible with this significance.
 const MIN_SIGNIFICANCE: f64 = 3.0;
 /// Decay constants that are tried: per factor of e.
@@ -160,7 +160,8 @@ impl TailFit {
 
     /// Returns the samples that continue the template.
     pub fn samples(&self) -> impl Iterator<Item = f64> {
-        let longest = MAX_CONTINUED.max(2 * self.length).min(MAX_SAMPLES);
+        // Independent of the length: a template that was continued up to it is not continued again.
+        let longest = MAX_CONTINUED.min(MAX_SAMPLES);
         let n = self.samples_to(END_SHARE);
         let range: Range<usize> = 0..n.min(longest.saturating_sub(self.length));
         let fit = *self;

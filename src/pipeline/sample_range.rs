@@ -71,7 +71,14 @@ fn greatest_u16(samples: &[u16]) -> f32 {
 }
 
 fn greatest_f32(samples: &[f32]) -> f32 {
-    let greater = |most: f32, sample: f32| if sample > most { sample } else { most };
+    // Infinite samples have a flag of their own.
+    let greater = |most: f32, sample: f32| {
+        if sample > most && sample < f32::INFINITY {
+            sample
+        } else {
+            most
+        }
+    };
     samples.iter().copied().fold(f32::NEG_INFINITY, greater)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::report::EventsPlan;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::model::{Calibration, ChannelCalibration};
+use crate::model::{Calibration, ChannelCalibration, Polarity};
 
 /// Returns the checksums of detector, calibration, geometry and light maps, as far as they are used.
 pub(super) fn collect(
@@ -96,6 +96,7 @@ fn checksum_calibration(calibration: &Calibration) -> u32 {
     }
     let default_row = calibration.default_row().map_or(u64::MAX, |row| row as u64);
     add(&default_row.to_le_bytes());
+    add(calibration.polarity().map_or("", Polarity::name).as_bytes());
     crc
 }
 

@@ -12,6 +12,7 @@ use crate::calibrate::plots;
 use crate::cli::Verbosity;
 use crate::cli::args::ThreadArgs;
 use crate::cli::counter::Counter;
+use crate::cli::error_text;
 use crate::cli::progress::{memory, seconds};
 use crate::detector;
 use crate::error::{EXIT_PARTIAL, Error, Result};
@@ -167,7 +168,11 @@ fn open(args: &Args, options: &ReadOptions) -> Result<HitSource> {
     }
     for remark in &source.info.remarks {
         let kind = if remark.is_warning { "warning" } else { "note" };
-        status!("{kind}: `{}`: {}", args.hits.display(), remark.text);
+        status!(
+            "{kind}: `{}`: {}",
+            args.hits.display(),
+            error_text::remark_text(remark)
+        );
     }
     if !source.is_sorted() {
         status!(

@@ -31,7 +31,7 @@ const CHUNK_CACHE_BYTES: usize = 4 << 20;
 /// Maximum nesting of groups; hard links can form cycles.
 const MAX_DEPTH: usize = 8;
 /// Maximum number of datasets that are examined.
-const MAX_DATASETS: usize = 2000;
+const MAX_DATASETS: usize = 100_000;
 /// Maximum number of datasets that an error lists.
 const MAX_LISTED: usize = 20;
 /// The hint for files that make no sense.
@@ -181,6 +181,12 @@ pub(crate) fn datasets(file: &Hdf5File, path: &Path) -> Result<Listing> {
             .with_source(error)
             .with_hint(CUT_OFF)
     })?;
+    if listing.entries.len() >= MAX_DATASETS {
+        return Err(Error::input(
+            path,
+            format!("holds {MAX_DATASETS} datasets or more, of which not all can be listed"),
+        ));
+    }
     let mut linked = Vec::new();
     for (link, _) in listing.links.iter() {
         let Ok(end) = listing.links.follow(link) else {

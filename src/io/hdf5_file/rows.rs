@@ -66,7 +66,7 @@ impl StoredRows {
             )
         });
         let is_filtered = !dataset.filters().is_empty();
-        if is_filtered && row_of_chunks > MAX_CHUNK_BYTES && oversized.is_empty() {
+        if is_filtered && row_of_chunks > MAX_CHUNK_BYTES {
             let chunk_text = super::shape_text(chunk_shape.as_deref().unwrap_or_default());
             let small: Vec<String> = chunk_shape
                 .iter()
@@ -92,7 +92,7 @@ impl StoredRows {
             )));
         }
         let decoded_here = decoder == Decoder::Own || row_of_chunks > MAX_LIBRARY_BYTES;
-        let chunks = (decoded_here && oversized.is_empty())
+        let chunks = decoded_here
             .then(|| Chunks::open(path, dataset, &shape, element_bytes, row_of_chunks))
             .flatten()
             .map(Arc::new);

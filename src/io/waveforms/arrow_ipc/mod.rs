@@ -102,6 +102,8 @@ struct Batches {
     /// The rest of the entry before the next, if that is read in pieces.
     rows: Option<BatchRows>,
     events: Option<BatchEvents>,
+    /// Events of a batch that cannot be read in pieces.
+    whole_events: Option<Vec<u64>>,
     /// Size of a batch, uncompressed, up to which it is decoded as a whole.
     max_whole_bytes: u64,
 }
@@ -154,6 +156,7 @@ impl Batches {
             next_entry: 0,
             rows: None,
             events: None,
+            whole_events: None,
             max_whole_bytes,
         };
         batches.refuse_too_large()?;
@@ -319,11 +322,26 @@ impl Batches {
             };
             let column = self.columns.event_column();
             let begin = place.body.start;
-            let events = BatchEvents::open(&self.info.path, begin, records, &self.schema, column);
             // The waveforms of a batch that cannot be read are lost and belong to no event.
-            if let Ok(events) = events {
-                self.events = Some(events);
-                return Ok(true);
+            match BatchEvents::open(&self.info.path, begin, records, &self.schema, column) {
+                Ok(events) => {
+                    self.events = Some(events);
+                    return Ok(true);
+                }
+                Err(NotInPieces::Type) => match self.read_batch(&place, 0) {
+                    Ok(Some(block)) => {
+                        self.whole_events = Some(block.batch.event_id().to_vec());
+                        return Ok(true);
+                    }
+                    Err(error) if error.is_system_failure() => return Err(error),
+                    Ok(None) | Err(_) => {}
+                },
+                Err(NotInPieces::Read(error)) => {
+                    let error = Error::input(&self.info.path, "cannot be read").with_source(error);
+                    if error.is_system_failure() {
+                        return Err(error);
+                    }
+                }
             }
         }
         Ok(false)
@@ -350,12 +368,16 @@ impl BlockReader for Batches {
         self.next_entry = after.saturating_sub(1);
         self.rows = None;
         self.events = None;
+        self.whole_events = None;
         Ok(())
     }
 
     fn next_events(&mut self) -> Result<Option<Vec<u64>>> {
         let path = self.info.path.clone();
         loop {
+            if let Some(events) = self.whole_events.take() {
+                return Ok(Some(events));
+            }
             if let Some(events) = &mut self.events {
                 match guarded(&path, || {
                     events

@@ -39,6 +39,17 @@ impl Groups {
             })
             .collect();
         named.sort();
+        for pair in named.windows(2) {
+            if let [(number, first), (other, second)] = pair
+                && number == other
+            {
+                return Err(Error::input(
+                    path,
+                    format!("both `/{first}` and `/{second}` could be channel {number}"),
+                )
+                .with_hint("name more of the path in the pattern of the channels"));
+            }
+        }
         let (mut readers, mut groups, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut info: Option<SourceInfo> = None;
         let mut end = 0;

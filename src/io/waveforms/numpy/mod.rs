@@ -81,6 +81,18 @@ struct Shape {
     row_samples: usize,
 }
 
+/// Refuses an array whose rows are not stored one after the other.
+fn check_order(array: &Array, path: &Path, what: &str) -> Result<()> {
+    if array.fortran_order && array.shape.iter().filter(|&&length| length > 1).count() > 1 {
+        return Err(Error::input(
+            path,
+            format!("{what} is stored column by column (Fortran order)"),
+        )
+        .with_hint("save `numpy.ascontiguousarray(a)`"));
+    }
+    Ok(())
+}
+
 impl Shape {
     /// Checks an array of waveforms x samples, or of events x channels x samples.
     fn from_array(array: &Array, path: &Path, what: &str) -> Result<Self> {
@@ -102,13 +114,7 @@ impl Shape {
                 .with_hint("reshape it with `a.reshape(n_waveforms, n_samples)` before saving"));
             }
         };
-        if array.fortran_order && array.shape.iter().filter(|&&length| length > 1).count() > 1 {
-            return Err(Error::input(
-                path,
-                format!("{what} is stored column by column (Fortran order)"),
-            )
-            .with_hint("save `numpy.ascontiguousarray(a)`"));
-        }
+        check_order(array, path, what)?;
         let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
         check_fixed_length(path, what, row_samples).map_err(|error| match n_channels {
             Some(_) => error.with_hint(axes::TRANSPOSE),

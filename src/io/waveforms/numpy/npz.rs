@@ -8,7 +8,7 @@ use flate2::{Crc, read::DeflateDecoder};
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::npy::{Array, Element};
-use super::{Numbers, Reader, Shape, boxed, read_small};
+use super::{Numbers, Reader, Shape, boxed, check_order, read_small};
 use crate::error::{Error, Hint, Result};
 use crate::io::hdf5_file::shape_text;
 use crate::io::waveforms::axes;
@@ -311,6 +311,7 @@ impl<'a> Archive<'a> {
     /// Reads an array with one number per waveform or event, or the list of channels. `what` has the waveforms.
     fn column(&self, name: &str, role: Role, shape: &Shape, what: &str) -> Result<Numbers> {
         let array = self.array(name)?;
+        check_order(&array, self.path, &format!("`{name}`"))?;
         let (n_events, n_channels) = (shape.n_events, shape.n_channels);
         let is_list = role == Role::Channel
             && n_channels.is_some_and(|n| array.shape == [n] && n != n_events);
