@@ -50,10 +50,11 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
         && observed.opposite_pulses >= 3
         && observed.opposite_pulses > 4 * observed.pulses
     {
-        let (stated, other) = match polarity {
-            Polarity::Negative => ("negative", "positive"),
-            Polarity::Positive => ("positive", "negative"),
+        let other = match polarity {
+            Polarity::Negative => Polarity::Positive,
+            Polarity::Positive => Polarity::Negative,
         };
+        let (stated, other) = (polarity.name(), other.name());
         found.push(format!(
             "pulses are taken as {stated}, but of the {} looked at, {} a {other} pulse and {} a {stated} one: is the polarity `{other}`?",
             counted(observed.sampled, "waveform"),

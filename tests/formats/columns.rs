@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::formats::{Read, Values, read_with};
+use crate::support::formats::{Read, Values, read_with, values};
 use arrow_array::builder::{ListBuilder, UInt16Builder};
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use hdf5_pure::FileBuilder;
@@ -167,6 +167,34 @@ fn names_that_are_not_taken_are_named_with_the_columns_to_give() {
         assert_eq!(ids(&read), EXPECTED, "{}", path.display());
         assert!(read.info.remarks.is_empty(), "{:?}", read.info.remarks);
     }
+}
+
+#[test]
+fn a_number_per_waveform_is_not_taken_for_the_samples() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut lists = ListBuilder::new(UInt16Builder::new());
+    for row in counts(4).chunks(SAMPLES) {
+        lists.append_value(row.iter().map(|&count| Some(count)));
+    }
+    let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![700, 800, 900, 1000]));
+    let columns: [(&str, ArrayRef); 4] = [
+        ("event", Arc::new(UInt64Array::from(vec![10, 11, 12, 13]))),
+        ("channel", Arc::new(UInt32Array::from(vec![0, 1, 2, 3]))),
+        // A charge in ADC counts.
+        ("adc", numbers),
+        ("trace", Arc::new(lists.finish())),
+    ];
+    let records = RecordBatch::try_from_iter(columns).expect("columns");
+    let path = folder.path().join("run.parquet");
+    let file = std::fs::File::create(&path).expect("room on the disk");
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(file, records.schema(), None).expect("a writer");
+    writer.write(&records).expect("room on the disk");
+    writer.close().expect("room on the disk");
+    let read = read(&path, &ReadOptions::default());
+    assert_eq!(ids(&read), EXPECTED);
+    let expected: Vec<f32> = counts(4).into_iter().map(f32::from).collect();
+    assert_eq!(values(&read.waveforms[3]), &expected[3 * SAMPLES..]);
 }
 
 #[test]

@@ -269,6 +269,13 @@ fn lost_text_records_are_counted_by_the_event_number() {
     let read = with(merged);
     assert_eq!(events(&read), [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]);
     assert_eq!(read.losses.iter().map(Loss::at_least).sum::<u64>(), 2);
+    // The event of the second one is not given to the samples of the first.
+    assert_eq!(read.losses[0].event_id, Some(5));
+    assert!(
+        read.losses[0].reason.contains("header line among samples"),
+        "{}",
+        read.losses[0].reason
+    );
     // From the middle of one record to the middle of another.
     let mut cut = records.clone();
     let (head, tail) = (cut[4][..200].to_owned(), cut[8][300..].to_owned());

@@ -198,6 +198,14 @@ fn groups_of_one_channel_each_are_read_together() {
             .collect();
         assert_eq!(rows, expected, "{pattern}");
     }
+    // With a group named, only those in it are read.
+    let out = folder.path("one");
+    let mut options = DIGITISER.to_vec();
+    options.extend(["--channel-id", "ch{channel}", "--table", "/ch3"]);
+    reconstruct(&[&path], &out, &options).ended_with(0);
+    let output = output(&out);
+    let channels = output.waveforms.iter().map(|row| row.channel_id);
+    assert_eq!(channels.collect::<Vec<_>>(), [3; 5]);
 }
 
 #[cfg(unix)]

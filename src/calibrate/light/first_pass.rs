@@ -112,11 +112,21 @@ pub(super) fn summarize(
     };
     let peak_ns = seed::peak_ns(&times, flight_ns, stretch_ns).ok_or(Unused::NoLight)?;
     let start_ns = event.window_start_ns(window_ns);
-    let dark_ns = (stretch_ns.0 - BEFORE_LIGHT_NS).max(0.0);
+    let dark_end_ns = stretch_ns.0 - BEFORE_LIGHT_NS;
+    // A start that was found from the hits says nothing about the time before the first of them: the count begins after it.
+    let after_ns = if start_ns == 0.0 {
+        None
+    } else {
+        times.iter().map(|hit| hit.0).reduce(f64::min)
+    };
+    let dark_ns = (dark_end_ns - after_ns.unwrap_or(0.0)).max(0.0);
+    let is_dark = |time_ns: f64| {
+        after_ns.is_none_or(|first_ns| time_ns > first_ns) && (0.0..dark_end_ns).contains(&time_ns)
+    };
     let dark = event
         .hits
         .iter()
-        .filter(|hit| (0.0..dark_ns).contains(&(hit.time_ns - start_ns)) && hit.charge_pe > 0.0)
+        .filter(|hit| is_dark(hit.time_ns - start_ns) && hit.charge_pe > 0.0)
         .filter_map(|hit| Some((sensors.index_of(hit.channel_id)?, hit.charge_pe)))
         .collect();
     Ok(EventSummary {

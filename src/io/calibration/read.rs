@@ -193,11 +193,11 @@ fn measurement_at(
             (*count, is_known) = (found, true);
         }
     }
-    let run = batch
-        .column_by_name(RUN_COLUMN)
-        .and_then(|column| column.as_string_opt::<i32>())
-        .filter(|names| names.is_valid(index))
-        .and_then(|names| RunKind::by_name(names.value(index)));
+    let run = match batch.column_by_name(RUN_COLUMN) {
+        Some(column) => text_at(column, index).map_err(|message| (RUN_COLUMN, message))?,
+        None => None,
+    };
+    let run = run.and_then(RunKind::by_name);
     let [
         mean_pe,
         mean_pe_error,
@@ -293,16 +293,23 @@ fn wide_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<i128>,
     Ok(Some(value))
 }
 
-/// Returns the direction of pulses at `index`; `None` for a null.
-fn polarity_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<Polarity>, String> {
+/// Returns the text at `index`; `None` for a null.
+fn text_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<&str>, String> {
     if column.is_null(index) {
         return Ok(None);
     }
-    let text = match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(index).to_owned(),
-        DataType::LargeUtf8 => column.as_string::<i64>().value(index).to_owned(),
-        DataType::Utf8View => column.as_string_view().value(index).to_owned(),
-        other => return Err(format!("the type is {other}, expected a text")),
+    match column.data_type() {
+        DataType::Utf8 => Ok(Some(column.as_string::<i32>().value(index))),
+        DataType::LargeUtf8 => Ok(Some(column.as_string::<i64>().value(index))),
+        DataType::Utf8View => Ok(Some(column.as_string_view().value(index))),
+        other => Err(format!("the type is {other}, expected a text")),
+    }
+}
+
+/// Returns the direction of pulses at `index`; `None` for a null.
+fn polarity_at(column: &ArrayRef, index: usize) -> std::result::Result<Option<Polarity>, String> {
+    let Some(text) = text_at(column, index)? else {
+        return Ok(None);
     };
     match text.trim().to_ascii_lowercase().as_str() {
         "negative" => Ok(Some(Polarity::Negative)),

@@ -94,6 +94,7 @@ impl StoredRows {
         let decoded_here = decoder == Decoder::Own || row_of_chunks > MAX_LIBRARY_BYTES;
         let chunks = decoded_here
             .then(|| Chunks::open(path, dataset, &shape, element_bytes, row_of_chunks))
+            .transpose()?
             .flatten()
             .map(Arc::new);
         if chunks.is_none() && decoder == Decoder::Own && oversized.is_empty() {
@@ -134,6 +135,14 @@ impl StoredRows {
         self.chunks.is_some()
     }
 
+    /// Forgets decoded chunks.
+    pub fn release(&self) {
+        if let Some(chunks) = &self.chunks {
+            let mut cache = chunks.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.clear();
+        }
+    }
+
     /// Reads the elements of `rows`.
     pub fn read(&self, rows: &Range<u64>) -> std::result::Result<Vec<u8>, String> {
         if let Some(chunk) = self
@@ -164,8 +173,8 @@ struct Place {
     skipped: u32,
 }
 
-/// A decoded chunk and its place in the grid.
-type DecodedChunk = (Vec<u64>, Arc<Vec<u8>>);
+/// A decoded chunk, or the reason why it cannot be decoded, and its place in the grid.
+type DecodedChunk = (Vec<u64>, std::result::Result<Arc<Vec<u8>>, String>);
 
 /// The chunks of a dataset, decoded here.
 struct Chunks {
@@ -184,6 +193,24 @@ impl Chunks {
     /// Reads the index of the chunks; `None` if the library cannot read it or it makes no sense.
     fn open(
         path: &Path,
+        dataset: &Dataset,
+        shape: &[u64],
+        element_bytes: u64,
+        row_of_chunks: u64,
+    ) -> Result<Option<Self>> {
+        let file = File::open(path)
+            .map_err(|cause| Error::input(path, "cannot be opened").with_source(cause))?;
+        Ok(Self::new(
+            file,
+            dataset,
+            shape,
+            element_bytes,
+            row_of_chunks,
+        ))
+    }
+
+    fn new(
+        file: File,
         dataset: &Dataset,
         shape: &[u64],
         element_bytes: u64,
@@ -209,7 +236,7 @@ impl Chunks {
             places.insert(grid.collect(), place);
         }
         Some(Self {
-            file: Mutex::new(NotingReader(File::open(path).ok()?)),
+            file: Mutex::new(NotingReader(file)),
             places,
             filters: dataset.filter_pipeline(),
             shape: shape.to_vec(),
@@ -402,7 +429,7 @@ impl Chunks {
     fn decoded(&self, grid: &[u64], place: Place) -> std::result::Result<Arc<Vec<u8>>, String> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, chunk)) = cache.iter().find(|(key, _)| key == grid) {
-            return Ok(Arc::clone(chunk));
+            return chunk.clone();
         }
         let n_bytes = self
             .chunk_shape
@@ -413,11 +440,9 @@ impl Chunks {
             .ok_or("the chunk has an impossible size")?;
         // Makes room first, so that a large chunk and the next one are not held together.
         let limit = self.cache_bytes.saturating_sub(n_bytes as u64);
-        let held = |cache: &VecDeque<(Vec<u64>, Arc<Vec<u8>>)>| {
-            cache
-                .iter()
-                .map(|(_, chunk)| chunk.len() as u64)
-                .sum::<u64>()
+        let held = |cache: &VecDeque<DecodedChunk>| {
+            let chunks = cache.iter().filter_map(|(_, chunk)| chunk.as_ref().ok());
+            chunks.map(|chunk| chunk.len() as u64).sum::<u64>()
         };
         while held(&cache) > limit && cache.pop_front().is_some() {}
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -432,9 +457,12 @@ impl Chunks {
             place.skipped,
             self.element_bytes,
             n_bytes,
-        )?;
-        let chunk = Arc::new(chunk);
-        cache.push_back((grid.to_vec(), Arc::clone(&chunk)));
-        Ok(chunk)
+        )
+        .map(Arc::new);
+        if chunk.is_err() {
+            cache.retain(|(_, kept)| kept.is_ok());
+        }
+        cache.push_back((grid.to_vec(), chunk.clone()));
+        chunk
     }
 }

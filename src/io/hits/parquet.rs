@@ -10,7 +10,7 @@ use super::names::{Role, find, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
-use crate::io::waveforms::columns;
+use crate::io::waveforms::{arrow_values, columns};
 use crate::io::{ReadOptions, Remark, parquet_file};
 
 /// Rows decoded at a time.
@@ -91,7 +91,7 @@ impl OneFile {
                 continue;
             };
             let field = schema.field(index);
-            let kind = columns::name_of(field.data_type());
+            let kind = arrow_values::name_of(field.data_type());
             let expected = if role.is_integer() {
                 "integers"
             } else {
@@ -106,7 +106,7 @@ impl OneFile {
         let needs_charge = needed.contains(&Role::Time) && !has(Role::Charge);
         let remark = if needs_charge {
             let is_other = |index: &usize| {
-                let kind = columns::name_of(schema.field(*index).data_type());
+                let kind = arrow_values::name_of(schema.field(*index).data_type());
                 kind.is_some() && columns.iter().all(|(_, known)| known != index)
             };
             let others = (0..plain.len()).filter(is_other).map(|index| plain[index]);
@@ -229,9 +229,9 @@ impl Current {
         // Arrow returns the columns in the order of the file, not in the requested order.
         for ((role, _), values) in self.columns.iter().zip(records.columns()) {
             if role.is_integer() {
-                block.set_integers(*role, columns::integers(values).ok_or_else(differs)?);
+                block.set_integers(*role, arrow_values::integers(values).ok_or_else(differs)?);
             } else {
-                block.set_floats(*role, columns::floats(values).ok_or_else(differs)?);
+                block.set_floats(*role, arrow_values::floats(values).ok_or_else(differs)?);
             }
         }
         self.next_row += records.num_rows() as u64;

@@ -10,7 +10,7 @@ use super::write::{EVENTS, PHOTOELECTRONS, sibling};
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 use crate::io::parquet_file;
-use crate::io::waveforms::{FORMATS, HDF5, PARQUET, columns, detect};
+use crate::io::waveforms::{FORMATS, HDF5, PARQUET, arrow_values, detect};
 use crate::model::{Photoelectron, TrueEvent, Truth};
 
 /// Reads the truth from an HDF5 file that holds it, from the files next to a waveform file or a table of hits, from a
@@ -152,11 +152,11 @@ impl Table<'_> {
     }
 
     fn integers(&self, name: &str) -> Result<Vec<i128>> {
-        self.column(name, columns::integers)
+        self.column(name, arrow_values::integers)
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f64>> {
-        self.column(name, columns::floats)
+        self.column(name, arrow_values::floats)
     }
 
     fn id<T: TryFrom<i128>>(&self, id: i128) -> Result<T> {

@@ -3,18 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
-};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, Float32Array, Float64Array, GenericListArray,
-    OffsetSizeTrait, RecordBatch, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, Float32Array, Float64Array, GenericListArray, RecordBatch, UInt16Array,
+    UInt32Array, UInt64Array,
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
 
+use super::arrow_values::{floats, integers, item_of, name_of, ranges, samples};
 use super::blocks::{Block, Row};
 use super::names::{self, Role};
 use super::numpy::slice;
@@ -56,11 +52,6 @@ impl Columns {
         options: &ReadOptions,
         info: &mut SourceInfo,
     ) -> Result<Self> {
-        let listing: Vec<_> = schema
-            .fields()
-            .iter()
-            .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
-            .collect();
         let fields = schema.fields();
         let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
         let is_list = |index: &usize| {
@@ -68,10 +59,22 @@ impl Columns {
             data_type.is_some_and(|data_type| item_of(data_type).is_some())
         };
         let lists: Vec<usize> = (0..fields.len()).filter(is_list).collect();
+        let names_of_lists: Vec<&str> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| if lists.contains(&index) { *name } else { "" })
+            .collect();
         let mut guessed = Vec::new();
         let mut found = |role: Role, wanted: Option<&String>| {
             let wanted = wanted.map(String::as_str);
-            let index = names::find(&names, role, wanted).or(match lists.as_slice() {
+            let by_name = match role {
+                // A column of numbers with such a name may be a charge.
+                Role::Samples if wanted.is_none() && !lists.is_empty() => {
+                    names::find(&names_of_lists, role, None)
+                }
+                _ => names::find(&names, role, wanted),
+            };
+            let index = by_name.or(match lists.as_slice() {
                 // The only lists are the samples, whatever their name.
                 [only] if role == Role::Samples && wanted.is_none() => Some(*only),
                 _ => None,
@@ -84,34 +87,10 @@ impl Columns {
         let event_id = found(Role::Event, options.event_column.as_ref());
         let channel_id = found(Role::Channel, options.channel_column.as_ref());
         let samples = found(Role::Samples, options.samples_column.as_ref());
-        let missing = |role: Role, wanted: Option<&String>| {
-            let what = match wanted {
-                Some(wanted) => format!("column `{wanted}`"),
-                None => format!("column of the {}, such as `{}`", role.name(), role.own()),
-            };
-            let integers: Vec<&str> = fields
-                .iter()
-                .filter(|field| field.data_type().is_integer())
-                .map(|field| field.name().as_str())
-                .collect();
-            let absent = [(Role::Event, event_id), (Role::Channel, channel_id)];
-            let absent = absent.iter().filter(|(_, index)| index.is_none());
-            let absent: Vec<Role> = absent.map(|(role, _)| *role).collect();
-            let error = Error::input(
-                path,
-                format!("has no {what}; it has {}", listing.join(", ")),
-            )
-            .with_hint(Hint::NameColumns {
-                table: false,
-                roles: &["event", "channel", "samples"],
-            });
-            match names::suggested(&absent, &integers) {
-                suggested if wanted.is_none() && !suggested.is_empty() => {
-                    error.and_hint(Hint::UseColumns(suggested))
-                }
-                _ => error,
-            }
-        };
+        let absent = [(Role::Event, event_id), (Role::Channel, channel_id)];
+        let absent = absent.into_iter().filter(|(_, index)| index.is_none());
+        let absent: Vec<Role> = absent.map(|(role, _)| role).collect();
+        let missing = |role, wanted: Option<&String>| missing(schema, path, role, wanted, &absent);
         let columns = Self {
             event_id: event_id
                 .ok_or_else(|| missing(Role::Event, options.event_column.as_ref()))?,
@@ -253,13 +232,41 @@ impl Columns {
     }
 }
 
-/// Returns the items of a type of lists.
-fn item_of(data_type: &DataType) -> Option<&Field> {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            Some(item)
+/// Returns the error of a file without the column `wanted`, or without one that could be that of `role`. The roles `absent` have none either.
+fn missing(
+    schema: &Schema,
+    path: &Path,
+    role: Role,
+    wanted: Option<&String>,
+    absent: &[Role],
+) -> Error {
+    let fields = schema.fields();
+    let listing: Vec<_> = fields
+        .iter()
+        .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
+        .collect();
+    let what = match wanted {
+        Some(wanted) => format!("column `{wanted}`"),
+        None => format!("column of the {}, such as `{}`", role.name(), role.own()),
+    };
+    let integers: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.data_type().is_integer())
+        .map(|field| field.name().as_str())
+        .collect();
+    let error = Error::input(
+        path,
+        format!("has no {what}; it has {}", listing.join(", ")),
+    )
+    .with_hint(Hint::NameColumns {
+        table: false,
+        roles: &["event", "channel", "samples"],
+    });
+    match names::suggested(absent, &integers) {
+        suggested if wanted.is_none() && !suggested.is_empty() => {
+            error.and_hint(Hint::UseColumns(suggested))
         }
-        _ => None,
+        _ => error,
     }
 }
 
@@ -275,24 +282,6 @@ pub(crate) fn wrong_type(path: &Path, field: &Field, expected: &str) -> Error {
     )
 }
 
-/// Returns the short name of a numeric type (`u16`, `f64`); `None` for other types.
-pub(crate) fn name_of(data_type: &DataType) -> Option<&'static str> {
-    Some(match data_type {
-        DataType::UInt8 => "u8",
-        DataType::Int8 => "i8",
-        DataType::UInt16 => "u16",
-        DataType::Int16 => "i16",
-        DataType::UInt32 => "u32",
-        DataType::Int32 => "i32",
-        DataType::UInt64 => "u64",
-        DataType::Int64 => "i64",
-        DataType::Float16 => "f16",
-        DataType::Float32 => "f32",
-        DataType::Float64 => "f64",
-        _ => return None,
-    })
-}
-
 fn describe(metadata: &Metadata, info: &mut SourceInfo) {
     let text = |name: &str| metadata.get(name).map(String::as_str);
     let number = |name: &str| text(name)?.trim().parse::<f64>().ok();
@@ -300,114 +289,6 @@ fn describe(metadata: &Metadata, info: &mut SourceInfo) {
     info.adc_bits = number("adc_bits").and_then(metadata::adc_bits);
     info.polarity = text("polarity").and_then(metadata::polarity_of_text);
     info.detector = metadata::detector(text("detector"), text("origin"));
-}
-
-/// The ranges of the rows' samples among all values.
-type Ranges<'a> = Box<dyn Iterator<Item = std::ops::Range<usize>> + 'a>;
-
-/// Returns the values of a list column and, for each row, the range of its samples among them.
-fn ranges(lists: &ArrayRef) -> Option<(ArrayRef, Ranges<'_>)> {
-    fn of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> (ArrayRef, Ranges<'_>) {
-        let offsets = lists.value_offsets();
-        let ranges = offsets
-            .windows(2)
-            .map(|pair| pair[0].as_usize()..pair[1].as_usize());
-        (Arc::clone(lists.values()), Box::new(ranges))
-    }
-    match lists.data_type() {
-        DataType::List(_) => Some(of(lists.as_list::<i32>())),
-        DataType::LargeList(_) => Some(of(lists.as_list::<i64>())),
-        DataType::FixedSizeList(..) => {
-            let fixed = lists.as_fixed_size_list();
-            let length = usize::try_from(fixed.value_length()).ok()?;
-            let ranges = (0..fixed.len()).map(move |row| row * length..(row + 1) * length);
-            Some((Arc::clone(fixed.values()), Box::new(ranges)))
-        }
-        _ => None,
-    }
-}
-
-fn floats_of<T: ArrowPrimitiveType>(
-    values: &ArrayRef,
-    convert: impl Fn(T::Native) -> f32,
-) -> Samples {
-    Samples::F32(
-        values
-            .as_primitive::<T>()
-            .values()
-            .iter()
-            .map(|&value| convert(value))
-            .collect(),
-    )
-}
-
-/// Returns all values as samples. Nulls become arbitrary numbers.
-fn samples(values: &ArrayRef) -> Option<Samples> {
-    Some(match values.data_type() {
-        DataType::UInt8 => Samples::U16(
-            values
-                .as_primitive::<UInt8Type>()
-                .values()
-                .iter()
-                .map(|&value| u16::from(value))
-                .collect(),
-        ),
-        DataType::UInt16 => Samples::U16(values.as_primitive::<UInt16Type>().values().to_vec()),
-        DataType::Int8 => floats_of::<Int8Type>(values, f32::from),
-        DataType::Int16 => floats_of::<Int16Type>(values, f32::from),
-        DataType::UInt32 => floats_of::<UInt32Type>(values, |value| value as f32),
-        DataType::Int32 => floats_of::<Int32Type>(values, |value| value as f32),
-        DataType::UInt64 => floats_of::<UInt64Type>(values, |value| value as f32),
-        DataType::Int64 => floats_of::<Int64Type>(values, |value| value as f32),
-        DataType::Float16 => floats_of::<Float16Type>(values, half::f16::to_f32),
-        DataType::Float32 => floats_of::<Float32Type>(values, |value| value),
-        DataType::Float64 => floats_of::<Float64Type>(values, |value| value as f32),
-        _ => return None,
-    })
-}
-
-fn options_of<T: ArrowPrimitiveType, U>(
-    values: &ArrayRef,
-    convert: impl Fn(T::Native) -> U,
-) -> Vec<Option<U>> {
-    values
-        .as_primitive::<T>()
-        .iter()
-        .map(|value| value.map(&convert))
-        .collect()
-}
-
-/// Returns a column of integers, `None` for nulls.
-pub(crate) fn integers(values: &ArrayRef) -> Option<Vec<Option<i128>>> {
-    Some(match values.data_type() {
-        DataType::UInt8 => options_of::<UInt8Type, _>(values, i128::from),
-        DataType::Int8 => options_of::<Int8Type, _>(values, i128::from),
-        DataType::UInt16 => options_of::<UInt16Type, _>(values, i128::from),
-        DataType::Int16 => options_of::<Int16Type, _>(values, i128::from),
-        DataType::UInt32 => options_of::<UInt32Type, _>(values, i128::from),
-        DataType::Int32 => options_of::<Int32Type, _>(values, i128::from),
-        DataType::UInt64 => options_of::<UInt64Type, _>(values, i128::from),
-        DataType::Int64 => options_of::<Int64Type, _>(values, i128::from),
-        _ => return None,
-    })
-}
-
-/// Returns a column of numbers, `None` for nulls.
-pub(crate) fn floats(values: &ArrayRef) -> Option<Vec<Option<f64>>> {
-    match values.data_type() {
-        DataType::Float16 => Some(options_of::<Float16Type, _>(values, f64::from)),
-        DataType::Float32 => Some(options_of::<Float32Type, _>(values, f64::from)),
-        DataType::Float64 => Some(options_of::<Float64Type, _>(values, |value| value)),
-        _ => {
-            let integers = integers(values)?;
-            Some(
-                integers
-                    .into_iter()
-                    .map(|value| value.map(|value| value as f64))
-                    .collect(),
-            )
-        }
-    }
 }
 
 /// Returns the schema that the writers use.

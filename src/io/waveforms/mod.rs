@@ -6,6 +6,7 @@
 
 mod absent_channel;
 pub(crate) mod arrow_ipc;
+pub(crate) mod arrow_values;
 pub(crate) mod axes;
 mod block_source;
 mod blocks;

@@ -15,9 +15,10 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 
+use super::arrow_values;
 use super::block_source::BlockSource;
 use super::blocks::{BLOCK_BYTES, Block, BlockReader};
-use super::columns::{self, Columns};
+use super::columns::Columns;
 use super::format::Format;
 use super::record_sink::{RecordSink, RecordWriter, Written};
 use super::{Extent, Loss, ReadOptions, Source, SourceInfo};
@@ -217,7 +218,7 @@ impl BlockReader for Rows {
         let read = guarded(&path, || {
             for records in self.open_group(self.next_group, &self.events_mask)? {
                 let records = records.map_err(|error| self.damaged(error))?;
-                let column = records.columns().first().and_then(columns::integers);
+                let column = records.columns().first().and_then(arrow_values::integers);
                 let ids = column.unwrap_or_default().into_iter().flatten();
                 events.extend(ids.filter_map(|id| u64::try_from(id).ok()));
             }

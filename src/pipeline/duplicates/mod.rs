@@ -238,6 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_remembers_at_least_half_of_its_capacity() {
+        let first = [(0, 1, 0.0), (0, 70, 0.0)];
+        let mut filter = DuplicateFilter::with(SeenSet::new(8, None), false);
+        assert_eq!(flagged(&mut filter, &first), [false; 2]);
+        // Each waveform of an event in memory is found, wherever the memory was full.
+        for event in 1..50 {
+            let event = [3, 70, 140].map(|channel| (event, channel, 0.0));
+            assert_eq!(flagged(&mut filter, &event), [false; 3]);
+            assert_eq!(flagged(&mut filter, &event), [true; 3]);
+        }
+        assert_eq!(flagged(&mut filter, &first), [false; 2], "too long ago");
+    }
+
+    #[test]
     fn repeats_within_an_event_are_found_where_events_ascend() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut filter = DuplicateFilter::for_unit(folder.path().to_owned(), true);

@@ -20,7 +20,9 @@ const PAGE_ENTRIES: usize = 256;
 pub(super) struct SeenSet {
     capacity: usize,
     entries: HashMap<u64, u64>,
-    /// The folder for entries that do not fit; without one they are forgotten.
+    /// Without a folder, the entries before `entries`: what is forgotten is older than half of the capacity.
+    older: HashMap<u64, u64>,
+    /// The folder for entries that do not fit; without one the oldest are forgotten.
     folder: Option<PathBuf>,
     spilled: Vec<Spilled>,
 }
@@ -29,8 +31,13 @@ impl SeenSet {
     /// Returns an empty set of at most `capacity` entries in memory.
     pub fn new(capacity: usize, folder: Option<PathBuf>) -> Self {
         Self {
-            capacity,
+            capacity: if folder.is_some() {
+                capacity
+            } else {
+                capacity.div_ceil(2)
+            },
             entries: HashMap::new(),
+            older: HashMap::new(),
             folder,
             spilled: Vec::new(),
         }
@@ -39,6 +46,7 @@ impl SeenSet {
     /// Forgets all waveforms.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.older.clear();
         self.spilled.clear();
     }
 
@@ -48,19 +56,18 @@ impl SeenSet {
     /// If entries cannot be written to, or read from, the disk.
     pub fn insert(&mut self, event: u64, channel: u32, start: u64) -> Result<bool> {
         let (key, bit) = entry_of(event, channel, start);
-        if self.is_spilled(key, bit)? {
+        if self.has(key, bit)? {
             return Ok(false);
         }
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
-            if let Some(folder) = &self.folder {
-                self.spilled.push(Spilled::write(folder, &self.entries)?);
+            let full = std::mem::take(&mut self.entries);
+            match &self.folder {
+                Some(folder) => self.spilled.push(Spilled::write(folder, &full)?),
+                None => self.older = full,
             }
-            self.entries.clear();
         }
-        let channels = self.entries.entry(key).or_default();
-        let is_new = *channels & bit == 0;
-        *channels |= bit;
-        Ok(is_new)
+        *self.entries.entry(key).or_default() |= bit;
+        Ok(true)
     }
 
     /// Returns true if a waveform is in the set.
@@ -69,11 +76,16 @@ impl SeenSet {
     /// If entries cannot be read from the disk.
     pub fn contains(&mut self, event: u64, channel: u32, start: u64) -> Result<bool> {
         let (key, bit) = entry_of(event, channel, start);
-        let in_memory = self
-            .entries
-            .get(&key)
-            .is_some_and(|channels| channels & bit != 0);
-        Ok(in_memory || self.is_spilled(key, bit)?)
+        self.has(key, bit)
+    }
+
+    fn has(&mut self, key: u64, bit: u64) -> Result<bool> {
+        let in_memory = [&self.entries, &self.older];
+        let channels = in_memory.iter().filter_map(|entries| entries.get(&key));
+        if channels.into_iter().any(|channels| channels & bit != 0) {
+            return Ok(true);
+        }
+        self.is_spilled(key, bit)
     }
 
     fn is_spilled(&mut self, key: u64, bit: u64) -> Result<bool> {

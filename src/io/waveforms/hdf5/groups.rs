@@ -5,7 +5,7 @@ use std::path::Path;
 use super::layout;
 use super::read::Reader;
 use crate::error::{Error, Result};
-use crate::io::hdf5_file::Hdf5File;
+use crate::io::hdf5_file::{Hdf5File, Listing};
 use crate::io::waveforms::blocks::{Block, BlockReader};
 use crate::io::{ChannelId, Extent, ReadOptions, SourceInfo};
 
@@ -23,6 +23,7 @@ impl Groups {
     /// Opens the groups that fit the pattern of channels in `options`; `None` if there is no pattern, or no group fits it.
     pub fn open(
         file: &Hdf5File,
+        listing: &Listing,
         path: &Path,
         n_bytes: u64,
         options: &ReadOptions,
@@ -30,7 +31,7 @@ impl Groups {
         let Some(ChannelId::Pattern(pattern)) = &options.channel_id else {
             return Ok(None);
         };
-        let mut named: Vec<(u32, String)> = layout::candidate_paths(file, path, options)?
+        let mut named: Vec<(u32, String)> = layout::candidate_paths(listing, options)
             .into_iter()
             .filter_map(|name| {
                 let group = name.rsplit_once('/').map_or("", |(group, _)| group);
@@ -59,7 +60,7 @@ impl Groups {
                 channel_id: Some(ChannelId::Number(number)),
                 ..options.clone()
             };
-            let found = layout::find(file, path, n_bytes, &options)?;
+            let found = layout::find(listing, path, n_bytes, &options)?;
             let reader = Reader::new(&file.file, path, n_bytes, found, &options)?;
             let own = reader.info();
             starts.push(end);
@@ -92,6 +93,9 @@ impl Groups {
 
     /// Begins with the next group.
     fn advance(&mut self) -> Result<()> {
+        if let Some(reader) = self.readers.get(self.current) {
+            reader.release();
+        }
         self.current += 1;
         match self.readers.get_mut(self.current) {
             Some(reader) => reader.seek(0),
@@ -135,6 +139,9 @@ impl BlockReader for Groups {
     }
 
     fn seek(&mut self, position: u64) -> Result<()> {
+        if let Some(reader) = self.readers.get(self.current) {
+            reader.release();
+        }
         let after = self.starts.partition_point(|&start| start <= position);
         self.current = after.saturating_sub(1);
         let start = self.starts.get(self.current).copied().unwrap_or(0);

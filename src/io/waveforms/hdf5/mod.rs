@@ -11,7 +11,7 @@ use super::block_source::BlockSource;
 use super::format::{Format, Probe};
 use super::{ReadOptions, Source};
 use crate::error::Result;
-use crate::io::hdf5_file::open_file;
+use crate::io::hdf5_file::{self, open_file};
 use write::Hdf5Sink;
 
 /// HDF5, identified by its signature.
@@ -44,10 +44,11 @@ fn has_signature(probe: &mut Probe<'_>) -> Result<bool> {
 /// Opens a file of waveforms.
 fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn Source>> {
     let file = open_file(path)?;
-    if let Some(groups) = groups::Groups::open(&file, path, n_bytes, options)? {
+    let listing = hdf5_file::datasets(&file, path)?;
+    if let Some(groups) = groups::Groups::open(&file, &listing, path, n_bytes, options)? {
         return Ok(Box::new(BlockSource::new(groups)));
     }
-    let found = layout::find(&file, path, n_bytes, options)?;
+    let found = layout::find(&listing, path, n_bytes, options)?;
     let reader = read::Reader::new(&file.file, path, n_bytes, found, options)?;
     Ok(Box::new(BlockSource::new(reader)))
 }

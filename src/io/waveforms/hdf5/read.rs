@@ -92,6 +92,11 @@ impl Reader {
         })
     }
 
+    /// Forgets decoded chunks.
+    pub fn release(&self) {
+        self.found.rows.release();
+    }
+
     /// Reads the elements of `rows` of a dataset, of `row_bytes` bytes each.
     fn read(
         &self,
@@ -244,7 +249,7 @@ impl BlockReader for Reader {
                 match guarded(path, || self.window(&chunk, &mut block)) {
                     Ok(()) => {}
                     Err(error) if error.is_system_failure() => return Err(error),
-                    Err(error) => lose(&mut block, &chunk, &error),
+                    Err(error) => lose(&mut block, &chunk, self.found.n_channels, &error),
                 }
             }
         }
@@ -252,28 +257,36 @@ impl BlockReader for Reader {
     }
 }
 
-/// Adds the loss of `rows`, merged with that of the preceding rows if there is one.
-fn lose(block: &mut Block, rows: &Range<u64>, error: &Error) {
-    let n_waveforms = rows.end - rows.start;
+/// Adds the loss of `waveforms`, `n_channels` in a row of the file, merged with that of the preceding ones if there is one.
+fn lose(block: &mut Block, waveforms: &Range<u64>, n_channels: u64, error: &Error) {
+    let place = |waveforms: &Range<u64>| {
+        let n_channels = n_channels.max(1);
+        let (first, end) = (
+            waveforms.start / n_channels,
+            waveforms.end.div_ceil(n_channels),
+        );
+        if end - first == 1 {
+            format!("row {first}")
+        } else {
+            format!("rows {first} to {}", end - 1)
+        }
+    };
     if let Some(last) = block.losses.last_mut()
-        && last.position + last.at_least() == rows.start
+        && last.position + last.at_least() == waveforms.start
         && last.event_id.is_none()
     {
-        last.n_waveforms = Some(rows.end - last.position);
-        last.place = format!("rows {} to {}", last.position, rows.end - 1);
+        let all = last.position..waveforms.end;
+        last.n_waveforms = Some(all.end - all.start);
+        last.place = place(&all);
         return;
     }
-    let place = match n_waveforms {
-        1 => format!("row {}", rows.start),
-        _ => format!("rows {} to {}", rows.start, rows.end - 1),
-    };
     block.losses.push(Loss {
-        place,
+        place: place(waveforms),
         event_id: None,
         channel_id: None,
-        n_waveforms: Some(n_waveforms),
+        n_waveforms: Some(waveforms.end - waveforms.start),
         reason: error.reason(),
-        position: rows.start,
+        position: waveforms.start,
     });
 }
 

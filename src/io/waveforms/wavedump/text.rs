@@ -58,8 +58,8 @@ struct Record {
     /// The samples, up to the maximum of a waveform.
     samples: Vec<f64>,
     n_samples: u64,
-    /// A line that is neither a header line nor a number.
-    nonsense: Option<u64>,
+    /// The first line that does not belong there, and what it is.
+    nonsense: Option<(u64, &'static str)>,
 }
 
 pub(super) struct Text {
@@ -234,6 +234,11 @@ impl Text {
 
     fn take_line(&self, record: &mut Record, line: Line) {
         match line {
+            // The first line of the next record is damaged: these lines are that record's.
+            Line::Header(..) if record.n_samples > 0 => {
+                let first = (self.line, "is a header line among samples");
+                record.nonsense = record.nonsense.or(Some(first));
+            }
             Line::Header(key, value) => match key.as_str() {
                 "Channel:" => record.channel = value.parse().ok(),
                 "Event Number:" => record.event = value.parse().ok(),
@@ -245,7 +250,10 @@ impl Text {
                     record.samples.push(value);
                 }
             }
-            _ => record.nonsense = record.nonsense.or(Some(self.line)),
+            _ => {
+                let first = (self.line, "is neither a header line nor a number");
+                record.nonsense = record.nonsense.or(Some(first));
+            }
         }
     }
 
@@ -282,8 +290,8 @@ impl Text {
             None => (record.event, record.channel, record.length),
         };
         self.record += 1;
-        let problem = if let Some(line) = record.nonsense {
-            Some(format!("line {line} is neither a header line nor a number"))
+        let problem = if let Some((line, what)) = record.nonsense {
+            Some(format!("line {line} {what}"))
         } else if length != Some(record.n_samples) {
             let said = length.map_or_else(|| "no length".to_owned(), |n| format!("{n} samples"));
             let what = if at_end {

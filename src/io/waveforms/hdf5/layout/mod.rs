@@ -8,9 +8,7 @@ use std::path::Path;
 use hdf5_pure::Datatype;
 
 use crate::error::{Error, Hint, Result};
-use crate::io::hdf5_file::{
-    self, Entry, Hdf5File, Listing, StoredRows, Target, describe_type, shape_text,
-};
+use crate::io::hdf5_file::{self, Entry, Listing, StoredRows, Target, describe_type, shape_text};
 use crate::io::waveforms::blocks::check_fixed_length;
 use crate::io::waveforms::channel::common_pattern;
 use crate::io::waveforms::names::{Role, is_named};
@@ -99,35 +97,35 @@ struct Context<'a> {
     options: &'a ReadOptions,
 }
 
-/// Returns the paths of the datasets that may hold waveforms.
-pub(super) fn candidate_paths(
-    file: &Hdf5File,
-    path: &Path,
-    options: &ReadOptions,
-) -> Result<Vec<String>> {
-    let listing = hdf5_file::datasets(file, path)?;
-    let candidates = listing
+/// Returns the paths of the datasets that may hold waveforms: all, or those in the group that `options` names.
+pub(super) fn candidate_paths(listing: &Listing, options: &ReadOptions) -> Vec<String> {
+    let wanted = options.table.as_deref().map(|table| listing.resolve(table));
+    let is_wanted = |path: &str| {
+        wanted.as_deref().is_none_or(|wanted| {
+            let rest = path.strip_prefix(wanted);
+            wanted.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    listing
         .entries
         .iter()
-        .filter(|entry| entry.target.is_none())
-        .filter_map(|entry| candidate(entry, false, options));
-    Ok(candidates
+        .filter(|entry| entry.target.is_none() && is_wanted(&entry.path))
+        .filter_map(|entry| candidate(entry, false, options))
         .map(|candidate| candidate.entry.path.clone())
-        .collect())
+        .collect()
 }
 
 /// Finds the waveforms.
 pub(super) fn find(
-    file: &Hdf5File,
+    listing: &Listing,
     path: &Path,
     n_bytes: u64,
     options: &ReadOptions,
 ) -> Result<Found> {
-    let listing = hdf5_file::datasets(file, path)?;
     let context = Context {
         path,
         n_bytes,
-        listing: &listing,
+        listing,
         options,
     };
     let wanted = options.table.as_deref().map(|table| listing.resolve(table));
