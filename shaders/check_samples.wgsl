@@ -100,7 +100,21 @@ fn check_samples() {
     sync();
 }
 
+// True if the first or last sample of the window is a glitch next to its neighbour.
+fn is_end_glitch(height: f32, neighbour: f32, least: f32, sharpness: f32) -> bool {
+    let ratio = MAX_END_RATIO + 2.0 * sharpness;
+    return sharpness >= 0.0 && (height > least + ratio * max(neighbour, 0.0) || height < min(neighbour, 0.0) - least);
+}
+
 fn find_glitches(least: f32, level_adc: f32) {
+    if is_leader() {
+        let sharpness = plans[plan].sharpness_of_one;
+        let at_first = is_end_glitch(upright_at(0u, level_adc), upright_at(1u, level_adc), least, sharpness);
+        let at_last = is_end_glitch(upright_at(length - 1u, level_adc), upright_at(length - 2u, level_adc), least, sharpness);
+        if at_first || at_last {
+            atomicMax(&sh_atomics[0], 1u);
+        }
+    }
     for (var index = 1u + lane; index + 1u < length; index += WIDTH) {
         let before = upright_at(index - 1u, level_adc);
         let here = upright_at(index, level_adc);

@@ -55,6 +55,13 @@ fn group_of(size: u32, first: u32, count: u32) -> vec3<f32> {
     return vec3<f32>(sum / f32(count), low, high);
 }
 
+// True if all blocks of a group are above the level, and too low or too even for light.
+fn is_level(group: vec3<f32>, block_sigma: f32) -> bool {
+    // Light that is higher is grainy.
+    let is_flat = group.z - group.y < SUSPECT_FLAT_SHARE * group.x;
+    return group.y > SUSPECT_ALL_ABOVE * block_sigma && (group.z < CERTAIN_LIGHT * block_sigma || is_flat);
+}
+
 // True if the blocks of the trace do not obviously agree on the level that was subtracted. `sample_noise_adc` is the calibrated noise.
 fn is_suspect(sample_noise_adc: f32) -> bool {
     let blocks = blocks_of_trace();
@@ -80,7 +87,7 @@ fn is_suspect(sample_noise_adc: f32) -> bool {
         let first = blocks.first + group * blocks.group;
         let own = group_of(blocks.size, first, blocks.group);
         suspect = suspect || own.x < -SUSPECT_GROUP_BELOW * group_sigma
-            || (own.y > SUSPECT_ALL_ABOVE * block_sigma && own.z < light);
+            || is_level(own, block_sigma);
         if group > 0u {
             let before = group_of(blocks.size, first - blocks.group, blocks.group);
             let limit = SUSPECT_PAIR * group_sigma;
@@ -91,7 +98,7 @@ fn is_suspect(sample_noise_adc: f32) -> bool {
     if is_leader() && count > 0u {
         let size = min(blocks.group, count);
         let end = group_of(blocks.size, blocks.last - size, size);
-        suspect = suspect || (end.y > SUSPECT_ALL_ABOVE * block_sigma && end.z < light);
+        suspect = suspect || is_level(end, block_sigma);
     }
     if n_quiet > 0u {
         atomicAdd(&sh_atomics[0], n_quiet);

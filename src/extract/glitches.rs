@@ -13,6 +13,9 @@ pub(crate) const MIN_GLITCH: f32 = 8.0;
 /// Range of the samples of a waveform, in standard deviations of the noise, from which glitches are looked for.
 pub(crate) const MIN_GLITCH_RANGE: f32 = 10.0;
 
+/// Ratio of two samples from which the first or last one of a window is a glitch, if pulses are not sharp.
+pub(crate) const MAX_END_RATIO: f32 = 3.0;
+
 /// Samples on either side that a glitch is compared with.
 const AROUND: usize = 4;
 
@@ -59,12 +62,15 @@ fn is_glitch(
     (level_adc, least, sign): (f32, f32, f32),
 ) -> bool {
     let upright = |index: usize| Some(sign * (loaded.sample(index)? - level_adc));
-    // At an end of the window the one neighbour stands for both; a pulse may then be cut.
-    let (Some(before), Some(after)) = (
+    let (before, after) = match (
         index.checked_sub(1).and_then(upright),
         upright(index + width),
-    ) else {
-        return false;
+    ) {
+        (Some(before), Some(after)) => (before, after),
+        (Some(neighbour), None) | (None, Some(neighbour)) if width == 1 => {
+            return is_end_glitch(upright(index), neighbour, least, limits.sharpness[0]);
+        }
+        _ => return false,
     };
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for value in (index..index + width).filter_map(upright) {
@@ -86,11 +92,21 @@ fn is_glitch(
     is_above || is_below
 }
 
-/// Replaces samples by the line between their neighbours.
+/// True if the first or last sample of the window, at `height`, is a glitch next to `neighbour`. A pulse does not fall that fast within one
+/// sample; of one that begins in the last sample nothing can be said either.
+fn is_end_glitch(height: Option<f32>, neighbour: f32, least: f32, sharpness: f32) -> bool {
+    let ratio = MAX_END_RATIO + 2.0 * sharpness;
+    sharpness.is_finite()
+        && height.is_some_and(|height| {
+            height > least + ratio * neighbour.max(0.0) || height < neighbour.min(0.0) - least
+        })
+}
+
+/// Replaces samples by the line between their neighbours, or at an end of the window by the one neighbour.
 fn replace(loaded: &mut LoadedSamples, index: usize, width: usize) {
     let before = index.checked_sub(1).and_then(|index| loaded.sample(index));
     let after = loaded.sample(index + width);
-    let (Some(before), Some(after)) = (before, after) else {
+    let (Some(before), Some(after)) = (before.or(after), after.or(before)) else {
         return;
     };
     for offset in 0..width {
@@ -145,15 +161,15 @@ fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
             }
         }
     }
+    let (last, before_last) = (odd[count - 1], even[count - 1]);
     let ends = [
+        (even[0] - odd[0]).abs(),
+        (last - before_last).abs(),
+        // The number of samples may be odd.
+        even.get(count).map_or(0.0, |end| (end - last).abs()),
         spike(even[0], odd[0], odd[0], even[1]),
         spike(even[0], odd[0], even[1], odd[1]),
-        spike(
-            odd[count - 2],
-            even[count - 1],
-            even[count - 1],
-            odd[count - 1],
-        ),
+        spike(odd[count - 2], before_last, before_last, last),
     ];
     largest.into_iter().chain(ends).fold(0.0, f32::max)
 }
@@ -189,7 +205,7 @@ mod tests {
 
     #[test]
     fn single_samples_that_no_pulse_can_make_are_replaced() {
-        for index in [1, 2, 17, 500, 501, 997, 998] {
+        for index in [0, 1, 2, 17, 500, 501, 997, 998, 999] {
             for value in [0.0, 1000.0 + 200.0, 1000.0 + 4096.0] {
                 let mut samples = noisy(index as u64, 1000);
                 samples[index] = value;

@@ -3,22 +3,28 @@
 
 use std::ops::Range;
 
-use super::baseline;
 use super::load_samples::{LoadedSamples, load_samples};
+use super::{baseline, flat_top};
 use crate::model::{Flags, SamplesRef};
 
 /// Number of equal samples at an edge from which any value may be padding; fewer have to be one of the usual values of padding.
 pub(crate) const MIN_PADDING_RUN: usize = 8;
 /// Least number of samples that are left.
 pub(crate) const MIN_PADDING_REST: usize = 16;
-/// Distance of a run from the baseline from which it is padding, in standard deviations of the noise, ...
+/// Distance of a run from the baseline from which it is padding, in standard deviations of the noise; ...
 const MIN_DISTANCE: f32 = 5.0;
+/// ... for a run that noise does not make; ...
+const MIN_LONG_DISTANCE: f32 = 1.0;
 /// ... and for fewer samples than [`MIN_PADDING_RUN`].
 const MIN_SHORT_DISTANCE: f32 = 20.0;
 /// Least difference of a run and the sample next to it, in standard deviations of the noise.
 pub(crate) const MIN_PADDING_JUMP: f32 = 2.0;
 /// Distance from the baseline up to which the sample next to a run is no part of a pulse that saturates, in standard deviations of the noise.
 const MAX_NEIGHBOUR_DISTANCE: f32 = 8.0;
+/// Least step of a pulse that rises to saturation, in standard deviations of the noise, ...
+const MIN_RISE: f32 = 2.0;
+/// ... and the factor by which the next step may be larger.
+const MAX_STEP_GROWTH: f32 = 30.0;
 
 /// The properties of the channel that decide.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +60,9 @@ pub(crate) fn find_padding(
         .max(baseline::measured_noise_adc(loaded, sorted));
     let level_adc = baseline::estimate_baseline(loaded, sorted).level_adc;
     let last = edges.len() - 1;
-    let is_padding = |run: usize, value: f32, neighbour: usize| {
+    let equal_run = flat_top::equal_run(noise_adc);
+    // `neighbour` is the sample next to the run, `further` the one beyond it.
+    let is_padding = |run: usize, value: f32, neighbour: usize, further: usize| {
         if run == 0 {
             return false;
         }
@@ -63,27 +71,51 @@ pub(crate) fn find_padding(
         }
         let min_distance = if run < MIN_PADDING_RUN {
             MIN_SHORT_DISTANCE
-        } else {
+        } else if run < equal_run {
             MIN_DISTANCE
+        } else {
+            MIN_LONG_DISTANCE
         };
         let neighbour = loaded.sample(neighbour).unwrap_or(level_adc);
+        let further = loaded.sample(further).unwrap_or(level_adc);
         (value - level_adc).abs() > min_distance * noise_adc
-            && (neighbour - level_adc).abs() <= MAX_NEIGHBOUR_DISTANCE * noise_adc
+            && !may_saturate(
+                (further - level_adc) / noise_adc,
+                (neighbour - level_adc) / noise_adc,
+                (value - level_adc) / noise_adc,
+            )
             && (run > limits.max_saturated || !is_rail(value, limits.rails))
     };
     let value_at = |index: usize| samples.sample(index).unwrap_or(f32::NAN);
     let length = samples.len();
-    let begin = if is_padding(edges.start, value_at(0), 0) {
+    let begin = if is_padding(edges.start, value_at(0), 0, 1) {
         edges.start
     } else {
         0
     };
-    let end = if is_padding(length - edges.end, value_at(length - 1), last) {
+    let trailing = length - edges.end;
+    let end = if is_padding(trailing, value_at(length - 1), last, last.saturating_sub(1)) {
         edges.end
     } else {
         length
     };
     (begin > 0 || end < length).then_some(begin..end)
+}
+
+/// True if a pulse that rises over two samples may saturate at `value` in the next one. All are distances from the baseline in standard deviations
+/// of the noise.
+fn may_saturate(first: f32, second: f32, value: f32) -> bool {
+    let sign = value.signum();
+    let (first, second, value) = (sign * first, sign * second, sign * value);
+    if second.abs() <= MAX_NEIGHBOUR_DISTANCE {
+        return false;
+    }
+    // A pulse that has just begun may rise by any factor.
+    if first.abs() <= MAX_NEIGHBOUR_DISTANCE && second > first {
+        return true;
+    }
+    let step = second - first;
+    step > MIN_RISE && value - second <= MAX_STEP_GROWTH * step
 }
 
 fn is_rail(value: f32, rails: (f32, f32)) -> bool {
@@ -129,7 +161,7 @@ fn constant_edges(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::tests::helpers::gaussian;
+    use crate::extract::tests::helpers::{PEAK_ADC, gaussian, juno_pulse};
 
     fn found(samples: &[f32], rails: (f32, f32)) -> Option<Range<usize>> {
         let limits = PaddingLimits {
@@ -186,5 +218,24 @@ mod tests {
         }
         assert_eq!(found(&samples, RAILS), None);
         assert_eq!(found(&[0.0; 1000], RAILS), None);
+    }
+
+    #[test]
+    fn padding_after_a_pulse_that_it_cuts_is_padding() {
+        for charge in [1.0, 5.0, 20.0] {
+            for (since, value) in [(15.0, 0.0), (25.0, 0.0), (40.0, 0.0), (20.0, 16383.0)] {
+                let mut samples = noisy(1000);
+                for (index, sample) in samples.iter_mut().enumerate().take(900) {
+                    *sample -=
+                        PEAK_ADC * charge * juno_pulse(index as f64 - 900.0 + since, 0.05) as f32;
+                }
+                samples[900..].fill(value);
+                assert_eq!(
+                    found(&samples, RAILS),
+                    Some(0..900),
+                    "{charge} {since} {value}"
+                );
+            }
+        }
     }
 }

@@ -164,7 +164,11 @@ impl DeconvolutionPlan {
                     .fold((0, f32::NEG_INFINITY), |best, (index, &value)| {
                         if value > best.1 { (index, value) } else { best }
                     });
-            if let Some(sum) = sums.get_mut(seen.len() - peak) {
+            // Of a pulse that has hardly begun, the highest sample may be anywhere.
+            let expected = at - at.saturating_sub(lead);
+            if peak + lead / 2 >= expected
+                && let Some(sum) = sums.get_mut(seen.len() - peak)
+            {
                 *sum = (sum.0 + share, sum.1 + 1.0);
             }
         }

@@ -32,6 +32,8 @@ pub(crate) const SUSPECT_PAIR: f32 = 2.5;
 pub(crate) const SUSPECT_ALL_ABOVE: f32 = 2.0;
 /// Height from which a block certainly holds light.
 pub(crate) const CERTAIN_LIGHT: f32 = 30.0;
+/// Largest difference of the blocks of a group that is suspect whatever its height, as a share of its mean.
+pub(crate) const SUSPECT_FLAT_SHARE: f32 = 0.25;
 /// Distance within which a block agrees with the level, ...
 pub(crate) const QUIET_BLOCK: f32 = 3.0;
 /// ... and the least share of blocks that agree.
@@ -155,7 +157,10 @@ pub(super) fn is_suspect(
     let light = CERTAIN_LIGHT * block_sigma;
     let is_level = |group: &[f32]| {
         let (low, high) = extremes(group);
-        low > SUSPECT_ALL_ABOVE * block_sigma && high < light
+        let mean = group.iter().sum::<f32>() / group.len() as f32;
+        // Light that is higher is grainy.
+        let is_flat = high - low < SUSPECT_FLAT_SHARE * mean;
+        low > SUSPECT_ALL_ABOVE * block_sigma && (high < light || is_flat)
     };
     let (mut was_below, mut was_above) = (false, false);
     for group in means.chunks_exact(blocks.group) {

@@ -2,5 +2,6 @@
 
 pub(crate) mod helpers;
 mod irregular;
+mod other_pulses;
 mod physics;
 mod template_fit;

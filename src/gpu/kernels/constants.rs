@@ -75,7 +75,7 @@ pub fn extraction() -> String {
     constants!(text, integer, load_samples: MIN_SATURATED);
     constants!(text, integer, padding: MIN_PADDING_RUN MIN_PADDING_REST);
     constants!(text, real, padding: MIN_PADDING_JUMP);
-    constants!(text, real, glitches: MIN_GLITCH MIN_GLITCH_RANGE);
+    constants!(text, real, glitches: MIN_GLITCH MIN_GLITCH_RANGE MAX_END_RATIO);
     constants!(text, real, flat_top: MIN_FLAT_TOP PLATEAU_DEPTH MIN_PLATEAU_RATIO MIN_PLATEAU_SAMPLES);
     constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
     constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
@@ -88,7 +88,7 @@ pub fn extraction() -> String {
     constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
         MIN_UNLIT_BLOCKS DRIFT_SIGMA);
     constants!(text, integer, moving_baseline: GROUP_SAMPLES MIN_LONG_TRACE);
-    constants!(text, real, moving_baseline: MAX_BLOCK_SIGMA SUSPECT_BLOCK_BELOW SUSPECT_GROUP_BELOW SUSPECT_PAIR SUSPECT_ALL_ABOVE CERTAIN_LIGHT
+    constants!(text, real, moving_baseline: MAX_BLOCK_SIGMA SUSPECT_BLOCK_BELOW SUSPECT_GROUP_BELOW SUSPECT_PAIR SUSPECT_FLAT_SHARE SUSPECT_ALL_ABOVE CERTAIN_LIGHT
         QUIET_BLOCK MIN_QUIET_SHARE);
     constants!(text, real, charge: EDGE_CHARGE_SHARE MIN_SEEN_SHARE PILE_UP_RATIO);
     constants!(text, real, time: EDGE_SIGMA EDGE_PEAK_SHARE EARLY_SIGMA);
