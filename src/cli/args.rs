@@ -226,8 +226,11 @@ impl InputArgs {
     pub fn hit_options(&self) -> Result<ReadOptions> {
         let hint = "write it as `--columns event=EventID,channel=ChannelID,time=t_ns,charge=q`";
         let options = self.options(0, hint)?;
-        if options.samples_column.is_some() {
-            return Err(Error::usage("`--columns`: hits have no column of samples").with_hint(hint));
+        if options.samples_column.is_some() || options.start_column.is_some() {
+            return Err(Error::usage(
+                "`--columns`: hits have no column of samples or of window starts",
+            )
+            .with_hint(hint));
         }
         if options.channel_id.is_some() {
             return Err(Error::usage(
@@ -258,6 +261,7 @@ impl InputArgs {
                 "event" => &mut options.event_column,
                 "channel" => &mut options.channel_column,
                 "samples" => &mut options.samples_column,
+                "start" => &mut options.start_column,
                 "time" => &mut options.time_column,
                 "charge" => &mut options.charge_column,
                 other => {

@@ -1,6 +1,7 @@
 //! Parquet files of any columns: opens them with their declared sizes checked, writes them under a temporary name.
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 use arrow_schema::Schema;
@@ -16,10 +17,22 @@ use super::limits::parquet::Pages;
 use crate::error::{Error, Result};
 use crate::io::catch_panic::guarded;
 
+/// Magic word of Parquet files whose footer is encrypted.
+pub(crate) const ENCRYPTED: [u8; 4] = *b"PARE";
+
 /// Opens a Parquet file and reads its footer.
 pub(crate) fn open_file(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Pages>> {
-    let file = File::open(path)
-        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
+    let cannot = |error| Error::input(path, "cannot be opened").with_source(error);
+    let mut file = File::open(path).map_err(cannot)?;
+    let mut magic = [0; 4];
+    if file.read_exact(&mut magic).is_ok() && magic == ENCRYPTED {
+        return Err(Error::input(
+            path,
+            "is an encrypted Parquet file, which nuwave does not read",
+        )
+        .with_hint("write it again without encryption"));
+    }
+    file.rewind().map_err(cannot)?;
     let unreadable = || {
         Error::input(path, "cannot be read as a Parquet file")
             .with_hint("a file that was cut off while it was written or copied looks like this")

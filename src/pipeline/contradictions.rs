@@ -39,13 +39,20 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
     let percent = |part: u64| 100.0 * part as f64 / waveforms.max(1) as f64;
     let is_many = |part: u64| part as f64 >= UNKNOWN_SHARE * waveforms as f64 && part > 0;
     let mut found = Vec::new();
-    let fall_back = units.iter().filter_map(|unit| unit.fall_back);
-    found.extend(
-        fall_back
-            .filter(|place| place.repeats || place.reappears)
-            .map(|place| second_run(place, repeated))
-            .next(),
-    );
+    let second_run = units
+        .iter()
+        .filter_map(|unit| unit.fall_back)
+        .find(|place| place.repeats || place.reappears)
+        .map(|place| second_run(place, repeated));
+    if repeated > 0 && second_run.is_none() {
+        found.push(format!(
+            "{} ({:.0} %) have event, channel and window start of an earlier one: flagged `repeated`, and events use the first ones. Is the event column \
+             the right one, and does its number count?",
+            of_all(repeated, waveforms),
+            percent(repeated)
+        ));
+    }
+    found.extend(second_run);
     if let Some(polarity) = input.polarity
         && observed.opposite_pulses >= 3
         && observed.opposite_pulses > 4 * observed.pulses
@@ -100,14 +107,18 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
             counted(events, "event")
         ));
     }
-    let step_ns = observed.latest_start_ns * f64::EPSILON;
-    if step_ns > START_STEP_NS {
-        found.push(format!(
-            "windows begin at up to {:.3e} ns, where 64-bit floats have steps of {step_ns:.1} ns: subtract the start of the run from `start_ns`",
-            observed.latest_start_ns
-        ));
-    }
+    found.extend(imprecise_start(observed.latest_start_ns));
     found
+}
+
+/// Returns what is wrong with the starts of windows up to `latest_ns`, if they are too large for the precision of 64-bit floats.
+pub(crate) fn imprecise_start(latest_ns: f64) -> Option<String> {
+    let step_ns = latest_ns.abs() * f64::EPSILON;
+    (step_ns > START_STEP_NS).then(|| {
+        format!(
+            "windows begin at up to {latest_ns:.3e} ns, where 64-bit floats have steps of {step_ns:.1} ns: subtract the start of the run from `start_ns`"
+        )
+    })
 }
 
 /// Returns the contradictions of baseline and noise, of which `levels` has the number and the sums.

@@ -13,6 +13,7 @@ use tonic::metadata::MetadataMap;
 use super::rejection::{Limit, Reason, Rejection};
 use super::state::ServiceState;
 use super::stream::{Outgoing, ResponseSender};
+use crate::pipeline::imprecise_start;
 
 /// The number of responses that wait for the client to read them.
 const RESPONSE_QUEUE: usize = 1;
@@ -205,6 +206,20 @@ pub async fn next_message<T>(
                 .with_limit(Limit::idle_timeout(idle)));
             }
         }
+    }
+}
+
+/// Refuses windows that begin so late that their times are imprecise.
+///
+/// # Errors
+/// If one does; a stream has no report that could say so.
+pub fn check_starts(start_ns: &[f64]) -> Result<(), Rejection> {
+    let latest_ns = start_ns
+        .iter()
+        .fold(0.0_f64, |latest, it| latest.max(it.abs()));
+    match imprecise_start(latest_ns) {
+        Some(what) => Err(Rejection::malformed(format!("`start_ns`: {what}"))),
+        None => Ok(()),
     }
 }
 

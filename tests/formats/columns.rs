@@ -170,6 +170,50 @@ fn names_that_are_not_taken_are_named_with_the_columns_to_give() {
 }
 
 #[test]
+fn integers_whose_names_say_nothing_are_all_named() {
+    for names in [
+        ["eid", "cid", "samples"],
+        ["spill", "tube", "samples"],
+        ["eventCounter", "board", "samples"],
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in &files(folder.path(), names)[..2] {
+            let read = read(path, &ReadOptions::default());
+            assert_eq!(ids(&read), [(0, 0), (1, 0), (2, 0), (3, 0)]);
+            let remarks = &read.info.remarks;
+            let warning = remarks.iter().find(|it| it.is_warning).expect("a warning");
+            for name in &names[..2] {
+                let quoted = format!("`{name}`");
+                assert!(warning.text.contains(&quoted), "{}", warning.text);
+            }
+            assert!(warning.hint.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_single_number_is_not_one_for_each_waveform() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.npz");
+    let samples = npy("<u2", "(4, 40)", &le16(&counts(4)));
+    for (name, descr, data) in [
+        ("channel_id", "<i8", 3_i64.to_le_bytes()),
+        ("start_ns", "<f8", 5_f64.to_le_bytes()),
+    ] {
+        let single = npy(descr, "()", &data);
+        npz(&path, &[("samples", samples.clone()), (name, single)]);
+        let error = io::open(&path, &ReadOptions::default())
+            .err()
+            .expect("one number");
+        let text = error.reason();
+        assert!(
+            text.contains(name) && text.contains("is a single number"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_number_per_waveform_is_not_taken_for_the_samples() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut lists = ListBuilder::new(UInt16Builder::new());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::formats::{Read, Values, read_with};
 use nuwave::ErrorKind;
-use nuwave::io::{self, BatchLimit, ReadOptions};
+use nuwave::io::{self, BatchLimit, ReadOptions, hits};
 
 const ROWS: usize = 24;
 const SAMPLES: usize = 40;
@@ -79,6 +79,52 @@ fn events_behind_a_link_that_leads_nowhere_are_not_replaced_by_row_numbers() {
         text.contains("`/event_id`") && text.contains("`/daq/event_id`"),
         "{text}"
     );
+}
+
+#[test]
+fn numbers_behind_a_link_to_another_file_are_not_replaced_by_others() {
+    for (group, name) in [
+        ("event_id", "event_id"),
+        ("channel_id", "channel_id"),
+        ("start_ns", "start_ns"),
+        ("many", "event_id"),
+    ] {
+        let text = refusal("links_external.h5", group);
+        for part in [
+            format!("`/{group}/{name}`"),
+            format!("`/daq/{name}` in the file `ids.h5`"),
+            "does not follow links to other files".to_owned(),
+        ] {
+            assert!(text.contains(&part), "{group}: {text}");
+        }
+    }
+    // Without the charges every hit would count one photoelectron.
+    let opened = hits::open(&path("links_external.h5"), &in_group("hits"));
+    let error = opened.err().expect("charges in another file");
+    let text = error.reason();
+    assert!(
+        text.contains("`/hits/charge_pe`") && text.contains("`charges.h5`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_of_links_to_other_files_is_refused_with_these() {
+    let text = refusal("links_master.h5", "");
+    for part in [
+        "`/run1` to `/raw` in the file `a.h5`",
+        "`/run2` to `/raw` in the file `b.h5`",
+        "give `a.h5`, `b.h5` themselves",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_group_under_two_names_is_read_once() {
+    for group in ["", "run7", "latest"] {
+        assert_rows(&read("links_hard.h5", group), Values::U16);
+    }
 }
 
 #[test]

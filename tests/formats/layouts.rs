@@ -135,6 +135,35 @@ fn a_table_with_other_names_is_read_when_they_are_given() {
 }
 
 #[test]
+fn fields_that_may_be_events_and_channels_are_suggested() {
+    let folder = folder();
+    let mut builder = FileBuilder::new();
+    table(&mut builder, "Data", ["evt_nr", "sensor", "Kurve"], 10);
+    let path = save(&folder, builder);
+    let error = refused(&path, &ReadOptions::default());
+    for part in ["no table of waveforms", "UseColumns", "evt_nr", "sensor"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let options = ReadOptions {
+        event_column: Some("evt_nr".to_owned()),
+        channel_column: Some("sensor".to_owned()),
+        ..ReadOptions::default()
+    };
+    assert_rows(&with(&path, &options), 10, 40);
+}
+
+#[test]
+fn samples_that_are_not_there_are_named() {
+    let folder = folder();
+    let options = ReadOptions {
+        samples_column: Some("nope".to_owned()),
+        ..ReadOptions::default()
+    };
+    let error = refused(&save(&folder, arrays(4)), &options);
+    assert!(error.contains("no dataset or field `nope`"), "{error}");
+}
+
+#[test]
 fn of_two_tables_one_has_to_be_chosen() {
     let folder = folder();
     let mut builder = FileBuilder::new();

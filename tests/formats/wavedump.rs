@@ -324,3 +324,265 @@ fn texts_of_editors_are_read_or_refused_with_the_reason() {
     let refused = refused.expect_err("16-bit characters");
     assert!(refused.to_string().contains("UTF-16"), "{refused}");
 }
+
+/// Reads a file that may be refused.
+fn attempt(bytes: &[u8], record_samples: Option<usize>) -> nuwave::Result<Read> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.txt");
+    std::fs::write(&path, bytes).expect("room on the disk");
+    let options = ReadOptions {
+        record_samples,
+        ..ReadOptions::default()
+    };
+    read_with(&path, &options, BatchLimit::default())
+}
+
+/// Asserts that a file is refused, and that the message and the hints have `words`.
+fn assert_refused(bytes: &[u8], record_samples: Option<usize>, words: &[&str]) {
+    let error = attempt(bytes, record_samples).expect_err(words[0]);
+    let text = format!("{error} {:?}", error.hints());
+    for word in words.iter().chain(&["run.txt"]) {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// Four records of counts as a text.
+fn numbers_text(separator: &str, record_end: &str) -> String {
+    let record = |index: usize| {
+        let counts: Vec<String> = samples(index, N_SAMPLES)
+            .iter()
+            .map(u16::to_string)
+            .collect();
+        counts.join(separator) + record_end
+    };
+    (0..4).map(record).collect()
+}
+
+/// Asserts that a text without headers has the records `expected` of [`numbers_text`].
+fn assert_records(read: &Read, expected: &[usize]) {
+    let found: Vec<_> = read
+        .waveforms
+        .iter()
+        .map(|waveform| {
+            let index = waveform.event_id as usize;
+            assert_eq!(waveform.samples, Values::U16(samples(index, N_SAMPLES)));
+            index
+        })
+        .collect();
+    assert_eq!(found, expected, "{:?}", read.losses);
+}
+
+#[test]
+fn numbers_are_read_line_by_line_or_a_record_per_line() {
+    for (separator, end) in [
+        ("\n", "\n"),
+        (";\n", ";\n"),
+        ("\r", "\r"),
+        ("\t", "\n"),
+        (" ", "\r\n"),
+        (",", "\n"),
+        ("; ", ";\n"),
+        ("\t", "\r"),
+    ] {
+        let text = numbers_text(separator, end);
+        let line_end = end.trim_start_matches(';');
+        for front in ["", "# run 7"] {
+            let text = format!("{front}{line_end}{line_end}{text}");
+            let read = attempt(text.as_bytes(), Some(N_SAMPLES)).expect("a text of numbers");
+            assert!(read.losses.is_empty(), "{separator:?}: {:?}", read.losses);
+            assert_records(&read, &[0, 1, 2, 3]);
+            // Without the length it is asked for.
+            assert_refused(text.as_bytes(), None, &["text of numbers", "RecordSamples"]);
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_no_records_are_refused_with_what_they_are() {
+    let columns: Vec<String> = (0..360).map(|k| format!("{k}\t{}\n", 8150 - k)).collect();
+    let columns = columns.concat();
+    let json = format!("[{}]", ["8150"; 360].join(", "));
+    let markup = format!("<?xml?>{}", "<v>8150</v>".repeat(360));
+    for (text, words) in [
+        (
+            columns.as_str(),
+            &["line 1 has 2 numbers", "the 90 numbers", "[:, 1]"] as &[&str],
+        ),
+        (&"8150,25\n".repeat(360), &["has 2 numbers", "tr , ."]),
+        (&"8150,25;8,5\n".repeat(360), &["8150,25", "tr , ."]),
+        (
+            &numbers_text(" ", " 7\n"),
+            &["has 91 numbers", "RecordSamples"],
+        ),
+        (&"0x1FD6\n".repeat(360), &["`0x1FD6`", "int(x, 16)"]),
+        (&json, &["is JSON"]),
+        (&markup, &["is XML"]),
+        (
+            &"2026-01-01 run started\n".repeat(99),
+            &["line 1 begins with `2026-01-01 run started`"],
+        ),
+        (&"# nothing\n".repeat(20), &["without numbers"]),
+        ("\n\n\n", &["without numbers"]),
+    ] {
+        assert_refused(text.as_bytes(), Some(N_SAMPLES), words);
+    }
+    let numbers = numbers_text("\n", "\n");
+    let wide = |bytes: fn(u16) -> [u8; 2]| numbers.encode_utf16().flat_map(bytes);
+    let wide = [wide(u16::to_le_bytes), wide(u16::to_be_bytes)];
+    for (bytes, name) in wide.into_iter().zip(["UTF-16LE", "UTF-16BE"]) {
+        assert_refused(&bytes.collect::<Vec<_>>(), Some(N_SAMPLES), &[name]);
+    }
+    for (signature, words) in [
+        (b"\x1f\x8b\x08\x00".as_slice(), ["gzip", "gunzip"]),
+        (b"\x28\xb5\x2f\xfd", ["zstd", "unzstd"]),
+        (b"BZh9", ["bzip2", "bunzip2"]),
+        (b"\xfd7zXZ\x00", ["xz", "unxz"]),
+        (b"root\x00\x00", ["ROOT", "uproot"]),
+        (b"%PDF-1.7", ["PDF", "not a file of waveforms"]),
+    ] {
+        let bytes = [signature, &[0x12; 900]].concat();
+        assert_refused(&bytes, Some(N_SAMPLES), &words);
+        assert_refused(&bytes, None, &words);
+    }
+}
+
+#[test]
+fn a_line_that_is_no_number_costs_its_record_alone() {
+    let text = numbers_text("\n", "\n");
+    let with = |line: usize, other: &str| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines[line] = other;
+        let text = lines.join("\n") + "\n";
+        attempt(text.as_bytes(), Some(N_SAMPLES)).expect("a text of numbers")
+    };
+    for (other, reason) in [
+        ("overflow", "line 101 is not a number"),
+        ("81 50", "line 101 has 2 numbers, not one"),
+        ("8\0\0\0", "line 101 is not a number"),
+        ("# pause\n8150", "line 101 is a comment within a record"),
+    ] {
+        let read = with(100, other);
+        assert_records(&read, &[0, 2, 3]);
+        assert_eq!(numbers(&read.losses), [Some(1)], "{other}");
+        assert_eq!(read.losses[0].reason, reason);
+        assert_eq!(read.losses[0].event_id, Some(1));
+    }
+    // Between two records a comment does no harm.
+    let first = text.lines().nth(90).expect("a line");
+    assert_records(&with(90, &format!("# pause\n{first}")), &[0, 1, 2, 3]);
+    for (other, is_it) in [
+        ("nan", f32::is_nan as fn(f32) -> bool),
+        ("-inf", f32::is_infinite),
+    ] {
+        let read = with(100, other);
+        assert!(read.losses.is_empty(), "{:?}", read.losses);
+        let found = values(&read.waveforms[1]);
+        for (index, count) in samples(1, N_SAMPLES).into_iter().enumerate() {
+            let is_right = found[index].to_bits() == f32::from(count).to_bits();
+            assert!(is_right || index == 10 && is_it(found[10]), "{index}");
+        }
+    }
+    let rows = numbers_text("\t", "\n").replacen('\n', "\n# pause\n17\t", 1);
+    let read = attempt(rows.as_bytes(), Some(N_SAMPLES)).expect("a text of rows");
+    assert_records(&read, &[0, 2, 3]);
+    assert_eq!(read.losses[0].reason, "line 3 has 91 numbers, not 90");
+}
+
+#[test]
+fn numbers_of_32_and_64_bits_have_their_values() {
+    type Encode = fn(u16) -> Vec<u8>;
+    type Value = fn(u16) -> f32;
+    let volts: Value = |count| (f32::from(count) - 8150.0) / 16_384.0;
+    let cases: [(&str, Encode, Value); 5] = [
+        ("i32", |it| i32::from(it).to_le_bytes().to_vec(), f32::from),
+        ("i32", |it| i32::from(it).to_be_bytes().to_vec(), f32::from),
+        (
+            "i32",
+            |it| (i32::from(it) - 8153).to_le_bytes().to_vec(),
+            |it| f32::from(it) - 8153.0,
+        ),
+        (
+            "f64",
+            |it| (f64::from(it) + 0.25).to_le_bytes().to_vec(),
+            |it| f32::from(it) + 0.25,
+        ),
+        (
+            "f32",
+            |it| {
+                let volts = (f32::from(it) - 8150.0) / 16_384.0;
+                volts.to_le_bytes().to_vec()
+            },
+            volts,
+        ),
+    ];
+    for (kind, encode, value) in cases {
+        let (mut file, mut bare) = (Vec::new(), Vec::new());
+        for index in 0..30 {
+            let counts = samples(index, N_SAMPLES);
+            let payload: Vec<u8> = counts.into_iter().flat_map(encode).collect();
+            let header = [24 + payload.len() as u32, BOARD, 0, 1, index as u32, 0];
+            file.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+            file.extend(&payload);
+            bare.extend(&payload);
+        }
+        for (bytes, length) in [(file, None), (bare, Some(N_SAMPLES))] {
+            let read = attempt(&bytes, length).expect("samples");
+            assert_eq!(read.waveforms.len(), 30, "{kind}");
+            assert!(read.losses.is_empty(), "{kind}");
+            for (index, waveform) in read.waveforms.iter().enumerate() {
+                let expected: Vec<f32> = samples(index, N_SAMPLES).into_iter().map(value).collect();
+                assert_eq!(values(waveform), expected, "{kind}");
+            }
+            assert_eq!(read.info.sample_type, kind);
+            assert!(read.info.remarks.iter().any(|remark| remark.is_warning));
+        }
+    }
+}
+
+#[test]
+fn a_text_is_known_without_its_first_line() {
+    let count = |index: usize| (3000 + index).to_string();
+    let records: Vec<String> = (0..4).map(|event| text_record(event, count)).collect();
+    let rest = records[1..].concat();
+    let first = &records[0];
+    let (_, without_first_line) = first.split_once('\n').expect("lines");
+    let (_, without_header) = first.split_once("0x1000\n").expect("a header");
+    for damaged in [
+        without_first_line,
+        without_header,
+        &first.replacen("Record", "Rec#rd", 1),
+        &first.replacen("Record Length: 90", "\0\0\0\0", 1),
+    ] {
+        let read = read_bytes("run.txt", format!("{damaged}{rest}").as_bytes());
+        let events: Vec<_> = read.waveforms.iter().map(|it| it.event_id).collect();
+        assert_eq!(events, [1, 2, 3], "{damaged:.60}");
+        assert_eq!(read.losses.len(), 1, "{damaged:.60}");
+    }
+    for front in ["\n\n", "# run 7\n# cosmic\n", "\u{feff}# run 7\n\n"] {
+        let read = read_bytes("run.txt", format!("{front}{first}{rest}").as_bytes());
+        assert_eq!(read.waveforms.len(), 4, "{front:?}");
+        assert!(read.losses.is_empty(), "{:?}", read.losses);
+    }
+    let read = read_bytes("run.txt", records.concat().replace('\n', "\r").as_bytes());
+    assert_eq!((read.waveforms.len(), read.losses.len()), (4, 0));
+}
+
+#[test]
+fn records_of_two_boards_or_an_odd_size_are_refused_as_such() {
+    let mut records = records();
+    for record in records.iter_mut().step_by(2) {
+        record[4] = 7;
+    }
+    assert_refused(&records.concat(), None, &["boards 7 and 5", "one board"]);
+    let odd = |index: u32| {
+        let words = [24 + 91, BOARD, 0, 1, index, 0];
+        let header = words.into_iter().flat_map(u32::to_le_bytes);
+        header.chain([130; 91]).collect::<Vec<_>>()
+    };
+    let odd: Vec<Vec<u8>> = (0..9).map(odd).collect();
+    assert_refused(
+        &odd.concat(),
+        None,
+        &["91 bytes of samples", "an even number"],
+    );
+}

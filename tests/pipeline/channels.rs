@@ -208,6 +208,65 @@ fn groups_of_one_channel_each_are_read_together() {
     assert_eq!(channels.collect::<Vec<_>>(), [3; 5]);
 }
 
+#[test]
+fn datasets_of_one_channel_each_are_read_together() {
+    let folder = Folder::new();
+    for (file, group, pattern) in [
+        ("root.h5", "", "ch{channel}"),
+        ("deep.h5", "waveforms", "{channel}"),
+    ] {
+        let mut builder = FileBuilder::new();
+        let mut inner = builder.create_group(if group.is_empty() { "other" } else { group });
+        for channel in [2_u64, 11, 3] {
+            let samples: Vec<u16> = (0..5).flat_map(|row| dark(10 * channel + row)).collect();
+            let dataset = if group.is_empty() {
+                builder.create_dataset(&format!("ch{channel}"))
+            } else {
+                inner.create_dataset(&channel.to_string())
+            };
+            dataset
+                .with_u16_data(&samples)
+                .with_shape(&[5, N_SAMPLES as u64]);
+        }
+        builder.add_group(inner.finish());
+        let path = folder.path(file);
+        builder.write(&path).expect("room on the disk");
+        let hint = format!("`--channel-id '{pattern}'`");
+        reconstruct(&[&path], &folder.path("none"), &DIGITISER).refused_with(3, &[&hint]);
+        let out = folder.path(&format!("out-{file}"));
+        let mut options = DIGITISER.to_vec();
+        options.extend(["--channel-id", pattern]);
+        reconstruct(&[&path], &out, &options).ended_with(0);
+        let mut rows: Vec<_> = output(&out)
+            .waveforms
+            .iter()
+            .map(|row| (row.channel_id, row.event_id))
+            .collect();
+        rows.sort_unstable();
+        let expected: Vec<_> = [2, 3, 11]
+            .into_iter()
+            .flat_map(|channel| (0..5).map(move |event| (channel, event)))
+            .collect();
+        assert_eq!(rows, expected, "{file}");
+    }
+    // Samples that are named are the only ones.
+    let out = folder.path("one");
+    let mut options = DIGITISER.to_vec();
+    options.extend(["--channel-id", "ch{channel}", "--columns", "samples=ch11"]);
+    let run = reconstruct(&[folder.path("root.h5")], &out, &options).ended_with(0);
+    let channels: Vec<u32> = output(&out)
+        .waveforms
+        .iter()
+        .map(|row| row.channel_id)
+        .collect();
+    assert_eq!(channels, [11; 5]);
+    assert!(
+        run.stderr.contains("warning: ") && run.stderr.contains("`/ch2`, `/ch3` fit the pattern"),
+        "{}",
+        run.stderr
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_is_named_twice_is_read_once() {

@@ -14,14 +14,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{
-    ChunkCacheConfig, Dataset, Datatype, File, FileAccessProperties, Group, ReadSeekSource,
+    ChunkCacheConfig, Dataset, Datatype, File, FileAccessProperties, Group, Layout, ReadSeekSource,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::io::system_errors::NotingReader;
 use links::Links;
 pub(crate) use links::Target;
-pub(crate) use numbers::{describe as describe_type, numbers, shape_text};
+pub(crate) use numbers::{Numbers, describe as describe_type, fields, numbers, shape_text};
 pub(crate) use rows::StoredRows;
 use source::{AdaptedSource, LinkLog};
 
@@ -107,6 +107,16 @@ impl Entry {
         self.target.as_deref().unwrap_or(&self.path)
     }
 
+    /// Returns true if both are one dataset under two names: links of either kind.
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        if self.own_path() == other.own_path() {
+            return true;
+        }
+        let is_alike = self.shape == other.shape && self.datatype == other.datatype;
+        let place = place_of_data(&self.dataset);
+        is_alike && place.is_some() && place == place_of_data(&other.dataset)
+    }
+
     fn describe(&self) -> String {
         let leads_to = self
             .target
@@ -134,6 +144,35 @@ impl Listing {
                     || (!self.groups.contains(&end)
                         && !self.entries.iter().any(|entry| entry.path == end))
             }) || self.links.follow(path).is_err()
+        })
+    }
+
+    /// Returns the advice to open the files that links lead to; `None` if none leads to another file.
+    pub fn advice_on_files(&self) -> Option<String> {
+        let mut files: Vec<&str> = self
+            .broken()
+            .filter_map(|(_, target)| match target {
+                Target::External { file, .. } => Some(file.as_str()),
+                Target::Path(_) => None,
+            })
+            .collect();
+        files.sort_unstable();
+        files.dedup();
+        let more = match files.len().checked_sub(MAX_LISTED) {
+            Some(more @ 1..) => format!(" and {more} more"),
+            _ => String::new(),
+        };
+        files.truncate(MAX_LISTED);
+        let pronoun = if files.len() == 1 {
+            "itself"
+        } else {
+            "themselves"
+        };
+        (!files.is_empty()).then(|| {
+            format!(
+                "nuwave does not follow links to other files; give `{}`{more} {pronoun}",
+                files.join("`, `")
+            )
         })
     }
 
@@ -166,6 +205,38 @@ impl Listing {
             );
         }
         text
+    }
+}
+
+/// Returns the address of a dataset's numbers in the file, or of the first chunk of them.
+fn place_of_data(dataset: &Dataset) -> Option<u64> {
+    match dataset.layout().ok()? {
+        Layout::Contiguous { address, .. } => address,
+        Layout::Chunked { .. } => dataset.chunks().ok()?.first().map(|it| it.address),
+        _ => None,
+    }
+}
+
+/// Returns the error of numbers that are needed, are `what` by their name, and are behind a `link` that leads to no array of the
+/// file. `hint` is the advice if the link does not lead to another file.
+pub(crate) fn broken_link(
+    path: &Path,
+    link: &str,
+    target: &Target,
+    what: &str,
+    hint: Hint,
+) -> Error {
+    let text = |end: &str| format!("`/{link}`, {what}, is a link to {target}, {end}");
+    match target {
+        Target::Path(_) => {
+            Error::input(path, text("which this file does not have")).with_hint(hint)
+        }
+        Target::External { .. } => {
+            let text = text("and nuwave does not follow links to other files");
+            Error::input(path, text).with_hint(format!(
+                "copy the array into this file: in Python, `a = f[\"{link}\"][:]; del f[\"{link}\"]; f[\"{link}\"] = a`"
+            ))
+        }
     }
 }
 

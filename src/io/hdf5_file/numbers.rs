@@ -122,6 +122,16 @@ fn scalar(datatype: &Datatype) -> Option<ScalarType> {
     })
 }
 
+/// Returns the names of the fields of a table of records; empty for other types.
+pub(crate) fn fields(datatype: &Datatype) -> Vec<&str> {
+    match datatype {
+        Datatype::Compound { members, .. } => {
+            members.iter().map(|member| member.name.as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Returns the words for a type, as in "u16", "array of 2 x 200 u16" and "variable-length rows of u16".
 pub(crate) fn describe(datatype: &Datatype) -> String {
     if let Some(numbers) = numbers(datatype) {

@@ -7,7 +7,8 @@
 //! - Version 5 of the data layout message, which HDF5 2 writes. It differs from version 4 in the width of the sizes in the index of
 //!   chunks, which the index states itself. The message is handed on as version 4, with a new checksum of its header.
 //!
-//! The links of groups of the new format, which the library passes over, are collected as well.
+//! The links of groups of the new format, which the library passes over, are collected as well. The object header of such a group
+//! may be of version 1: h5py writes a group so if it has an external link, unless it was told to write for the latest version.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,10 @@ use crate::io::system_errors::NotingReader;
 /// Message types in object headers.
 const LAYOUT_MESSAGE: u8 = 0x08;
 const LINK_MESSAGE: u8 = 0x06;
+const CONTINUATION_MESSAGE: u8 = 0x10;
+/// Bytes of the prefix of an object header of version 1, and of the header of a message in it.
+const OLD_PREFIX: usize = 16;
+const OLD_MESSAGE_PREFIX: usize = 8;
 /// Signature, prefix and checksum of a continuation of an object header.
 const CONTINUATION_PREFIX: usize = 4;
 const CHECKSUM_BYTES: usize = 4;
@@ -31,6 +36,8 @@ pub(super) struct LinkLog {
     links: Vec<Link>,
     /// The object header that is read; the group's own is the first.
     header: Option<u64>,
+    /// The parts of the group's own object header, if that is of version 1: they have no signature.
+    old_parts: Vec<u64>,
     /// True once a second object header was read: what follows belongs to the group's members.
     is_closed: bool,
     /// The address of the data of the local heap whose header was read last, and the data.
@@ -108,13 +115,41 @@ impl AdaptedSource {
             }
             Some(b"OCHK") => Self::with_known_layout(bytes, Some(CONTINUATION_PREFIX), &mut log),
             _ => {
-                // In groups of many members the links are objects of a heap, which the library reads one by one.
-                if !log.is_closed && log.header.is_some() {
-                    let link = link_of_message(&bytes, true);
-                    log.add(link);
+                if !log.is_closed {
+                    self.collect(offset, &bytes, &mut log);
                 }
                 bytes
             }
+        }
+    }
+
+    /// Collects the links of the group in `bytes` without a signature: a part of an object header of version 1, or an object of
+    /// the heap that has the links of groups of many members, which the library reads one by one.
+    fn collect(&self, offset: u64, bytes: &[u8], log: &mut LinkLog) {
+        if log.old_parts.contains(&offset) {
+            for (kind, message) in old_messages(bytes) {
+                match kind {
+                    LINK_MESSAGE => log.add(link_of_message(message, false)),
+                    CONTINUATION_MESSAGE => {
+                        let address = number(message, 0, self.address_bytes);
+                        let part = address.and_then(|address| address.checked_add(self.base));
+                        log.old_parts.extend(part);
+                    }
+                    _ => {}
+                }
+            }
+            return;
+        }
+        let is_new = log.header.is_some() && log.old_parts.is_empty();
+        if !is_new && is_old_prefix(bytes) {
+            if log.header.is_some_and(|header| header != offset) {
+                log.is_closed = true;
+                return;
+            }
+            log.header = Some(offset);
+            log.old_parts = vec![offset.saturating_add(OLD_PREFIX as u64)];
+        } else if log.header.is_some() {
+            log.add(link_of_message(bytes, true));
         }
     }
 
@@ -241,6 +276,30 @@ fn messages(
         found.push((kind, start, length));
     }
     Some(found)
+}
+
+/// Returns true if `bytes` may be the prefix of an object header of version 1: the version, zero, the number of messages, the
+/// number of links to the object, the length of the messages, and zeros.
+fn is_old_prefix(bytes: &[u8]) -> bool {
+    /// More hard links than an object has; the letters of a name are a greater number.
+    const MAX_LINKS: u64 = 1 << 24;
+    bytes.len() == OLD_PREFIX
+        && bytes.starts_with(&[1, 0])
+        && number(bytes, 4, 4).is_some_and(|links| links < MAX_LINKS)
+        && number(bytes, 12, 4) == Some(0)
+}
+
+/// Returns kind and content of the messages in a part of an object header of version 1, up to one that reaches beyond it.
+fn old_messages(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (kind, length) = (number(rest, 0, 2)?, number(rest, 2, 2)? as usize);
+        let end = OLD_MESSAGE_PREFIX.checked_add(length)?;
+        let message = rest.get(OLD_MESSAGE_PREFIX..end)?;
+        rest = rest.get(end..)?;
+        // Kinds beyond a byte are none that are known.
+        Some((u8::try_from(kind).unwrap_or(u8::MAX), message))
+    })
 }
 
 /// Returns the length of an object header's prefix, if `bytes` hold all of its first part.

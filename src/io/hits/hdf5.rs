@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names::{Role, find, without_charge};
+use super::names::{Role, find, other_charges, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
-use crate::io::hdf5_file::{self, Entry, StoredRows, open_file, shape_text};
+use crate::io::hdf5_file::{self, Entry, Listing, StoredRows, open_file, shape_text};
 use crate::io::waveforms::scalar::ScalarType;
 use crate::io::{ReadOptions, Remark};
 
@@ -60,16 +60,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
         .collect();
     let columns = match found.as_slice() {
         [columns] => columns,
-        [] => {
-            return Err(Error::input(
-                path,
-                format!(
-                    "has no arrays with the events, channels and times of hits; it holds {}",
-                    listing.describe()
-                ),
-            )
-            .with_hint(HINT));
-        }
+        [] => return Err(none_found(path, &listing, wanted.as_deref(), options)),
         [first, second, ..] => {
             let path_of = |columns: &[(Role, &Entry)]| {
                 columns
@@ -87,21 +78,90 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
             .with_hint(Hint::ChooseTable { example: None }));
         }
     };
-    for role in Role::HIT_ROLES {
-        if let Some(name) = role.required(options)
-            && !columns.iter().any(|(found, _)| found == role)
-        {
+    for &role in Role::HIT_ROLES {
+        if columns.iter().any(|(found, _)| *found == role) {
+            continue;
+        }
+        if let Some(name) = role.required(options) {
             return Err(
                 Error::input(path, format!("has no array `{name}` next to the hits"))
                     .with_hint(HINT),
             );
         }
+        let group = columns.first().map_or("", |(_, entry)| entry.group());
+        check_links(path, &listing, group, role, options)?;
     }
     let mut arrays = checked(path, file.file.file_size(), columns)?;
-    if !columns.iter().any(|(role, _)| *role == Role::Charge) {
-        arrays.remark = Some(without_charge(path, &others(columns, entries), options)?);
-    }
+    let others = others(columns, entries);
+    let charge = columns.iter().find(|(role, _)| *role == Role::Charge);
+    arrays.remark = match charge {
+        Some((_, charge)) => other_charges(path, charge.name(), &others, options)?,
+        None => Some(without_charge(path, &others, options)?),
+    };
     Ok(arrays)
+}
+
+/// Refuses hits of which a column, known by its name, is behind a link that leads to no array of this file.
+fn check_links(
+    path: &Path,
+    listing: &Listing,
+    group: &str,
+    role: Role,
+    options: &ReadOptions,
+) -> Result<()> {
+    if role.wanted(options).is_some() {
+        return Ok(());
+    }
+    let broken = listing.broken().find(|(link, _)| {
+        let (of_group, name) = link.rsplit_once('/').unwrap_or(("", link));
+        of_group == group && find(&[name], role, options).is_some()
+    });
+    match broken {
+        None => Ok(()),
+        Some((link, target)) => {
+            let what = format!("by its name the {} of the hits", role.column());
+            Err(hdf5_file::broken_link(path, link, target, &what, HINT))
+        }
+    }
+}
+
+/// Returns the error of a file without arrays of hits, in the group `wanted` if the user named one.
+fn none_found(
+    path: &Path,
+    listing: &Listing,
+    wanted: Option<&str>,
+    options: &ReadOptions,
+) -> Error {
+    const NEEDED_ARRAYS: &str = "has no arrays with the events, channels and times of hits";
+    let table = listing.entries.iter().find(|entry| {
+        let fields = hdf5_file::fields(&entry.datatype);
+        let is_it = NEEDED
+            .iter()
+            .all(|&role| find(&fields, role, options).is_some());
+        let is_wanted = wanted == Some(entry.own_path()) || wanted == Some(entry.path.as_str());
+        !fields.is_empty() && (is_wanted || (wanted.is_none() && is_it))
+    });
+    if let Some(table) = table {
+        let name = &table.path;
+        return Error::input(
+            path,
+            format!(
+                "{NEEDED_ARRAYS}: `/{name}` is a table of records, and hits are read from one array per column"
+            ),
+        )
+        .with_hint(format!(
+            "write its fields as arrays of one group: in Python, with `a = f[\"{name}\"][:]`, `for n in a.dtype.names: \
+             g[n] = a[n]`; or write the table as Parquet"
+        ));
+    }
+    let error = Error::input(
+        path,
+        format!("{NEEDED_ARRAYS}; it holds {}", listing.describe()),
+    );
+    match listing.advice_on_files() {
+        Some(advice) => error.with_hint(advice),
+        None => error.with_hint(HINT),
+    }
 }
 
 /// Returns the names of the arrays of numbers next to `columns`, one entry per hit.
@@ -113,22 +173,42 @@ fn others<'a>(columns: &[(Role, &Entry)], entries: &'a [Entry]) -> Vec<&'a str> 
         entry.group() == first.group()
             && entry.shape == first.shape
             && hdf5_file::numbers(&entry.datatype).is_some()
-            && columns.iter().all(|(_, known)| known.path != entry.path)
+            && columns
+                .iter()
+                .all(|(_, known)| known.own_path() != entry.own_path())
     };
     entries.iter().filter(is_other).map(Entry::name).collect()
 }
 
-/// Finds the columns among the arrays of a group.
+/// Finds the columns among the arrays of a group. An array that has not as many entries as that of the events, or no numbers,
+/// is not taken as the charges without being asked for.
 fn in_group<'a>(
     group: &str,
     entries: &'a [Entry],
     options: &ReadOptions,
 ) -> Vec<(Role, &'a Entry)> {
-    let members: Vec<&Entry> = entries.iter().filter(|it| it.group() == group).collect();
-    let names: Vec<&str> = members.iter().map(|it| it.name()).collect();
+    let members: Vec<&'a Entry> = entries.iter().filter(|it| it.group() == group).collect();
+    let found = |members: &[&'a Entry], role: Role| {
+        let names: Vec<&str> = members.iter().map(|it| it.name()).collect();
+        members.get(find(&names, role, options)?).copied()
+    };
+    let event = found(&members, Role::Event);
+    let per_hit: Vec<&'a Entry> = members
+        .iter()
+        .copied()
+        .filter(|it| {
+            hdf5_file::numbers(&it.datatype).is_some()
+                && event.is_none_or(|event| event.shape == it.shape)
+        })
+        .collect();
     Role::HIT_ROLES
         .iter()
-        .filter_map(|&role| Some((role, *members.get(find(&names, role, options)?)?)))
+        .filter_map(|&role| {
+            let first = (role == Role::Charge)
+                .then(|| found(&per_hit, role))
+                .flatten();
+            Some((role, first.or_else(|| found(&members, role))?))
+        })
         .collect()
 }
 

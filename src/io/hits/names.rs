@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Hint, Result};
+use crate::io::waveforms::names::{CHANNEL_NAMES, EVENT_NAMES, plain};
 use crate::io::{ReadOptions, Remark};
 
 /// The role of a column in a table of hits.
@@ -41,48 +42,33 @@ impl Role {
         }
     }
 
+    /// Returns the name by which the user chooses the column.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Event => "event",
+            Self::Channel => "channel",
+            Self::Time => "time",
+            Self::Charge => "charge",
+            Self::Flags => "flags",
+        }
+    }
+
     /// Returns true for roles that are integers.
     pub fn is_integer(self) -> bool {
         !matches!(self, Self::Time | Self::Charge)
     }
 
-    /// Returns the usual names in lower case without `_`, `-` and blanks. The first one that a table has is taken.
-    fn usual(self) -> &'static [&'static str] {
+    /// Returns the usual names in lower case without `_`, `-` and blanks, in several lists. The first name that a table has is
+    /// taken. Events and channels have the same names as those of waveforms.
+    fn usual(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Input => &["inputid"],
-            Self::Event => &[
-                "eventid",
-                "event",
-                "eventno",
-                "eventnumber",
-                "triggerno",
-                "triggerid",
-                "evtid",
-                "evid",
-            ],
-            Self::Channel => &[
-                "channelid",
-                "channel",
-                "channelno",
-                "sensoridofhit",
-                "pmtid",
-                "chid",
-                "ch",
-            ],
-            Self::Time => &["timens", "tns", "hittimens", "time", "hittime"],
-            Self::Charge => &[
-                "chargepe",
-                "charge",
-                "hitchargepe",
-                "hitcharge",
-                "qpe",
-                "q",
-                "npe",
-                "pe",
-                "photoelectrons",
-                "nphotoelectrons",
-            ],
-            Self::Flags => &["flags"],
+            Self::Input => &[&["inputid"]],
+            Self::Event => &[EVENT_NAMES],
+            Self::Channel => &[CHANNEL_NAMES],
+            Self::Time => &[&["timens", "tns", "hittimens", "time", "hittime"]],
+            Self::Charge => &[PHOTOELECTRON_NAMES, RAW_CHARGE_NAMES],
+            Self::Flags => &[&["flags"]],
         }
     }
 
@@ -106,6 +92,26 @@ impl Role {
 
 /// The name of the column of charges by which the user says that every hit counts one photoelectron.
 pub(crate) const NO_CHARGE: &str = "none";
+
+/// Names of charges that say photoelectrons. They go before those that do not.
+const PHOTOELECTRON_NAMES: &[&str] = &[
+    "chargepe",
+    "hitchargepe",
+    "qpe",
+    "npe",
+    "pe",
+    "numpe",
+    "hitnpe",
+    "hitpe",
+    "chargeinpe",
+    "npes",
+    "nphe",
+    "photoelectrons",
+    "nphotoelectrons",
+    "numphotoelectrons",
+];
+/// Names of charges that do not say their unit.
+const RAW_CHARGE_NAMES: &[&str] = &["charge", "hitcharge", "q"];
 
 /// Parts of names of columns that may hold a charge, in a unit that is not known.
 const CHARGE_WORDS: [&str; 14] = [
@@ -164,10 +170,53 @@ pub(crate) fn without_charge(path: &Path, names: &[&str], options: &ReadOptions)
     })
 }
 
-/// Returns a name in lower case without `_`, `-` and blanks.
-fn plain(name: &str) -> String {
-    let kept = name.chars().filter(|it| !matches!(it, '_' | '-' | ' '));
-    kept.collect::<String>().to_ascii_lowercase()
+/// Returns what a user should know about the choice of the column `taken` as the charges: which others could be the charges by
+/// their names. `names` are the columns without a role that hold numbers.
+///
+/// # Errors
+/// If another one says photoelectrons as well, unless the user named the column.
+pub(crate) fn other_charges(
+    path: &Path,
+    taken: &str,
+    names: &[&str],
+    options: &ReadOptions,
+) -> Result<Option<Remark>> {
+    if Role::Charge.wanted(options).is_some() {
+        return Ok(None);
+    }
+    let is_in = |name: &str, list: &[&str]| list.contains(&plain(name).as_str());
+    let says_photoelectrons = is_in(taken, PHOTOELECTRON_NAMES);
+    let rival = names.iter().find(|name| is_in(name, PHOTOELECTRON_NAMES));
+    if let Some(rival) = rival.filter(|_| says_photoelectrons) {
+        return Err(Error::input(
+            path,
+            format!("both `{taken}` and `{rival}` could be the charges in photoelectrons"),
+        )
+        .with_hint(Hint::NameCharge {
+            candidate: taken.to_owned(),
+        }));
+    }
+    let raw: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| is_in(name, RAW_CHARGE_NAMES))
+        .collect();
+    let Some(&first) = raw.first() else {
+        return Ok(None);
+    };
+    let reason = if says_photoelectrons {
+        ", whose name says photoelectrons,"
+    } else {
+        ""
+    };
+    let remark = Remark::note(format!(
+        "takes `{taken}`{reason} as the charges, and not `{}`",
+        raw.join("` and `")
+    ));
+    Ok(Some(remark.with_hint(Hint::UseColumns(vec![(
+        Role::Charge.column(),
+        first.to_owned(),
+    )]))))
 }
 
 /// Returns the index in `names` of the column with `role`: the one that the user named, else one with a usual name.
@@ -180,6 +229,8 @@ pub(crate) fn find(names: &[&str], role: Role, options: &ReadOptions) -> Option<
     }
     role.usual()
         .iter()
+        .copied()
+        .flatten()
         .find_map(|usual| names.iter().position(|name| plain(name) == *usual))
 }
 
@@ -202,5 +253,37 @@ mod tests {
         };
         assert_eq!(find(&names, Role::Channel, &chosen), Some(0));
         assert_eq!(find(&names, Role::Time, &chosen), None);
+    }
+
+    #[test]
+    fn charges_that_say_photoelectrons_go_first() {
+        let usual = ReadOptions::default();
+        for names in [
+            ["charge", "npe"],
+            ["q", "PE"],
+            ["hit_charge", "num_pe"],
+            ["Q", "charge_pe"],
+        ] {
+            assert_eq!(find(&names, Role::Charge, &usual), Some(1), "{names:?}");
+            let path = Path::new("hits.parquet");
+            let remark = other_charges(path, names[1], &names[..1], &usual);
+            let remark = remark.expect("a choice").expect("a note");
+            assert!(!remark.is_warning && remark.text.contains(names[0]));
+            assert!(other_charges(path, names[1], &["nPE_", "gain"], &usual).is_err());
+        }
+    }
+
+    #[test]
+    fn events_and_channels_have_the_names_of_waveforms() {
+        let usual = ReadOptions::default();
+        for (event, channel) in [
+            ("ev", "pmt"),
+            ("evt", "chan"),
+            ("Trigger", "sensor_id_of_hit"),
+        ] {
+            let names = [event, channel];
+            assert_eq!(find(&names, Role::Event, &usual), Some(0), "{event}");
+            assert_eq!(find(&names, Role::Channel, &usual), Some(1), "{channel}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use super::names::{Role, find, without_charge};
+use super::names::{Role, find, other_charges, without_charge};
 use super::raw::RawRows;
 use crate::error::{Error, Hint, Result};
 use crate::io::catch_panic::guarded;
@@ -102,16 +102,18 @@ impl OneFile {
             }
             columns.push((role, index));
         }
-        let has = |role| columns.iter().any(|(found, _)| *found == role);
-        let needs_charge = needed.contains(&Role::Time) && !has(Role::Charge);
-        let remark = if needs_charge {
+        let remark = if needed.contains(&Role::Time) {
             let is_other = |index: &usize| {
                 let kind = arrow_values::name_of(schema.field(*index).data_type());
                 kind.is_some() && columns.iter().all(|(_, known)| known != index)
             };
-            let others = (0..plain.len()).filter(is_other).map(|index| plain[index]);
-            let others: Vec<&str> = others.collect();
-            Some(without_charge(&path, &others, options)?)
+            let others = (0..plain.len()).filter(is_other);
+            let others: Vec<&str> = others.filter_map(|it| plain.get(it).copied()).collect();
+            let charge = columns.iter().find(|(role, _)| *role == Role::Charge);
+            match charge.and_then(|(_, index)| plain.get(*index)) {
+                Some(charge) => other_charges(&path, charge, &others, options)?,
+                None => Some(without_charge(&path, &others, options)?),
+            }
         } else {
             None
         };

@@ -28,7 +28,10 @@ const START_NAME: &str = "start_ns";
 #[derive(Clone, Debug)]
 pub(crate) struct Columns {
     event_id: usize,
-    channel_id: usize,
+    /// `None` if the user states the channel.
+    channel_id: Option<usize>,
+    /// The channel then.
+    absent_channel: u32,
     samples: usize,
     start_ns: Option<usize>,
     is_u16: bool,
@@ -40,6 +43,8 @@ pub(crate) struct Columns {
 pub(crate) struct Roles {
     pub event_id: usize,
     pub channel_id: Option<usize>,
+    /// The channel if there is no column.
+    pub absent_channel: u32,
     pub samples: usize,
     pub start_ns: Option<usize>,
 }
@@ -91,19 +96,35 @@ impl Columns {
         let absent = absent.into_iter().filter(|(_, index)| index.is_none());
         let absent: Vec<Role> = absent.map(|(role, _)| role).collect();
         let missing = |role, wanted: Option<&String>| missing(schema, path, role, wanted, &absent);
+        let is_channel_stated = options.channel_id.is_some() && options.channel_column.is_none();
+        let start = options.start_column.as_deref();
+        let start_ns = names::find(&names, Role::Start, start);
+        if start.is_some() && start_ns.is_none() {
+            return Err(missing(Role::Start, options.start_column.as_ref()));
+        }
         let columns = Self {
             event_id: event_id
                 .ok_or_else(|| missing(Role::Event, options.event_column.as_ref()))?,
-            channel_id: channel_id
-                .ok_or_else(|| missing(Role::Channel, options.channel_column.as_ref()))?,
+            channel_id: match channel_id {
+                None if !is_channel_stated => {
+                    return Err(missing(Role::Channel, options.channel_column.as_ref()));
+                }
+                index => index,
+            },
+            absent_channel: 0,
             samples: samples
                 .ok_or_else(|| missing(Role::Samples, options.samples_column.as_ref()))?,
-            start_ns: names::find(&names, Role::Start, None),
+            start_ns,
             is_u16: false,
             input_id: options.input_id,
         };
         info.remarks.extend(names::guessed(&guessed));
-        for index in [columns.event_id, columns.channel_id] {
+        info.remarks
+            .extend(names::possible_start(start, names.iter().copied()));
+        for index in [Some(columns.event_id), columns.channel_id]
+            .into_iter()
+            .flatten()
+        {
             let field = schema.field(index);
             if !field.data_type().is_integer() {
                 return Err(wrong_type(path, field, "integers"));
@@ -118,6 +139,7 @@ impl Columns {
         let field = schema.field(columns.samples);
         let item = item_of(field.data_type())
             .ok_or_else(|| wrong_type(path, field, "lists of samples"))?;
+        check_tensor(field, path)?;
         if let DataType::FixedSizeList(_, length) = field.data_type() {
             let length = usize::try_from(*length).unwrap_or(0);
             super::blocks::check_fixed_length(path, &format!("column `{}`", field.name()), length)?;
@@ -128,7 +150,12 @@ impl Columns {
         sample_type.clone_into(&mut info.sample_type);
         info.layout = format!("column `{}`", field.name());
         describe(schema.metadata(), info);
+        let absent_channel = match columns.channel_id {
+            Some(_) => 0,
+            None => info.name_channel(options, false)?,
+        };
         Ok(Self {
+            absent_channel,
             is_u16: matches!(item.data_type(), DataType::UInt8 | DataType::UInt16),
             ..columns
         })
@@ -136,7 +163,8 @@ impl Columns {
 
     /// Returns the indices of the columns that are needed.
     pub fn projection(&self) -> Vec<usize> {
-        let mut indices = vec![self.event_id, self.channel_id, self.samples];
+        let mut indices = vec![self.event_id, self.samples];
+        indices.extend(self.channel_id);
         indices.extend(self.start_ns);
         indices.sort_unstable();
         indices.dedup();
@@ -154,7 +182,7 @@ impl Columns {
         };
         Self {
             event_id: place(self.event_id),
-            channel_id: place(self.channel_id),
+            channel_id: self.channel_id.map(place),
             samples: place(self.samples),
             start_ns: self.start_ns.map(place),
             ..self.clone()
@@ -170,7 +198,8 @@ impl Columns {
     pub fn roles(&self) -> Roles {
         Roles {
             event_id: self.event_id,
-            channel_id: Some(self.channel_id),
+            channel_id: self.channel_id,
+            absent_channel: self.absent_channel,
             samples: self.samples,
             start_ns: self.start_ns,
         }
@@ -194,8 +223,13 @@ impl Columns {
         };
         let event_id =
             integers(get(self.event_id)?).ok_or_else(|| bad("the events are no integers"))?;
-        let channel_id =
-            integers(get(self.channel_id)?).ok_or_else(|| bad("the channels are no integers"))?;
+        let channel_id = match self.channel_id {
+            Some(index) => {
+                Some(integers(get(index)?).ok_or_else(|| bad("the channels are no integers"))?)
+            }
+            None => None,
+        };
+        let absent_channel = Some(i128::from(self.absent_channel));
         let start_ns = match self.start_ns {
             Some(index) => {
                 Some(floats(get(index)?).ok_or_else(|| bad("the window starts are no numbers"))?)
@@ -217,7 +251,9 @@ impl Columns {
                 || (has_nulls && range.clone().any(|place| values.is_null(place)));
             let row = Row {
                 event_id: event_id.get(index).copied().flatten(),
-                channel_id: channel_id.get(index).copied().flatten(),
+                channel_id: channel_id.as_ref().map_or(absent_channel, |column| {
+                    column.get(index).copied().flatten()
+                }),
                 start_ns: start_ns
                     .as_ref()
                     .map_or(Some(0.0), |column| column.get(index).copied().flatten()),
@@ -267,6 +303,39 @@ fn missing(
             error.and_hint(Hint::UseColumns(suggested))
         }
         _ => error,
+    }
+}
+
+/// Refuses a column of tensors with several axes, which are stored end to end.
+fn check_tensor(field: &Field, path: &Path) -> Result<()> {
+    let metadata = |name: &str| field.metadata().get(name).map(String::as_str);
+    if metadata("ARROW:extension:name") != Some("arrow.fixed_shape_tensor") {
+        return Ok(());
+    }
+    let text = metadata("ARROW:extension:metadata").unwrap_or_default();
+    let properties: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let axes = properties.get("shape").and_then(|shape| shape.as_array());
+    match axes {
+        Some(axes) if axes.len() == 1 => Ok(()),
+        Some(axes) => {
+            let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
+            Err(Error::input(
+                path,
+                format!(
+                    "each row of column `{}` is a tensor of {}, not one waveform",
+                    field.name(),
+                    axes.join(" x ")
+                ),
+            )
+            .with_hint("write one row per channel, or an array of events x channels x samples as .npy, .npz or HDF5"))
+        }
+        None => Err(Error::input(
+            path,
+            format!(
+                "column `{}` is a tensor that does not state its shape",
+                field.name()
+            ),
+        )),
     }
 }
 

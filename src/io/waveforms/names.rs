@@ -1,7 +1,9 @@
 //! The names of columns that are taken without being asked for. All formats follow the same rule: the user's names go first,
 //! then the names below, in their order. Names are compared in lower case without `_`, `-` and blanks.
 
-use crate::error::Hint;
+use std::path::Path;
+
+use crate::error::{Error, Hint};
 use crate::io::Remark;
 
 /// The role of a column in a table of waveforms.
@@ -14,7 +16,8 @@ pub(crate) enum Role {
     Length,
 }
 
-const EVENT_NAMES: &[&str] = &[
+/// Names of events, in waveforms and hits, the most usual first.
+pub(crate) const EVENT_NAMES: &[&str] = &[
     "eventid",
     "event",
     "events",
@@ -29,7 +32,8 @@ const EVENT_NAMES: &[&str] = &[
     "evid",
     "ev",
 ];
-const CHANNEL_NAMES: &[&str] = &[
+/// Names of channels, in waveforms and hits, the most usual first.
+pub(crate) const CHANNEL_NAMES: &[&str] = &[
     "channelid",
     "channel",
     "channels",
@@ -40,6 +44,7 @@ const CHANNEL_NAMES: &[&str] = &[
     "chan",
     "pmtid",
     "pmt",
+    "sensoridofhit",
 ];
 const SAMPLES_NAMES: &[&str] = &[
     "samples",
@@ -138,32 +143,72 @@ pub(crate) fn guessed(columns: &[(Role, &str)]) -> Option<Remark> {
         .then(|| Remark::note(format!("by their names, takes {}", others.join(", "))))
 }
 
-/// Returns the remark on the event or channel that the file seems to have under names that are not taken without being asked for.
+/// Returns the remark on the event or channel that the file may have under names that are not taken without being asked for: those
+/// that suggest the role, and all others if a role has none that does.
 /// `missing` are the roles that no column has, `unused` the names of columns of integers, one per waveform.
 pub(crate) fn unused(missing: &[Role], unused: &[&str]) -> Option<Remark> {
     let suggested = suggested(missing, unused);
-    if suggested.is_empty() {
+    let is_suggested = |name: &str| suggested.iter().any(|(_, found)| found == name);
+    let others: Vec<String> = unused
+        .iter()
+        .filter(|name| suggested.len() < missing.len() && !is_suggested(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if suggested.is_empty() && others.is_empty() {
         return None;
     }
-    let instead: Vec<&str> = suggested
-        .iter()
-        .map(|(role, _)| match *role {
-            "event" => "the event is the number of the row",
+    let roles = missing.iter().filter(|role| {
+        let has_name = suggested.iter().any(|(found, _)| *found == role.name());
+        has_name || !others.is_empty()
+    });
+    let instead: Vec<&str> = roles
+        .map(|role| match role {
+            Role::Event => "the event is the number of the row",
             _ => "all waveforms are of channel 0",
         })
         .collect();
-    let names: Vec<String> = suggested
+    let mut names: Vec<String> = suggested
         .iter()
         .map(|(role, name)| format!("`{name}`, which may be the {role}"))
         .collect();
+    if !others.is_empty() {
+        names.push(others.join(" or "));
+    }
+    let hint = if suggested.is_empty() {
+        let roles: &[&str] = match missing {
+            [Role::Event] => &["event"],
+            [Role::Channel] => &["channel"],
+            _ => &["event", "channel"],
+        };
+        Hint::NameColumns {
+            table: false,
+            roles,
+        }
+    } else {
+        Hint::UseColumns(suggested)
+    };
     Some(
         Remark::warning(format!(
             "does not use {}: {}",
             names.join(", or "),
             instead.join(", and ")
         ))
-        .with_hint(Hint::UseColumns(suggested)),
+        .with_hint(hint),
     )
+}
+
+/// Returns the error of a single number in place of one for each of the `n_rows` waveforms.
+pub(crate) fn single_number(path: &Path, what: &str, role: Role, n_rows: u64) -> Error {
+    let error = Error::input(
+        path,
+        format!(
+            "{what}, the {} of the waveforms, is a single number, not one for each of {n_rows}",
+            role.name()
+        ),
+    );
+    error.with_hint(format!(
+        "write an array of {n_rows} numbers: in Python `numpy.full({n_rows}, x)`"
+    ))
 }
 
 /// Returns the names in `unused` that suggest one of the roles, the first of each.
@@ -182,7 +227,45 @@ pub(crate) fn suggested(missing: &[Role], unused: &[&str]) -> Vec<(&'static str,
     found
 }
 
-fn plain(name: &str) -> String {
+/// Names of columns that may hold the starts of the windows. They are not taken: they may also count ticks, or be the time of a trigger.
+const POSSIBLE_STARTS: [&str; 12] = [
+    "t0",
+    "t0ns",
+    "start",
+    "starttime",
+    "windowstart",
+    "windowstartns",
+    "time",
+    "timens",
+    "timestamp",
+    "timestampns",
+    "triggertime",
+    "triggertimens",
+];
+
+/// Returns the note on a column that may hold the starts of the windows, if none does.
+pub(crate) fn possible_start<'a>(
+    start: Option<&str>,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<Remark> {
+    let is_known = |name: &str| find(&[name], Role::Start, start).is_some();
+    let mut possible = None;
+    for name in names {
+        if is_known(name) {
+            return None;
+        }
+        let is_possible = POSSIBLE_STARTS.contains(&plain(name).as_str());
+        possible = possible.or(is_possible.then_some(name));
+    }
+    possible.map(|name| {
+        Remark::note(format!(
+            "`{name}` is not used: times count from the start of each window; if it is the start of the window in ns,              `--columns start={name}` adds it"
+        ))
+    })
+}
+
+/// Returns a name in lower case without `_`, `-` and blanks.
+pub(crate) fn plain(name: &str) -> String {
     let kept = name.chars().filter(|it| !matches!(it, '_' | '-' | ' '));
     kept.collect::<String>().to_ascii_lowercase()
 }
@@ -216,5 +299,28 @@ mod tests {
         );
         assert!(suggested(&missing, &["n_events", "gain_of_channel", "x"]).is_empty());
         assert!(suggested(&[Role::Channel], &["evt_nr"]).is_empty());
+    }
+
+    #[test]
+    fn columns_whose_names_say_nothing_are_all_named() {
+        let both = [Role::Event, Role::Channel];
+        let remark = unused(&both, &["eid", "cid"]).expect("a warning");
+        assert!(remark.is_warning);
+        assert_eq!(
+            remark.text,
+            "does not use `eid` or `cid`: the event is the number of the row, and all waveforms are of channel 0"
+        );
+        assert!(matches!(remark.hint, Some(Hint::NameColumns { .. })));
+        let remark = unused(&both, &["entry", "sensor"]).expect("a warning");
+        assert_eq!(
+            remark.text,
+            "does not use `sensor`, which may be the channel, or `entry`: the event is the number of the row, and all \
+             waveforms are of channel 0"
+        );
+        assert!(matches!(remark.hint, Some(Hint::UseColumns(_))));
+        // Both are suggested: what else there is does not matter.
+        let remark = unused(&both, &["evt_nr", "gain", "sensor"]).expect("a warning");
+        assert!(!remark.text.contains("gain"), "{}", remark.text);
+        assert!(unused(&both, &[]).is_none() && unused(&[], &["eid"]).is_none());
     }
 }

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic::AtomicFile;
 use crate::io::catch_panic::guarded;
 use crate::io::limits::parquet::Pages;
-use crate::io::parquet_file::{check_codecs, open_file, properties};
+use crate::io::parquet_file::{ENCRYPTED, check_codecs, open_file, properties};
 use crate::model::Samples;
 
 /// Parquet, identified by its magic word.
@@ -35,7 +35,7 @@ pub(crate) const FORMAT: Format = Format {
     family: "Parquet",
     endings: &["parquet"],
     has_signature: true,
-    detect: |probe| Ok(probe.head.starts_with(b"PAR1")),
+    detect: |probe| Ok(probe.head.starts_with(b"PAR1") || probe.head.starts_with(&ENCRYPTED)),
     open,
     create: Some(|path, info| Ok(Box::new(ParquetSink::create(path, info)?))),
 };

@@ -233,6 +233,8 @@ pub struct ReadOptions {
     pub channel_column: Option<String>,
     /// Name of the samples column.
     pub samples_column: Option<String>,
+    /// Column of the starts of the windows, in ns.
+    pub start_column: Option<String>,
     /// Name of the hits' time column.
     pub time_column: Option<String>,
     /// Name of the hits' charge column.

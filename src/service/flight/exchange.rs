@@ -20,7 +20,7 @@ use crate::service::batcher::{JobOutcome, JobResult};
 use crate::service::budget::{BudgetPermit, SharedPermit};
 use crate::service::command::{Command, Output};
 use crate::service::rejection::Rejection;
-use crate::service::request::next_message;
+use crate::service::request::{check_starts, next_message};
 use crate::service::response::{self, EventGrouper};
 use crate::service::state::ServiceState;
 use crate::service::stream::{FlowWindow, Next, ResponseSender, read_and_respond};
@@ -129,6 +129,7 @@ async fn read(
         if batch.is_empty() {
             continue;
         }
+        check_starts(batch.start_ns())?;
         let permit = Arc::clone(permit);
         let outcome = state.backends.submit(key, batch, permit).await?;
         if pending.send(Ok((outcome, window_permit))).await.is_err() {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::messages::{InferRequest, InputTensor, TensorContents};
 use crate::model::{Batch, MAX_SAMPLES, MIN_SAMPLES, Samples, SamplesRef, Waveform};
 use crate::service::rejection::Rejection;
+use crate::service::request::check_starts;
 
 /// The name, data type and shape of a tensor.
 pub type TensorSpec = (&'static str, &'static str, &'static [i64]);
@@ -271,6 +272,7 @@ pub fn waveforms(request: &InferRequest) -> Result<(Batch, &'static str), Reject
     };
     let (event_ids, channel_ids) = (events.integers()?, channels.integers()?);
     let start_times = starts.map(Tensor::floats).transpose()?;
+    check_starts(start_times.as_deref().unwrap_or_default())?;
     for index in 0..n {
         let range = index * m..(index + 1) * m;
         let samples = match &numbers {

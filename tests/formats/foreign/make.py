@@ -57,6 +57,32 @@ with h5py.File("links_broken.h5", "w") as f:
     f["samples"] = SAMPLES
     f["event_id"] = h5py.SoftLink("/daq/event_id")
 
+# External links, which h5py puts into groups of the old format with links as messages: next to the samples, in a group of so many
+# members that the links are in a heap, to groups and nothing else, and next to hits.
+with h5py.File("links_external.h5", "w") as f:
+    for name in ("event_id", "channel_id", "start_ns", "many"):
+        g = ids(f.create_group(name))
+        g["samples"] = SAMPLES
+        if name == "many":
+            for i in range(12):
+                g[f"note{i}"] = np.int8(i)
+            name = "event_id"
+        if name in g:
+            del g[name]
+        g[name] = h5py.ExternalLink("ids.h5", f"/daq/{name}")
+    g = ids(f.create_group("hits"))
+    g["time_ns"] = np.full(N, 250.0)
+    g["charge_pe"] = h5py.ExternalLink("charges.h5", "/npe")
+with h5py.File("links_master.h5", "w") as f:
+    f["run1"] = h5py.ExternalLink("a.h5", "/raw")
+    f["run2"] = h5py.ExternalLink("b.h5", "/raw")
+
+# A group under two names, both hard links.
+with h5py.File("links_hard.h5", "w") as f:
+    g = ids(f.create_group("run7"))
+    g.create_dataset("samples", data=SAMPLES, chunks=(7, M), compression="gzip")
+    f["latest"] = g
+
 # Version 5 of the layout message with every index of chunks.
 with h5py.File("layout5.h5", "w", libver="latest") as f:
     for name, options in {

@@ -199,6 +199,28 @@ fn walk(reader: &mut Reader, is_file: bool) -> io::Result<std::result::Result<In
             break;
         }
         if is_end(reader, position)? {
+            let end = position + 8;
+            if is_file || end >= reader.n_bytes {
+                break;
+            }
+            // Another stream may follow, as `cat` puts one after another.
+            match message_at(reader, end, None)? {
+                Ok(Message::Schema(next)) if schema.as_ref() == Some(&next) => {
+                    position = end_of_message(reader, end)?;
+                    continue;
+                }
+                Ok(Message::Schema(_)) => {
+                    let reason = "a stream with other columns follows the first; it is left out";
+                    entries.push(Entry::Bad(end, None, reason.to_owned()));
+                }
+                _ => {
+                    let reason = format!(
+                        "{} bytes follow the end of the stream; they are left out",
+                        reader.n_bytes - end
+                    );
+                    entries.push(Entry::Bad(end, None, reason));
+                }
+            }
             break;
         }
         match message_at(reader, position, None)? {

@@ -132,6 +132,7 @@ pub(super) struct BatchRows {
     n_done: u64,
     event_id: Numbers,
     channel_id: Option<Numbers>,
+    absent_channel: u32,
     start_ns: Option<Numbers>,
     samples: Lists,
     waiting: VecDeque<Waiting>,
@@ -197,6 +198,7 @@ impl BatchRows {
                 .channel_id
                 .map(|index| buffers.column(index))
                 .transpose()?,
+            absent_channel: roles.absent_channel,
             start_ns: roles
                 .start_ns
                 .map(|index| buffers.column(index))
@@ -221,7 +223,7 @@ impl BatchRows {
         let event_id = self.event_id.integers(n)?;
         let channel_id = match &mut self.channel_id {
             Some(numbers) => numbers.integers(n)?,
-            None => vec![Some(0); n],
+            None => vec![Some(i128::from(self.absent_channel)); n],
         };
         let start_ns = match &mut self.start_ns {
             Some(numbers) => numbers.floats(n)?,

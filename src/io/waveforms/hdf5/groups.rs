@@ -1,4 +1,4 @@
-//! One group per channel: the groups whose names fit a pattern, read one after the other.
+//! One group or dataset per channel: those whose names fit a pattern, read one after the other.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use super::read::Reader;
 use crate::error::{Error, Result};
 use crate::io::hdf5_file::{Hdf5File, Listing};
 use crate::io::waveforms::blocks::{Block, BlockReader};
-use crate::io::{ChannelId, Extent, ReadOptions, SourceInfo};
+use crate::io::{ChannelId, Extent, ReadOptions, Remark, SourceInfo};
 
-/// The waveforms of several groups.
+/// The waveforms of several groups or datasets.
 pub(super) struct Groups {
     info: SourceInfo,
     readers: Vec<Reader>,
@@ -20,7 +20,8 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Opens the groups that fit the pattern of channels in `options`; `None` if there is no pattern, or no group fits it.
+    /// Opens the groups that fit the pattern of channels in `options`, or else the datasets of any name; `None` if there is no
+    /// pattern, or nothing fits it.
     pub fn open(
         file: &Hdf5File,
         listing: &Listing,
@@ -31,7 +32,9 @@ impl Groups {
         let Some(ChannelId::Pattern(pattern)) = &options.channel_id else {
             return Ok(None);
         };
-        let mut named: Vec<(u32, String)> = layout::candidate_paths(listing, options)
+        let candidates = layout::candidate_paths(listing, options);
+        let has_samples = !candidates.is_empty();
+        let of_groups: Vec<(u32, String)> = candidates
             .into_iter()
             .filter_map(|name| {
                 let group = name.rsplit_once('/').map_or("", |(group, _)| group);
@@ -39,18 +42,15 @@ impl Groups {
                 Some((number, name))
             })
             .collect();
+        let of_datasets = layout::channel_paths(listing, pattern, options);
+        let (mut named, unread, what) = match (has_samples, &options.samples_column) {
+            (true, _) => (of_groups, of_datasets, "groups"),
+            (false, None) => (of_datasets, Vec::new(), "datasets"),
+            (false, Some(_)) => return Ok(None),
+        };
         named.sort();
-        for pair in named.windows(2) {
-            if let [(number, first), (other, second)] = pair
-                && number == other
-            {
-                return Err(Error::input(
-                    path,
-                    format!("both `/{first}` and `/{second}` could be channel {number}"),
-                )
-                .with_hint("name more of the path in the pattern of the channels"));
-            }
-        }
+        check_unique(path, &named)?;
+        let unread = unread_channels(&named, &unread, options);
         let (mut readers, mut groups, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut info: Option<SourceInfo> = None;
         let mut end = 0;
@@ -75,10 +75,11 @@ impl Groups {
         let Some(mut info) = info else {
             return Ok(None);
         };
+        info.remarks.extend(unread);
         info.n_waveforms = Some(end);
         info.extent = Extent::rows(end, info.extent.samples);
         info.layout = format!(
-            "{} groups, the first is `/{}`, channels from their names",
+            "{} {what}, the first is `/{}`, channels from their names",
             groups.len(),
             groups.first().map_or("", String::as_str)
         );
@@ -102,6 +103,49 @@ impl Groups {
             None => Ok(()),
         }
     }
+}
+
+/// Refuses two groups or datasets of one channel; they are sorted by it.
+fn check_unique(path: &Path, named: &[(u32, String)]) -> Result<()> {
+    for pair in named.windows(2) {
+        if let [(number, first), (other, second)] = pair
+            && number == other
+        {
+            return Err(Error::input(
+                path,
+                format!("both `/{first}` and `/{second}` could be channel {number}"),
+            )
+            .with_hint("name more of the path in the pattern of the channels"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the warning that the user named samples, so that datasets of other channels that fit the pattern are not read.
+fn unread_channels(
+    named: &[(u32, String)],
+    fitting: &[(u32, String)],
+    options: &ReadOptions,
+) -> Option<Remark> {
+    /// Maximum number of datasets that are named.
+    const MAX_NAMED: usize = 8;
+    let samples = options.samples_column.as_deref()?;
+    let others: Vec<&str> = fitting
+        .iter()
+        .filter(|(number, _)| named.iter().all(|(known, _)| known != number))
+        .map(|(_, name)| name.as_str())
+        .collect();
+    let more = match others.len().checked_sub(MAX_NAMED) {
+        Some(more @ 1..) => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    let first: Vec<&str> = others.iter().copied().take(MAX_NAMED).collect();
+    (!others.is_empty()).then(|| {
+        Remark::warning(format!(
+            "takes the samples from `{samples}` only, as demanded: `/{}`{more} fit the pattern of the channels too",
+            first.join("`, `/")
+        ))
+    })
 }
 
 /// Adds what another group `name` says to the description of all.

@@ -55,6 +55,13 @@ fn open_npy(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<Box<dyn 
         shape.default_ids()
     );
     info.remarks.extend(shape.remark("the array"));
+    let end = array.n_bytes(shape.kind.size() as u64);
+    if let Some(end) = end.filter(|&end| end < n_bytes) {
+        info.remarks.push(Remark::warning(format!(
+            "{} bytes follow the array and are not read; several arrays saved into one file need a file each",
+            n_bytes - end
+        )));
+    }
     let absent_channel = match shape.n_channels {
         None => info.name_channel(options, false)?,
         Some(_) => 0,

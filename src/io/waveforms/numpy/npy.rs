@@ -34,6 +34,15 @@ pub(super) struct Array {
 }
 
 impl Array {
+    /// Returns the bytes of header and elements; `None` if they are too many for a number.
+    pub fn n_bytes(&self, element_bytes: u64) -> Option<u64> {
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(element_bytes, |all, &n| all.checked_mul(n))?;
+        self.header_bytes.checked_add(elements)
+    }
+
     /// Reads the header; `what` names the array in errors.
     pub fn open(mut reader: Box<dyn Read + Send>, path: &Path, what: &str) -> Result<Self> {
         let bad = |message: String| Error::input(path, format!("{what}: {message}"));

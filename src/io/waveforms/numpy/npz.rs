@@ -93,11 +93,13 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         .map(String::as_str)
         .filter(|other| *other != name)
         .collect();
+    let mut taken = vec![];
     let mut column = |role: Role, wanted: Option<&String>| {
         let wanted = wanted.map(String::as_str);
         let found = names::find(&plain, role, wanted).and_then(|index| plain.get(index).copied());
         match (found, wanted) {
             (Some(found), _) => {
+                taken.push(found);
                 if wanted.is_none() && role != Role::Start {
                     guessed.push((role, found.to_owned()));
                 }
@@ -111,7 +113,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         }
     };
     rows.event_id = column(Role::Event, options.event_column.as_ref())?;
-    rows.start_ns = column(Role::Start, None)?;
+    rows.start_ns = column(Role::Start, options.start_column.as_ref())?;
     match column(Role::Channel, options.channel_column.as_ref())? {
         Some(numbers) if shape.n_channels.is_some() && numbers.per_number > 1 => {
             rows.channels = Some(archive.list(numbers, shape.per_event())?);
@@ -141,7 +143,7 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
         plain
             .iter()
             .copied()
-            .filter(|name| is_id(&archive, name, shape.n_events))
+            .filter(|name| !taken.contains(name) && is_id(&archive, name, shape.n_events))
             .collect()
     };
     let guessed: Vec<(Role, &str)> = guessed
@@ -151,6 +153,9 @@ pub(super) fn open(path: &Path, n_bytes: u64, options: &ReadOptions) -> Result<R
     rows.info.remarks.extend(shape.remark(&what));
     rows.info.remarks.extend(names::guessed(&guessed));
     rows.info.remarks.extend(names::unused(&missing, &unused));
+    let start = options.start_column.as_deref();
+    let starts = names::possible_start(start, plain.iter().copied());
+    rows.info.remarks.extend(starts);
     rows.info.layout = layout;
     if rows.channel_id.is_none() && shape.n_channels.is_none() {
         rows.absent_channel = rows.info.name_channel(options, false)?;
@@ -313,6 +318,10 @@ impl<'a> Archive<'a> {
         let array = self.array(name)?;
         check_order(&array, self.path, &format!("`{name}`"))?;
         let (n_events, n_channels) = (shape.n_events, shape.n_channels);
+        if array.shape.is_empty() {
+            let name = format!("`{name}`");
+            return Err(names::single_number(self.path, &name, role, n_events));
+        }
         let is_list = role == Role::Channel
             && n_channels.is_some_and(|n| array.shape == [n] && n != n_events);
         let per_number = if n_channels.is_some_and(|n| array.shape == [n_events, n]) {

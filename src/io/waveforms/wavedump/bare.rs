@@ -39,7 +39,7 @@ impl Bare {
         let mut reader = BufReader::new(File::open(path).map_err(cannot)?);
         let mut head = vec![0; HEAD_BYTES];
         let n_read = read_up_to(&mut reader, &mut head).map_err(cannot)?;
-        head.truncate(n_read - n_read % 4);
+        head.truncate(n_read - n_read % 8);
         reader.rewind().map_err(cannot)?;
         let kind = sample_kind::recognise(&[head]);
         let record_bytes = (kind.size() * record_samples) as u64;

@@ -382,7 +382,7 @@ fn first_payloads(window: &mut FileWindow, begin: u64, header: Header) -> io::Re
     while let Some(current) = header
         && payloads.len() < FIRST_RECORDS
     {
-        let payload = (current.size - HEADER_BYTES).min(4 * MAX_SAMPLES as u64);
+        let payload = (current.size - HEADER_BYTES).min(8 * MAX_SAMPLES as u64);
         payloads.push(window.at(begin + HEADER_BYTES, payload as usize)?.to_vec());
         begin += current.size;
         let next = Header::parse(window.at(begin, HEADER_BYTES as usize)?);

@@ -11,8 +11,8 @@ use crate::model::MAX_SAMPLES;
 pub(super) const HEADER_BYTES: u64 = 24;
 /// Maximum number of channels of a board (V1740).
 pub(super) const MAX_CHANNELS: u32 = 64;
-/// Maximum size of a record: the longest waveform in 32-bit samples.
-const MAX_RECORD_BYTES: u64 = HEADER_BYTES + 4 * MAX_SAMPLES as u64;
+/// Maximum size of a record: the longest waveform in 64-bit samples.
+const MAX_RECORD_BYTES: u64 = HEADER_BYTES + 8 * MAX_SAMPLES as u64;
 /// Bytes that are searched at a time.
 const SEARCH_BYTES: usize = 1 << 20;
 /// Number of events within which a record of the usual size is taken for the next one without a look at what follows it.
@@ -44,6 +44,11 @@ pub(super) struct Known {
 impl Header {
     /// Decodes the header at the start of `bytes`, if it is plausible.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::parse_any(bytes).filter(|header| header.size.is_multiple_of(2))
+    }
+
+    /// Decodes the header at the start of `bytes`, of a record of an even or odd number of bytes.
+    fn parse_any(bytes: &[u8]) -> Option<Self> {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
         let header = Self {
@@ -54,16 +59,15 @@ impl Header {
         };
         word(5)?;
         let possible = header.size >= HEADER_BYTES
-            && header.size.is_multiple_of(2)
             && u16::try_from(header.board).is_ok()
             && header.channel < MAX_CHANNELS;
         possible.then_some(header)
     }
 
-    /// Returns true if a record with this header may have `n_samples` samples of 8, 16 or 32 bits.
+    /// Returns true if a record with this header may have `n_samples` samples of 8, 16, 32 or 64 bits.
     pub fn may_hold(self, n_samples: u64) -> bool {
         let payload = self.size - HEADER_BYTES;
-        [1, 2, 4].map(|size| size * n_samples).contains(&payload)
+        [1, 2, 4, 8].map(|size| size * n_samples).contains(&payload)
     }
 
     /// Returns true if a record of `next` may follow this one: the same board, and a counter that goes on.
@@ -92,7 +96,54 @@ pub(super) fn looks_like_records(probe: &mut Probe<'_>) -> Result<Option<Header>
     };
     let found =
         search().map_err(|error| Error::input(path, "cannot be read").with_source(error))?;
-    Ok(found.map(|(_, header)| header))
+    match found {
+        Some((_, header)) => Ok(Some(header)),
+        // The user says that there are no headers.
+        None if probe.record_samples.is_some() => Ok(None),
+        None => why_unreadable(probe)?.map_or(Ok(None), Err),
+    }
+}
+
+/// Returns why records with headers cannot be read, if the file begins with such records: they are of several boards, or have
+/// an odd number of bytes.
+fn why_unreadable(probe: &mut Probe<'_>) -> Result<Option<Error>> {
+    let mut headers: Vec<Header> = Vec::new();
+    let mut offset = 0;
+    while headers.len() < 3 && offset < probe.n_bytes {
+        let mut bytes = [0; HEADER_BYTES as usize];
+        if offset + HEADER_BYTES > probe.n_bytes {
+            return Ok(None);
+        }
+        probe.read_at(offset, &mut bytes)?;
+        let Some(header) = Header::parse_any(&bytes).filter(|it| it.size > HEADER_BYTES) else {
+            return Ok(None);
+        };
+        offset += header.size;
+        headers.push(header);
+    }
+    let Some((first, others)) = headers
+        .split_first()
+        .filter(|(_, others)| !others.is_empty())
+    else {
+        return Ok(None);
+    };
+    let error = |message| Error::input(probe.path, message);
+    if let Some(other) = others.iter().find(|it| it.board != first.board) {
+        let message = format!(
+            "has records of the boards {} and {}; nuwave reads WaveDump files of one board",
+            first.board, other.board
+        );
+        let hint = "write the records of each board to a file of their own";
+        return Ok(Some(error(message).with_hint(hint)));
+    }
+    let odd = headers.iter().find(|it| !it.size.is_multiple_of(2));
+    Ok(odd.map(|header| {
+        let n_samples = header.size - HEADER_BYTES;
+        error(format!(
+            "has WaveDump records of {n_samples} bytes of samples, an odd number, which nuwave does not read"
+        ))
+        .with_hint("record an even number of samples")
+    }))
 }
 
 /// Finds the first record of a file near its beginning, with two more records after it or one that ends the file.

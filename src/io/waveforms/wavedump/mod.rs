@@ -4,8 +4,10 @@ mod bare;
 mod binary;
 mod counters;
 mod header;
+mod lines;
 mod sample_kind;
 mod text;
+mod text_kind;
 mod window;
 mod write;
 
@@ -15,38 +17,35 @@ use super::block_source::BlockSource;
 use super::blocks::BLOCK_BYTES;
 use super::format::Format;
 use super::{ReadOptions, Source};
-use crate::error::{Error, Hint, Result};
+use crate::error::{Error, Result};
 use write::{BinarySink, TextSink};
 
-/// Text with header lines, identified by the first of them.
+/// Text with header lines, identified by these.
 pub(crate) const TEXT: Format = Format {
     name: "CAEN WaveDump text",
     family: "CAEN WaveDump",
     endings: &["txt"],
     has_signature: false,
-    detect: |probe| Ok(text::has_header_lines(&probe.head)),
+    detect: |probe| Ok(text_kind::has_header_lines(&probe.head)),
     open: |path, n_bytes, options| open_text(path, n_bytes, None, options),
     create: Some(|path, _| Ok(Box::new(TextSink::create(path)?))),
 };
 
-/// A number per line. The user states how many make a waveform.
+/// A number per line, or all numbers of a waveform. The user states how many make a waveform: texts that are none of numbers
+/// are refused when they are opened.
 pub(crate) const TEXT_WITHOUT_HEADERS: Format = Format {
     name: "CAEN WaveDump text without headers",
     family: "CAEN WaveDump",
     endings: &[],
     has_signature: false,
     detect: |probe| {
-        if !text::looks_like_numbers(&probe.head) {
+        if !text_kind::is_text(&probe.head) {
             return Ok(false);
         }
-        if probe.record_samples.is_none() {
-            return Err(Error::input(
-                probe.path,
-                "is a text of numbers without WaveDump's header lines",
-            )
-            .with_hint(Hint::RecordSamples { formats: None }));
+        if probe.record_samples.is_some() {
+            return Ok(true);
         }
-        Ok(true)
+        text_kind::why_length_is_needed(probe.path)?.map_or(Ok(false), Err)
     },
     open: |path, n_bytes, options| open_text(path, n_bytes, options.record_samples, options),
     create: None,

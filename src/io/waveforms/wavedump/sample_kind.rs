@@ -1,7 +1,10 @@
 //! The number type of WaveDump's binary samples, which the headers do not state.
 //!
 //! Most digitisers write 16-bit numbers; those of the families x721 and x731 write one byte per sample, x742 writes 32-bit
-//! floats. Another type is taken only where 16-bit numbers make no sense.
+//! floats. Programs that convert files write 32-bit integers and doubles as well. Another type is taken only where 16-bit
+//! numbers make no sense.
+
+use std::ops::RangeInclusive;
 
 use crate::io::Remark;
 use crate::io::waveforms::scalar::{Scalar, ScalarType};
@@ -10,22 +13,31 @@ use crate::io::waveforms::scalar::{Scalar, ScalarType};
 const MIN_BYTES: usize = 128;
 /// Median difference of neighbouring 16-bit numbers above which they are no samples of a pulse.
 const MAX_STEP: u32 = 512;
-/// Magnitude of a 32-bit float that may be a sample, in ADC counts.
-const FLOAT_RANGE: std::ops::RangeInclusive<f32> = 1e-3..=1e6;
+/// Magnitude of a float that may be a sample, in ADC counts or in volts.
+const FLOAT_RANGE: RangeInclusive<f64> = 1e-7..=1e6;
 
 /// Returns the number type of the samples in `records`, the bytes of some records each.
 pub(super) fn recognise(records: &[Vec<u8>]) -> ScalarType {
     let n_bytes: usize = records.iter().map(Vec::len).sum();
-    let scalar = if n_bytes < MIN_BYTES {
-        Scalar::U16
-    } else if are_floats(records) {
-        Scalar::F32
+    let are_words = records.iter().all(|record| record.len() % 4 == 0);
+    if n_bytes < MIN_BYTES {
+        return ScalarType::new(Scalar::U16, false);
+    }
+    let (scalar, big_endian) = if are_words && are_integers(records, false) {
+        (Scalar::I32, false)
+    } else if are_words && are_doubles(records) {
+        (Scalar::F64, false)
+    } else if are_words && are_floats(records) {
+        (Scalar::F32, false)
+    } else if are_words && are_integers(records, true) {
+        // After the floats: whole numbers among these have two bytes in front that are 0 as well.
+        (Scalar::I32, true)
     } else if are_bytes(records) {
-        Scalar::U8
+        (Scalar::U8, false)
     } else {
-        Scalar::U16
+        (Scalar::U16, false)
     };
-    ScalarType::new(scalar, false)
+    ScalarType::new(scalar, big_endian)
 }
 
 /// Returns the resolution that follows from a number type.
@@ -38,6 +50,9 @@ pub(super) fn remark(kind: ScalarType) -> Option<Remark> {
     let words = match kind.scalar {
         Scalar::U8 => "8-bit numbers, as digitisers of the families x721 and x731 write them",
         Scalar::F32 => "32-bit floats, as digitisers of the family x742 write them",
+        Scalar::F64 => "64-bit floats",
+        Scalar::I32 if kind.big_endian => "32-bit integers of big-endian order",
+        Scalar::I32 => "32-bit integers",
         _ => return None,
     };
     Some(Remark::warning(format!(
@@ -45,27 +60,74 @@ pub(super) fn remark(kind: ScalarType) -> Option<Remark> {
     )))
 }
 
+/// Returns true if the bytes are 32-bit integers: all have values of 16 bits, so that every second 16-bit number would be 0
+/// or 0xffff, and many of the others are neither.
+fn are_integers(records: &[Vec<u8>], big_endian: bool) -> bool {
+    let (mut n_integers, mut n_large) = (0_usize, 0_usize);
+    for record in records {
+        for bytes in record.as_chunks::<4>().0 {
+            let value = if big_endian {
+                i32::from_be_bytes(*bytes)
+            } else {
+                i32::from_le_bytes(*bytes)
+            };
+            if !(i32::from(i16::MIN)..=i32::from(u16::MAX)).contains(&value) {
+                return false;
+            }
+            n_integers += 1;
+            n_large += usize::from(!(-1..=0).contains(&value));
+        }
+    }
+    n_large * 4 >= n_integers
+}
+
+/// Returns true if the bytes are 64-bit floats: nearly all have a plausible magnitude, and their lower halves are no 32-bit
+/// floats of a plausible one, as those of 32-bit floats and of 16-bit numbers would be.
+fn are_doubles(records: &[Vec<u8>]) -> bool {
+    if records.iter().any(|record| record.len() % 8 != 0) {
+        return false;
+    }
+    let (mut n_doubles, mut n_plausible, mut n_zero, mut n_half) = (0, 0, 0, 0);
+    for record in records {
+        for bytes in record.as_chunks::<8>().0 {
+            let value = f64::from_le_bytes(*bytes);
+            let [a, b, c, d, ..] = *bytes;
+            let half = f32::from_le_bytes([a, b, c, d]);
+            n_doubles += 1;
+            n_zero += usize::from(value == 0.0);
+            n_plausible += usize::from(value == 0.0 || is_plausible(value));
+            n_half += usize::from(is_plausible(f64::from(half)));
+        }
+    }
+    n_plausible * 100 >= n_doubles * 99 && n_zero * 2 <= n_doubles && n_half * 2 <= n_doubles
+}
+
 /// Returns true if the bytes are 32-bit floats: nearly all have a plausible magnitude, and read as 16-bit numbers,
 /// neighbours have nothing in common.
 fn are_floats(records: &[Vec<u8>]) -> bool {
-    if records.iter().any(|record| record.len() % 4 != 0) {
-        return false;
-    }
     let (mut n_floats, mut n_plausible) = (0_usize, 0_usize);
-    let mut steps = Vec::new();
     for record in records {
-        let (floats, _) = record.as_chunks::<4>();
-        n_floats += floats.len();
-        let is_plausible = |bytes: &&[u8; 4]| {
-            let value = f32::from_le_bytes(**bytes);
-            value == 0.0 || FLOAT_RANGE.contains(&value.abs())
-        };
-        n_plausible += floats.iter().filter(is_plausible).count();
-        let (words, _) = record.as_chunks::<2>();
-        let words = words.iter().map(|word| u16::from_le_bytes(*word));
-        steps.extend(differences(words.map(u32::from)));
+        for bytes in record.as_chunks::<4>().0 {
+            let value = f64::from(f32::from_le_bytes(*bytes));
+            n_floats += 1;
+            n_plausible += usize::from(value == 0.0 || is_plausible(value));
+        }
     }
-    n_plausible * 100 >= n_floats * 99 && median(&mut steps) > MAX_STEP
+    n_plausible * 100 >= n_floats * 99 && are_rough(records)
+}
+
+/// Returns true for a float that may be a sample other than 0.
+fn is_plausible(value: f64) -> bool {
+    FLOAT_RANGE.contains(&value.abs())
+}
+
+/// Returns true if neighbouring 16-bit numbers have nothing in common.
+fn are_rough(records: &[Vec<u8>]) -> bool {
+    let steps = records.iter().flat_map(|record| {
+        let words = record.as_chunks::<2>().0.iter();
+        differences(words.map(|word| u32::from(u16::from_le_bytes(*word))))
+    });
+    median(&mut steps.collect::<Vec<_>>()) > MAX_STEP
 }
 
 /// Returns true if the bytes are 8-bit numbers: bytes at even and odd offsets, which would be the low and the high bytes of
@@ -205,6 +267,31 @@ mod tests {
             assert_eq!(kind_of(&records, floats), Scalar::F32, "{level}");
             let whole = |value: f64| (value.round() as f32).to_le_bytes().to_vec();
             assert_eq!(kind_of(&records, whole), Scalar::F32, "{level}, whole");
+            let volts = |value: f64| (value as f32 / 16_384.0).to_le_bytes().to_vec();
+            assert_eq!(kind_of(&records, volts), Scalar::F32, "{level}, volts");
+            for scale in [1.0, 1.0 / 16_384.0] {
+                let doubles = |value: f64| (value * scale).to_le_bytes().to_vec();
+                assert_eq!(kind_of(&records, doubles), Scalar::F64, "{level} {scale}");
+                let whole = |value: f64| (value.round() * scale).to_le_bytes().to_vec();
+                assert_eq!(kind_of(&records, whole), Scalar::F64, "{level} {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn integers_of_32_bits_are_recognised_in_either_order() {
+        for (level, noise, height) in [
+            (4784.0, 8.0, 700.0),
+            (0.0, 3.0, 50.0),
+            (-3.5, 0.3, 20.0),
+            (60_000.0, 0.0, 0.0),
+        ] {
+            let records = counts(level, noise, height);
+            let little = |value: f64| (value.round() as i32).to_le_bytes().to_vec();
+            assert_eq!(kind_of(&records, little), Scalar::I32, "{level}");
+            let big = |value: f64| (value.round() as i32).to_be_bytes().to_vec();
+            let kind = recognise(&[records.iter().flatten().flat_map(|&it| big(it)).collect()]);
+            assert_eq!(kind, ScalarType::new(Scalar::I32, true), "{level}");
         }
     }
 }

@@ -1,52 +1,20 @@
-//! WaveDump text: lines of `Key: value`, then one sample per line; or samples alone.
+//! WaveDump text: lines of `Key: value`, then one sample per line; or samples alone, one or all of a record per line.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::counters::RecordOrder;
+use super::lines::{Layout, Line, Lines};
+use super::text_kind::{self, FIRST_KEY};
 use super::{BLOCK_SAMPLES, TEXT, TEXT_WITHOUT_HEADERS};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::waveforms::blocks::{Block, BlockReader, Row, check_fixed_length, wrong_length};
 use crate::io::{Extent, Loss, ReadOptions, SourceInfo};
 use crate::model::{MAX_SAMPLES, Samples, SamplesRef};
 
-/// The start of the first line of a record.
-const FIRST_KEY: &str = "Record Length:";
-/// A byte order mark, which editors put in front of a text.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Bytes at the beginning of a file from which the type of its samples is named.
 const HEAD_BYTES: u64 = 1 << 20;
 /// Number of losses that wait for the next whole record.
 const MAX_PENDING: usize = 1000;
-/// Maximum length of a line; WaveDump's longest has about 40 characters.
-const MAX_LINE_BYTES: u64 = 256;
-
-/// Returns whether a file that begins with `head` begins with a header line.
-pub(super) fn has_header_lines(head: &[u8]) -> bool {
-    let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
-    text.trim_ascii_start().starts_with(FIRST_KEY.as_bytes())
-}
-
-/// Returns whether the bytes could be a text of one number per line.
-pub(super) fn looks_like_numbers(head: &[u8]) -> bool {
-    let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
-    let text = head
-        .iter()
-        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || b"+-.eE".contains(byte));
-    text && head.iter().any(u8::is_ascii_digit)
-}
-
-/// A line of the file.
-enum Line {
-    /// `Key: value`.
-    Header(String, String),
-    Sample(f64),
-    Blank,
-    Nonsense,
-    /// The end of the file.
-    End,
-}
 
 /// The record that is being read.
 #[derive(Default)]
@@ -59,7 +27,16 @@ struct Record {
     samples: Vec<f64>,
     n_samples: u64,
     /// The first line that does not belong there, and what it is.
-    nonsense: Option<(u64, &'static str)>,
+    nonsense: Option<(u64, String)>,
+}
+
+impl Record {
+    fn new(byte: u64) -> Self {
+        Self {
+            byte,
+            ..Self::default()
+        }
+    }
 }
 
 pub(super) struct Text {
@@ -67,11 +44,10 @@ pub(super) struct Text {
     input_id: u32,
     /// The channel if there are no header lines.
     channel_id: u32,
-    reader: BufReader<File>,
+    lines: Lines,
+    layout: Layout,
     /// Samples per record if there are no header lines.
     record_samples: Option<usize>,
-    position: u64,
-    line: u64,
     record: u64,
     /// The record whose header line was read already.
     open: Option<Record>,
@@ -79,8 +55,6 @@ pub(super) struct Text {
     order: RecordOrder,
     /// Losses since the last whole record.
     pending: Vec<Loss>,
-    /// True if the last line that was read lacks its line feed, which WaveDump always writes.
-    cut: bool,
     ended: bool,
 }
 
@@ -94,108 +68,78 @@ impl Text {
         if let Some(record_samples) = record_samples {
             check_fixed_length(path, "the stated record length", record_samples)?;
         }
-        let format = match record_samples {
-            None => TEXT,
-            Some(_) => TEXT_WITHOUT_HEADERS,
+        let (format, layout) = match record_samples {
+            None => (TEXT, Layout::Headers),
+            Some(n) => (TEXT_WITHOUT_HEADERS, text_kind::layout(path, n)?),
         };
         let mut text = Self {
             info: SourceInfo::new(path.to_owned(), format.name, n_bytes),
             input_id: options.input_id,
             channel_id: 0,
-            reader: open(path)?,
+            lines: Lines::open(path, layout)?,
+            layout,
             record_samples,
             order: RecordOrder::default(),
             pending: Vec::new(),
-            position: 0,
-            line: 0,
             record: 0,
             open: None,
-            cut: false,
             ended: false,
         };
-        text.info.layout = match record_samples {
-            None => "records with header lines, event = event number".to_owned(),
-            Some(n) => format!("records of {n} lines, event = record number"),
+        text.info.layout = match layout {
+            Layout::Headers => "records with header lines, event = event number".to_owned(),
+            Layout::Column(n) => format!("records of {n} lines, event = record number"),
+            Layout::Rows(n) => format!("records of {n} numbers in a line, event = record number"),
         };
         if record_samples.is_some() {
             text.channel_id = text.info.name_channel(options, true)?;
         }
-        // Digitisers write counts or corrected (fractional, or negative) values. Every record is read by its own samples.
-        let mut samples = record_samples.map(|n| n as u64);
-        let (mut has_samples, mut are_counts) = (false, true);
-        while text.position < HEAD_BYTES && are_counts {
-            let (begin, line) = text.read_line()?;
-            match line {
-                Line::Sample(value) => {
-                    are_counts &= is_count(value);
-                    if !has_samples {
-                        has_samples = true;
-                        let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
-                        let per_waveform = begin + samples * (text.position - begin);
-                        text.info.extent = Extent::bytes(n_bytes, per_waveform, samples);
-                    }
-                }
-                Line::Header(key, value) if key == FIRST_KEY && !has_samples => {
-                    samples = value.parse().ok();
-                }
-                Line::End => break,
-                _ => {}
-            }
-        }
-        text.reader = open(path)?;
-        text.position = 0;
-        text.line = 0;
-        let sample_type = if are_counts { "u16" } else { "f32" };
-        sample_type.clone_into(&mut text.info.sample_type);
+        text.survey(n_bytes)?;
+        text.lines = Lines::open(path, layout)?;
         text.info.n_samples = record_samples;
         Ok(text)
     }
 
-    /// Reads the next line. Returns it with its offset.
-    fn read_line(&mut self) -> Result<(u64, Line)> {
-        let begin = self.position;
-        let mut bytes = Vec::new();
-        let n_read = (&mut self.reader)
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut bytes)
-            .map_err(|error| {
-                Error::input(&self.info.path, format!("cannot be read at byte {begin}"))
-                    .with_source(error)
-            })?;
-        self.position += n_read as u64;
-        if n_read == 0 {
-            return Ok((begin, Line::End));
+    /// Reads the beginning of the file for the type and the number of the samples.
+    fn survey(&mut self, n_bytes: u64) -> Result<()> {
+        // Digitisers write counts or corrected (fractional, or negative) values. Every record is read by its own samples.
+        let mut samples = self.record_samples.map(|n| n as u64);
+        let (mut has_samples, mut are_counts) = (false, true);
+        while self.lines.position < HEAD_BYTES && are_counts {
+            let (begin, line) = self.lines.read()?;
+            let line_bytes = self.lines.position - begin;
+            let per_waveform = match &line {
+                Line::Sample(value) => {
+                    are_counts &= is_count(*value);
+                    let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
+                    begin + samples * line_bytes
+                }
+                Line::Row(values) => {
+                    are_counts &= values.iter().copied().all(is_count);
+                    line_bytes
+                }
+                Line::Header(key, value) if key == FIRST_KEY && !has_samples => {
+                    samples = value.parse().ok();
+                    continue;
+                }
+                Line::End => break,
+                _ => continue,
+            };
+            if !has_samples {
+                has_samples = true;
+                let samples = samples.unwrap_or(1).clamp(1, MAX_SAMPLES as u64);
+                self.info.extent = Extent::bytes(n_bytes, per_waveform, samples);
+            }
         }
-        self.line += 1;
-        self.cut = bytes.last() != Some(&b'\n');
-        let bytes = match bytes.strip_prefix(BYTE_ORDER_MARK) {
-            Some(rest) if begin == 0 => rest,
-            _ => bytes.as_slice(),
-        };
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return Ok((begin, Line::Nonsense));
-        };
-        let line = if let Some((key, value)) = text.split_once(':') {
-            Line::Header(format!("{}:", key.trim()), value.trim().to_owned())
-        } else if text.trim().is_empty() {
-            Line::Blank
-        } else if self.cut && n_read as u64 == MAX_LINE_BYTES {
-            Line::Nonsense
-        } else {
-            text.trim().parse().map_or(Line::Nonsense, Line::Sample)
-        };
-        Ok((begin, line))
+        let sample_type = if are_counts { "u16" } else { "f32" };
+        sample_type.clone_into(&mut self.info.sample_type);
+        Ok(())
     }
 
     /// Reads up to the next record's first line, or to the end. Returns false at the end.
     fn read_record(&mut self, block: &mut Block) -> Result<bool> {
         let mut record = self.open.take();
         loop {
-            let (byte, line) = self.read_line()?;
-            let full = |record: &Record| {
-                self.record_samples
-                    .is_some_and(|length| record.n_samples >= length as u64)
-            };
+            let (byte, line) = self.lines.read()?;
             match line {
                 Line::End => {
                     if let Some(record) = record
@@ -206,11 +150,15 @@ impl Text {
                     return Ok(false);
                 }
                 Line::Blank => {}
+                // Between two records.
+                Line::Comment
+                    if record
+                        .as_ref()
+                        .is_none_or(|it| it.length == Some(it.n_samples)) => {}
                 Line::Header(key, value) if key == FIRST_KEY => {
                     self.open = Some(Record {
-                        byte,
                         length: value.parse().ok(),
-                        ..Record::default()
+                        ..Record::new(byte)
                     });
                     if let Some(record) = record {
                         self.close(&record, block, false);
@@ -218,13 +166,17 @@ impl Text {
                     return Ok(true);
                 }
                 line => {
-                    let current = record.get_or_insert_with(|| Record {
-                        byte,
-                        ..Record::default()
-                    });
+                    let current = record.get_or_insert_with(|| Record::new(byte));
                     self.take_line(current, line);
-                    if full(current) {
-                        self.close(&record.take().unwrap_or_default(), block, false);
+                    let is_full = match self.layout {
+                        Layout::Headers => false,
+                        Layout::Column(length) => current.n_samples >= length as u64,
+                        Layout::Rows(_) => true,
+                    };
+                    if is_full {
+                        // Of a number in a row that is cut off the last digits may be missing.
+                        let at_end = self.lines.cut && matches!(self.layout, Layout::Rows(_));
+                        self.close(&record.take().unwrap_or_default(), block, at_end);
                         return Ok(true);
                     }
                 }
@@ -233,28 +185,39 @@ impl Text {
     }
 
     fn take_line(&self, record: &mut Record, line: Line) {
-        match line {
+        let what = match line {
             // The first line of the next record is damaged: these lines are that record's.
-            Line::Header(..) if record.n_samples > 0 => {
-                let first = (self.line, "is a header line among samples");
-                record.nonsense = record.nonsense.or(Some(first));
+            Line::Header(..) if record.n_samples > 0 => "is a header line among samples".to_owned(),
+            Line::Header(key, value) => {
+                match key.as_str() {
+                    "Channel:" => record.channel = value.parse().ok(),
+                    "Event Number:" => record.event = value.parse().ok(),
+                    _ => {}
+                }
+                return;
             }
-            Line::Header(key, value) => match key.as_str() {
-                "Channel:" => record.channel = value.parse().ok(),
-                "Event Number:" => record.event = value.parse().ok(),
-                _ => {}
-            },
             Line::Sample(value) => {
                 record.n_samples += 1;
                 if record.samples.len() < MAX_SAMPLES {
                     record.samples.push(value);
                 }
+                return;
             }
-            _ => {
-                let first = (self.line, "is neither a header line nor a number");
-                record.nonsense = record.nonsense.or(Some(first));
+            Line::Row(values) => {
+                record.n_samples = values.len() as u64;
+                record.samples = values;
+                return;
             }
-        }
+            Line::Comment => "is a comment within a record".to_owned(),
+            Line::Nonsense(what) => {
+                // It is in the place of a number: the next record begins where it would.
+                record.n_samples += u64::from(matches!(self.layout, Layout::Column(_)));
+                what
+            }
+            Line::Blank | Line::End => return,
+        };
+        let number = self.lines.number;
+        record.nonsense.get_or_insert((number, what));
     }
 
     /// Adds the loss of a record. The next whole record tells how many are missing in all.
@@ -290,7 +253,7 @@ impl Text {
             None => (record.event, record.channel, record.length),
         };
         self.record += 1;
-        let problem = if let Some((line, what)) = record.nonsense {
+        let problem = if let Some((line, what)) = &record.nonsense {
             Some(format!("line {line} {what}"))
         } else if length != Some(record.n_samples) {
             let said = length.map_or_else(|| "no length".to_owned(), |n| format!("{n} samples"));
@@ -303,7 +266,7 @@ impl Text {
                 "the record says {said}, {what} {}",
                 record.n_samples
             ))
-        } else if at_end && self.cut {
+        } else if at_end && self.lines.cut {
             // Its last digits may be missing.
             Some("the last line of the file is cut off (it has no line feed)".to_owned())
         } else {
@@ -356,7 +319,9 @@ impl BlockReader for Text {
     }
 
     fn position(&self) -> u64 {
-        self.open.as_ref().map_or(self.position, |open| open.byte)
+        self.open
+            .as_ref()
+            .map_or(self.lines.position, |open| open.byte)
     }
 
     fn next_block(&mut self) -> Result<Option<Block>> {
@@ -373,12 +338,6 @@ impl BlockReader for Text {
         }
         Ok(Some(block))
     }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>> {
-    let file = File::open(path)
-        .map_err(|error| Error::input(path, "cannot be opened").with_source(error))?;
-    Ok(BufReader::new(file))
 }
 
 /// Returns true for an integer of 16 bits.

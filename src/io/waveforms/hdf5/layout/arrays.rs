@@ -1,11 +1,35 @@
 //! Waveforms in an array: waveforms x samples, or events x channels x samples, with their numbers in arrays next to it.
 
+use std::path::Path;
+
 use super::{Arrays, Column, Columns, Context, Found, two_dimensional};
 use crate::error::{Error, Hint, Result};
-use crate::io::hdf5_file::{self, Entry, StoredRows, describe_type, shape_text};
+use crate::io::hdf5_file::{self, Entry, StoredRows, broken_link, describe_type, shape_text};
 use crate::io::waveforms::axes;
 use crate::io::waveforms::blocks::check_fixed_length;
 use crate::io::waveforms::names::{self, Role};
+
+/// Returns the numbers of rows and channels, if there is an axis of channels, and of samples; `of_element` are the axes of an element.
+fn lengths(
+    entry: &Entry,
+    of_element: &[u64],
+    path: &Path,
+    what: &str,
+) -> Result<(u64, Option<u64>, usize)> {
+    let mut axes_of_all = entry.shape.clone();
+    axes_of_all.extend(of_element);
+    let (n_rows, n_channels, row_samples) = match *axes_of_all.as_slice() {
+        [n_rows, n_samples] => (n_rows, None, n_samples),
+        [n_rows, n_channels, n_samples] => (n_rows, Some(n_channels), n_samples),
+        _ => return Err(Error::internal("waveforms of an unknown shape")),
+    };
+    let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
+    check_fixed_length(path, what, row_samples).map_err(|error| match n_channels {
+        Some(_) => error.with_hint(axes::TRANSPOSE),
+        None => error,
+    })?;
+    Ok((n_rows, n_channels, row_samples))
+}
 
 /// Returns the waveforms of the array `entry`.
 pub(super) fn arrays(entry: &Entry, context: &Context<'_>) -> Result<Found> {
@@ -16,18 +40,7 @@ pub(super) fn arrays(entry: &Entry, context: &Context<'_>) -> Result<Found> {
     if numbers.shape.len() > 1 {
         return Err(two_dimensional(path, &what, &numbers.shape, "a"));
     }
-    let mut axes_of_all = entry.shape.clone();
-    axes_of_all.extend(&numbers.shape);
-    let (n_rows, n_channels, row_samples) = match *axes_of_all.as_slice() {
-        [n_rows, n_samples] => (n_rows, None, n_samples),
-        [n_rows, n_channels, n_samples] => (n_rows, Some(n_channels), n_samples),
-        _ => return Err(Error::internal("waveforms of an unknown shape")),
-    };
-    let row_samples = usize::try_from(row_samples).unwrap_or(usize::MAX);
-    check_fixed_length(path, &what, row_samples).map_err(|error| match n_channels {
-        Some(_) => error.with_hint(axes::TRANSPOSE),
-        None => error,
-    })?;
+    let (n_rows, n_channels, row_samples) = lengths(entry, &numbers.shape, path, &what)?;
     let siblings: Vec<&Entry> = context
         .listing
         .entries
@@ -45,10 +58,12 @@ pub(super) fn arrays(entry: &Entry, context: &Context<'_>) -> Result<Found> {
     if options.samples_column.is_none() && options.table.is_none() {
         guessed.push((Role::Samples, entry.name().to_owned()));
     }
+    let mut taken: Vec<String> = Vec::new();
     let mut column = |role: Role, wanted: Option<&str>| {
         let Some(other) = side.find(role, wanted)? else {
             return Ok(None);
         };
+        taken.push(other.own_path().to_owned());
         if wanted.is_none() && matches!(role, Role::Event | Role::Channel) {
             guessed.push((role, other.name().to_owned()));
         }
@@ -56,16 +71,18 @@ pub(super) fn arrays(entry: &Entry, context: &Context<'_>) -> Result<Found> {
     };
     let event_id = column(Role::Event, options.event_column.as_deref())?;
     let channel_id = column(Role::Channel, options.channel_column.as_deref())?;
-    let start_ns = column(Role::Start, None)?;
+    let start_ns = column(Role::Start, options.start_column.as_deref())?;
     let n_samples = column(Role::Length, None)?;
     let (channels, channel_id) = side.channels(channel_id)?;
     let mut missing = Vec::new();
     let mut layout = format!("arrays next to {what}");
     if event_id.is_none() {
         missing.push(Role::Event);
-        layout.push_str(match n_channels {
-            None => ", event = row number",
-            Some(_) => ", event = first axis",
+        let is_axis = n_channels.is_some();
+        layout.push_str(if is_axis {
+            ", event = first axis"
+        } else {
+            ", event = row number"
         });
     }
     if channel_id.is_none() && channels.is_none() {
@@ -85,7 +102,11 @@ pub(super) fn arrays(entry: &Entry, context: &Context<'_>) -> Result<Found> {
         .map(|(role, name)| (*role, name.as_str()))
         .collect();
     remarks.extend(names::guessed(&guessed));
-    remarks.extend(names::unused(&missing, &side.unused()));
+    remarks.extend(names::unused(&missing, &side.unused(&taken)));
+    remarks.extend(names::possible_start(
+        options.start_column.as_deref(),
+        side.names(),
+    ));
     Ok(Found {
         rows: StoredRows::open(path, context.n_bytes, &entry.path, &entry.dataset)?,
         entry: entry.clone(),
@@ -154,17 +175,14 @@ impl Side<'_> {
         });
         match broken {
             None => Ok(None),
-            Some((link, target)) => Err(Error::input(
-                path,
-                format!(
-                    "`/{link}`, by its name the {} of the waveforms, is a link to {target}, which this file does not have",
-                    role.name()
-                ),
-            )
-            .with_hint(Hint::NameColumns {
-                table: false,
-                roles: &["event", "channel", "samples"],
-            })),
+            Some((link, target)) => {
+                let what = format!("by its name the {} of the waveforms", role.name());
+                let hint = Hint::NameColumns {
+                    table: false,
+                    roles: &["event", "channel", "samples"],
+                };
+                Err(broken_link(path, link, target, &what, hint))
+            }
         }
     }
 
@@ -188,6 +206,9 @@ impl Side<'_> {
         let is_per_channel = self
             .n_channels
             .is_some_and(|n| other.shape == [self.n_rows, n]);
+        if other.shape.is_empty() {
+            return Err(names::single_number(path, &what, role, self.n_rows));
+        }
         if !is_list && !is_per_channel && other.shape != [self.n_rows] {
             return Err(Error::input(
                 path,
@@ -236,12 +257,21 @@ impl Side<'_> {
         }
     }
 
-    /// Returns the names of the arrays that could be numbers of the waveforms.
-    fn unused(&self) -> Vec<&str> {
+    /// Returns the names of all arrays with a number for each row.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let lists = self.siblings.iter();
+        lists
+            .filter(|other| other.shape.first() == Some(&self.n_rows))
+            .map(|other| other.name())
+    }
+
+    /// Returns the names of the arrays that could be numbers of the waveforms, without those that are `taken`.
+    fn unused(&self, taken: &[String]) -> Vec<&str> {
         self.siblings
             .iter()
             .filter(|other| {
                 other.shape == [self.n_rows]
+                    && !taken.iter().any(|path| path == other.own_path())
                     && hdf5_file::numbers(&other.datatype)
                         .is_some_and(|it| !it.is_array() && it.kind.scalar.is_integer())
             })

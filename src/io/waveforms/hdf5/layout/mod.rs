@@ -1,6 +1,7 @@
 //! Finds the waveforms in an HDF5 file.
 
 mod arrays;
+mod refusal;
 mod table;
 
 use std::path::Path;
@@ -8,15 +9,19 @@ use std::path::Path;
 use hdf5_pure::Datatype;
 
 use crate::error::{Error, Hint, Result};
-use crate::io::hdf5_file::{self, Entry, Listing, StoredRows, Target, describe_type, shape_text};
+use crate::io::hdf5_file::{self, Entry, Listing, StoredRows};
 use crate::io::waveforms::blocks::check_fixed_length;
 use crate::io::waveforms::channel::common_pattern;
 use crate::io::waveforms::names::{Role, is_named};
 use crate::io::waveforms::scalar::ScalarType;
-use crate::io::{ReadOptions, Remark};
+use crate::io::{NamePattern, ReadOptions, Remark};
+use refusal::{none_found, two_dimensional};
 
 /// Maximum size of a row of the dataset, which is read at once: all channels of an event.
 const MAX_ROW_BYTES: u64 = 1 << 30;
+
+/// Maximum number of datasets that are compared with each other: are they one, under several names?
+const MAX_COMPARED: usize = 16;
 
 /// A column of numbers that is a dataset.
 pub(super) struct Column {
@@ -99,8 +104,32 @@ struct Context<'a> {
 
 /// Returns the paths of the datasets that may hold waveforms: all, or those in the group that `options` names.
 pub(super) fn candidate_paths(listing: &Listing, options: &ReadOptions) -> Vec<String> {
+    wanted_entries(listing, options)
+        .filter_map(|entry| candidate(entry, false, options))
+        .map(|candidate| candidate.entry.path.clone())
+        .collect()
+}
+
+/// Returns the channels and paths of the datasets of any name that may hold the waveforms of one channel: those of two axes whose
+/// paths fit the pattern, of all or of those in the group that `options` names.
+pub(super) fn channel_paths(
+    listing: &Listing,
+    pattern: &NamePattern,
+    options: &ReadOptions,
+) -> Vec<(u32, String)> {
+    wanted_entries(listing, options)
+        .filter(|entry| has_two_axes(entry))
+        .filter_map(|entry| Some((pattern.number(&entry.path)?, entry.path.clone())))
+        .collect()
+}
+
+/// Returns the datasets, without links to them, in the group that `options` names.
+fn wanted_entries<'a>(
+    listing: &'a Listing,
+    options: &ReadOptions,
+) -> impl Iterator<Item = &'a Entry> + use<'a> {
     let wanted = options.table.as_deref().map(|table| listing.resolve(table));
-    let is_wanted = |path: &str| {
+    let is_wanted = move |path: &str| {
         wanted.as_deref().is_none_or(|wanted| {
             let rest = path.strip_prefix(wanted);
             wanted.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -109,10 +138,14 @@ pub(super) fn candidate_paths(listing: &Listing, options: &ReadOptions) -> Vec<S
     listing
         .entries
         .iter()
-        .filter(|entry| entry.target.is_none() && is_wanted(&entry.path))
-        .filter_map(|entry| candidate(entry, false, options))
-        .map(|candidate| candidate.entry.path.clone())
-        .collect()
+        .filter(move |entry| entry.target.is_none() && is_wanted(&entry.path))
+}
+
+/// Returns true for a dataset of waveforms x samples, or of one array per waveform.
+fn has_two_axes(entry: &Entry) -> bool {
+    hdf5_file::numbers(&entry.datatype)
+        .is_some_and(|numbers| entry.shape.len() + numbers.shape.len() == 2)
+        && !entry.shape.is_empty()
 }
 
 /// Finds the waveforms.
@@ -195,7 +228,8 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Leaves one path of each dataset: the dataset's own, unless only the group of a link to it has the events too.
+/// Leaves one path of each dataset, of which links of either kind make several: the dataset's own, unless only the group of a
+/// link to it has the events too.
 fn without_links<'a>(
     candidates: Vec<Candidate<'a>>,
     context: &Context<'_>,
@@ -210,11 +244,13 @@ fn without_links<'a>(
                 )
         })
     };
+    let are_few = candidates.len() <= MAX_COMPARED;
+    let is_same = |one: &Entry, other: &Entry| {
+        one.own_path() == other.own_path() || (are_few && one.is_same_object(other))
+    };
     let mut kept: Vec<(&Entry, Option<String>)> = Vec::new();
     for Candidate { entry, field } in candidates {
-        let known = kept
-            .iter_mut()
-            .find(|(kept, _)| kept.own_path() == entry.own_path());
+        let known = kept.iter_mut().find(|(kept, _)| is_same(kept, entry));
         match known {
             None => kept.push((entry, field)),
             Some((kept, _)) => {
@@ -226,86 +262,6 @@ fn without_links<'a>(
         }
     }
     kept
-}
-
-fn none_found(context: &Context<'_>) -> Error {
-    let Context {
-        path,
-        listing,
-        options,
-        ..
-    } = context;
-    if let Some(error) = not_numbers(context) {
-        return error;
-    }
-    let wanted = options
-        .table
-        .as_deref()
-        .map_or_else(String::new, |table| format!(" in `{table}`"));
-    let found = listing.describe();
-    let error = Error::input(
-        path,
-        format!("has no table of waveforms{wanted}; it holds {found}"),
-    );
-    let external = listing.broken().find_map(|(_, target)| match target {
-        Target::External { file, .. } => Some(file),
-        Target::Path(_) => None,
-    });
-    match external {
-        Some(file) if listing.entries.is_empty() => error.with_hint(format!(
-            "links into other files are not followed: name the file itself, `{file}`"
-        )),
-        _ => error.with_hint(Hint::NameColumns {
-            table: true,
-            roles: &["event", "channel", "samples"],
-        }),
-    }
-}
-
-/// Returns the error of samples that are there by name, but are no numbers that nuwave reads.
-fn not_numbers(context: &Context<'_>) -> Option<Error> {
-    let options = context.options;
-    let wanted = options
-        .table
-        .as_deref()
-        .map(|table| context.listing.resolve(table));
-    let samples = options.samples_column.as_deref();
-    let refuse = |what: String, datatype: &Datatype| {
-        let hint = match datatype {
-            Datatype::VariableLength {
-                is_string: false, ..
-            } => {
-                "write waveforms of different lengths as Parquet or Arrow lists, or as rows of equal length with their `n_samples`"
-            }
-            _ => "write them as integers or floats",
-        };
-        let text = format!(
-            "{what} holds {}, which nuwave does not read",
-            describe_type(datatype)
-        );
-        Error::input(context.path, text).with_hint(hint)
-    };
-    context.listing.entries.iter().find_map(|entry| {
-        let is_wanted = wanted
-            .as_deref()
-            .is_none_or(|wanted| entry.own_path() == wanted || entry.group() == wanted);
-        if !is_wanted {
-            return None;
-        }
-        if let Datatype::Compound { members, .. } = &entry.datatype {
-            let member = members
-                .iter()
-                .find(|member| is_named(&member.name, Role::Samples, samples))?;
-            return hdf5_file::numbers(&member.datatype).is_none().then(|| {
-                let what = format!("the field `{}` of `/{}`", member.name, entry.path);
-                refuse(what, &member.datatype)
-            });
-        }
-        let is_it = is_named(entry.name(), Role::Samples, samples)
-            || wanted.as_deref() == Some(entry.own_path());
-        let is_foreign = is_it && hdf5_file::numbers(&entry.datatype).is_none();
-        is_foreign.then(|| refuse(format!("`/{}`", entry.path), &entry.datatype))
-    })
 }
 
 /// Returns `entry` as a candidate, if it can hold waveforms. `chosen` is true if the user named this dataset.
@@ -348,20 +304,4 @@ fn candidate<'a>(entry: &'a Entry, chosen: bool, options: &ReadOptions) -> Optio
         || chosen
         || samples.is_some_and(|samples| samples == entry.path);
     (has_axes && named).then_some(Candidate { entry, field: None })
-}
-
-/// Returns the error of samples of several rows per waveform, as for the gains of an amplifier or the pixels of a module.
-fn two_dimensional(path: &Path, what: &str, shape: &[u64], expression: &str) -> Error {
-    let n_samples = shape.last().copied().unwrap_or(0);
-    Error::input(
-        path,
-        format!(
-            "{what} has the shape {} in every record: more than one waveform, and nothing tells whether they are gains, pixels \
-             or channels",
-            shape_text(shape)
-        ),
-    )
-    .with_hint(format!(
-        "write one record for each waveform, with its channel; in Python `{expression}.reshape(-1, {n_samples})` are the waveforms"
-    ))
 }

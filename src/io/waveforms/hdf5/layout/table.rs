@@ -1,6 +1,8 @@
 //! Waveforms in a table of compound records.
 
-use hdf5_pure::Datatype;
+use std::path::Path;
+
+use hdf5_pure::{CompoundMember, Datatype};
 
 use super::{Columns, Context, Field, Fields, Found, two_dimensional};
 use crate::error::{Error, Hint, Result};
@@ -45,25 +47,12 @@ pub(super) fn table(entry: &Entry, samples: &str, context: &Context<'_>) -> Resu
                 (name, Field { offset, kind })
             })
             .ok_or_else(|| {
-                let what = role.name();
-                let there = index.and_then(|index| members.get(index)).map(|member| {
-                    format!(
-                        "{layout}: the field `{}` of the {what} holds {}, not integers",
-                        member.name,
-                        describe_type(&member.datatype)
-                    )
-                });
-                let missing = || {
-                    format!(
-                        "{layout} has no integer field of the {what}; its fields are `{}`",
-                        names.join("`, `")
-                    )
-                };
-                Error::input(path, there.unwrap_or_else(missing)).with_hint(HINT)
+                let there = index.and_then(|index| members.get(index));
+                no_integers(path, &layout, role, there, &names)
             })
     };
-    let plain = |role: Role| {
-        names::find(&names, role, None)
+    let plain = |role: Role, wanted: Option<&str>| {
+        names::find(&names, role, wanted)
             .and_then(within)
             .filter(|(.., numbers)| !numbers.is_array())
             .map(|(_, offset, _, numbers)| Field {
@@ -71,6 +60,14 @@ pub(super) fn table(entry: &Entry, samples: &str, context: &Context<'_>) -> Resu
                 kind: numbers.kind,
             })
     };
+    let start = options.start_column.as_deref();
+    let start_ns = plain(Role::Start, start);
+    if let Some(start) = start.filter(|_| start_ns.is_none()) {
+        return Err(Error::input(
+            path,
+            format!("{layout} has no field of numbers `{start}`"),
+        ));
+    }
     let (event_name, event_id) = id(Role::Event, options.event_column.as_deref())?;
     let (channel_name, channel_id) = id(Role::Channel, options.channel_column.as_deref())?;
     let (_, samples_offset, row_samples, numbers) = names
@@ -109,10 +106,36 @@ pub(super) fn table(entry: &Entry, samples: &str, context: &Context<'_>) -> Resu
         columns: Columns::Fields(Fields {
             event_id,
             channel_id,
-            start_ns: plain(Role::Start),
-            n_samples: plain(Role::Length),
+            start_ns,
+            n_samples: plain(Role::Length, None),
         }),
-        remarks: names::guessed(&guessed).into_iter().collect(),
+        remarks: names::guessed(&guessed)
+            .into_iter()
+            .chain(names::possible_start(start, names.iter().copied()))
+            .collect(),
         layout: format!("{layout} with the fields {event_name}, {channel_name}, {samples}"),
     })
+}
+
+/// Returns the error of a table without a field of integers for a role; `there` is the field that has its name.
+fn no_integers(
+    path: &Path,
+    layout: &str,
+    role: Role,
+    there: Option<&CompoundMember>,
+    names: &[&str],
+) -> Error {
+    let what = role.name();
+    let text = match there {
+        Some(member) => format!(
+            "{layout}: the field `{}` of the {what} holds {}, not integers",
+            member.name,
+            describe_type(&member.datatype)
+        ),
+        None => format!(
+            "{layout} has no integer field of the {what}; its fields are `{}`",
+            names.join("`, `")
+        ),
+    };
+    Error::input(path, text).with_hint(HINT)
 }
