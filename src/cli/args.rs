@@ -167,7 +167,7 @@ pub(crate) struct InputArgs {
     /// Table to read if a file holds several (HDF5 path, as `Readout/Waveform`)
     #[arg(long, value_name = "NAME", help_heading = INPUT)]
     pub table: Option<String>,
-    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`; for hits also `time` and `charge`
+    /// Names of the columns, as `event=TriggerNo,channel=ChannelID,samples=Waveform`, `start` (ns); for hits also `time` and `charge`
     #[arg(long, value_name = "LIST", help_heading = INPUT)]
     pub columns: Option<String>,
     /// Channel of inputs that state none: a number, or a pattern of file names, as `run_{channel}.npy`, or of HDF5 groups, as `ch{channel}`

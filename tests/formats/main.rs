@@ -11,5 +11,6 @@ mod fuzz_readers;
 mod layouts;
 mod malformed;
 mod real_data;
+mod records;
 mod round_trips;
 mod wavedump;

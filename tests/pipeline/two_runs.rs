@@ -123,3 +123,20 @@ fn events_that_are_scattered_over_channels_are_no_second_run() {
     assert!(run.stderr.contains(place), "{}", run.stderr);
     assert!(!run.stderr.contains("begin again"), "{}", run.stderr);
 }
+
+#[test]
+fn a_counter_that_stands_still_is_said() {
+    let folder = Folder::new();
+    let mut waveforms = run(40.0, 80, 1);
+    for waveform in &mut waveforms {
+        waveform.0 = 0;
+    }
+    let path = folder.path("still.h5");
+    write_counts(&path, 1.0, &waveforms);
+    let target = folder.path("out");
+    let run = reconstruct(&[&path], &target, &["-d", "juno"]).ended_with(0);
+    let n_repeated = waveforms.len() - CHANNELS as usize;
+    let said = format!("{n_repeated} of {} waveforms (83 %)", waveforms.len());
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    assert!(verified(&target).stderr.contains(&said));
+}

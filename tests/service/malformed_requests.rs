@@ -114,7 +114,7 @@ const SHAPES: [Case; 9] = [
     }),
 ];
 
-const NUMBERS: [Case; 7] = [
+const NUMBERS: [Case; 8] = [
     (
         "data type `FP16` is not supported",
         Code::InvalidArgument,
@@ -159,6 +159,22 @@ const NUMBERS: [Case; 7] = [
         let bytes = numbers.flat_map(f64::to_le_bytes).collect();
         it.raw_input_contents.push(bytes);
     }),
+    // Nanoseconds since 1970, in which 64-bit floats have steps of 256 ns.
+    (
+        "subtract the start of the run",
+        Code::InvalidArgument,
+        |it| {
+            it.inputs.push(InputTensor {
+                name: "start_ns".into(),
+                datatype: "INT64".into(),
+                shape: vec![4],
+                parameter: None,
+                contents: None,
+            });
+            let bytes = 1_764_000_000_000_000_000_i64.to_le_bytes().repeat(4);
+            it.raw_input_contents.push(bytes.into());
+        },
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
