@@ -116,6 +116,22 @@ mod tests {
 
     const NOISE: f32 = 8.0;
 
+    /// The pulse at the nearest of 20 steps per ns, calculated once.
+    fn pulse_at(time_ns: f64) -> f64 {
+        const STEPS: f64 = 20.0;
+        static PULSE: std::sync::OnceLock<Vec<f64>> = std::sync::OnceLock::new();
+        let pulse = PULSE.get_or_init(|| {
+            (0..16_000)
+                .map(|step| juno_pulse(f64::from(step) / STEPS, 0.05))
+                .collect()
+        });
+        if time_ns < 0.0 {
+            return 0.0;
+        }
+        let step = (STEPS * time_ns).round() as usize;
+        pulse.get(step).copied().unwrap_or(0.0)
+    }
+
     /// A flash of photoelectrons spread over `spread_ns`, cut at `cut_adc` before or after the noise.
     fn is_cut(
         seed: u64,
@@ -134,7 +150,7 @@ mod tests {
                 let time = (index * step) as f64 - 300.0;
                 let pulse: f64 = spread
                     .iter()
-                    .map(|delay| juno_pulse(time - spread_ns * f64::from(delay.abs()), 0.05))
+                    .map(|delay| pulse_at(time - spread_ns * f64::from(delay.abs())))
                     .sum();
                 let light = PEAK_ADC * pulse as f32;
                 let sample = if before_noise {

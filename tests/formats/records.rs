@@ -8,10 +8,12 @@ use arrow_array::builder::{ListBuilder, UInt16Builder};
 use arrow_array::{
     ArrayRef, FixedSizeListArray, Float64Array, RecordBatch, UInt16Array, UInt64Array,
 };
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Metadata, Schema};
 use nuwave::io::{self, BatchLimit, ReadOptions};
 
 const SAMPLES: usize = 40;
+/// The same as the type of Arrow's lengths.
+const LENGTH: i32 = 40;
 
 fn counts(first: u64) -> Vec<u16> {
     (0..4 * SAMPLES as u64)
@@ -99,7 +101,16 @@ fn a_column_of_times_is_named_and_taken_if_the_user_says_so() {
         let without = read(&path, &options);
         assert!(without.waveforms.iter().all(|it| it.start_ns == 0.0));
         let note = without.info.remarks.first().expect("a note");
-        assert!(note.text.contains("start=timestamp"), "{}", note.text);
+        assert!(
+            note.text.starts_with("`timestamp` is not used"),
+            "{}",
+            note.text
+        );
+        let hint = format!("{:?}", note.hint);
+        assert!(
+            hint.contains("UseColumns") && hint.contains("start"),
+            "{hint}"
+        );
         options.start_column = Some("timestamp".to_owned());
         let with = read(&path, &options);
         let starts: Vec<f64> = with.waveforms.iter().map(|it| it.start_ns).collect();
@@ -171,28 +182,18 @@ fn tensors_of_several_axes_are_no_waveforms() {
         let item = Arc::new(Field::new_list_field(DataType::UInt16, true));
         let samples = FixedSizeListArray::new(
             Arc::clone(&item),
-            SAMPLES as i32,
+            LENGTH,
             Arc::new(UInt16Array::from(counts(0))),
             None,
         );
-        let field = Field::new(
-            "samples",
-            DataType::FixedSizeList(item, SAMPLES as i32),
-            true,
-        )
-        .with_metadata(
-            [
+        let field = Field::new("samples", DataType::FixedSizeList(item, LENGTH), true)
+            .with_metadata(Metadata::from([
                 (
-                    "ARROW:extension:name".to_owned(),
+                    "ARROW:extension:name",
                     "arrow.fixed_shape_tensor".to_owned(),
                 ),
-                (
-                    "ARROW:extension:metadata".to_owned(),
-                    format!("{{\"shape\":{shape}}}"),
-                ),
-            ]
-            .into(),
-        );
+                ("ARROW:extension:metadata", format!("{{\"shape\":{shape}}}")),
+            ]));
         let ids = [
             Field::new("event_id", DataType::UInt64, false),
             Field::new("channel_id", DataType::UInt64, false),

@@ -200,7 +200,7 @@ fn scan(tokens: &[String], path: &ModulePath, module: &mut Module, children: &mu
             "macro_rules" => {
                 module.defined.insert(word(i + 2).to_owned());
             }
-            "use" => {
+            "use" if word(i + 1) != "<" => {
                 let end = i + tokens[i..]
                     .iter()
                     .position(|token| token == ";")

@@ -25,7 +25,7 @@ const AUTO_NOISE: f64 = 0.1;
 /// Share of the maximum of the spectrum below which the division is regularized.
 const REGULARIZATION: f64 = 1e-4;
 /// Smallest area of a template, as a share of the area of its pulse.
-const LEAST_AREA: f64 = 0.2;
+const MIN_AREA: f64 = 0.2;
 /// Largest value of the filter beyond [`HALVED_BAND`] for which the rate is halved: aliasing is then a thousandth of the noise.
 const FILTER_END: f64 = 2e-3;
 /// In cycles per sample; the band of the halved rate ends at 0.25.
@@ -44,9 +44,9 @@ enum Shape {
 
 /// Returns the template, with a tail that decays faster if the area of the tail would cancel that of the pulse.
 ///
-/// Behind a capacitor the area of a pulse and its tail is 0: a change of the light level and one of the baseline look alike after a
+/// With AC coupling the area of a pulse and its tail is 0: a change of the light level and one of the baseline look alike after a
 /// while, and the inverse grows beyond all bounds. The tail after the pulse is multiplied by a decaying exponential, so that
-/// [`LEAST_AREA`] remains; what is missing of the tail is slow, and is followed like a baseline that moves.
+/// [`MIN_AREA`] remains; what is missing of the tail is slow, and is followed like a baseline that moves.
 fn with_least_area(template_adc: &[f32]) -> Vec<f64> {
     let mut template: Vec<f64> = template_adc.iter().map(|&value| f64::from(value)).collect();
     // The pulse ends where the sum is at its maximum.
@@ -57,7 +57,7 @@ fn with_least_area(template_adc: &[f32]) -> Vec<f64> {
             (end, pulse) = (index + 1, sum);
         }
     }
-    if sum >= LEAST_AREA * pulse {
+    if sum >= MIN_AREA * pulse {
         return template;
     }
     let tail = &mut template[end..];
@@ -72,7 +72,7 @@ fn with_least_area(template_adc: &[f32]) -> Vec<f64> {
     let (mut slow, mut fast) = (0.0, 16.0);
     for _ in 0..60 {
         let rate = 0.5 * (slow + fast);
-        if area(rate) < LEAST_AREA * pulse {
+        if area(rate) < MIN_AREA * pulse {
             slow = rate;
         } else {
             fast = rate;

@@ -1,4 +1,4 @@
-//! Pulses of other channels: behind a capacitor, and sampled at other rates; and steps of the baseline as high as pulses.
+//! Pulses of other channels: with AC coupling, and sampled at other rates; and steps of the baseline as high as pulses.
 
 use super::helpers::{
     PEAK_ADC, batch_of, extractor_of, extractor_with, gaussian, juno_pulse, juno_row,
@@ -11,7 +11,7 @@ const METHODS: [Method; 2] = [Method::Deconvolution, Method::Auto];
 const NOISE_ADC: f32 = 8.0;
 
 /// Returns a pulse of `count` samples of `step_ns` that begins at `t0_ns`, after a high-pass of the time constant `tau_ns`.
-fn pulse_behind_capacitor(t0_ns: f64, tau_ns: f64, step_ns: f64, count: usize) -> Vec<f64> {
+fn ac_coupled_pulse(t0_ns: f64, tau_ns: f64, step_ns: f64, count: usize) -> Vec<f64> {
     let keep = crate::math::exp(-step_ns / tau_ns);
     let (mut before, mut output) = (0.0, 0.0);
     (0..count)
@@ -43,17 +43,17 @@ fn samples_of(seed: u64, light: &[f64]) -> Vec<u16> {
 }
 
 #[test]
-fn charge_behind_a_capacitor_is_right_whatever_the_length_of_the_template() {
+fn charge_with_ac_coupling_is_right_whatever_the_length_of_the_template() {
     const LENGTH: usize = 3000;
     for tau_ns in [300.0, 1000.0, 3000.0] {
         for count in [600, 1200, 6000] {
-            let template = pulse_behind_capacitor(0.0, tau_ns, 1.0, count);
+            let template = ac_coupled_pulse(0.0, tau_ns, 1.0, count);
             for method in METHODS {
                 let extractor =
                     extractor_with(row_of(&template), method, Polarity::Negative, Some(14));
                 for (seed, charge) in [(0, 0.0), (1, 1.0), (2, 15.0), (3, 40.0)] {
-                    let first = pulse_behind_capacitor(400.0, tau_ns, 1.0, LENGTH);
-                    let second = pulse_behind_capacitor(1700.0, tau_ns, 1.0, LENGTH);
+                    let first = ac_coupled_pulse(400.0, tau_ns, 1.0, LENGTH);
+                    let second = ac_coupled_pulse(1700.0, tau_ns, 1.0, LENGTH);
                     let light: Vec<f64> = first
                         .iter()
                         .zip(&second)

@@ -217,7 +217,7 @@ fn place_of_data(dataset: &Dataset) -> Option<u64> {
     }
 }
 
-/// Returns the error of numbers that are needed, are `what` by their name, and are behind a `link` that leads to no array of the
+/// Returns the error of numbers that are needed, are `what` by their name, and are a `link` that leads to no array of the
 /// file. `hint` is the advice if the link does not lead to another file.
 pub(crate) fn broken_link(
     path: &Path,

@@ -101,7 +101,7 @@ pub(crate) fn find_hits(path: &Path, options: &ReadOptions) -> Result<HitArrays>
     Ok(arrays)
 }
 
-/// Refuses hits of which a column, known by its name, is behind a link that leads to no array of this file.
+/// Refuses hits of which a column, known by its name, is a link that leads to no array of this file.
 fn check_links(
     path: &Path,
     listing: &Listing,

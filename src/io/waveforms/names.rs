@@ -258,9 +258,10 @@ pub(crate) fn possible_start<'a>(
         possible = possible.or(is_possible.then_some(name));
     }
     possible.map(|name| {
-        Remark::note(format!(
-            "`{name}` is not used: times count from the start of each window; if it is the start of the window in ns,              `--columns start={name}` adds it"
-        ))
+        let text = format!(
+            "`{name}` is not used: times count from the start of each window; it may be the start of the window in ns"
+        );
+        Remark::note(text).with_hint(Hint::UseColumns(vec![("start", name.to_owned())]))
     })
 }
 

@@ -21,7 +21,7 @@ const OTHER_KEYS: [&str; 6] = [
 const MAX_NUMBER_BYTES: usize = 64;
 /// Mean difference of neighbouring bytes up to which they may be 8-bit samples; that of words is three times as large.
 const MAX_BYTE_STEP: usize = 8;
-/// What texts without header lines have to be.
+/// The layouts that texts without header lines may have.
 const READABLE: &str =
     "nuwave reads texts of one number per line, or of all numbers of a waveform in each line";
 
