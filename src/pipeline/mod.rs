@@ -39,8 +39,9 @@ mod waveform_pass;
 
 pub use backend::{BackendChoice, BackendKind};
 pub use cancel::CancelToken;
-#[cfg(feature = "cli")]
+#[cfg(feature = "service")]
 pub(crate) use contradictions::imprecise_start;
+#[cfg(feature = "cli")]
 pub(crate) use detector_context::continue_tails;
 pub use detector_context::{DetectorContext, missing_readout};
 pub use duplicates::{DuplicateFilter, FallBack};
