@@ -48,6 +48,9 @@ impl Extractor {
         if flags.intersects(Flags::SATURATED) || range_adc < flat_top::MIN_FLAT_TOP * noise_adc {
             return flags;
         }
+        if !flat_top::may_have_flat_top(loaded, &channel.limits, noise_adc, sign) {
+            return flags;
+        }
         // The quietest block may lie in a top that is cut: the baseline on which most blocks agree is better here.
         let level_adc = baseline::estimate_baseline(loaded, &mut work.sorted).level_adc;
         if flat_top::has_flat_top(loaded, &channel.limits, level_adc, noise_adc, sign) {

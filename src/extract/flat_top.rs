@@ -3,6 +3,8 @@
 //! A peak is cut if a run of samples has exactly the extreme value, longer than noise allows, or if a plateau within the noise is wider than
 //! the peak of a pulse of that height and falls off steeply at both ends.
 
+use multiversion::multiversion;
+
 use super::load_samples::LoadedSamples;
 use super::pulse_limits::PulseLimits;
 
@@ -22,6 +24,45 @@ const MIN_PLATEAU_FALL: f32 = 5.0;
 const EQUAL_RUN_LOG: f32 = 9.2;
 /// Shortest run of equal samples.
 const MIN_EQUAL_RUN: usize = 4;
+
+/// True if the highest peak may be cut: enough samples are close to the extreme, or equal to it. Most peaks are too narrow.
+pub(crate) fn may_have_flat_top(
+    loaded: &LoadedSamples,
+    limits: &PulseLimits,
+    noise_adc: f32,
+    sign: f32,
+) -> bool {
+    let range_adc = loaded.highest - loaded.lowest;
+    let extreme = if sign > 0.0 {
+        loaded.highest
+    } else {
+        loaded.lowest
+    };
+    let depth = PLATEAU_DEPTH * noise_adc;
+    let (n_close, n_equal) = count_top(&loaded.even, &loaded.odd, extreme, depth);
+    // The height of the peak is not more than the range.
+    n_close as f32 >= min_plateau(limits, noise_adc, range_adc)
+        || n_equal as usize >= equal_run(noise_adc)
+}
+
+/// Returns the numbers of samples within `depth` of the extreme, and of those equal to it.
+#[multiversion(targets = "simd")]
+fn count_top(even: &[f32], odd: &[f32], extreme: f32, depth: f32) -> (u32, u32) {
+    let (mut n_close, mut n_equal) = (0, 0);
+    for half in [even, odd] {
+        for &sample in half {
+            n_close += u32::from((sample - extreme).abs() <= depth);
+            n_equal += u32::from(sample == extreme);
+        }
+    }
+    (n_close, n_equal)
+}
+
+/// Returns the number of samples from which the top of a peak of this height is too wide for a pulse.
+fn min_plateau(limits: &PulseLimits, noise_adc: f32, height: f32) -> f32 {
+    let pulse = 2.0 * limits.peak_width * (2.0 * PLATEAU_DEPTH * noise_adc / height).sqrt();
+    MIN_PLATEAU_RATIO * pulse + MIN_PLATEAU_SAMPLES
+}
 
 /// True if the highest peak of the waveform, with pulses upright, is cut. `level_adc` is a first baseline.
 pub(crate) fn has_flat_top(
@@ -43,8 +84,7 @@ pub(crate) fn has_flat_top(
     let count = loaded.even.len() + loaded.odd.len();
     let depth = |index: usize| sign * (extreme - loaded.sample(index).unwrap_or(level_adc));
     let limit = PLATEAU_DEPTH * noise_adc;
-    let pulse = 2.0 * limits.peak_width * (2.0 * limit / height).sqrt();
-    let min_plateau = MIN_PLATEAU_RATIO * pulse + MIN_PLATEAU_SAMPLES;
+    let min_plateau = min_plateau(limits, noise_adc, height);
     let min_run = equal_run(noise_adc);
     let (mut begin, mut n_equal) = (0, 0);
     let mut holds_extreme = false;

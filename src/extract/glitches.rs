@@ -77,6 +77,9 @@ fn is_glitch(
         (low, high) = (low.min(value), high.max(value));
     }
     let (lower, higher) = (before.min(after), before.max(after));
+    if low - higher <= least && lower - high <= least {
+        return false;
+    }
     // In the overshoot of large pulses the baseline is below the level, and two of them may enclose a narrow valley.
     let around = (index.saturating_sub(AROUND)..index)
         .chain(index + width..index + width + AROUND)
@@ -117,61 +120,55 @@ fn replace(loaded: &mut LoadedSamples, index: usize, width: usize) {
     }
 }
 
-/// Returns the largest distance of a sample, or of two, from the nearer of its neighbours if both are on one side.
+/// Returns a bound of the height of the glitches: the largest jump that is undone by the next jump, or by the one after that, or is the first or
+/// last one of the window.
 #[multiversion(targets = "simd")]
 fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
     const LANES: usize = 8;
-    let mut largest = [0.0_f32; LANES];
-    let spike = |before: f32, first: f32, last: f32, after: f32| {
-        let (low, high) = if first < last {
-            (first, last)
-        } else {
-            (last, first)
-        };
-        let (lower, higher) = if before < after {
-            (before, after)
-        } else {
-            (after, before)
-        };
-        let (above, below) = (low - higher, lower - high);
-        if above > below { above } else { below }
-    };
     let count = even.len().min(odd.len());
     if count < 3 {
         return f32::INFINITY;
     }
-    // Places with two samples before and after; the few at the ends are always searched.
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    // The smaller one of two jumps, if the second undoes the first.
+    let undone = |jump: f32, other: f32| {
+        let up = if jump < -other { jump } else { -other };
+        let down = if -jump < other { -jump } else { other };
+        larger(up, down)
+    };
+    // Of six samples in order, the fifth jump belongs to the next place.
+    let spike = |e0: f32, o0: f32, e1: f32, o1: f32, e2: f32| {
+        let (a0, b0, a1, b1) = (o0 - e0, e1 - o0, o1 - e1, e2 - o1);
+        let first = larger(undone(a0, b0), undone(a0, a1));
+        larger(first, larger(undone(b0, a1), undone(b0, b1)))
+    };
     let inner = count - 2;
-    let (o0, o1, o2) = (&odd[..inner], &odd[1..][..inner], &odd[2..][..inner]);
-    let (e1, e2) = (&even[1..][..inner], &even[2..][..inner]);
-    for start in (0..inner).step_by(LANES) {
-        let lanes = (inner - start).min(LANES);
-        for (lane, largest) in largest.iter_mut().enumerate().take(lanes) {
-            let index = start + lane;
-            let (before, a, b, c, d) = (o0[index], e1[index], o1[index], e2[index], o2[index]);
-            let one = spike(before, a, a, b);
-            let other = spike(a, b, b, c);
-            let pair = spike(before, a, b, c);
-            let other_pair = spike(a, b, c, d);
-            let first = if one > other { one } else { other };
-            let second = if pair > other_pair { pair } else { other_pair };
-            let both = if first > second { first } else { second };
-            if both > *largest {
-                *largest = both;
-            }
+    let mut largest = [0.0_f32; LANES];
+    let (e0, _) = even[..inner].as_chunks::<LANES>();
+    let (o0, _) = odd[..inner].as_chunks::<LANES>();
+    let (e1, _) = even[1..][..inner].as_chunks::<LANES>();
+    let (o1, _) = odd[1..][..inner].as_chunks::<LANES>();
+    let (e2, _) = even[2..][..inner].as_chunks::<LANES>();
+    for ((((e0, o0), e1), o1), e2) in e0.iter().zip(o0).zip(e1).zip(o1).zip(e2) {
+        for lane in 0..LANES {
+            let one = spike(e0[lane], o0[lane], e1[lane], o1[lane], e2[lane]);
+            largest[lane] = larger(largest[lane], one);
         }
     }
-    let (last, before_last) = (odd[count - 1], even[count - 1]);
-    let ends = [
-        (even[0] - odd[0]).abs(),
-        (last - before_last).abs(),
-        // The number of samples may be odd.
-        even.get(count).map_or(0.0, |end| (end - last).abs()),
-        spike(even[0], odd[0], odd[0], even[1]),
-        spike(even[0], odd[0], even[1], odd[1]),
-        spike(odd[count - 2], before_last, before_last, last),
-    ];
-    largest.into_iter().chain(ends).fold(0.0, f32::max)
+    // What is left of the places, and the last jumps.
+    let sample = |index: usize| {
+        let half = if index.is_multiple_of(2) { even } else { odd };
+        half[index / 2]
+    };
+    let jump = |index: usize| sample(index + 1) - sample(index);
+    let n_jumps = even.len() + odd.len() - 1;
+    let mut of_ends = larger(jump(0).abs(), jump(n_jumps - 1).abs());
+    for index in 2 * (inner / LANES * LANES)..n_jumps {
+        for next in index + 1..n_jumps.min(index + 3) {
+            of_ends = larger(of_ends, undone(jump(index), jump(next)));
+        }
+    }
+    largest.into_iter().fold(of_ends, larger)
 }
 
 #[cfg(test)]
@@ -222,6 +219,25 @@ mod tests {
         samples[400] += 500.0;
         samples[401] += 500.0;
         assert_eq!(removed(&samples, 1).0, 1);
+    }
+
+    #[test]
+    fn glitches_are_found_at_every_place_of_windows_of_any_length() {
+        for length in [40, 41, 55, 200] {
+            for index in 0..length {
+                let mut samples = noisy(length as u64, length);
+                samples[index] = 1500.0;
+                assert_eq!(removed(&samples, 1).0, 1, "{index} of {length}");
+                if (1..length - 2).contains(&index) {
+                    samples[index + 1] = 1500.0;
+                    assert_eq!(
+                        removed(&samples, 1).0,
+                        1,
+                        "{index} and the next of {length}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
