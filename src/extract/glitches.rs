@@ -136,7 +136,7 @@ fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
         let down = if -jump < other { -jump } else { other };
         larger(up, down)
     };
-    // Of six samples in order, the fifth jump belongs to the next place.
+    // Of five samples in order.
     let spike = |e0: f32, o0: f32, e1: f32, o1: f32, e2: f32| {
         let (a0, b0, a1, b1) = (o0 - e0, e1 - o0, o1 - e1, e2 - o1);
         let first = larger(undone(a0, b0), undone(a0, a1));

@@ -80,9 +80,8 @@ pub(crate) fn find_padding(
         let further = loaded.sample(further).unwrap_or(level_adc);
         (value - level_adc).abs() > min_distance * noise_adc
             && !may_saturate(
-                (further - level_adc) / noise_adc,
-                (neighbour - level_adc) / noise_adc,
-                (value - level_adc) / noise_adc,
+                [further, neighbour, value].map(|sample| sample - level_adc),
+                noise_adc,
             )
             && (run > limits.max_saturated || !is_rail(value, limits.rails))
     };
@@ -102,20 +101,20 @@ pub(crate) fn find_padding(
     (begin > 0 || end < length).then_some(begin..end)
 }
 
-/// True if a pulse that rises over two samples may saturate at `value` in the next one. All are distances from the baseline in standard deviations
-/// of the noise.
-fn may_saturate(first: f32, second: f32, value: f32) -> bool {
+/// True if a pulse that rises over the first two samples may saturate in the third. All are distances from the baseline.
+fn may_saturate([first, second, value]: [f32; 3], noise_adc: f32) -> bool {
     let sign = value.signum();
     let (first, second, value) = (sign * first, sign * second, sign * value);
-    if second.abs() <= MAX_NEIGHBOUR_DISTANCE {
+    let near = MAX_NEIGHBOUR_DISTANCE * noise_adc;
+    if second.abs() <= near {
         return false;
     }
     // A pulse that has just begun may rise by any factor.
-    if first.abs() <= MAX_NEIGHBOUR_DISTANCE && second > first {
+    if first.abs() <= near && second > first {
         return true;
     }
     let step = second - first;
-    step > MIN_RISE && value - second <= MAX_STEP_GROWTH * step
+    step > MIN_RISE * noise_adc && value - second <= MAX_STEP_GROWTH * step
 }
 
 fn is_rail(value: f32, rails: (f32, f32)) -> bool {
@@ -218,6 +217,28 @@ mod tests {
         }
         assert_eq!(found(&samples, RAILS), None);
         assert_eq!(found(&[0.0; 1000], RAILS), None);
+    }
+
+    #[test]
+    fn a_pulse_without_noise_that_saturates_at_the_end_is_no_padding() {
+        let samples: Vec<f32> = (0..1000)
+            .map(|index| {
+                let pulse = juno_pulse(f64::from(index) - 990.0, 0.05);
+                (4000.0 - 1000.0 * PEAK_ADC * pulse as f32).max(0.0).round()
+            })
+            .collect();
+        let limits = PaddingLimits {
+            noise_adc: 0.0,
+            rails: RAILS,
+            max_saturated: 0,
+        };
+        let found = find_padding(
+            SamplesRef::F32(&samples),
+            limits,
+            &mut LoadedSamples::default(),
+            &mut Vec::new(),
+        );
+        assert_eq!(found, None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use num_complex::Complex64;
 use rustfft::FftPlanner;
 
 use super::decimate;
+use super::template_area::with_min_area;
 use crate::error::{Error, Hint, Result};
 use crate::extract::parameters::Filter;
 use crate::math;
@@ -24,8 +25,6 @@ const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
 const AUTO_NOISE: f64 = 0.1;
 /// Share of the maximum of the spectrum below which the division is regularized.
 const REGULARIZATION: f64 = 1e-4;
-/// Smallest area of a template, as a share of the area of its pulse.
-const MIN_AREA: f64 = 0.2;
 /// Largest value of the filter beyond [`HALVED_BAND`] for which the rate is halved: aliasing is then a thousandth of the noise.
 const FILTER_END: f64 = 2e-3;
 /// In cycles per sample; the band of the halved rate ends at 0.25.
@@ -40,48 +39,6 @@ const WRAP: f64 = 0.01;
 enum Shape {
     Flat { flat: f64, sigma: f64 },
     Wiener { noise_power: f64 },
-}
-
-/// Returns the template, with a tail that decays faster if the area of the tail would cancel that of the pulse.
-///
-/// With AC coupling the area of a pulse and its tail is 0: a change of the light level and one of the baseline look alike after a
-/// while, and the inverse grows beyond all bounds. The tail after the pulse is multiplied by a decaying exponential, so that
-/// [`MIN_AREA`] remains; what is missing of the tail is slow, and is followed like a baseline that moves.
-fn with_least_area(template_adc: &[f32]) -> Vec<f64> {
-    let mut template: Vec<f64> = template_adc.iter().map(|&value| f64::from(value)).collect();
-    // The pulse ends where the sum is at its maximum.
-    let (mut end, mut pulse, mut sum) = (0, 0.0, 0.0);
-    for (index, value) in template.iter().enumerate() {
-        sum += value;
-        if sum > pulse {
-            (end, pulse) = (index + 1, sum);
-        }
-    }
-    if sum >= MIN_AREA * pulse {
-        return template;
-    }
-    let tail = &mut template[end..];
-    let area = |rate: f64| {
-        let terms = tail.iter().enumerate();
-        pulse
-            + terms
-                .map(|(at, value)| value * math::exp(-rate * at as f64))
-                .sum::<f64>()
-    };
-    // By bisection, between a decay over the whole tail and one over a part of a sample.
-    let (mut slow, mut fast) = (0.0, 16.0);
-    for _ in 0..60 {
-        let rate = 0.5 * (slow + fast);
-        if area(rate) < MIN_AREA * pulse {
-            slow = rate;
-        } else {
-            fast = rate;
-        }
-    }
-    for (at, value) in tail.iter_mut().enumerate() {
-        *value *= math::exp(-fast * at as f64);
-    }
-    template
 }
 
 /// The deconvolution of one template, for waveforms of any length.
@@ -116,7 +73,7 @@ impl Design {
     /// # Errors
     /// If the filter is wider than the sampling allows.
     pub fn new(row: &ChannelCalibration, filter: Filter) -> Result<Self> {
-        let template_adc = with_least_area(&row.template_adc);
+        let template_adc = with_min_area(&row.template_adc);
         let sampling_ns = f64::from(row.sampling_ns);
         let length = (4 * template_adc.len()).next_power_of_two().max(4096);
         let spectrum = spectrum_of(&template_adc, length);

@@ -12,6 +12,7 @@ pub(crate) mod moving_baseline;
 pub(crate) mod packed_filter;
 pub(crate) mod residual_baseline;
 mod smoothing_spline;
+mod template_area;
 pub(crate) mod time;
 mod trace_blocks;
 mod trace_noise;
