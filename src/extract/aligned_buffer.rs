@@ -23,8 +23,10 @@ pub struct AlignedBuffer {
 impl AlignedBuffer {
     /// Changes the length; new numbers are `value`.
     pub fn resize(&mut self, length: usize, value: f32) {
-        self.lines
-            .resize(length.div_ceil(WIDTH), Line([value; WIDTH]));
+        let lines = length.div_ceil(WIDTH);
+        if lines > self.lines.len() {
+            self.lines.resize(lines, Line([value; WIDTH]));
+        }
         let before = std::mem::replace(&mut self.length, length);
         if let Some(new) = self.get_mut(before..) {
             new.fill(value);
@@ -32,13 +34,6 @@ impl AlignedBuffer {
     }
 
     /// Returns pairs of numbers as complex ones; the last of an odd number is left out.
-    #[must_use]
-    pub fn as_complex(&self) -> &[Complex32] {
-        let even = self.length / 2 * 2;
-        bytemuck::cast_slice(&self[..even])
-    }
-
-    /// Returns pairs of numbers as mutable complex ones.
     pub fn as_complex_mut(&mut self) -> &mut [Complex32] {
         let even = self.length / 2 * 2;
         bytemuck::cast_slice_mut(&mut self[..even])
@@ -58,16 +53,6 @@ impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
         &mut all[..self.length]
-    }
-}
-
-impl FromIterator<Complex32> for AlignedBuffer {
-    fn from_iter<I: IntoIterator<Item = Complex32>>(values: I) -> Self {
-        let values: Vec<Complex32> = values.into_iter().collect();
-        let mut buffer = Self::default();
-        buffer.resize(2 * values.len(), 0.0);
-        buffer.as_complex_mut().copy_from_slice(&values);
-        buffer
     }
 }
 
@@ -92,6 +77,6 @@ mod tests {
             assert_eq!(buffer.as_ref(), vector.as_slice());
             assert_eq!(buffer.as_ptr().align_offset(64), 0);
         }
-        assert_eq!(buffer.as_complex().len(), 8);
+        assert_eq!(buffer.as_complex_mut().len(), 8);
     }
 }

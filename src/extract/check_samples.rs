@@ -1,32 +1,48 @@
 //! Checks of the samples of a waveform against its channel: padding, glitches, and pulses that are cut below the rails.
 
-use std::ops::Range;
-
 use super::extractor::Extractor;
+use super::load_samples::load_samples;
 use super::padding::{self, PaddingLimits};
 use super::workspace::Workspace;
 use super::{baseline, flat_top, glitches};
 use crate::model::{Flags, Waveform};
 
 impl Extractor {
-    /// Returns the part of the window that holds samples, if it is not all of it.
-    pub(super) fn find_padding(
+    /// Loads the samples of a waveform on calibration row `row` without padding, and returns the flags.
+    pub(super) fn load(
         &self,
         waveform: Waveform<'_>,
+        row: Option<usize>,
         work: &mut Workspace,
-    ) -> Option<Range<usize>> {
-        let (row, _) = self.calibration().row_of(waveform.channel_id)?;
+    ) -> Flags {
+        let samples = waveform.samples;
+        let rails = self.rails();
+        work.first_sample = 0;
+        // The samples first: they come into the cache in their order.
+        let flags = load_samples(samples, rails, &mut work.loaded);
+        let Some(row) = row else { return flags };
         let channel = self.channel(row);
         let limits = PaddingLimits {
             noise_adc: self.calibrated_noise_adc(channel),
-            rails: self.rails(),
+            rails,
             max_saturated: if channel.limits.is_steep {
                 2 * channel.main_pulse_samples
             } else {
                 0
             },
         };
-        padding::find_padding(waveform.samples, limits, &mut work.loaded, &mut work.sorted)
+        let Some(edges) = padding::constant_edges(samples, limits) else {
+            return flags;
+        };
+        let Workspace { loaded, sorted, .. } = work;
+        let window = padding::window_without_padding(samples, edges, limits, loaded, sorted);
+        let padded = if window.len() < samples.len() {
+            Flags::PADDED
+        } else {
+            Flags::NONE
+        };
+        work.first_sample = window.start;
+        padded | load_samples(samples.range(window), rails, loaded)
     }
 
     /// Removes samples that no pulse can make, and finds pulses that are cut below the rails. Returns the flags.
@@ -38,10 +54,8 @@ impl Extractor {
             return flags;
         }
         let sign = self.readout().polarity.sign();
-        let rough_level_adc = baseline::rough_level_adc(loaded);
         let mut flags = flags;
-        if glitches::remove_glitches(loaded, &channel.limits, rough_level_adc, noise_adc, sign) > 0
-        {
+        if glitches::remove_glitches(loaded, &channel.limits, noise_adc, sign) > 0 {
             flags = (flags & Flags::PADDED) | loaded.measure(self.rails()) | Flags::GLITCH;
         }
         let range_adc = loaded.highest - loaded.lowest;

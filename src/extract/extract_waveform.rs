@@ -13,8 +13,9 @@ use super::deconvolution::{charge, decimate, deconvolve, hit_finding, residual_b
 use super::empty_waveform::EmptyBaseline;
 use super::extractor::{Channel, Extractor};
 use super::finalize::finalize;
-use super::load_samples::{self, LoadedSamples};
+use super::load_samples::LoadedSamples;
 use super::parameters::Method;
+use super::prefetch::Prefetch;
 use super::stage_kind::Stage;
 use super::template_fit::state::FitProblem;
 use super::template_fit::{config, seeds};
@@ -56,11 +57,21 @@ impl Extractor {
                 .into_par_iter()
                 .map_init(Workspace::default, |work, start| {
                     let mut part = Extracted::default();
+                    let mut next = waveform(start);
                     for index in start..(start + WAVEFORMS_PER_TASK).min(range.end) {
-                        if let Some(waveform) = waveform(index) {
+                        let this = next;
+                        next = if index + 1 < range.end {
+                            waveform(index + 1)
+                        } else {
+                            None
+                        };
+                        if let Some(waveform) = this {
                             let hits = &mut part.hits;
+                            let mut prefetch = Prefetch::new(next.map(|next| next.samples));
                             let summary =
-                                self.extract_waveform(waveform, work, hits, &mut |_, _| ());
+                                self.extract_waveform(waveform, work, hits, &mut |_, _| {
+                                    prefetch.advance();
+                                });
                             part.summaries.push(summary);
                         }
                     }
@@ -79,17 +90,10 @@ impl Extractor {
         hits: &mut Vec<Hit>,
         on_stage: &mut impl FnMut(Stage, &Workspace),
     ) -> WaveformSummary {
-        let window = self.find_padding(waveform, work);
-        let mut flags = Flags::NONE;
-        let mut samples = waveform.samples;
-        work.first_sample = 0;
-        if let Some(window) = window {
-            flags |= Flags::PADDED;
-            work.first_sample = window.start;
-            samples = samples.range(window);
-        }
-        flags |= load_samples::load_samples(samples, self.rails(), &mut work.loaded);
-        let known = self.row_and_flags(waveform.channel_id, samples.len());
+        let row = self.calibration().row_of(waveform.channel_id);
+        let mut flags = self.load(waveform, row.map(|(row, _)| row), work);
+        let n_samples = work.loaded.even.len() + work.loaded.odd.len();
+        let known = row.map(|row| (row.0, self.row_flags(row, n_samples)));
         if let Some((row, _)) = known
             && !flags.intersects(Flags::NON_FINITE | Flags::FLAT)
         {
@@ -178,13 +182,15 @@ impl Extractor {
 
         self.decimate(channel, work, trace_length);
         on_stage(Stage::Decimate, work);
-        // The mean of the last samples of the trace is that of as many raw samples.
-        let samples = (deconvolve::LEVEL_SAMPLES * channel.design.decimation) as f32;
-        let max_end_adc = deconvolve::CUT_PULSE_SIGMA * work.noise_adc / samples.sqrt();
-        plan.deconvolve_window(&channel.design, &mut work.deconvolve, max_end_adc);
+        if self.cuts_pulse(channel, work) {
+            let tolerance_adc = deconvolve::CUT_TOLERANCE * work.noise_adc;
+            plan.deconvolve_cut_pulse(&channel.design, tolerance_adc, &mut work.deconvolve);
+        } else {
+            plan.deconvolve(&mut work.deconvolve);
+        }
         on_stage(Stage::Deconvolve, work);
 
-        let noise_ratio = self.subtract_baseline(channel, &plan, max_end_adc, work);
+        let noise_ratio = self.subtract_baseline(channel, &plan, work);
         work.noise_adc *= noise_ratio;
         let noise = plan.noise_gain * work.noise_adc;
         work.threshold = self.parameters().threshold_sigma
@@ -244,7 +250,6 @@ impl Extractor {
         &self,
         channel: &Channel,
         plan: &DeconvolutionPlan,
-        max_end_adc: f32,
         work: &mut Workspace,
     ) -> f32 {
         let sign = self.readout().polarity.sign();
@@ -266,7 +271,16 @@ impl Extractor {
                     curve_mean_adc = followed.mean_adc;
                     work.level_adc = followed.level_adc;
                     self.decimate(channel, work, trace_length);
-                    plan.deconvolve_window(&channel.design, &mut work.deconvolve, max_end_adc);
+                    if self.cuts_pulse(channel, work) {
+                        let tolerance_adc = deconvolve::CUT_TOLERANCE * work.noise_adc;
+                        plan.deconvolve_cut_pulse(
+                            &channel.design,
+                            tolerance_adc,
+                            &mut work.deconvolve,
+                        );
+                    } else {
+                        plan.deconvolve(&mut work.deconvolve);
+                    }
                     residual = residual_baseline::estimate_residual_baseline(
                         &mut work.deconvolve.trace,
                         plan,
@@ -290,6 +304,20 @@ impl Extractor {
             work.summary.flags |= Flags::UNSTABLE_BASELINE;
         }
         noise_ratio
+    }
+
+    /// True if the end of the window cuts a pulse: it is higher than the level, and than the baseline on which most blocks agree. The level
+    /// alone may be that of the quietest block, in an undershoot.
+    fn cuts_pulse(&self, channel: &Channel, work: &mut Workspace) -> bool {
+        let (end_adc, share) =
+            deconvolve::end_level(&work.deconvolve.trace, channel.design.decimation);
+        let max_end_adc = deconvolve::CUT_PULSE_SIGMA * work.noise_adc * share;
+        if end_adc <= max_end_adc {
+            return false;
+        }
+        let baseline_adc = baseline::estimate_baseline(&work.loaded, &mut work.sorted).level_adc;
+        let sign = self.readout().polarity.sign();
+        end_adc + sign * (work.level_adc - baseline_adc) > max_end_adc
     }
 
     /// Turns the samples upright, and halves their rate where the filter allows it.

@@ -184,13 +184,8 @@ impl Extractor {
         &self.channels[row]
     }
 
-    /// Returns the calibration row for a waveform of `n_samples` and the flags that follow from it; `None` without any row.
-    pub(crate) fn row_and_flags(
-        &self,
-        channel_id: u32,
-        n_samples: usize,
-    ) -> Option<(usize, Flags)> {
-        let (row, own) = self.calibration.row_of(channel_id)?;
+    /// Returns the flags of a waveform of `n_samples` on a calibration row, which may be its channel's own.
+    pub(crate) fn row_flags(&self, (row, own): (usize, bool), n_samples: usize) -> Flags {
         let mut flags = Flags::NONE;
         if !own {
             flags |= Flags::NO_CALIBRATION;
@@ -198,7 +193,7 @@ impl Extractor {
         if n_samples < self.channels[row].main_pulse_samples {
             flags |= Flags::SHORT_WINDOW;
         }
-        Some((row, flags))
+        flags
     }
 
     /// Returns the calibrated noise of a sample; 0 if it is not known.

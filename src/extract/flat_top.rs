@@ -38,24 +38,29 @@ pub(crate) fn may_have_flat_top(
     } else {
         loaded.lowest
     };
-    let depth = PLATEAU_DEPTH * noise_adc;
-    let (n_close, n_equal) = count_top(&loaded.even, &loaded.odd, extreme, depth);
+    let limit = extreme - sign * PLATEAU_DEPTH * noise_adc;
+    let n_close = count_beyond(&loaded.even, &loaded.odd, limit, sign);
     // The height of the peak is not more than the range.
     n_close as f32 >= min_plateau(limits, noise_adc, range_adc)
-        || n_equal as usize >= equal_run(noise_adc)
+        || (n_close as usize >= MIN_EQUAL_RUN
+            && count_beyond(&loaded.even, &loaded.odd, extreme, sign) as usize
+                >= equal_run(noise_adc))
 }
 
-/// Returns the numbers of samples within `depth` of the extreme, and of those equal to it.
+/// Returns the number of samples at `limit` or beyond, in the direction `sign`.
 #[multiversion(targets = "simd")]
-fn count_top(even: &[f32], odd: &[f32], extreme: f32, depth: f32) -> (u32, u32) {
-    let (mut n_close, mut n_equal) = (0, 0);
+fn count_beyond(even: &[f32], odd: &[f32], limit: f32, sign: f32) -> u32 {
+    let mut count = 0;
     for half in [even, odd] {
-        for &sample in half {
-            n_close += u32::from((sample - extreme).abs() <= depth);
-            n_equal += u32::from(sample == extreme);
-        }
+        count += if sign > 0.0 {
+            half.iter()
+                .map(|&sample| u32::from(sample >= limit))
+                .sum::<u32>()
+        } else {
+            half.iter().map(|&sample| u32::from(sample <= limit)).sum()
+        };
     }
-    (n_close, n_equal)
+    count
 }
 
 /// Returns the number of samples from which the top of a peak of this height is too wide for a pulse.

@@ -5,7 +5,8 @@
 
 use multiversion::multiversion;
 
-use super::load_samples::LoadedSamples;
+use super::baseline;
+use super::load_samples::{LoadedSamples, greater, lesser};
 use super::pulse_limits::PulseLimits;
 
 /// Height of a glitch over its neighbours, in standard deviations of the noise.
@@ -19,11 +20,10 @@ pub(crate) const MAX_END_RATIO: f32 = 3.0;
 /// Samples on either side that a glitch is compared with.
 const AROUND: usize = 4;
 
-/// Replaces the glitches of a waveform; returns their number. `level_adc` is a first baseline, `sign` the polarity of pulses.
+/// Replaces the glitches of a waveform; returns their number. `sign` is the polarity of pulses.
 pub(crate) fn remove_glitches(
     loaded: &mut LoadedSamples,
     limits: &PulseLimits,
-    level_adc: f32,
     noise_adc: f32,
     sign: f32,
 ) -> usize {
@@ -32,9 +32,11 @@ pub(crate) fn remove_glitches(
     if noise_adc <= 0.0 || range < MIN_GLITCH_RANGE * noise_adc {
         return 0;
     }
-    if largest_spike(&loaded.even, &loaded.odd) <= least {
+    let (even, odd) = (&loaded.even, &loaded.odd);
+    if largest_bend(even, odd) <= 2.0 * least || largest_spike(even, odd) <= least {
         return 0;
     }
+    let level_adc = baseline::rough_level_adc(loaded);
     let count = loaded.even.len() + loaded.odd.len();
     let mut n_glitches = 0;
     let mut index = 0;
@@ -120,28 +122,37 @@ fn replace(loaded: &mut LoadedSamples, index: usize, width: usize) {
     }
 }
 
+/// Returns a bound of twice the height of the glitches: the largest difference of a jump and the next one, or the one after that. Takes half
+/// the operations of [`largest_spike`], and is small unless light is bright.
+#[multiversion(targets = "simd")]
+fn largest_bend(even: &[f32], odd: &[f32]) -> f32 {
+    largest_of_jumps(even, odd, 2.0, |jump, other| (jump - other).abs())
+}
+
 /// Returns a bound of the height of the glitches: the largest jump that is undone by the next jump, or by the one after that, or is the first or
 /// last one of the window.
 #[multiversion(targets = "simd")]
 fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
+    // The smaller one of two jumps, if the second undoes the first.
+    largest_of_jumps(even, odd, 1.0, |jump, other| {
+        greater(lesser(jump, -other), lesser(-jump, other))
+    })
+}
+
+/// Returns the largest value of `compare` for a jump from one sample to the next and each of the two jumps after it, or of the first and last
+/// jump of the window times `end_weight`.
+#[inline(always)]
+fn largest_of_jumps(
+    even: &[f32],
+    odd: &[f32],
+    end_weight: f32,
+    compare: impl Fn(f32, f32) -> f32,
+) -> f32 {
     const LANES: usize = 8;
     let count = even.len().min(odd.len());
     if count < 3 {
         return f32::INFINITY;
     }
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    // The smaller one of two jumps, if the second undoes the first.
-    let undone = |jump: f32, other: f32| {
-        let up = if jump < -other { jump } else { -other };
-        let down = if -jump < other { -jump } else { other };
-        larger(up, down)
-    };
-    // Of five samples in order.
-    let spike = |e0: f32, o0: f32, e1: f32, o1: f32, e2: f32| {
-        let (a0, b0, a1, b1) = (o0 - e0, e1 - o0, o1 - e1, e2 - o1);
-        let first = larger(undone(a0, b0), undone(a0, a1));
-        larger(first, larger(undone(b0, a1), undone(b0, b1)))
-    };
     let inner = count - 2;
     let mut largest = [0.0_f32; LANES];
     let (e0, _) = even[..inner].as_chunks::<LANES>();
@@ -151,24 +162,27 @@ fn largest_spike(even: &[f32], odd: &[f32]) -> f32 {
     let (e2, _) = even[2..][..inner].as_chunks::<LANES>();
     for ((((e0, o0), e1), o1), e2) in e0.iter().zip(o0).zip(e1).zip(o1).zip(e2) {
         for lane in 0..LANES {
-            let one = spike(e0[lane], o0[lane], e1[lane], o1[lane], e2[lane]);
-            largest[lane] = larger(largest[lane], one);
+            let (first, second) = (o0[lane] - e0[lane], e1[lane] - o0[lane]);
+            let (third, fourth) = (o1[lane] - e1[lane], e2[lane] - o1[lane]);
+            let of_first = greater(compare(first, second), compare(first, third));
+            let of_second = greater(compare(second, third), compare(second, fourth));
+            largest[lane] = greater(largest[lane], greater(of_first, of_second));
         }
     }
-    // What is left of the places, and the last jumps.
+    // What is left of the places, and the jumps at the ends.
     let sample = |index: usize| {
         let half = if index.is_multiple_of(2) { even } else { odd };
         half[index / 2]
     };
     let jump = |index: usize| sample(index + 1) - sample(index);
     let n_jumps = even.len() + odd.len() - 1;
-    let mut of_ends = larger(jump(0).abs(), jump(n_jumps - 1).abs());
+    let mut of_ends = end_weight * greater(jump(0).abs(), jump(n_jumps - 1).abs());
     for index in 2 * (inner / LANES * LANES)..n_jumps {
         for next in index + 1..n_jumps.min(index + 3) {
-            of_ends = larger(of_ends, undone(jump(index), jump(next)));
+            of_ends = greater(of_ends, compare(jump(index), jump(next)));
         }
     }
-    largest.into_iter().fold(of_ends, larger)
+    largest.into_iter().fold(of_ends, greater)
 }
 
 #[cfg(test)]
@@ -189,7 +203,7 @@ mod tests {
             &mut loaded,
         );
         let limits = PulseLimits::new(&template);
-        let n = remove_glitches(&mut loaded, &limits, 1000.0, NOISE, 1.0);
+        let n = remove_glitches(&mut loaded, &limits, NOISE, 1.0);
         (n, loaded)
     }
 

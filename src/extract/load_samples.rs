@@ -240,7 +240,7 @@ fn sum_raw_blocks<const HALF: usize>(loaded: &mut LoadedSamples) -> Extremes {
     reason = "has to take on the vector width of the function it is called from"
 )]
 #[inline(always)]
-fn lesser(a: f32, b: f32) -> f32 {
+pub(super) fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
@@ -250,7 +250,7 @@ fn lesser(a: f32, b: f32) -> f32 {
     reason = "has to take on the vector width of the function it is called from"
 )]
 #[inline(always)]
-fn greater(a: f32, b: f32) -> f32 {
+pub(super) fn greater(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 

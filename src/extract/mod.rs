@@ -33,6 +33,7 @@ pub(crate) mod glitches;
 pub(crate) mod load_samples;
 pub(crate) mod padding;
 mod parameters;
+pub(crate) mod prefetch;
 pub(crate) mod pulse_limits;
 mod select_nth;
 mod stage_kind;

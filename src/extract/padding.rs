@@ -37,23 +37,19 @@ pub(crate) struct PaddingLimits {
     pub(crate) max_saturated: usize,
 }
 
-/// Returns the part of the window that holds samples, if it is not all of it. `loaded` is scratch memory.
-pub(crate) fn find_padding(
+/// Returns the part of the window that holds samples. `edges` are those that [`constant_edges`] found; `loaded` is scratch memory.
+pub(crate) fn window_without_padding(
     samples: SamplesRef<'_>,
+    edges: Range<usize>,
     limits: PaddingLimits,
     loaded: &mut LoadedSamples,
     sorted: &mut Vec<f32>,
-) -> Option<Range<usize>> {
-    let edges = match samples {
-        SamplesRef::U16(samples) => {
-            constant_edges(samples.len(), |index| f32::from(samples[index]), limits)
-        }
-        SamplesRef::F32(samples) => constant_edges(samples.len(), |index| samples[index], limits),
-    }?;
+) -> Range<usize> {
+    let length = samples.len();
     let rest = samples.range(edges.clone());
     let flags = load_samples(rest, limits.rails, loaded);
     if flags.contains(Flags::NON_FINITE) {
-        return None;
+        return 0..length;
     }
     let noise_adc = limits
         .noise_adc
@@ -86,7 +82,6 @@ pub(crate) fn find_padding(
             && (run > limits.max_saturated || !is_rail(value, limits.rails))
     };
     let value_at = |index: usize| samples.sample(index).unwrap_or(f32::NAN);
-    let length = samples.len();
     let begin = if is_padding(edges.start, value_at(0), 0, 1) {
         edges.start
     } else {
@@ -98,7 +93,7 @@ pub(crate) fn find_padding(
     } else {
         length
     };
-    (begin > 0 || end < length).then_some(begin..end)
+    begin..end
 }
 
 /// True if a pulse that rises over the first two samples may saturate in the third. All are distances from the baseline.
@@ -122,7 +117,19 @@ fn is_rail(value: f32, rails: (f32, f32)) -> bool {
 }
 
 /// Returns the window without runs at its edges that may be padding; `None` if there are none, or nothing else.
-fn constant_edges(
+pub(crate) fn constant_edges(
+    samples: SamplesRef<'_>,
+    limits: PaddingLimits,
+) -> Option<Range<usize>> {
+    match samples {
+        SamplesRef::U16(samples) => {
+            edges_of(samples.len(), |index| f32::from(samples[index]), limits)
+        }
+        SamplesRef::F32(samples) => edges_of(samples.len(), |index| samples[index], limits),
+    }
+}
+
+fn edges_of(
     length: usize,
     sample: impl Fn(usize) -> f32,
     limits: PaddingLimits,
@@ -168,12 +175,16 @@ mod tests {
             rails,
             max_saturated: 0,
         };
-        find_padding(
-            SamplesRef::F32(samples),
-            limits,
-            &mut LoadedSamples::default(),
-            &mut Vec::new(),
-        )
+        window_of(samples, limits)
+    }
+
+    /// Returns the window without padding; `None` if it is all of it.
+    fn window_of(samples: &[f32], limits: PaddingLimits) -> Option<Range<usize>> {
+        let samples = SamplesRef::F32(samples);
+        let (loaded, sorted) = (&mut LoadedSamples::default(), &mut Vec::new());
+        let edges = constant_edges(samples, limits)?;
+        let window = window_without_padding(samples, edges, limits, loaded, sorted);
+        (window.len() < samples.len()).then_some(window)
     }
 
     fn noisy(length: usize) -> Vec<f32> {
@@ -232,13 +243,7 @@ mod tests {
             rails: RAILS,
             max_saturated: 0,
         };
-        let found = find_padding(
-            SamplesRef::F32(&samples),
-            limits,
-            &mut LoadedSamples::default(),
-            &mut Vec::new(),
-        );
-        assert_eq!(found, None);
+        assert_eq!(window_of(&samples, limits), None);
     }
 
     #[test]

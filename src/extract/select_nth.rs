@@ -5,6 +5,11 @@
 
 use multiversion::multiversion;
 
+use super::load_samples::greater;
+
+/// Values that are ranked at a time.
+const LANES: usize = 32;
+
 /// Returns the `n`-th smallest of `values`, counted from 0, or 0 if there is no such value. Values must not be NaN; their order is lost.
 #[must_use]
 pub fn select_nth(values: &mut [f32], n: usize) -> f32 {
@@ -29,22 +34,25 @@ fn padded<const N: usize>(values: &[f32]) -> [f32; N] {
 /// Returns the largest value with at most `n` smaller ones.
 #[multiversion(targets = "simd")]
 fn select_by_rank<const N: usize>(values: &[f32; N], n: u32) -> f32 {
-    let mut smaller = [0_u32; N];
-    for &other in values {
-        for lane in 0..N {
-            smaller[lane] += u32::from(other < values[lane]);
+    let mut found = [f32::NEG_INFINITY; LANES];
+    for some in values.as_chunks::<LANES>().0 {
+        let mut smaller = [0_u32; LANES];
+        for &other in values {
+            for lane in 0..LANES {
+                smaller[lane] += u32::from(other < some[lane]);
+            }
+        }
+        for lane in 0..LANES {
+            let candidate = if smaller[lane] <= n {
+                some[lane]
+            } else {
+                f32::NEG_INFINITY
+            };
+            found[lane] = greater(candidate, found[lane]);
         }
     }
-    let mut found = f32::NEG_INFINITY;
-    for lane in 0..N {
-        let candidate = if smaller[lane] <= n {
-            values[lane]
-        } else {
-            f32::NEG_INFINITY
-        };
-        found = if candidate > found { candidate } else { found };
-    }
-    found
+    // Lane by lane only at the end: within the loop above that would branch.
+    found.into_iter().fold(f32::NEG_INFINITY, greater)
 }
 
 #[cfg(test)]

@@ -9,12 +9,21 @@
 
 use std::ops::Range;
 
-use super::deconvolve::DeconvolutionPlan;
+use multiversion::multiversion;
+
+use super::deconvolve::{BLOCK, DeconvolutionPlan};
 use super::residual_baseline::{ResidualBaselineWorkspace, inner_blocks_of};
+use crate::extract::load_samples::{greater, lesser};
 use crate::extract::select_nth::select_nth;
 
 /// Samples of the trace per group of blocks.
 pub(crate) const GROUP_SAMPLES: usize = 32;
+/// Samples per block of a short trace or a narrow kernel.
+const SHORT_BLOCK: usize = 4;
+/// Blocks per group, of 8 samples each, ...
+const LONG_GROUP: usize = GROUP_SAMPLES / BLOCK;
+/// ... or of 4.
+const SHORT_GROUP: usize = 2 * LONG_GROUP;
 /// Length of a block of 8 samples, in standard deviations of the kernel, from which blocks of 4 samples are used.
 pub(crate) const MAX_BLOCK_SIGMA: f32 = 5.5;
 /// Length of a trace below which blocks of 4 samples are used.
@@ -82,7 +91,11 @@ impl Blocks {
     fn new(plan: &DeconvolutionPlan, trace_length: usize, noise_ratio: f32) -> Self {
         let is_short = 8.0 * plan.step_ns > MAX_BLOCK_SIGMA * plan.kernel_sigma_ns
             || trace_length < MIN_LONG_TRACE;
-        let (size, run) = if is_short { (4, 6) } else { (8, 4) };
+        let (size, run) = if is_short {
+            (SHORT_BLOCK, 6)
+        } else {
+            (BLOCK, 4)
+        };
         let Range { start, end } = inner_blocks_of(plan, trace_length, size);
         Self {
             size,
@@ -113,6 +126,7 @@ pub(crate) struct MovingBaselineWorkspace {
     /// Blocks that measure the baseline.
     pub(super) dark: Vec<bool>,
     is_kept: Vec<bool>,
+    extended: Vec<f32>,
     sorted: Vec<f32>,
 }
 
@@ -144,48 +158,100 @@ pub(super) fn is_suspect(
     work.measure_means(trace, &blocks, residual);
     let means = &work.mean[blocks.first..blocks.last];
     let group_sigma = blocks.mean_sigma(plan, blocks.group, noise_adc);
-    let (mut deepest, mut n_quiet) = (f32::INFINITY, 0_u32);
-    for &mean in means {
-        deepest = deepest.min(mean);
-        n_quiet += u32::from(mean.abs() < QUIET_BLOCK * block_sigma);
-    }
-    if deepest < -SUSPECT_BLOCK_BELOW * block_sigma
-        || (n_quiet as f32) < MIN_QUIET_SHARE * means.len() as f32
-    {
+    let (is_deep, n_quiet) = check_blocks(means, block_sigma);
+    if is_deep || (n_quiet as f32) < MIN_QUIET_SHARE * means.len() as f32 {
         return true;
     }
-    let light = CERTAIN_LIGHT * block_sigma;
-    let is_level = |group: &[f32]| {
-        let (low, high) = extremes(group);
-        let mean = group.iter().sum::<f32>() / group.len() as f32;
-        // Light that is higher is grainy.
-        let is_flat = high - low < SUSPECT_FLAT_SHARE * mean;
-        low > SUSPECT_ALL_ABOVE * block_sigma && (high < light || is_flat)
-    };
-    let (mut was_below, mut was_above) = (false, false);
-    for group in means.chunks_exact(blocks.group) {
-        let mean = group.iter().sum::<f32>() / group.len() as f32;
-        let (_, high) = extremes(group);
-        let is_below = mean < -SUSPECT_PAIR * group_sigma;
-        let is_above = mean > SUSPECT_PAIR * group_sigma && high < light;
-        if mean < -SUSPECT_GROUP_BELOW * group_sigma
-            || (is_below && was_below)
-            || (is_above && was_above)
-            || is_level(group)
-        {
-            return true;
-        }
-        (was_below, was_above) = (is_below, is_above);
+    if blocks.group == LONG_GROUP {
+        has_suspect_group::<LONG_GROUP>(means, block_sigma, group_sigma)
+    } else {
+        has_suspect_group::<SHORT_GROUP>(means, block_sigma, group_sigma)
     }
-    is_level(&means[means.len().saturating_sub(blocks.group)..])
 }
 
-fn extremes(values: &[f32]) -> (f32, f32) {
-    values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
-            (low.min(value), high.max(value))
-        })
+/// Returns whether a block is deeper than noise allows, and the number of blocks that agree with the level.
+#[multiversion(targets = "simd")]
+fn check_blocks(means: &[f32], block_sigma: f32) -> (bool, u32) {
+    let (deep, quiet) = (
+        -SUSPECT_BLOCK_BELOW * block_sigma,
+        QUIET_BLOCK * block_sigma,
+    );
+    let (mut n_deep, mut n_quiet) = ([0_u32; BLOCK], [0_u32; BLOCK]);
+    let mut check = |lane: usize, mean: f32| {
+        n_deep[lane] += u32::from(mean < deep);
+        n_quiet[lane] += u32::from(mean.abs() < quiet);
+    };
+    let (whole, rest) = means.as_chunks::<BLOCK>();
+    for means in whole {
+        for (lane, &mean) in means.iter().enumerate() {
+            check(lane, mean);
+        }
+    }
+    for (lane, &mean) in rest.iter().enumerate() {
+        check(lane, mean);
+    }
+    (n_deep.iter().any(|n| *n > 0), n_quiet.iter().sum())
+}
+
+/// Marks the blocks of `SIZE` values that are all closer than `limit` to the mean of the values `reach` before and after. `values` begins `reach`
+/// before the first block.
+#[multiversion(targets = "simd")]
+fn mark_flat_blocks<const SIZE: usize>(
+    values: &[f32],
+    reach: usize,
+    limit: f32,
+    is_flat: &mut [bool],
+) {
+    let (before, _) = values.as_chunks::<SIZE>();
+    let (here, _) = values[reach..].as_chunks::<SIZE>();
+    let (after, _) = values[2 * reach..].as_chunks::<SIZE>();
+    for (((is_flat, before), here), after) in is_flat.iter_mut().zip(before).zip(here).zip(after) {
+        let mut n_flat = [0_u32; SIZE];
+        for lane in 0..SIZE {
+            let bump = here[lane] - 0.5 * (before[lane] + after[lane]);
+            n_flat[lane] = u32::from(bump.abs() < limit);
+        }
+        *is_flat = n_flat.iter().sum::<u32>() == SIZE as u32;
+    }
+}
+
+/// True if a group of `SIZE` blocks, or two neighbouring ones, contradict the level.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "on noise every second branch would be predicted wrongly"
+)]
+#[multiversion(targets = "simd")]
+fn has_suspect_group<const SIZE: usize>(means: &[f32], block_sigma: f32, group_sigma: f32) -> bool {
+    let light = CERTAIN_LIGHT * block_sigma;
+    let all_above = SUSPECT_ALL_ABOVE * block_sigma;
+    let pair = SUSPECT_PAIR * group_sigma;
+    let below = -SUSPECT_GROUP_BELOW * group_sigma;
+    let summarise = |group: &[f32; SIZE]| {
+        let (mut low, mut high, mut sum) = (group[0], group[0], group[0]);
+        for &mean in &group[1..] {
+            (low, high) = (lesser(mean, low), greater(mean, high));
+            sum += mean;
+        }
+        (low, high, sum / SIZE as f32)
+    };
+    // Light that is higher than `light` is grainy.
+    let is_level = |low: f32, high: f32, mean: f32| {
+        (low > all_above) & ((high < light) | (high - low < SUSPECT_FLAT_SHARE * mean))
+    };
+    let (mut is_suspect, mut was_below, mut was_above) = (false, false, false);
+    for group in means.as_chunks().0 {
+        let (low, high, mean) = summarise(group);
+        let is_below = mean < -pair;
+        let is_above = (mean > pair) & (high < light);
+        is_suspect |= is_level(low, high, mean)
+            | (mean < below)
+            | (is_below & was_below)
+            | (is_above & was_above);
+        (was_below, was_above) = (is_below, is_above);
+    }
+    // The blocks at the end may be no whole group.
+    let last = means.last_chunk().map(summarise);
+    is_suspect | last.is_some_and(|(low, high, mean)| is_level(low, high, mean))
 }
 
 impl MovingBaselineWorkspace {
@@ -197,7 +263,7 @@ impl MovingBaselineWorkspace {
     ) {
         let share = 1.0 / blocks.size as f32;
         self.mean.clear();
-        if blocks.size == super::deconvolve::BLOCK {
+        if blocks.size == BLOCK {
             let sums = residual.block_sum[..blocks.count].iter();
             self.mean.extend(sums.map(|sum| share * sum));
         } else {
@@ -218,9 +284,15 @@ impl MovingBaselineWorkspace {
         let blocks = Blocks::new(plan, smooth.len(), noise_ratio);
         let block_sigma = blocks.mean_sigma(plan, 1, noise_adc);
         self.response.clear();
-        let responses = plan.baseline_response[..smooth.len()].chunks_exact(blocks.size);
-        self.response
-            .extend(responses.map(|block| block.iter().sum::<f32>() / blocks.size as f32));
+        if blocks.size == BLOCK {
+            let responses = plan.block_response[..blocks.count].iter();
+            let share = 1.0 / blocks.size as f32;
+            self.response.extend(responses.map(|sum| share * sum));
+        } else {
+            let responses = plan.baseline_response[..smooth.len()].chunks_exact(blocks.size);
+            self.response
+                .extend(responses.map(|block| block.iter().sum::<f32>() / blocks.size as f32));
+        }
         self.find_dark_blocks(plan, smooth, noise_adc, &blocks);
         let mut level_adc = self.median_level(&blocks);
         self.subtract(level_adc);
@@ -267,15 +339,22 @@ impl MovingBaselineWorkspace {
     ) {
         let reach = plan.bump_reach;
         let limit = MAX_BUMP * plan.bump_noise * noise_adc;
-        let end = smooth.len() - 1;
         self.dark.clear();
         self.dark.resize(blocks.count, false);
-        for block in blocks.first..blocks.last {
-            self.dark[block] = (block * blocks.size..(block + 1) * blocks.size).all(|index| {
-                let before = smooth[index.saturating_sub(reach)];
-                let after = smooth[(index + reach).min(end)];
-                (smooth[index] - 0.5 * (before + after)).abs() < limit
-            });
+        let (Some(&first), Some(&last)) = (smooth.first(), smooth.last()) else {
+            return;
+        };
+        // The first and the last value go on outside.
+        self.extended.clear();
+        self.extended.resize(reach, first);
+        self.extended.extend_from_slice(smooth);
+        self.extended.resize(smooth.len() + 2 * reach, last);
+        let values = &self.extended[blocks.first * blocks.size..];
+        let dark = &mut self.dark[blocks.first..blocks.last];
+        if blocks.size == BLOCK {
+            mark_flat_blocks::<{ BLOCK }>(values, reach, limit, dark);
+        } else {
+            mark_flat_blocks::<SHORT_BLOCK>(values, reach, limit, dark);
         }
     }
 

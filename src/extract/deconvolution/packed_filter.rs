@@ -16,8 +16,8 @@ use crate::math;
 
 /// A filter for one length of the transform.
 pub(super) struct PackedFilter {
-    direct: AlignedBuffer,
-    mirrored: AlignedBuffer,
+    /// Real and imaginary parts of A and of B, one after the other: loads of separate parts need no shuffles.
+    factors: AlignedBuffer,
     forward: Arc<dyn Fft<f32>>,
     backward: Arc<dyn Fft<f32>>,
 }
@@ -25,7 +25,8 @@ pub(super) struct PackedFilter {
 /// Scratch memory of [`PackedFilter::apply`].
 #[derive(Debug, Default)]
 pub(super) struct PackedWorkspace {
-    reversed: AlignedBuffer,
+    /// Real parts of conj(Z(M - k)), then the imaginary parts.
+    mirrored: AlignedBuffer,
     scratch: AlignedBuffer,
 }
 
@@ -34,20 +35,20 @@ impl PackedFilter {
     pub(super) fn new(spectrum: &[Complex64]) -> Self {
         let half = spectrum.len() - 1;
         let mut planner = FftPlanner::<f32>::new();
+        let mut factors = AlignedBuffer::default();
+        factors.resize(4 * half, 0.0);
         // The factors A and B (see the module docs); those of the packed transform are twice as large.
-        let (direct, mirrored): (Vec<_>, Vec<_>) = (0..half)
-            .map(|k| {
-                let (p, q) = packed_factors(spectrum, k);
-                let (sin, cos) = math::sin_cos(std::f64::consts::PI * k as f64 / half as f64);
-                (
-                    to_complex32(p - q * sin),
-                    to_complex32(Complex64::I * q * cos),
-                )
-            })
-            .unzip();
+        for k in 0..half {
+            let (p, q) = packed_factors(spectrum, k);
+            let (sin, cos) = math::sin_cos(std::f64::consts::PI * k as f64 / half as f64);
+            let (direct, mirrored) = (p - q * sin, Complex64::I * q * cos);
+            let parts = [direct.re, direct.im, mirrored.re, mirrored.im];
+            for (part, value) in parts.into_iter().enumerate() {
+                factors[part * half + k] = value as f32;
+            }
+        }
         Self {
-            direct: direct.into_iter().collect(),
-            mirrored: mirrored.into_iter().collect(),
+            factors,
             forward: planner.plan_fft_forward(half),
             backward: planner.plan_fft_inverse(half),
         }
@@ -63,14 +64,9 @@ impl PackedFilter {
         work.scratch.resize(2 * scratch, 0.0);
         let scratch = work.scratch.as_complex_mut();
         self.forward.process_with_scratch(packed, scratch);
-        work.reversed.resize(2 * packed.len(), 0.0);
-        mirror(packed, work.reversed.as_complex_mut());
-        filter(
-            packed,
-            work.reversed.as_complex(),
-            self.direct.as_complex(),
-            self.mirrored.as_complex(),
-        );
+        work.mirrored.resize(2 * packed.len(), 0.0);
+        mirror(packed, &mut work.mirrored);
+        filter(packed, &work.mirrored, &self.factors);
         self.backward.process_with_scratch(packed, scratch);
     }
 }
@@ -85,35 +81,36 @@ pub(crate) fn to_complex32(value: Complex64) -> Complex32 {
     Complex32::new(value.re as f32, value.im as f32)
 }
 
-/// Writes conj(Z(M - k)) for every k.
+/// Writes the real parts of conj(Z(M - k)) for every k, then the imaginary parts.
 #[multiversion::multiversion(targets = "simd")]
-fn mirror(bins: &[Complex32], out: &mut [Complex32]) {
+fn mirror(bins: &[Complex32], out: &mut [f32]) {
     let Some((first, rest)) = bins.split_first() else {
         return;
     };
-    out[0] = first.conj();
+    let (re, im) = out.split_at_mut(bins.len());
+    (re[0], im[0]) = (first.re, -first.im);
     let count = rest.len();
-    let out = &mut out[1..][..count];
+    let (re, im) = (&mut re[1..][..count], &mut im[1..][..count]);
     for index in 0..count {
         let bin = rest[count - 1 - index];
-        out[index] = Complex32 {
-            re: bin.re,
-            im: -bin.im,
-        };
+        (re[index], im[index]) = (bin.re, -bin.im);
     }
 }
 
+/// Replaces Z(k) by A(k) Z(k) + B(k) conj(Z(M - k)).
 #[multiversion::multiversion(targets = "simd")]
-fn filter(
-    bins: &mut [Complex32],
-    reversed: &[Complex32],
-    direct: &[Complex32],
-    mirrored: &[Complex32],
-) {
-    for (((bin, reversed), a), b) in bins.iter_mut().zip(reversed).zip(direct).zip(mirrored) {
+fn filter(bins: &mut [Complex32], mirrored: &[f32], factors: &[f32]) {
+    let count = bins.len();
+    let (mirrored_re, mirrored_im) = mirrored.split_at(count);
+    let (a_re, rest) = factors.split_at(count);
+    let (a_im, rest) = rest.split_at(count);
+    let (b_re, b_im) = rest.split_at(count);
+    let (mirrored_im, b_im) = (&mirrored_im[..count], &b_im[..count]);
+    for (k, bin) in bins.iter_mut().enumerate() {
+        let (re, im) = (mirrored_re[k], mirrored_im[k]);
         *bin = Complex32::new(
-            (a.re * bin.re - a.im * bin.im) + (b.re * reversed.re - b.im * reversed.im),
-            (a.re * bin.im + a.im * bin.re) + (b.re * reversed.im + b.im * reversed.re),
+            (a_re[k] * bin.re - a_im[k] * bin.im) + (b_re[k] * re - b_im[k] * im),
+            (a_re[k] * bin.im + a_im[k] * bin.re) + (b_re[k] * im + b_im[k] * re),
         );
     }
 }

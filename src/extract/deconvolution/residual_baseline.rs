@@ -183,8 +183,10 @@ pub fn estimate_residual_baseline(
     if n_unlit > 0.0 {
         subtract(trace, response, level);
         subtract(&mut work.smooth, response, level);
-        for (block, max) in work.block_max.iter_mut().enumerate() {
-            *max -= level * response[(block * BLOCK + BLOCK / 2).min(response.len() - 1)];
+        for (max, response) in work.block_max.iter_mut().zip(response.chunks(BLOCK)) {
+            if let Some(middle) = response.get(BLOCK / 2).or(response.last()) {
+                *max -= level * middle;
+            }
         }
         subtract(&mut work.block_sum, responses, level);
     }
@@ -226,15 +228,15 @@ fn low_level(
         2
     };
     work.values.clear();
-    let sums = work.block_sum[first..last].chunks_exact(per_value);
-    let responses_of = responses[first..last].chunks_exact(per_value);
-    for (sums, responses) in sums.zip(responses_of) {
-        let (mut sum, mut response) = (0.0, 0.0);
-        for (a, b) in sums.iter().zip(responses) {
-            sum += a;
-            response += b;
-        }
-        work.values.push(sum / response);
+    let (sums, responses_of) = (&work.block_sum[first..last], &responses[first..last]);
+    if per_value == 1 {
+        let all = sums.iter().zip(responses_of);
+        work.values
+            .extend(all.map(|(sum, response)| sum / response));
+    } else {
+        let all = sums.as_chunks().0.iter().zip(responses_of.as_chunks().0);
+        work.values
+            .extend(all.map(|([a, b], [c, d])| (a + b) / (c + d)));
     }
     let rank = ((work.values.len() - 1) as f32 * LEVEL_QUANTILE) as usize;
     let middle_response = responses[usize::midpoint(first, last - 1)];

@@ -137,9 +137,10 @@ fn finish(
 ) -> WaveformSummary {
     let channel_id = batch.channel_id()[index];
     let length = batch.offsets()[index + 1] - batch.offsets()[index];
-    let Some((row, calibration_flags)) = cpu.row_and_flags(channel_id, length) else {
+    let Some((row, is_own)) = cpu.calibration().row_of(channel_id) else {
         return WaveformSummary::unknown(Flags::NO_CALIBRATION);
     };
+    let calibration_flags = cpu.row_flags((row, is_own), length);
     let start_ns = batch.start_ns().get(index).copied().unwrap_or(0.0);
     // Times of the device count from the window; an absolute start does not fit into their 32 bits.
     let shift_ns = start_ns - f64::from(cpu.channel(row).time_offset_ns);
