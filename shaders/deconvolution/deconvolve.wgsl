@@ -1,6 +1,7 @@
 // Stage 4: deconvolution by FFT: division by the spectrum of the template and low-pass.
 // Twin: src/extract/deconvolution/deconvolve.rs, which explains the packed transform and the factors A and B.
 
+#import baseline
 #import common/fft
 #import common/layout
 #import common/prefix_sum
@@ -9,6 +10,7 @@
 #import generated/flags
 #import generated/state
 #import generated/waveforms
+#import load_samples
 #import memory
 
 fn mean(begin: u32, end: u32) -> f32 {
@@ -19,14 +21,33 @@ fn mean(begin: u32, end: u32) -> f32 {
     return sum / f32(max(end - begin, 1u));
 }
 
-// Leaves a window whose end cuts a pulse to the CPU, which continues the pulse.
+// Level of the last samples of the trace.
+fn end_level() -> f32 {
+    let count = trace_length();
+    return mean(max(count, LEVEL_SAMPLES) - LEVEL_SAMPLES, count);
+}
+
+// Leaves a window whose end cuts a pulse to the CPU, which continues the pulse: the end is higher than the level, and than the baseline on which
+// most blocks agree.
 fn test_window_end() {
+    let samples = f32(LEVEL_SAMPLES * plans[plan].decimation);
+    let max_end_adc = CUT_PULSE_SIGMA * header_f32(HEADER_NOISE) / sqrt(samples);
+    if is_leader() && end_level() > max_end_adc {
+        write_header(HEADER_FLAGS, header(HEADER_FLAGS) | LEFT_TO_CPU);
+    }
+    sync();
+    if (broadcast(header(HEADER_FLAGS)) & LEFT_TO_CPU) == 0u {
+        return;
+    }
+    let level_adc = header_f32(HEADER_LEVEL);
+    let sigma_adc = header_f32(HEADER_BASELINE_SIGMA);
+    find_cluster(length / block_size(), header_f32(HEADER_MEASURED_NOISE));
     if is_leader() {
-        let count = trace_length();
-        let level = mean(max(count, LEVEL_SAMPLES) - LEVEL_SAMPLES, count);
-        let samples = f32(LEVEL_SAMPLES * plans[plan].decimation);
-        if level > CUT_PULSE_SIGMA * header_f32(HEADER_NOISE) / sqrt(samples) {
-            write_header(HEADER_FLAGS, header(HEADER_FLAGS) | LEFT_TO_CPU);
+        let baseline_adc = header_f32(HEADER_LEVEL);
+        write_header_f32(HEADER_LEVEL, level_adc);
+        write_header_f32(HEADER_BASELINE_SIGMA, sigma_adc);
+        if end_level() + run.sign * (level_adc - baseline_adc) <= max_end_adc {
+            write_header(HEADER_FLAGS, header(HEADER_FLAGS) & ~LEFT_TO_CPU);
         }
     }
     sync();

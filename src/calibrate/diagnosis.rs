@@ -25,6 +25,10 @@ const MEDIAN_DEVIATION: f64 = 0.6745;
 const MEDIAN_ERROR: f64 = 1.2533;
 /// Share of the waveforms from which a sign is a reason.
 const REASON_SHARE: f64 = 0.3;
+/// Share of the waveforms from which a sign is said although there is a calibration.
+const TROUBLE_SHARE: f64 = 0.1;
+/// Mean noise over RMS noise below which the noise differs between waveforms.
+const MIN_EVENNESS: f64 = 0.95;
 
 /// Signs of trouble, counted over waveforms.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,10 +39,48 @@ pub(super) struct Signs {
     n_other: u64,
     range_sum_adc: f64,
     noise_sum_adc: f64,
+    noise_sum_adc2: f64,
     difference_noise_sum_adc: f64,
     n_spiked: u64,
     n_up: u64,
     n_down: u64,
+}
+
+/// Trouble of a run that gives a calibration all the same: its figures may be wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct RunTrouble {
+    /// Waveforms that were looked at.
+    pub n_waveforms: u64,
+    /// Waveforms within which the baseline moves.
+    pub n_moving: u64,
+    /// Waveforms with samples that their neighbours do not follow.
+    pub n_spiked: u64,
+    /// Mean noise of the waveforms over the RMS; 1 if all have the same.
+    pub noise_evenness: f64,
+}
+
+impl RunTrouble {
+    /// True if the baseline moves within many waveforms.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.is_many(self.n_moving)
+    }
+
+    /// True if many waveforms have samples that stick out.
+    #[must_use]
+    pub fn is_spiked(&self) -> bool {
+        self.is_many(self.n_spiked)
+    }
+
+    /// True if the noise differs between waveforms, as where part of the run is dead.
+    #[must_use]
+    pub fn is_uneven(&self) -> bool {
+        self.n_waveforms > 0 && self.noise_evenness < MIN_EVENNESS
+    }
+
+    fn is_many(&self, count: u64) -> bool {
+        count > 0 && count as f64 >= TROUBLE_SHARE * self.n_waveforms as f64
+    }
 }
 
 /// How the baseline moves within a waveform.
@@ -58,6 +100,7 @@ impl Signs {
         let noise =
             (f64::from(median(scratch)) / MEDIAN_DEVIATION / std::f64::consts::SQRT_2).max(0.29);
         self.noise_sum_adc += pedestal.noise_adc;
+        self.noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
         self.difference_noise_sum_adc += noise;
         if let Some((movement, range)) = movement(samples, noise, scratch) {
             *match movement {
@@ -91,10 +134,27 @@ impl Signs {
         self.n_other += other.n_other;
         self.range_sum_adc += other.range_sum_adc;
         self.noise_sum_adc += other.noise_sum_adc;
+        self.noise_sum_adc2 += other.noise_sum_adc2;
         self.difference_noise_sum_adc += other.difference_noise_sum_adc;
         self.n_spiked += other.n_spiked;
         self.n_up += other.n_up;
         self.n_down += other.n_down;
+    }
+
+    /// Returns the trouble of a run that gives a calibration.
+    pub fn trouble(&self) -> RunTrouble {
+        let n = self.n_waveforms as f64;
+        let rms = (self.noise_sum_adc2 / n.max(1.0)).sqrt();
+        RunTrouble {
+            n_waveforms: self.n_waveforms,
+            n_moving: self.n_drift + self.n_step + self.n_other,
+            n_spiked: self.n_spiked,
+            noise_evenness: if rms > 0.0 {
+                self.noise_sum_adc / n / rms
+            } else {
+                1.0
+            },
+        }
     }
 
     /// Returns true if most pulses point away from the direction of light.
@@ -267,6 +327,28 @@ mod tests {
     fn pulse(sample: usize, time: f64) -> f64 {
         let t = (sample as f64 - time) / 5.0;
         115.0 * math::exp(-0.5 * t * t)
+    }
+
+    #[test]
+    fn part_of_a_run_without_noise_is_uneven() {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let normal = Normal::new(0.0_f64, 8.0).expect("valid");
+        let trouble = |n_dead: usize, random: &mut rand_chacha::ChaCha8Rng| {
+            let (mut signs, mut scratch) = (Signs::default(), Vec::new());
+            for waveform in 0..100 {
+                let scale = if waveform < n_dead { 0.1 } else { 1.0 };
+                let samples: Vec<f32> = (0..60)
+                    .map(|_| (4000.0 + scale * normal.sample(random)).round() as f32)
+                    .collect();
+                let pedestal = estimate_pedestal(&samples, &mut scratch).expect("a pedestal");
+                signs.add(&samples, pedestal, &mut scratch);
+            }
+            signs.trouble()
+        };
+        let whole = trouble(0, &mut random);
+        assert!(!whole.is_uneven() && !whole.is_moving() && !whole.is_spiked());
+        assert!(trouble(20, &mut random).is_uneven());
+        assert!(trouble(60, &mut random).is_uneven());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What `nuwave calibrate spe` says about the waveforms: those left out, moving baselines, lines in the noise, cut templates.
 
 use crate::calibrate::spe::{ChannelSpe, CutTail, SpeResult};
-use crate::calibrate::{NoiseLine, QuietNoise};
+use crate::calibrate::{NoiseLine, QuietNoise, RunTrouble};
 use crate::text::{counted, thousands};
 
 /// Share of the windows without light with a moving baseline from which it is said.
@@ -36,6 +36,7 @@ pub(super) fn notes(result: &SpeResult, sampling_ns: f64) -> Vec<String> {
         ));
     }
     notes.extend(moving(channels));
+    notes.extend(trouble(channels));
     notes.extend(lines(channels));
     notes.extend(cut(channels, sampling_ns));
     notes
@@ -82,6 +83,42 @@ fn moving(channels: &[ChannelSpe]) -> Option<String> {
             thousands(n_windows)
         )
     })
+}
+
+/// Runs that give a calibration although many of their waveforms are not as they should be.
+fn trouble(channels: &[ChannelSpe]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let total = |count: &dyn Fn(&RunTrouble) -> u64, is: &dyn Fn(&RunTrouble) -> bool| -> u64 {
+        let troubles = channels.iter().map(|channel| &channel.trouble);
+        troubles.filter(|trouble| is(trouble)).map(count).sum()
+    };
+    let all = |is: &dyn Fn(&RunTrouble) -> bool| total(&|trouble| trouble.n_waveforms, is);
+    let moving = ids(channels, |channel| channel.trouble.is_moving());
+    if !moving.is_empty() {
+        notes.push(format!(
+            "warning: the baseline moves within {} of {} of {}: gain, noise and template may be wrong",
+            thousands(total(&|trouble| trouble.n_moving, &RunTrouble::is_moving)),
+            counted(all(&RunTrouble::is_moving), "waveform"),
+            named(&moving)
+        ));
+    }
+    let spiked = ids(channels, |channel| channel.trouble.is_spiked());
+    if !spiked.is_empty() {
+        notes.push(format!(
+            "warning: single samples stick out in {} of {} of {}: spikes, or pulses shorter than two samples",
+            thousands(total(&|trouble| trouble.n_spiked, &RunTrouble::is_spiked)),
+            counted(all(&RunTrouble::is_spiked), "waveform"),
+            named(&spiked)
+        ));
+    }
+    let uneven = ids(channels, |channel| channel.trouble.is_uneven());
+    if !uneven.is_empty() {
+        notes.push(format!(
+            "warning: the noise differs between the waveforms of {}: part of the run may be dead or disturbed; noise and threshold may be wrong",
+            named(&uneven)
+        ));
+    }
+    notes
 }
 
 /// The strongest line, and how many channels have lines.
