@@ -24,6 +24,7 @@ mod backend;
 pub(crate) mod baseline;
 mod check_samples;
 pub(crate) mod deconvolution;
+mod deconvolve_waveform;
 pub(crate) mod empty_waveform;
 mod extract_waveform;
 pub(crate) mod extractor;

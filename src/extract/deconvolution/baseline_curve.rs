@@ -4,10 +4,9 @@
 //! jump between dark blocks follows the smoothed trace if there is no light in the gap. Where the curve is not determined well enough for
 //! the light on top of it, the baseline is flagged as unstable.
 
+use super::baseline_decision::{MIN_DARK_BLOCKS, chi2_limit, is_too_deep};
 use super::deconvolve::DeconvolutionPlan;
-use super::moving_baseline::{
-    Blocks, MIN_DARK_BLOCKS, MovingBaselineWorkspace, chi2_limit, is_too_deep,
-};
+use super::moving_baseline::{Blocks, MovingBaselineWorkspace};
 use super::residual_baseline::{margin, smooth_noise};
 use super::smoothing_spline::{SplineWorkspace, smooth};
 use super::trace_blocks::smooth_trace;

@@ -1,6 +1,7 @@
 //! The method `deconvolution`: division by the spectrum of the template, then hit finding in the deconvolved trace.
 
 mod baseline_curve;
+mod baseline_decision;
 pub(crate) mod charge;
 pub(crate) mod decimate;
 pub(crate) mod deconvolve;
