@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 
 use bytemuck::Zeroable as _;
-use num_complex::Complex32;
+use num_complex::{Complex32, Complex64};
 
 use super::device::Device;
 use super::kernels::numbers::{ANGLES_AT, MAX_BINS};
 use super::kernels::shared_types::TemplatePlan;
 use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
-use crate::extract::deconvolution::packed_filter::{packed_factors, to_complex32};
+use crate::extract::deconvolution::packed_filter::packed_factors;
 use crate::extract::deconvolution::{charge, hit_finding, residual_baseline};
 use crate::extract::extractor::{Channel, PlanKey};
 use crate::extract::flat_top;
@@ -298,4 +298,8 @@ fn with_limits(channel: &Channel, plan: TemplatePlan) -> TemplatePlan {
         baseline_noise_ratio: channel.baseline_noise_ratio,
         ..plan
     }
+}
+
+fn to_complex32(value: Complex64) -> Complex32 {
+    Complex32::new(value.re as f32, value.im as f32)
 }

@@ -77,10 +77,6 @@ pub(crate) fn packed_factors(spectrum: &[Complex64], k: usize) -> (Complex64, Co
     (here + there, here - there)
 }
 
-pub(crate) fn to_complex32(value: Complex64) -> Complex32 {
-    Complex32::new(value.re as f32, value.im as f32)
-}
-
 /// Writes the real parts of conj(Z(M - k)) for every k, then the imaginary parts.
 #[multiversion::multiversion(targets = "simd")]
 fn mirror(bins: &[Complex32], out: &mut [f32]) {
