@@ -194,16 +194,24 @@ mod tests {
 
     const NOISE: f32 = 8.0;
 
+    /// The limits of the pulse at every sample, every second and every fourth one, calculated once.
+    fn limits_of(step: usize) -> PulseLimits {
+        static LIMITS: [std::sync::OnceLock<PulseLimits>; 3] =
+            [const { std::sync::OnceLock::new() }; 3];
+        *LIMITS[step.ilog2() as usize].get_or_init(|| {
+            let template: Vec<f32> = juno_template(0.05).into_iter().step_by(step).collect();
+            PulseLimits::new(&template)
+        })
+    }
+
     fn removed(samples: &[f32], step: usize) -> (usize, LoadedSamples) {
-        let template: Vec<f32> = juno_template(0.05).into_iter().step_by(step).collect();
         let mut loaded = LoadedSamples::default();
         load_samples(
             SamplesRef::F32(samples),
             (f32::NEG_INFINITY, f32::INFINITY),
             &mut loaded,
         );
-        let limits = PulseLimits::new(&template);
-        let n = remove_glitches(&mut loaded, &limits, NOISE, 1.0);
+        let n = remove_glitches(&mut loaded, &limits_of(step), NOISE, 1.0);
         (n, loaded)
     }
 
