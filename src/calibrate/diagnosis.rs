@@ -25,10 +25,10 @@ const MEDIAN_DEVIATION: f64 = 0.6745;
 const MEDIAN_ERROR: f64 = 1.2533;
 /// Share of the waveforms from which a sign is a reason.
 const REASON_SHARE: f64 = 0.3;
-/// Share of the waveforms from which a sign is said although there is a calibration.
-const TROUBLE_SHARE: f64 = 0.1;
-/// Mean noise over RMS noise below which the noise differs between waveforms.
-const MIN_EVENNESS: f64 = 0.95;
+/// Share of the waveforms from which a problem is reported although the calibration succeeded.
+const PROBLEM_SHARE: f64 = 0.1;
+/// Mean over RMS of the noise of waveforms below which it is uneven.
+const MIN_NOISE_MEAN_OVER_RMS: f64 = 0.95;
 
 /// Signs of trouble, counted over waveforms.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,40 +46,40 @@ pub(super) struct Signs {
     n_down: u64,
 }
 
-/// Trouble of a run that gives a calibration all the same: its figures may be wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub struct RunTrouble {
-    /// Waveforms that were looked at.
+/// Problems of a run that could still be calibrated; its results may be wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunProblems {
+    /// Waveforms without defects.
     pub n_waveforms: u64,
-    /// Waveforms within which the baseline moves.
+    /// Waveforms whose baseline moves.
     pub n_moving: u64,
-    /// Waveforms with samples that their neighbours do not follow.
+    /// Waveforms with samples that stick out from both neighbours.
     pub n_spiked: u64,
-    /// Mean noise of the waveforms over the RMS; 1 if all have the same.
-    pub noise_evenness: f64,
+    /// Mean of the noise of the waveforms over its RMS; 1 if all waveforms have the same noise.
+    pub noise_mean_over_rms: f64,
 }
 
-impl RunTrouble {
-    /// True if the baseline moves within many waveforms.
+impl RunProblems {
+    /// True if the baseline moves in many waveforms.
     #[must_use]
-    pub fn is_moving(&self) -> bool {
+    pub fn has_moving_baseline(&self) -> bool {
         self.is_many(self.n_moving)
     }
 
-    /// True if many waveforms have samples that stick out.
+    /// True if many waveforms have spikes.
     #[must_use]
-    pub fn is_spiked(&self) -> bool {
+    pub fn has_spikes(&self) -> bool {
         self.is_many(self.n_spiked)
     }
 
-    /// True if the noise differs between waveforms, as where part of the run is dead.
+    /// True if the noise differs between waveforms, for example because part of the run is dead.
     #[must_use]
-    pub fn is_uneven(&self) -> bool {
-        self.n_waveforms > 0 && self.noise_evenness < MIN_EVENNESS
+    pub fn has_uneven_noise(&self) -> bool {
+        self.n_waveforms > 0 && self.noise_mean_over_rms < MIN_NOISE_MEAN_OVER_RMS
     }
 
     fn is_many(&self, count: u64) -> bool {
-        count > 0 && count as f64 >= TROUBLE_SHARE * self.n_waveforms as f64
+        count > 0 && count as f64 >= PROBLEM_SHARE * self.n_waveforms as f64
     }
 }
 
@@ -141,15 +141,15 @@ impl Signs {
         self.n_down += other.n_down;
     }
 
-    /// Returns the trouble of a run that gives a calibration.
-    pub fn trouble(&self) -> RunTrouble {
+    /// Returns the problems of a run that could be calibrated.
+    pub fn problems(&self) -> RunProblems {
         let n = self.n_waveforms as f64;
         let rms = (self.noise_sum_adc2 / n.max(1.0)).sqrt();
-        RunTrouble {
+        RunProblems {
             n_waveforms: self.n_waveforms,
             n_moving: self.n_drift + self.n_step + self.n_other,
             n_spiked: self.n_spiked,
-            noise_evenness: if rms > 0.0 {
+            noise_mean_over_rms: if rms > 0.0 {
                 self.noise_sum_adc / n / rms
             } else {
                 1.0
@@ -330,10 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_run_without_noise_is_uneven() {
+    fn part_of_a_run_without_noise_has_uneven_noise() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
         let normal = Normal::new(0.0_f64, 8.0).expect("valid");
-        let trouble = |n_dead: usize, random: &mut rand_chacha::ChaCha8Rng| {
+        let problems = |n_dead: usize, random: &mut rand_chacha::ChaCha8Rng| {
             let (mut signs, mut scratch) = (Signs::default(), Vec::new());
             for waveform in 0..100 {
                 let scale = if waveform < n_dead { 0.1 } else { 1.0 };
@@ -343,12 +343,12 @@ mod tests {
                 let pedestal = estimate_pedestal(&samples, &mut scratch).expect("a pedestal");
                 signs.add(&samples, pedestal, &mut scratch);
             }
-            signs.trouble()
+            signs.problems()
         };
-        let whole = trouble(0, &mut random);
-        assert!(!whole.is_uneven() && !whole.is_moving() && !whole.is_spiked());
-        assert!(trouble(20, &mut random).is_uneven());
-        assert!(trouble(60, &mut random).is_uneven());
+        let whole = problems(0, &mut random);
+        assert!(!whole.has_uneven_noise() && !whole.has_moving_baseline() && !whole.has_spikes());
+        assert!(problems(20, &mut random).has_uneven_noise());
+        assert!(problems(60, &mut random).has_uneven_noise());
     }
 
     #[test]

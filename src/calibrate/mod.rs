@@ -26,7 +26,7 @@ mod spectrum;
 mod spectrum_quality;
 mod template;
 
-pub use diagnosis::RunTrouble;
+pub use diagnosis::RunProblems;
 pub use quiet::{NoiseLine, QuietNoise};
 pub use spectrum::{Spectrum, SpectrumFit};
 pub use spectrum_quality::FitErrors;

@@ -1,7 +1,7 @@
 //! The results of the single-photoelectron calibration.
 
 use super::defects::DefectCounts;
-use super::diagnosis::RunTrouble;
+use super::diagnosis::RunProblems;
 use super::parameters::RunKind;
 use super::quiet::QuietNoise;
 use super::spectrum::{Spectrum, SpectrumFit};
@@ -21,8 +21,8 @@ pub struct ChannelSpe {
     pub left_out: DefectCounts,
     /// True if most pulses point away from the direction of light.
     pub is_upside_down: bool,
-    /// Trouble of the run.
-    pub trouble: RunTrouble,
+    /// Problems of the run, although it could be calibrated.
+    pub problems: RunProblems,
     /// Noise of the windows without light; `None` without a charge window.
     pub quiet: Option<QuietNoise>,
     /// Mean baseline as recorded.

@@ -18,7 +18,7 @@ impl Extractor {
         let samples = waveform.samples;
         let rails = self.rails();
         work.first_sample = 0;
-        // The samples first: they come into the cache in their order.
+        // Loading first brings the samples into the cache in order; padding is rare.
         let flags = load_samples(samples, rails, &mut work.loaded);
         let Some(row) = row else { return flags };
         let channel = self.channel(row);

@@ -5,7 +5,7 @@ use super::deconvolution::deconvolve::DeconvolutionPlan;
 use super::deconvolution::follow_baseline::{Movement, Suspect};
 use super::deconvolution::hit_finding::HitSearch;
 use super::deconvolution::residual_baseline::ResidualBaseline;
-use super::deconvolution::{charge, decimate, deconvolve, hit_finding, residual_baseline, time};
+use super::deconvolution::{charge, cut_pulse, decimate, hit_finding, residual_baseline, time};
 use super::extractor::{Channel, Extractor};
 use super::stage_kind::Stage;
 use super::workspace::Workspace;
@@ -42,12 +42,12 @@ impl Extractor {
 
         self.decimate(channel, work, trace_length);
         on_stage(Stage::Decimate, work);
-        if self.cuts_pulse(channel, work) {
-            let tolerance_adc = deconvolve::CUT_TOLERANCE * work.noise_adc;
-            plan.deconvolve_cut_pulse(&channel.design, tolerance_adc, &mut work.deconvolve);
-        } else {
-            plan.deconvolve(&mut work.deconvolve);
-        }
+        // The quietest block, whose level this is, may lie in an undershoot.
+        let is_cut = self.cuts_pulse(channel, work, work.level_adc) && {
+            let agreed = baseline::estimate_baseline(&work.loaded, &mut work.sorted);
+            self.cuts_pulse(channel, work, agreed.level_adc)
+        };
+        Self::deconvolve_trace(channel, &plan, is_cut, work);
         on_stage(Stage::Deconvolve, work);
 
         let noise_ratio = self.subtract_baseline(channel, &plan, work);
@@ -131,16 +131,8 @@ impl Extractor {
                     curve_mean_adc = followed.mean_adc;
                     work.level_adc = followed.level_adc;
                     self.decimate(channel, work, trace_length);
-                    if self.cuts_pulse(channel, work) {
-                        let tolerance_adc = deconvolve::CUT_TOLERANCE * work.noise_adc;
-                        plan.deconvolve_cut_pulse(
-                            &channel.design,
-                            tolerance_adc,
-                            &mut work.deconvolve,
-                        );
-                    } else {
-                        plan.deconvolve(&mut work.deconvolve);
-                    }
+                    let is_cut = self.cuts_pulse(channel, work, work.level_adc);
+                    Self::deconvolve_trace(channel, plan, is_cut, work);
                     residual = residual_baseline::estimate_residual_baseline(
                         &mut work.deconvolve.trace,
                         plan,
@@ -166,18 +158,27 @@ impl Extractor {
         noise_ratio
     }
 
-    /// True if the end of the window cuts a pulse: it is higher than the level, and than the baseline on which most blocks agree. The level
-    /// alone may be that of the quietest block, in an undershoot.
-    fn cuts_pulse(&self, channel: &Channel, work: &mut Workspace) -> bool {
-        let (end_adc, share) =
-            deconvolve::end_level(&work.deconvolve.trace, channel.design.decimation);
-        let max_end_adc = deconvolve::CUT_PULSE_SIGMA * work.noise_adc * share;
-        if end_adc <= max_end_adc {
-            return false;
+    /// True if the end of the window is so far above the baseline `baseline_adc` that it cuts a pulse.
+    fn cuts_pulse(&self, channel: &Channel, work: &Workspace, baseline_adc: f32) -> bool {
+        let decimation = channel.design.decimation;
+        let (end_adc, sigma) = cut_pulse::end_level(&work.deconvolve.trace, decimation);
+        let above_adc = end_adc + self.readout().polarity.sign() * (work.level_adc - baseline_adc);
+        above_adc > cut_pulse::CUT_PULSE_SIGMA * sigma * work.noise_adc
+    }
+
+    /// Deconvolves the trace; `is_cut` if the end of the window cuts a pulse.
+    fn deconvolve_trace(
+        channel: &Channel,
+        plan: &DeconvolutionPlan,
+        is_cut: bool,
+        work: &mut Workspace,
+    ) {
+        if is_cut {
+            let tolerance_adc = cut_pulse::CUT_TOLERANCE * work.noise_adc;
+            plan.deconvolve_cut_pulse(&channel.design, tolerance_adc, &mut work.deconvolve);
+        } else {
+            plan.deconvolve(&mut work.deconvolve);
         }
-        let baseline_adc = baseline::estimate_baseline(&work.loaded, &mut work.sorted).level_adc;
-        let sign = self.readout().polarity.sign();
-        end_adc + sign * (work.level_adc - baseline_adc) > max_end_adc
     }
 
     /// Turns the samples upright, and halves their rate where the filter allows it.

@@ -90,7 +90,7 @@ fn single_channels(channels: &[ChannelSpe], all: bool) -> Vec<&ChannelSpe> {
 mod tests {
     use super::super::defects::DefectCounts;
     use super::super::parameters::RunKind;
-    use super::super::{RunTrouble, Spectrum, SpectrumFit};
+    use super::super::{RunProblems, Spectrum, SpectrumFit};
     use super::*;
     use crate::model::ChannelCalibration;
 
@@ -105,7 +105,7 @@ mod tests {
             n_waveforms: 505,
             left_out: DefectCounts::default(),
             is_upside_down: false,
-            trouble: RunTrouble::default(),
+            problems: RunProblems::default(),
             quiet: None,
             baseline_adc: 1000.0,
             window: Some((10, 40)),

@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 
 use super::deconvolve::{BLOCK, DeconvolutionPlan};
-use super::moving_baseline::{Blocks, MovingBaselineWorkspace, SHORT_BLOCK};
+use super::moving_baseline::{Blocks, MovingBaselineWorkspace, SHORT_BLOCK, block_means};
 use crate::extract::select_nth::select_nth;
 
 /// Bump, in standard deviations, from which a block may hold light.
@@ -37,7 +37,7 @@ pub(super) struct Verdict {
 }
 
 impl MovingBaselineWorkspace {
-    /// Decides whether the baseline of a suspect waveform moves. [`is_suspect`] has measured its blocks.
+    /// Decides whether the baseline of a suspect waveform moves. [`is_suspect`](super::moving_baseline::is_suspect) has measured its blocks.
     pub(super) fn test(
         &mut self,
         plan: &DeconvolutionPlan,
@@ -46,16 +46,8 @@ impl MovingBaselineWorkspace {
     ) -> (Verdict, Blocks) {
         let blocks = Blocks::new(plan, smooth.len(), noise_ratio);
         let block_sigma = blocks.mean_sigma(plan, 1, noise_adc);
-        self.response.clear();
-        if blocks.size == BLOCK {
-            let responses = plan.block_response[..blocks.count].iter();
-            let share = 1.0 / blocks.size as f32;
-            self.response.extend(responses.map(|sum| share * sum));
-        } else {
-            let responses = plan.baseline_response[..smooth.len()].chunks_exact(blocks.size);
-            self.response
-                .extend(responses.map(|block| block.iter().sum::<f32>() / blocks.size as f32));
-        }
+        let responses = &plan.baseline_response[..smooth.len()];
+        block_means(responses, &plan.block_response, &blocks, &mut self.response);
         self.find_dark_blocks(plan, smooth, noise_adc, &blocks);
         let mut level_adc = self.median_level(&blocks);
         self.subtract(level_adc);

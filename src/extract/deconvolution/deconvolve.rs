@@ -17,14 +17,6 @@ pub(crate) const BLOCK: usize = 8;
 pub(crate) const LEVEL_SAMPLES: usize = 8;
 /// Distance at which the smoothed trace is compared with itself to find bumps, in standard deviations of the kernel.
 const BUMP_REACH_SIGMA: f32 = 3.0;
-/// Part of the window before its end in which light is not known, in standard deviations of the kernel.
-const CUT_SIGMA: f32 = 3.3;
-/// Rounds of finding light and continuing it.
-const CUT_ROUNDS: usize = 3;
-/// Change of the continuation from which another round is made, in standard deviations of the noise.
-pub(crate) const CUT_TOLERANCE: f32 = 0.25;
-/// Height of the end of the window over the baseline from which a pulse is cut, in standard deviations of the noise.
-pub(crate) const CUT_PULSE_SIGMA: f32 = 4.0;
 /// Longest ramp from that level to the baseline, in decimated samples.
 const MAX_RAMP: usize = 64;
 /// Number of samples up to which the noise of sums is tabulated.
@@ -55,9 +47,9 @@ pub struct DeconvolutionPlan {
     pub(crate) bump_noise: f32,
     /// Height of the template over its area above 0, per ns.
     pub(crate) height_per_area: f32,
-    filter: PackedFilter,
+    pub(super) filter: PackedFilter,
     /// The convolution of a trace with the template at the rate of the trace, created when a waveform first needs it.
-    trace_convolution: OnceLock<PackedFilter>,
+    pub(super) trace_convolution: OnceLock<PackedFilter>,
     /// The same at the full sampling rate.
     template_filter: OnceLock<PackedFilter>,
     pub(crate) lead_ramp: Vec<f32>,
@@ -69,11 +61,11 @@ pub struct DeconvolutionPlan {
 pub struct DeconvolutionWorkspace {
     /// Input: the decimated window, whose length the caller sets. Result: the deconvolved trace.
     pub trace: AlignedBuffer,
-    packed: PackedWorkspace,
+    pub(super) packed: PackedWorkspace,
     /// Of a cut pulse: the window, its continuation in the round before, and the trace of that round.
-    window: Vec<f32>,
-    beyond: Vec<f32>,
-    found: Vec<f32>,
+    pub(super) window: Vec<f32>,
+    pub(super) beyond: Vec<f32>,
+    pub(super) found: Vec<f32>,
 }
 
 impl DeconvolutionPlan {
@@ -204,52 +196,6 @@ impl DeconvolutionPlan {
         work.trace.resize(length, 0.0);
     }
 
-    /// Deconvolves the window in `work.trace`, whose end cuts a pulse, in place: it is continued as the light found so far continues it, where any
-    /// other level is held. Light is found in the window but for its end, and continued by convolution; a few times, as each continuation
-    /// improves the light found before it, until it changes by less than `tolerance_adc`.
-    pub(crate) fn deconvolve_cut_pulse(
-        &self,
-        design: &Design,
-        tolerance_adc: f32,
-        work: &mut DeconvolutionWorkspace,
-    ) {
-        let length = work.trace.len();
-        work.window.clear();
-        work.window.extend_from_slice(&work.trace);
-        work.beyond.clear();
-        let convolution = self
-            .trace_convolution
-            .get_or_init(|| PackedFilter::new(&design.decimated_template_spectrum(self.n_fft)));
-        let cut = (CUT_SIGMA * self.kernel_sigma_ns / self.step_ns).ceil() as usize;
-        let first = mean(&work.window[..LEVEL_SAMPLES.min(length)]);
-        self.deconvolve_ring(work);
-        for _ in 0..CUT_ROUNDS {
-            work.found.clear();
-            work.found.extend_from_slice(&work.trace[..length]);
-            // The light of the window but for its end; what it leaves outside is its continuation.
-            work.trace[length.saturating_sub(cut)..].fill(0.0);
-            convolution.apply(&mut work.trace, &mut work.packed);
-            let (window, beyond) = work.trace.split_at_mut(length);
-            window.copy_from_slice(&work.window);
-            let count = beyond.len();
-            let lead = self.lead_ramp.len().min(count);
-            let ramp = &self.lead_ramp[self.lead_ramp.len() - lead..];
-            for (sample, weight) in beyond[count - lead..].iter_mut().zip(ramp) {
-                *sample = *sample * (1.0 - weight) + first * weight;
-            }
-            let mut pairs = work.beyond.iter().zip(&*beyond);
-            if !work.beyond.is_empty() && pairs.all(|(old, new)| (new - old).abs() <= tolerance_adc)
-            {
-                window.copy_from_slice(&work.found);
-                break;
-            }
-            work.beyond.clear();
-            work.beyond.extend_from_slice(beyond);
-            self.filter.apply(&mut work.trace, &mut work.packed);
-        }
-        work.trace.resize(length, 0.0);
-    }
-
     /// Deconvolves the window in `work.trace`, and returns the trace of the whole circular transform: the window, what follows it, and what
     /// precedes it.
     pub(super) fn deconvolve_ring(&self, work: &mut DeconvolutionWorkspace) {
@@ -314,15 +260,7 @@ fn write_lead(before: &mut [f32], level: f32, ramp: &[f32]) {
     }
 }
 
-/// Returns the level of the last samples of a window, and its standard deviation for a noise of 1 per sample of the waveform.
-pub(crate) fn end_level(window: &[f32], decimation: usize) -> (f32, f32) {
-    let end = &window[window.len().saturating_sub(LEVEL_SAMPLES)..];
-    // The mean of samples of the trace is that of as many raw samples.
-    let n_samples = (LEVEL_SAMPLES * decimation) as f32;
-    (mean(end), 1.0 / n_samples.sqrt())
-}
-
-fn mean(samples: &[f32]) -> f32 {
+pub(super) fn mean(samples: &[f32]) -> f32 {
     samples.iter().sum::<f32>() / samples.len().max(1) as f32
 }
 

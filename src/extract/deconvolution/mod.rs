@@ -3,6 +3,7 @@
 mod baseline_curve;
 mod baseline_decision;
 pub(crate) mod charge;
+pub(crate) mod cut_pulse;
 pub(crate) mod decimate;
 pub(crate) mod deconvolve;
 pub(crate) mod filter;

@@ -206,16 +206,18 @@ impl MovingBaselineWorkspace {
         blocks: &Blocks,
         residual: &ResidualBaselineWorkspace,
     ) {
-        let share = 1.0 / blocks.size as f32;
-        self.mean.clear();
-        if blocks.size == BLOCK {
-            let sums = residual.block_sum[..blocks.count].iter();
-            self.mean.extend(sums.map(|sum| share * sum));
-        } else {
-            let sums = trace
-                .chunks_exact(blocks.size)
-                .map(|block| block.iter().sum::<f32>());
-            self.mean.extend(sums.map(|sum| share * sum));
-        }
+        block_means(trace, &residual.block_sum, blocks, &mut self.mean);
+    }
+}
+
+/// Writes the mean of each block of `values`. `sums` are those of blocks of [`BLOCK`] values.
+pub(super) fn block_means(values: &[f32], sums: &[f32], blocks: &Blocks, means: &mut Vec<f32>) {
+    let share = 1.0 / blocks.size as f32;
+    means.clear();
+    if blocks.size == BLOCK {
+        means.extend(sums[..blocks.count].iter().map(|sum| share * sum));
+    } else {
+        let blocks = values.chunks_exact(blocks.size);
+        means.extend(blocks.map(|block| share * block.iter().sum::<f32>()));
     }
 }

@@ -286,6 +286,33 @@ fn a_fit_that_does_not_describe_the_waveform_fails() {
 }
 
 #[test]
+fn a_pulse_that_the_end_cuts_on_a_baseline_that_drifts_keeps_its_charge() {
+    let light: Vec<Vec<Photoelectron>> = (0..40)
+        .map(|index| vec![(965.0 + 0.5 * f64::from(index % 10), 4.0)])
+        .collect();
+    let extractor = extractor_of(Method::Deconvolution, UNDERSHOOT as f32, NOISE);
+    let mean_pe = |drift_pe: f64| {
+        let batch = moving(&light, |_, t| {
+            f64::from(PEAK_ADC) * drift_pe * (1.0 - t / 1000.0)
+        });
+        let found = extracted(&extractor, &batch);
+        let late = |hits: &[Hit]| -> f64 {
+            let late = hits.iter().filter(|hit| hit.time_ns > 940.0);
+            late.map(|hit| f64::from(hit.charge_pe)).sum()
+        };
+        found.iter().map(|(_, hits)| late(hits)).sum::<f64>() / found.len() as f64
+    };
+    let still_pe = mean_pe(0.0);
+    for drift_pe in [0.6, -0.6] {
+        let drifting_pe = mean_pe(drift_pe);
+        assert!(
+            (drifting_pe / still_pe - 1.0).abs() < 0.15,
+            "{drift_pe}: {drifting_pe} PE, {still_pe} PE without a drift"
+        );
+    }
+}
+
+#[test]
 fn a_pulse_before_the_end_of_the_window_is_no_more_than_itself() {
     for method in METHODS {
         let extractor = extractor_of(method, UNDERSHOOT as f32, NOISE);

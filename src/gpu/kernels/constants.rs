@@ -7,7 +7,9 @@ use super::numbers::{
     ALONE_AFTER, ALONE_BEFORE, ANGLES_AT, FLAGS_SHIFT, FitNumber, HEADER_WORDS, Header, LANES,
     LEADS, LEFT_TO_CPU, MethodNumber, TILE,
 };
-use crate::extract::deconvolution::{charge, deconvolve, moving_baseline, residual_baseline, time};
+use crate::extract::deconvolution::{
+    charge, cut_pulse, deconvolve, moving_baseline, residual_baseline, time,
+};
 use crate::extract::template_fit::{config, template};
 use crate::extract::threshold::over_threshold;
 use crate::extract::{Stage, baseline, empty_waveform, flat_top, glitches, load_samples, padding};
@@ -83,7 +85,7 @@ pub fn extraction() -> String {
     constants!(text, real, empty_waveform: EMPTY_MAX_ABOVE_SIGMA EMPTY_MAX_BELOW_SIGMA EMPTY_MIN_SHARE);
     constants!(text, integer, empty_waveform: EMPTY_MIN_BLOCKS);
     constants!(text, integer, deconvolve: LEVEL_SAMPLES BLOCK);
-    constants!(text, real, deconvolve: CUT_PULSE_SIGMA);
+    constants!(text, real, cut_pulse: CUT_PULSE_SIGMA);
     constants!(text, integer, residual_baseline: MIN_PAIRED_BLOCKS MIN_LONG_BLOCKS);
     constants!(text, real, residual_baseline: LEVEL_QUANTILE LEVEL_QUANTILE_SIGMA LIT_SIGMA MAX_NOISE_RATIO MIN_NOISE_SAMPLES
         MIN_UNLIT_BLOCKS DRIFT_SIGMA);

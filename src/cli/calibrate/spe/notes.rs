@@ -1,7 +1,7 @@
 //! What `nuwave calibrate spe` says about the waveforms: those left out, moving baselines, lines in the noise, cut templates.
 
 use crate::calibrate::spe::{ChannelSpe, CutTail, SpeResult};
-use crate::calibrate::{NoiseLine, QuietNoise, RunTrouble};
+use crate::calibrate::{NoiseLine, QuietNoise, RunProblems};
 use crate::text::{counted, thousands};
 
 /// Share of the windows without light with a moving baseline from which it is said.
@@ -35,8 +35,9 @@ pub(super) fn notes(result: &SpeResult, sampling_ns: f64) -> Vec<String> {
             named(&down)
         ));
     }
-    notes.extend(moving(channels));
-    notes.extend(trouble(channels));
+    let moving = moving(channels);
+    notes.extend(problems(channels, moving.is_some()));
+    notes.extend(moving);
     notes.extend(lines(channels));
     notes.extend(cut(channels, sampling_ns));
     notes
@@ -85,40 +86,43 @@ fn moving(channels: &[ChannelSpe]) -> Option<String> {
     })
 }
 
-/// Runs that give a calibration although many of their waveforms are not as they should be.
-fn trouble(channels: &[ChannelSpe]) -> Vec<String> {
-    let mut notes = Vec::new();
-    let total = |count: &dyn Fn(&RunTrouble) -> u64, is: &dyn Fn(&RunTrouble) -> bool| -> u64 {
-        let troubles = channels.iter().map(|channel| &channel.trouble);
-        troubles.filter(|trouble| is(trouble)).map(count).sum()
+/// Runs that could be calibrated, but whose results may be wrong. `is_moving_known`: a note says already that the baseline moves.
+fn problems(channels: &[ChannelSpe], is_moving_known: bool) -> Vec<String> {
+    // The channels with a problem, its number of waveforms, and the number of all waveforms.
+    let affected = |has: fn(&RunProblems) -> bool, count: fn(&RunProblems) -> u64| {
+        let of = ids(channels, |channel| has(&channel.problems));
+        let problems = channels.iter().map(|channel| &channel.problems);
+        let (n, all) = problems
+            .filter(|problems| has(problems))
+            .fold((0, 0), |(n, all), problems| {
+                (n + count(problems), all + problems.n_waveforms)
+            });
+        (!of.is_empty()).then(|| {
+            let all = counted(all, "waveform");
+            (named(&of), format!("{} of {all}", thousands(n)))
+        })
     };
-    let all = |is: &dyn Fn(&RunTrouble) -> bool| total(&|trouble| trouble.n_waveforms, is);
-    let moving = ids(channels, |channel| channel.trouble.is_moving());
-    if !moving.is_empty() {
-        notes.push(format!(
-            "warning: the baseline moves within {} of {} of {}: gain, noise and template may be wrong",
-            thousands(total(&|trouble| trouble.n_moving, &RunTrouble::is_moving)),
-            counted(all(&RunTrouble::is_moving), "waveform"),
-            named(&moving)
-        ));
-    }
-    let spiked = ids(channels, |channel| channel.trouble.is_spiked());
-    if !spiked.is_empty() {
-        notes.push(format!(
-            "warning: single samples stick out in {} of {} of {}: spikes, or pulses shorter than two samples",
-            thousands(total(&|trouble| trouble.n_spiked, &RunTrouble::is_spiked)),
-            counted(all(&RunTrouble::is_spiked), "waveform"),
-            named(&spiked)
-        ));
-    }
-    let uneven = ids(channels, |channel| channel.trouble.is_uneven());
-    if !uneven.is_empty() {
-        notes.push(format!(
-            "warning: the noise differs between the waveforms of {}: part of the run may be dead or disturbed; noise and threshold may be wrong",
-            named(&uneven)
-        ));
-    }
-    notes
+    let moving = affected(RunProblems::has_moving_baseline, |problems| {
+        problems.n_moving
+    });
+    let spiked = affected(RunProblems::has_spikes, |problems| problems.n_spiked);
+    let uneven = affected(RunProblems::has_uneven_noise, |problems| {
+        problems.n_waveforms
+    });
+    [
+        moving.filter(|_| !is_moving_known).map(|(of, n)| {
+            format!("warning: the baseline moves in {n} of {of}: gain, noise and template may be wrong")
+        }),
+        spiked.map(|(of, n)| {
+            format!("warning: single samples stick out in {n} of {of}: spikes, or pulses shorter than two samples")
+        }),
+        uneven.map(|(of, _)| {
+            format!("warning: the noise differs between the waveforms of {of}: part of the run may be dead; noise and threshold may be wrong")
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The strongest line, and how many channels have lines.
