@@ -21,6 +21,8 @@ pub(super) struct ChannelSums {
     run: RunKind,
     n_samples: usize,
     pub noise_adc: f64,
+    /// Noise below which a waveform is dead and left out; 0 if none is.
+    dead_below_adc: f64,
     /// The light window (LED run), or the charge window of a pulse, its peak at `before_peak` (dark run).
     pub window: Span,
     before_peak: usize,
@@ -87,6 +89,7 @@ impl ChannelSums {
             run,
             n_samples,
             noise_adc,
+            dead_below_adc: first_pass.noise.dead_below_adc(),
             window,
             before_peak: before,
             pickup: match run {
@@ -113,6 +116,13 @@ impl ChannelSums {
             upright: Vec::with_capacity(n_samples),
             scratch: Vec::new(),
         })
+    }
+
+    /// True if a waveform is dead. The noise of all its samples is that of the first pass.
+    fn is_dead(&mut self, samples: &[f32]) -> bool {
+        self.dead_below_adc > 0.0
+            && estimate_pedestal(samples, &mut self.scratch)
+                .is_some_and(|pedestal| pedestal.noise_adc < self.dead_below_adc)
     }
 
     /// Returns the number of samples of a waveform.
@@ -227,6 +237,9 @@ impl ChannelSums {
 
     /// Second pass: fills charge spectrum, pedestal, rate and first mean pulse.
     pub fn add_charge(&mut self, samples: &[f32]) {
+        if self.is_dead(samples) {
+            return;
+        }
         if self.run == RunKind::Dark {
             if let Some(peak) = self.lone_pulse(samples)
                 && let Some(time) = self.find(peak)
@@ -335,6 +348,9 @@ impl ChannelSums {
         let Some((low, high)) = self.selection else {
             return;
         };
+        if self.is_dead(samples) {
+            return;
+        }
         let (time, charge) = if self.run == RunKind::Dark {
             let rate = (self.dark_samples, self.dark_hits);
             let peak = self.lone_pulse(samples);

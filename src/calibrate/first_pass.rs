@@ -1,7 +1,8 @@
 //! The first pass over a channel: its noise, the shape of its pulses, and the time of the light.
 
 use super::defects::{Defect, DefectCounts};
-use super::diagnosis::Signs;
+use super::diagnosis::{RunProblems, Signs};
+use super::noise_histogram::NoiseHistogram;
 use super::pedestal::estimate_pedestal;
 
 /// Samples kept before the peak of a pulse.
@@ -22,8 +23,7 @@ pub(super) struct FirstPass {
     /// Waveforms that are left out.
     pub defects: DefectCounts,
     pub signs: Signs,
-    pub baseline_sum_adc: f64,
-    pub noise_sum_adc2: f64,
+    pub noise: NoiseHistogram,
     /// Sum of the waveforms with light anywhere, and their number.
     lit: Vec<f64>,
     pub n_lit: u64,
@@ -70,13 +70,12 @@ impl FirstPass {
         };
         self.n_waveforms += 1;
         self.signs.add(samples, level, scratch);
-        self.baseline_sum_adc += level.level_adc;
-        self.noise_sum_adc2 += level.noise_adc * level.noise_adc;
         let baseline = level.level_adc;
         let threshold = baseline + LIGHT_SIGMA * level.noise_adc;
         let is_light = |sample: &f32| f64::from(*sample) > threshold;
         let first = samples.iter().position(is_light);
         let last = samples.iter().rposition(is_light);
+        self.noise.add(level, first.is_some());
         let (sum, n) = if first.is_some() {
             (&mut self.lit, &mut self.n_lit)
         } else {
@@ -131,11 +130,25 @@ impl FirstPass {
 
     /// Returns mean baseline and noise; `None` without a usable waveform.
     pub fn level(&self) -> Option<(f64, f64)> {
-        let n = self.n_waveforms - self.defects.total();
-        (n > 0).then(|| {
-            let n = n as f64;
-            (self.baseline_sum_adc / n, (self.noise_sum_adc2 / n).sqrt())
-        })
+        let mean = self.noise.mean_pedestal()?;
+        Some((mean.level_adc, mean.noise_adc))
+    }
+
+    /// Counts the dead waveforms as left out, once the first pass is complete.
+    pub fn leave_out_dead(&mut self) {
+        let n_dead = self.noise.n_dead();
+        self.defects.add_many(Defect::Dead, n_dead);
+    }
+
+    /// Returns the problems of a run that could be calibrated.
+    pub fn problems(&self) -> RunProblems {
+        RunProblems {
+            noise_mean_over_rms: self
+                .noise
+                .mean_pedestal()
+                .map_or(1.0, |mean| mean.mean_over_rms),
+            ..self.signs.problems()
+        }
     }
 
     /// Returns the mean waveform without light: the pick-up from the light source's electronics.

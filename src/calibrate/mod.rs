@@ -13,6 +13,7 @@ mod finalize;
 mod first_pass;
 pub mod light;
 mod nelder_mead;
+mod noise_histogram;
 mod parameters;
 mod pedestal;
 #[cfg(feature = "plots")]

@@ -97,6 +97,9 @@ pub fn spe(
         }
     })?;
 
+    first_passes
+        .values_mut()
+        .for_each(FirstPass::leave_out_dead);
     let (run, mut channels) = plan(&first_passes, parameters);
     read_all(&mut |waveform| {
         if let Some(channel) = channels.get_mut(&waveform.channel_id)

@@ -67,7 +67,15 @@ impl Extractor {
         }
         // The quietest block may lie in a top that is cut: the baseline on which most blocks agree is better here.
         let level_adc = baseline::estimate_baseline(loaded, &mut work.sorted).level_adc;
-        if flat_top::has_flat_top(loaded, &channel.limits, level_adc, noise_adc, sign) {
+        let template_adc = &self.calibration().rows()[row].template_adc;
+        if flat_top::has_flat_top(
+            loaded,
+            template_adc,
+            &channel.limits,
+            level_adc,
+            noise_adc,
+            sign,
+        ) {
             flags |= if sign > 0.0 {
                 Flags::SATURATED_HIGH
             } else {

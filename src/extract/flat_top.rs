@@ -1,11 +1,15 @@
 //! Saturation below the rails of the digitizer: an amplifier cuts large pulses at one level, or the file does not state its bits.
 //!
 //! A peak is cut if a run of samples has exactly the extreme value, longer than noise allows, or if a plateau within the noise is wider than
-//! the peak of a pulse of that height and falls off steeply at both ends.
+//! the peak of a pulse of that height, falls off steeply at both ends, and is described by a constant better than by a sum of pulses:
+//! photoelectrons that follow each other at the right distances make a plateau too.
+
+use std::ops::Range;
 
 use multiversion::multiversion;
 
 use super::load_samples::LoadedSamples;
+use super::nonnegative_fit::fit_samples;
 use super::pulse_limits::PulseLimits;
 
 /// Height of a peak, in standard deviations of the noise, from which it is tested.
@@ -20,6 +24,19 @@ pub(crate) const MIN_PLATEAU_SAMPLES: f32 = 3.0;
 const MAX_PLATEAU_BEND: f32 = 1.5;
 /// Fall at either end of a plateau over half its width, in units of [`PLATEAU_DEPTH`].
 const MIN_PLATEAU_FALL: f32 = 5.0;
+/// Distance of the mean of a plateau, in standard deviations of the noise, from which its first and last samples belong to its flanks.
+const FLANK_DEPTH: f64 = 2.5;
+/// Chi-square, summed over the plateau, by which a sum of pulses has to describe it better than a constant does.
+const MIN_CHI2_GAIN: f64 = 4.0;
+/// Height, in standard deviations of the noise, above which light before the plateau is part of it.
+const MIN_LIGHT: f64 = 3.0;
+/// Samples before and after the plateau that are fitted with it, and next to it on which the fit is judged, in widths of the peak.
+const FIT_BEFORE: f32 = 8.0;
+const FIT_AFTER: f32 = 2.5;
+const FIT_EDGE: f32 = 1.5;
+/// Distance of the pulses of the fit at a height of one standard deviation, in widths of the peak: the error of the interpolation between
+/// them, which grows with the square of the distance and with the height, stays below half a standard deviation.
+const PULSE_DISTANCE: f32 = 3.4;
 /// Logarithm of the probability that noise makes a run of equal samples at the peak.
 const EQUAL_RUN_LOG: f32 = 9.2;
 /// Shortest run of equal samples.
@@ -72,6 +89,7 @@ fn min_plateau(limits: &PulseLimits, noise_adc: f32, height: f32) -> f32 {
 /// True if the highest peak of the waveform, with pulses upright, is cut. `level_adc` is a first baseline.
 pub(crate) fn has_flat_top(
     loaded: &LoadedSamples,
+    template_adc: &[f32],
     limits: &PulseLimits,
     level_adc: f32,
     noise_adc: f32,
@@ -111,7 +129,15 @@ pub(crate) fn has_flat_top(
             && (index - begin) as f32 >= min_plateau
             && is_plateau(begin..index, depth, noise_adc, count)
         {
-            return true;
+            let upright = Upright {
+                loaded,
+                level_adc,
+                noise_adc,
+                sign,
+            };
+            if !upright.is_sum_of_pulses(begin..index, template_adc, limits, height / noise_adc) {
+                return true;
+            }
         }
         (begin, holds_extreme) = (index + 1, false);
     }
@@ -127,13 +153,13 @@ pub(crate) fn equal_run(noise_adc: f32) -> usize {
 
 /// True if the run of samples is level, and falls off at once at both ends.
 fn is_plateau(
-    run: std::ops::Range<usize>,
+    run: Range<usize>,
     depth: impl Fn(usize) -> f32,
     noise_adc: f32,
     count: usize,
 ) -> bool {
     let third = run.len() / 3;
-    let mean = |range: std::ops::Range<usize>| {
+    let mean = |range: Range<usize>| {
         let length = range.len() as f32;
         range.map(&depth).sum::<f32>() / length
     };
@@ -150,6 +176,78 @@ fn is_plateau(
         .is_some_and(|index| depth(index) > fall);
     let falls_after = run.end + reach <= count && depth(run.end + reach - 1) > fall;
     falls_before && falls_after
+}
+
+/// The samples of a waveform with pulses upright, without its baseline, in standard deviations of the noise.
+struct Upright<'a> {
+    loaded: &'a LoadedSamples,
+    level_adc: f32,
+    noise_adc: f32,
+    sign: f32,
+}
+
+impl Upright<'_> {
+    fn at(&self, index: usize) -> f64 {
+        let sample = self.loaded.sample(index).unwrap_or(self.level_adc);
+        f64::from(self.sign * (sample - self.level_adc) / self.noise_adc)
+    }
+
+    /// True if pulses with charges of at least 0 describe the samples of the plateau `run` and next to it better than a constant describes the
+    /// plateau. `height` is that of the plateau, in standard deviations of the noise.
+    fn is_sum_of_pulses(
+        &self,
+        run: Range<usize>,
+        template_adc: &[f32],
+        limits: &PulseLimits,
+        height: f32,
+    ) -> bool {
+        let width = limits.peak_width;
+        let count = self.loaded.even.len() + self.loaded.odd.len();
+        let before = (FIT_BEFORE * width).ceil() as usize;
+        let first = (run.start.saturating_sub(before)..run.start)
+            .rev()
+            .find(|&index| self.at(index) <= MIN_LIGHT)
+            .unwrap_or(run.start.saturating_sub(before));
+        let end = count.min(run.end + (FIT_AFTER * width).ceil() as usize);
+        let samples: Vec<f64> = (first..end).map(|index| self.at(index)).collect();
+        let distance = (PULSE_DISTANCE * width / height.sqrt()).max(1.0) as usize;
+        let earliest = -limits.peak_index.cast_signed();
+        let latest = samples.len().cast_signed() - (limits.peak_index / 2).cast_signed();
+        let starts: Vec<isize> = (earliest..latest).step_by(distance).collect();
+        let fitted = fit_samples(&samples, template_adc, &starts);
+        let edge = (FIT_EDGE * width).ceil() as usize;
+        let judged =
+            run.start.saturating_sub(first + edge)..(run.end + edge - first).min(samples.len());
+        let n_judged = judged.len() as f64;
+        let chi2_pulses: f64 = fitted[judged.clone()]
+            .iter()
+            .zip(&samples[judged])
+            .map(|(fitted, sample)| (fitted - sample).powi(2))
+            .sum();
+        // Both per sample, and then for the samples of the plateau.
+        let gain = self.chi2_of_constant(run.clone()) - chi2_pulses / n_judged;
+        gain * run.len() as f64 > MIN_CHI2_GAIN
+    }
+
+    /// Returns the chi-square per degree of freedom of a constant for the samples of the plateau, without its flanks.
+    fn chi2_of_constant(&self, run: Range<usize>) -> f64 {
+        let mut samples: Vec<f64> = run.map(|index| self.at(index)).collect();
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let limit = sorted[sorted.len() / 2] - FLANK_DEPTH;
+        let is_level = |sample: &f64| *sample >= limit;
+        let first = samples.iter().position(is_level).unwrap_or(0);
+        let end = samples
+            .iter()
+            .rposition(is_level)
+            .map_or(samples.len(), |last| last + 1);
+        samples.truncate(end);
+        samples.drain(..first);
+        let n_samples = samples.len() as f64;
+        let mean = samples.iter().sum::<f64>() / n_samples;
+        let chi2: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+        chi2 / (n_samples - 1.0).max(1.0)
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +307,14 @@ mod tests {
         let template: Vec<f32> = juno_template(0.05).into_iter().step_by(step).collect();
         let mut loaded = LoadedSamples::default();
         load_samples(SamplesRef::F32(&samples), (0.0, 16383.0), &mut loaded);
-        has_flat_top(&loaded, &PulseLimits::new(&template), 5000.0, NOISE, -1.0)
+        has_flat_top(
+            &loaded,
+            &template,
+            &PulseLimits::new(&template),
+            5000.0,
+            NOISE,
+            -1.0,
+        )
     }
 
     #[test]
@@ -241,5 +346,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// True if pulses of `charges_pe` at `times_ns` after each other are taken for a peak that is cut.
+    fn sum_is_cut(seed: u64, times_ns: &[f64], charges_pe: &[f32], cut_adc: f32) -> bool {
+        let samples: Vec<f32> = gaussian(seed, 1000)
+            .iter()
+            .enumerate()
+            .map(|(index, noise)| {
+                let light: f32 = times_ns
+                    .iter()
+                    .zip(charges_pe)
+                    .map(|(time_ns, charge)| {
+                        charge * PEAK_ADC * pulse_at(index as f64 - 300.0 - time_ns) as f32
+                    })
+                    .sum();
+                (5000.0 - light.min(cut_adc) - NOISE * noise).round()
+            })
+            .collect();
+        let template = juno_template(0.05);
+        let mut loaded = LoadedSamples::default();
+        load_samples(SamplesRef::F32(&samples), (0.0, 16383.0), &mut loaded);
+        let limits = PulseLimits::new(&template);
+        has_flat_top(&loaded, &template, &limits, 5000.0, NOISE, -1.0)
+    }
+
+    #[test]
+    fn photoelectrons_that_make_a_plateau_are_not_cut() {
+        // Times and charges found by trial, whose sums have level tops.
+        let sums: [(&[f64], &[f32]); 4] = [
+            (&[0.0, 3.0, 12.0], &[2.8, 4.0, 3.3]),
+            (&[0.0, 1.0, 11.0, 18.0, 22.0], &[2.5, 2.6, 2.7, 1.9, 1.4]),
+            (
+                &[0.0, 3.0, 3.0, 4.0, 12.0, 16.0],
+                &[2.2, 2.5, 2.4, 2.7, 3.6, 2.6],
+            ),
+            (
+                &[0.0, 9.0, 12.0, 16.0, 18.0, 24.0, 26.0],
+                &[2.6, 3.0, 3.8, 3.4, 3.1, 2.7, 3.1],
+            ),
+        ];
+        let (mut n_whole, mut n_cut) = (0, 0);
+        for seed in 0..25 {
+            for (times_ns, charges_pe) in sums {
+                n_whole += u32::from(sum_is_cut(seed, times_ns, charges_pe, f32::INFINITY));
+                let more: Vec<f32> = charges_pe.iter().map(|charge| 3.0 * charge).collect();
+                n_cut += u32::from(sum_is_cut(seed, times_ns, &more, 8.0 * PEAK_ADC));
+            }
+        }
+        assert!(
+            n_whole <= 3,
+            "{n_whole} of 100 whole tops are taken for cut"
+        );
+        assert!(n_cut >= 97, "{n_cut} of 100 cut tops are found");
     }
 }

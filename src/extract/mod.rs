@@ -6,7 +6,7 @@
 //! |---|---|
 //! | constant runs at the edges of the window | [`padding`] |
 //! | samples to floats, flags, block sums | [`load_samples`] |
-//! | samples that no pulse can make; pulses that are cut | [`glitches`], [`flat_top`], [`pulse_limits`] |
+//! | samples that no pulse can make; pulses that are cut | [`glitches`], [`flat_top`], [`nonnegative_fit`], [`pulse_limits`] |
 //! | baseline (pedestal) and noise | [`baseline`] |
 //! | test for light, method `auto` | [`empty_waveform`] |
 //! | pulses upright, rate halved | [`deconvolution::decimate`] |
@@ -32,6 +32,7 @@ pub(crate) mod finalize;
 pub(crate) mod flat_top;
 pub(crate) mod glitches;
 pub(crate) mod load_samples;
+pub(crate) mod nonnegative_fit;
 pub(crate) mod padding;
 mod parameters;
 pub(crate) mod prefetch;

@@ -19,6 +19,8 @@ pub(crate) struct PulseLimits {
     /// Most by which one sample, or the mean of two, exceeds the mean of its neighbours, as a share of that mean. Infinite if a pulse may be
     /// as narrow as that.
     pub(crate) sharpness: [f32; 2],
+    /// Index of the template's highest sample.
+    pub(crate) peak_index: usize,
     /// Width of the peak in samples: the height falls by x^2 / (2 width^2) at a distance x.
     pub(crate) peak_width: f32,
     /// True if a pulse may rise to its peak within one sample.
@@ -80,6 +82,7 @@ impl PulseLimits {
         let bend = (2.0 * peak - before - after).max(f32::MIN_POSITIVE);
         Self {
             sharpness,
+            peak_index,
             peak_width: (peak / bend).max(0.0).sqrt(),
             is_steep: peak_index <= MAX_STEEP_RISE,
         }

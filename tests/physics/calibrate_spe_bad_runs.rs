@@ -235,6 +235,56 @@ fn a_refusal_says_what_disturbs_the_run() {
 }
 
 #[test]
+fn waveforms_that_are_dead_for_part_of_the_run_are_left_out() {
+    let good: Vec<Vec<u16>> = led_run(3000, 300, 11)
+        .iter()
+        .map(|upright| digitised(upright, Polarity::Negative))
+        .collect();
+    let expected = &calibrate(&good, Polarity::Negative)
+        .expect("calibrates")
+        .channels[0];
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let normal = Normal::new(0.0, 0.7).expect("valid");
+    // The last digit of the digitizer at another baseline, before, between and after the good waveforms.
+    for n_dead in [300, 3000, 9000] {
+        let mut run = good.clone();
+        for _ in 0..n_dead {
+            let dead: Vec<u16> = (0..300)
+                .map(|_| f64::round(3010.0 + normal.sample(&mut random)) as u16)
+                .collect();
+            run.insert(random.random_range(0..=run.len()), dead);
+        }
+        let result = calibrate(&run, Polarity::Negative).expect("calibrates");
+        let channel = &result.channels[0];
+        let found: Vec<(&str, u64)> = channel
+            .left_out
+            .found()
+            .map(|(defect, count)| (defect.name(), count))
+            .collect();
+        assert_eq!(found, [("dead", n_dead)]);
+        assert_eq!(
+            channel.calibration.noise_adc,
+            expected.calibration.noise_adc
+        );
+        assert!((channel.baseline_adc - expected.baseline_adc).abs() < 1e-6);
+        let (fit, before) = (channel.fit.expect("a fit"), expected.fit.expect("a fit"));
+        assert!(
+            (fit.gain / before.gain - 1.0).abs() < 1e-3,
+            "{n_dead}: {fit:?} {before:?}"
+        );
+        assert!(
+            (fit.mean_pe / before.mean_pe - 1.0).abs() < 1e-3,
+            "{n_dead}"
+        );
+        assert!(
+            (channel.peak_adc / expected.peak_adc - 1.0).abs() < 1e-3,
+            "{n_dead}"
+        );
+        assert!(!channel.problems.has_uneven_noise());
+    }
+}
+
+#[test]
 fn a_run_of_dead_waveforms_is_refused_with_their_number() {
     let dead = vec![vec![0_u16; 300]; 400];
     let error = calibrate(&dead, Polarity::Negative).expect_err("dead");

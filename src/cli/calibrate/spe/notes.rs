@@ -117,7 +117,7 @@ fn problems(channels: &[ChannelSpe], is_moving_known: bool) -> Vec<String> {
             format!("warning: single samples stick out in {n} of {of}: spikes, or pulses shorter than two samples")
         }),
         uneven.map(|(of, _)| {
-            format!("warning: the noise differs between the waveforms of {of}: part of the run may be dead; noise and threshold may be wrong")
+            format!("warning: the noise differs between the waveforms of {of}: noise and threshold may be wrong for part of the run")
         }),
     ]
     .into_iter()
