@@ -246,6 +246,15 @@ impl Error {
         self
     }
 
+    /// Turns an input error into one of kind [`ErrorKind::Usage`], for a file that a setting names: a detector or a calibration.
+    #[must_use]
+    pub fn into_usage(mut self) -> Self {
+        if self.kind == ErrorKind::Input {
+            self.kind = ErrorKind::Usage;
+        }
+        self
+    }
+
     /// Returns the message and its causes, each once, without the hints.
     #[must_use]
     pub fn reason(&self) -> String {

@@ -350,7 +350,7 @@ fn options(settings: &Settings, verbosity: Verbosity) -> Result<Options> {
     named.remove(DEFAULT);
     let mut calibrations = BTreeMap::from([(DEFAULT.to_owned(), context.calibration)]);
     for (name, file) in &named {
-        let mut calibration = calibration::read(file)?;
+        let mut calibration = calibration::read(file).map_err(Error::into_usage)?;
         continue_tails(&mut calibration, &format!("`{}`", file.display()));
         // A calibration that does not match the digitizer is an error at the start, not in the first request.
         pool.install(|| Extractor::new(calibration.clone(), counts, parameters))

@@ -99,7 +99,10 @@ impl DetectorContext {
         });
         let detector = named.map(detector::load).transpose()?;
         let (mut calibration, origin) = match (calibration, &detector) {
-            (Some(path), _) => (calibration::read(path)?, format!("`{}`", path.display())),
+            (Some(path), _) => (
+                calibration::read(path).map_err(Error::into_usage)?,
+                format!("`{}`", path.display()),
+            ),
             (None, Some(detector)) => (
                 detector.nominal_calibration()?,
                 format!("nominal templates of detector `{}`", detector.name),

@@ -233,6 +233,16 @@ fn a_calibration_that_does_not_fit_is_a_wrong_setting() {
         &calibration(pulse(100.0, 10.0, 80), 8.0, 2.0, &[0]),
     );
     folder.refuses(&testdata("juno64.h5"), &["-c", &spe], 2);
+    // Absent, empty, damaged, and a file of something else.
+    let [absent, empty, damaged] =
+        ["absent", "empty", "damaged"].map(|name| folder.path(&format!("{name}.parquet")));
+    std::fs::write(&empty, "").expect("writable");
+    let bytes = std::fs::read(&spe).expect("readable");
+    std::fs::write(&damaged, &bytes[..bytes.len() / 2]).expect("writable");
+    for bad in [&absent, &empty, &damaged, &testdata("juno64.h5")] {
+        let bad = bad.to_str().expect("Unicode");
+        folder.refuses(&testdata("juno64.h5"), &["-d", "juno", "-c", bad], 2);
+    }
 }
 
 /// Waveforms of floats, each run with all methods; returns the rows of the default method.
