@@ -138,13 +138,13 @@ impl Signs {
         self.n_down += other.n_down;
     }
 
-    /// Returns the problems of a run that could be calibrated, but for the noise.
-    pub fn problems(&self) -> RunProblems {
+    /// Returns the problems of a run that could be calibrated, with `n_dead` dead waveforms and this mean over RMS of the noise of the others.
+    pub fn problems(&self, n_dead: u64, noise_mean_over_rms: f64) -> RunProblems {
         RunProblems {
-            n_waveforms: self.n_waveforms,
+            n_waveforms: self.n_waveforms.saturating_sub(n_dead),
             n_moving: self.n_drift + self.n_step + self.n_other,
             n_spiked: self.n_spiked,
-            noise_mean_over_rms: 1.0,
+            noise_mean_over_rms,
         }
     }
 

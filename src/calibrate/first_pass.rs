@@ -27,7 +27,7 @@ pub(super) struct FirstPass {
     /// Sum of the waveforms with light anywhere, and their number.
     lit: Vec<f64>,
     pub n_lit: u64,
-    /// Sum of the waveforms without light.
+    /// Sum of the waveforms without light, dead ones among them; the second pass corrects the pick-up that follows from it.
     unlit: Vec<f64>,
     n_unlit: u64,
     /// Sum of the pulses, aligned to their highest samples.
@@ -142,13 +142,11 @@ impl FirstPass {
 
     /// Returns the problems of a run that could be calibrated.
     pub fn problems(&self) -> RunProblems {
-        RunProblems {
-            noise_mean_over_rms: self
-                .noise
-                .mean_pedestal()
-                .map_or(1.0, |mean| mean.mean_over_rms),
-            ..self.signs.problems()
-        }
+        let mean = self.noise.mean_pedestal();
+        self.signs.problems(
+            self.noise.n_dead(),
+            mean.map_or(1.0, |mean| mean.mean_over_rms),
+        )
     }
 
     /// Returns the mean waveform without light: the pick-up from the light source's electronics.

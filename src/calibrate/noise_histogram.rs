@@ -157,6 +157,10 @@ mod tests {
         for n_dead in [30, 100, 900] {
             let run = histogram(&[(n_dead, 0.6, false), (70, 8.0, false), (30, 8.1, true)]);
             assert_eq!(run.n_dead(), u64::from(n_dead));
+            assert!(
+                run.mean_pedestal()
+                    .is_some_and(|mean| mean.mean_over_rms > 0.999)
+            );
             let mean = run.mean_pedestal().expect("waveforms");
             assert!((mean.noise_adc - 8.03).abs() < 0.01, "{mean:?}");
             assert!((mean.level_adc - 803.0).abs() < 1e-9, "{mean:?}");
@@ -178,6 +182,12 @@ mod tests {
             assert_eq!(run.dead_below_adc(), 0.0);
         }
         assert_eq!(NoiseHistogram::default().mean_pedestal(), None);
+        // Noise that differs shows, whether of waveforms with pick-up or of quiet ones that cannot be told from dead ones.
+        for n_quiet in [200, 600] {
+            let run = histogram(&[(n_quiet, 0.8, false), (1000 - n_quiet, 8.0, false)]);
+            let mean = run.mean_pedestal().expect("waveforms");
+            assert!(mean.mean_over_rms < 0.95, "{n_quiet} {mean:?}");
+        }
     }
 
     #[test]

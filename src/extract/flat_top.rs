@@ -1,8 +1,8 @@
 //! Saturation below the rails of the digitizer: an amplifier cuts large pulses at one level, or the file does not state its bits.
 //!
 //! A peak is cut if a run of samples has exactly the extreme value, longer than noise allows, or if a plateau within the noise is wider than
-//! the peak of a pulse of that height, falls off steeply at both ends, and is described by a constant better than by a sum of pulses:
-//! photoelectrons that follow each other at the right distances make a plateau too.
+//! the peak of a pulse of that height, falls off steeply at both ends, and is fitted by a constant better than by a sum of pulses: photoelectrons
+//! that follow each other closely can make a flat top too.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ const MAX_PLATEAU_BEND: f32 = 1.5;
 const MIN_PLATEAU_FALL: f32 = 5.0;
 /// Distance of the mean of a plateau, in standard deviations of the noise, from which its first and last samples belong to its flanks.
 const FLANK_DEPTH: f64 = 2.5;
-/// Chi-square, summed over the plateau, by which a sum of pulses has to describe it better than a constant does.
+/// Chi-square, summed over the plateau, by which a sum of pulses has to fit it better than a constant does.
 const MIN_CHI2_GAIN: f64 = 4.0;
 /// Height, in standard deviations of the noise, above which light before the plateau is part of it.
 const MIN_LIGHT: f64 = 3.0;
@@ -37,6 +37,10 @@ const FIT_EDGE: f32 = 1.5;
 /// Distance of the pulses of the fit at a height of one standard deviation, in widths of the peak: the error of the interpolation between
 /// them, which grows with the square of the distance and with the height, stays below half a standard deviation.
 const PULSE_DISTANCE: f32 = 3.4;
+/// Least distance, in widths of the peak. Brighter pulses are fitted less well, and their plateaus pass for cut.
+const MIN_PULSE_DISTANCE: f32 = 0.25;
+/// Longest plateau, in widths of the peak, that photoelectrons are taken to make; it limits the size of the fit.
+const MAX_SUM_OF_PULSES: f32 = 10.0;
 /// Logarithm of the probability that noise makes a run of equal samples at the peak.
 const EQUAL_RUN_LOG: f32 = 9.2;
 /// Shortest run of equal samples.
@@ -192,8 +196,7 @@ impl Upright<'_> {
         f64::from(self.sign * (sample - self.level_adc) / self.noise_adc)
     }
 
-    /// True if pulses with charges of at least 0 describe the samples of the plateau `run` and next to it better than a constant describes the
-    /// plateau. `height` is that of the plateau, in standard deviations of the noise.
+    /// True if pulses with charges of at least 0 fit the samples of the plateau `run` and next to it better than a constant fits the plateau. `height` is that of the plateau, in standard deviations of the noise.
     fn is_sum_of_pulses(
         &self,
         run: Range<usize>,
@@ -202,6 +205,9 @@ impl Upright<'_> {
         height: f32,
     ) -> bool {
         let width = limits.peak_width;
+        if run.len() as f32 > MAX_SUM_OF_PULSES * width + MIN_PLATEAU_SAMPLES {
+            return false;
+        }
         let count = self.loaded.even.len() + self.loaded.odd.len();
         let before = (FIT_BEFORE * width).ceil() as usize;
         let first = (run.start.saturating_sub(before)..run.start)
@@ -210,10 +216,12 @@ impl Upright<'_> {
             .unwrap_or(run.start.saturating_sub(before));
         let end = count.min(run.end + (FIT_AFTER * width).ceil() as usize);
         let samples: Vec<f64> = (first..end).map(|index| self.at(index)).collect();
-        let distance = (PULSE_DISTANCE * width / height.sqrt()).max(1.0) as usize;
+        let distance = width * (PULSE_DISTANCE / height.sqrt()).max(MIN_PULSE_DISTANCE);
         let earliest = -limits.peak_index.cast_signed();
         let latest = samples.len().cast_signed() - (limits.peak_index / 2).cast_signed();
-        let starts: Vec<isize> = (earliest..latest).step_by(distance).collect();
+        let starts: Vec<isize> = (earliest..latest)
+            .step_by(distance.max(1.0) as usize)
+            .collect();
         let fitted = fit_samples(&samples, template_adc, &starts);
         let edge = (FIT_EDGE * width).ceil() as usize;
         let judged =

@@ -3,10 +3,14 @@
 //! Non-negative least squares by the active-set method of Lawson and Hanson (Solving Least Squares Problems, 1974, DOI 10.1137/1.9781611971217,
 //! algorithm NNLS).
 
+use crate::math::matrix::{Matrix, add_multiple, dot};
+
 /// Gradient, relative to the largest of the right side, from which another pulse is taken.
 const MIN_GRADIENT: f64 = 1e-9;
-/// Pivot, relative to the diagonal, from which a pulse differs from those before it.
-const MIN_PIVOT: f64 = 1e-10;
+/// Added to the diagonal, relative to it: pulses that hardly differ would make the matrix singular.
+const RIDGE: f64 = 1e-10;
+/// Charges below this part of the largest are 0 within rounding.
+const MIN_CHARGE: f64 = 1e-12;
 
 /// Returns the samples of the best sum of pulses at `starts` for `samples`. A pulse that starts before the samples has a negative start.
 pub(crate) fn fit_samples(samples: &[f64], template: &[f32], starts: &[isize]) -> Vec<f64> {
@@ -23,63 +27,48 @@ pub(crate) fn fit_samples(samples: &[f64], template: &[f32], starts: &[isize]) -
                 .collect()
         })
         .collect();
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let mut matrix = vec![vec![0.0; columns.len()]; columns.len()];
+    let mut matrix = Matrix::zeros(columns.len());
     for (row, a) in columns.iter().enumerate() {
         for (column, b) in columns.iter().enumerate().skip(row) {
-            let value = product(a, b);
-            matrix[row][column] = value;
-            matrix[column][row] = value;
+            let product = dot(a, b);
+            matrix[(row, column)] = product;
+            matrix[(column, row)] = product;
         }
     }
-    let right: Vec<f64> = columns.iter().map(|a| product(a, samples)).collect();
+    let right: Vec<f64> = columns.iter().map(|column| dot(column, samples)).collect();
     let charges = solve_nonnegative(&matrix, &right);
     let mut fitted = vec![0.0; samples.len()];
-    for (column, charge) in columns.iter().zip(&charges) {
-        if *charge > 0.0 {
-            for (sum, value) in fitted.iter_mut().zip(column) {
-                *sum += charge * value;
-            }
-        }
+    for (column, &charge) in columns.iter().zip(&charges) {
+        add_multiple(&mut fitted, charge, column);
     }
     fitted
 }
 
 /// Returns the x >= 0 that minimises x^T `matrix` x / 2 - `right` x, for a symmetric matrix without negative eigenvalues.
-fn solve_nonnegative(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
+fn solve_nonnegative(matrix: &Matrix, right: &[f64]) -> Vec<f64> {
     let count = right.len();
     let mut solution = vec![0.0; count];
     let mut chosen: Vec<usize> = Vec::new();
-    let mut refused = vec![false; count];
-    let min_gradient = MIN_GRADIENT
-        * right
-            .iter()
-            .fold(0.0_f64, |most, value| most.max(value.abs()));
+    let largest_right = right
+        .iter()
+        .fold(0.0_f64, |most, value| most.max(value.abs()));
+    // The method ends after about as many rounds as there are pulses; the limit is for cycles by rounding.
     for _ in 0..3 * count {
-        let gradient = |index: usize| {
-            right[index]
-                - chosen
-                    .iter()
-                    .map(|&other| matrix[index][other] * solution[other])
-                    .sum::<f64>()
-        };
+        let product = matrix.times(&solution);
         let steepest = (0..count)
-            .filter(|index| !refused[*index] && !chosen.contains(index))
-            .map(|index| (gradient(index), index))
+            .filter(|index| !chosen.contains(index))
+            .map(|index| (right[index] - product[index], index))
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((steepest, index)) = steepest else {
-            break;
-        };
-        if steepest <= min_gradient {
-            break;
+        match steepest {
+            Some((gradient, index)) if gradient > MIN_GRADIENT * largest_right => {
+                chosen.push(index);
+            }
+            _ => break,
         }
-        chosen.push(index);
-        // Each round takes out at least one.
-        while !chosen.is_empty() {
-            let Some(free) = solve(matrix, right, &chosen) else {
-                chosen.pop();
-                refused[index] = true;
-                break;
+        // Each round but the last takes out a pulse.
+        for _ in 0..=count {
+            let Some(free) = solve_chosen(matrix, right, &chosen) else {
+                return solution;
             };
             let step = chosen
                 .iter()
@@ -95,7 +84,7 @@ fn solve_nonnegative(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
             }
             let largest = solution.iter().copied().fold(0.0_f64, f64::max);
             chosen.retain(|&index| {
-                let stays = solution[index] > 1e-12 * largest;
+                let stays = solution[index] > MIN_CHARGE * largest;
                 if !stays {
                     solution[index] = 0.0;
                 }
@@ -106,42 +95,17 @@ fn solve_nonnegative(matrix: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
     solution
 }
 
-/// Solves the equations of the `chosen` rows and columns (Cholesky). `None` if the last of them depends on the others.
-fn solve(matrix: &[Vec<f64>], right: &[f64], chosen: &[usize]) -> Option<Vec<f64>> {
-    let mut factor: Vec<Vec<f64>> = Vec::with_capacity(chosen.len());
-    let mut solution = Vec::with_capacity(chosen.len());
-    for (row, &a) in chosen.iter().enumerate() {
-        let mut values: Vec<f64> = Vec::with_capacity(row + 1);
-        for (column, &b) in chosen.iter().enumerate().take(row) {
-            let sum: f64 = values
-                .iter()
-                .zip(&factor[column])
-                .map(|(left, right)| left * right)
-                .sum();
-            values.push((matrix[a][b] - sum) / factor[column][column]);
+/// Solves the equations of the `chosen` rows and columns.
+fn solve_chosen(matrix: &Matrix, right: &[f64], chosen: &[usize]) -> Option<Vec<f64>> {
+    let mut part = Matrix::zeros(chosen.len());
+    for (column, &b) in chosen.iter().enumerate() {
+        for (row, &a) in chosen.iter().enumerate().skip(column) {
+            part[(row, column)] = matrix[(a, b)];
         }
-        let pivot = matrix[a][a] - values.iter().map(|value| value * value).sum::<f64>();
-        if pivot <= MIN_PIVOT * matrix[a][a] {
-            return None;
-        }
-        let pivot = pivot.sqrt();
-        let sum: f64 = values
-            .iter()
-            .zip(&solution)
-            .map(|(left, right)| left * right)
-            .sum();
-        solution.push((right[a] - sum) / pivot);
-        values.push(pivot);
-        factor.push(values);
+        part[(column, column)] *= 1.0 + RIDGE;
     }
-    for row in (0..chosen.len()).rev() {
-        solution[row] /= factor[row][row];
-        let value = solution[row];
-        for column in 0..row {
-            solution[column] -= factor[row][column] * value;
-        }
-    }
-    Some(solution)
+    let right: Vec<f64> = chosen.iter().map(|&index| right[index]).collect();
+    part.solve(&right)
 }
 
 #[cfg(test)]
@@ -179,13 +143,12 @@ mod tests {
             let values = gaussian(seed, count * rows + rows);
             let (values, samples) = values.split_at(count * rows);
             let at = |row: usize, column: usize| f64::from(values[row * count + column]);
-            let matrix: Vec<Vec<f64>> = (0..count)
-                .map(|a| {
-                    (0..count)
-                        .map(|b| (0..rows).map(|row| at(row, a) * at(row, b)).sum())
-                        .collect()
-                })
-                .collect();
+            let mut matrix = Matrix::zeros(count);
+            for a in 0..count {
+                for b in 0..count {
+                    matrix[(a, b)] = (0..rows).map(|row| at(row, a) * at(row, b)).sum();
+                }
+            }
             let right: Vec<f64> = (0..count)
                 .map(|a| {
                     (0..rows)
@@ -195,13 +158,9 @@ mod tests {
                 .collect();
             let solution = solve_nonnegative(&matrix, &right);
             assert!(solution.iter().any(|&value| value > 0.0));
+            let product = matrix.times(&solution);
             for (index, &value) in solution.iter().enumerate() {
-                let gradient = right[index]
-                    - matrix[index]
-                        .iter()
-                        .zip(&solution)
-                        .map(|(a, x)| a * x)
-                        .sum::<f64>();
+                let gradient = right[index] - product[index];
                 assert!(value >= 0.0 && gradient < 1e-6, "{seed} {index}");
                 assert!(value == 0.0 || gradient > -1e-6, "{seed} {index}");
             }
