@@ -220,7 +220,7 @@ impl Upright<'_> {
         let earliest = -limits.peak_index.cast_signed();
         let latest = samples.len().cast_signed() - (limits.peak_index / 2).cast_signed();
         let starts: Vec<isize> = (earliest..latest)
-            .step_by(distance.max(1.0) as usize)
+            .step_by(distance.round().max(1.0) as usize)
             .collect();
         let fitted = fit_samples(&samples, template_adc, &starts);
         let edge = (FIT_EDGE * width).ceil() as usize;
