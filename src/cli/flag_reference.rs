@@ -40,14 +40,14 @@ pub const FLAG_DESCRIPTIONS: [FlagDescription; Flags::ALL.len()] = [
     describe(
         Flags::SATURATED_HIGH,
         HITS_AND_WAVEFORMS,
-        "At least two samples have the highest value that the resolution of the digitiser (`adc_bits`) allows, or the top of a positive pulse is flat, as an amplifier before the digitiser cuts it. For positive pulses the top of the pulse is cut.",
+        "At least two samples have the highest value that the resolution of the digitiser (`adc_bits`) allows, or the top of a positive pulse is flat, as an amplifier before the digitiser cuts it, or the waveform reaches a height at which many pulses of the channel are cut. For positive pulses the top of the pulse is cut.",
         "For positive pulses the charge is a lower limit: use a channel with lower gain, or leave the waveform out. The template fit is not tried. \
          For negative pulses the overshoot is cut, which matters less.",
     ),
     describe(
         Flags::SATURATED_LOW,
         HITS_AND_WAVEFORMS,
-        "At least two samples are 0, the lowest value of the digitiser, or the top of a negative pulse is flat, as an amplifier before the digitiser cuts it. For negative pulses the top of the pulse is cut.",
+        "At least two samples are 0, the lowest value of the digitiser, or the top of a negative pulse is flat, as an amplifier before the digitiser cuts it, or the waveform reaches a height at which many pulses of the channel are cut. For negative pulses the top of the pulse is cut.",
         "As `saturated_high`, with the polarities exchanged.",
     ),
     describe(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::extractor::Extractor;
 use crate::error::Result;
 use crate::model::{Batch, Extracted};
 
@@ -13,6 +14,9 @@ use crate::model::{Batch, Extracted};
 pub trait Backend: Send + Sync {
     /// `cpu` or `gpu`.
     fn name(&self) -> &'static str;
+
+    /// Returns the CPU's extractor, which knows the calibration and the readout.
+    fn cpu(&self) -> &Extractor;
 
     /// Extracts the hits of every waveform of `batch`.
     ///

@@ -30,6 +30,10 @@ impl Backend for Extractor {
         "cpu"
     }
 
+    fn cpu(&self) -> &Extractor {
+        self
+    }
+
     fn extract(&self, batch: &Batch) -> Result<Extracted> {
         Ok(self.extract_range(batch, 0..batch.len()))
     }

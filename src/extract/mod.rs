@@ -36,6 +36,7 @@ pub(crate) mod nonnegative_fit;
 pub(crate) mod padding;
 mod parameters;
 pub(crate) mod prefetch;
+pub(crate) mod pulse_height;
 pub(crate) mod pulse_limits;
 mod select_nth;
 mod stage_kind;

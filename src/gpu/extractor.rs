@@ -351,6 +351,10 @@ impl Backend for GpuExtractor {
         "gpu"
     }
 
+    fn cpu(&self) -> &Extractor {
+        &self.cpu
+    }
+
     fn extract(&self, batch: &Batch) -> Result<Extracted> {
         let mut all = Extracted::default();
         let mut once = std::iter::once(Cow::Borrowed(batch));

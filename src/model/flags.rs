@@ -96,12 +96,12 @@ impl Flags {
         (
             Self::SATURATED_HIGH,
             "saturated_high",
-            "samples at the highest value, or a flat top",
+            "samples at the highest value, or a pulse that is cut",
         ),
         (
             Self::SATURATED_LOW,
             "saturated_low",
-            "samples at the lowest value, or a flat top",
+            "samples at the lowest value, or a pulse that is cut",
         ),
         (
             Self::UNSTABLE_BASELINE,

@@ -1,5 +1,8 @@
 //! Warnings where the data contradict what the user, the detector or the calibration says about them.
 
+use std::collections::BTreeMap;
+
+use super::cut_pulses::CutPulses;
 use super::duplicates::FallBack;
 use super::facts::{Expected, Observed};
 use super::plan::PlannedInput;
@@ -17,6 +20,8 @@ const LENGTH_SHARE: f64 = 0.01;
 const UNKNOWN_SHARE: f64 = 0.1;
 /// Steps of a 64-bit float at the start of a window from which on there is a warning.
 const START_STEP_NS: f64 = 0.1;
+/// Channels that a warning names.
+const LISTED_CHANNELS: usize = 5;
 
 /// Returns the contradictions between what is stated about `input` and what its `units` show, one text each.
 pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec<String> {
@@ -108,6 +113,7 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
         ));
     }
     found.extend(imprecise_start(observed.latest_start_ns));
+    found.extend(cut_pulses(units));
     found
 }
 
@@ -117,6 +123,37 @@ pub(crate) fn imprecise_start(latest_ns: f64) -> Option<String> {
     (step_ns > START_STEP_NS).then(|| {
         format!(
             "windows begin at up to {latest_ns:.3e} ns, where 64-bit floats have steps of {step_ns:.1} ns: subtract the start of the run from `start_ns`"
+        )
+    })
+}
+
+/// Returns the warning about channels whose pulses are cut.
+fn cut_pulses(units: &[&UnitReport]) -> Option<String> {
+    let mut channels: BTreeMap<u32, CutPulses> = BTreeMap::new();
+    for cut in units.iter().flat_map(|unit| &unit.cut_pulses) {
+        let all = channels.entry(cut.channel_id);
+        let all = all.or_insert(CutPulses { flagged: 0, ..*cut });
+        all.flagged += cut.flagged;
+    }
+    channels.retain(|_, cut| cut.flagged > 0);
+    let flagged = channels.values().map(|cut| cut.flagged).sum::<u64>();
+    let mut listed: Vec<String> = channels
+        .values()
+        .take(LISTED_CHANNELS)
+        .map(|cut| format!("channel {} at {:.0}", cut.channel_id, cut.height_adc))
+        .collect();
+    if channels.len() > LISTED_CHANNELS {
+        listed.push(format!(
+            "{} more in `report.json`",
+            channels.len() - LISTED_CHANNELS
+        ));
+    }
+    (!listed.is_empty()).then(|| {
+        format!(
+            "pulses are cut below the digitiser's range: many waveforms of a channel end at one height ({} ADC counts above the baseline). The charge of \
+             {} that reach it is too small; they are flagged `saturated_low` or `saturated_high`",
+            listed.join(", "),
+            counted(flagged, "waveform")
         )
     })
 }

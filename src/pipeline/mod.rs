@@ -10,6 +10,7 @@
 mod backend;
 mod cancel;
 mod contradictions;
+mod cut_pulses;
 mod detector_context;
 mod duplicates;
 mod event_builder;
@@ -41,6 +42,7 @@ pub use backend::{BackendChoice, BackendKind};
 pub use cancel::CancelToken;
 #[cfg(feature = "service")]
 pub(crate) use contradictions::imprecise_start;
+pub use cut_pulses::CutPulses;
 #[cfg(feature = "cli")]
 pub(crate) use detector_context::continue_tails;
 pub use detector_context::{DetectorContext, missing_readout};

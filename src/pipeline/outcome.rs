@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cut_pulses::CutPulses;
 use super::duplicates::FallBack;
 use super::facts::Observed;
 use super::sample_range::AboveRange;
@@ -35,6 +36,8 @@ pub struct UnitOutcome {
     pub fall_back: Option<FallBack>,
     /// The facts that the waveforms show, to be compared with what is stated about them.
     pub observed: Option<Observed>,
+    /// The channels whose pulses are cut, with the waveforms that were flagged because of it.
+    pub cut_pulses: Vec<CutPulses>,
     /// Waveforms that could not be used.
     pub losses: Vec<Loss>,
     /// Waveforms with samples that the digitiser cannot have given.

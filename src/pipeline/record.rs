@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cut_pulses::CutPulses;
 use super::duplicates::FallBack;
 use super::facts::Observed;
 use super::memory::memory_mib;
@@ -77,6 +78,9 @@ pub struct UnitReport {
     /// The facts that its waveforms show, to be compared with what is stated about them; absent for hits.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub observed: Option<Observed>,
+    /// The channels whose pulses are cut, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cut_pulses: Vec<CutPulses>,
     /// Its events, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<UnitEvents>,
@@ -195,6 +199,7 @@ impl UnitRecord {
                 event_ids: outcome.event_ids,
                 ascending: outcome.ascending,
                 fall_back: outcome.fall_back,
+                cut_pulses: outcome.cut_pulses,
                 observed: outcome.observed,
                 events,
                 read,

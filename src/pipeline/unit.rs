@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::cancel::CancelToken;
+use super::cut_pulses::CutLevels;
 use super::duplicates::DuplicateFilter;
 use super::facts::Observed;
 use super::observer::Observer;
@@ -44,6 +45,8 @@ pub struct UnitContext<'a> {
     pub events_ascend: bool,
     /// The polarity that the input is read with.
     pub polarity: Polarity,
+    /// The heights at which pulses of the input are cut.
+    pub cut_levels: &'a CutLevels,
     /// The detector, where one was named.
     pub detector: Option<&'a Detector>,
     /// Receives progress.
@@ -174,6 +177,7 @@ fn extract(
 ) -> Result<UnitOutcome> {
     let mut outcome = UnitOutcome::default();
     let mut observed = Observed::default();
+    let mut cut_levels = context.cut_levels.clone();
     let folder = context.folder.to_owned();
     let mut duplicates = DuplicateFilter::for_unit(folder, context.events_ascend);
     let mut intake = Intake {
@@ -193,6 +197,7 @@ fn extract(
         .run(&mut intake, &mut |batch, mut extracted| {
             let start = Instant::now();
             duplicates.mark(&batch, &mut extracted)?;
+            cut_levels.mark(&batch, &mut extracted);
             observed.add(&batch, context.polarity, context.detector);
             outcome.add(&batch, &extracted);
             context
@@ -208,6 +213,7 @@ fn extract(
     outcome.losses = intake.losses;
     outcome.above_range = intake.above_range;
     outcome.observed = Some(observed);
+    outcome.cut_pulses = cut_levels.into_pulses();
     outcome.fall_back = duplicates.fall_back();
     outcome.ascending = outcome.fall_back.is_none();
     if let Some(error) = intake.failed {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::backend::BackendChoice;
+use super::cut_pulses::CutLevels;
 use super::detector_context::DetectorContext;
 use super::event_stage::EventStage;
 use super::job::Job;
@@ -234,9 +235,11 @@ fn run_units(
         }
         let input_units = input.units;
         let detector = extractors.context.detector.as_ref();
+        let backend = extractors.for_readout(*readout, &input.path, &job.pool)?;
         let mut pass = InputPass {
             source: open()?,
-            backend: extractors.for_readout(*readout, &input.path, &job.pool)?,
+            backend,
+            cut_levels: CutLevels::learn(open()?.as_mut(), backend.cpu()),
             input,
             events_ascend: input_units > 1 && !is_scattered,
             polarity: readout.polarity,
@@ -256,6 +259,7 @@ struct InputPass<'a> {
     input: PlannedInput,
     source: Box<dyn Source>,
     backend: &'a dyn Backend,
+    cut_levels: CutLevels,
     /// True if the first unit takes all events.
     is_scattered: bool,
     /// True if the events are known to ascend.
@@ -297,6 +301,7 @@ impl InputPass<'_> {
                 folder: &folder,
                 events_ascend: self.events_ascend,
                 polarity: self.polarity,
+                cut_levels: &self.cut_levels,
                 detector: self.detector,
                 stop_at_loss: request.settings.on_error == OnError::Stop,
                 observer,

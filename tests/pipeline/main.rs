@@ -7,6 +7,7 @@ mod absolute_times;
 mod asked_for;
 mod channels;
 mod contradictions;
+mod cut_pulses;
 mod events;
 mod hits_charge;
 mod real_data;
