@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::extract::Extractor;
@@ -16,8 +17,10 @@ use crate::model::{Batch, Extracted, Flags, SamplesRef};
 
 /// Waveforms of an input that are looked at: at least so many, at most so many, and in between this share.
 const MIN_LOOKED_AT: u64 = 4096;
-const MAX_LOOKED_AT: u64 = 65_536;
-const SHARE_LOOKED_AT: u64 = 64;
+const MAX_LOOKED_AT: u64 = 16_384;
+const SHARE_LOOKED_AT: u64 = 256;
+/// Least number of waveforms per task of the thread pool.
+const WAVEFORMS_PER_TASK: usize = 128;
 
 /// Height of a waveform with light, in standard deviations of the noise.
 const LIGHT_SIGMA: f32 = 8.0;
@@ -68,20 +71,25 @@ pub struct CutLevels {
 }
 
 impl CutLevels {
-    /// Learns the levels from the first waveforms of `source`. What cannot be read is left to the pass itself.
+    /// Learns the levels from the first waveforms of `source`, on the current rayon pool. What cannot be read is left to the pass itself.
     pub(super) fn learn(source: &mut dyn Source, cpu: &Extractor) -> Self {
         let rows = source.info().n_waveforms.unwrap_or(0);
         let wanted = (rows / SHARE_LOOKED_AT).clamp(MIN_LOOKED_AT, MAX_LOOKED_AT) as usize;
-        let mut work = Workspace::default();
         let mut pulses: BTreeMap<u32, Vec<PulseHeight>> = BTreeMap::new();
         let mut looked_at = 0;
         while looked_at < wanted
             && let Ok(Some(batch)) = source.next_batch(BatchLimit::default())
         {
-            for waveform in batch.iter().take(wanted - looked_at) {
-                if let Some(pulse) = cpu.pulse_height(waveform, &mut work) {
-                    pulses.entry(waveform.channel_id).or_default().push(pulse);
-                }
+            let count = batch.len().min(wanted - looked_at);
+            let heights: Vec<Option<PulseHeight>> = (0..count)
+                .into_par_iter()
+                .with_min_len(WAVEFORMS_PER_TASK)
+                .map_init(Workspace::default, |work, index| {
+                    cpu.pulse_height(batch.get(index)?, work)
+                })
+                .collect();
+            for (&channel_id, pulse) in batch.channel_id().iter().zip(heights) {
+                pulses.entry(channel_id).or_default().extend(pulse);
             }
             looked_at += batch.len();
         }

@@ -236,10 +236,14 @@ fn run_units(
         let input_units = input.units;
         let detector = extractors.context.detector.as_ref();
         let backend = extractors.for_readout(*readout, &input.path, &job.pool)?;
+        let mut first = open()?;
+        let cut_levels = job
+            .pool
+            .install(|| CutLevels::learn(first.as_mut(), backend.cpu()));
         let mut pass = InputPass {
             source: open()?,
             backend,
-            cut_levels: CutLevels::learn(open()?.as_mut(), backend.cpu()),
+            cut_levels,
             input,
             events_ascend: input_units > 1 && !is_scattered,
             polarity: readout.polarity,
