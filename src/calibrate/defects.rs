@@ -1,6 +1,6 @@
 //! Which waveforms tell nothing about a channel? Flat, dead, saturated, padded and damaged ones are left out of a calibration and counted.
 
-use super::pedestal::estimate_pedestal;
+use super::pedestal::{estimate_pedestal, min_noise_adc};
 
 /// Minimum number of samples of a waveform.
 const MIN_SAMPLES: usize = 8;
@@ -12,6 +12,8 @@ const MIN_RUN: usize = 4;
 const FAR_SIGMA: f64 = 5.0;
 /// A flat top begins with a step of at least this share of its height. The top of a slow pulse is reached in smaller ones.
 const TOP_STEP: f64 = 0.05;
+/// ... and of two counts, in units of the least noise.
+const TOP_STEP_NOISE: f64 = 7.0;
 
 /// Why a waveform is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +196,8 @@ fn has_flat_top(samples: &[f32], highest: f32, scratch: &mut Vec<f32>) -> bool {
             return estimate_pedestal(samples, scratch).is_some_and(|pedestal| {
                 let height = f64::from(highest) - pedestal.level_adc;
                 height > 2.0 * FAR_SIGMA * pedestal.noise_adc
-                    && f64::from(highest - before) > TOP_STEP * height + 2.0
+                    && f64::from(highest - before)
+                        > TOP_STEP * height + TOP_STEP_NOISE * min_noise_adc(samples)
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Why does a run give no single photoelectrons? What its waveforms look like: moving baselines, single samples that stick out, pulses in
 //! the other direction, no light.
 
-use super::pedestal::Pedestal;
+use super::pedestal::{Pedestal, min_noise_adc};
 use super::quantile::median;
 use crate::text::thousands;
 
@@ -96,8 +96,8 @@ impl Signs {
         self.n_waveforms += 1;
         scratch.clear();
         scratch.extend(samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()));
-        let noise =
-            (f64::from(median(scratch)) / MEDIAN_DEVIATION / std::f64::consts::SQRT_2).max(0.29);
+        let noise = (f64::from(median(scratch)) / MEDIAN_DEVIATION / std::f64::consts::SQRT_2)
+            .max(min_noise_adc(samples));
         self.noise_sum_adc += pedestal.noise_adc;
         self.difference_noise_sum_adc += noise;
         if let Some((movement, range)) = movement(samples, noise, scratch) {

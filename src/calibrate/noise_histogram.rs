@@ -5,9 +5,8 @@ use crate::math;
 
 /// Bins per factor of two of the noise.
 const BINS_PER_OCTAVE: f64 = 4.0;
-/// Lower edge of the first bin.
-const LOWEST_ADC: f64 = 0.25;
-const N_BINS: usize = 64;
+/// Logarithm to base 2 of the noise of the first and of the last bin.
+const OCTAVES: [f64; 2] = [-60.0, 60.0];
 /// Share of the waveforms that may be noisier than the noise which counts as the channel's.
 const NOISIER_SHARE: f64 = 0.05;
 /// Noise of a dead waveform, at most, relative to that of the channel.
@@ -40,7 +39,8 @@ impl Bin {
 /// Histogram of the noise of waveforms.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NoiseHistogram {
-    /// Bins up to the last that has entries.
+    /// Number of the first of the bins, which has entries, as the last one has.
+    first: usize,
     bins: Vec<Bin>,
 }
 
@@ -59,6 +59,15 @@ impl NoiseHistogram {
     /// Adds a waveform.
     pub fn add(&mut self, pedestal: Pedestal, is_lit: bool) {
         let bin = bin_of(pedestal.noise_adc);
+        if self.bins.is_empty() {
+            self.first = bin;
+        }
+        if bin < self.first {
+            let n_new = self.first - bin;
+            self.bins.splice(0..0, vec![Bin::default(); n_new]);
+            self.first = bin;
+        }
+        let bin = bin - self.first;
         if bin >= self.bins.len() {
             self.bins.resize(bin + 1, Bin::default());
         }
@@ -107,7 +116,10 @@ impl NoiseHistogram {
     pub fn dead_below_adc(&self) -> f64 {
         match self.n_dead_bins() {
             0 => 0.0,
-            n => LOWEST_ADC * math::exp(n as f64 / BINS_PER_OCTAVE * math::ln(2.0)),
+            n => {
+                let octave = OCTAVES[0] + (self.first + n) as f64 / BINS_PER_OCTAVE;
+                math::exp(octave * math::ln(2.0))
+            }
         }
     }
 
@@ -127,8 +139,9 @@ impl NoiseHistogram {
 }
 
 fn bin_of(noise_adc: f64) -> usize {
-    let place = BINS_PER_OCTAVE * math::ln(noise_adc.max(LOWEST_ADC) / LOWEST_ADC) / math::ln(2.0);
-    (place as usize).min(N_BINS - 1)
+    let octave = math::ln(noise_adc.max(f64::MIN_POSITIVE)) / math::ln(2.0);
+    let [lowest, highest] = OCTAVES;
+    (BINS_PER_OCTAVE * (octave.clamp(lowest, highest) - lowest)) as usize
 }
 
 #[cfg(test)]
@@ -192,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_limit_lies_between_dead_waveforms_and_the_others() {
-        for noise_adc in [0.29, 0.5, 1.0, 3.0, 100.0] {
+        for noise_adc in [1e-9, 1e-4, 0.29, 0.5, 1.0, 3.0, 100.0, 1e9] {
             let run = histogram(&[
                 (200, noise_adc, false),
                 (100, 4.0 * noise_adc, false),

@@ -21,12 +21,3 @@ pub struct SpeParameters {
     /// Time at which light reaches the PMTs, from the first sample on, which fixes the offsets. `None`: offsets are zero.
     pub light_ns: Option<f64>,
 }
-
-impl SpeParameters {
-    /// Returns the lowest and the highest value of the digitiser, upright (light is positive).
-    pub(super) fn limits(&self) -> Option<(f32, f32)> {
-        let highest = 2.0_f32.powi(self.adc_bits?.min(32).cast_signed()) - 1.0;
-        let [low, high] = [0.0, highest].map(|limit| self.polarity.sign() * limit);
-        Some((low.min(high), low.max(high)))
-    }
-}

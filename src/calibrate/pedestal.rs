@@ -9,11 +9,27 @@ pub(super) struct Pedestal {
     pub noise_adc: f64,
 }
 
-/// Minimum noise: the rounding of an integer sample alone has 1/sqrt(12).
+/// Minimum noise of integers: their rounding alone has 1/sqrt(12).
 const MIN_NOISE_ADC: f64 = 0.29;
+/// Minimum noise of other numbers, whatever their unit, as a share of the range of the samples.
+const MIN_NOISE_SHARE: f64 = 1e-5;
 const CLIP_SIGMA: f64 = 3.5;
+/// Distance from the center within which every sample counts, in units of the minimum noise: half a step of integers.
+const ALWAYS_WITHIN: f64 = 1.72;
 /// Standard deviation of a normal distribution over that of the same cut at 3.5 sigma.
 const CLIP_CORRECTION: f64 = 1.001;
+
+/// Returns the least noise that the samples can have.
+pub(super) fn min_noise_adc(samples: &[f32]) -> f64 {
+    if samples.iter().all(|sample| sample.fract() == 0.0) {
+        return MIN_NOISE_ADC;
+    }
+    let (low, high) = samples.iter().fold(
+        (f32::INFINITY, f32::NEG_INFINITY),
+        |(low, high), &sample| (low.min(sample), high.max(sample)),
+    );
+    MIN_NOISE_SHARE * f64::from(high - low)
+}
 
 /// Returns mean and standard deviation of the samples (upright: light is positive) within 3.5 sigma of the median, where
 /// sigma comes from the samples below the median, which contain no pulses. `None` if a sample is not finite or there are fewer
@@ -30,7 +46,8 @@ pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Opti
     let (_, &mut low, _) =
         below.select_nth_unstable_by((half as f64 * 0.3173) as usize, f32::total_cmp);
     let mut center = f64::from(median);
-    let mut sigma = (center - f64::from(low)).max(MIN_NOISE_ADC);
+    let min_noise_adc = min_noise_adc(samples);
+    let mut sigma = (center - f64::from(low)).max(min_noise_adc);
     // The second round is centred on the mean: the median of integers is one itself.
     for _ in 0..2 {
         let mut n = 0.0_f64;
@@ -38,7 +55,7 @@ pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Opti
         let mut sum_squares = 0.0;
         for &sample in samples {
             let distance = f64::from(sample) - center;
-            if distance.abs() <= CLIP_SIGMA * sigma + 0.5 {
+            if distance.abs() <= CLIP_SIGMA * sigma + ALWAYS_WITHIN * min_noise_adc {
                 n += 1.0;
                 sum += distance;
                 sum_squares += distance * distance;
@@ -49,7 +66,7 @@ pub(super) fn estimate_pedestal(samples: &[f32], scratch: &mut Vec<f32>) -> Opti
         }
         let mean = sum / n;
         sigma = (sum_squares / n - mean * mean).max(0.0).sqrt() * CLIP_CORRECTION;
-        sigma = sigma.max(MIN_NOISE_ADC);
+        sigma = sigma.max(min_noise_adc);
         center += mean;
     }
     Some(Pedestal {

@@ -10,6 +10,7 @@ use super::first_pass::FirstPass;
 use super::quiet::QuietPlan;
 use crate::error::Result;
 use crate::model::Waveform;
+use crate::model::rails::{rails, rails_of_waveform};
 
 pub use super::parameters::{RunKind, SpeParameters};
 pub use super::result::{ChannelSpe, CutTail, SpeResult};
@@ -73,11 +74,16 @@ pub fn spe(
     type_of: &dyn Fn(u32) -> Option<String>,
 ) -> Result<SpeResult> {
     let sign = parameters.polarity.sign();
-    let limits = parameters.limits();
+    let unsigned = parameters.adc_bits.map(rails);
     let mut scratch = Vec::new();
     // A waveform with light positive, or why it is left out: the same in all passes.
     let mut turn_upright = |waveform: &Waveform<'_>, n_samples: Option<usize>| {
         let mut upright = waveform.samples.to_f32();
+        let limits = unsigned.map(|unsigned| {
+            let lowest = upright.iter().copied().fold(f32::INFINITY, f32::min);
+            let (low, high) = rails_of_waveform(unsigned, lowest);
+            ((sign * low).min(sign * high), (sign * low).max(sign * high))
+        });
         for sample in &mut upright {
             *sample *= sign;
         }

@@ -15,8 +15,6 @@ pub(crate) const NOISE_QUANTILE_OF_GAUSSIAN: [f32; 3] = [0.6078, 0.7358, 0.8190]
 pub(crate) const QUIET_VARIANCE: [f32; 3] = [3.475, 2.513, 1.971];
 /// Half width of the cluster of block means, in standard deviations of the mean of a block.
 pub(crate) const CLUSTER_SIGMA: f32 = 2.0;
-/// Noise from rounding to whole counts: 1 / sqrt(12), rounded up.
-pub(crate) const ROUNDING_ADC: f32 = 0.29;
 /// Number of agreeing blocks below which the baseline is flagged as unstable.
 pub(crate) const MIN_BASELINE_BLOCKS: usize = 4;
 
@@ -66,7 +64,7 @@ pub fn estimate_baseline(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> Basel
     let quiet = QUIET_VARIANCE[loaded.class];
     let block = BLOCKS[loaded.class] as f32;
     // Rounding adds this uncertainty even without noise.
-    let noise_floor = noise_adc.max(ROUNDING_ADC);
+    let noise_floor = noise_adc.max(loaded.min_noise_adc);
     sorted.clear();
     sorted.extend(
         loaded

@@ -5,6 +5,7 @@ use super::load_samples::load_samples;
 use super::padding::{self, PaddingLimits};
 use super::workspace::Workspace;
 use super::{baseline, flat_top, glitches};
+use crate::model::rails::rails_of_waveform;
 use crate::model::{Flags, Waveform};
 
 impl Extractor {
@@ -21,6 +22,7 @@ impl Extractor {
         // Loading first brings the samples into the cache in order; padding is rare.
         let flags = load_samples(samples, rails, &mut work.loaded);
         let Some(row) = row else { return flags };
+        let rails = rails_of_waveform(rails, work.loaded.lowest);
         let channel = self.channel(row);
         let limits = PaddingLimits {
             noise_adc: self.calibrated_noise_adc(channel),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use rayon::prelude::*;
 
-use super::baseline;
+use super::load_samples;
 use super::parameters::{DigitizerConfig, Parameters};
 use super::pulse_limits::PulseLimits;
 use crate::error::{Error, Hint, Result};
@@ -15,6 +15,7 @@ use crate::extract::deconvolution::deconvolve::DeconvolutionPlan;
 use crate::extract::deconvolution::filter::Design;
 use crate::extract::template_fit::template::{Template, main_pulse_samples};
 use crate::extract::threshold::over_threshold::PulseShape;
+use crate::model::rails::rails;
 use crate::model::{Calibration, Flags};
 use crate::threads::in_pool;
 
@@ -209,23 +210,18 @@ impl Extractor {
     /// errors of a large pulse would look like light.
     pub(crate) fn least_noise_adc(&self) -> f32 {
         if self.readout.adc_bits.is_some() {
-            baseline::ROUNDING_ADC
+            load_samples::ROUNDING_ADC
         } else {
             0.0
         }
     }
 
-    /// Returns the lowest and the highest value of the digitizer.
+    /// Returns the lowest and the highest value of the digitizer. Waveforms with [signed counts](crate::model::rails) have others.
     pub(crate) fn rails(&self) -> (f32, f32) {
-        let highest = self.readout.adc_bits.map_or(f32::INFINITY, |bits| {
-            2.0_f32.powi(bits.min(32).cast_signed()) - 1.0
-        });
         // Without a resolution the samples are not counts, and 0 is an ordinary value.
-        if highest.is_finite() {
-            (0.0, highest)
-        } else {
-            (f32::NEG_INFINITY, highest)
-        }
+        self.readout
+            .adc_bits
+            .map_or((f32::NEG_INFINITY, f32::INFINITY), rails)
     }
 
     /// Returns the plan for waveforms of `n_samples` on calibration row `row`; `last` is the plan that this thread used last.

@@ -5,6 +5,7 @@
 
 use multiversion::multiversion;
 
+use crate::model::rails::rails_of_waveform;
 use crate::model::{Flags, SamplesRef};
 
 /// Block sizes: in waveforms of up to 79 samples, of up to 511, and in longer ones.
@@ -21,6 +22,10 @@ pub fn block_class(length: usize) -> usize {
 
 /// Number of samples at a rail from which a waveform is saturated. A single one may be a glitch or a value that happens to be 0.
 pub(crate) const MIN_SATURATED: usize = 2;
+/// Noise from rounding to whole counts: 1 / sqrt(12), rounded up.
+pub(crate) const ROUNDING_ADC: f32 = 0.29;
+/// Least noise of floating-point samples, as a share of their range.
+const MIN_NOISE_SHARE: f32 = 1e-5;
 
 /// The samples of one waveform as floats, even and odd ones separate, and mean and variance of each whole block.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +44,8 @@ pub struct LoadedSamples {
     pub lowest: f32,
     /// Highest sample.
     pub highest: f32,
+    /// Least noise of a sample: that from rounding for integers, of either type; next to nothing for other numbers, whose unit may be any.
+    pub min_noise_adc: f32,
     /// Scratch memory of [`sum_raw_blocks`]: sums and sums of squares about the first sample of each block, in quarters.
     quarters: Vec<[[f32; 4]; 2]>,
 }
@@ -80,6 +87,7 @@ impl LoadedSamples {
         if extremes.lowest == extremes.highest {
             flags |= Flags::FLAT;
         }
+        let rails = rails_of_waveform(rails, extremes.lowest);
         // Saturation is rare: only a waveform that touches a rail is counted.
         if extremes.lowest <= rails.0 && count(self, |value| value <= rails.0) >= MIN_SATURATED {
             flags |= Flags::SATURATED_LOW;
@@ -125,7 +133,14 @@ pub fn load_samples(
             }
         }
     }
-    loaded.measure(rails)
+    let flags = loaded.measure(rails);
+    loaded.min_noise_adc = match samples {
+        SamplesRef::F32(samples) if samples.iter().any(|sample| sample.fract() != 0.0) => {
+            MIN_NOISE_SHARE * (loaded.highest - loaded.lowest)
+        }
+        _ => ROUNDING_ADC,
+    };
+    flags
 }
 
 fn count(loaded: &LoadedSamples, predicate: impl Fn(f32) -> bool) -> usize {

@@ -7,6 +7,7 @@ mod event;
 mod flags;
 mod hit;
 pub mod light_maps;
+pub(crate) mod rails;
 mod tables;
 pub(crate) mod template_tail;
 mod truth;

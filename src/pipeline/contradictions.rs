@@ -20,6 +20,9 @@ const LENGTH_SHARE: f64 = 0.01;
 const UNKNOWN_SHARE: f64 = 0.1;
 /// Steps of a 64-bit float at the start of a window from which on there is a warning.
 const START_STEP_NS: f64 = 0.1;
+/// The rest of the warning about waveforms with glitches.
+const GLITCHES: &str = "have samples that no pulse can make, which were replaced (`glitch`): is a time stamp or a counter in front of the samples read as one \
+                        of them, or is the polarity or the template another one?";
 /// Channels that a warning names.
 const LISTED_CHANNELS: usize = 5;
 
@@ -27,7 +30,7 @@ const LISTED_CHANNELS: usize = 5;
 pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec<String> {
     let mut observed = Observed::default();
     let (mut levels, mut waveforms, mut samples) = ((0, 0.0, 0.0), 0_u64, 0_u64);
-    let (mut uncalibrated, mut repeated) = (0, 0);
+    let (mut uncalibrated, mut repeated, mut glitches) = (0, 0, 0);
     for unit in units {
         observed.join(&unit.observed.unwrap_or_default());
         levels.0 += unit.levels.0;
@@ -38,6 +41,7 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
         let flagged = |name: &str| unit.flags.get(name).copied().unwrap_or(0);
         uncalibrated += flagged("no_calibration");
         repeated += flagged("repeated");
+        glitches += flagged("glitch");
     }
     let expected = input.expected.clone().unwrap_or_default();
     let detector = expected.detector.as_deref().unwrap_or_default();
@@ -112,6 +116,13 @@ pub(super) fn contradictions(input: &PlannedInput, units: &[&UnitReport]) -> Vec
             counted(events, "event")
         ));
     }
+    if is_many(glitches) && !is_noisy(&expected, levels) {
+        found.push(format!(
+            "{} ({:.0} %) {GLITCHES}",
+            of_all(glitches, waveforms),
+            percent(glitches)
+        ));
+    }
     found.extend(imprecise_start(observed.latest_start_ns));
     found.extend(cut_pulses(units));
     found
@@ -156,6 +167,14 @@ fn cut_pulses(units: &[&UnitReport]) -> Option<String> {
             counted(flagged, "waveform")
         )
     })
+}
+
+/// True if the waveforms are noisier than the calibration says. Noise then looks like glitches, and the noise is warned of.
+fn is_noisy(expected: &Expected, levels: (u64, f64, f64)) -> bool {
+    let limit = |noise_adc: f64| NOISE_FACTOR * noise_adc * levels.0 as f64;
+    expected
+        .noise_adc
+        .is_some_and(|noise_adc| levels.2 > limit(noise_adc))
 }
 
 /// Returns the contradictions of baseline and noise, of which `levels` has the number and the sums.

@@ -14,6 +14,7 @@ use crate::extract::pulse_height::{PulseHeight, area_of_top};
 use crate::extract::workspace::Workspace;
 use crate::io::{BatchLimit, Source};
 use crate::model::{Batch, Extracted, Flags, SamplesRef};
+use crate::threads::in_pool;
 
 /// Waveforms of an input that are looked at: at least so many, at most so many, and in between this share.
 const MIN_LOOKED_AT: u64 = 4096;
@@ -81,13 +82,15 @@ impl CutLevels {
             && let Ok(Some(batch)) = source.next_batch(BatchLimit::default())
         {
             let count = batch.len().min(wanted - looked_at);
-            let heights: Vec<Option<PulseHeight>> = (0..count)
-                .into_par_iter()
-                .with_min_len(WAVEFORMS_PER_TASK)
-                .map_init(Workspace::default, |work, index| {
-                    cpu.pulse_height(batch.get(index)?, work)
-                })
-                .collect();
+            let heights: Vec<Option<PulseHeight>> = in_pool(|| {
+                (0..count)
+                    .into_par_iter()
+                    .with_min_len(WAVEFORMS_PER_TASK)
+                    .map_init(Workspace::default, |work, index| {
+                        cpu.pulse_height(batch.get(index)?, work)
+                    })
+                    .collect()
+            });
             for (&channel_id, pulse) in batch.channel_id().iter().zip(heights) {
                 pulses.entry(channel_id).or_default().extend(pulse);
             }

@@ -10,7 +10,7 @@ const GAIN_PEAK_ADC: f64 = 100.0;
 const N_SAMPLES: usize = 1000;
 
 /// The response to one photoelectron at t = 0 ns: log-normal, w 13 ns, mu 0.43, with an undershoot of 5 %, tau 100 ns.
-fn response_adc(t_ns: f64) -> f64 {
+pub(crate) fn response_adc(t_ns: f64) -> f64 {
     if t_ns <= 0.0 {
         return 0.0;
     }
@@ -20,18 +20,18 @@ fn response_adc(t_ns: f64) -> f64 {
 }
 
 #[derive(Clone, Copy)]
-struct Run {
-    kind: RunKind,
-    mean_pe: f64,
-    noise_adc: f64,
-    n_triggers: usize,
-    light_ns: f64,
-    baseline_adc: f64,
-    polarity: Polarity,
-    seed: u64,
+pub(crate) struct Run {
+    pub(crate) kind: RunKind,
+    pub(crate) mean_pe: f64,
+    pub(crate) noise_adc: f64,
+    pub(crate) n_triggers: usize,
+    pub(crate) light_ns: f64,
+    pub(crate) baseline_adc: f64,
+    pub(crate) polarity: Polarity,
+    pub(crate) seed: u64,
 }
 
-const LED: Run = Run {
+pub(crate) const LED: Run = Run {
     kind: RunKind::Led,
     mean_pe: 0.5,
     noise_adc: 10.0,
@@ -42,7 +42,7 @@ const LED: Run = Run {
     seed: 7,
 };
 
-fn push_channel(batch: &mut Batch, channel_id: u32, run: Run) {
+pub(crate) fn push_channel(batch: &mut Batch, channel_id: u32, run: Run) {
     let mut random = ChaCha8Rng::seed_from_u64(run.seed + u64::from(channel_id));
     let noise = Normal::new(0.0, run.noise_adc).expect("valid");
     let charge = Normal::new(1.0, 0.3).expect("valid");

@@ -16,3 +16,4 @@ mod simulate;
 mod simulate_events;
 mod simulate_events_command;
 mod thread_pool;
+mod unit_of_samples;

@@ -200,3 +200,24 @@ fn hits_of_channels_that_the_geometry_does_not_have_are_said() {
     let run = reconstruct(&[&path], &folder.path("out"), &more).ended_with(0);
     assert!(run.stderr.contains("4 of 4 events"), "{}", run.stderr);
 }
+
+#[test]
+fn a_time_stamp_in_front_of_the_samples_is_said() {
+    let folder = Folder::new();
+    let path = folder.path("data.parquet");
+    let mut rows = AS_STATED.waveforms();
+    for (event, _, samples) in &mut rows {
+        samples[0] = 12_000 + 50 * *event as u16;
+    }
+    write_counts(&path, 1.0, &rows);
+    let target = folder.path("out");
+    reconstruct(&[&path], &target, &["-d", "juno"]).ended_with(0);
+    let report = output(&target).report;
+    let texts = report["warnings"].as_array().expect("a list");
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    let text = texts[0]["text"].as_str().expect("a text");
+    assert!(
+        text.starts_with("40 of 40 waveforms (100 %)") && text.contains("time stamp"),
+        "{text}"
+    );
+}

@@ -8,6 +8,7 @@
 use num_complex::Complex64;
 use rustfft::FftPlanner;
 
+use super::auto_filter::{REGULARIZATION, auto_sigma, find_band, pass_of_notches, widest_sigma};
 use super::decimate;
 use super::template_area::with_min_area;
 use crate::error::{Error, Hint, Result};
@@ -15,16 +16,8 @@ use crate::extract::parameters::Filter;
 use crate::math;
 use crate::model::ChannelCalibration;
 
-/// Height of a single photoelectron over the standard deviation of the deconvolved noise for the filter `auto`. A lower value separates
-/// closer photoelectrons, a higher one times first hits better.
-pub const AUTO_SIGNIFICANCE: f64 = 14.0;
-/// Largest width of `auto`, as a share of the frequency where the spectrum of the template has fallen to 5 %: a wider filter makes errors of the
-/// template ring.
-const AUTO_BANDWIDTH_SHARE: f64 = 0.7;
 /// Noise for `auto` if the calibration has none, as a share of the peak of the template.
 const AUTO_NOISE: f64 = 0.1;
-/// Share of the maximum of the spectrum below which the division is regularized.
-const REGULARIZATION: f64 = 1e-4;
 /// Largest value of the filter beyond [`HALVED_BAND`] for which the rate is halved: aliasing is then a thousandth of the noise.
 const FILTER_END: f64 = 2e-3;
 /// In cycles per sample; the band of the halved rate ends at 0.25.
@@ -37,8 +30,15 @@ const WRAP: f64 = 0.01;
 /// The low-pass filter, frequencies in cycles per sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
-    Flat { flat: f64, sigma: f64 },
-    Wiener { noise_power: f64 },
+    /// `notch_power` is |S|^2 at which the filter has fallen to half in a notch of the spectrum; 0 without notches.
+    Flat {
+        flat: f64,
+        sigma: f64,
+        notch_power: f64,
+    },
+    Wiener {
+        noise_power: f64,
+    },
 }
 
 /// The deconvolution of one template, for waveforms of any length.
@@ -87,15 +87,23 @@ impl Design {
         } else {
             AUTO_NOISE * template_adc.iter().copied().fold(0.0, f64::max)
         };
+        // Power of white noise in the same transform as |S|^2, over the length of the pulse.
+        let noise_power = noise_adc * noise_adc * template_adc.len().min(64) as f64;
         let per_sample = |mhz: f64| mhz * 1e-3 * sampling_ns;
         let shape = match filter {
-            Filter::Auto => Shape::Flat {
-                flat: 0.0,
-                sigma: auto_sigma(&magnitude, peak_spectrum, noise_adc),
-            },
+            Filter::Auto => {
+                let (end, notch_power) = find_band(&magnitude, peak_spectrum, noise_power);
+                let widest = widest_sigma(end as f64 / length as f64);
+                Shape::Flat {
+                    flat: 0.0,
+                    sigma: auto_sigma(&magnitude, widest, notch_power, noise_adc),
+                    notch_power,
+                }
+            }
             Filter::Gaussian { sigma_mhz } => Shape::Flat {
                 flat: 0.0,
                 sigma: per_sample(sigma_mhz),
+                notch_power: 0.0,
             },
             Filter::Flat {
                 flat_mhz,
@@ -103,13 +111,11 @@ impl Design {
             } => Shape::Flat {
                 flat: per_sample(flat_mhz),
                 sigma: per_sample(sigma_mhz),
+                notch_power: 0.0,
             },
-            // Power of white noise in the same transform as |S|^2, over the length of the pulse.
-            Filter::Wiener => Shape::Wiener {
-                noise_power: noise_adc * noise_adc * template_adc.len().min(64) as f64,
-            },
+            Filter::Wiener => Shape::Wiener { noise_power },
         };
-        if let Shape::Flat { flat, sigma } = shape
+        if let Shape::Flat { flat, sigma, .. } = shape
             && (flat + sigma > 0.5 || sigma < 1e-3)
         {
             return Err(Error::usage(format!(
@@ -143,9 +149,13 @@ impl Design {
     /// Returns the low-pass at `frequency` (cycles per sample), where the spectrum of the template has the magnitude `magnitude`.
     fn filter(&self, frequency: f64, magnitude: f64) -> f64 {
         match self.shape {
-            Shape::Flat { flat, sigma } => {
+            Shape::Flat {
+                flat,
+                sigma,
+                notch_power,
+            } => {
                 let over = ((frequency - flat) / sigma).max(0.0);
-                math::exp(-0.5 * over * over)
+                math::exp(-0.5 * over * over) * pass_of_notches(magnitude, notch_power)
             }
             Shape::Wiener { noise_power } => {
                 magnitude * magnitude / (magnitude * magnitude + noise_power)
@@ -341,46 +351,6 @@ fn spectrum_of(template: &[f64], length: usize) -> Vec<Complex64> {
     spectrum
 }
 
-/// Returns the widest Gaussian (sigma in cycles per sample) for which a photoelectron has the required significance in the deconvolved trace.
-fn auto_sigma(magnitude: &[f64], peak: f64, noise_adc: f64) -> f64 {
-    let length = 2 * (magnitude.len() - 1);
-    let smallest = REGULARIZATION * peak;
-    let significance = |sigma: f64| {
-        let noise_power: f64 = magnitude
-            .iter()
-            .enumerate()
-            .map(|(bin, &s)| {
-                let over = bin as f64 / length as f64 / sigma;
-                let gain = math::exp(-0.5 * over * over) * s / (s * s + smallest * smallest);
-                gain * gain * if bin == 0 { 1.0 } else { 2.0 }
-            })
-            .sum();
-        let height = sigma * (2.0 * std::f64::consts::PI).sqrt();
-        height / (noise_adc * (noise_power / length as f64).sqrt())
-    };
-    // The spectrum falls from its maximum; a dip at 0 (undershoot) does not end the band.
-    let top = magnitude.iter().position(|&s| s == peak).unwrap_or(0);
-    let end = magnitude
-        .iter()
-        .skip(top)
-        .position(|&s| s < 0.05 * peak)
-        .map_or(magnitude.len() - 1, |bin| bin + top);
-    let widest = (AUTO_BANDWIDTH_SHARE * end as f64 / length as f64).clamp(0.01, 0.25);
-    let (mut low, mut high) = (0.2 * widest, widest);
-    if significance(high) >= AUTO_SIGNIFICANCE {
-        return high;
-    }
-    for _ in 0..40 {
-        let middle = 0.5 * (low + high);
-        if significance(middle) >= AUTO_SIGNIFICANCE {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
 fn interpolate(values: &[f64], position: f64) -> f64 {
     let (Some(first), Some(last)) = (values.first(), values.last()) else {
         return 0.0;
@@ -406,11 +376,11 @@ mod tests {
 
     #[test]
     fn auto_gives_the_wanted_significance() {
-        let design = design(0.05, Filter::Auto);
+        let design = Design::new(&juno_row(0.05, 0.1), Filter::Auto).expect("a valid filter");
         let height = 1.0 / (design.kernel_sigma_ns * (2.0 * std::f64::consts::PI).sqrt());
         let significance = height / (design.noise_gain * f64::from(juno_row(0.05, 0.1).noise_adc));
         assert!(
-            (significance - AUTO_SIGNIFICANCE).abs() < 0.1,
+            (significance - super::super::auto_filter::AUTO_SIGNIFICANCE).abs() < 0.1,
             "{significance}"
         );
         assert_eq!(design.decimation, 2);

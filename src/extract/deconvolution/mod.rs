@@ -1,5 +1,6 @@
 //! The method `deconvolution`: division by the spectrum of the template, then hit finding in the deconvolved trace.
 
+mod auto_filter;
 mod baseline_curve;
 mod baseline_decision;
 pub(crate) mod charge;

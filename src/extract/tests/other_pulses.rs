@@ -1,7 +1,8 @@
 //! Pulses of other channels: with AC coupling, and sampled at other rates; and steps of the baseline as high as pulses.
 
 use super::helpers::{
-    PEAK_ADC, batch_of, extractor_of, extractor_with, gaussian, juno_pulse, juno_row,
+    PEAK_ADC, batch_of, batch_of_floats, extractor_of, extractor_with, gaussian, juno_pulse,
+    juno_row,
 };
 use crate::extract::{Backend as _, Method};
 use crate::model::{ChannelCalibration, Flags, Polarity};
@@ -151,6 +152,103 @@ fn a_step_as_high_as_pulses_has_a_flag() {
                 summary.charge_pe,
                 summary.flags
             );
+        }
+    }
+}
+
+/// Returns a pulse that begins at `t0` samples, with `echoes` of it, each lower and wider. Its peak is 100 counts.
+fn pulse_with_echoes(echoes: u32, t0: f64, count: usize) -> Vec<f64> {
+    const DELAY: f64 = 133.0;
+    let value = |time: f64| -> f64 {
+        (0..=echoes)
+            .map(|echo| {
+                let t = time - DELAY * f64::from(echo);
+                if t <= 0.0 {
+                    return 0.0;
+                }
+                let width = 1.0 + 0.8 * f64::from(echo);
+                let log = crate::math::ln(t / (4.0 * width)) / 0.43;
+                crate::math::exp(-0.5 * log * log) / (1.0 + 0.75 * f64::from(echo))
+            })
+            .sum()
+    };
+    (0..count)
+        .map(|index| 100.0 * value(index as f64 - t0))
+        .collect()
+}
+
+#[test]
+fn pulses_whose_spectrum_has_notches_are_found_where_they_are() {
+    for echoes in [0, 1, 2, 4, 6] {
+        let template = pulse_with_echoes(echoes, 0.0, 300 + 133 * echoes as usize);
+        let row = ChannelCalibration {
+            noise_adc: 3.0,
+            ..row_of(&template)
+        };
+        for method in METHODS {
+            let extractor = extractor_with(row.clone(), method, Polarity::Negative, Some(14));
+            for seed in 0..10_u32 {
+                let time = 500.0 + 37.31 * f64::from(seed);
+                let samples: Vec<u16> = pulse_with_echoes(echoes, time, 3000)
+                    .iter()
+                    .zip(gaussian(u64::from(seed), 3000))
+                    .map(|(light, noise)| {
+                        (11_000.0 - light + f64::from(3.0 * noise)).round() as u16
+                    })
+                    .collect();
+                let found = extractor
+                    .extract(&batch_of([samples.as_slice()]))
+                    .expect("extracts");
+                let [hit] = found.hits[..] else {
+                    panic!("{echoes} echoes, {method}: {:?}", found.hits);
+                };
+                assert!(
+                    (hit.time_ns - time).abs() < 0.5 && (hit.charge_pe - 1.0).abs() < 0.1,
+                    "{echoes} echoes, {method}: {hit:?} instead of 1 PE at {time}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_around_zero_are_signed_and_saturate_at_their_own_rails() {
+    for (polarity, baseline) in [
+        (Polarity::Positive, 0.0),
+        (Polarity::Negative, 0.0),
+        (Polarity::Negative, 300.0),
+        (Polarity::Positive, -700.0),
+    ] {
+        for (charge, is_cut) in [(1.0, false), (20.0, false), (200.0, true)] {
+            let samples: Vec<f32> = gaussian(7, 1000)
+                .iter()
+                .enumerate()
+                .map(|(index, noise)| {
+                    let light = charge * PEAK_ADC * juno_pulse(index as f64 - 400.0, 0.05) as f32;
+                    (baseline + polarity.sign() * light + NOISE_ADC * noise)
+                        .round()
+                        .clamp(-8192.0, 8191.0)
+                })
+                .collect();
+            for method in METHODS {
+                let extractor = extractor_with(juno_row(0.05, 0.07), method, polarity, Some(14));
+                let found = extractor
+                    .extract(&batch_of_floats(&samples))
+                    .expect("extracts");
+                let summary = found.summaries[0];
+                let is_saturated = summary.flags.intersects(Flags::SATURATED);
+                assert_eq!(
+                    is_saturated, is_cut,
+                    "{polarity:?} {baseline} {charge} PE, {method}"
+                );
+                let is_fitted = summary.flags.contains(Flags::FITTED);
+                assert_eq!(is_fitted, method.fits() && !is_cut, "{:?}", summary.flags);
+                assert!(
+                    is_cut || (summary.charge_pe - charge).abs() < 0.1 + 0.02 * charge,
+                    "{} instead of {charge} PE",
+                    summary.charge_pe
+                );
+            }
         }
     }
 }

@@ -79,7 +79,8 @@ pub fn extraction() -> String {
     constants!(text, real, padding: MIN_PADDING_JUMP);
     constants!(text, real, glitches: MIN_GLITCH MIN_GLITCH_RANGE MAX_END_RATIO);
     constants!(text, real, flat_top: MIN_FLAT_TOP PLATEAU_DEPTH MIN_PLATEAU_RATIO MIN_PLATEAU_SAMPLES);
-    constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA ROUNDING_ADC);
+    constants!(text, real, baseline: NOISE_QUANTILE CLUSTER_SIGMA);
+    constants!(text, real, load_samples: ROUNDING_ADC);
     constants!(text, integer, baseline: MIN_BASELINE_BLOCKS);
     constants!(text, reals, baseline: NOISE_QUANTILE_OF_GAUSSIAN QUIET_VARIANCE);
     constants!(text, real, empty_waveform: EMPTY_MAX_ABOVE_SIGMA EMPTY_MAX_BELOW_SIGMA EMPTY_MIN_SHARE);
