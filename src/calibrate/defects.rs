@@ -1,6 +1,6 @@
 //! Which waveforms tell nothing about a channel? Flat, dead, saturated, padded and damaged ones are left out of a calibration and counted.
 
-use super::pedestal::{estimate_pedestal, min_noise_adc};
+use super::pedestal::{MIN_NOISE_ADC, estimate_pedestal, min_noise_adc};
 
 /// Minimum number of samples of a waveform.
 const MIN_SAMPLES: usize = 8;
@@ -13,7 +13,7 @@ const FAR_SIGMA: f64 = 5.0;
 /// A flat top begins with a step of at least this share of its height. The top of a slow pulse is reached in smaller ones.
 const TOP_STEP: f64 = 0.05;
 /// ... and of two counts, in units of the least noise.
-const TOP_STEP_NOISE: f64 = 7.0;
+const TOP_STEP_NOISE: f64 = 2.0 / MIN_NOISE_ADC;
 
 /// Why a waveform is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

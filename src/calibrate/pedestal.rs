@@ -10,12 +10,12 @@ pub(super) struct Pedestal {
 }
 
 /// Minimum noise of integers: their rounding alone has 1/sqrt(12).
-const MIN_NOISE_ADC: f64 = 0.29;
+pub(super) const MIN_NOISE_ADC: f64 = 0.29;
 /// Minimum noise of other numbers, whatever their unit, as a share of the range of the samples.
 const MIN_NOISE_SHARE: f64 = 1e-5;
 const CLIP_SIGMA: f64 = 3.5;
 /// Distance from the center within which every sample counts, in units of the minimum noise: half a step of integers.
-const ALWAYS_WITHIN: f64 = 1.72;
+const ALWAYS_WITHIN: f64 = 0.5 / MIN_NOISE_ADC;
 /// Standard deviation of a normal distribution over that of the same cut at 3.5 sigma.
 const CLIP_CORRECTION: f64 = 1.001;
 

@@ -3,7 +3,7 @@
 //! A block of samples is quiet if its variance is that of noise. Undershoot tails are quiet too, but their levels are spread out while
 //! the blocks without light agree: the baseline is the densest cluster of the means of quiet blocks.
 
-use super::load_samples::{BLOCKS, LoadedSamples};
+use super::load_samples::{BLOCKS, LoadedSamples, ROUNDING_ADC};
 use super::select_nth::select_nth;
 
 /// Quantile of the block variances that gives the noise: low, so that light in up to 70 % of the blocks does not matter.
@@ -64,7 +64,7 @@ pub fn estimate_baseline(loaded: &LoadedSamples, sorted: &mut Vec<f32>) -> Basel
     let quiet = QUIET_VARIANCE[loaded.class];
     let block = BLOCKS[loaded.class] as f32;
     // Rounding adds this uncertainty even without noise.
-    let noise_floor = noise_adc.max(loaded.min_noise_adc);
+    let noise_floor = noise_adc.max(ROUNDING_ADC);
     sorted.clear();
     sorted.extend(
         loaded

@@ -24,8 +24,6 @@ pub fn block_class(length: usize) -> usize {
 pub(crate) const MIN_SATURATED: usize = 2;
 /// Noise from rounding to whole counts: 1 / sqrt(12), rounded up.
 pub(crate) const ROUNDING_ADC: f32 = 0.29;
-/// Least noise of floating-point samples, as a share of their range.
-const MIN_NOISE_SHARE: f32 = 1e-5;
 
 /// The samples of one waveform as floats, even and odd ones separate, and mean and variance of each whole block.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +42,6 @@ pub struct LoadedSamples {
     pub lowest: f32,
     /// Highest sample.
     pub highest: f32,
-    /// Least noise of a sample: that from rounding for integers, of either type; next to nothing for other numbers, whose unit may be any.
-    pub min_noise_adc: f32,
     /// Scratch memory of [`sum_raw_blocks`]: sums and sums of squares about the first sample of each block, in quarters.
     quarters: Vec<[[f32; 4]; 2]>,
 }
@@ -133,14 +129,7 @@ pub fn load_samples(
             }
         }
     }
-    let flags = loaded.measure(rails);
-    loaded.min_noise_adc = match samples {
-        SamplesRef::F32(samples) if samples.iter().any(|sample| sample.fract() != 0.0) => {
-            MIN_NOISE_SHARE * (loaded.highest - loaded.lowest)
-        }
-        _ => ROUNDING_ADC,
-    };
-    flags
+    loaded.measure(rails)
 }
 
 fn count(loaded: &LoadedSamples, predicate: impl Fn(f32) -> bool) -> usize {

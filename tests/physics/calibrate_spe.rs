@@ -10,7 +10,7 @@ const GAIN_PEAK_ADC: f64 = 100.0;
 const N_SAMPLES: usize = 1000;
 
 /// The response to one photoelectron at t = 0 ns: log-normal, w 13 ns, mu 0.43, with an undershoot of 5 %, tau 100 ns.
-pub(crate) fn response_adc(t_ns: f64) -> f64 {
+fn response_adc(t_ns: f64) -> f64 {
     if t_ns <= 0.0 {
         return 0.0;
     }
